@@ -1,0 +1,20 @@
+"""A configuration becomes a chip: geometry, tilings of matrices, placements."""
+
+from cimsim.chip.mesh import ChipMesh, build_mesh
+from cimsim.chip.placement import Placement, Seat
+from cimsim.chip.tiling import ColumnLayout, Tiling, column_layout, tile_matrix
+from cimsim.chip.units import Unit, UnitKey, analog_units
+
+__all__ = [
+    "ChipMesh",
+    "ColumnLayout",
+    "Placement",
+    "Seat",
+    "Tiling",
+    "Unit",
+    "UnitKey",
+    "analog_units",
+    "build_mesh",
+    "column_layout",
+    "tile_matrix",
+]

@@ -1,0 +1,102 @@
+"""Where units sit: copies of units on crossbars of tiles.
+
+A crossbar has a global number: tile x crossbars a tile + its index in the tile. A seat is
+one copy of a unit; its crossbars are in the order of the unit's tilings, fragments in
+row-major order. On a chip that switches experts, slots are runs of crossbars that hold
+one expert at a time; a seat that starts out in a slot may be evicted from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.chip.units import Unit, UnitKey
+from cimsim.errors import CimsimInternalError
+
+__all__ = ["Placement", "Seat"]
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One copy of a unit on crossbars.
+
+    Attributes:
+        unit: whose copy.
+        replica: 0 for the first copy.
+        crossbars: global crossbar numbers, one a fragment.
+    """
+
+    unit: UnitKey
+    replica: int
+    crossbars: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Copies of every unit on the crossbars of a chip.
+
+    Attributes:
+        crossbars_per_tile: crossbars of a tile.
+        n_tiles: tiles of the chip.
+        seats: resident copies.
+        units: the units placed, by key.
+        slots: switchable runs of crossbars, empty on a chip where all experts are resident.
+        absent: experts that no slot holds at the start.
+    """
+
+    crossbars_per_tile: int
+    n_tiles: int
+    seats: tuple[Seat, ...]
+    units: dict[UnitKey, Unit] = field(repr=False)
+    slots: tuple[tuple[int, ...], ...] = ()
+    absent: tuple[UnitKey, ...] = ()
+
+    @cached_property
+    def seats_of(self) -> dict[UnitKey, tuple[Seat, ...]]:
+        """Copies of every resident unit in replica order."""
+        found: dict[UnitKey, list[Seat]] = {}
+        for seat in self.seats:
+            found.setdefault(seat.unit, []).append(seat)
+        return {k: tuple(sorted(v, key=lambda s: s.replica)) for k, v in found.items()}
+
+    def tiles_of(self, seat: Seat) -> tuple[int, ...]:
+        """Tiles that a seat touches, in the order of its crossbars, each once."""
+        return tuple(dict.fromkeys(c // self.crossbars_per_tile for c in seat.crossbars))
+
+    def tile_of(self, crossbar: int) -> int:
+        """Tile of a crossbar."""
+        return crossbar // self.crossbars_per_tile
+
+    @cached_property
+    def cells_used(self) -> int:
+        """Cells that hold a weight, over all resident copies."""
+        return sum(self.units[s.unit].cells for s in self.seats)
+
+    @cached_property
+    def occupied_tiles(self) -> NDArray[np.int64]:
+        """Tiles that hold at least one weight, in rising order."""
+        tiles = {c // self.crossbars_per_tile for s in self.seats for c in s.crossbars}
+        tiles |= {c // self.crossbars_per_tile for slot in self.slots for c in slot}
+        return np.array(sorted(tiles), dtype=np.int64)
+
+    def check(self) -> None:
+        """Check that no crossbar is used twice and every number exists.
+
+        Raises:
+            CimsimInternalError: if a policy produced an impossible placement.
+        """
+        used = [c for s in self.seats for c in s.crossbars]
+        if len(used) != len(set(used)):
+            message = "placement puts two copies on one crossbar"
+            raise CimsimInternalError(message)
+        if used and not 0 <= min(used) <= max(used) < self.n_tiles * self.crossbars_per_tile:
+            message = "placement names a crossbar that the chip does not have"
+            raise CimsimInternalError(message)
+        for seat in self.seats:
+            if len(seat.crossbars) != self.units[seat.unit].crossbars:
+                message = f"seat of {seat.unit} has the wrong number of crossbars"
+                raise CimsimInternalError(message)

@@ -1,0 +1,150 @@
+"""How one weight matrix is cut over crossbars: slices, row blocks and column blocks.
+
+A logical column (one output) takes `slices` physical columns, twice that for a
+differential pair; ISAAC's encoding adds one unit column a crossbar. Rows beyond one
+crossbar give row blocks whose partial sums are added digitally; outputs beyond one
+crossbar give column blocks. One fragment = one crossbar = (row block, column block).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from cimsim.config import Tile
+from cimsim.errors import CimsimError
+from cimsim.workload.program import Matrix
+
+__all__ = ["ColumnLayout", "Tiling", "column_layout", "tile_matrix"]
+
+
+@dataclass(frozen=True)
+class ColumnLayout:
+    """Physical columns of a logical column under one number format.
+
+    Attributes:
+        slices: cells a weight is spread over (one of a pair counted).
+        columns_per_weight: physical columns of a logical column.
+        converted_per_weight: conversions a logical column takes a read.
+        unit_columns: extra physical columns a crossbar (ISAAC's unit column).
+        weights_per_crossbar: logical columns that fit on one crossbar.
+        cycles: input cycles of one vector.
+    """
+
+    slices: int
+    columns_per_weight: int
+    converted_per_weight: int
+    unit_columns: int
+    weights_per_crossbar: int
+    cycles: int
+
+
+def column_layout(tile: Tile) -> ColumnLayout:
+    """Return how weights and inputs of this tile's formats occupy columns and cycles.
+
+    Raises:
+        CimsimError: if a crossbar is narrower than one weight.
+    """
+    weight, device = tile.weight, tile.device
+    differential = weight.encoding == "differential" and tile.crossbar.kind == "analog"
+    # A differential pair stores a magnitude: the sign is in the choice of the cell.
+    stored_bits = weight.bits - 1 if differential else weight.bits
+    slices = ceil(stored_bits / device.cell_bits)
+    per_weight = slices * (2 if differential else 1)
+    converted = slices * (2 if differential and tile.pe.subtract == "digital" else 1)
+    unit = 1 if weight.encoding == "isaac" and tile.crossbar.kind == "analog" else 0
+    fit = (tile.crossbar.cols - unit) // per_weight
+    if fit < 1:
+        raise CimsimError(
+            "a crossbar is narrower than one weight",
+            key="tile.crossbar.cols",
+            value=tile.crossbar.cols,
+            allowed=f"at least {per_weight + unit} for {weight.bits}-bit weights in "
+            f"{device.cell_bits}-bit cells",
+        )
+    phases = 2 if tile.input.signed == "two_phase" else 1
+    # Two phases feed magnitudes, which need one bit less.
+    fed_bits = tile.input.bits - 1 if phases == 2 else tile.input.bits
+    cycles = phases * ceil(fed_bits / tile.dac.bits)
+    return ColumnLayout(slices, per_weight, converted, unit, fit, cycles)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """One matrix cut over crossbars.
+
+    Attributes:
+        matrix: the matrix.
+        layout: columns of a weight.
+        row_blocks: used rows of every row block.
+        column_blocks: logical columns of every column block.
+        row_groups: reads a row block takes because only some rows are active at once.
+    """
+
+    matrix: Matrix
+    layout: ColumnLayout
+    row_blocks: tuple[int, ...]
+    column_blocks: tuple[int, ...]
+    row_groups: tuple[int, ...]
+
+    @property
+    def crossbars(self) -> int:
+        """Crossbars that one copy of the matrix takes (fragments in row-major order)."""
+        return len(self.row_blocks) * len(self.column_blocks)
+
+    @property
+    def cells(self) -> int:
+        """Cells that hold a level of this matrix (unit columns included)."""
+        weights = self.matrix.size * self.layout.columns_per_weight
+        units = sum(self.row_blocks) * len(self.column_blocks) * self.layout.unit_columns
+        return weights + units
+
+    def physical_columns(self, column_block: int) -> int:
+        """Physical columns in use on the crossbars of one column block."""
+        weights = self.column_blocks[column_block] * self.layout.columns_per_weight
+        return weights + self.layout.unit_columns
+
+    def conversions_per_read(self, column_block: int) -> int:
+        """ADC samples of one read of one crossbar of a column block."""
+        weights = self.column_blocks[column_block] * self.layout.converted_per_weight
+        return weights + self.layout.unit_columns
+
+    def reads_per_vector(self, row_block: int, *, accumulate_cycles: bool) -> int:
+        """Conversions of every used column for one input vector on one row block.
+
+        Input cycles x row groups; the cycles drop out where charge accumulates over
+        them before the conversion.
+        """
+        cycles = 1 if accumulate_cycles else self.layout.cycles
+        return cycles * self.row_groups[row_block]
+
+    def conversions_per_vector(self, *, accumulate_cycles: bool) -> int:
+        """ADC samples of one input vector over all crossbars of the matrix."""
+        columns = sum(self.conversions_per_read(c) for c in range(len(self.column_blocks)))
+        reads = sum(
+            self.reads_per_vector(r, accumulate_cycles=accumulate_cycles)
+            for r in range(len(self.row_blocks))
+        )
+        return columns * reads
+
+
+def tile_matrix(matrix: Matrix, tile: Tile) -> Tiling:
+    """Cut a matrix over crossbars of this tile.
+
+    Blocks are filled in order; the last one of a row or column is partly filled.
+    """
+    layout = column_layout(tile)
+    rows = _blocks(matrix.n_in, tile.crossbar.rows)
+    active = min(tile.crossbar.rows_active or tile.crossbar.rows, tile.crossbar.rows)
+    return Tiling(
+        matrix=matrix,
+        layout=layout,
+        row_blocks=rows,
+        column_blocks=_blocks(matrix.n_out, layout.weights_per_crossbar),
+        row_groups=tuple(ceil(r / active) for r in rows),
+    )
+
+
+def _blocks(total: int, size: int) -> tuple[int, ...]:
+    full, rest = divmod(total, size)
+    return (size,) * full + ((rest,) if rest else ())

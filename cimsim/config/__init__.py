@@ -1,0 +1,44 @@
+"""Configuration: YAML files become validated, frozen, hashed models."""
+
+from cimsim.config.chip import (
+    AnalogPart,
+    Calibration,
+    ChipConfig,
+    Digital,
+    Mapping,
+    Memory,
+    Mesh,
+    Noc,
+    Run,
+    Technology,
+    Workload,
+)
+from cimsim.config.converter import Adc, AnyAdc, AnyRange, Dac
+from cimsim.config.device import AnyDevice, Device
+from cimsim.config.tile import Buffers, Crossbar, InputFormat, Pe, Tile, WeightFormat
+
+__all__ = [
+    "Adc",
+    "AnalogPart",
+    "AnyAdc",
+    "AnyDevice",
+    "AnyRange",
+    "Buffers",
+    "Calibration",
+    "ChipConfig",
+    "Crossbar",
+    "Dac",
+    "Device",
+    "Digital",
+    "InputFormat",
+    "Mapping",
+    "Memory",
+    "Mesh",
+    "Noc",
+    "Pe",
+    "Run",
+    "Technology",
+    "Tile",
+    "WeightFormat",
+    "Workload",
+]

@@ -1,0 +1,144 @@
+"""A whole chip: technology, tiles, network, memory, and how a run uses it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from cimsim.config.section import Section, knob
+from cimsim.config.tile import Tile
+
+AnalogPart = Literal["attention", "router", "experts", "shared", "head"]
+
+
+class Technology(Section):
+    """Process and operating point."""
+
+    node_nm: float = knob(32.0, "Process node of tiles and digital logic.", unit="nm", ge=3, le=180)
+    vdd_v: float = knob(0.9, "Digital supply.", unit="V", gt=0.3, le=3.3)
+    clock_ghz: float = knob(1.0, "Clock of tile logic.", unit="GHz", gt=0, le=10)
+    temperature_c: float = knob(25.0, "Chip temperature.", unit="C", ge=-55, le=150)
+
+
+class Mesh(Section):
+    """Size of the chip and what is analog on it."""
+
+    tiles: int | Literal["fit"] = knob(
+        "fit",
+        "Number of tiles, or fit: the smallest mesh that holds every analog matrix once "
+        "plus spare_fraction.",
+    )
+    spare_fraction: float = knob(0.125, "Spare crossbars of a fitted chip.", ge=0, le=4)
+    analog_parts: tuple[AnalogPart, ...] = knob(
+        ("attention", "router", "experts", "shared"),
+        "Parts of the model whose matrices sit on crossbars; the others run digitally.",
+    )
+    switching: Literal["refuse", "lru"] = knob(
+        "refuse",
+        "What happens when experts do not all fit: an error, or on-demand programming "
+        "with least-recently-used eviction.",
+    )
+
+
+class Noc(Section):
+    """Network between tiles."""
+
+    kind: Literal["mesh", "torus", "cmesh"] = knob("mesh", "Topology; XY routing.")
+    concentration: int = knob(4, "Tiles a router (cmesh only).", ge=1, le=16)
+    flit_bits: int = knob(32, "Width of a flit.", unit="bit", ge=8, le=4096)
+    clock_ghz: float = knob(1.0, "Clock of routers and links.", unit="GHz", gt=0, le=10)
+    router_cycles: int = knob(3, "Cycles through a router.", unit="cycle", ge=1, le=20)
+    link_cycles: int = knob(1, "Cycles over a link.", unit="cycle", ge=1, le=20)
+    tile_pitch_mm: float | None = knob(
+        None, "Length of a link; null means the side of a tile.", unit="mm", gt=0
+    )
+    router_pj_per_bit: float = knob(0.081, "Energy of a router.", unit="pJ/bit", ge=0)
+    link_pj_per_bit_mm: float = knob(0.12, "Energy of a link.", unit="pJ/bit/mm", ge=0)
+    source: str = knob("ISAAC router, Keckler/Dally wire", "Where the energies come from.")
+
+
+class Memory(Section):
+    """Off-chip memory and where the KV cache lives."""
+
+    kind: Literal["none", "lpddr4", "hbm2", "hbm3"] = knob("lpddr4", "Off-chip memory.")
+    channels: int = knob(2, "Independent channels.", ge=1, le=64)
+    channel_gbps: float = knob(12.8, "Bandwidth of one channel.", unit="GB/s", gt=0)
+    latency_ns: float = knob(100.0, "Time to the first byte.", unit="ns", ge=0)
+    pj_per_bit: float | None = knob(
+        None, "Energy of off-chip access; null takes the value of the kind.", unit="pJ/bit", ge=0
+    )
+    kv: Literal["on_chip", "dram"] = knob("on_chip", "Where keys and values live.")
+
+
+class Digital(Section):
+    """Digital units beside the tiles: norm, softmax, attention, activation, routing."""
+
+    units: int = knob(4, "Digital units on the chip, placed along the mesh.", ge=1, le=4096)
+    macs_per_cycle: int = knob(256, "MACs of one unit a cycle (attention).", unit="1/cycle", ge=1)
+    lanes: int = knob(64, "Elementwise operations of one unit a cycle.", unit="1/cycle", ge=1)
+    clock_ghz: float = knob(1.0, "Clock of the digital units.", unit="GHz", gt=0, le=10)
+    kv_sram_kb: float = knob(
+        1024.0, "On-chip memory for keys and values of one unit.", unit="kB", gt=0
+    )
+
+
+class Mapping(Section):
+    """How matrices are placed on tiles."""
+
+    policy: str = knob("auto", "Placement policy registered in moe_mapping.")
+    replicas: bool = Field(
+        default=True,
+        description="Fill spare crossbars with copies of busy experts.",
+        json_schema_extra={"unit": "1"},
+    )
+
+
+class Calibration(Section):
+    """Post-training calibration of the deployed model."""
+
+    method: str = knob("romer", "Calibrator registered in romer; identity switches it off.")
+    tokens: int = knob(4096, "Calibration tokens.", unit="token", ge=256)
+
+
+class Workload(Section):
+    """What is scored and timed."""
+
+    tokens: int = knob(1024, "Scored tokens: whole windows of context tokens.", unit="token", ge=2)
+    context: int = knob(256, "Window length.", unit="token", ge=2, le=4096)
+    in_flight: int = knob(4, "Sequences in flight at once in prefill.", ge=1)
+
+
+class Run(Section):
+    """How a run is carried out."""
+
+    seed: int = knob(0, "Seed of every fresh random number.", ge=0, le=2**63 - 1)
+    chip_seeds: int = knob(
+        3, "Chips drawn: seeds 0, 1, ... of the frozen randomness.", ge=1, le=1000
+    )
+    tile_mode: Literal["detailed", "folded"] = knob(
+        "detailed", "Scored tokens see every slice, cycle and conversion, or a folded tile."
+    )
+    flight_tokens: int = knob(64, "Tokens that travel together in prefill.", unit="token", ge=1)
+    decode_batch: tuple[int, ...] = knob((1, 8), "Batch sizes of decode.")
+    engine: Literal["auto", "reference", "compiled"] = knob(
+        "auto", "Event engine: SimPy, its compiled twin, or by size."
+    )
+
+
+class ChipConfig(Section):
+    """One file of arch_configs: a complete runnable chip."""
+
+    cimsim: Literal[1] = knob(1, "Version of the configuration format.")
+    name: str = knob(..., "Name of the chip in reports.")
+    description: str = knob("", "One sentence about the chip.")
+    technology: Technology = Field(Technology(), description="Process and operating point.")
+    chip: Mesh = Field(Mesh(), description="Size of the chip and what is analog on it.")
+    tile: Tile = Field(Tile(), description="The tile that the mesh repeats.")
+    noc: Noc = Field(Noc(), description="Network between tiles.")
+    memory: Memory = Field(Memory(), description="Off-chip memory and KV cache.")
+    digital: Digital = Field(Digital(), description="Digital units.")
+    mapping: Mapping = Field(Mapping(), description="Placement.")
+    calibration: Calibration = Field(Calibration(), description="Calibration.")
+    workload: Workload = Field(Workload(), description="What is scored and timed.")
+    run: Run = Field(Run(), description="How a run is carried out.")

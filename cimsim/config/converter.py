@@ -1,0 +1,125 @@
+"""Converters: ADCs (chosen by the published cost model that describes them) and DACs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cimsim.config.section import Section, knob
+
+
+class FullRange(Section):
+    """Range that covers every column sum that can occur."""
+
+    kind: Literal["full"] = "full"
+
+
+class PercentileRange(Section):
+    """Range that covers a share of the column sums seen on calibration text."""
+
+    kind: Literal["percentile"] = "percentile"
+    percentile: float = knob(
+        99.9, "Share of absolute column sums inside the range, per matrix.", unit="%", gt=50, le=100
+    )
+
+
+class FixedRange(Section):
+    """Range fixed by design."""
+
+    kind: Literal["fixed"] = "fixed"
+    levels: float = knob(..., "Top of the range in units of one cell level.", unit="level", gt=0)
+
+
+AnyRange = Annotated[FullRange | PercentileRange | FixedRange, Field(discriminator="kind")]
+
+
+class Adc(Section):
+    """What every ADC kind has; kinds differ in where energy and area come from."""
+
+    bits: int = knob(8, "Bits of an output code.", unit="bit", ge=1, le=16)
+    enob: float | None = knob(
+        None,
+        "Effective bits: sets energy, and noise where below bits; null means bits.",
+        unit="bit",
+        ge=1,
+        le=16,
+    )
+    rate_gsps: float = knob(1.28, "Conversions a second of one ADC.", unit="GS/s", gt=0)
+    per_pe: int = knob(8, "ADCs in a PE, shared by its crossbars.", ge=1)
+    range: AnyRange = Field(FullRange(), description="Input range of the ADC.")
+    offset_lsb: float = knob(0.0, "Std of each converter's frozen offset.", unit="LSB", ge=0)
+    gain_sigma: float = knob(0.0, "Std of each converter's frozen relative gain error.", ge=0)
+    inl_lsb: float = knob(0.0, "Peak of each converter's frozen bow-shaped INL.", unit="LSB", ge=0)
+    noise_lsb: float = knob(0.0, "Std of fresh input noise of a conversion.", unit="LSB", ge=0)
+
+
+class RegressionAdc(Adc):
+    """Regression over ENOB, rate and node of the Murmann survey (arXiv 2404.06553)."""
+
+    kind: Literal["regression"] = "regression"
+    optimism: Literal["best", "q20", "median"] = knob(
+        "q20", "Which quantile of the surveyed ADCs: x0.8, x1 or x2.7 energy."
+    )
+
+
+class SarTableAdc(Adc):
+    """Table of SAR converters by bits (Saberi)."""
+
+    kind: Literal["sar_table"] = "sar_table"
+
+
+class IsaacAdc(Adc):
+    """The 8-bit 1.28 GS/s SAR of ISAAC's Table I, halved or doubled a bit."""
+
+    kind: Literal["isaac"] = "isaac"
+
+
+class ZigzagAdc(Adc):
+    """Fit on three 28 nm SRAM analog chips (ZigZag-IMC)."""
+
+    kind: Literal["zigzag"] = "zigzag"
+
+
+class WaldenAdc(Adc):
+    """Walden figure of merit: energy = FOM x 2^ENOB."""
+
+    kind: Literal["walden"] = "walden"
+    fom_fj: float = knob(20.0, "Energy a conversion step.", unit="fJ/step", gt=0)
+    area_um2: float = knob(..., "Area of one ADC.", unit="um2", gt=0)
+
+
+class SchreierAdc(Adc):
+    """Schreier figure of merit: energy from SNDR."""
+
+    kind: Literal["schreier"] = "schreier"
+    fom_db: float = knob(170.0, "Schreier figure of merit.", unit="dB", gt=100, lt=200)
+    area_um2: float = knob(..., "Area of one ADC.", unit="um2", gt=0)
+
+
+class TableAdc(Adc):
+    """The user's own numbers."""
+
+    kind: Literal["table"] = "table"
+    energy_pj: float = knob(..., "Energy a conversion.", unit="pJ", gt=0)
+    area_um2: float = knob(..., "Area of one ADC.", unit="um2", gt=0)
+    leakage_uw: float | None = knob(
+        None, "Static power of one ADC; null means not modelled.", unit="uW", ge=0
+    )
+    source: str = knob(..., "Where these numbers come from.")
+
+
+AnyAdc = Annotated[
+    RegressionAdc | SarTableAdc | IsaacAdc | ZigzagAdc | WaldenAdc | SchreierAdc | TableAdc,
+    Field(discriminator="kind"),
+]
+
+
+class Dac(Section):
+    """Row drivers: bits of the input that one cycle applies."""
+
+    kind: Literal["voltage", "pwm"] = knob(
+        "voltage", "Level-coded (one step a cycle) or pulse-width coded (2^bits - 1 unit times)."
+    )
+    bits: int = knob(1, "Bits of an input applied in one cycle.", unit="bit", ge=1, le=8)
+    unit_ns: float = knob(1.0, "Length of one unit pulse (pwm only).", unit="ns", gt=0)

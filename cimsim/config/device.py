@@ -1,0 +1,135 @@
+"""Memory devices: how a cell stores a level and how it errs.
+
+A device is chosen by `kind`. Its physics (programming noise, drift, read noise, stuck
+cells, temperature) is evaluated in `cimsim.mac`; the cost of writing it in `cimsim.cost`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cimsim.config.section import Section, knob
+
+SigmaUnit = Literal["weight_lsb", "cell_level", "us", "frac_gmax"]
+
+
+class ReadNoise(Section):
+    """Fresh Gaussian noise of every cell at every read, white between reads."""
+
+    sigma: float = knob(
+        0.0, "Standard deviation of one cell's read noise.", unit="sigma_unit", ge=0
+    )
+    sigma_unit: Literal["cell_level", "us", "frac_gmax"] = knob(
+        "cell_level", "Unit in which sigma is given."
+    )
+    scaling: Literal["constant", "sqrt", "proportional"] = knob(
+        "constant",
+        "How sigma grows with conductance: constant, variance proportional to G, or "
+        "sigma proportional to G.",
+    )
+
+
+class Programming(Section):
+    """Writing weights into cells."""
+
+    rows_parallel: int = knob(1, "Rows written at once in one crossbar.", ge=1)
+    pulses: float = knob(1.0, "Mean write pulses a cell, verify iterations included.", ge=1)
+    pulse_ns: float = knob(10.0, "Length of a write pulse.", unit="ns", gt=0)
+    verify_ns: float = knob(0.0, "Time of the verifying read after a pulse.", unit="ns", ge=0)
+    erase_ns: float = knob(0.0, "Time to erase a crossbar before it is written.", unit="ns", ge=0)
+    pulse_energy_pj: float = knob(0.6, "Energy of one write pulse in one cell.", unit="pJ", ge=0)
+    verify_energy_pj: float = knob(0.0, "Energy of one verifying read of a cell.", unit="pJ", ge=0)
+    endurance: float | None = knob(
+        None, "Writes that a cell survives; null means unlimited.", unit="writes", gt=0
+    )
+    source: str = knob("assumed", "Where these numbers come from.")
+
+
+class Device(Section):
+    """What every device kind has."""
+
+    technology: Literal["reram", "pcm", "eflash", "sram"] = knob(
+        "reram", "Storage technology: selects cell area, read energy and write cost."
+    )
+    cell_bits: int = knob(
+        2, "Bits of a weight stored in one cell (a slice).", unit="bit", ge=1, le=8
+    )
+    g_max_us: float = knob(25.0, "Conductance of the highest level.", unit="uS", gt=0)
+    on_off_ratio: float | None = knob(
+        None, "Highest over lowest conductance; null means the lowest level conducts nothing.", gt=1
+    )
+    age_s: float = knob(0.0, "Age of every crossbar when the run starts.", unit="s", ge=0)
+    drift_compensation: Literal["none", "global"] = knob(
+        "none", "Digital gain that restores the mean conductance of each crossbar after drift."
+    )
+    stuck_low: float = knob(0.0, "Fraction of cells stuck at the lowest level.", ge=0, le=1)
+    stuck_high: float = knob(0.0, "Fraction of cells stuck at the highest level.", ge=0, le=1)
+    read_noise: ReadNoise = Field(ReadNoise(), description="Noise of every read.")
+    programming: Programming = Field(Programming(), description="Cost of writing cells.")
+
+
+class IdealDevice(Device):
+    """Cells that hold their level exactly."""
+
+    kind: Literal["ideal"] = "ideal"
+
+
+class GaussianDevice(Device):
+    """Frozen Gaussian programming error with one sigma for all levels."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    sigma: float = knob(
+        ..., "Standard deviation of the programming error.", unit="sigma_unit", ge=0
+    )
+    sigma_unit: SigmaUnit = knob(
+        ...,
+        "Where sigma applies: weight_lsb (the recovered signed integer weight, only where one "
+        "cell or pair holds the whole weight), cell_level, us, or frac_gmax.",
+    )
+    scaling: Literal["constant", "proportional"] = knob(
+        "constant", "Same sigma at every level, or sigma proportional to the level."
+    )
+
+
+class PcmDevice(Device):
+    """Phase-change memory: level-dependent programming noise, drift and 1/f noise."""
+
+    kind: Literal["pcm"] = "pcm"
+    profile: Literal["aihwkit", "hermes_1dev", "hermes_2dev", "joshi", "afm"] = knob(
+        "aihwkit", "Published polynomial of sigma against level."
+    )
+
+
+class ReramDevice(Device):
+    """Resistive memory: level-dependent programming noise at a read-back time."""
+
+    kind: Literal["reram"] = "reram"
+    profile: Literal["wan_1s", "wan_1d", "wan_2d", "milo", "wan_crosssim"] = knob(
+        "wan_1s", "Published polynomial of sigma against level."
+    )
+
+
+class EflashDevice(Device):
+    """Embedded flash after measured read-back errors of a 40 nm chip, in weight LSB."""
+
+    kind: Literal["eflash"] = "eflash"
+    profile: Literal["25c", "80c_assumed", "sonos_0d", "sonos_1d", "sonos_5d"] = knob(
+        "25c", "Measured anchors at 25 C; the 80 C profile is assumed, not measured."
+    )
+    sigma_lsb: float = knob(
+        2.2,
+        "Read-back error of a programmed int8 weight at 25 C (25c and 80c_assumed).",
+        unit="LSB",
+        ge=0,
+    )
+    temperature_factor: float = knob(
+        1.5, "Assumed multiplier of sigma at 80 C against 25 C (80c_assumed only).", ge=1, le=5
+    )
+
+
+AnyDevice = Annotated[
+    IdealDevice | GaussianDevice | PcmDevice | ReramDevice | EflashDevice,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,104 @@
+"""Tiles: processing elements, crossbars, number formats and buffers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cimsim.config.converter import AnyAdc, Dac, IsaacAdc
+from cimsim.config.device import AnyDevice, IdealDevice
+from cimsim.config.section import Section, knob
+
+
+class WeightFormat(Section):
+    """How a float weight becomes levels of cells."""
+
+    bits: int = knob(8, "Bits of a stored signed weight.", unit="bit", ge=2, le=16)
+    encoding: Literal["differential", "offset", "isaac", "center"] = knob(
+        "differential",
+        "Signed weights on unsigned cells: a pair of cells a slice; a common offset whose share "
+        "is subtracted digitally; ISAAC's unit column with flipped columns; a digital centre "
+        "a column.",
+    )
+    scale: Literal["per_matrix", "per_column"] = knob(
+        "per_matrix", "One scale a matrix (each expert its own) or one a logical column."
+    )
+
+
+class InputFormat(Section):
+    """How a float activation becomes cycles of DAC codes."""
+
+    bits: int = knob(8, "Bits of a signed input.", unit="bit", ge=2, le=16)
+    signed: Literal["twos_complement", "two_phase", "shift"] = knob(
+        "twos_complement",
+        "Signs: the top bit weighs negative (needs 1-bit DACs); positive and negative parts one "
+        "after the other; a shift by half the range that is subtracted digitally.",
+    )
+    scale: Literal["per_token", "static"] = knob(
+        "per_token", "Input scale from each token's own maximum, or fixed from calibration text."
+    )
+
+
+class Crossbar(Section):
+    """One array of cells and how it is read."""
+
+    kind: Literal["analog", "digital"] = knob(
+        "analog", "Analog column sums through ADCs, or exact digital adder trees (no ADC)."
+    )
+    rows: int = knob(128, "Word lines: inputs.", ge=1, le=8192)
+    cols: int = knob(128, "Bit lines: physical columns.", ge=1, le=8192)
+    rows_active: int | None = knob(None, "Rows driven at once; null means all.", ge=1)
+    read_ns: float = knob(100.0, "Time to settle and sample one cycle.", unit="ns", gt=0)
+    v_read_v: float = knob(0.2, "Read voltage.", unit="V", gt=0, le=5)
+    wire_ohm: float = knob(
+        0.0, "Wire resistance between two cells; 0 switches the voltage drop off.", unit="ohm", ge=0
+    )
+
+
+class Pe(Section):
+    """Processing element (ISAAC: IMA): crossbars that share converters."""
+
+    crossbars: int = knob(8, "Crossbars in a PE.", ge=1)
+    sample_hold: Literal["double", "single"] = knob(
+        "double", "Double-buffered sample-and-hold overlaps reading with converting."
+    )
+    subtract: Literal["analog", "digital"] = knob(
+        "analog",
+        "Where a differential pair is subtracted: before the ADC (one conversion) or after (two).",
+    )
+    accumulate_cycles: bool = Field(
+        default=False,
+        description="Charge accumulates over input cycles before one conversion.",
+        json_schema_extra={"unit": "1"},
+    )
+
+
+class Buffers(Section):
+    """Input and output memory of a tile."""
+
+    kind: Literal["sram", "edram"] = knob("sram", "Memory technology of the tile buffer.")
+    size_kb: float = knob(64.0, "Capacity of the tile buffer.", unit="kB", gt=0)
+    bus_bits: int = knob(256, "Width of the bus between buffer and PEs.", unit="bit", ge=8)
+
+
+class Tile(Section):
+    """One tile of the mesh."""
+
+    pes: int = knob(8, "PEs in a tile.", ge=1)
+    pe: Pe = Field(Pe(), description="Processing element.")
+    crossbar: Crossbar = Field(Crossbar(), description="Array of cells.")
+    weight: WeightFormat = Field(WeightFormat(), description="Weight format.")
+    input: InputFormat = Field(InputFormat(), description="Input format.")
+    dac: Dac = Field(Dac(), description="Row drivers.")
+    adc: AnyAdc = Field(IsaacAdc(), description="Column converters.")
+    device: AnyDevice = Field(IdealDevice(), description="Cells.")
+    buffers: Buffers = Field(Buffers(), description="Tile buffer.")
+
+    @property
+    def crossbars(self) -> int:
+        """Crossbars in a tile."""
+        return self.pes * self.pe.crossbars
+
+
+TileSection = Annotated[Tile, Field(description="The tile that the mesh repeats.")]

@@ -1,0 +1,1 @@
+"""What runs on the chip: programs (operations and shapes), routing traces, arrivals."""

@@ -1,0 +1,220 @@
+"""Train one of the bundled models: ``python -m cimsim.zoo.train --help``.
+
+First ``--prepare TRAIN HELDOUT --data DIR`` learns the tokenizer and writes token files; then
+``--model NAME --data DIR --out DIR`` trains. Windows of 256 tokens start anywhere in the
+training text; matrices are updated by Muon, all else by AdamW; the learning rate warms up and
+falls as a cosine over the time given, so that a run ends when it should on any accelerator.
+What is reported is measured on the bfloat16 weights that are saved. Needs ``torch``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cimsim.zoo.corpus import prepare
+from cimsim.zoo.evaluate import Evaluation, evaluate
+from cimsim.zoo.muon import Muon
+from cimsim.zoo.network import Network, hf_tensors
+from cimsim.zoo.specs import CONTEXT, SPECS, ModelSpec
+
+LOG = logging.getLogger("cimsim.zoo.train")
+BLOCK_STEPS = 25  # steps between looks at the clock
+LOG_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained.
+
+    Attributes:
+        seconds: Training time, compilation apart; the schedule spans it.
+        batch: Windows of 256 tokens a step.
+        lr: Peak learning rate, Muon's and AdamW's.
+        weight_decay: Decoupled weight decay of all matrices.
+        dropout: On the output of each attention and feed-forward block.
+        z_loss: Coefficient of the router's z loss.
+        warmup: Share of the time in which the learning rate rises.
+        seed: Of the initial weights and the order of the windows.
+        muon: Whether Muon updates the matrices (else AdamW does).
+    """
+
+    seconds: float
+    batch: int
+    lr: float
+    weight_decay: float
+    dropout: float
+    z_loss: float
+    warmup: float
+    seed: int
+    muon: bool
+
+    def rate(self, progress: float) -> float:
+        """Learning rate at a share of the time: linear warm-up, then cosine to zero."""
+        if progress < self.warmup:
+            return self.lr * progress / self.warmup
+        phase = min(1.0, (progress - self.warmup) / (1.0 - self.warmup))
+        return self.lr * 0.5 * (1.0 + math.cos(math.pi * phase))
+
+
+def optimizers(network: Network, recipe: Recipe, on_gpu: bool) -> list[torch.optim.Optimizer]:
+    """Muon for attention, experts and dense blocks; AdamW for embedding, router, norms, bias."""
+    matrices, tables, vectors = [], [], []
+    for name, parameter in network.named_parameters():
+        if parameter.dim() < 2:
+            vectors.append(parameter)
+        elif not recipe.muon or "embed" in name or "router" in name or "shared_gate" in name:
+            tables.append(parameter)
+        else:
+            matrices.append(parameter)
+    groups = [
+        {"params": tables, "weight_decay": recipe.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.95), fused=on_gpu)
+    ]
+    if matrices:
+        found.append(Muon(matrices, recipe.lr, 0.95, recipe.weight_decay, compiled=on_gpu))
+    return found
+
+
+def train(spec: ModelSpec, recipe: Recipe, train_tokens: Tensor, device: torch.device) -> Network:
+    """Train a network for the recipe's time.
+
+    Args:
+        spec: Shape of the model.
+        recipe: How it is trained.
+        train_tokens: int32 token ids of the training text, on the device.
+        device: Where to train.
+    """
+    torch.manual_seed(recipe.seed)
+    on_gpu = device.type == "cuda"
+    network = Network(spec, recipe.dropout).to(device)
+    LOG.info("%s: %d parameters", spec.name, sum(p.numel() for p in network.parameters()))
+    step_network = torch.compile(network) if on_gpu else network
+    found = optimizers(network, recipe, on_gpu)
+    offsets = torch.arange(CONTEXT, device=device)
+    step, spent, last_log = 0, 0.0, 0.0
+    clock = time.perf_counter()
+    while spent < recipe.seconds:
+        for _ in range(BLOCK_STEPS):
+            rate = recipe.rate(min(1.0, spent / recipe.seconds)) if step else 0.0
+            for optimizer in found:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+            starts = torch.randint(train_tokens.numel() - CONTEXT, (recipe.batch, 1), device=device)
+            tokens = train_tokens[starts + offsets].long()
+            with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
+                loss, balance, z_loss, load = step_network(tokens)
+            nll = loss.mean()
+            (nll + spec.balance * balance + recipe.z_loss * z_loss).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0, foreach=True)
+            for optimizer in found:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            if step == 0:
+                nll.item()
+                clock = time.perf_counter()  # leave compilation out of the schedule
+            step += 1
+        value = nll.item()
+        spent = time.perf_counter() - clock
+        if spent - last_log >= LOG_SECONDS or spent >= recipe.seconds:
+            last_log = spent
+            cv = (load.std(1, unbiased=False) / load.mean(1)).mean().item()
+            seen = step * recipe.batch * CONTEXT
+            LOG.info(
+                "%6.1f s  step %6d  %7.1f M tokens  %5.2f M/s  train ppl %7.3f  load cv %.3f  lr %.2e",
+                spent,
+                step,
+                seen / 1e6,
+                seen / 1e6 / spent,
+                math.exp(value),
+                cv,
+                rate,
+            )
+    return network
+
+
+def save(network: Network, folder: Path) -> None:
+    """Write the weights, rounded to bfloat16, and ``config.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter.bfloat16().float())
+    tensors = {n: t.bfloat16().contiguous().cpu() for n, t in hf_tensors(network).items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.dumps(network.spec.hf_config(), indent=2, sort_keys=True)
+    (folder / "config.json").write_text(config + "\n", encoding="utf-8")
+
+
+def report(folder: Path, recipe: Recipe, result: Evaluation) -> None:
+    """Write ``training.json``: the recipe and what it reached."""
+    found = {"recipe": asdict(recipe), "development_split": asdict(result)}
+    (folder / "training.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(prog="python -m cimsim.zoo.train", description=__doc__)
+    found.add_argument("--prepare", nargs=2, type=Path, metavar=("TRAIN", "HELDOUT"))
+    found.add_argument("--data", type=Path, required=True, help="folder of the token files")
+    found.add_argument("--model", choices=sorted(SPECS))
+    found.add_argument("--out", type=Path, help="folder of the checkpoint")
+    found.add_argument("--seconds", type=float, default=300.0)
+    found.add_argument("--batch", type=int, default=192, help="windows of 256 tokens a step")
+    found.add_argument("--lr", type=float, default=3e-3)
+    found.add_argument("--weight-decay", type=float, default=0.1)
+    found.add_argument("--dropout", type=float, default=0.0)
+    found.add_argument("--z-loss", type=float, default=0.001)
+    found.add_argument("--warmup", type=float, default=0.03)
+    found.add_argument("--seed", type=int, default=0)
+    found.add_argument("--adamw", action="store_true", help="AdamW for the matrices too")
+    return found
+
+
+def main() -> int:
+    """Prepare token files or train one model."""
+    arguments = parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    if arguments.prepare:
+        prepare(*arguments.prepare, arguments.data)
+    if not arguments.model:
+        return 0
+    recipe = Recipe(
+        seconds=arguments.seconds,
+        batch=arguments.batch,
+        lr=arguments.lr,
+        weight_decay=arguments.weight_decay,
+        dropout=arguments.dropout,
+        z_loss=arguments.z_loss,
+        warmup=arguments.warmup,
+        seed=arguments.seed,
+        muon=not arguments.adamw,
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_float32_matmul_precision("high")
+    tokens = torch.from_numpy(np.load(arguments.data / "train.npy").astype(np.int32)).to(device)
+    network = train(SPECS[arguments.model], recipe, tokens, device)
+    save(network, arguments.out)
+    torch.set_float32_matmul_precision("highest")
+    sizes = json.loads((arguments.data / "sizes.json").read_text(encoding="utf-8"))
+    result = evaluate(network, np.load(arguments.data / "heldout.npy"), sizes["scored_bytes"])
+    report(arguments.out, recipe, result)
+    LOG.info("%s", json.dumps(asdict(result)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
