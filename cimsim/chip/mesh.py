@@ -89,15 +89,16 @@ class ChipMesh:
         dx, dy = np.abs(x[:, None] - x[None, :]), np.abs(y[:, None] - y[None, :])
         if self.kind == "torus":
             dx, dy = np.minimum(dx, self.width - dx), np.minimum(dy, self.height - dy)
-        return (dx + dy).astype(np.int64)
+        hops: NDArray[np.int64] = (dx + dy).astype(np.int64)
+        return hops
 
     @cached_property
-    def graph(self) -> nx.Graph:
+    def graph(self) -> nx.Graph[tuple[str, int]]:
         """The chip as a graph with nodes ('router', i), ('tile', i), ('digital', i), ...
 
         Edges between routers are links; the others are local ports.
         """
-        graph = nx.Graph()
+        graph: nx.Graph[tuple[str, int]] = nx.Graph()
         for router in range(self.n_routers):
             x, y = self.position(router)
             graph.add_node(("router", router), x=x, y=y)

@@ -16,7 +16,7 @@ class Section(BaseModel):
 
 
 def knob(
-    default: Any,  # noqa: ANN401 - a knob holds any configuration type
+    default: Any,
     description: str,
     *,
     unit: str = "1",
@@ -24,7 +24,7 @@ def knob(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
-) -> Any:  # noqa: ANN401
+) -> Any:
     """Declare a knob with its meaning, unit and bounds.
 
     Args:

@@ -1,0 +1,38 @@
+# Two commands: `make run` and `make test`. Both build the virtual environment first.
+VENV ?= .venv
+PYTHON ?= python3
+PY = $(VENV)/bin/python
+STAMP = $(VENV)/.stamp
+# One BLAS thread a process: parallelism is over chips and crossbars.
+export OPENBLAS_NUM_THREADS = 1
+export MKL_NUM_THREADS = 1
+
+.PHONY: run test test-full bench lint clean
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("cimsim needs Python 3.11 or newer") if sys.version_info < (3, 11) else 0'
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	touch $(STAMP)
+
+run: $(STAMP)
+	$(PY) -m cimsim run arch_configs/*.yaml --out reports/latest --overwrite
+
+test: $(STAMP)
+	$(PY) -m pytest -n 2 --dist loadfile
+
+test-full: $(STAMP)
+	CIMSIM_FULL_TESTS=1 $(PY) -m pytest -n 2 --dist loadfile --timeout 3600
+
+bench: $(STAMP)
+	$(PY) -m cimsim bench mac
+	$(PY) -m cimsim bench engine
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,141 @@
+"""Every knob by its dotted path: meaning, unit, bounds, allowed names, default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from cimsim.config.chip import ChipConfig
+
+__all__ = ["Knob", "find_knobs", "section_keys"]
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One knob of a chip file.
+
+    Attributes:
+        path: dotted path, e.g. ``tile.adc.bits``.
+        kinds: the `kind` values for which it exists; empty if always.
+        type_name: its type in words.
+        unit: unit of its value, "1" for a pure number or a name.
+        meaning: what it models.
+        bounds: allowed range in words, or "".
+        default: value when a file does not say; None with `mandatory` if there is none.
+        mandatory: whether a file must say it.
+    """
+
+    path: str
+    kinds: tuple[str, ...]
+    type_name: str
+    unit: str
+    meaning: str
+    bounds: str
+    default: object
+    mandatory: bool
+
+
+@cache
+def find_knobs() -> tuple[Knob, ...]:
+    """Return every knob of `ChipConfig` in file order; union members are merged by path."""
+    merged: dict[str, Knob] = {}
+    for knob in _walk(ChipConfig, "", ()):
+        known = merged.get(knob.path)
+        if known is None:
+            merged[knob.path] = knob
+        else:
+            kinds = known.kinds + tuple(k for k in knob.kinds if k not in known.kinds)
+            merged[knob.path] = Knob(**{**known.__dict__, "kinds": kinds})
+    return tuple(merged.values())
+
+
+def section_keys(path: tuple[str, ...], kind: str | None = None) -> tuple[str, ...]:
+    """Return the keys allowed under a dotted path.
+
+    Args:
+        path: keys from the top.
+        kind: the discriminator given there, if any.
+    """
+    models: list[type[BaseModel]] = [ChipConfig]
+    for key in path:
+        inner: list[type[BaseModel]] = []
+        for model in models:
+            if key in model.model_fields:
+                inner += _models_of(model.model_fields[key].annotation)
+        models = inner
+    if kind is not None:
+        models = [m for m in models if _kind_of(m) == kind] or models
+    return tuple(dict.fromkeys(k for m in models for k in m.model_fields))
+
+
+def _walk(model: type[BaseModel], prefix: str, kinds: tuple[str, ...]) -> Iterator[Knob]:
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        inner = _models_of(field.annotation)
+        if inner:
+            for member in inner:
+                kind = _kind_of(member)
+                yield from _walk(member, f"{path}.", (kind,) if kind else kinds)
+        else:
+            yield _knob_of(path, field, kinds)
+
+
+def _knob_of(path: str, field: FieldInfo, kinds: tuple[str, ...]) -> Knob:
+    extra = field.json_schema_extra
+    unit = str(extra.get("unit", "1")) if isinstance(extra, dict) else "1"
+    bounds = []
+    for item in field.metadata:
+        for name, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
+            limit = getattr(item, name, None)
+            if limit is not None:
+                bounds.append(f"{sign} {limit:g}")
+    mandatory = field.default is PydanticUndefined
+    return Knob(
+        path=path,
+        kinds=kinds,
+        type_name=_type_name(field.annotation),
+        unit=unit,
+        meaning=field.description or ("Selects the model." if path.endswith(".kind") else ""),
+        bounds=" and ".join(bounds),
+        default=None if mandatory else field.default,
+        mandatory=mandatory,
+    )
+
+
+def _models_of(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in {Annotated, Union, UnionType}:
+        return [m for part in get_args(annotation) for m in _models_of(part)]
+    return []
+
+
+def _kind_of(model: type[BaseModel]) -> str | None:
+    field = model.model_fields.get("kind")
+    if field is None or get_origin(field.annotation) is not Literal:
+        return None
+    values = get_args(field.annotation)
+    return str(values[0]) if len(values) == 1 else None
+
+
+def _type_name(annotation: Any) -> str:
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return " | ".join(str(v) for v in get_args(annotation))
+    if origin is Annotated:
+        return _type_name(get_args(annotation)[0])
+    if origin in {Union, UnionType}:
+        return " | ".join(_type_name(a) for a in get_args(annotation))
+    if origin is tuple:
+        return f"list of {_type_name(get_args(annotation)[0])}"
+    if annotation is type(None):
+        return "null"
+    names = {int: "integer", float: "number", str: "text", bool: "true | false"}
+    return names.get(annotation, str(annotation))

@@ -1,0 +1,309 @@
+"""From a YAML file to a validated chip: inheritance, overrides, messages, identity.
+
+`extends:` names another chip file, relative to the file that says it or the name of a
+bundled chip; keys of the file win over the keys it inherits. Overrides (``--set``) win
+over both. Where a `kind` changes, inherited keys of the other kind are dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from cimsim.config.chip import ChipConfig
+from cimsim.config.knobs import find_knobs, section_keys
+from cimsim.config.yaml_tree import (
+    Mark,
+    Path_,
+    Value,
+    YamlTree,
+    parse_scalar,
+    parse_yaml,
+    read_yaml,
+)
+from cimsim.errors import CimsimError, nearest
+
+__all__ = ["bundled_chips", "config_hash", "dump_yaml", "find_chip", "load_chip"]
+
+MAX_EXTENDS = 8
+
+
+def bundled_folder() -> Path:
+    """Return the folder of the bundled chips: of the wheel, or of a source tree."""
+    packaged = Path(str(files("cimsim"))) / "_arch_configs"
+    return packaged if packaged.is_dir() else Path(str(files("cimsim"))).parent / "arch_configs"
+
+
+def bundled_chips() -> dict[str, Path]:
+    """Return the bundled runnable chips by name."""
+    return {p.stem: p for p in sorted(bundled_folder().glob("*.yaml"))}
+
+
+def find_chip(name: str | Path) -> Path:
+    """Return the file of a chip: an existing path, or the name of a bundled chip.
+
+    Raises:
+        CimsimError: if it is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    chips = bundled_chips()
+    if str(name) in chips:
+        return chips[str(name)]
+    hint = nearest(path.stem, chips)
+    raise CimsimError(
+        "no such file, and no bundled chip of that name",
+        file=name,
+        allowed=f"a YAML file, or one of {', '.join(chips)}",
+        hint=hint,
+    )
+
+
+def load_chip(path: Path, overrides: tuple[str, ...] = ()) -> ChipConfig:
+    """Read, merge and validate one chip.
+
+    Args:
+        path: the chip's YAML file.
+        overrides: ``dotted.path=value`` strings that win over the file.
+
+    Raises:
+        CimsimError: naming file, line, column, key, value and what is allowed.
+    """
+    tree = _read_with_parents(path, ())
+    for text in overrides:
+        _apply_override(tree, text)
+    return _validate(tree, path)
+
+
+def config_hash(config: ChipConfig) -> str:
+    """Return the identity of a chip: sha256 of its resolved configuration, in hex."""
+    canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def dump_yaml(config: ChipConfig) -> str:
+    """Return the resolved configuration as YAML text that `load_chip` reads back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=100)
+
+
+def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> YamlTree:
+    real = path.resolve()
+    if real in seen or len(seen) >= MAX_EXTENDS:
+        raise CimsimError(
+            "extends leads in a circle or too far",
+            file=path,
+            key="extends",
+            allowed=f"at most {MAX_EXTENDS} files in a chain",
+        )
+    tree = read_yaml(path)
+    parent = tree.value.pop("extends", None)
+    if parent is None:
+        return tree
+    mark = tree.marks.get(("extends",))
+    if not isinstance(parent, str):
+        raise CimsimError(
+            "must name a chip file",
+            file=path,
+            line=mark.line if mark else None,
+            key="extends",
+            value=parent,
+        )
+    beside = path.parent / parent
+    try:
+        target = beside if beside.is_file() else find_chip(parent)
+    except CimsimError as error:
+        raise CimsimError(
+            "names a chip that does not exist",
+            file=path,
+            line=mark.line if mark else None,
+            key="extends",
+            value=parent,
+            hint=error.hint,
+        ) from error
+    base = _read_with_parents(target, (*seen, real))
+    _merge(base, tree, ())
+    return base
+
+
+def _merge(base: YamlTree, child: YamlTree, path: Path_) -> None:
+    """Lay a child's keys over its parent's, in place."""
+    base_at, child_at = _at(base.value, path), _at(child.value, path)
+    kind_changes = "kind" in child_at and child_at["kind"] != base_at.get("kind")
+    if kind_changes:
+        keep = set(section_keys(tuple(str(p) for p in path), str(child_at["kind"])))
+        for key in [k for k in base_at if k not in keep]:
+            del base_at[key]
+    for key, value in child_at.items():
+        here = (*path, key)
+        if isinstance(value, dict) and isinstance(base_at.get(key), dict):
+            _merge(base, child, here)
+        else:
+            base_at[key] = value
+            for known in [p for p in base.marks if p[: len(here)] == here]:
+                del base.marks[known]
+        for known, mark in child.marks.items():
+            if known[: len(here)] == here:
+                base.marks[known] = mark
+
+
+def _at(value: dict[str, Value], path: Path_) -> dict[str, Value]:
+    for key in path:
+        inner = value[str(key)]
+        if not isinstance(inner, dict):
+            raise CimsimError("must be a mapping", key=".".join(map(str, path)), value=inner)
+        value = inner
+    return value
+
+
+def _apply_override(tree: YamlTree, text: str) -> None:
+    path, sign, raw = text.partition("=")
+    keys = tuple(path.strip().split("."))
+    if not sign or not all(keys):
+        raise CimsimError(
+            "an override must read KEY=VALUE",
+            file="--set",
+            value=text,
+            allowed="e.g. tile.adc.bits=6",
+        )
+    raw = raw.strip()
+    structured = raw.startswith(("[", "{"))
+    value = parse_yaml(f"value: {raw}", "--set").value["value"] if structured else parse_scalar(raw)
+    at = tree.value
+    for depth, key in enumerate(keys[:-1], start=1):
+        if key not in at and section_keys(keys[:depth]):
+            at[key] = _default_kind(keys[:depth])
+        inner = at.get(key)
+        if key not in section_keys(keys[: depth - 1]):
+            raise _unknown_key(keys, "--set", None)
+        if not isinstance(inner, dict):
+            raise CimsimError("has no keys below it", file="--set", key=".".join(keys[:depth]))
+        at = inner
+    name = keys[-1]
+    known = section_keys(keys[:-1])
+    if name not in known:
+        raise _unknown_key(keys, "--set", None)
+    if name == "kind" and at.get("kind") != value:
+        keep = set(section_keys(keys[:-1], str(value)))
+        for key in [k for k in at if k not in keep]:
+            del at[key]
+    at[name] = value
+    for depth in range(1, len(keys) + 1):
+        tree.marks.setdefault(keys[:depth], Mark("--set", 1, 1))
+    tree.marks[keys] = Mark("--set", 1, 1)
+
+
+def _default_kind(keys: tuple[str, ...]) -> dict[str, Value]:
+    """Return what a section that no file mentions starts from: its default kind, if any."""
+    section: object = ChipConfig(name="default")
+    for key in keys:
+        section = getattr(section, key)
+    kind = getattr(section, "kind", None)
+    return {} if kind is None else {"kind": kind}
+
+
+def _validate(tree: YamlTree, path: Path) -> ChipConfig:
+    if "name" not in tree.value:
+        tree.value["name"] = path.stem
+    try:
+        return ChipConfig.model_validate_json(json.dumps(tree.value), strict=True)
+    except ValidationError as error:
+        raise _explain(error.errors()[0], tree, path) from error
+
+
+def _explain(error: ErrorDetails, tree: YamlTree, path: Path) -> CimsimError:
+    keys = _real_keys(error["loc"], tree.value)
+    if error["type"] in {"extra_forbidden"}:
+        return _unknown_key(tuple(str(k) for k in keys), str(path), tree.marks.get(keys))
+    mark = next(
+        (tree.marks[keys[:n]] for n in range(len(keys), -1, -1) if keys[:n] in tree.marks), None
+    )
+    dotted = ".".join(str(k) for k in keys)
+    allowed = hint = None
+    knob = next((k for k in find_knobs() if k.path == dotted), None)
+    if knob is not None:
+        unit = f" {knob.unit}" if knob.unit != "1" else ""
+        allowed = " ".join(p for p in (knob.type_name, knob.bounds) if p) + unit
+    value = error.get("input")
+    if error["type"] == "union_tag_invalid":
+        context = error.get("ctx", {})
+        allowed = str(context.get("expected_tags", "")).replace("'", "")
+        value = context.get("tag")
+        dotted += ".kind"
+        mark = tree.marks.get((*keys, "kind"), mark)
+        hint = nearest(str(value), [t.strip() for t in allowed.split(",")])
+    elif error["type"] == "literal_error" and knob is not None and isinstance(value, str):
+        hint = nearest(value, knob.type_name.split(" | "))
+    missing = error["type"] in {"missing", "union_tag_not_found"}
+    if error["type"] == "union_tag_not_found":
+        dotted += ".kind"
+    message = "is missing" if missing else _message(error)
+    return CimsimError(
+        message,
+        file=mark.file if mark else path,
+        line=mark.line if mark and mark.file != "--set" else None,
+        column=mark.column if mark and mark.file != "--set" else None,
+        key=dotted or None,
+        value=None if missing or isinstance(value, dict | list) else value,
+        allowed=allowed,
+        hint=hint,
+    )
+
+
+def _message(error: ErrorDetails) -> str:
+    if error["type"] == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    if error["type"].endswith(("_type", "_parsing")):
+        return "has the wrong type"
+    if error["type"] == "literal_error":
+        return "is not one of the allowed names"
+    if error["type"] in {"union_tag_invalid"}:
+        return "is not a known kind"
+    return error["msg"].replace("Input", "value", 1)
+
+
+def _real_keys(loc: tuple[int | str, ...], value: Value) -> Path_:
+    """Drop the union tags that pydantic puts between the keys of a path."""
+    keys: list[str | int] = []
+    for i, part in enumerate(loc):
+        if isinstance(value, dict):
+            if part in value:
+                keys.append(part)
+                value = value[str(part)]
+            elif value.get("kind") == part:
+                continue
+            elif i == len(loc) - 1:
+                keys.append(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            keys.append(part)
+            value = value[part]
+    return tuple(keys)
+
+
+def _unknown_key(keys: tuple[str, ...], file: str, mark: Mark | None) -> CimsimError:
+    # The innermost section that exists names the alternatives.
+    depth = len(keys) - 1
+    while depth and not section_keys(keys[:depth]):
+        depth -= 1
+    known = section_keys(keys[:depth])
+    wrong = keys[depth]
+    hint = nearest(wrong, known)
+    if hint is None:
+        leaf = next((k.path for k in find_knobs() if k.path.split(".")[-1] == keys[-1]), None)
+        hint = f"did you mean {leaf!r}?" if leaf else None
+    at_set = mark is not None and mark.file == "--set"
+    return CimsimError(
+        "is not a known key",
+        file=mark.file if mark else file,
+        line=mark.line if mark and not at_set else None,
+        column=mark.column if mark and not at_set else None,
+        key=".".join(keys[: depth + 1]),
+        allowed=", ".join(known),
+        hint=hint,
+    )
