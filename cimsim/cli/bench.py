@@ -1,0 +1,48 @@
+"""``cimsim bench``: speed, measured the same way every time."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the commands."""
+    bench = typer.Typer(help="Measure speed: ratios, interleaved, medians.", no_args_is_help=True)
+    bench.command("mac")(mac)
+    bench.command("engine")(engine)
+    app.add_typer(bench, name="bench")
+
+
+def mac(
+    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+) -> None:
+    """Time the functional tile against sgemm of the same size."""
+    from cimsim.bench.mac import run_mac_bench
+
+    _print(run_mac_bench(), as_json=as_json)
+
+
+def engine(
+    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+) -> None:
+    """Time the event engines on full-size models."""
+    from cimsim.bench.engine import run_engine_bench
+
+    _print(run_engine_bench(), as_json=as_json)
+
+
+def _print(result: dict[str, object], *, as_json: bool) -> None:
+    import json
+
+    if as_json:
+        print(json.dumps(result, indent=2))
+        return
+    for name, value in result.items():
+        if isinstance(value, dict):
+            print(name)
+            for key, inner in value.items():
+                print(f"  {key}: {inner}")
+        else:
+            print(f"{name}: {value}")

@@ -1,0 +1,77 @@
+"""How every command line of the project ends: messages and exit codes.
+
+0 done, 1 the simulation failed, 2 bad input, 3 our bug, 130 interrupted. Results go to
+stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import click
+import typer
+
+from cimsim.errors import CimsimError
+
+__all__ = ["new_app", "run_app"]
+
+INTERRUPTED = 130
+BUG = 3
+
+
+def new_app(help_text: str) -> typer.Typer:
+    """Return an empty command line in the project's style."""
+    return typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def run_app(app: typer.Typer, program: str) -> None:
+    """Run a command line and exit with the project's codes."""
+    # One BLAS thread a process: parallelism is over chips, and the sums stay ordered.
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    sys.exit(_run(app, program))
+
+
+def _run(app: typer.Typer, program: str) -> int:  # noqa: PLR0911 - one return an exit code
+    try:
+        code = app(prog_name=program, standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return int(stop.exit_code)
+    except click.ClickException as error:
+        _say(error.format_message())
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        return INTERRUPTED
+    except CimsimError as error:
+        _say(error.sentence())
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output went away: nothing to say and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # the last border: anything else is our bug
+        return _bug(error)
+    return int(code) if isinstance(code, int) else 0
+
+
+def _bug(error: Exception) -> int:
+    print("".join(traceback.format_exception(error)), file=sys.stderr, end="")
+    _say(
+        f"this is a bug in cimsim ({type(error).__name__}: {error}); please report it with the "
+        "lines above and the run's manifest.json"
+    )
+    return BUG
+
+
+def _say(text: str) -> None:
+    print(f"error: {text}" if text != "interrupted" else text, file=sys.stderr)

@@ -1,0 +1,88 @@
+"""``cimsim run``: chips and models in, one report out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command."""
+    app.command("run")(run)
+
+
+def run(
+    files: Annotated[list[str], typer.Argument(help="Chip files, or names of bundled chips.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a knob, e.g. tile.adc.bits=6."),
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Bundled model or Hugging Face folder; may repeat."),
+    ] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="UTF-8 text to score instead of the bundled one.")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(help="Scored tokens (workload.tokens of every chip).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed (run.seed of every chip).")] = None,
+    correction: Annotated[
+        Path | None, typer.Option(help="Apply a saved correction instead of calibrating.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option(help="Apply a correction made for another model or chip.")
+    ] = False,
+    engine: Annotated[
+        str | None, typer.Option(help="Event engine: auto, reference or compiled.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run (default: reports/<run hash>).")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace what a non-empty folder holds.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Chips simulated at once (default: all cores).")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of a chip (default: cores / jobs).")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the rows of results.csv as JSON.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Check everything, print what would run, compute nothing.")
+    ] = False,
+) -> None:
+    """Simulate models on chips: accuracy, latency, energy and a report."""
+    from cimsim.cli.progress import Progress
+    from cimsim.cli.summary import print_plan, print_summary
+    from cimsim.stages.plan import Request, make_plan
+    from cimsim.stages.session import run_plan
+
+    extra = [("workload.tokens", tokens), ("run.seed", seed), ("run.engine", engine)]
+    knobs = [*(overrides or ()), *(f"{key}={value}" for key, value in extra if value is not None)]
+    plan = make_plan(
+        Request(
+            chips=tuple(files),
+            overrides=tuple(knobs),
+            models=tuple(models or ("olmoe-tiny",)),
+            text=text,
+            correction=correction,
+            force=force,
+            out=out,
+            overwrite=overwrite,
+            jobs=jobs,
+            threads=threads,
+        )
+    )
+    if dry_run:
+        print_plan(plan)
+        return
+    with Progress(plan) as progress:
+        results = run_plan(plan, progress)
+    print_summary(results, as_json=as_json)

@@ -1,0 +1,40 @@
+"""``cimsim validate``: check chip files and print the size of the chip, without a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command."""
+    app.command("validate")(validate)
+
+
+def validate(
+    files: Annotated[list[str], typer.Argument(help="Chip files, or names of bundled chips.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. tile.adc.bits=6.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Bundled model or checkpoint folder.")] = "olmoe-tiny",
+) -> None:
+    """Check chip files: formats, bounds, and whether the model fits."""
+    from cimsim.chip import analog_units, build_mesh
+    from cimsim.config.load import config_hash, find_chip, load_chip
+    from cimsim.model import build_program
+    from cimsim.stages.models import open_model
+
+    program = build_program(open_model(model))
+    for name in files:
+        path = Path(find_chip(name))
+        config = load_chip(path, tuple(overrides or ()))
+        units = analog_units(program, config)
+        needed = sum(u.crossbars for u in units)
+        mesh = build_mesh(config, needed)
+        have = mesh.n_tiles * mesh.crossbars_per_tile
+        print(
+            f"{path}: ok, chip {config_hash(config)[:12]}, {mesh.n_tiles} tiles on "
+            f"{mesh.width}x{mesh.height} routers, {needed} of {have} crossbars for {program.name}"
+        )

@@ -1,0 +1,6 @@
+"""The arrows of the pipeline: each module joins packages that may not know each other.
+
+`models` opens checkpoints and texts, `placing` joins chip and moe_mapping, `deployment`
+joins model and mac, `scoring` measures accuracy, `timing` joins routing, engine and
+cost, `scale` carries a tile to a full-size model, `rows` writes down what came out.
+"""

@@ -1,0 +1,265 @@
+"""A model deployed on a chip: programmed matrices behind the decoder's `Linear`.
+
+A deployment is what a lab has on the bench: a programmed chip whose digital outputs can be
+read, and whose expert slots and router rows can be rewritten. Calibrators get it through
+this protocol alone, so they never see conductances, noise, the chip seed or sigma.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.chip import Placement, Seat
+from cimsim.config import ChipConfig
+from cimsim.mac import AdcRange, MacStatistics, ProgrammedMatrix, calibrate_range, program_matrix
+from cimsim.model import Checkpoint, Correction, Decoder, FloatLinear
+from cimsim.workload.program import MatrixId, TokenKeys
+
+__all__ = ["AnalogLinear", "Deployment", "measure_ranges", "replica_of_token"]
+
+Floats = NDArray[np.float32]
+
+
+def replica_of_token(keys: TokenKeys, replicas: int) -> NDArray[np.int64]:
+    """Return which copy of an expert serves each token, [n]: a static rule.
+
+    (sequence + position) mod replicas: independent of scheduling, so that routing traces
+    replay exactly, and even over any run of tokens.
+    """
+    copies: NDArray[np.int64] = (keys.sequence + keys.position) % replicas
+    return copies
+
+
+@dataclass(frozen=True)
+class AnalogLinear:
+    """`Linear` of a deployed model: analog where programmed, digital float elsewhere.
+
+    Attributes:
+        programmed: copies of every analog matrix, in replica order.
+        digital: the float products of matrices that are not analog.
+        read_seed: seed of the read noise.
+        mode: detailed or folded.
+        averaged: experts (layer, expert) whose copies all serve every token and are averaged.
+        statistics: where conversions and clips are counted, by matrix; or None.
+    """
+
+    programmed: Mapping[MatrixId, tuple[ProgrammedMatrix, ...]]
+    digital: FloatLinear
+    read_seed: int
+    mode: str
+    averaged: frozenset[tuple[int, int]] = frozenset()
+    statistics: dict[MatrixId, MacStatistics] | None = None
+
+    def __call__(self, matrix: MatrixId, x: Floats, keys: TokenKeys) -> Floats:
+        """Return x @ W as the chip computes it, float32 [n, n_out]."""
+        copies = self.programmed.get(matrix)
+        if copies is None:
+            return self.digital(matrix, x, keys)
+        if len(copies) == 1:
+            return self._read(copies[0], matrix, x, keys, 0)
+        if (matrix.layer, matrix.expert) in self.averaged:
+            total = np.zeros((len(x), copies[0].n_out), dtype=np.float64)
+            for replica, copy in enumerate(copies):
+                total += self._read(copy, matrix, x, keys, replica)
+            return (total / len(copies)).astype(np.float32)
+        chosen = replica_of_token(keys, len(copies))
+        y = np.empty((len(x), copies[0].n_out), dtype=np.float32)
+        for replica, copy in enumerate(copies):
+            rows = np.flatnonzero(chosen == replica)
+            if len(rows):
+                y[rows] = self._read(copy, matrix, x[rows], keys.take(rows), replica)
+        return y
+
+    def _read(
+        self, copy: ProgrammedMatrix, matrix: MatrixId, x: Floats, keys: TokenKeys, replica: int
+    ) -> Floats:
+        counts = None
+        if self.statistics is not None:
+            counts = self.statistics.setdefault(matrix, MacStatistics())
+        return copy.multiply(
+            x, keys, read_seed=self.read_seed, mode=self.mode, replica=replica, statistics=counts
+        )
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One chip seed with one model programmed on it.
+
+    Attributes:
+        config: the chip.
+        checkpoint: the clean model.
+        placement: where copies sit.
+        ranges: ADC range and input scale of every analog matrix, shared by all chips.
+        chip_seed: which draw of the frozen randomness this chip is.
+        programmed: copies of every analog matrix.
+    """
+
+    config: ChipConfig
+    checkpoint: Checkpoint
+    placement: Placement
+    ranges: Mapping[MatrixId, AdcRange]
+    chip_seed: int = field(repr=False)
+    programmed: Mapping[MatrixId, tuple[ProgrammedMatrix, ...]] = field(repr=False)
+
+    @classmethod
+    def program(
+        cls,
+        config: ChipConfig,
+        checkpoint: Checkpoint,
+        placement: Placement,
+        ranges: Mapping[MatrixId, AdcRange],
+        chip_seed: int,
+    ) -> Deployment:
+        """Write every analog matrix into its crossbars.
+
+        An expert that no slot holds at the start is programmed as if its slot were free: it
+        is written before it is read. Only chips whose cells hold exact levels may switch
+        experts in trace mode, so where it is written does not matter.
+        """
+        bare = cls(config, checkpoint, placement, ranges, chip_seed, {})
+        programmed: dict[MatrixId, tuple[ProgrammedMatrix, ...]] = {}
+        for seats in placement.seats_of.values():
+            for seat in seats:
+                for matrix, copy in bare._write_seat(seat).items():
+                    programmed[matrix] = (*programmed.get(matrix, ()), copy)
+        for key in placement.absent:
+            unit = placement.units[key]
+            slot = placement.slots[0][: unit.crossbars]
+            for matrix, copy in bare._write_seat(Seat(key, 0, slot)).items():
+                programmed[matrix] = (copy,)
+        return replace(bare, programmed=programmed)
+
+    def linear(
+        self,
+        correction: Correction | None = None,
+        *,
+        read_seed: int,
+        mode: str,
+        statistics: dict[MatrixId, MacStatistics] | None = None,
+    ) -> AnalogLinear:
+        """Return the chip's products, with the rewrites of a correction carried out.
+
+        Args:
+            correction: rewritten expert slots and router rows, averaged copies, offloaded
+                experts; None or the identity leaves the chip as programmed.
+            read_seed: seed of the read noise.
+            mode: detailed or folded.
+            statistics: where to count conversions, or None.
+        """
+        programmed = dict(self.programmed)
+        digital = FloatLinear(self.checkpoint)
+        averaged: frozenset[tuple[int, int]] = frozenset()
+        if correction is not None and not correction.is_identity:
+            programmed.update(self._rewrites(correction))
+            for matrix in list(programmed):
+                if correction.is_offloaded(matrix):
+                    del programmed[matrix]
+            averaged = correction.averaged_experts
+        return AnalogLinear(programmed, digital, read_seed, mode, averaged, statistics)
+
+    def _rewrites(self, correction: Correction) -> dict[MatrixId, tuple[ProgrammedMatrix, ...]]:
+        """Program the slots that a correction rewrites: a new epoch, so new noise."""
+        written: dict[MatrixId, tuple[ProgrammedMatrix, ...]] = {}
+        for rewrite in correction.rewrites:
+            for matrix, old in self.programmed.items():
+                if (matrix.layer, matrix.expert) != (rewrite.layer, rewrite.slot):
+                    continue
+                if matrix.part != "experts":
+                    continue
+                source = matrix._replace(expert=rewrite.source)
+                weight = self.checkpoint.matrix(source)
+                written[matrix] = tuple(
+                    self._write(matrix, weight, copy.crossbars, self.ranges[source], epoch=1)
+                    for copy in old
+                )
+        for layer, weight in correction.reprogrammed_routers.items():
+            matrix = MatrixId(layer, "router")
+            if matrix in self.programmed:
+                written[matrix] = tuple(
+                    self._write(matrix, weight, copy.crossbars, self.ranges[matrix], epoch=1)
+                    for copy in self.programmed[matrix]
+                )
+        return written
+
+    def _write_seat(self, seat: Seat) -> dict[MatrixId, ProgrammedMatrix]:
+        unit = self.placement.units[seat.unit]
+        written: dict[MatrixId, ProgrammedMatrix] = {}
+        start = 0
+        for tiling in unit.tilings:
+            matrix = tiling.matrix.id
+            crossbars = seat.crossbars[start : start + tiling.crossbars]
+            start += tiling.crossbars
+            written[matrix] = self._write(
+                matrix, self.checkpoint.matrix(matrix), crossbars, self.ranges[matrix], epoch=0
+            )
+        return written
+
+    def _write(
+        self,
+        matrix: MatrixId,
+        weight: Floats,
+        crossbars: tuple[int, ...],
+        adc_range: AdcRange,
+        *,
+        epoch: int,
+    ) -> ProgrammedMatrix:
+        return program_matrix(
+            weight,
+            matrix,
+            self.config.tile,
+            temperature_c=self.config.technology.temperature_c,
+            chip_seed=self.chip_seed,
+            crossbars=crossbars,
+            epoch=epoch,
+            adc_range=adc_range,
+        )
+
+
+class _InputRecorder:
+    """Float products that keep the first rows of every matrix's input."""
+
+    def __init__(self, digital: FloatLinear, rows: int) -> None:
+        self.digital = digital
+        self.rows = rows
+        self.inputs: dict[MatrixId, list[Floats]] = {}
+
+    def __call__(self, matrix: MatrixId, x: Floats, keys: TokenKeys) -> Floats:
+        kept = self.inputs.setdefault(matrix, [])
+        room = self.rows - sum(len(part) for part in kept)
+        if room > 0:
+            kept.append(x[:room].copy())
+        return self.digital(matrix, x, keys)
+
+
+def measure_ranges(
+    config: ChipConfig,
+    decoder: Decoder,
+    placement: Placement,
+    windows: NDArray[np.int64],
+    rows: int = 512,
+) -> dict[MatrixId, AdcRange]:
+    """Find the ADC range of every analog matrix from clean calibration activations.
+
+    Args:
+        config: the chip.
+        decoder: the model.
+        placement: which matrices are analog.
+        windows: calibration text, int64 [windows, context].
+        rows: input vectors kept a matrix.
+    """
+    recorder = _InputRecorder(FloatLinear(decoder.checkpoint), rows)
+    decoder.score(windows, recorder)
+    ranges: dict[MatrixId, AdcRange] = {}
+    for unit in placement.units.values():
+        for tiling in unit.tilings:
+            matrix = tiling.matrix.id
+            empty = np.zeros((0, tiling.matrix.n_in), dtype=np.float32)
+            seen = recorder.inputs.get(matrix, [empty])
+            ranges[matrix] = calibrate_range(
+                decoder.checkpoint.matrix(matrix), matrix, config.tile, np.concatenate(seen)
+            )
+    return ranges

@@ -1,0 +1,115 @@
+"""Checkpoints and texts: bundled ones by name, the user's by path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.config import Workload
+from cimsim.errors import CimsimError, nearest
+from cimsim.model import Checkpoint, load_checkpoint
+from cimsim.zoo import bundled_models, calibration_text, heldout_text, model_folder
+
+__all__ = ["Texts", "calibration_windows", "open_model", "read_text", "scored_windows"]
+
+MAX_TEXT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a run reads.
+
+    Attributes:
+        scored: text whose perplexity is reported.
+        scored_name: its name in reports.
+        calibration: text for ranges and calibration; never scored.
+    """
+
+    scored: str
+    scored_name: str
+    calibration: str
+
+
+def open_model(name: str | Path) -> Checkpoint:
+    """Open a bundled model by name, or a checkpoint folder.
+
+    Raises:
+        CimsimError: if it is neither, or the folder is not a checkpoint of a known family.
+    """
+    if str(name) in bundled_models():
+        return load_checkpoint(model_folder(str(name)))
+    path = Path(name)
+    if not path.exists():
+        raise CimsimError(
+            "no such folder, and no bundled model of that name",
+            file=name,
+            key="--model",
+            allowed=f"a Hugging Face folder, or one of {', '.join(bundled_models())}",
+            hint=nearest(str(name), bundled_models()),
+        )
+    return load_checkpoint(path)
+
+
+def read_text(path: Path | None) -> Texts:
+    """Return the texts of a run: the bundled held-out text, or the user's file.
+
+    Raises:
+        CimsimError: if the file cannot be read as UTF-8 text.
+    """
+    if path is None:
+        return Texts(heldout_text(), "heldout.txt", calibration_text())
+    if not path.is_file():
+        raise CimsimError("text file not found", file=path, key="--text")
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise CimsimError("text file is too large", file=path, key="--text", allowed="up to 64 MiB")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CimsimError("text file is not UTF-8", file=path, key="--text") from error
+    except OSError as error:
+        raise CimsimError(f"cannot be read: {error.strerror}", file=path, key="--text") from error
+    return Texts(text, path.name, calibration_text())
+
+
+def scored_windows(checkpoint: Checkpoint, texts: Texts, workload: Workload) -> NDArray[np.int64]:
+    """Return the windows that are scored and timed, int64 [windows, context].
+
+    The first whole windows of the text, without carry-over between windows.
+
+    Raises:
+        CimsimError: if the text is shorter than asked for.
+    """
+    return _windows(checkpoint, texts.scored, workload.tokens, workload.context, texts.scored_name)
+
+
+def calibration_windows(
+    checkpoint: Checkpoint, texts: Texts, tokens: int, context: int
+) -> NDArray[np.int64]:
+    """Return windows of calibration text, int64 [windows, context]."""
+    return _windows(checkpoint, texts.calibration, tokens, context, "calibration.txt")
+
+
+def _windows(
+    checkpoint: Checkpoint, text: str, tokens: int, context: int, name: str
+) -> NDArray[np.int64]:
+    wanted = tokens // context
+    if wanted < 1:
+        raise CimsimError(
+            "fewer tokens than one window",
+            key="workload.tokens",
+            value=tokens,
+            allowed=f"at least workload.context = {context}",
+        )
+    # A token is at most a few hundred characters: only read as much text as is needed.
+    ids = checkpoint.encode(text[: wanted * context * 64])
+    if len(ids) < wanted * context:
+        raise CimsimError(
+            f"the text has {len(ids)} tokens and {wanted * context} are asked for",
+            file=name,
+            key="--tokens",
+            allowed=f"at most {len(ids) // context * context} with windows of {context}",
+        )
+    return np.asarray(ids[: wanted * context], dtype=np.int64).reshape(wanted, context)

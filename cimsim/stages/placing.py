@@ -1,0 +1,218 @@
+"""Placement of a program on a chip: units, loads and service times to crossbar numbers.
+
+Loads come from the clean model's routing of calibration text, because a chip is placed
+before it is programmed. A unit's busy time is its vectors times the interval of its
+slowest matrix; experts and dense blocks talk to the attention block of their layer, whose
+digital unit sends them their tokens and gathers their answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from cimsim.chip import ChipMesh, Placement, Seat, Unit, UnitKey
+from cimsim.config import ChipConfig
+from cimsim.cost import CostModel
+from cimsim.errors import CimsimError
+from cimsim.workload.program import Program
+from cimsim.workload.trace import RoutingTrace
+from moe_mapping.assignment import Assignment
+from moe_mapping.problem import MappingProblem
+from moe_mapping.registry import solve
+
+__all__ = ["Placed", "place"]
+
+BYTES_PER_ACTIVATION = 1  # activations travel as input codes of at most 8 bits ...
+BYTES_PER_WIDE_ACTIVATION = 2  # ... or 16
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A placement and the problem that it answers.
+
+    Attributes:
+        placement: where every copy sits.
+        problem: the mapping problem, None on a chip that switches experts.
+        assignment: the policy's answer, None on a chip that switches experts.
+    """
+
+    placement: Placement
+    problem: MappingProblem | None
+    assignment: Assignment | None
+
+
+def place(
+    config: ChipConfig,
+    mesh: ChipMesh,
+    program: Program,
+    units: tuple[Unit, ...],
+    cost: CostModel,
+    trace: RoutingTrace,
+) -> Placed:
+    """Place every unit with the configured policy.
+
+    Args:
+        config: the chip.
+        mesh: its geometry.
+        program: the model.
+        units: what is analog.
+        cost: service times.
+        trace: routing that the placement expects.
+
+    Raises:
+        CimsimError: if the units do not fit and experts may not be switched.
+    """
+    needed = sum(u.crossbars for u in units)
+    have = mesh.n_tiles * mesh.crossbars_per_tile
+    if needed > have:
+        return Placed(_place_with_slots(mesh, units, trace, program), None, None)
+    problem = _problem(config, mesh, program, units, cost, trace)
+    assignment = solve(problem, config.mapping.policy, config.run.seed)
+    placement = _number_crossbars(mesh, units, assignment)
+    placement.check()
+    return Placed(placement, problem, assignment)
+
+
+def _vectors(units: tuple[Unit, ...], program: Program, trace: RoutingTrace) -> NDArray[np.int64]:
+    """Input vectors of every unit over the trace, [U]."""
+    load = trace.load()
+    row = {layer: i for i, layer in enumerate(program.moe_layers)}
+    return np.array(
+        [
+            load[row[u.key.layer], u.key.expert] if u.key.part == "experts" else trace.n_tokens
+            for u in units
+        ],
+        dtype=np.int64,
+    )
+
+
+def _problem(
+    config: ChipConfig,
+    mesh: ChipMesh,
+    program: Program,
+    units: tuple[Unit, ...],
+    cost: CostModel,
+    trace: RoutingTrace,
+) -> MappingProblem:
+    vectors = _vectors(units, program, trace)
+    interval = np.array([cost.visit_timing(u).interval_ps for u in units], dtype=np.float64)
+    is_expert = np.array([u.key.part == "experts" for u in units])
+    return MappingProblem(
+        units=tuple(u.key for u in units),
+        layer=np.array([u.key.layer for u in units], dtype=np.int64),
+        crossbars=np.array([u.crossbars for u in units], dtype=np.int64),
+        time_ps=vectors * interval,
+        replicable=is_expert & config.mapping.replicas,
+        traffic_bytes=_traffic(config, units, vectors),
+        capacity=np.full(mesh.n_tiles, mesh.crossbars_per_tile, dtype=np.int64),
+        hops=mesh.tile_hops,
+    )
+
+
+def _traffic(
+    config: ChipConfig, units: tuple[Unit, ...], vectors: NDArray[np.int64]
+) -> sparse.csr_array:
+    """Bytes between every unit and its layer's attention block, symmetric [U, U]."""
+    wide = config.tile.input.bits > 8
+    width = BYTES_PER_WIDE_ACTIVATION if wide else BYTES_PER_ACTIVATION
+    hub = {u.key.layer: i for i, u in enumerate(units) if u.key.part == "attention"}
+    rows, cols, size = [], [], []
+    for i, unit in enumerate(units):
+        home = hub.get(unit.key.layer)
+        if home is None or home == i or vectors[i] == 0:
+            continue
+        inputs = unit.tilings[0].matrix.n_in
+        outputs = unit.tilings[-1].matrix.n_out
+        moved = float(vectors[i]) * (inputs + outputs) * width
+        rows += [i, home]
+        cols += [home, i]
+        size += [moved, moved]
+    return sparse.csr_array(
+        sparse.coo_array((size, (rows, cols)), shape=(len(units), len(units)), dtype=np.float64)
+    )
+
+
+def _number_crossbars(mesh: ChipMesh, units: tuple[Unit, ...], assignment: Assignment) -> Placement:
+    """Give every part of every copy the next free crossbars of its tile, in unit order."""
+    per_tile = mesh.crossbars_per_tile
+    free = [tile * per_tile for tile in range(mesh.n_tiles)]
+    seats: list[Seat] = []
+    for unit, copies in zip(units, assignment.copies, strict=True):
+        for replica, copy in enumerate(copies):
+            crossbars: list[int] = []
+            for tile, count in copy:
+                crossbars += range(free[tile], free[tile] + count)
+                free[tile] += count
+            seats.append(Seat(unit.key, replica, tuple(crossbars)))
+    return Placement(
+        crossbars_per_tile=per_tile,
+        n_tiles=mesh.n_tiles,
+        seats=tuple(seats),
+        units={u.key: u for u in units},
+    )
+
+
+def _place_with_slots(
+    mesh: ChipMesh,
+    units: tuple[Unit, ...],
+    trace: RoutingTrace,
+    program: Program,
+) -> Placement:
+    """Fix dense blocks, cut the rest of the chip into slots, load the busiest experts.
+
+    Slots stay inside a tile where an expert fits into one; dense blocks fill tiles in order.
+    """
+    dense = [u for u in units if u.key.part != "experts"]
+    experts = [u for u in units if u.key.part == "experts"]
+    total = mesh.n_tiles * mesh.crossbars_per_tile
+    fixed = sum(u.crossbars for u in dense)
+    size = max(u.crossbars for u in experts) if experts else 0
+    # The experts of one layer that a token visits must be resident at the same time.
+    least = fixed + program.top_k * size
+    if least > total or not experts:
+        raise CimsimError(
+            f"the chip has {total} crossbars; the parts that never leave need {fixed} and the "
+            f"experts of one token {program.top_k * size}: {least - total} short",
+            key="chip.tiles",
+            value=mesh.n_tiles,
+        )
+    seats: list[Seat] = []
+    taken = 0
+    for unit in dense:
+        seats.append(Seat(unit.key, 0, tuple(range(taken, taken + unit.crossbars))))
+        taken += unit.crossbars
+    slots = _slots(mesh, taken, size)
+    vectors = _vectors(tuple(experts), program, trace)
+    order = np.lexsort((np.arange(len(experts)), -vectors))
+    for slot, expert in zip(slots, order, strict=False):
+        unit = experts[expert]
+        seats.append(Seat(unit.key, 0, slot[: unit.crossbars]))
+    absent: tuple[UnitKey, ...] = tuple(experts[e].key for e in sorted(order[len(slots) :]))
+    placement = Placement(
+        crossbars_per_tile=mesh.crossbars_per_tile,
+        n_tiles=mesh.n_tiles,
+        seats=tuple(seats),
+        units={u.key: u for u in units},
+        slots=slots,
+        absent=absent,
+    )
+    placement.check()
+    return placement
+
+
+def _slots(mesh: ChipMesh, taken: int, size: int) -> tuple[tuple[int, ...], ...]:
+    per_tile, total = mesh.crossbars_per_tile, mesh.n_tiles * mesh.crossbars_per_tile
+    slots: list[tuple[int, ...]] = []
+    if size > per_tile:
+        return tuple(
+            tuple(range(start, start + size)) for start in range(taken, total - size + 1, size)
+        )
+    for tile in range(mesh.n_tiles):
+        first = max(taken, tile * per_tile)
+        end = (tile + 1) * per_tile
+        slots += [tuple(range(start, start + size)) for start in range(first, end - size + 1, size)]
+    return tuple(slots)

@@ -1,0 +1,149 @@
+"""What a run will do: chips, models, texts and folder, all checked before any computing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cimsim.chip import analog_units, build_mesh
+from cimsim.config import ChipConfig
+from cimsim.config.load import config_hash, find_chip, load_chip
+from cimsim.errors import CimsimError
+from cimsim.model import build_program
+from cimsim.results import RunFolder
+from cimsim.stages.models import Texts, calibration_windows, open_model, read_text, scored_windows
+
+__all__ = ["Plan", "Request", "Task", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for.
+
+    Attributes:
+        chips: chip files or names of bundled chips.
+        overrides: KEY=VALUE strings for every chip.
+        models: names of bundled models or checkpoint folders.
+        text: text file to score, or None for the bundled one.
+        correction: saved correction to apply, or None to calibrate.
+        force: apply a correction that was made for something else.
+        out: folder of the run, or None for reports/<hash>.
+        overwrite: replace what a non-empty folder holds.
+        jobs: chips at once, or None for all cores.
+        threads: threads a chip, or None for cores / jobs.
+    """
+
+    chips: tuple[str, ...]
+    overrides: tuple[str, ...] = ()
+    models: tuple[str, ...] = ("olmoe-tiny",)
+    text: Path | None = None
+    correction: Path | None = None
+    force: bool = False
+    out: Path | None = None
+    overwrite: bool = False
+    jobs: int | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One chip with one model.
+
+    Attributes:
+        config: the chip.
+        model: bundled name or folder.
+        name: unique among the tasks of a run: names its folder under chips/.
+    """
+
+    config: ChipConfig
+    model: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked run.
+
+    Attributes:
+        tasks: in the order of the report.
+        texts: what is scored and what calibrates.
+        folder: where results go.
+        run_hash: sha256 of everything that decides the numbers.
+        correction: saved correction to apply, or None.
+        force: apply a foreign correction.
+        jobs: chips at once.
+        threads: threads a chip.
+    """
+
+    tasks: tuple[Task, ...]
+    texts: Texts
+    folder: RunFolder
+    run_hash: str
+    correction: Path | None
+    force: bool
+    jobs: int
+    threads: int
+
+
+def make_plan(request: Request) -> Plan:
+    """Check a request whole: files, knobs, models, texts, sizes and the folder.
+
+    Raises:
+        CimsimError: on the first thing that is wrong, before anything is computed.
+    """
+    texts = read_text(request.text)
+    configs = [load_chip(find_chip(c), request.overrides) for c in request.chips]
+    checkpoints = {name: open_model(name) for name in request.models}
+    _distinct("chip", [c.name for c in configs])
+    _distinct("--model", [c.name for c in checkpoints.values()])
+    tasks: list[Task] = []
+    for config in configs:
+        for model, checkpoint in checkpoints.items():
+            program = build_program(checkpoint)
+            units = analog_units(program, config)
+            build_mesh(config, sum(u.crossbars for u in units))
+            scored_windows(checkpoint, texts, config.workload)
+            calibration_windows(
+                checkpoint, texts, config.calibration.tokens, config.workload.context
+            )
+            several = len(checkpoints) > 1
+            name = f"{config.name}.{checkpoint.name}" if several else config.name
+            tasks.append(Task(config, model, name))
+    if request.correction is not None and not request.correction.is_file():
+        raise CimsimError("correction not found", file=request.correction, key="--correction")
+    identity = {
+        "chips": [config_hash(c) for c in configs],
+        "models": [c.hash for c in checkpoints.values()],
+        "text": hashlib.sha256(texts.scored.encode()).hexdigest(),
+        "calibration": hashlib.sha256(texts.calibration.encode()).hexdigest(),
+        "correction": _digest(request.correction),
+    }
+    run_hash = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    out = request.out or Path("reports") / run_hash[:12]
+    cores = os.cpu_count() or 1
+    jobs = min(request.jobs or cores, len(tasks))
+    return Plan(
+        tasks=tuple(tasks),
+        texts=texts,
+        folder=RunFolder(out, overwrite=request.overwrite),
+        run_hash=run_hash,
+        correction=request.correction,
+        force=request.force,
+        jobs=jobs,
+        threads=request.threads or max(1, cores // jobs),
+    )
+
+
+def _distinct(key: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise CimsimError(
+                "is named twice in one run", key=key, value=name, hint="give each its own name"
+            )
+
+
+def _digest(path: Path | None) -> str | None:
+    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
