@@ -1,0 +1,58 @@
+"""Mixture-of-experts decoders: Hugging Face checkpoints and a NumPy forward pass."""
+
+from __future__ import annotations
+
+from cimsim.model.cache import KVCache
+from cimsim.model.checkpoint import Checkpoint, build_program, load_checkpoint
+from cimsim.model.correction import Correction, identity
+from cimsim.model.correction_cost import (
+    DigitalOps,
+    digital_ops_per_token,
+    rewritten_cells,
+    rewritten_matrices,
+)
+from cimsim.model.correction_file import load_correction, save_correction
+from cimsim.model.correction_steps import (
+    ColumnCorrection,
+    LowRank,
+    Replica,
+    RouterRefit,
+    SlotRewrite,
+)
+from cimsim.model.decoder import Decoder, ForwardResult, ScoreResult
+from cimsim.model.float_linear import FloatLinear
+from cimsim.model.linear import Linear
+from cimsim.model.observer import Observer
+from cimsim.model.router_correction import QuantileMap
+from cimsim.model.routing import Routing, RoutingRecord
+from cimsim.model.stepper import Stepper
+
+__all__ = [
+    "Checkpoint",
+    "ColumnCorrection",
+    "Correction",
+    "Decoder",
+    "DigitalOps",
+    "FloatLinear",
+    "ForwardResult",
+    "KVCache",
+    "Linear",
+    "LowRank",
+    "Observer",
+    "QuantileMap",
+    "Replica",
+    "RouterRefit",
+    "Routing",
+    "RoutingRecord",
+    "ScoreResult",
+    "SlotRewrite",
+    "Stepper",
+    "build_program",
+    "digital_ops_per_token",
+    "identity",
+    "load_checkpoint",
+    "load_correction",
+    "rewritten_cells",
+    "rewritten_matrices",
+    "save_correction",
+]

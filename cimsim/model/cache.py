@@ -1,0 +1,88 @@
+"""Keys and values of the sequences that are in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.errors import CimsimInternalError
+from cimsim.model.architecture import Architecture
+from cimsim.workload.program import TokenKeys
+
+__all__ = ["KVCache"]
+
+Array = NDArray[np.float32]
+
+
+class KVCache:
+    """Keys and values per layer and sequence, in float32.
+
+    Sequences may be at different positions and different layers: each layer of each
+    sequence is filled in order of position, several tokens at a time.
+
+    Args:
+        architecture: gives the widths.
+        sequences: global numbers of the sequences that it holds.
+        capacity: positions a sequence.
+    """
+
+    def __init__(self, architecture: Architecture, sequences: Sequence[int], capacity: int) -> None:
+        numbers = [int(s) for s in sequences]
+        self._slot = {sequence: slot for slot, sequence in enumerate(numbers)}
+        if len(self._slot) != len(numbers):
+            raise CimsimInternalError("a sequence number occurs twice in a cache")
+        self.capacity = capacity
+        self._heads = (len(numbers), architecture.n_kv_heads)
+        self._width = architecture.head_dim
+        self._layers: dict[int, tuple[Array, Array, NDArray[np.int64]]] = {}
+
+    def slots(self, tokens: TokenKeys) -> NDArray[np.int64]:
+        """Return the slot of each row's sequence, int64 [n]."""
+        distinct, index = np.unique(tokens.sequence, return_inverse=True)
+        try:
+            slots = np.array([self._slot[int(s)] for s in distinct], dtype=np.int64)
+        except KeyError as error:
+            raise CimsimInternalError(f"sequence {error} is not in the cache") from error
+        return slots[index]
+
+    def append(
+        self, layer: int, slots: NDArray[np.int64], position: NDArray[np.int64], k: Array, v: Array
+    ) -> tuple[Array, Array]:
+        """Store keys and values of n tokens and return the layer's arrays.
+
+        Args:
+            layer: decoder layer.
+            slots: int64 [n].
+            position: int64 [n]; each sequence goes on where it stopped.
+            k: float32 [n, kv_heads, head_dim].
+            v: float32 [n, kv_heads, head_dim].
+
+        Returns:
+            keys [slots, kv_heads, head_dim, capacity] and values
+            [slots, kv_heads, capacity, head_dim].
+        """
+        keys, values, filled = self._layer(layer)
+        order = np.lexsort((position, slots))
+        start = np.searchsorted(slots[order], slots[order])
+        expected = filled[slots[order]] + np.arange(len(slots)) - start
+        if not np.array_equal(expected, position[order]):
+            raise CimsimInternalError("tokens enter a layer out of the order of their positions")
+        if position.max(initial=-1) >= self.capacity:
+            raise CimsimInternalError("a sequence is longer than the cache")
+        keys[slots, :, :, position] = k
+        values[slots, :, position] = v
+        np.add.at(filled, slots, 1)
+        return keys, values
+
+    def drop(self, layer: int) -> None:
+        """Forget a layer that is not needed any more."""
+        self._layers.pop(layer, None)
+
+    def _layer(self, layer: int) -> tuple[Array, Array, NDArray[np.int64]]:
+        if layer not in self._layers:
+            keys = np.zeros((*self._heads, self._width, self.capacity), dtype=np.float32)
+            values = np.zeros((*self._heads, self.capacity, self._width), dtype=np.float32)
+            self._layers[layer] = (keys, values, np.zeros(self._heads[0], dtype=np.int64))
+        return self._layers[layer]

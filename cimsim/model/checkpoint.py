@@ -1,0 +1,234 @@
+"""Checkpoints: ordinary Hugging Face folders, read without torch and without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.errors import CimsimError, nearest
+from cimsim.model.architecture import Architecture, program_of
+from cimsim.model.config_reader import ConfigReader, read_json
+from cimsim.model.families import FAMILIES, Family
+from cimsim.model.tensor_file import TensorFile
+from cimsim.workload.program import MatrixId, Program
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["Checkpoint", "build_program", "load_checkpoint"]
+
+EMBEDDING = "model.embed_tokens.weight"
+FINAL_NORM = "model.norm.weight"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained decoder on disk.
+
+    Attributes:
+        name: name of its folder.
+        folder: where it lies.
+        architecture: its shape and constants.
+        hash: SHA-256 of configuration and weights, hexadecimal: the model's identity.
+        program: its operations and shapes.
+    """
+
+    name: str
+    folder: Path
+    architecture: Architecture
+    hash: str
+    program: Program
+    _family: Family = field(repr=False)
+    _files: dict[str, TensorFile] = field(repr=False)
+
+    def matrix(self, matrix: MatrixId) -> NDArray[np.float32]:
+        """Return a weight matrix, float32 [n_in, n_out], C-contiguous, for ``x @ W``."""
+        if matrix.role == "head" and self.architecture.tied_head:
+            return np.ascontiguousarray(self.embedding.T)
+        return np.ascontiguousarray(self.vector(self._family.matrix_name(matrix)).T)
+
+    def vector(self, name: str) -> NDArray[np.float32]:
+        """Return a tensor by its stored name and in its stored shape, e.g. a norm's gain."""
+        return self._files[name].read(name)
+
+    @cached_property
+    def embedding(self) -> NDArray[np.float32]:
+        """The token embedding, float32 [vocab, d_model]."""
+        return self.vector(EMBEDDING)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the folder's ``tokenizer.json``, loaded on first use."""
+        from tokenizers import Tokenizer  # noqa: PLC0415 - not needed to run from token ids
+
+        path = self.folder / "tokenizer.json"
+        if not path.is_file():
+            raise CimsimError("the checkpoint has no tokenizer.json", file=self.folder)
+        try:
+            return Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise CimsimError("the tokenizer cannot be read", file=path) from error
+
+
+def build_program(checkpoint: Checkpoint) -> Program:
+    """Return the operations and shapes of a checkpoint."""
+    return checkpoint.program
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a Hugging Face folder: config.json, safetensors and tokenizer.json.
+
+    Every tensor's presence, shape and finiteness is checked here, once; matrices are
+    decoded when asked for.
+
+    Args:
+        folder: the folder, with one ``model.safetensors`` or shards and their index.
+
+    Raises:
+        CimsimError: if the folder is not a whole, safe checkpoint of a known family.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CimsimError("the model folder does not exist", file=folder)
+    config_path = folder / "config.json"
+    if not config_path.is_file():
+        raise CimsimError("not a checkpoint: the folder has no config.json", file=folder)
+    config = ConfigReader(config_path, read_json(config_path))
+    family = _family(config)
+    architecture = family.read(config)
+    program = program_of(architecture, folder.resolve().name)
+    files = _open_files(folder)
+    _check_tensors(folder, files, _expected(architecture, program, family))
+    return Checkpoint(
+        name=program.name,
+        folder=folder,
+        architecture=architecture,
+        hash=_digest(config_path, files),
+        program=program,
+        _family=family,
+        _files=files,
+    )
+
+
+def _family(config: ConfigReader) -> Family:
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise CimsimError(
+            "unknown model family",
+            file=config.path,
+            key="model_type",
+            value=kind,
+            allowed=", ".join(sorted(FAMILIES)),
+            hint=nearest(str(kind), FAMILIES),
+        )
+    return FAMILIES[kind]
+
+
+def _open_files(folder: Path) -> dict[str, TensorFile]:
+    """Return tensor name to file, from an index, one file, or a refusal."""
+    index = folder / INDEX
+    if index.is_file():
+        return _open_shards(folder, index)
+    found = sorted(folder.glob("*.safetensors"))
+    if not found:
+        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES)
+        if pickles:
+            raise CimsimError(
+                "pickled weights are refused because loading them can run any code",
+                file=folder / pickles[0],
+                allowed="*.safetensors",
+            )
+        raise CimsimError("the folder has no *.safetensors file", file=folder)
+    if len(found) > 1:
+        raise CimsimError(f"several weight files but no {INDEX}", file=folder)
+    file = TensorFile(found[0])
+    return dict.fromkeys(file.tensors, file)
+
+
+def _open_shards(folder: Path, index: Path) -> dict[str, TensorFile]:
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CimsimError("the index names no weights", file=index, key="weight_map")
+    shards: dict[str, TensorFile] = {}
+    files: dict[str, TensorFile] = {}
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str) or Path(shard).name != shard:
+            raise CimsimError(
+                "a weight file must lie in the model's folder", file=index, key=name, value=shard
+            )
+        if shard not in shards:
+            if not shard.endswith(".safetensors"):
+                raise CimsimError("not a safetensors file", file=index, key=name, value=shard)
+            shards[shard] = TensorFile(folder / shard)
+        if name not in shards[shard].tensors:
+            raise CimsimError(f"the file lacks tensor {name!r}", file=folder / shard)
+        files[name] = shards[shard]
+    return files
+
+
+def _expected(
+    architecture: Architecture, program: Program, family: Family
+) -> dict[str, tuple[int, ...]]:
+    """Return the stored shape of every tensor that the forward pass uses."""
+    d = architecture.d_model
+    shapes: dict[str, tuple[int, ...]] = {
+        EMBEDDING: (architecture.vocab_size, d),
+        FINAL_NORM: (d,),
+    }
+    for layer in program.layers:
+        base = f"model.layers.{layer.index}"
+        shapes[f"{base}.input_layernorm.weight"] = (d,)
+        shapes[f"{base}.post_attention_layernorm.weight"] = (d,)
+        for matrix in layer.attention:
+            role = matrix.id.role
+            if (architecture.qkv_bias and role != "o") or (architecture.o_bias and role == "o"):
+                shapes[f"{base}.self_attn.{role}_proj.bias"] = (matrix.n_out,)
+            if architecture.qk_norm and role in "qk":
+                shapes[f"{base}.self_attn.{role}_norm.weight"] = (matrix.n_out,)
+    for matrix in program.matrices():
+        if matrix.id.role != "head" or not architecture.tied_head:
+            shapes[family.matrix_name(matrix.id)] = (matrix.n_out, matrix.n_in)
+    return shapes
+
+
+def _check_tensors(
+    folder: Path, files: dict[str, TensorFile], expected: dict[str, tuple[int, ...]]
+) -> None:
+    for name, shape in expected.items():
+        if name not in files:
+            raise CimsimError(f"the checkpoint lacks tensor {name!r}", file=folder)
+        found = files[name].tensors[name].shape
+        if found != shape:
+            raise CimsimError(
+                f"tensor {name!r} does not have the shape that config.json implies",
+                file=files[name].path,
+                value=list(found),
+                allowed=str(list(shape)),
+            )
+        if not files[name].is_finite(name):
+            raise CimsimError(f"tensor {name!r} is not finite", file=files[name].path)
+    for name, file in files.items():
+        # Buffers of old writers and the unused copy of a tied head are harmless.
+        known = name in expected or name == "lm_head.weight" or name.endswith("inv_freq")
+        if not known:
+            raise CimsimError(
+                f"tensor {name!r} has no place in this architecture",
+                file=file.path,
+                hint="config.json and the weights do not describe the same model",
+            )
+
+
+def _digest(config_path: Path, files: dict[str, TensorFile]) -> str:
+    state = hashlib.sha256(config_path.read_bytes())
+    by_path = {file.path.name: file for file in files.values()}
+    for name in sorted(by_path):
+        state.update(f"\n{name} {by_path[name].digest()}".encode())
+    return state.hexdigest()

@@ -1,0 +1,83 @@
+"""The single steps that a calibrator may take, as plain frozen records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.model.router_correction import Sharing
+
+__all__ = ["ColumnCorrection", "LowRank", "Replica", "RouterRefit", "SlotRewrite"]
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ColumnCorrection:
+    """Digital scale and offset of a matrix's outputs: y' = scale * y + offset.
+
+    Attributes:
+        scale: float32 [n_out].
+        offset: float32 [n_out].
+    """
+
+    scale: Array
+    offset: Array
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """Digital correction of a matrix's outputs: y' = y + (x U) V.
+
+    Attributes:
+        u: float32 [n_in, rank].
+        v: float32 [rank, n_out].
+    """
+
+    u: Array
+    v: Array
+
+
+@dataclass(frozen=True)
+class RouterRefit:
+    """New weights of a router.
+
+    Attributes:
+        weight: float32 [d_model, experts].
+        where: digital (the product runs on a digital unit) or reprogrammed (into cells).
+    """
+
+    weight: Array
+    where: Literal["digital", "reprogrammed"]
+
+
+@dataclass(frozen=True)
+class SlotRewrite:
+    """An expert's cells are programmed with another expert's weights.
+
+    Attributes:
+        layer: decoder layer.
+        slot: expert whose cells are rewritten.
+        source: expert whose weights are written.
+        copy_router: whether the slot takes over the source's router row (reading E2 of
+            ROMER) instead of keeping its own (E1).
+        sharing: how tokens share source and slot if the row is copied.
+    """
+
+    layer: int
+    slot: int
+    source: int
+    copy_router: bool = False
+    sharing: Sharing = "split"
+
+
+@dataclass(frozen=True)
+class Replica:
+    """An expert stored `copies` times in all, its outputs averaged."""
+
+    layer: int
+    expert: int
+    copies: int

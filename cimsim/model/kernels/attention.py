@@ -1,0 +1,124 @@
+"""Causal softmax attention of single query rows over a cache, and rotary positions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from cimsim.model.kernels.fma import fma
+
+__all__ = ["attend", "attend_slow", "rotary_tables", "rotate"]
+
+Array = NDArray[np.float32]
+Index = NDArray[np.int64]
+
+
+def rotary_tables(length: int, head_dim: int, theta: float) -> tuple[Array, Array]:
+    """Return cosines and sines of the rotary angles, float32 [length, head_dim / 2] each.
+
+    angle(p, i) = p * theta^(-2 i / head_dim) (Su et al., arXiv 2104.09864), the angle
+    rounded to float32 as the public implementations do.
+    """
+    frequency = (float(theta) ** (-np.arange(0, head_dim, 2) / head_dim)).astype(np.float32)
+    angle = np.arange(length, dtype=np.float32)[:, None] * frequency[None, :]
+    wide = angle.astype(np.float64)
+    return np.cos(wide).astype(np.float32), np.sin(wide).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def rotate(x: Array, position: Index, cos: Array, sin: Array) -> None:
+    """Rotate the halves of each head in place: (a, b) -> (a cos - b sin, b cos + a sin).
+
+    Args:
+        x: float32 [n, heads, head_dim].
+        position: int64 [n].
+        cos: float32 [positions, head_dim / 2].
+        sin: float32 [positions, head_dim / 2].
+    """
+    half = x.shape[2] // 2
+    for i in range(x.shape[0]):
+        p = position[i]
+        for h in range(x.shape[1]):
+            for j in range(half):
+                a = x[i, h, j]
+                b = x[i, h, j + half]
+                x[i, h, j] = fma(-b, sin[p, j], a * cos[p, j])
+                x[i, h, j + half] = fma(a, sin[p, j], b * cos[p, j])
+
+
+@njit(cache=True, nogil=True)
+def _scores(q: Array, k: Array, scale: np.float32, out: Array) -> None:
+    # k is [head_dim, positions]: vector lanes are positions, the sum over head_dim is in order.
+    head_dim = q.shape[0]
+    whole = head_dim - head_dim % 4
+    out[:] = np.float32(0.0)
+    for d in range(0, whole, 4):
+        k0, k1, k2, k3 = k[d], k[d + 1], k[d + 2], k[d + 3]
+        q0, q1, q2, q3 = q[d], q[d + 1], q[d + 2], q[d + 3]
+        for j in range(out.shape[0]):
+            out[j] = fma(q3, k3[j], fma(q2, k2[j], fma(q1, k1[j], fma(q0, k0[j], out[j]))))
+    for d in range(whole, head_dim):
+        for j in range(out.shape[0]):
+            out[j] = fma(q[d], k[d, j], out[j])
+    for j in range(out.shape[0]):
+        out[j] *= scale
+
+
+@njit(cache=True, nogil=True)
+def _softmax_mix(weights: Array, v: Array, out: Array) -> None:
+    top = weights.max()
+    total = 0.0
+    for j in range(weights.shape[0]):
+        weights[j] = np.float32(math.exp(weights[j] - top))
+        total += float(weights[j])
+    out[:] = np.float32(0.0)
+    for j in range(weights.shape[0]):
+        w = weights[j]
+        row = v[j]
+        for d in range(out.shape[0]):
+            out[d] = fma(w, row[d], out[d])
+    inverse = np.float32(1.0 / total)
+    for d in range(out.shape[0]):
+        out[d] *= inverse
+
+
+@njit(cache=True, nogil=True)
+def attend(q: Array, slot: Index, position: Index, k: Array, v: Array, out: Array) -> None:
+    """Mix the values of positions 0 to p for each query row at position p.
+
+    Args:
+        q: float32 [n, heads, head_dim].
+        slot: int64 [n], which sequence of the cache a row belongs to.
+        position: int64 [n].
+        k: float32 [slots, kv_heads, head_dim, capacity], transposed keys.
+        v: float32 [slots, kv_heads, capacity, head_dim].
+        out: float32 [n, heads, head_dim], overwritten.
+    """
+    heads = q.shape[1]
+    group = heads // k.shape[1]
+    scale = np.float32(1.0 / math.sqrt(q.shape[2]))
+    scratch = np.empty(k.shape[3], dtype=np.float32)
+    for i in range(q.shape[0]):
+        length = position[i] + 1
+        for h in range(heads):
+            g = h // group
+            weights = scratch[:length]
+            _scores(q[i, h], k[slot[i], g, :, :length], scale, weights)
+            _softmax_mix(weights, v[slot[i], g, :length], out[i, h])
+
+
+def attend_slow(q: Array, slot: Index, position: Index, k: Array, v: Array) -> Array:
+    """Twin of `attend` in float64: softmax(q k / sqrt(head_dim)) v, a row at a time."""
+    group = q.shape[1] // k.shape[1]
+    out = np.empty_like(q)
+    for i in range(q.shape[0]):
+        length = int(position[i]) + 1
+        for h in range(q.shape[1]):
+            keys = k[slot[i], h // group, :, :length].astype(np.float64)
+            score = q[i, h].astype(np.float64) @ keys / math.sqrt(q.shape[2])
+            weight = np.exp(score - score.max())
+            out[i, h] = (weight / weight.sum()) @ v[slot[i], h // group, :length]
+    return out

@@ -1,0 +1,138 @@
+"""Norms, activations and sums of single tokens."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from cimsim.model.kernels.fma import fma
+
+__all__ = [
+    "add_weighted_rows",
+    "negative_log_likelihood",
+    "negative_log_likelihood_slow",
+    "rms_norm",
+    "rms_norm_slow",
+    "scale_rows_by_sigmoid",
+    "swiglu",
+    "swiglu_slow",
+]
+
+Array = NDArray[np.float32]
+
+
+@njit(cache=True, nogil=True)
+def _rms_norm(x: Array, gain: Array, eps: float, out: Array) -> None:
+    width = x.shape[1]
+    for i in range(x.shape[0]):
+        total = 0.0
+        for j in range(width):
+            total += float(x[i, j]) * float(x[i, j])
+        scale = np.float32(1.0 / math.sqrt(total / width + eps))
+        for j in range(width):
+            out[i, j] = (x[i, j] * scale) * gain[j]
+
+
+def rms_norm(x: Array, gain: Array, eps: float) -> Array:
+    """Return RMSNorm: y = x / sqrt(mean(x^2) + eps) * gain, the mean in float64.
+
+    Args:
+        x: float32 [n, width].
+        gain: float32 [width].
+        eps: added to the mean square.
+    """
+    out = np.empty_like(x)
+    _rms_norm(x, gain, eps, out)
+    return out
+
+
+def rms_norm_slow(x: Array, gain: Array, eps: float) -> Array:
+    """Twin of `rms_norm` in float64."""
+    wide = x.astype(np.float64)
+    scale = 1.0 / np.sqrt((wide**2).mean(axis=1, keepdims=True) + eps)
+    result: Array = (wide * scale * gain).astype(np.float32)
+    return result
+
+
+@njit(cache=True, nogil=True)
+def _swiglu(gate: Array, up: Array, out: Array) -> None:
+    one = np.float32(1.0)
+    for i in range(gate.shape[0]):
+        for j in range(gate.shape[1]):
+            g = gate[i, j]
+            out[i, j] = g / (one + np.float32(math.exp(-g))) * up[i, j]
+
+
+def swiglu(gate: Array, up: Array) -> Array:
+    """Return silu(gate) * up with silu(g) = g / (1 + exp(-g)); both float32 [n, width]."""
+    out = np.empty_like(gate)
+    _swiglu(gate, up, out)
+    return out
+
+
+def swiglu_slow(gate: Array, up: Array) -> Array:
+    """Twin of `swiglu` in float64."""
+    wide = gate.astype(np.float64)
+    with np.errstate(over="ignore"):
+        return (wide / (1.0 + np.exp(-wide)) * up).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _scale_rows_by_sigmoid(y: Array, logit: Array, out: Array) -> None:
+    one = np.float32(1.0)
+    for i in range(y.shape[0]):
+        scale = one / (one + np.float32(math.exp(-logit[i, 0])))
+        for j in range(y.shape[1]):
+            out[i, j] = y[i, j] * scale
+
+
+def scale_rows_by_sigmoid(y: Array, logit: Array) -> Array:
+    """Return y * sigmoid(logit), y float32 [n, width], logit float32 [n, 1]."""
+    out = np.empty_like(y)
+    _scale_rows_by_sigmoid(y, logit, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def add_weighted_rows(total: Array, rows: NDArray[np.int64], weight: Array, y: Array) -> None:
+    """Add weight[i] * y[i] to total[rows[i]] in place; `rows` are distinct."""
+    for i in range(rows.shape[0]):
+        r = rows[i]
+        for j in range(y.shape[1]):
+            total[r, j] = fma(weight[i], y[i, j], total[r, j])
+
+
+@njit(cache=True, nogil=True)
+def _negative_log_likelihood(
+    logits: Array, target: NDArray[np.int64], out: NDArray[np.float64]
+) -> None:
+    for i in range(logits.shape[0]):
+        top = logits[i].max()
+        total = 0.0
+        for j in range(logits.shape[1]):
+            total += math.exp(float(logits[i, j]) - float(top))
+        out[i] = math.log(total) + float(top) - float(logits[i, target[i]])
+
+
+def negative_log_likelihood(logits: Array, target: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return -log softmax(logits)[target] of each row, in nats, summed in float64.
+
+    Args:
+        logits: float32 [n, vocab].
+        target: int64 [n].
+    """
+    out = np.empty(logits.shape[0], dtype=np.float64)
+    _negative_log_likelihood(logits, target, out)
+    return out
+
+
+def negative_log_likelihood_slow(logits: Array, target: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Twin of `negative_log_likelihood` in NumPy."""
+    wide = logits.astype(np.float64)
+    top = wide.max(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(wide - top).sum(axis=1)) + top[:, 0]
+    result: NDArray[np.float64] = log_sum - wide[np.arange(len(target)), target]
+    return result

@@ -1,0 +1,83 @@
+"""Softmax of router logits and the choice of the k largest."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["select", "select_slow"]
+
+Array = NDArray[np.float32]
+
+
+@njit(cache=True, nogil=True)
+def _select(
+    logits: Array,
+    renormalise: bool,  # noqa: FBT001 - Numba calls positionally
+    scale: float,
+    experts: NDArray[np.int16],
+    gates: Array,
+) -> None:
+    top_k = experts.shape[1]
+    n_experts = logits.shape[1]
+    taken = np.empty(n_experts, dtype=np.bool_)
+    for i in range(logits.shape[0]):
+        taken[:] = False
+        for rank in range(top_k):
+            best = -1
+            for e in range(n_experts):
+                # Strictly greater: of equal logits the lower expert index wins.
+                if not taken[e] and (best < 0 or logits[i, e] > logits[i, best]):
+                    best = e
+            taken[best] = True
+            experts[i, rank] = best
+        top = float(logits[i, experts[i, 0]])
+        total = 0.0
+        chosen = 0.0
+        for e in range(n_experts):
+            weight = math.exp(float(logits[i, e]) - top)
+            total += weight
+            if taken[e]:
+                chosen += weight
+        denominator = chosen if renormalise else total
+        for rank in range(top_k):
+            weight = math.exp(float(logits[i, experts[i, rank]]) - top)
+            gates[i, rank] = np.float32(weight / denominator * scale)
+
+
+def select(
+    logits: Array, top_k: int, *, renormalise: bool, scale: float
+) -> tuple[NDArray[np.int16], Array]:
+    """Choose the experts of each token and weigh them by the softmax over all experts.
+
+    Args:
+        logits: float32 [n, experts]; -inf masks an expert.
+        top_k: experts a token.
+        renormalise: divide the gates by their sum over the chosen experts.
+        scale: factor on every gate.
+
+    Returns:
+        int16 [n, k] experts from the largest logit down, ties to the lower index, and
+        float32 [n, k] gates.
+    """
+    experts = np.empty((logits.shape[0], top_k), dtype=np.int16)
+    gates = np.empty((logits.shape[0], top_k), dtype=np.float32)
+    _select(logits, renormalise, scale, experts, gates)
+    return experts, gates
+
+
+def select_slow(
+    logits: Array, top_k: int, *, renormalise: bool, scale: float
+) -> tuple[NDArray[np.int16], Array]:
+    """Twin of `select` in NumPy."""
+    wide = logits.astype(np.float64)
+    share = np.exp(wide - wide.max(axis=1, keepdims=True))
+    share /= share.sum(axis=1, keepdims=True)
+    experts = np.argsort(-wide, axis=1, kind="stable")[:, :top_k]
+    gates = np.take_along_axis(share, experts, axis=1)
+    if renormalise:
+        gates = gates / gates.sum(axis=1, keepdims=True)
+    return experts.astype(np.int16), (gates * scale).astype(np.float32)
