@@ -26,6 +26,13 @@ from cimsim.model.observer import Observer
 from cimsim.model.router_correction import QuantileMap
 from cimsim.model.routing import Routing, RoutingRecord
 from cimsim.model.stepper import Stepper
+from cimsim.model.text import (
+    bits_per_byte,
+    cut_windows,
+    perplexity,
+    predicted_bytes,
+    split_documents,
+)
 
 __all__ = [
     "Checkpoint",
@@ -47,12 +54,17 @@ __all__ = [
     "ScoreResult",
     "SlotRewrite",
     "Stepper",
+    "bits_per_byte",
     "build_program",
+    "cut_windows",
     "digital_ops_per_token",
     "identity",
     "load_checkpoint",
     "load_correction",
+    "perplexity",
+    "predicted_bytes",
     "rewritten_cells",
     "rewritten_matrices",
     "save_correction",
+    "split_documents",
 ]

@@ -64,6 +64,22 @@ class Checkpoint:
         """The token embedding, float32 [vocab, d_model]."""
         return self.vector(EMBEDDING)
 
+    def encode(self, text: str) -> NDArray[np.int64]:
+        """Return the token ids of a text, int64 [n], without special tokens.
+
+        Raises:
+            CimsimError: if the tokenizer's vocabulary is larger than the embedding.
+        """
+        ids = np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+        if ids.max(initial=0) >= self.architecture.vocab_size:
+            raise CimsimError(
+                "the tokenizer knows tokens that the model does not",
+                file=self.folder / "tokenizer.json",
+                value=int(ids.max()),
+                allowed=f"0 to {self.architecture.vocab_size - 1}",
+            )
+        return ids
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the folder's ``tokenizer.json``, loaded on first use."""

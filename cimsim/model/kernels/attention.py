@@ -51,19 +51,22 @@ def rotate(x: Array, position: Index, cos: Array, sin: Array) -> None:
 
 @njit(cache=True, nogil=True)
 def _scores(q: Array, k: Array, scale: np.float32, out: Array) -> None:
-    # k is [head_dim, positions]: vector lanes are positions, the sum over head_dim is in order.
-    head_dim = q.shape[0]
+    # k is [head_dim, capacity]: vector lanes are positions, the sum over head_dim is in order.
+    # Rows are cut one by one, because a slice of a matrix has no known inner stride.
+    head_dim, length = q.shape[0], out.shape[0]
     whole = head_dim - head_dim % 4
     out[:] = np.float32(0.0)
     for d in range(0, whole, 4):
-        k0, k1, k2, k3 = k[d], k[d + 1], k[d + 2], k[d + 3]
+        k0, k1 = k[d, :length], k[d + 1, :length]
+        k2, k3 = k[d + 2, :length], k[d + 3, :length]
         q0, q1, q2, q3 = q[d], q[d + 1], q[d + 2], q[d + 3]
-        for j in range(out.shape[0]):
+        for j in range(length):
             out[j] = fma(q3, k3[j], fma(q2, k2[j], fma(q1, k1[j], fma(q0, k0[j], out[j]))))
     for d in range(whole, head_dim):
-        for j in range(out.shape[0]):
-            out[j] = fma(q[d], k[d, j], out[j])
-    for j in range(out.shape[0]):
+        k0, q0 = k[d, :length], q[d]
+        for j in range(length):
+            out[j] = fma(q0, k0[j], out[j])
+    for j in range(length):
         out[j] *= scale
 
 
@@ -106,8 +109,8 @@ def attend(q: Array, slot: Index, position: Index, k: Array, v: Array, out: Arra
         for h in range(heads):
             g = h // group
             weights = scratch[:length]
-            _scores(q[i, h], k[slot[i], g, :, :length], scale, weights)
-            _softmax_mix(weights, v[slot[i], g, :length], out[i, h])
+            _scores(q[i, h], k[slot[i], g], scale, weights)
+            _softmax_mix(weights, v[slot[i], g], out[i, h])
 
 
 def attend_slow(q: Array, slot: Index, position: Index, k: Array, v: Array) -> Array:
