@@ -1,0 +1,55 @@
+"""Results: typed columns, tidy tables, statistics, Pareto fronts, files of a run."""
+
+from cimsim.results.column import Cell, Column, Row, Table
+from cimsim.results.columns import all_tables, explain_column, find_columns
+from cimsim.results.components import COMPONENTS, component_column, family_of
+from cimsim.results.csv_file import csv_bytes, format_cell, rows_from_csv
+from cimsim.results.detail_columns import ENERGY, PER_LAYER, PER_SEED
+from cimsim.results.identities import results_row
+from cimsim.results.manifest import Manifest
+from cimsim.results.pareto import pareto_front
+from cimsim.results.result_columns import results_table
+from cimsim.results.run import (
+    ChipResult,
+    ExpertLoad,
+    LatencySamples,
+    RunResults,
+    TileLoad,
+)
+from cimsim.results.scale_columns import SCALE
+from cimsim.results.store import RunFolder, write_whole
+from cimsim.results.trace_json import VisitLog, trace_json, write_gzip
+
+__all__ = [
+    "COMPONENTS",
+    "ENERGY",
+    "PER_LAYER",
+    "PER_SEED",
+    "SCALE",
+    "Cell",
+    "ChipResult",
+    "Column",
+    "ExpertLoad",
+    "LatencySamples",
+    "Manifest",
+    "Row",
+    "RunFolder",
+    "RunResults",
+    "Table",
+    "TileLoad",
+    "VisitLog",
+    "all_tables",
+    "component_column",
+    "csv_bytes",
+    "explain_column",
+    "family_of",
+    "find_columns",
+    "format_cell",
+    "pareto_front",
+    "results_row",
+    "results_table",
+    "rows_from_csv",
+    "trace_json",
+    "write_gzip",
+    "write_whole",
+]

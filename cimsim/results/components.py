@@ -1,0 +1,103 @@
+"""Names of the components that energy is booked to, and their families in figures.
+
+The cost model's ledger uses these names; `family_of` puts each into one of about ten
+families, so that bars of different chips can be compared at a glance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+__all__ = ["COMPONENTS", "FAMILIES", "Component", "component_column", "family_of"]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A component of the energy ledger.
+
+    Attributes:
+        name: name in the ledger.
+        family: family in figures, one of `FAMILIES`.
+        meaning: what is charged to it.
+    """
+
+    name: str
+    family: str
+    meaning: str
+
+
+# In the order of the figures, from the array outwards.
+FAMILIES: tuple[str, ...] = (
+    "crossbar",
+    "ADC",
+    "DAC and sampling",
+    "shift-add, registers",
+    "buffers, tile bus",
+    "network on chip",
+    "digital matrices",
+    "attention",
+    "other digital",
+    "KV cache",
+    "programming",
+    "leakage, clock",
+    "DRAM, I/O",
+    "other",
+)
+
+COMPONENTS: tuple[Component, ...] = (
+    Component("crossbar", "crossbar", "Cells and word lines while a vector is read."),
+    Component("adc", "ADC", "Conversions of column sums."),
+    Component("dac", "DAC and sampling", "Row drivers."),
+    Component("sample_hold", "DAC and sampling", "Sample-and-hold of columns."),
+    Component("shift_add", "shift-add, registers", "Shift-and-add of slices and cycles."),
+    Component("input_register", "shift-add, registers", "Input registers of PEs."),
+    Component("output_register", "shift-add, registers", "Output registers of PEs."),
+    Component("tile_buffer", "buffers, tile bus", "Reads and writes of tile buffers."),
+    Component("tile_bus", "buffers, tile bus", "Bus between buffer and PEs."),
+    Component("input_broadcast", "buffers, tile bus", "Broadcast of inputs to crossbars."),
+    Component("psum_traffic", "buffers, tile bus", "Partial sums (24 bit) between crossbars."),
+    Component("noc_router", "network on chip", "Bits through routers."),
+    Component("noc_link", "network on chip", "Bits over links between routers."),
+    Component("digital_linear", "digital matrices", "Matrix products that run digitally."),
+    Component("digital_attention", "attention", "Scores and mixing of attention."),
+    Component("softmax", "attention", "Softmax of attention scores."),
+    Component("norm", "other digital", "RMS norms, rotary embedding and residual sums."),
+    Component("activation", "other digital", "Gated activation between up and down."),
+    Component("router_digital", "other digital", "Softmax and top-k of the expert router."),
+    Component("combine", "other digital", "Weighted sum of expert outputs."),
+    Component("correction", "other digital", "Digital operations that calibration adds."),
+    Component("kv_read", "KV cache", "Keys and values read on the chip."),
+    Component("kv_write", "KV cache", "Keys and values written on the chip."),
+    Component("program", "programming", "Weights written into cells, verify included."),
+    Component("clock", "leakage, clock", "Clock tree and control."),
+    Component("dram", "DRAM, I/O", "Off-chip memory."),
+    Component("io", "DRAM, I/O", "Pads and links off the chip."),
+)
+
+
+@cache
+def _families() -> dict[str, str]:
+    return {c.name: c.family for c in COMPONENTS}
+
+
+def family_of(component: str) -> str:
+    """Return the family of a component; a name outside the list is "other".
+
+    Args:
+        component: name in the ledger; ``leakage_*`` belongs to "leakage, clock".
+    """
+    if component == "leakage" or component.startswith("leakage_"):
+        return "leakage, clock"
+    return _families().get(component, "other")
+
+
+def component_column(component: str) -> str:
+    """Return the column of scale.csv that a component's energy goes to.
+
+    Every leakage row goes to ``energy_leakage_nj``, a name outside the list to
+    ``energy_other_nj``.
+    """
+    if component == "leakage" or component.startswith("leakage_"):
+        return "energy_leakage_nj"
+    return f"energy_{component}_nj" if component in _families() else "energy_other_nj"

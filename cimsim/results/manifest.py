@@ -1,0 +1,97 @@
+"""The manifest: when, where and with what a run was made; never part of a table."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+__all__ = ["Manifest", "package_versions"]
+
+_PACKAGES = (
+    "cimsim",
+    "numpy",
+    "numba",
+    "simpy",
+    "networkx",
+    "pydantic",
+    "pandas",
+    "matplotlib",
+    "jinja2",
+    "safetensors",
+    "tokenizers",
+    "scipy",
+)
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of cimsim and of what it computes with."""
+    found: dict[str, str] = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """How a run was made.
+
+    Attributes:
+        run_hash: sha256 of everything that decides the numbers.
+        command: the command line, program first.
+        started: moment of the start, UTC.
+        chips: names of all chips asked for.
+        finished: names of the chips that are done.
+        seconds: wall time of the whole run.
+        chip_seconds: wall time of every finished chip.
+        jobs: chips at once.
+        threads: threads a chip.
+        warnings: one sentence each.
+    """
+
+    run_hash: str
+    command: Sequence[str]
+    started: datetime
+    chips: Sequence[str]
+    finished: Sequence[str] = ()
+    seconds: float = 0.0
+    chip_seconds: Sequence[float] = ()
+    jobs: int = 1
+    threads: int = 1
+    warnings: Sequence[str] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every chip asked for is done."""
+        return list(self.finished) == list(self.chips)
+
+    def to_bytes(self) -> bytes:
+        """Return the manifest as JSON."""
+        content = {
+            "program": "cimsim",
+            "schema": 1,
+            "run_hash": self.run_hash,
+            "complete": self.complete,
+            "command": list(self.command),
+            "started": self.started.astimezone(UTC).isoformat(timespec="seconds"),
+            "seconds": round(self.seconds, 3),
+            "chips": list(self.chips),
+            "finished": list(self.finished),
+            "chip_seconds": {
+                name: round(s, 3) for name, s in zip(self.finished, self.chip_seconds, strict=False)
+            },
+            "jobs": self.jobs,
+            "threads": self.threads,
+            "warnings": list(self.warnings),
+            "python": platform.python_version(),
+            "system": platform.system(),
+            "machine": platform.machine(),
+            "packages": package_versions(),
+        }
+        return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode("utf-8")

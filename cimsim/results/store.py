@@ -1,0 +1,229 @@
+"""The folder of a run: checked before computing, written whole or not at all.
+
+A file is written beside its place under a temporary name, flushed to disk and renamed, so
+that a reader sees the old file, the new one or none. Chips are written as they finish:
+after an interrupt ``chips/`` holds every finished one and the manifest says that the run
+is not complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+from cimsim.errors import CimsimError, CimsimInternalError
+from cimsim.results.csv_file import csv_bytes
+from cimsim.results.manifest import Manifest
+from cimsim.results.run import ChipResult, RunResults
+from cimsim.results.trace_json import trace_json, write_gzip
+
+__all__ = ["RunFolder", "write_whole"]
+
+# What a run writes at the top of its folder; --overwrite replaces these and no other file.
+RUN_FILES = (
+    "report.html",
+    "report.md",
+    "results.csv",
+    "per_layer.csv",
+    "per_seed.csv",
+    "energy.csv",
+    "scale.csv",
+    "tile_load.csv",
+    "expert_load.csv",
+    "latency.csv",
+    "trace.json.gz",
+    "config.resolved.yaml",
+    "manifest.json",
+)
+RUN_FOLDERS = ("chips", "figures")
+RUN_SUFFIXES = (".csv", ".gz", ".yaml", ".png", ".svg", ".json")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Args:
+        path: where; missing folders are made.
+        data: its bytes.
+
+    Raises:
+        CimsimError: if the place cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise CimsimError(f"cannot be written: {error.strerror}", file=path) from error
+
+
+class RunFolder:
+    """Where the results of one run go.
+
+    Constructing one checks the place and changes nothing; `prepare` makes it. Both come
+    before any computing.
+
+    Args:
+        out: the folder of the run: missing or empty, or `overwrite`.
+        overwrite: replace the files of an earlier run; other files stay.
+
+    Raises:
+        CimsimError: if the place is a file, not empty, or not writable.
+    """
+
+    def __init__(self, out: Path, *, overwrite: bool = False) -> None:
+        self.path = Path(out)
+        self.overwrite = overwrite
+        self.prepared = False
+        self._check()
+
+    def _check(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise CimsimError("is a file, not a folder", file=self.path, key="--out")
+        existing = self.path
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            raise CimsimError(
+                f"cannot be made: {existing} is not a writable folder", file=self.path, key="--out"
+            )
+        if self.path.is_dir() and not self.overwrite and self._entries():
+            raise CimsimError(
+                "the folder is not empty",
+                file=self.path,
+                key="--out",
+                allowed="a missing or empty folder",
+                hint="--overwrite replaces the run that it holds",
+            )
+
+    def _entries(self) -> list[str]:
+        try:
+            return sorted(p.name for p in self.path.iterdir())
+        except OSError as error:
+            raise CimsimError(
+                f"cannot be read: {error.strerror}", file=self.path, key="--out"
+            ) from error
+
+    def prepare(self, manifest: Manifest) -> None:
+        """Make the folder, clear an earlier run out of it and write the first manifest.
+
+        Args:
+            manifest: what is known before computing; its `complete` is false.
+
+        Raises:
+            CimsimError: if the folder cannot be written.
+        """
+        self._check()
+        if self.overwrite and self.path.is_dir():
+            self._clear()
+        self.prepared = True
+        self.write("manifest.json", manifest.to_bytes())
+
+    def _clear(self) -> None:
+        """Remove the files of an earlier run; in subfolders only if a manifest says so."""
+        try:
+            known = _is_run(self.path / "manifest.json")
+            for name in RUN_FILES:
+                if name != "manifest.json":
+                    (self.path / name).unlink(missing_ok=True)
+            for name in RUN_FOLDERS if known else ():
+                _clear_tree(self.path / name)
+        except OSError as error:
+            raise CimsimError(
+                f"cannot be overwritten: {error.strerror}", file=self.path, key="--out"
+            ) from error
+
+    def write(self, relative: str, data: bytes | str) -> Path:
+        """Write one file of the run whole.
+
+        Args:
+            relative: path inside the folder, with forward slashes.
+            data: its content; text is UTF-8.
+        """
+        if not self.prepared:
+            message = "a run folder was written before it was prepared"
+            raise CimsimInternalError(message)
+        path = self.path / relative
+        write_whole(path, data.encode("utf-8") if isinstance(data, str) else data)
+        return path
+
+    def chip_folder(self, name: str) -> str:
+        """Return the relative folder of a chip: its name, made safe for any file system."""
+        safe = re.sub(r"[^A-Za-z0-9._+-]", "-", name).strip(".")
+        reserved = re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", safe)
+        if safe != name or reserved or len(safe) > 100:
+            digest = hashlib.sha256(name.encode("utf-8")).hexdigest()[:8]
+            safe = f"{safe[:100]}-{digest}".lstrip("-")
+        return f"chips/{safe}"
+
+    def write_chip(self, chip: ChipResult, run_batches: tuple[int, ...]) -> None:
+        """Write what one chip produced, as soon as it is done.
+
+        Args:
+            chip: the finished chip.
+            run_batches: decode batch sizes of all chips of the run.
+        """
+        folder = self.chip_folder(chip.name)
+        run = RunResults(run_hash="", chips=(chip,), text_name="", batches=run_batches)
+        rows = run.tables()
+        self.write(f"{folder}/config.resolved.yaml", chip.config_yaml)
+        if chip.visits is not None:
+            trace = trace_json([(chip.name, chip.visits)])
+            self.write(f"{folder}/trace.json.gz", write_gzip(trace))
+        # results.csv comes last: a chip folder that has one is finished.
+        for table in reversed(run.schema()):
+            self.write(f"{folder}/{table.name}.csv", csv_bytes(table, rows[table.name]))
+
+    def write_run(self, run: RunResults, manifest: Manifest) -> None:
+        """Write the tables of all finished chips, and the manifest last.
+
+        Args:
+            run: what finished; may be part of what was asked for.
+            manifest: how it was made.
+        """
+        rows = run.tables()
+        for table in run.schema():
+            self.write(f"{table.name}.csv", csv_bytes(table, rows[table.name]))
+        configs = [f"# chip: {json.dumps(c.name)}\n{c.config_yaml}" for c in run.chips]
+        self.write("config.resolved.yaml", "---\n".join(configs))
+        logs = [(c.name, c.visits) for c in run.chips if c.visits is not None]
+        if logs:
+            self.write("trace.json.gz", write_gzip(trace_json(logs)))
+        self.write("manifest.json", manifest.to_bytes())
+
+
+def _is_run(manifest: Path) -> bool:
+    """Whether a manifest was written by this program."""
+    try:
+        found = json.loads(manifest.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("program") == "cimsim"
+
+
+def _clear_tree(folder: Path) -> None:
+    """Remove the kinds of files that a run writes below a folder, then empty folders.
+
+    Links are never followed: a link is left as it is.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink():
+            continue
+        if path.is_dir():
+            _clear_tree(path)
+        elif path.suffix in RUN_SUFFIXES:
+            path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
