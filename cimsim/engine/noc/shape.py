@@ -198,11 +198,11 @@ def next_direction(geometry: npt.NDArray[np.int64], router: int, target: int) ->
         if here == there:
             return LOCAL
     if geometry[WRAP] == 0:
-        return axis if there > here else axis + 1
+        return int(axis if there > here else axis + 1)
     ahead = (there - here) % size
     if 2 * ahead == size:
-        return axis + here % 2
-    return axis if 2 * ahead < size else axis + 1
+        return int(axis + here % 2)
+    return int(axis if 2 * ahead < size else axis + 1)
 
 
 @njit(cache=True)
@@ -235,7 +235,8 @@ def router_distance(geometry: npt.NDArray[np.int64], start: int, end: int) -> in
 def route_length(geometry: npt.NDArray[np.int64], source: int, target: int) -> int:
     """Return the number of routers on the route between two nodes."""
     start, end = node_router(geometry, source), node_router(geometry, target)
-    return int(router_distance(geometry, start, end) + 1)
+    hops: int = router_distance(geometry, start, end)
+    return hops + 1
 
 
 def route_links(shape: NocShape, source: int, target: int) -> npt.NDArray[np.int64]:
