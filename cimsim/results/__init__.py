@@ -5,6 +5,12 @@ from cimsim.results.columns import all_tables, explain_column, find_columns
 from cimsim.results.components import COMPONENTS, component_column, family_of
 from cimsim.results.csv_file import csv_bytes, format_cell, rows_from_csv
 from cimsim.results.detail_columns import ENERGY, PER_LAYER, PER_SEED
+from cimsim.results.energy_rows import (
+    component_energies,
+    energy_rows,
+    scale_energy,
+    top_components,
+)
 from cimsim.results.identities import results_row
 from cimsim.results.manifest import Manifest
 from cimsim.results.pareto import pareto_front
@@ -40,7 +46,9 @@ __all__ = [
     "VisitLog",
     "all_tables",
     "component_column",
+    "component_energies",
     "csv_bytes",
+    "energy_rows",
     "explain_column",
     "family_of",
     "find_columns",
@@ -49,6 +57,8 @@ __all__ = [
     "results_row",
     "results_table",
     "rows_from_csv",
+    "scale_energy",
+    "top_components",
     "trace_json",
     "write_gzip",
     "write_whole",

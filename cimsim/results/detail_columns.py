@@ -11,14 +11,12 @@ __all__ = [
     "PER_LAYER",
     "PER_SEED",
     "PHASE",
-    "STAGE",
     "TILE_LOAD",
 ]
 
 _CONFIG = Column("config", "", "text", "Name of the chip.")
 _MODEL = Column("model", "", "text", "Name of the checkpoint.")
 PHASE = Column("phase", "", "text", "prefill, decode_b<batch>, programming or calibration.")
-STAGE = Column("stage", "", "text", "clean (float), noisy (on the chip) or calibrated.")
 _CALIBRATED = Column("calibrated", "", "flag", "Whether calibration was applied.")
 
 
@@ -95,7 +93,7 @@ ENERGY = Table(
         _CALIBRATED,
         Column("component", "", "text", "Component that is charged."),
         Column("kind", "", "text", "dynamic, leakage or off_chip."),
-        _amount("count", "1", "Actions counted; microseconds for leakage rows."),
+        _amount("count", "1", "Actions counted; nanoseconds for leakage and table powers."),
         _amount("energy_per_action_fj", "fJ", "Energy of one action."),
         _amount("energy_nj", "nJ", "Energy of the phase."),
         _amount(
@@ -145,13 +143,21 @@ EXPERT_LOAD = Table(
 
 LATENCY = Table(
     "latency",
-    "One row a chip, model, phase and token: the samples behind percentiles.",
+    "One row a chip, model, phase, stage and percentile: distributions of latency.",
     (
         _CONFIG,
         _MODEL,
         PHASE,
         _CALIBRATED,
-        _count("sample", "1", "Index of the sample."),
-        _amount("latency_us", "us", "Time of the token (prefill: of the window)."),
+        _count("samples", "1", "Samples of the distribution."),
+        Column(
+            "percent",
+            "%",
+            "number",
+            "Percentile; above the 95th only with at least 100 samples.",
+            minimum=0.0,
+            maximum=100.0,
+        ),
+        _amount("latency_us", "us", "Time of a token (prefill: of a window) at it."),
     ),
 )

@@ -18,11 +18,13 @@ from cimsim.results.column import Row, Table
 from cimsim.results.columns import all_tables
 from cimsim.results.detail_columns import EXPERT_LOAD, LATENCY, TILE_LOAD
 from cimsim.results.result_columns import DEFAULT_BATCHES, results_table
+from cimsim.results.statistics import percentile
 from cimsim.results.trace_json import VisitLog
 
 __all__ = ["ChipResult", "ExpertLoad", "LatencySamples", "RunResults", "TileLoad"]
 
 PS_PER_US = 1e6
+PERCENTS = tuple(range(101))
 
 
 @dataclass(frozen=True)
@@ -240,10 +242,12 @@ def _latency_rows(chip: ChipResult) -> list[Row]:
                 **_names(chip),
                 "phase": samples.phase,
                 "calibrated": samples.stage == "calibrated",
-                "sample": i,
-                "latency_us": float(value),
+                "samples": len(samples.latency_us),
+                "percent": float(percent),
+                "latency_us": value,
             }
         )
         for samples in chip.latency
-        for i, value in enumerate(samples.latency_us)
+        for percent in PERCENTS
+        if (value := percentile(samples.latency_us, percent)) is not None
     ]

@@ -18,7 +18,7 @@ from cimsim.errors import CimsimError, CimsimInternalError
 from cimsim.results.csv_file import csv_bytes
 from cimsim.results.manifest import Manifest
 from cimsim.results.run import ChipResult, RunResults
-from cimsim.results.trace_json import trace_json, write_gzip
+from cimsim.results.trace_json import CHIP_VISITS, trace_json, write_gzip
 
 __all__ = ["RunFolder", "write_whole"]
 
@@ -178,7 +178,7 @@ class RunFolder:
         rows = run.tables()
         self.write(f"{folder}/config.resolved.yaml", chip.config_yaml)
         if chip.visits is not None:
-            trace = trace_json([(chip.name, chip.visits)])
+            trace = trace_json([(chip.name, chip.visits)], CHIP_VISITS)
             self.write(f"{folder}/trace.json.gz", write_gzip(trace))
         # results.csv comes last: a chip folder that has one is finished.
         for table in reversed(run.schema()):

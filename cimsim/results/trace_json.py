@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
 
-__all__ = ["MAX_EVENTS", "VisitLog", "trace_json", "write_gzip"]
+__all__ = ["CHIP_VISITS", "RUN_VISITS", "VisitLog", "trace_json", "write_gzip"]
 
-MAX_EVENTS = 20_000
+# Visits written: enough to see the pipeline at work, small enough to mail.
+CHIP_VISITS = 2_000
+RUN_VISITS = 8_000
 PS_PER_US = 1_000_000
 # Process ids of different chips in one trace must not meet.
 PIDS_PER_CHIP = 1_000_000
@@ -131,7 +133,7 @@ def _busy_counter(
         )
 
 
-def trace_json(chips: Sequence[tuple[str, VisitLog]], limit: int = MAX_EVENTS) -> str:
+def trace_json(chips: Sequence[tuple[str, VisitLog]], limit: int = RUN_VISITS) -> str:
     """Return the visits of chips as trace JSON.
 
     Args:

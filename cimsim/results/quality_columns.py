@@ -1,0 +1,124 @@
+"""Columns of results.csv that say what was run and how well the model does."""
+
+from __future__ import annotations
+
+from cimsim.results.column import Column
+from cimsim.results.declare import count, number, text, with_calibrated
+
+__all__ = ["AT_BATCH", "accuracy_columns", "identity_columns", "load_columns"]
+
+_CI = "95 % Student t interval over chip seeds; equals the mean with one seed"
+AT_BATCH = "decode at the batch size in latency_batch"
+
+
+def _ppl(name: str, meaning: str, formula: str = "") -> Column:
+    return Column(name, "1", "number", meaning, formula, "Accuracy", "", "lower", 1.0)
+
+
+def identity_columns() -> tuple[Column, ...]:
+    """Return the columns of which chip, which model, at which bits."""
+    g = "Identity"
+    return (
+        text("config", g, "Name of the chip."),
+        text("chip_hash", g, "First 12 hex digits of the sha256 of the resolved chip file."),
+        text("model", g, "Name of the checkpoint."),
+        count("tokens", "token", g, "Scored and timed tokens."),
+        count("context", "token", g, "Length of a window; no carry-over between windows."),
+        count("chip_seeds", "1", g, "Chips drawn: each has its own frozen errors."),
+        text("mapper", g, "Policy that placed units and copies on tiles."),
+        text("calibrator", g, "Post-training calibrator; identity changes nothing."),
+        text("tile_mode", g, "detailed: every slice, cycle and conversion; or folded."),
+        text("analog_parts", g, "Parts of the model on crossbars; the rest is digital."),
+        text("device", g, "Memory technology of the cells."),
+        Column("node_nm", "nm", "number", "Process node.", group=g, minimum=1.0),
+        count("crossbar_rows", "1", g, "Rows of a crossbar."),
+        count("crossbar_cols", "1", g, "Physical columns of a crossbar."),
+        count("weight_bits", "bit", g, "Bits of a stored weight."),
+        count("input_bits", "bit", g, "Bits of an input."),
+        count(
+            "adc_bits",
+            "bit",
+            g,
+            "Bits of a conversion: the output precision of a column sum.",
+            "the crossbars are digital and have no ADC",
+        ),
+    )
+
+
+def accuracy_columns() -> tuple[Column, ...]:
+    """Return the columns of perplexity, agreement and clipping."""
+    g = "Accuracy"
+    agreement = Column(
+        "topk_agreement",
+        "1",
+        "number",
+        "Share of the experts chosen by the float model that the chip chooses too; mean over "
+        "tokens, MoE layers and chip seeds.",
+        group=g,
+        better="higher",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    return (
+        _ppl("ppl_float", "Perplexity of the checkpoint in float32."),
+        _ppl("ppl_ideal_int", "Perplexity with exact integer products at the chip's bits."),
+        _ppl("ppl_noisy_mean", "Perplexity on the chip, mean over chip seeds."),
+        _ppl("ppl_noisy_ci_low", f"Lower end of the {_CI}."),
+        _ppl("ppl_noisy_ci_high", f"Upper end of the {_CI}."),
+        _ppl("ppl_calibrated_mean", "Perplexity on the chip after calibration, mean over seeds."),
+        _ppl("ppl_calibrated_ci_low", f"Lower end of the {_CI}."),
+        _ppl("ppl_calibrated_ci_high", f"Upper end of the {_CI}."),
+        Column(
+            "ppl_float_calibrated",
+            "1",
+            "number",
+            "Perplexity of the float model with the correction applied, mean over seeds: what "
+            "calibration costs a chip without errors.",
+            group=g,
+            empty_when="the correction cannot be applied without the chip",
+            better="lower",
+            minimum=1.0,
+        ),
+        *with_calibrated(agreement),
+        number(
+            "adc_clip_rate",
+            "1",
+            g,
+            "Share of conversions that hit the end of the ADC's range.",
+            better="lower",
+            maximum=1.0,
+        ),
+    )
+
+
+def load_columns() -> tuple[Column, ...]:
+    """Return the columns of load of experts and of tiles."""
+    g = "Load"
+    cv = "of visits over routed experts, mean over MoE layers."
+    gini = number("expert_load_gini", "1", g, f"Gini coefficient {cv}", better="lower", maximum=1.0)
+    most = number("expert_load_max_over_mean", "1", g, f"Largest share divided by the mean, {cv}")
+    tile = number(
+        "tile_load_max_over_mean",
+        "1",
+        g,
+        f"Busiest tile over the mean of tiles that hold a weight; load is the sum over visits "
+        f"of vectors x interval, {AT_BATCH}.",
+        better="lower",
+    )
+    return (
+        number("expert_load_cv_clean", "1", g, f"Standard deviation over mean {cv} Float model."),
+        *with_calibrated(
+            number("expert_load_cv", "1", g, f"Standard deviation over mean {cv}", better="lower")
+        ),
+        *with_calibrated(gini),
+        *with_calibrated(most),
+        *with_calibrated(tile),
+        number(
+            "tile_load_max_over_mean_round_robin",
+            "1",
+            g,
+            "The same routing placed round-robin without copies: what the mapper is worth.",
+            better="lower",
+            empty_when="the chip switches experts, so the mapper has no choice",
+        ),
+    )
