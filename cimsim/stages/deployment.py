@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cimsim.chip import Placement, Seat
 from cimsim.config import ChipConfig
+from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange, MacStatistics, ProgrammedMatrix, calibrate_range, program_matrix
 from cimsim.model import Checkpoint, Correction, Decoder, FloatLinear
 from cimsim.workload.program import MatrixId, TokenKeys
@@ -151,39 +152,70 @@ class Deployment:
             statistics: where to count conversions, or None.
         """
         programmed = dict(self.programmed)
-        digital = FloatLinear(self.checkpoint)
-        averaged: frozenset[tuple[int, int]] = frozenset()
+        averaged: set[tuple[int, int]] = set()
         if correction is not None and not correction.is_identity:
-            programmed.update(self._rewrites(correction))
-            for matrix in list(programmed):
-                if correction.is_offloaded(matrix):
-                    del programmed[matrix]
-            averaged = correction.averaged_experts
-        return AnalogLinear(programmed, digital, read_seed, mode, averaged, statistics)
+            programmed.update(self._reprogrammed_routers(correction))
+            programmed.update(self._rewritten_slots(correction))
+            averaged |= _average_slots(programmed, correction)
+            averaged |= self._check_replicas(correction)
+            for matrix in [m for m in programmed if _is_offloaded(m, correction)]:
+                del programmed[matrix]
+        return AnalogLinear(
+            programmed,
+            FloatLinear(self.checkpoint),
+            read_seed,
+            mode,
+            frozenset(averaged),
+            statistics,
+        )
 
-    def _rewrites(self, correction: Correction) -> dict[MatrixId, tuple[ProgrammedMatrix, ...]]:
-        """Program the slots that a correction rewrites: a new epoch, so new noise."""
+    def _reprogrammed_routers(
+        self, correction: Correction
+    ) -> dict[MatrixId, tuple[ProgrammedMatrix, ...]]:
+        """Program refitted routers into their cells: a new epoch, so new noise."""
+        written: dict[MatrixId, tuple[ProgrammedMatrix, ...]] = {}
+        for layer, refit in correction.router_refit.items():
+            matrix = MatrixId(layer, "router")
+            if refit.where == "reprogrammed" and matrix in self.programmed:
+                written[matrix] = self._rewrite(matrix, refit.weight, self.ranges[matrix])
+        return written
+
+    def _rewritten_slots(
+        self, correction: Correction
+    ) -> dict[MatrixId, tuple[ProgrammedMatrix, ...]]:
+        """Program expert slots with other experts' weights: a new epoch, so new noise."""
         written: dict[MatrixId, tuple[ProgrammedMatrix, ...]] = {}
         for rewrite in correction.rewrites:
-            for matrix, old in self.programmed.items():
-                if (matrix.layer, matrix.expert) != (rewrite.layer, rewrite.slot):
-                    continue
-                if matrix.part != "experts":
-                    continue
-                source = matrix._replace(expert=rewrite.source)
-                weight = self.checkpoint.matrix(source)
-                written[matrix] = tuple(
-                    self._write(matrix, weight, copy.crossbars, self.ranges[source], epoch=1)
-                    for copy in old
-                )
-        for layer, weight in correction.reprogrammed_routers.items():
-            matrix = MatrixId(layer, "router")
-            if matrix in self.programmed:
-                written[matrix] = tuple(
-                    self._write(matrix, weight, copy.crossbars, self.ranges[matrix], epoch=1)
-                    for copy in self.programmed[matrix]
-                )
+            for matrix in self.programmed:
+                slot = (matrix.layer, matrix.expert) == (rewrite.layer, rewrite.slot)
+                if slot and matrix.part == "experts":
+                    source = matrix._replace(expert=rewrite.source)
+                    weight = self.checkpoint.matrix(source)
+                    written[matrix] = self._rewrite(matrix, weight, self.ranges[source])
         return written
+
+    def _rewrite(
+        self, matrix: MatrixId, weight: Floats, adc_range: AdcRange
+    ) -> tuple[ProgrammedMatrix, ...]:
+        return tuple(
+            self._write(matrix, weight, copy.crossbars, adc_range, epoch=1)
+            for copy in self.programmed[matrix]
+        )
+
+    def _check_replicas(self, correction: Correction) -> set[tuple[int, int]]:
+        """Return the experts whose placed copies are averaged; all of them must be placed."""
+        wanted: set[tuple[int, int]] = set()
+        for replica in correction.replicas:
+            placed = len(self.programmed.get(MatrixId(replica.layer, "gate", replica.expert), ()))
+            if placed < replica.copies:
+                raise CimsimError(
+                    f"the correction averages {replica.copies} copies of expert {replica.expert} "
+                    f"of layer {replica.layer} and {placed} are placed",
+                    key="mapping.replicas",
+                    hint="give the chip more spare crossbars (chip.spare_fraction)",
+                )
+            wanted.add((replica.layer, replica.expert))
+        return wanted
 
     def _write_seat(self, seat: Seat) -> dict[MatrixId, ProgrammedMatrix]:
         unit = self.placement.units[seat.unit]
@@ -219,6 +251,26 @@ class Deployment:
         )
 
 
+def _average_slots(
+    programmed: dict[MatrixId, tuple[ProgrammedMatrix, ...]], correction: Correction
+) -> set[tuple[int, int]]:
+    """Let a source expert answer with the mean of itself and the slots rewritten with it."""
+    found: set[tuple[int, int]] = set()
+    for rewrite in correction.rewrites:
+        if rewrite.copy_router and rewrite.sharing == "average":
+            found.add((rewrite.layer, rewrite.source))
+            for matrix in [m for m in programmed if m.part == "experts"]:
+                if (matrix.layer, matrix.expert) == (rewrite.layer, rewrite.slot):
+                    source = matrix._replace(expert=rewrite.source)
+                    programmed[source] = (*programmed[source], *programmed[matrix])
+    return found
+
+
+def _is_offloaded(matrix: MatrixId, correction: Correction) -> bool:
+    expert = (matrix.layer, matrix.expert) in correction.offload_experts
+    return matrix.part in correction.offload_parts or (expert and matrix.part == "experts")
+
+
 class _InputRecorder:
     """Float products that keep the first rows of every matrix's input."""
 
@@ -252,7 +304,7 @@ def measure_ranges(
         rows: input vectors kept a matrix.
     """
     recorder = _InputRecorder(FloatLinear(decoder.checkpoint), rows)
-    decoder.score(windows, recorder)
+    decoder.score(windows, recorder, sequences=np.arange(len(windows), dtype=np.int64))
     ranges: dict[MatrixId, AdcRange] = {}
     for unit in placement.units.values():
         for tiling in unit.tilings:

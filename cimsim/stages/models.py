@@ -104,7 +104,7 @@ def _windows(
             allowed=f"at least workload.context = {context}",
         )
     # A token is at most a few hundred characters: only read as much text as is needed.
-    ids = checkpoint.encode(text[: wanted * context * 64])
+    ids = checkpoint.tokenizer.encode(text[: wanted * context * 64], add_special_tokens=False).ids
     if len(ids) < wanted * context:
         raise CimsimError(
             f"the text has {len(ids)} tokens and {wanted * context} are asked for",

@@ -1,0 +1,27 @@
+"""What a calibrator may know of a chip: its digital outputs, and that it can be rewritten."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cimsim.model import Correction, Linear
+
+__all__ = ["Deployment"]
+
+
+class Deployment(Protocol):
+    """A model programmed on one chip, seen from outside.
+
+    Nothing here reveals conductances, noise, the chip seed or sigma: only products after
+    the converters, with read noise on, in the deployed mode.
+    """
+
+    def linear(self, correction: Correction | None, *, read_seed: int, mode: str) -> Linear:
+        """Return the chip's products once the rewrites of a correction are carried out.
+
+        Args:
+            correction: slots and routers to rewrite; None leaves the chip as it is.
+            read_seed: which draw of the fresh read noise.
+            mode: detailed or folded.
+        """
+        ...

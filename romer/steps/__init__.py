@@ -1,0 +1,1 @@
+"""Calibration steps, one method a file; the two of the paper are our reading of ROMER."""

@@ -1,0 +1,39 @@
+"""Router refit: least squares from noisy hidden states to clean logits.
+
+For a layer with noisy router inputs H [n, d] and clean logits Z [n, E],
+W' = W + (H^T H + mu n I)^-1 H^T (Z - H W): ridge towards the clean weights W, so that few
+tokens change little. All layers are fitted at once on the states of the pass so far; where
+the router is analog its cells are reprogrammed, with new noise, else the refit is digital.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from cimsim.model import Correction, RouterRefit
+from cimsim.workload.program import MatrixId
+from romer.record import RouterRecord
+from romer.task import Task
+
+__all__ = ["refit_router"]
+
+RIDGE = 0.01  # mu, in units of the mean square of a router input
+
+
+def refit_router(task: Task, correction: Correction, noisy: RouterRecord) -> Correction:
+    """Refit every router to give clean logits from noisy hidden states."""
+    where: Literal["digital", "reprogrammed"]
+    where = "reprogrammed" if "router" in task.analog else "digital"
+    refits = {}
+    for layer, inputs in noisy.inputs.items():
+        h = inputs.astype(np.float64)
+        target = task.reference.fit.logits[layer].astype(np.float64)
+        weight = task.decoder.checkpoint.matrix(MatrixId(layer, "router")).astype(np.float64)
+        gram = h.T @ h
+        gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram)
+        change = np.linalg.solve(gram, h.T @ (target - h @ weight))
+        refits[layer] = RouterRefit((weight + change).astype(np.float32), where)
+    return replace(correction, router_refit=refits, router_scale={}, router_offset={})
