@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from cimsim.config.components import Cost
 from cimsim.config.section import Section, knob
 from cimsim.config.tile import Tile
 
@@ -46,6 +47,11 @@ class Noc(Section):
 
     kind: Literal["mesh", "torus", "cmesh"] = knob("mesh", "Topology; XY routing.")
     concentration: int = knob(4, "Tiles a router (cmesh only).", ge=1, le=16)
+    contention: Literal["packet", "none"] = knob(
+        "packet",
+        "Links serve one packet at a time, or every packet sees an empty network (fast, "
+        "optimistic).",
+    )
     flit_bits: int = knob(32, "Width of a flit.", unit="bit", ge=8, le=4096)
     clock_ghz: float = knob(1.0, "Clock of routers and links.", unit="GHz", gt=0, le=10)
     router_cycles: int = knob(3, "Cycles through a router.", unit="cycle", ge=1, le=20)
@@ -68,7 +74,11 @@ class Memory(Section):
     pj_per_bit: float | None = knob(
         None, "Energy of off-chip access; null takes the value of the kind.", unit="pJ/bit", ge=0
     )
-    kv: Literal["on_chip", "dram"] = knob("on_chip", "Where keys and values live.")
+    kv: Literal["on_chip", "dram"] = knob(
+        "on_chip",
+        "Where keys and values live; on_chip spills to DRAM what digital.kv_sram_kb does not hold.",
+    )
+    kv_bits: int = knob(16, "Bits of a stored key or value.", unit="bit", ge=2, le=32)
 
 
 class Digital(Section):
@@ -80,6 +90,13 @@ class Digital(Section):
     clock_ghz: float = knob(1.0, "Clock of the digital units.", unit="GHz", gt=0, le=10)
     kv_sram_kb: float = knob(
         1024.0, "On-chip memory for keys and values of one unit.", unit="kB", gt=0
+    )
+    weight_sram_kb: float = knob(
+        4096.0,
+        "On-chip memory for matrices computed digitally; the rest is streamed from DRAM once a "
+        "flight.",
+        unit="kB",
+        ge=0,
     )
 
 
@@ -137,6 +154,7 @@ class ChipConfig(Section):
     tile: Tile = Field(Tile(), description="The tile that the mesh repeats.")
     noc: Noc = Field(Noc(), description="Network between tiles.")
     memory: Memory = Field(Memory(), description="Off-chip memory and KV cache.")
+    cost: Cost = Field(Cost(), description="Cost overrides and published tables.")
     digital: Digital = Field(Digital(), description="Digital units.")
     mapping: Mapping = Field(Mapping(), description="Placement.")
     calibration: Calibration = Field(Calibration(), description="Calibration.")

@@ -1,0 +1,100 @@
+"""Cost overrides: what a chip file may say about the cost of its components.
+
+Every component has a model of its own (`cimsim.cost`). A chip file can replace the unit
+energy, area or leakage of one (`overrides`), or charge a published table of powers
+(`tables`): a table power is energy = power x busy time and never also leakage.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cimsim.config.section import Section, knob
+
+IdlePolicy = Literal["gated", "clock_gated", "on"]
+
+
+class Override(Section):
+    """The user's own unit costs of one component; null keeps the model's value."""
+
+    energy_fj: float | None = knob(None, "Energy of one action.", unit="fJ", ge=0)
+    energy_scale: float = knob(1.0, "Factor on the energy of one action.", ge=0)
+    area_um2: float | None = knob(None, "Area of one instance.", unit="um2", ge=0)
+    leakage_uw: float | None = knob(None, "Static power of one instance.", unit="uW", ge=0)
+    source: str = knob("user", "Where these numbers come from.")
+
+
+class PowerTable(Section):
+    """One row of a published power and area table."""
+
+    power_mw: float = knob(..., "Power of one group while it is busy.", unit="mW", ge=0)
+    area_mm2: float = knob(..., "Area of one group.", unit="mm2", ge=0)
+    per: Literal["tile", "chip"] = knob(
+        "tile", "A group of a tile is busy with its tile; one of the chip is always on."
+    )
+    groups: float = knob(1.0, "Groups in a tile or chip; 0.25 if four tiles share one.", gt=0)
+    covers: tuple[str, ...] = knob(
+        (), "Components that the row includes; they are charged nothing of their own."
+    )
+    source: str = knob(..., "Where the row comes from.")
+
+
+class Idle(Section):
+    """What blocks do while they have no work.
+
+    Gated blocks draw nothing, clock-gated ones leak, and blocks that stay on leak too and
+    keep their clock. Tiles that hold no weight are always gated.
+    """
+
+    tile: IdlePolicy = knob("clock_gated", "Tiles that hold weights: buffers and PEs.")
+    adc: IdlePolicy = knob("gated", "ADCs of a tile without a visit.")
+    digital: IdlePolicy = knob("clock_gated", "Digital units and their KV memory.")
+    noc: IdlePolicy = knob("clock_gated", "Routers.")
+
+
+class Cost(Section):
+    """What a chip file says about costs; everything has a default."""
+
+    drive_ns: float | None = knob(
+        None,
+        "Time that rows are driven in one read (analog resistive cells, level-coded DAC); "
+        "null means tile.crossbar.read_ns.",
+        unit="ns",
+        gt=0,
+    )
+    cell_cap_ff: float = knob(
+        3.0, "Switched capacitance of a charge-domain SRAM cell.", unit="fF", gt=0, le=1000
+    )
+    cell_area_um2: float | None = knob(
+        None, "Area of one cell; null takes F2 of the storage technology.", unit="um2", gt=0
+    )
+    stage_interval_ns: float | None = knob(
+        None,
+        "Published time of one pipeline stage; null derives it from read and conversion.",
+        unit="ns",
+        gt=0,
+    )
+    idle: Idle = Field(Idle(), description="Idle policies.")
+    companion: tuple[Literal["digital", "memory"], ...] = knob(
+        (), "Blocks that the published chip does not have; their rows say so."
+    )
+    overrides: dict[str, Override] = Field(
+        default={},
+        description="Unit costs by component name.",
+        json_schema_extra={"unit": "1"},
+    )
+    tables: dict[str, PowerTable] = Field(
+        default={},
+        description="Published table rows by component name; a new name adds a component.",
+        json_schema_extra={"unit": "1"},
+    )
+
+    @model_validator(mode="after")
+    def _never_both(self) -> Cost:
+        both = sorted(set(self.overrides) & set(self.tables))
+        if both:
+            message = f"{both[0]} is given in overrides and in tables; keep one"
+            raise ValueError(message)
+        return self

@@ -1,0 +1,277 @@
+"""Every component of a chip, priced once: the models joined to the chip's overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+from cimsim.config import ChipConfig
+from cimsim.cost import (
+    adc,
+    buffers,
+    cells,
+    clock,
+    crossbar,
+    dac,
+    digital,
+    dram,
+    noc,
+    programming,
+    registers,
+    sample_hold,
+    shift_add,
+    technology,
+)
+from cimsim.cost.constant import Constant
+from cimsim.cost.price import Price
+from cimsim.errors import CimsimError, nearest
+from cimsim.units import UM2_PER_MM2
+
+__all__ = ["COMPONENTS", "Catalogue", "all_constants", "price_chip"]
+
+# Components that a chip file may override: every one with a unit energy, area or leakage.
+COMPONENTS = (
+    "adc",
+    "dac",
+    "crossbar",
+    "sample_hold",
+    "shift_add",
+    "input_register",
+    "output_register",
+    "tile_buffer",
+    "tile_bus",
+    "noc_router",
+    "noc_link",
+    "digital_unit",
+    "digital_attention",
+    "digital_linear",
+    "softmax",
+    "norm",
+    "activation",
+    "router_digital",
+    "combine",
+    "correction",
+    "kv_read",
+    "kv_write",
+    "psum_traffic",
+    "input_broadcast",
+    "dram",
+    "program",
+    "clock",
+    "io",
+)
+
+
+def all_constants() -> tuple[Constant, ...]:
+    """Return every constant of every component model."""
+    modules = (
+        adc,
+        dac,
+        cells,
+        crossbar,
+        sample_hold,
+        shift_add,
+        registers,
+        buffers,
+        noc,
+        digital,
+        dram,
+        programming,
+        clock,
+        technology,
+    )
+    return tuple(c for m in modules for c in m.CONSTANTS)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Prices of a chip's components.
+
+    Attributes:
+        prices: by component; `tile_buffer` is its read, `tile_buffer_write` its write.
+        tile_um2: area of one tile.
+        pitch_mm: length of a link: given, or the side of a tile.
+        per_tile: instances of a component in a tile.
+    """
+
+    prices: Mapping[str, Price]
+    tile_um2: float
+    pitch_mm: float
+    per_tile: Mapping[str, float]
+
+    def fj(self, component: str) -> float:
+        """Return the energy of one action; 0 only where another component carries it."""
+        return self.prices[component].energy_fj or 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Every extrapolation and assumption behind the prices, each once."""
+        return tuple(dict.fromkeys(n for p in self.prices.values() for n in p.notes))
+
+
+def price_chip(config: ChipConfig) -> Catalogue:
+    """Price every component of a chip.
+
+    Raises:
+        CimsimError: if a component lies outside its model, or an override names none.
+    """
+    for where in ("overrides",):
+        for name in getattr(config.cost, where):
+            if name not in COMPONENTS:
+                raise CimsimError(
+                    "is not a component",
+                    key=f"cost.{where}.{name}",
+                    allowed=", ".join(COMPONENTS),
+                    hint=nearest(name, COMPONENTS),
+                )
+    prices = _tile_prices(config)
+    per_tile = _instances(config)
+    tile_um2 = _tile_area(config, prices, per_tile)
+    pitch = config.noc.tile_pitch_mm or sqrt(tile_um2 / UM2_PER_MM2)
+    prices |= _chip_prices(config, prices, pitch)
+    for name, override in config.cost.overrides.items():
+        for key in [name, "tile_buffer_write"] if name == "tile_buffer" else [name]:
+            if key in prices:
+                prices[key] = prices[key].overridden(override)
+    return Catalogue(prices, tile_um2, pitch, per_tile)
+
+
+def _tile_prices(config: ChipConfig) -> dict[str, Price]:
+    tile, tech, given = config.tile, config.technology, config.cost.cell_area_um2
+    found = [
+        crossbar.price_crossbar(config),
+        dac.price_dac(tile, tech.node_nm, tech.vdd_v, given),
+        shift_add.price_shift_add(config),
+        registers.price_input_register(config),
+        registers.price_output_register(config),
+        buffers.price_tile_buffer(config, write=False),
+        buffers.price_bus(config),
+        programming.price_program(config),
+    ]
+    if tile.crossbar.kind == "analog":
+        found.append(adc.price_adc(tile, tech.node_nm, tech.vdd_v))
+        found.append(sample_hold.price_sample_hold(config))
+    prices = {p.component: p for p in found}
+    prices["tile_buffer_write"] = buffers.price_tile_buffer(config, write=True)
+    return prices
+
+
+def _instances(config: ChipConfig) -> dict[str, float]:
+    """Return instances of each component in one tile."""
+    tile = config.tile
+    crossbars = float(tile.crossbars)
+    counts = {
+        "crossbar": crossbars,
+        "dac": crossbars * tile.crossbar.rows,
+        "input_register": float(tile.pes),
+        "output_register": float(tile.pes),
+        "tile_buffer": 1.0,
+        "tile_bus": 1.0,
+    }
+    if tile.crossbar.kind == "analog":
+        counts["adc"] = float(tile.pes * tile.adc.per_pe)
+        counts["sample_hold"] = crossbars * tile.crossbar.cols
+        counts["shift_add"] = counts["adc"]
+    return counts
+
+
+def _tile_area(
+    config: ChipConfig, prices: Mapping[str, Price], per_tile: Mapping[str, float]
+) -> float:
+    """Return the area of one tile, with overrides and tables applied."""
+    total = 0.0
+    for name, count in per_tile.items():
+        if name in config.cost.tables:
+            continue
+        override = config.cost.overrides.get(name)
+        area = prices[name].area_um2 if override is None else override.area_um2
+        if override is not None and override.area_um2 is None:
+            area = prices[name].area_um2
+        total += count * (area or 0.0)
+    for table in config.cost.tables.values():
+        if table.per == "tile":
+            total += table.groups * table.area_mm2 * UM2_PER_MM2
+    return total
+
+
+def _chip_prices(
+    config: ChipConfig, prices: Mapping[str, Price], pitch_mm: float
+) -> dict[str, Price]:
+    """Price what depends on the size of a tile, and what lies outside tiles."""
+    found = {
+        "noc_router": noc.price_router(config),
+        "noc_link": noc.price_link(config, pitch_mm),
+        "clock": clock.price_clock(config, pitch_mm),
+        "digital_unit": digital.price_digital(config),
+        "kv_sram": digital.price_unit_memory(config, "kv"),
+        "weight_sram": digital.price_unit_memory(config, "weight"),
+    }
+    memory = dram.price_dram(config)
+    if memory is not None:
+        found["dram"] = memory
+    found |= _derived(config, prices, found)
+    return found
+
+
+def _derived(
+    config: ChipConfig, prices: Mapping[str, Price], chip: Mapping[str, Price]
+) -> dict[str, Price]:
+    """Price actions that combine other components."""
+    found = {}
+    for use, component in digital.COMPONENT_OF_MAC.items():
+        found[component] = _composite(component, "MAC", digital.mac_fj(config, use), chip)
+    for use, component in digital.COMPONENT_OF_ELEMENT.items():
+        if component not in found:
+            energy = digital.element_fj(config, use)
+            found[component] = _composite(component, "element", energy, chip)
+    kv = digital.price_unit_memory(config, "kv")
+    memory = buffers.sram(
+        config.digital.kv_sram_kb, config.technology.node_nm, config.technology.vdd_v
+    )
+    for component, energy in (("kv_read", memory.read_fj), ("kv_write", memory.write_fj)):
+        found[component] = Price(
+            component, "bit", energy, None, None, kv.idle, kv.constants, kv.model, kv.notes
+        )
+    # A partial sum leaves one register and enters another over the bus, then is added.
+    register, bus = prices["output_register"], prices["tile_bus"]
+    step = (prices["shift_add"].energy_fj or 0.0) / shift_add.PARTIAL_SUM_BITS
+    moved = 2 * (register.energy_fj or 0.0) + (bus.energy_fj or 0.0) + step
+    found["psum_traffic"] = Price(
+        "psum_traffic",
+        "bit",
+        moved,
+        None,
+        None,
+        register.idle,
+        register.constants + bus.constants,
+        "two registers, bus and adder a bit",
+        register.notes,
+    )
+    found["input_broadcast"] = Price(
+        "input_broadcast",
+        "bit",
+        bus.energy_fj,
+        None,
+        None,
+        bus.idle,
+        bus.constants,
+        "tile bus to the registers of every crossbar",
+        bus.notes,
+    )
+    return found
+
+
+def _composite(component: str, action: str, energy_fj: float, chip: Mapping[str, Price]) -> Price:
+    unit = chip["digital_unit"]
+    return Price(
+        component,
+        action,
+        energy_fj,
+        None,
+        None,
+        unit.idle,
+        unit.constants,
+        "digital unit",
+        unit.notes,
+    )

@@ -1,0 +1,236 @@
+"""Counted actions become ledger rows: vectorised over units, one row a component."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.chip import UnitKey
+from cimsim.config import ChipConfig
+from cimsim.cost.actions import UnitActions
+from cimsim.cost.area import covered
+from cimsim.cost.catalogue import Catalogue
+from cimsim.cost.counts import ActionCounts, Density
+from cimsim.cost.crossbar import cell_read_fj, default_density
+from cimsim.cost.digital import (
+    COMPONENT_OF_ELEMENT,
+    COMPONENT_OF_MAC,
+    element_fj,
+    mac_fj,
+)
+from cimsim.cost.ledger import Kind, Ledger
+from cimsim.errors import CimsimInternalError
+from cimsim.units import BITS_PER_BYTE, PS_PER_NS, period_ps
+
+__all__ = ["Charger"]
+
+
+@dataclass(frozen=True)
+class Charger:
+    """Writes the rows of one phase.
+
+    Attributes:
+        config: the chip.
+        catalogue: its prices.
+        actions: actions of one vector of each unit.
+        ledger: where rows go.
+        counts: what the phase counted.
+    """
+
+    config: ChipConfig
+    catalogue: Catalogue
+    actions: UnitActions
+    ledger: Ledger
+    counts: ActionCounts
+
+    def _add(
+        self,
+        component: str,
+        count: float,
+        *,
+        kind: Kind = "dynamic",
+        energy_fj: float | None = None,
+    ) -> None:
+        """Charge `count` actions unless a table row includes the component."""
+        if component in covered(self.config) or count == 0:
+            return
+        price = self.catalogue.prices[component]
+        unit = price.energy_fj if energy_fj is None else energy_fj
+        if unit is None:
+            message = f"{component} has no energy an action"
+            raise CimsimInternalError(message)
+        name = component.removesuffix("_write") if component == "tile_buffer_write" else component
+        self.ledger.add(
+            name, self.counts.phase, count, unit, kind=kind, source=self._source(component)
+        )
+
+    def _source(self, component: str) -> str:
+        source = self.catalogue.prices[component].source
+        block = "memory" if component == "dram" else "digital"
+        outside = component in {"dram", *COMPONENT_OF_ELEMENT.values(), *COMPONENT_OF_MAC.values()}
+        if outside and block in self.config.cost.companion:
+            return f"{source} [companion, not in the published chip]"
+        return source
+
+    def charge_tiles(self, density: Mapping[UnitKey, Density] | None) -> None:
+        """Charge converters, drivers, cells and registers of every multiplied vector."""
+        keys = [k for k, n in self.counts.unit_vectors.items() if n]
+        rows = [self.actions.index[k] for k in keys]
+        vectors = np.array([self.counts.unit_vectors[k] for k in keys], dtype=np.float64)
+        d, m, note = self._densities(keys, density)
+        total = {
+            a: self.actions.column(a)[rows] * vectors
+            for a in ("row_drives", "cell_reads", "input_bits", "output_bits")
+        }
+        converted = float((self.actions.column("conversions")[rows] * vectors).sum())
+        self._add("input_broadcast", float(total["input_bits"].sum()))
+        # Written once, read once.
+        self._add("input_register", 2 * float(total["input_bits"].sum()))
+        drives, each_fj = _mean(total["row_drives"], self._drive_share(d))
+        self._add("dac", drives, energy_fj=each_fj)
+        self._add_reads(total["cell_reads"], d, m, note)
+        if converted:
+            self._add("sample_hold", converted)
+            self._add("adc", converted)
+            self._add("shift_add", converted)
+        self._add("output_register", 2 * float(total["output_bits"].sum()))
+
+    def _drive_share(self, d: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Energy of one row drive: unit energy x share of codes that are not zero."""
+        bits = 1 if self.config.tile.crossbar.kind == "digital" else self.config.tile.dac.bits
+        share: NDArray[np.float64] = (1.0 - (1.0 - d) ** bits) * self.catalogue.fj("dac")
+        return share
+
+    def _add_reads(
+        self,
+        reads: NDArray[np.float64],
+        d: NDArray[np.float64],
+        m: NDArray[np.float64],
+        note: str,
+    ) -> None:
+        override = self.config.cost.overrides.get("crossbar")
+        if override is not None and override.energy_fj is not None:
+            energy = np.full(len(reads), override.energy_fj * override.energy_scale)
+        else:
+            energy = cell_read_fj(self.config, d, m)
+            if override is not None:
+                energy = energy * override.energy_scale
+        count, mean = _mean(reads, energy)
+        if "crossbar" in covered(self.config) or count == 0:
+            return
+        source = self._source("crossbar") + note
+        self.ledger.add("crossbar", self.counts.phase, count, mean, source=source)
+
+    def _densities(
+        self, keys: list[UnitKey], density: Mapping[UnitKey, Density] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+        """Return input bit density and mean level of each unit, and a mark on defaults."""
+        default = default_density(self.config)
+        found = [default if density is None else density.get(k, default) for k in keys]
+        d = np.array([f.input_bit_density for f in found], dtype=np.float64)
+        m = np.array([f.mean_level_fraction for f in found], dtype=np.float64)
+        assumed = sum(not f.measured for f in found)
+        return d, m, f" [default densities for {assumed} of {len(keys)} units]" if assumed else ""
+
+    def charge_traffic(self) -> None:
+        """Charge buffers, bus, partial sums and network."""
+        counts = self.counts
+        self._add("tile_buffer", counts.buffer_read_bits)
+        self._add("tile_buffer_write", counts.buffer_write_bits)
+        self._add("tile_bus", counts.buffer_read_bits + counts.buffer_write_bits)
+        self._add("psum_traffic", counts.psum_bits)
+        self._add("noc_router", counts.router_bits)
+        self._add("noc_link", counts.link_bits)
+
+    def charge_digital(self) -> None:
+        """Charge MACs and elementwise operations of digital units."""
+        for use, macs in self.counts.digital_macs.items():
+            component = COMPONENT_OF_MAC[use]
+            self._add(component, macs, energy_fj=self._own(component, mac_fj(self.config, use)))
+        for use, elements in self.counts.digital_elements.items():
+            component = COMPONENT_OF_ELEMENT[use]
+            energy = self._own(component, element_fj(self.config, use))
+            self._add(component, elements, energy_fj=energy)
+
+    def _own(self, component: str, energy_fj: float) -> float:
+        override = self.config.cost.overrides.get(component)
+        if override is None:
+            return energy_fj
+        given = energy_fj if override.energy_fj is None else override.energy_fj
+        return given * override.energy_scale
+
+    def charge_memory(self) -> None:
+        """Charge DRAM and the KV cache, each byte once.
+
+        Keys and values on the chip are SRAM accesses; those that the engine took from
+        DRAM are charged there and only there.
+        """
+        counts = self.counts
+        in_dram = self.config.memory.kv == "dram"
+        pairs = (
+            ("kv_read", counts.kv_read_bytes, counts.dram_read_bytes),
+            ("kv_write", counts.kv_write_bytes, counts.dram_write_bytes),
+        )
+        for component, moved, dram in pairs:
+            off_chip = dram.get("kv", moved if in_dram else 0)
+            on_chip = 0 if in_dram else max(0, moved - off_chip)
+            self._add(component, on_chip * BITS_PER_BYTE)
+            if off_chip:
+                self._add_dram(component, off_chip)
+            other = sum(n for use, n in dram.items() if use != "kv")
+            if other:
+                self._add_dram("dram", other)
+
+    def _add_dram(self, component: str, size_bytes: int) -> None:
+        if "dram" not in self.catalogue.prices:
+            message = f"{size_bytes} bytes of off-chip traffic on a chip without memory"
+            raise CimsimInternalError(message)
+        if "dram" in covered(self.config):
+            return
+        self.ledger.add(
+            component,
+            self.counts.phase,
+            size_bytes * BITS_PER_BYTE,
+            self.catalogue.fj("dram"),
+            kind="off_chip",
+            source=self._source("dram"),
+        )
+
+    def charge_programming(self) -> None:
+        """Charge cells written."""
+        written = sum(
+            n * int(self.actions.column("cells")[self.actions.index[k]])
+            for k, n in self.counts.programmed.items()
+        )
+        self._add("program", written)
+
+    def charge_clock(self, mapped_tiles: int) -> None:
+        """Charge the clock of tiles: while busy, or always where the policy keeps them on."""
+        busy = self.counts.busy_ps.get("tile", 0)
+        if self.config.cost.idle.tile == "on":
+            busy = self.counts.makespan_ps * mapped_tiles
+        self._add("clock", busy / period_ps(self.config.technology.clock_ghz))
+
+    def charge_tables(self) -> None:
+        """Charge published table powers: power x busy time, never also leakage."""
+        for name, table in self.config.cost.tables.items():
+            tile = table.per == "tile"
+            time_ps = self.counts.busy_ps.get("tile", 0) if tile else self.counts.makespan_ps
+            # mW x ns = 1e3 fJ.
+            self.ledger.add(
+                name,
+                self.counts.phase,
+                time_ps / PS_PER_NS * table.groups,
+                table.power_mw * 1e3,
+                kind="off_chip" if name == "io" else "dynamic",
+                source=f"table power x busy time: {table.source}",
+            )
+
+
+def _mean(counts: NDArray[np.float64], energy_fj: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the total count and the mean energy of one action."""
+    total = float(counts.sum())
+    return total, float((counts * energy_fj).sum()) / total if total else 0.0

@@ -1,0 +1,70 @@
+"""What the engine counted in one phase: the input of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cimsim.chip import UnitKey
+
+__all__ = ["ActionCounts", "Density"]
+
+
+@dataclass(frozen=True)
+class Density:
+    """How busy the cells of one unit are when it is read; energy depends on it.
+
+    Attributes:
+        input_bit_density: share of fed input bits that are one, in [0, 1].
+        mean_level_fraction: mean level of the used cells over the highest level, in [0, 1].
+        measured: whether a functional run measured it; False marks a documented default.
+    """
+
+    input_bit_density: float
+    mean_level_fraction: float
+    measured: bool = True
+
+
+@dataclass(frozen=True)
+class ActionCounts:
+    """Actions of one phase, over the whole chip.
+
+    Attributes:
+        phase: prefill, decode, programming or calibration.
+        tokens: tokens completed.
+        makespan_ps: time from the first to the last event.
+        unit_vectors: input vectors multiplied by each unit, all copies together.
+        router_bits: bits x routers passed.
+        link_bits: bits x links between routers.
+        digital_macs: MACs by use: attention, linear, correction.
+        digital_elements: elementwise operations by use: norm, rope, softmax, router,
+            activation, combine, embedding, correction.
+        buffer_read_bits: bits read from tile buffers.
+        buffer_write_bits: bits written to tile buffers.
+        psum_bits: bits of partial sums moved between crossbars, PEs and tiles.
+        dram_read_bytes: bytes by use: weights, kv, switch, embedding.
+        dram_write_bytes: bytes by use.
+        kv_read_bytes: bytes of keys and values read, wherever the cache lives.
+        kv_write_bytes: bytes of keys and values written.
+        programmed: how often each unit was written.
+        busy_ps: busy time summed over the resources of a kind: tile, digital, noc_link,
+            dram, program.
+    """
+
+    phase: str
+    tokens: int
+    makespan_ps: int
+    unit_vectors: Mapping[UnitKey, int] = field(default_factory=dict)
+    router_bits: int = 0
+    link_bits: int = 0
+    digital_macs: Mapping[str, int] = field(default_factory=dict)
+    digital_elements: Mapping[str, int] = field(default_factory=dict)
+    buffer_read_bits: int = 0
+    buffer_write_bits: int = 0
+    psum_bits: int = 0
+    dram_read_bytes: Mapping[str, int] = field(default_factory=dict)
+    dram_write_bytes: Mapping[str, int] = field(default_factory=dict)
+    kv_read_bytes: int = 0
+    kv_write_bytes: int = 0
+    programmed: Mapping[UnitKey, int] = field(default_factory=dict)
+    busy_ps: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,148 @@
+"""Digital units: MACs of attention and digital matrices, elementwise work, KV memory."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from cimsim.config import ChipConfig
+from cimsim.cost.buffers import SRAM_CONSTANTS, sram
+from cimsim.cost.constant import Constant
+from cimsim.cost.price import Price
+from cimsim.cost.technology import scale_logic
+from cimsim.units import period_ps
+
+__all__ = ["COMPONENT_OF_ELEMENT", "CONSTANTS", "digital_ps", "element_fj", "price_digital"]
+
+_MAC = Constant(
+    "digital.mac8_energy",
+    0.2,
+    "pJ/MAC",
+    "8 x 8 bit MAC of AccelForge designs, 0.084 (7 nm, TPUv4i) to 0.2 pJ",
+    28.0,
+    "A",
+    "operands from local registers included; 16-bit operands cost four times as much",
+)
+_ADD = Constant("digital.add32_energy", 0.21, "pJ/op", "Aladdin 32-bit adder", 40.0, "A")
+_COMPARE = Constant("digital.compare32_energy", 0.029, "pJ/op", "Aladdin comparator", 40.0, "A")
+_SIGMOID = Constant(
+    "digital.sigmoid_energy",
+    0.26 / 1.2,
+    "pJ/op",
+    "ISAAC sigmoid unit, 0.26 mW at 1.2 GHz (Table I)",
+    32.0,
+    "C",
+    "a table of exp or sigmoid values",
+)
+_MULT_AREA = Constant("digital.mult32_area", 6350.0, "um2", "Aladdin 32-bit multiplier", 40.0, "A")
+_ADD_AREA = Constant("digital.add32_area", 278.0, "um2", "Aladdin 32-bit adder", 40.0, "A")
+_SIGMOID_AREA = Constant(
+    "digital.sigmoid_area", 300.0, "um2", "ISAAC sigmoid unit, 0.0006 mm2 for two", 32.0, "C"
+)
+
+CONSTANTS = (_MAC, _ADD, _COMPARE, _SIGMOID, _MULT_AREA, _ADD_AREA, _SIGMOID_AREA)
+
+# Operations of one element: 16-bit multiply-adds, 32-bit adds, table look-ups, compares.
+# norm squares, accumulates and scales; rope rotates a pair (two products an element);
+# softmax subtracts the maximum, looks up exp, accumulates and scales; the router's scores
+# pass a softmax and top-k comparisons; SiLU is a look-up and two products (gate x up).
+_OPS: dict[str, tuple[float, float, float, float]] = {
+    "norm": (2.0, 0.0, 0.0, 0.0),
+    "rope": (2.0, 0.0, 0.0, 0.0),
+    "softmax": (1.0, 2.0, 1.0, 1.0),
+    "router": (1.0, 2.0, 1.0, 8.0),
+    "activation": (2.0, 0.0, 1.0, 0.0),
+    "combine": (1.0, 0.0, 0.0, 0.0),
+    "embedding": (0.0, 1.0, 0.0, 0.0),
+    "correction": (1.0, 0.0, 0.0, 0.0),
+}
+COMPONENT_OF_ELEMENT: dict[str, str] = {
+    "norm": "norm",
+    "rope": "digital_attention",
+    "softmax": "softmax",
+    "router": "router_digital",
+    "activation": "activation",
+    "combine": "combine",
+    "embedding": "digital_linear",
+    "correction": "correction",
+}
+COMPONENT_OF_MAC = {
+    "attention": "digital_attention",
+    "linear": "digital_linear",
+    "correction": "correction",
+}
+_OPERAND_BITS = 16
+
+
+def element_fj(config: ChipConfig, use: str) -> float:
+    """Return the energy of one element of an elementwise operation."""
+    mac, add, look, compare = _OPS[use]
+    tech = config.technology
+    at28 = scale_logic(28.0, tech.node_nm, tech.vdd_v).energy
+    at32 = scale_logic(32.0, tech.node_nm, tech.vdd_v).energy
+    at40 = scale_logic(40.0, tech.node_nm, tech.vdd_v).energy
+    return 1e3 * (
+        mac * _MAC.value * 4 * at28
+        + (add * _ADD.value + compare * _COMPARE.value) * at40
+        + look * _SIGMOID.value * at32
+    )
+
+
+def mac_fj(config: ChipConfig, use: str) -> float:
+    """Return the energy of one MAC: 8-bit for digital matrices, 16-bit otherwise.
+
+    A product of operands of w and x bits costs in proportion to w x (array multiplier).
+    """
+    tech = config.technology
+    at28 = scale_logic(28.0, tech.node_nm, tech.vdd_v).energy
+    if use == "linear":
+        product = config.tile.weight.bits * config.tile.input.bits / 64
+    elif use == "attention":
+        product = _OPERAND_BITS * config.memory.kv_bits / 64
+    else:
+        product = _OPERAND_BITS**2 / 64
+    return _MAC.value * 1e3 * product * at28
+
+
+def price_digital(config: ChipConfig) -> Price:
+    """Return area and leakage of one digital unit without its memories."""
+    tech, unit = config.technology, config.digital
+    at40 = scale_logic(40.0, tech.node_nm, tech.vdd_v)
+    at32 = scale_logic(32.0, tech.node_nm, tech.vdd_v)
+    # An array multiplier grows with the square of its operands.
+    mac_um2 = _MULT_AREA.value * (_OPERAND_BITS / 32) ** 2 + _ADD_AREA.value
+    area = unit.macs_per_cycle * mac_um2 * at40.area
+    area += unit.lanes * ((mac_um2 + _ADD_AREA.value) * at40.area + _SIGMOID_AREA.value * at32.area)
+    return Price(
+        "digital_unit",
+        "unit",
+        None,
+        area,
+        None,
+        config.cost.idle.digital,
+        (_MAC, _ADD, _COMPARE, _SIGMOID, _MULT_AREA, _ADD_AREA, _SIGMOID_AREA),
+        "16-bit multiply-add lanes",
+        at40.notes,
+    )
+
+
+def price_unit_memory(config: ChipConfig, use: str) -> Price:
+    """Return the cost of one digital unit's memory: kv, or weights of digital matrices."""
+    size = config.digital.kv_sram_kb if use == "kv" else config.digital.weight_sram_kb
+    memory = sram(max(size, 1e-3), config.technology.node_nm, config.technology.vdd_v)
+    return Price(
+        f"{use}_sram",
+        "bit",
+        memory.read_fj,
+        memory.area_um2 if size else 0.0,
+        memory.leakage_uw if size else 0.0,
+        config.cost.idle.digital,
+        SRAM_CONSTANTS,
+        "SRAM fit",
+        memory.notes,
+    )
+
+
+def digital_ps(config: ChipConfig, macs: int, elements: int) -> int:
+    """Return the time of one digital unit for `macs` MACs and then `elements` elements."""
+    cycles = ceil(macs / config.digital.macs_per_cycle) + ceil(elements / config.digital.lanes)
+    return cycles * period_ps(config.digital.clock_ghz)

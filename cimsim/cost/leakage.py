@@ -1,0 +1,95 @@
+"""Static power by component, and the time for which its idle policy lets it leak."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from cimsim.chip import ChipMesh
+from cimsim.config import ChipConfig
+from cimsim.config.components import IdlePolicy
+from cimsim.cost.area import covered
+from cimsim.cost.catalogue import Catalogue
+from cimsim.cost.counts import ActionCounts
+from cimsim.units import PS_PER_NS
+
+__all__ = ["NOT_MODELLED", "LeakageRow", "leakage_rows", "leaking_ns"]
+
+NOT_MODELLED = "not modelled"
+_TILE = ("adc", "tile_buffer")
+_TILE_SILENT = ("crossbar", "dac", "sample_hold", "shift_add", "input_register", "output_register")
+_DIGITAL = ("kv_sram", "weight_sram")
+
+
+@dataclass(frozen=True)
+class LeakageRow:
+    """Static power of one component.
+
+    Attributes:
+        component: its name.
+        idle: gated, clock_gated or on.
+        instances: on the whole chip.
+        power_uw: of all instances, or "not modelled".
+        block: whose busy time counts: tile, digital or noc_link.
+        source: where the power comes from.
+    """
+
+    component: str
+    idle: IdlePolicy
+    instances: float
+    power_uw: float | str
+    block: str
+    source: str
+
+
+def leakage_rows(
+    config: ChipConfig, mesh: ChipMesh, catalogue: Catalogue
+) -> tuple[LeakageRow, ...]:
+    """Return static power of every on-chip component; table rows include theirs."""
+    skip = covered(config)
+    tiles = mesh.n_tiles if config.chip.analog_parts else 0
+    idle = config.cost.idle
+    plan: list[tuple[str, IdlePolicy, float, str]] = []
+    for name in (*_TILE, *_TILE_SILENT, "tile_bus"):
+        if name in catalogue.per_tile:
+            policy = idle.adc if name == "adc" else idle.tile
+            plan.append((name, policy, catalogue.per_tile[name] * tiles, "tile"))
+    plan.append(("noc_router", idle.noc, float(mesh.n_routers), "noc_link"))
+    plan += [
+        (n, idle.digital, float(mesh.n_digital), "digital") for n in ("digital_unit", *_DIGITAL)
+    ]
+    rows = []
+    for name, policy, count, block in plan:
+        if name in skip:
+            continue
+        price = catalogue.prices[name]
+        power = NOT_MODELLED if price.leakage_uw is None else price.leakage_uw * count
+        rows.append(LeakageRow(name, policy, count, power, block, price.source))
+    return tuple(rows)
+
+
+def leaking_ns(row: LeakageRow, mesh: ChipMesh, counts: ActionCounts, mapped_tiles: int) -> float:
+    """Return for how long the power of a row flows, as if all instances were one.
+
+    Gated blocks leak while they are busy, the others for the whole phase; tiles that hold
+    no weight never leak.
+
+    Args:
+        row: the component.
+        mesh: the chip's geometry.
+        counts: of the phase.
+        mapped_tiles: tiles that hold weights.
+    """
+    blocks = {"tile": mesh.n_tiles, "digital": mesh.n_digital, "noc_link": mesh.n_routers}
+    total = blocks[row.block]
+    awake = mapped_tiles if row.block == "tile" else total
+    whole = counts.makespan_ps * awake
+    if row.idle == "gated":
+        busy = min(counts.busy_ps.get(row.block, 0), whole)
+        return busy / total / PS_PER_NS
+    return whole / total / PS_PER_NS
+
+
+def default_mapped_tiles(mesh: ChipMesh, crossbars: int) -> int:
+    """Return tiles that hold every unit once."""
+    return min(mesh.n_tiles, ceil(crossbars / mesh.crossbars_per_tile))

@@ -1,0 +1,148 @@
+"""The cost of one chip: time of visits, energy of counted actions, area, leakage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+from cimsim.chip import ChipMesh, Unit, UnitKey, analog_units
+from cimsim.config import ChipConfig
+from cimsim.cost.actions import UnitActions, count_actions
+from cimsim.cost.area import AreaRow, area_rows
+from cimsim.cost.catalogue import Catalogue, price_chip
+from cimsim.cost.charge import Charger
+from cimsim.cost.counts import ActionCounts, Density
+from cimsim.cost.digital import digital_ps
+from cimsim.cost.leakage import (
+    LeakageRow,
+    default_mapped_tiles,
+    leakage_rows,
+    leaking_ns,
+)
+from cimsim.cost.ledger import Ledger
+from cimsim.cost.programming import programming_bytes, programming_ps
+from cimsim.cost.timing import VisitTiming, visit_timing
+from cimsim.workload.program import Program
+
+__all__ = ["CostModel"]
+
+
+class CostModel:
+    """Prices of one chip and how its units use them.
+
+    Args:
+        config: the chip.
+        mesh: its geometry.
+        program: the model whose analog matrices are its units; None for a chip alone.
+        units: units of a chip without a model (peak figures).
+
+    Raises:
+        CimsimError: if a component lies outside the range of its model.
+    """
+
+    def __init__(
+        self,
+        config: ChipConfig,
+        mesh: ChipMesh,
+        program: Program | None,
+        *,
+        units: Sequence[Unit] = (),
+    ) -> None:
+        self.config = config
+        self.mesh = mesh
+        self.catalogue: Catalogue = price_chip(config)
+        own = analog_units(program, config) if program is not None else tuple(units)
+        self._actions: UnitActions = count_actions(own, config)
+        self._mapped_tiles = default_mapped_tiles(mesh, sum(u.crossbars for u in own))
+        self._leakage = leakage_rows(config, mesh, self.catalogue)
+
+    def visit_timing(self, unit: Unit) -> VisitTiming:
+        """Return fill and interval of a visit to a unit."""
+        return visit_timing(self.config, unit)
+
+    def programming_ps(self, unit: Unit) -> int:
+        """Return the time to write one copy of a unit."""
+        return programming_ps(self.config, unit)
+
+    def programming_bytes(self, unit: Unit) -> int:
+        """Return the stored weight bytes of one copy of a unit."""
+        return programming_bytes(self.config, unit)
+
+    def cells(self, unit: Unit) -> int:
+        """Return the cells that one copy of a unit writes."""
+        return unit.cells
+
+    def digital_ps(self, macs: int, elements: int) -> int:
+        """Return the time of a job on one digital unit."""
+        return digital_ps(self.config, macs, elements)
+
+    def conversions(self, key: UnitKey) -> int:
+        """Return ADC samples of one vector of a unit."""
+        return int(self._actions.column("conversions")[self._actions.index[key]])
+
+    def charge(
+        self,
+        ledger: Ledger,
+        counts: ActionCounts,
+        density: Mapping[UnitKey, Density] | None,
+        *,
+        mapped_tiles: int | None = None,
+    ) -> None:
+        """Append the energy of one phase.
+
+        Args:
+            ledger: takes the rows.
+            counts: what the engine counted.
+            density: densities that the functional run measured; None or a missing unit
+                takes the documented default, and the row says so.
+            mapped_tiles: tiles that hold weights; None means just enough for every unit once.
+        """
+        tiles = self._mapped_tiles if mapped_tiles is None else mapped_tiles
+        charger = Charger(self.config, self.catalogue, self._actions, ledger, counts)
+        charger.charge_tiles(density)
+        charger.charge_traffic()
+        charger.charge_digital()
+        charger.charge_memory()
+        charger.charge_programming()
+        charger.charge_clock(tiles)
+        charger.charge_tables()
+        for row in self._leakage:
+            if not isinstance(row.power_uw, str) and row.power_uw > 0:
+                # uW x ns = fJ.
+                ledger.add(
+                    f"leakage_{row.component}",
+                    counts.phase,
+                    leaking_ns(row, self.mesh, counts, tiles),
+                    row.power_uw,
+                    kind="leakage",
+                    source=f"{row.source}; idle policy {row.idle}",
+                )
+
+    @cached_property
+    def _area(self) -> tuple[AreaRow, ...]:
+        return area_rows(self.config, self.mesh, self.catalogue)
+
+    def area(self) -> tuple[AreaRow, ...]:
+        """Return area by on-chip component."""
+        return self._area
+
+    def area_mm2(self) -> float:
+        """Return the area of the chip, off-chip memory apart."""
+        return sum(row.mm2 or 0.0 for row in self._area)
+
+    def leakage(self) -> tuple[LeakageRow, ...]:
+        """Return static power by component, or "not modelled"."""
+        return self._leakage
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Extrapolations and assumptions that every report shows."""
+        return self.catalogue.notes
+
+    def not_modelled(self) -> tuple[str, ...]:
+        """Return what has no cost, in words."""
+        found = [f"leakage of {r.component}" for r in self._leakage if isinstance(r.power_uw, str)]
+        found += [f"area of {r.component}" for r in self._area if r.mm2 is None]
+        if "io" not in self.config.cost.tables:
+            found.append("chip I/O other than the memory interface")
+        return (*found, "area and background power of off-chip memory", "area of links and clock")

@@ -1,0 +1,79 @@
+"""Routers and links: energy a bit per router and a bit per millimetre of wire."""
+
+from __future__ import annotations
+
+from cimsim.config import ChipConfig
+from cimsim.cost.constant import Constant
+from cimsim.cost.price import Price
+from cimsim.cost.technology import scale_logic
+
+__all__ = ["CONSTANTS", "price_link", "price_router", "router_ports"]
+
+_PUMA = "PUMA simulator: 0.047 mm2 with 4 ports, 0.116 mm2 with 8, 32-bit flits"
+_PUMA_LEAK = "PUMA simulator: 0.41 mW with 4 ports, 1.04 mW with 8"
+_AREA_BASE = Constant("noc.router_area_4_ports", 0.047, "mm2", _PUMA, 32.0, "A")
+_AREA_PORT = Constant("noc.router_area_port", (0.116 - 0.047) / 4, "mm2/port", _PUMA, 32.0, "A")
+_LEAK_BASE = Constant("noc.router_leakage_4_ports", 410.0, "uW", _PUMA_LEAK, 32.0, "A")
+_LEAK_PORT = Constant("noc.router_leakage_port", 157.5, "uW/port", _PUMA_LEAK, 32.0, "A")
+_ROUTER = Constant(
+    "noc.router_energy",
+    0.081,
+    "pJ/bit",
+    "ISAAC router, 42 mW (C), 0.081 pJ/bit in CiMLoop",
+    32.0,
+    "A",
+    "default of noc.router_pj_per_bit",
+)
+_WIRE = Constant(
+    "noc.link_energy",
+    0.12,
+    "pJ/bit/mm",
+    "Keckler and Dally, IEEE Micro 2011, Table 1",
+    40.0,
+    "B",
+    "default of noc.link_pj_per_bit_mm; 0.0404 with low swing (Park, DATE 2013)",
+)
+
+CONSTANTS = (_ROUTER, _WIRE, _AREA_BASE, _AREA_PORT, _LEAK_BASE, _LEAK_PORT)
+
+
+def router_ports(config: ChipConfig) -> int:
+    """Return ports of a router: four neighbours and its tiles."""
+    return 4 + (config.noc.concentration if config.noc.kind == "cmesh" else 1)
+
+
+def price_router(config: ChipConfig) -> Price:
+    """Return the cost of one router; an action is one bit through it."""
+    scaling = scale_logic(32.0, config.technology.node_nm, config.technology.vdd_v)
+    more = router_ports(config) - 4
+    width = config.noc.flit_bits / 32
+    return Price(
+        "noc_router",
+        "bit",
+        config.noc.router_pj_per_bit * 1e3,
+        (_AREA_BASE.value + more * _AREA_PORT.value) * 1e6 * width * scaling.area,
+        (_LEAK_BASE.value + more * _LEAK_PORT.value) * width,
+        config.cost.idle.noc,
+        (_ROUTER, _AREA_BASE, _AREA_PORT, _LEAK_BASE, _LEAK_PORT),
+        f"noc.router_pj_per_bit ({config.noc.source})",
+        scaling.notes,
+    )
+
+
+def price_link(config: ChipConfig, pitch_mm: float) -> Price:
+    """Return the cost of one link; an action is one bit over one link.
+
+    Args:
+        config: the chip.
+        pitch_mm: length of a link.
+    """
+    return Price(
+        "noc_link",
+        "bit",
+        config.noc.link_pj_per_bit_mm * 1e3 * pitch_mm,
+        None,
+        None,
+        config.cost.idle.noc,
+        (_WIRE,),
+        f"noc.link_pj_per_bit_mm x {pitch_mm:.3g} mm ({config.noc.source})",
+    )

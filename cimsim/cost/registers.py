@@ -1,0 +1,53 @@
+"""Input and output registers of a PE, charged a bit moved in or out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cimsim.config import ChipConfig
+from cimsim.cost.constant import Constant
+from cimsim.cost.logic import logic_price
+from cimsim.cost.price import Price
+from cimsim.cost.shift_add import PARTIAL_SUM_BITS
+from cimsim.cost.technology import scale_logic
+
+__all__ = ["CONSTANTS", "price_input_register", "price_output_register"]
+
+_SOURCE = "Aladdin register bit (hwcomponents)"
+_ENERGY = Constant("register.energy", 0.009, "pJ/bit", _SOURCE, 40.0, "A")
+_FILES = "ISAAC, ISCA 2016, Table I: register files of 2 kB and 256 B"
+_INPUT_AREA = Constant("register.input_area", 2100.0 / 16384, "um2/bit", _FILES, 32.0, "C")
+_OUTPUT_AREA = Constant("register.output_area", 770.0 / 2048, "um2/bit", _FILES, 32.0, "C")
+
+CONSTANTS = (_ENERGY, _INPUT_AREA, _OUTPUT_AREA)
+
+
+def price_input_register(config: ChipConfig) -> Price:
+    """Return the cost of one PE's input registers: one vector of every crossbar's rows."""
+    tile = config.tile
+    bits = tile.pe.crossbars * tile.crossbar.rows * tile.input.bits
+    return _register(config, "input_register", _INPUT_AREA, bits)
+
+
+def price_output_register(config: ChipConfig) -> Price:
+    """Return the cost of one PE's output registers: a 24-bit sum of every logical column."""
+    tile = config.tile
+    columns = max(1, tile.crossbar.cols // max(1, -(-tile.weight.bits // tile.device.cell_bits)))
+    bits = tile.pe.crossbars * columns * PARTIAL_SUM_BITS
+    return _register(config, "output_register", _OUTPUT_AREA, bits)
+
+
+def _register(config: ChipConfig, component: str, area: Constant, bits: int) -> Price:
+    tech = config.technology
+    # The area constants are of another node than the energy.
+    area_um2 = area.value * bits * scale_logic(32.0, tech.node_nm, tech.vdd_v).area
+    price = logic_price(
+        config,
+        component,
+        "bit",
+        _ENERGY,
+        area,
+        energy_fj=_ENERGY.value * 1e3,
+        area_um2=None,
+    )
+    return replace(price, area_um2=area_um2)
