@@ -1,0 +1,219 @@
+"""Packing copies onto sites: longest first, each to the least loaded site with room."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from cimsim.errors import CimsimInternalError
+from moe_mapping.layout import OPEN, first_fit
+from moe_mapping.plan import empty_plan
+from moe_mapping.state import Fixed, Plan, can_put, copies_near, has_room, put, rebuild, tile_time
+
+__all__ = ["pack", "place_one_each", "replica_counts", "site_time", "sites_of"]
+
+Ints = NDArray[np.int64]
+
+
+@njit(cache=True)
+def sites_of(fixed: Fixed, unit: int) -> Ints:
+    """Return all sites of a unit's class."""
+    kind = fixed.unit_class[unit]
+    if kind < 0:
+        return np.arange(fixed.room.size)
+    return fixed.class_site[fixed.class_start[kind] : fixed.class_start[kind + 1]]
+
+
+@njit(cache=True)
+def site_time(fixed: Fixed, plan: Plan, site: int) -> float:
+    """Return the busy time of the slowest tile of a site."""
+    slowest = 0.0
+    for part in range(fixed.site_start[site], fixed.site_start[site + 1]):
+        slowest = max(slowest, tile_time(plan, fixed.site_tile[part]))
+    return slowest
+
+
+@njit(cache=True)
+def replica_counts(fixed: Fixed, *, fill: bool) -> Ints:
+    """Return copies of every unit: the next replica goes to the largest share, greedily.
+
+    Args:
+        fixed: the problem.
+        fill: spend the whole budget; else stop when the largest share cannot be lowered.
+    """
+    units = fixed.need.size
+    counts = np.ones(units, dtype=np.int64)
+    share = fixed.time_ps.copy()
+    left = fixed.limits[0]
+    most = np.empty(units, dtype=np.int64)
+    for unit in range(units):
+        most[unit] = fixed.limits[1] * sites_of(fixed, unit).size if fixed.replicable[unit] else 1
+    while True:
+        top = 0.0
+        best = -1
+        for unit in range(units):
+            if fixed.need[unit] > left or counts[unit] >= most[unit]:
+                if not fill and share[unit] >= top:
+                    top, best = share[unit], -1
+            elif (best < 0 and fill) or share[unit] > top:
+                top, best = share[unit], unit
+        if best < 0:
+            return counts
+        counts[best] += 1
+        left -= fixed.need[best]
+        share[best] = fixed.time_ps[best] / counts[best]
+
+
+@njit(cache=True)
+def _place_copy(
+    fixed: Fixed, plan: Plan, load: NDArray[np.float64], unit: int, share: float
+) -> bool:
+    """Put a copy on the least loaded site with room; ties go to the first site."""
+    best = -1
+    least = np.inf
+    for site in sites_of(fixed, unit):
+        slowest = 0.0
+        for part in range(fixed.site_start[site], fixed.site_start[site + 1]):
+            slowest = max(slowest, load[fixed.site_tile[part]])
+        if slowest >= least or not has_room(fixed, plan, unit, site):
+            continue
+        if copies_near(fixed, plan, unit, site, -1) >= fixed.limits[1]:
+            continue
+        least, best = slowest, site
+    if best < 0:
+        return False
+    _take(fixed, plan, load, unit, best, share)
+    return True
+
+
+@njit(cache=True)
+def _take(
+    fixed: Fixed, plan: Plan, load: NDArray[np.float64], unit: int, site: int, share: float
+) -> None:
+    plan.site[unit, plan.copies[unit]] = site
+    plan.copies[unit] += 1
+    if fixed.site_class[site] < 0:
+        plan.free[site] -= fixed.need[unit]
+    else:
+        plan.taken[site] = 1
+    for part in range(fixed.site_start[site], fixed.site_start[site + 1]):
+        load[fixed.site_tile[part]] += share
+
+
+@njit(cache=True)
+def _make_room(
+    fixed: Fixed,
+    plan: Plan,
+    load: NDArray[np.float64],
+    counts: Ints,
+    unit: int,
+) -> bool:
+    """Place a copy where only sites beside its twins have room: another copy steps aside."""
+    for gap in sites_of(fixed, unit):
+        if not has_room(fixed, plan, unit, gap):
+            continue
+        for other in range(fixed.need.size):
+            if other == unit or fixed.unit_class[other] != fixed.unit_class[unit]:
+                continue
+            if fixed.need[other] != fixed.need[unit]:
+                continue
+            for k in range(plan.copies[other]):
+                site = plan.site[other, k]
+                if copies_near(fixed, plan, unit, site, -1) >= fixed.limits[1]:
+                    continue
+                if copies_near(fixed, plan, other, gap, k) >= fixed.limits[1]:
+                    continue
+                share = fixed.time_ps[other] / counts[other]
+                plan.site[other, k] = plan.site[other, plan.copies[other] - 1]
+                plan.copies[other] -= 1
+                if fixed.site_class[site] < 0:
+                    plan.free[site] += fixed.need[other]
+                else:
+                    plan.taken[site] = 0
+                for part in range(fixed.site_start[site], fixed.site_start[site + 1]):
+                    load[fixed.site_tile[part]] -= share
+                _take(fixed, plan, load, other, gap, share)
+                _take(fixed, plan, load, unit, site, fixed.time_ps[unit] / counts[unit])
+                return True
+    return False
+
+
+@njit(cache=True)
+def _pack_kernel(fixed: Fixed, plan: Plan, counts: Ints, order: Ints) -> bool:
+    """Pack copies in order; return False if a unit is left without any copy."""
+    load = np.zeros(fixed.room.size)
+    for unit in order:
+        share = fixed.time_ps[unit] / counts[unit]
+        if not _place_copy(fixed, plan, load, unit, share):
+            _make_room(fixed, plan, load, counts, unit)
+    placed = True
+    for unit in range(counts.size):
+        placed = placed and plan.copies[unit] > 0
+    rebuild(fixed, plan)
+    return placed
+
+
+@njit(cache=True)
+def _add_copies(fixed: Fixed, plan: Plan, counts: Ints) -> None:
+    """Add the copies that are missing to the least loaded sites with room."""
+    for unit in range(counts.size):
+        while plan.copies[unit] < counts[unit]:
+            best = -1
+            least = np.inf
+            for site in sites_of(fixed, unit):
+                time = site_time(fixed, plan, site)
+                if time < least and can_put(fixed, plan, unit, site):
+                    least, best = time, site
+            if best < 0:
+                break
+            put(fixed, plan, unit, best)
+
+
+def pack(fixed: Fixed, counts: Ints) -> Plan:
+    """Place the given copies longest share first; drop replicas for which no site is left.
+
+    Graham's longest-processing-time rule (SIAM J. Appl. Math. 17, 1969) under room
+    limits. Units that no longer find room because earlier ones left gaps are packed
+    largest first instead, which the layout has proven to fit.
+
+    Args:
+        fixed: the problem.
+        counts: int64 [U], copies wanted.
+    """
+    plan = empty_plan(fixed)
+    wanted = np.minimum(counts, plan.site.shape[1])
+    share = fixed.time_ps / wanted
+    unit_of_copy = np.repeat(np.arange(wanted.size), wanted)
+    order = unit_of_copy[np.argsort(-share[unit_of_copy], kind="stable")]
+    if _pack_kernel(fixed, plan, wanted, order):
+        return plan
+    plan = place_one_each(fixed, np.argsort(-fixed.time_ps, kind="stable"))
+    _add_copies(fixed, plan, wanted)
+    return plan
+
+
+def place_one_each(fixed: Fixed, order: Ints) -> Plan:
+    """Place one copy of every unit, whatever gaps that takes: largest unit first.
+
+    Args:
+        fixed: the problem.
+        order: int64 [U], which of equally large units goes first.
+    """
+    plan = empty_plan(fixed)
+    by_need = order[np.argsort(-fixed.need[order], kind="stable")]
+    if _pack_kernel(fixed, plan, np.ones_like(fixed.need), by_need):
+        return plan
+    plan = empty_plan(fixed)
+    open_units = by_need[fixed.unit_class[by_need] == OPEN]
+    plan.site[open_units, 0] = first_fit(fixed.need[open_units], fixed.room)
+    for kind in range(fixed.class_start.size - 1):
+        units = by_need[fixed.unit_class[by_need] == kind]
+        start = int(fixed.class_start[kind])
+        plan.site[units, 0] = fixed.class_site[start : start + units.size]
+    if plan.site[:, 0].min() < 0:
+        message = "the layout of a mapping does not hold its units"
+        raise CimsimInternalError(message)
+    plan.copies[:] = 1
+    rebuild(fixed, plan)
+    return plan

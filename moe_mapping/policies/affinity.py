@@ -1,0 +1,67 @@
+"""Co-activation-aware partition: units that talk to each other share a part of the chip.
+
+Recursive bisection of the chip and of the traffic graph together: tiles are split into a
+near and a far half, the copies that sit there are exchanged between the halves as long as
+that cuts traffic (Kernighan and Lin, Bell System Technical Journal 49, 1970) and keeps
+each half's load, then each half is split again, down to single tiles. So what talks most
+ends up on one tile, and what talks much on neighbouring ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moe_mapping.assignment import Assignment
+from moe_mapping.bisect import exchange_halves
+from moe_mapping.plan import assignment_of, copy_plan, fixed_of
+from moe_mapping.policies.local_search import search
+from moe_mapping.problem import MappingProblem
+from moe_mapping.state import Fixed, Plan, rebuild, value
+
+__all__ = ["partition", "place"]
+
+Ints = NDArray[np.int64]
+
+SLACK = 0.02
+"""A half may exceed its load before the exchange by this share of it."""
+
+
+def place(problem: MappingProblem, seed: int) -> Assignment:
+    """Balance the load, then partition by traffic where the objective gains by it."""
+    fixed = fixed_of(problem)
+    plan = search(problem, fixed, seed)
+    parted = copy_plan(plan)
+    partition(problem, fixed, parted)
+    return assignment_of(fixed, min(plan, parted, key=lambda p: value(fixed, p)))
+
+
+def partition(problem: MappingProblem, fixed: Fixed, plan: Plan) -> None:
+    """Exchange copies between halves of the chip, level by level; changes the plan."""
+    if fixed.traffic_unit.size == 0:
+        return
+    home = fixed.site_tile[fixed.site_start[:-1]]  # a wide site counts where it starts
+    blocks = [np.arange(problem.n_tiles)]
+    while blocks:
+        block = blocks.pop()
+        if block.size < 2:
+            continue
+        near, far = _halves(problem.hops, block)
+        side = np.full(problem.n_tiles, -1, dtype=np.int64)
+        side[near], side[far] = 0, 1
+        exchange_halves(fixed, plan, side[home], SLACK)
+        blocks += [far, near]
+    rebuild(fixed, plan)
+
+
+def _halves(hops: Ints, block: Ints) -> tuple[Ints, Ints]:
+    """Split tiles at the median between two far corners of the block."""
+    inner = hops[np.ix_(block, block)]
+    corner = int(np.argmax(inner.sum(axis=1)))
+    opposite = int(np.argmax(inner[corner]))
+    lean = inner[corner] - inner[opposite]
+    # Of tiles on the dividing line, those near a third corner come first: straight cuts.
+    third = int(np.argmax(inner[corner] + inner[opposite]))
+    order = np.lexsort((np.arange(block.size), inner[third], lean))
+    half = block.size // 2
+    return block[np.sort(order[:half])], block[np.sort(order[half:])]

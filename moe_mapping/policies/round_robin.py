@@ -1,0 +1,63 @@
+"""Round robin: units to tiles in turn, in index order; the baseline that looks at nothing.
+
+Spare crossbars are filled the same way: replicas in index order, each to the next site
+with room that does not hold the unit yet.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from moe_mapping.assignment import Assignment
+from moe_mapping.packing import place_one_each, sites_of
+from moe_mapping.plan import assignment_of, empty_plan, fixed_of
+from moe_mapping.problem import MappingProblem
+from moe_mapping.state import Fixed, Plan, can_put, put
+
+__all__ = ["place"]
+
+
+@njit(cache=True)
+def _deal(fixed: Fixed, plan: Plan, cursor: NDArray[np.int64], unit: int) -> bool:
+    """Put a copy on the next site of the unit's class that has room."""
+    sites = sites_of(fixed, unit)
+    kind = fixed.unit_class[unit] + 1
+    for step in range(sites.size):
+        at = (cursor[kind] + step) % sites.size
+        if can_put(fixed, plan, unit, sites[at]):
+            put(fixed, plan, unit, sites[at])
+            cursor[kind] = at + 1
+            return True
+    return False
+
+
+@njit(cache=True)
+def _deal_all(fixed: Fixed, plan: Plan) -> bool:
+    cursor = np.zeros(fixed.class_start.size + 1, dtype=np.int64)
+    for unit in range(fixed.need.size):
+        if not _deal(fixed, plan, cursor, unit):
+            return False
+    _deal_replicas(fixed, plan, cursor)
+    return True
+
+
+@njit(cache=True)
+def _deal_replicas(fixed: Fixed, plan: Plan, cursor: NDArray[np.int64]) -> None:
+    placed = True
+    while placed:
+        placed = False
+        for unit in range(fixed.need.size):
+            if fixed.replicable[unit] and _deal(fixed, plan, cursor, unit):
+                placed = True
+
+
+def place(problem: MappingProblem, seed: int) -> Assignment:  # noqa: ARG001 - not random
+    """Deal units, then replicas, to sites in turn."""
+    fixed = fixed_of(problem)
+    plan = empty_plan(fixed)
+    if not _deal_all(fixed, plan):
+        plan = place_one_each(fixed, np.arange(problem.n_units))
+        _deal_replicas(fixed, plan, np.zeros(fixed.class_start.size + 1, dtype=np.int64))
+    return assignment_of(fixed, plan)

@@ -1,0 +1,220 @@
+"""The mapping problem: units to place on tiles, what they cost, and what matters."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from cimsim.errors import CimsimError
+
+if TYPE_CHECKING:
+    from moe_mapping.assignment import Assignment
+
+__all__ = ["MappingProblem", "Weights", "no_traffic"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What each part of the objective is worth; all parts are dimensionless.
+
+    Attributes:
+        time: of slowest-tile time / perfectly even tile time. 1 is a balanced chip.
+        hop_bytes: of hop-bytes / mean hop-bytes of a random placement.
+        replicas: of crossbars in extra copies / crossbars of one copy of everything.
+        migration: of crossbars rewritten / crossbars of one copy of everything; counts
+            only where the problem has a current assignment.
+    """
+
+    time: float = 1.0
+    hop_bytes: float = 0.05
+    replicas: float = 0.01
+    migration: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("time", "hop_bytes", "replicas", "migration"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value >= 0):
+                raise CimsimError(
+                    f"weight {name} of the mapping objective must be a number >= 0",
+                    key=f"mapping.weights.{name}",
+                    value=value,
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class MappingProblem:
+    """Units (experts, dense blocks) to be placed on the crossbars of tiles.
+
+    A unit may be larger than the free room of any tile: its copy then takes parts of
+    several tiles, all of which are busy while it serves a visit. Replicas share the load
+    of a unit evenly.
+
+    Attributes:
+        units: names, each once; sortable among themselves or by their repr.
+        layer: int64 [U], decoder layer of every unit.
+        crossbars: int64 [U], crossbars that one copy takes.
+        time_ps: float64 [U], busy time of one copy that serves the whole load.
+        replicable: bool [U], whether a unit may have more than one copy.
+        traffic_bytes: symmetric sparse [U, U], bytes between units in the window.
+        capacity: int64 [T], crossbars of every tile.
+        hops: int64 [T, T], links between tiles, symmetric with zero diagonal.
+        current: what is programmed now, or None for an empty chip.
+        replica_budget: crossbars that extra copies may take; None = all that are spare.
+        weights: of the objective's parts.
+        group: int64 [U], expert group (hierarchical policies); None = one group.
+        node: int64 [T], node of every tile (hierarchical policies); None = one node.
+    """
+
+    units: tuple[Hashable, ...]
+    layer: Ints
+    crossbars: Ints
+    time_ps: Floats
+    replicable: NDArray[np.bool_]
+    traffic_bytes: Any
+    capacity: Ints
+    hops: Ints
+    current: Assignment | None = None
+    replica_budget: int | None = None
+    weights: Weights = field(default_factory=Weights)
+    group: Ints | None = None
+    node: Ints | None = None
+
+    def __post_init__(self) -> None:
+        n_units, n_tiles = len(self.units), np.asarray(self.capacity).size
+        self._array("layer", self.layer, np.int64, (n_units,))
+        self._array("crossbars", self.crossbars, np.int64, (n_units,), least=1)
+        self._array("time_ps", self.time_ps, np.float64, (n_units,), least=0)
+        self._array("replicable", self.replicable, np.bool_, (n_units,))
+        self._array("capacity", self.capacity, np.int64, (n_tiles,), least=0)
+        self._array("hops", self.hops, np.int64, (n_tiles, n_tiles), least=0)
+        if self.group is not None:
+            self._array("group", self.group, np.int64, (n_units,), least=0)
+        if self.node is not None:
+            self._array("node", self.node, np.int64, (n_tiles,), least=0)
+        if n_units == 0 or n_tiles == 0:
+            raise CimsimError("a mapping needs at least one unit and one tile")
+        if len(set(self.units)) != n_units:
+            raise CimsimError("two units of a mapping have the same name")
+        if np.any(self.hops != self.hops.T):
+            raise CimsimError("hops of a mapping must be the same both ways")
+        self._set("traffic_bytes", self._symmetric_traffic())
+        short = self.crossbars_needed - self.crossbars_available
+        if short > 0:
+            raise CimsimError(
+                f"the model needs {self.crossbars_needed} crossbars and the chip has "
+                f"{self.crossbars_available}: {short} short",
+                hint="use more tiles or a smaller model",
+            )
+        if self.replica_budget is None:
+            self._set("replica_budget", -short)
+        elif self.replica_budget < 0:
+            raise CimsimError(
+                "the crossbars for replicas must be >= 0",
+                key="replica_budget",
+                value=self.replica_budget,
+            )
+        if self.current is not None:
+            self.current.check(self)
+
+    def _array(
+        self, name: str, value: Any, kind: Any, shape: tuple[int, ...], least: float | None = None
+    ) -> None:
+        array = np.asarray(value)
+        if array.shape != shape:
+            raise CimsimError(
+                f"{name} of a mapping has the wrong shape", value=array.shape, allowed=str(shape)
+            )
+        if kind is np.float64 and not np.all(np.isfinite(array)):
+            bad = int(np.flatnonzero(~np.isfinite(array))[0])
+            raise CimsimError(f"{name} of unit {self.units[bad]} is not a finite number")
+        array = np.ascontiguousarray(array, dtype=kind)
+        if least is not None and array.size and array.min() < least:
+            raise CimsimError(
+                f"{name} of a mapping has a value that is too small",
+                value=array.min().item(),
+                allowed=f">= {least}",
+            )
+        array = array if array is not value else array.view()
+        array.setflags(write=False)
+        self._set(name, array)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _symmetric_traffic(self) -> sparse.csr_array:
+        n_units = len(self.units)
+        traffic = sparse.csr_array(self.traffic_bytes, dtype=np.float64, copy=True)
+        if traffic.shape != (n_units, n_units):
+            raise CimsimError(
+                "traffic of a mapping has the wrong shape",
+                value=traffic.shape,
+                allowed=str((n_units, n_units)),
+            )
+        traffic.sum_duplicates()
+        traffic.setdiag(0.0)
+        traffic.eliminate_zeros()
+        traffic.sort_indices()
+        if traffic.nnz and not (np.isfinite(traffic.data).all() and traffic.data.min() > 0):
+            raise CimsimError("traffic of a mapping must be finite and >= 0")
+        asymmetry = abs(traffic - traffic.T)
+        if asymmetry.nnz and asymmetry.data.max() > 1e-9 * traffic.data.max():
+            raise CimsimError("traffic of a mapping must be the same both ways")
+        return traffic
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return len(self.units)
+
+    @property
+    def n_tiles(self) -> int:
+        """Number of tiles."""
+        return int(self.capacity.size)
+
+    @property
+    def crossbars_needed(self) -> int:
+        """Crossbars of one copy of every unit."""
+        return int(self.crossbars.sum())
+
+    @property
+    def crossbars_available(self) -> int:
+        """Crossbars of all tiles."""
+        return int(self.capacity.sum())
+
+    @property
+    def budget(self) -> int:
+        """Crossbars that extra copies may take: the limit given, but never more than spare."""
+        spare = self.crossbars_available - self.crossbars_needed
+        return spare if self.replica_budget is None else min(self.replica_budget, spare)
+
+    def reorder(self, order: Ints) -> MappingProblem:
+        """Return the same problem with its units listed in another order.
+
+        Args:
+            order: int64 [U], old index of every new position.
+        """
+        current = self.current
+        return replace(
+            self,
+            units=tuple(self.units[i] for i in order),
+            layer=self.layer[order],
+            crossbars=self.crossbars[order],
+            time_ps=self.time_ps[order],
+            replicable=self.replicable[order],
+            traffic_bytes=self.traffic_bytes[order][:, order],
+            current=None if current is None else current.reorder(order),
+            group=None if self.group is None else self.group[order],
+        )
+
+
+def no_traffic(n_units: int) -> sparse.csr_array:
+    """Return the traffic of units that never talk to each other, [U, U]."""
+    return sparse.csr_array((n_units, n_units), dtype=np.float64)

@@ -1,0 +1,363 @@
+"""A plan in work: copies on sites, and the objective's parts, kept up to date move by move.
+
+`Fixed` holds what never changes, `Plan` what a move changes; both are bundles of arrays,
+so that compiled policies can share the moves below. Tile times sit in the leaves of a
+tournament tree whose root is the slowest tile: a move costs O(log tiles).
+`moe_mapping.objective` is the slow twin.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = [
+    "Fixed",
+    "Plan",
+    "add_site_time",
+    "can_put",
+    "can_swap",
+    "copies_near",
+    "drop",
+    "has_room",
+    "hop_bytes_of",
+    "peak",
+    "put",
+    "rebuild",
+    "rewritten",
+    "shift",
+    "swap",
+    "tile_time",
+    "value",
+]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+HOPS, REPLICAS, REWRITTEN = 0, 1, 2
+
+
+class Fixed(NamedTuple):
+    """What no move changes. U units, T tiles, S sites (the T tiles, then wide sites).
+
+    Attributes:
+        time_ps: [U].
+        need: int64 [U], crossbars of a copy.
+        replicable: bool [U].
+        unit_class: int64 [U], -1 for units that fit a tile.
+        site_start: int64 [S + 1], where a site's parts start in the next three.
+        site_tile: int64 [parts].
+        site_crossbars: int64 [parts], 0 for tiles (they hold whatever the unit needs).
+        site_fraction: [parts], share of a copy on this part.
+        site_class: int64 [S], -1 for tiles.
+        class_start: int64 [classes + 1], where the sites of a class start.
+        class_site: int64 [wide sites].
+        room: int64 [T], crossbars for open units.
+        traffic_start: int64 [U + 1], CSR of the traffic between units.
+        traffic_unit: int64 [pairs].
+        traffic_bytes: [pairs].
+        site_hops: [S, S], mean hops between two sites; [0, 0] without traffic.
+        held_start: int64 [U + 1], crossbars held in the current assignment.
+        held_tile: int64 [held].
+        held_crossbars: int64 [held].
+        price: [4], of a ps, a hop-byte, a replica's crossbar, a rewritten crossbar.
+        limits: int64 [2], crossbars for replicas, copies of one unit on one tile.
+    """
+
+    time_ps: Floats
+    need: Ints
+    replicable: NDArray[np.bool_]
+    unit_class: Ints
+    site_start: Ints
+    site_tile: Ints
+    site_crossbars: Ints
+    site_fraction: Floats
+    site_class: Ints
+    class_start: Ints
+    class_site: Ints
+    room: Ints
+    traffic_start: Ints
+    traffic_unit: Ints
+    traffic_bytes: Floats
+    site_hops: Floats
+    held_start: Ints
+    held_tile: Ints
+    held_crossbars: Ints
+    price: Floats
+    limits: Ints
+
+
+class Plan(NamedTuple):
+    """What a move changes.
+
+    Attributes:
+        copies: int64 [U], copies of every unit.
+        site: int64 [U, K], their sites in the first `copies` columns.
+        free: int64 [T], crossbars left for open units.
+        taken: int64 [S], 1 where a wide site is occupied.
+        tree: [2 P], tournament of tile times: root at 1, tile t at P + t.
+        totals: [3], hop-bytes, replicas' crossbars, rewritten crossbars.
+    """
+
+    copies: Ints
+    site: Ints
+    free: Ints
+    taken: Ints
+    tree: Floats
+    totals: Floats
+
+
+@njit(cache=True)
+def peak(plan: Plan) -> float:
+    """Return the busy time of the slowest tile."""
+    return float(plan.tree[1])
+
+
+@njit(cache=True)
+def tile_time(plan: Plan, tile: int) -> float:
+    """Return the busy time of a tile."""
+    return float(plan.tree[plan.tree.size // 2 + tile])
+
+
+@njit(cache=True)
+def value(fixed: Fixed, plan: Plan) -> float:
+    """Return the objective."""
+    price, totals = fixed.price, plan.totals
+    return float(
+        price[0] * plan.tree[1]
+        + price[1] * totals[HOPS]
+        + price[2] * totals[REPLICAS]
+        + price[3] * totals[REWRITTEN]
+    )
+
+
+@njit(cache=True, forceinline=True)
+def add_site_time(site_start: Ints, site_tile: Ints, tree: Floats, site: int, time: float) -> None:
+    """Add busy time to every tile of a site.
+
+    Takes arrays instead of the bundles: in a hot loop every field that is read from a
+    bundle costs a reference count, ten times the work done here.
+    """
+    for part in range(site_start[site], site_start[site + 1]):
+        leaf = tree.size // 2 + site_tile[part]
+        tree[leaf] += time
+        leaf //= 2
+        while leaf >= 1:
+            top = max(tree[2 * leaf], tree[2 * leaf + 1])
+            if tree[leaf] == top:
+                break
+            tree[leaf] = top
+            leaf //= 2
+
+
+@njit(cache=True)
+def _add_time(fixed: Fixed, plan: Plan, site: int, time: float) -> None:
+    add_site_time(fixed.site_start, fixed.site_tile, plan.tree, site, time)
+
+
+@njit(cache=True)
+def _copy_hop_bytes(fixed: Fixed, plan: Plan, unit: int, site: int) -> float:
+    """Return hop-bytes between the load of a whole unit, put on one site, and all others."""
+    total = 0.0
+    for pair in range(fixed.traffic_start[unit], fixed.traffic_start[unit + 1]):
+        other = fixed.traffic_unit[pair]
+        copies = plan.copies[other]
+        if copies == 1:
+            total += fixed.traffic_bytes[pair] * fixed.site_hops[site, plan.site[other, 0]]
+        elif copies > 1:
+            hops = 0.0
+            for k in range(copies):
+                hops += fixed.site_hops[site, plan.site[other, k]]
+            total += fixed.traffic_bytes[pair] * hops / copies
+    return total
+
+
+@njit(cache=True)
+def hop_bytes_of(fixed: Fixed, plan: Plan, unit: int) -> float:
+    """Return hop-bytes between a unit and all others that are placed."""
+    if plan.copies[unit] == 0 or fixed.price[1] == 0.0:
+        return 0.0
+    total = 0.0
+    for k in range(plan.copies[unit]):
+        total += _copy_hop_bytes(fixed, plan, unit, plan.site[unit, k])
+    return float(total / plan.copies[unit])
+
+
+@njit(cache=True)
+def rewritten(fixed: Fixed, unit: int, site: int) -> int:
+    """Return the crossbars of a site that do not hold this unit already."""
+    if fixed.price[3] == 0.0:
+        return 0
+    total = 0
+    for part in range(fixed.site_start[site], fixed.site_start[site + 1]):
+        crossbars = fixed.site_crossbars[part]
+        if crossbars == 0:
+            crossbars = fixed.need[unit]
+        for held in range(fixed.held_start[unit], fixed.held_start[unit + 1]):
+            if fixed.held_tile[held] == fixed.site_tile[part]:
+                crossbars -= fixed.held_crossbars[held]
+        total += max(0, crossbars)
+    return total
+
+
+@njit(cache=True)
+def copies_near(fixed: Fixed, plan: Plan, unit: int, site: int, but: int) -> int:
+    """Count the copies of a unit, copy `but` aside, that share a tile with a site."""
+    found = 0
+    for k in range(plan.copies[unit]):
+        other = plan.site[unit, k]
+        if k == but:
+            continue
+        if other == site:
+            found += 1
+        elif fixed.site_class[site] >= 0:
+            for a in range(fixed.site_start[site], fixed.site_start[site + 1]):
+                hit = False
+                for b in range(fixed.site_start[other], fixed.site_start[other + 1]):
+                    hit = hit or fixed.site_tile[a] == fixed.site_tile[b]
+                if hit:
+                    found += 1
+                    break
+    return found
+
+
+@njit(cache=True)
+def has_room(fixed: Fixed, plan: Plan, unit: int, site: int) -> bool:
+    """Tell whether a site is of the unit's class and free."""
+    if fixed.site_class[site] != fixed.unit_class[unit]:
+        return False
+    if fixed.site_class[site] < 0:
+        return bool(plan.free[site] >= fixed.need[unit])
+    return bool(plan.taken[site] == 0)
+
+
+@njit(cache=True)
+def can_put(fixed: Fixed, plan: Plan, unit: int, site: int) -> bool:
+    """Tell whether one more copy of a unit may go to a site."""
+    copies = plan.copies[unit]
+    if copies >= 1:
+        if not fixed.replicable[unit] or copies >= plan.site.shape[1]:
+            return False
+        if plan.totals[REPLICAS] + fixed.need[unit] > fixed.limits[0]:
+            return False
+    if not has_room(fixed, plan, unit, site):
+        return False
+    return bool(copies_near(fixed, plan, unit, site, -1) < fixed.limits[1])
+
+
+@njit(cache=True)
+def _occupy(fixed: Fixed, plan: Plan, unit: int, site: int, sign: int) -> None:
+    if fixed.site_class[site] < 0:
+        plan.free[site] -= sign * fixed.need[unit]
+    else:
+        plan.taken[site] += sign
+
+
+@njit(cache=True)
+def _reshare(fixed: Fixed, plan: Plan, unit: int, before: int, after: int) -> None:
+    """Give every copy in the list 1 / after of the load instead of 1 / before."""
+    if before > 0 and after > 0:
+        change = fixed.time_ps[unit] / after - fixed.time_ps[unit] / before
+        for k in range(min(before, after)):
+            _add_time(fixed, plan, plan.site[unit, k], change)
+
+
+@njit(cache=True)
+def put(fixed: Fixed, plan: Plan, unit: int, site: int) -> None:
+    """Add a copy of a unit; the caller has checked `can_put`."""
+    copies = plan.copies[unit]
+    plan.totals[HOPS] -= hop_bytes_of(fixed, plan, unit)
+    _reshare(fixed, plan, unit, copies, copies + 1)
+    plan.site[unit, copies] = site
+    plan.copies[unit] = copies + 1
+    _occupy(fixed, plan, unit, site, 1)
+    _add_time(fixed, plan, site, fixed.time_ps[unit] / (copies + 1))
+    plan.totals[HOPS] += hop_bytes_of(fixed, plan, unit)
+    if copies >= 1:
+        plan.totals[REPLICAS] += fixed.need[unit]
+    plan.totals[REWRITTEN] += rewritten(fixed, unit, site)
+
+
+@njit(cache=True)
+def drop(fixed: Fixed, plan: Plan, unit: int, k: int) -> None:
+    """Remove copy k of a unit; the last copy takes its place in the list."""
+    copies = plan.copies[unit]
+    site = plan.site[unit, k]
+    plan.totals[HOPS] -= hop_bytes_of(fixed, plan, unit)
+    plan.site[unit, k] = plan.site[unit, copies - 1]
+    plan.copies[unit] = copies - 1
+    _occupy(fixed, plan, unit, site, -1)
+    _add_time(fixed, plan, site, -fixed.time_ps[unit] / copies)
+    _reshare(fixed, plan, unit, copies, copies - 1)
+    plan.totals[HOPS] += hop_bytes_of(fixed, plan, unit)
+    if copies >= 2:
+        plan.totals[REPLICAS] -= fixed.need[unit]
+    plan.totals[REWRITTEN] -= rewritten(fixed, unit, site)
+
+
+@njit(cache=True)
+def shift(fixed: Fixed, plan: Plan, unit: int, k: int, site: int) -> None:
+    """Move copy k of a unit to another site; room is the caller's business."""
+    old = plan.site[unit, k]
+    share = fixed.time_ps[unit] / plan.copies[unit]
+    if fixed.price[1] != 0.0:
+        before = _copy_hop_bytes(fixed, plan, unit, old)
+        after = _copy_hop_bytes(fixed, plan, unit, site)
+        plan.totals[HOPS] += (after - before) / plan.copies[unit]
+    plan.site[unit, k] = site
+    _occupy(fixed, plan, unit, old, -1)
+    _occupy(fixed, plan, unit, site, 1)
+    _add_time(fixed, plan, old, -share)
+    _add_time(fixed, plan, site, share)
+    plan.totals[REWRITTEN] += rewritten(fixed, unit, site) - rewritten(fixed, unit, old)
+
+
+@njit(cache=True)
+def can_swap(fixed: Fixed, plan: Plan, u: int, k: int, v: int, m: int) -> bool:
+    """Tell whether copy k of u and copy m of v may change places."""
+    a, b = plan.site[u, k], plan.site[v, m]
+    if u == v or a == b or fixed.unit_class[u] != fixed.unit_class[v]:
+        return False
+    if fixed.unit_class[u] < 0:
+        more = fixed.need[u] - fixed.need[v]
+        if plan.free[b] < more or plan.free[a] < -more:
+            return False
+    return bool(
+        copies_near(fixed, plan, u, b, k) < fixed.limits[1]
+        and copies_near(fixed, plan, v, a, m) < fixed.limits[1]
+    )
+
+
+@njit(cache=True)
+def swap(fixed: Fixed, plan: Plan, u: int, k: int, v: int, m: int) -> None:
+    """Let copy k of u and copy m of v change places."""
+    a, b = plan.site[u, k], plan.site[v, m]
+    shift(fixed, plan, u, k, b)
+    shift(fixed, plan, v, m, a)
+
+
+@njit(cache=True)
+def rebuild(fixed: Fixed, plan: Plan) -> None:
+    """Recompute room, times and totals from the copies: removes rounding of many moves."""
+    tiles = fixed.room.size
+    plan.free[:] = fixed.room
+    plan.taken[:] = 0
+    plan.tree[:] = 0.0
+    plan.totals[:] = 0.0
+    leaves = plan.tree.size // 2
+    for unit in range(plan.copies.size):
+        for k in range(plan.copies[unit]):
+            site = plan.site[unit, k]
+            _occupy(fixed, plan, unit, site, 1)
+            for part in range(fixed.site_start[site], fixed.site_start[site + 1]):
+                share = fixed.time_ps[unit] / plan.copies[unit]
+                plan.tree[leaves + fixed.site_tile[part]] += share
+            plan.totals[REWRITTEN] += rewritten(fixed, unit, site)
+        plan.totals[REPLICAS] += max(0, plan.copies[unit] - 1) * fixed.need[unit]
+        plan.totals[HOPS] += 0.5 * hop_bytes_of(fixed, plan, unit)
+    plan.tree[leaves + tiles :] = 0.0
+    for node in range(leaves - 1, 0, -1):
+        plan.tree[node] = max(plan.tree[2 * node], plan.tree[2 * node + 1])
