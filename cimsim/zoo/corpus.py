@@ -80,4 +80,5 @@ def prepare(train_path: Path, heldout_path: Path, folder: Path) -> None:
 def scored_bytes(tokenizer: Tokenizer, tokens: list[int]) -> int:
     """UTF-8 bytes of the tokens that are predicted: all but the first of each window."""
     predicted = (token for index, token in enumerate(tokens) if index % CONTEXT)
-    return sum(len(tokenizer.id_to_token(token)) for token in predicted)  # one character a byte
+    symbols = [tokenizer.id_to_token(token) for token in predicted]
+    return len("".join(symbol for symbol in symbols if symbol))  # one character a byte

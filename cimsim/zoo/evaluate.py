@@ -46,7 +46,7 @@ def evaluate(network: Network, heldout: NDArray[np.uint16], scored_bytes: int) -
     windows = torch.from_numpy(heldout[:SCORED_TOKENS].astype(np.int64)).view(-1, CONTEXT)
     network.eval()
     losses, loads = [], []
-    for batch in windows.split(16):
+    for batch in torch.split(windows, 16):
         loss, _, _, load = network(batch.to(device))
         losses.append(loss.double().sum().item())
         loads.append(load.double().cpu() * batch.shape[0])
@@ -59,7 +59,7 @@ def evaluate(network: Network, heldout: NDArray[np.uint16], scored_bytes: int) -
     return Evaluation(
         nll_nats=nll,
         perplexity=float(np.exp(nll)),
-        bits_per_byte=sum(losses) / np.log(2.0) / scored_bytes,
+        bits_per_byte=float(sum(losses) / np.log(2.0) / scored_bytes),
         load_cv=cv.mean().item(),
         load_cv_layers=tuple(round(v, 4) for v in cv.tolist()),
         idle_experts=tuple(int(v) for v in idle.tolist()),

@@ -24,11 +24,11 @@ def orthogonalise(stack: Tensor) -> Tensor:
     between about 0.7 and 1.2.
     """
     a, b, c = NEWTON_SCHULZ
-    x = stack.bfloat16()
+    x: Tensor = stack.bfloat16()
     is_tall = x.shape[1] > x.shape[2]
     if is_tall:
         x = x.mT
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     for _ in range(STEPS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * (gram @ gram)) @ x
@@ -52,13 +52,14 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         momentum: float = 0.95,
         weight_decay: float = 0.1,
+        *,
         compiled: bool = False,
     ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.iterate = torch.compile(orthogonalise, dynamic=False) if compiled else orthogonalise
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+    def step(self, _closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Apply one update from the gradients."""
         for group in self.param_groups:
             by_shape: dict[tuple[int, int], list[Tensor]] = {}
@@ -70,7 +71,7 @@ class Muon(torch.optim.Optimizer):
     def _step_shape(
         self, group: dict[str, Any], shape: tuple[int, int], members: list[Tensor]
     ) -> None:
-        grads = [m.grad for m in members]
+        grads = [m.grad for m in members if m.grad is not None]
         for member in members:
             if "momentum" not in self.state[member]:
                 self.state[member]["momentum"] = torch.zeros_like(member)

@@ -8,10 +8,15 @@ feed-forward block of ``experts x expert_width`` units.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cimsim.zoo.specs import VOCABULARY, ModelSpec
+
+
+def apply(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Product of a layer and its input (torch declares calls of modules without a type)."""
+    return functional.linear(x, layer.weight, layer.bias)
 
 
 class RMSNorm(nn.Module):
@@ -23,6 +28,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """Norm of the last axis."""
         wide = x.float()
         wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
         return (wide * self.weight).to(x.dtype)
@@ -54,17 +60,21 @@ class Attention(nn.Module):
         self.k = nn.Linear(spec.width, spec.width, bias=spec.qkv_bias)
         self.v = nn.Linear(spec.width, spec.width, bias=spec.qkv_bias)
         self.o = nn.Linear(spec.width, spec.width, bias=False)
-        self.q_norm = RMSNorm(spec.width, spec.norm_eps) if spec.qk_norm else nn.Identity()
-        self.k_norm = RMSNorm(spec.width, spec.norm_eps) if spec.qk_norm else nn.Identity()
+        self.q_norm: RMSNorm | nn.Identity = nn.Identity()
+        self.k_norm: RMSNorm | nn.Identity = nn.Identity()
+        if spec.qk_norm:
+            self.q_norm = RMSNorm(spec.width, spec.norm_eps)
+            self.k_norm = RMSNorm(spec.width, spec.norm_eps)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Attention over x [batch, length, width]."""
         batch, length, width = x.shape
         shape = (batch, length, self.spec.heads, self.spec.head_dim)
         q = rotate(self.q_norm(self.q(x)).view(shape).transpose(1, 2), cos, sin)
         k = rotate(self.k_norm(self.k(x)).view(shape).transpose(1, 2), cos, sin)
         v = self.v(x).view(shape).transpose(1, 2)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.o(y.transpose(1, 2).reshape(batch, length, width))
+        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return apply(self.o, y.transpose(1, 2).reshape(batch, length, width))
 
 
 class FeedForward(nn.Module):
@@ -77,7 +87,8 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        """The block over the last axis."""
+        return apply(self.down, functional.silu(self.gate(x)) * self.up(x))
 
 
 class Experts(nn.Module):
@@ -99,7 +110,7 @@ class Experts(nn.Module):
         spec = self.spec
         flat = x.reshape(-1, spec.width)
         with torch.autocast(x.device.type, enabled=False):
-            logits = F.linear(flat.float(), self.router.weight)
+            logits = functional.linear(flat.float(), self.router.weight)
         share = logits.softmax(-1)
         threshold = share.topk(spec.top_k, dim=-1, sorted=True).values[:, -1:]
         chosen = share >= threshold
@@ -107,8 +118,8 @@ class Experts(nn.Module):
         balance = spec.experts * (load * share.mean(0)).sum()
         z_loss = logits.logsumexp(-1).pow(2).mean()
         gates = torch.where(chosen, share, 0.0).to(x.dtype)
-        hidden = F.silu(F.linear(flat, self.gate.view(-1, spec.width)))
-        hidden = hidden * F.linear(flat, self.up.view(-1, spec.width))
+        hidden = functional.silu(functional.linear(flat, self.gate.view(-1, spec.width)))
+        hidden = hidden * functional.linear(flat, self.up.view(-1, spec.width))
         hidden = hidden.view(-1, spec.experts, spec.expert_width) * gates[:, :, None]
         y = hidden.view(flat.shape[0], -1) @ self.down.view(-1, spec.width)
         if self.shared is not None:
@@ -127,8 +138,10 @@ class Layer(nn.Module):
         self.attention_norm = RMSNorm(spec.width, spec.norm_eps)
         self.block_norm = RMSNorm(spec.width, spec.norm_eps)
         self.attention = Attention(spec)
-        self.is_dense = index < spec.dense_layers
-        self.block = FeedForward(spec.width, spec.dense_width) if self.is_dense else Experts(spec)
+        is_dense = index < spec.dense_layers
+        self.block: FeedForward | Experts = (
+            FeedForward(spec.width, spec.dense_width) if is_dense else Experts(spec)
+        )
 
 
 class Network(nn.Module):
@@ -139,7 +152,8 @@ class Network(nn.Module):
         self.spec = spec
         self.dropout = dropout
         self.embed = nn.Embedding(VOCABULARY, spec.width)
-        self.layers = nn.ModuleList(Layer(spec, i) for i in range(spec.layers))
+        self.decoder: list[Layer] = [Layer(spec, i) for i in range(spec.layers)]
+        self.layers = nn.ModuleList(self.decoder)  # registers their weights
         self.norm = RMSNorm(spec.width, spec.norm_eps)
         for name, parameter in self.named_parameters():
             if parameter.dim() >= 2:
@@ -162,19 +176,19 @@ class Network(nn.Module):
         if torch.is_autocast_enabled(tokens.device.type):
             x = x.bfloat16()
         balances, z_losses, loads = [], [], []
-        for layer in self.layers:
+        for layer in self.decoder:
             y = layer.attention(layer.attention_norm(x), cos, sin)
-            x = x + F.dropout(y, self.dropout, self.training)
-            if layer.is_dense:
+            x = x + functional.dropout(y, self.dropout, self.training)
+            if isinstance(layer.block, FeedForward):
                 y = layer.block(layer.block_norm(x))
             else:
                 y, balance, z_loss, load = layer.block(layer.block_norm(x))
                 balances.append(balance)
                 z_losses.append(z_loss)
                 loads.append(load)
-            x = x + F.dropout(y, self.dropout, self.training)
-        logits = F.linear(self.norm(x)[:, :-1], self.embed.weight)
-        loss = F.cross_entropy(
+            x = x + functional.dropout(y, self.dropout, self.training)
+        logits = functional.linear(self.norm(x)[:, :-1], self.embed.weight)
+        loss = functional.cross_entropy(
             logits.reshape(-1, VOCABULARY).float(), tokens[:, 1:].reshape(-1), reduction="none"
         )
         return (
@@ -192,7 +206,7 @@ def hf_tensors(network: Network) -> dict[str, Tensor]:
         "model.embed_tokens.weight": network.embed.weight,
         "model.norm.weight": network.norm.weight,
     }
-    for index, layer in enumerate(network.layers):
+    for index, layer in enumerate(network.decoder):
         base = f"model.layers.{index}"
         tensors[f"{base}.input_layernorm.weight"] = layer.attention_norm.weight
         tensors[f"{base}.post_attention_layernorm.weight"] = layer.block_norm.weight
@@ -201,18 +215,16 @@ def hf_tensors(network: Network) -> dict[str, Tensor]:
             tensors[f"{base}.self_attn.{role}_proj.weight"] = projection.weight
             if projection.bias is not None:
                 tensors[f"{base}.self_attn.{role}_proj.bias"] = projection.bias
-        if spec.qk_norm:
-            tensors[f"{base}.self_attn.q_norm.weight"] = layer.attention.q_norm.weight
-            tensors[f"{base}.self_attn.k_norm.weight"] = layer.attention.k_norm.weight
+        for role, norm in (("q", layer.attention.q_norm), ("k", layer.attention.k_norm)):
+            if isinstance(norm, RMSNorm):
+                tensors[f"{base}.self_attn.{role}_norm.weight"] = norm.weight
         tensors |= _block_tensors(spec, f"{base}.mlp", layer.block)
     return {name: tensor.detach() for name, tensor in tensors.items()}
 
 
-def _block_tensors(spec: ModelSpec, base: str, block: nn.Module) -> dict[str, Tensor]:
+def _block_tensors(spec: ModelSpec, base: str, block: FeedForward | Experts) -> dict[str, Tensor]:
     if isinstance(block, FeedForward):
         return {f"{base}.{r}_proj.weight": getattr(block, r).weight for r in ("gate", "up", "down")}
-    if not isinstance(block, Experts):
-        raise TypeError(type(block).__name__)
     tensors = {f"{base}.gate.weight": block.router.weight}
     for expert in range(spec.experts):
         tensors[f"{base}.experts.{expert}.gate_proj.weight"] = block.gate[expert]

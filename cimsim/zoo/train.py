@@ -13,17 +13,20 @@ import argparse
 import json
 import logging
 import math
+import shutil
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cimsim.zoo.corpus import prepare
+from cimsim.zoo.card import card
+from cimsim.zoo.corpus import END_OF_TEXT, prepare
 from cimsim.zoo.evaluate import Evaluation, evaluate
 from cimsim.zoo.muon import Muon
 from cimsim.zoo.network import Network, hf_tensors
@@ -32,6 +35,12 @@ from cimsim.zoo.specs import CONTEXT, SPECS, ModelSpec
 LOG = logging.getLogger("cimsim.zoo.train")
 BLOCK_STEPS = 25  # steps between looks at the clock
 LOG_SECONDS = 10.0
+TOKENIZER_CONFIG: dict[str, Any] = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "eos_token": END_OF_TEXT,
+    "model_max_length": CONTEXT,
+    "clean_up_tokenization_spaces": False,
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class Recipe:
         return self.lr * 0.5 * (1.0 + math.cos(math.pi * phase))
 
 
-def optimizers(network: Network, recipe: Recipe, on_gpu: bool) -> list[torch.optim.Optimizer]:
+def optimizers(network: Network, recipe: Recipe, *, on_gpu: bool) -> list[torch.optim.Optimizer]:
     """Muon for attention, experts and dense blocks; AdamW for embedding, router, norms, bias."""
     matrices, tables, vectors = [], [], []
     for name, parameter in network.named_parameters():
@@ -90,8 +99,10 @@ def optimizers(network: Network, recipe: Recipe, on_gpu: bool) -> list[torch.opt
     return found
 
 
-def train(spec: ModelSpec, recipe: Recipe, train_tokens: Tensor, device: torch.device) -> Network:
-    """Train a network for the recipe's time.
+def train(
+    spec: ModelSpec, recipe: Recipe, train_tokens: Tensor, device: torch.device
+) -> tuple[Network, int]:
+    """Train a network for the recipe's time; returns it and the steps taken.
 
     Args:
         spec: Shape of the model.
@@ -102,20 +113,14 @@ def train(spec: ModelSpec, recipe: Recipe, train_tokens: Tensor, device: torch.d
     torch.manual_seed(recipe.seed)
     on_gpu = device.type == "cuda"
     network = Network(spec, recipe.dropout).to(device)
-    LOG.info("%s: %d parameters", spec.name, sum(p.numel() for p in network.parameters()))
+    LOG.info("%s: %d parameters", spec.name, parameter_count(network))
     step_network = torch.compile(network) if on_gpu else network
-    found = optimizers(network, recipe, on_gpu)
-    offsets = torch.arange(CONTEXT, device=device)
-    step, spent, last_log = 0, 0.0, 0.0
-    clock = time.perf_counter()
+    found = optimizers(network, recipe, on_gpu=on_gpu)
+    step, spent, last_log, clock = 0, 0.0, 0.0, time.perf_counter()
     while spent < recipe.seconds:
         for _ in range(BLOCK_STEPS):
-            rate = recipe.rate(min(1.0, spent / recipe.seconds)) if step else 0.0
-            for optimizer in found:
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-            starts = torch.randint(train_tokens.numel() - CONTEXT, (recipe.batch, 1), device=device)
-            tokens = train_tokens[starts + offsets].long()
+            set_rate(found, recipe.rate(min(1.0, spent / recipe.seconds)) if step else 0.0)
+            tokens = random_windows(train_tokens, recipe.batch)
             with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
                 loss, balance, z_loss, load = step_network(tokens)
             nll = loss.mean()
@@ -128,41 +133,81 @@ def train(spec: ModelSpec, recipe: Recipe, train_tokens: Tensor, device: torch.d
                 nll.item()
                 clock = time.perf_counter()  # leave compilation out of the schedule
             step += 1
-        value = nll.item()
+        nats = nll.item()
         spent = time.perf_counter() - clock
         if spent - last_log >= LOG_SECONDS or spent >= recipe.seconds:
             last_log = spent
-            cv = (load.std(1, unbiased=False) / load.mean(1)).mean().item()
-            seen = step * recipe.batch * CONTEXT
-            LOG.info(
-                "%6.1f s  step %6d  %7.1f M tokens  %5.2f M/s  train ppl %7.3f  load cv %.3f  lr %.2e",
-                spent,
-                step,
-                seen / 1e6,
-                seen / 1e6 / spent,
-                math.exp(value),
-                cv,
-                rate,
-            )
-    return network
+            log_progress(step, spent, recipe, nats, load)
+    return network, step
 
 
-def save(network: Network, folder: Path) -> None:
-    """Write the weights, rounded to bfloat16, and ``config.json``."""
+def set_rate(found: list[torch.optim.Optimizer], rate: float) -> None:
+    """Give every optimizer a learning rate."""
+    for optimizer in found:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+
+
+def random_windows(tokens: Tensor, batch: int) -> Tensor:
+    """Windows of 256 tokens that start anywhere, int64 [batch, 256]."""
+    starts = torch.randint(tokens.numel() - CONTEXT, (batch, 1), device=tokens.device)
+    return tokens[starts + torch.arange(CONTEXT, device=tokens.device)].long()
+
+
+def log_progress(step: int, spent: float, recipe: Recipe, nats: float, load: Tensor) -> None:
+    """One line of the training log; its perplexity is one batch's and includes dropout."""
+    cv = (load.std(1, unbiased=False) / load.mean(1)).mean().item()
+    seen = step * recipe.batch * CONTEXT / 1e6
+    rate = recipe.rate(min(1.0, spent / recipe.seconds))
+    LOG.info(
+        "%6.1f s  step %6d  %7.1f M tokens  %5.2f M/s  train ppl %7.3f  load cv %.3f  lr %.2e",
+        *(spent, step, seen, seen / spent, math.exp(nats), cv, rate),
+    )
+
+
+def parameter_count(network: Network) -> int:
+    """Number of trained weights."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def save(network: Network, tokenizer_path: Path, folder: Path) -> None:
+    """Write an ordinary Hugging Face folder; rounds the network's weights to bfloat16."""
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(parameter.bfloat16().float())
+    shutil.copyfile(tokenizer_path, folder / "tokenizer.json")
+    write_json(folder / "tokenizer_config.json", TOKENIZER_CONFIG)
+    write_json(folder / "config.json", network.spec.hf_config())
     tensors = {n: t.bfloat16().contiguous().cpu() for n, t in hf_tensors(network).items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    config = json.dumps(network.spec.hf_config(), indent=2, sort_keys=True)
-    (folder / "config.json").write_text(config + "\n", encoding="utf-8")
 
 
-def report(folder: Path, recipe: Recipe, result: Evaluation) -> None:
-    """Write ``training.json``: the recipe and what it reached."""
-    found = {"recipe": asdict(recipe), "development_split": asdict(result)}
-    (folder / "training.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file with sorted keys."""
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def report(
+    folder: Path, network: Network, recipe: Recipe, result: Evaluation, run: dict[str, Any]
+) -> None:
+    """Write ``training.json``, the recipe and what it reached, and the model card.
+
+    Args:
+        folder: Folder of the checkpoint.
+        network: The trained network.
+        recipe: How it was trained.
+        result: What it reached.
+        run: ``steps`` taken and ``hardware``.
+    """
+    found = run | {
+        "parameters": parameter_count(network),
+        "balance": network.spec.balance,
+        "recipe": asdict(recipe),
+        "development_split": asdict(result),
+    }
+    write_json(folder / "training.json", found)
+    (folder / "README.md").write_text(card(network.spec, found), encoding="utf-8")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -179,6 +224,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--dropout", type=float, default=0.0)
     found.add_argument("--z-loss", type=float, default=0.001)
     found.add_argument("--warmup", type=float, default=0.03)
+    found.add_argument("--hardware", default="hardware not stated", help="for the model card")
+    found.add_argument("--balance", type=float, help="load-balance coefficient, else the model's")
     found.add_argument("--seed", type=int, default=0)
     found.add_argument("--adamw", action="store_true", help="AdamW for the matrices too")
     return found
@@ -189,7 +236,7 @@ def main() -> int:
     arguments = parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     if arguments.prepare:
-        prepare(*arguments.prepare, arguments.data)
+        prepare(arguments.prepare[0], arguments.prepare[1], arguments.data)
     if not arguments.model:
         return 0
     recipe = Recipe(
@@ -203,15 +250,19 @@ def main() -> int:
         seed=arguments.seed,
         muon=not arguments.adamw,
     )
+    spec = SPECS[arguments.model]
+    if arguments.balance is not None:
+        spec = replace(spec, balance=arguments.balance)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_float32_matmul_precision("high")
     tokens = torch.from_numpy(np.load(arguments.data / "train.npy").astype(np.int32)).to(device)
-    network = train(SPECS[arguments.model], recipe, tokens, device)
-    save(network, arguments.out)
+    network, steps = train(spec, recipe, tokens, device)
+    save(network, arguments.data / "tokenizer.json", arguments.out)
     torch.set_float32_matmul_precision("highest")
     sizes = json.loads((arguments.data / "sizes.json").read_text(encoding="utf-8"))
     result = evaluate(network, np.load(arguments.data / "heldout.npy"), sizes["scored_bytes"])
-    report(arguments.out, recipe, result)
+    run = {"steps": steps, "hardware": arguments.hardware}
+    report(arguments.out, network, recipe, result, run)
     LOG.info("%s", json.dumps(asdict(result)))
     return 0
 
