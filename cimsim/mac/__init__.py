@@ -1,0 +1,35 @@
+"""The functional tile: noisy matrix products as crossbars, converters and cells make them.
+
+| name | what it is |
+|---|---|
+| `calibrate_range` | converter range and static input scale from clean inputs |
+| `program_matrix` | a weight matrix written into crossbars |
+| `ProgrammedMatrix.multiply` | its product with tokens, detailed or folded |
+| `ideal_integer` | the exact integer product in the same formats |
+| `MacStatistics` | clip rate, bit density and counts by matrix |
+| `DeviceModel`, `register_device` | how to plug in a cell of one's own |
+"""
+
+from cimsim.mac.adc import AdcRange
+from cimsim.mac.calibrate import calibrate_range
+from cimsim.mac.devices import DeviceModel, DriftLaw, Programming, register_device
+from cimsim.mac.ideal import IdealMatrix, ideal_integer
+from cimsim.mac.matrix import Mode, ProgrammedMatrix
+from cimsim.mac.programming import program_matrix
+from cimsim.mac.statistics import MacStatistics, MatrixCounts
+
+__all__ = [
+    "AdcRange",
+    "DeviceModel",
+    "DriftLaw",
+    "IdealMatrix",
+    "MacStatistics",
+    "MatrixCounts",
+    "Mode",
+    "ProgrammedMatrix",
+    "Programming",
+    "calibrate_range",
+    "ideal_integer",
+    "program_matrix",
+    "register_device",
+]

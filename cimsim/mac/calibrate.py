@@ -1,0 +1,130 @@
+"""Finding a converter's range and the input scale of a matrix on clean calibration inputs.
+
+No noise and no seed are involved: this is what a designer knows from the weights, the
+formats and calibration text before any chip is made.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.config import Tile
+from cimsim.config.converter import FixedRange, PercentileRange
+from cimsim.errors import CimsimError
+from cimsim.mac.adc import AdcRange, full_range_levels
+from cimsim.mac.convert import histogram
+from cimsim.mac.feed import feed_planes
+from cimsim.mac.program import Encoded, encode, write_ideal
+from cimsim.mac.quantize import quantize_inputs, scale_of
+from cimsim.workload.program import MatrixId
+
+__all__ = ["calibrate_range"]
+
+_MOST_TOKENS = 128  # column sums of so many tokens, evenly spaced, are counted
+_MOST_BINS = 1 << 16
+
+
+def calibrate_range(
+    weight: NDArray[np.float32],
+    matrix: MatrixId,
+    tile: Tile,
+    inputs: NDArray[np.float32] | None = None,
+) -> AdcRange:
+    """Find the converter range and, with static scales, the input scale of a matrix.
+
+    Args:
+        weight: float32 [n_in, n_out].
+        matrix: its name.
+        tile: the tile it will sit on.
+        inputs: float32 [n, n_in] calibration inputs. A full or fixed range with per-token
+            scales needs none.
+
+    Returns:
+        The range. Of a percentile range, the least whole number of levels that holds the
+        share of absolute column sums (every cycle, slice and row group counts); of a fixed
+        range also the share of sums that it clips.
+
+    Raises:
+        CimsimError: if inputs are needed and missing, or do not fit the matrix.
+    """
+    encoded = encode(weight, matrix, tile)
+    chosen = tile.adc.range
+    some = inputs is not None and inputs.shape[0] > 0
+    static = tile.input.scale == "static"
+    if not some and (static or isinstance(chosen, PercentileRange)):
+        raise CimsimError(
+            f"matrix {matrix} needs calibration inputs to find its range",
+            key="tile.input.scale" if static else "tile.adc.range",
+            hint="give at least one input",
+        )
+    input_scale = None
+    q = np.zeros((0, weight.shape[0]), dtype=np.int32)
+    if some and inputs is not None:
+        input_scale, q = _quantised(inputs, encoded, static=static)
+    if tile.crossbar.kind == "digital":
+        return AdcRange(float("inf"), input_scale, 0.0)
+    full = full_range_levels(encoded.formats)
+    if isinstance(chosen, PercentileRange):
+        counts, width = _count_sums(q, encoded, tile, full)
+        top, clipped = _percentile(counts, width, chosen.percentile)
+        return AdcRange(min(top, full), input_scale, clipped)
+    if isinstance(chosen, FixedRange):
+        if not some:
+            return AdcRange(chosen.levels, input_scale, None)
+        counts, width = _count_sums(q, encoded, tile, full)
+        above = counts[np.arange(counts.size) * width > chosen.levels].sum()
+        return AdcRange(chosen.levels, input_scale, float(above) / float(counts.sum()))
+    return AdcRange(full, input_scale, 0.0)
+
+
+def _quantised(
+    inputs: NDArray[np.float32], encoded: Encoded, *, static: bool
+) -> tuple[float | None, NDArray[np.int32]]:
+    """Return the static scale, if asked for, and integers of evenly spaced inputs."""
+    formats = encoded.formats
+    if inputs.ndim != 2 or inputs.shape[1] != formats.n_in:
+        raise CimsimError(
+            "calibration inputs do not fit the matrix",
+            value=inputs.shape,
+            allowed=f"[tokens, {formats.n_in}]",
+        )
+    if not np.isfinite(inputs).all():
+        raise CimsimError("a calibration input is not a finite number")
+    greatest = np.abs(inputs).max().astype(np.float32)
+    scale = float(scale_of(greatest, formats.input_max)) if static else 0.0
+    rows = np.unique(np.linspace(0, inputs.shape[0] - 1, _MOST_TOKENS).astype(np.int64))
+    x = np.ascontiguousarray(inputs[rows], dtype=np.float32)
+    q = np.empty(x.shape, dtype=np.int32)
+    quantize_inputs(x, formats.input_max, scale, q, np.empty(x.shape[0], dtype=np.float32))
+    return (scale if static else None), q
+
+
+def _count_sums(
+    q: NDArray[np.int32], encoded: Encoded, tile: Tile, full: float
+) -> tuple[NDArray[np.int64], float]:
+    """Return counts of absolute column sums by bins and the width of a bin in levels."""
+    formats = encoded.formats
+    values, grid = write_ideal(encoded, tile)
+    width = max(1.0, np.ceil(2.0 * full / _MOST_BINS))
+    counts = np.zeros(int(2.0 * full / width) + 2, dtype=np.int64)
+    planes = np.empty((q.shape[0] * formats.planes, formats.n_in), dtype=values.dtype)
+    fed = np.empty(q.shape[0])
+    feed_planes(
+        q, planes, formats.feed, formats.dac_bits, formats.input_shift,
+        max(1, formats.planes // 2), fed,
+    )  # fmt: skip
+    for group in formats.groups:
+        rows = slice(group.start, group.stop)
+        sums = planes[:, rows] @ values[rows]
+        histogram(sums, formats.columns, grid / width, counts)
+    return counts, float(width)
+
+
+def _percentile(counts: NDArray[np.int64], width: float, percentile: float) -> tuple[float, float]:
+    """Return the least top that holds a share of the sums, and the share left out."""
+    below = np.cumsum(counts)
+    total = int(below[-1])
+    index = int(np.searchsorted(below, np.ceil(total * percentile / 100.0)))
+    top = max(index, 1) * width
+    return top, float(total - below[min(max(index, 1), counts.size - 1)]) / total

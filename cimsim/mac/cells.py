@@ -1,0 +1,144 @@
+"""Cells of one tile as tables by level: what the compiled writer needs to know.
+
+Order of the physics of one cell, in fractions of g_max::
+
+    target        r_l = g_min + l (1 - g_min) / (levels - 1)
+    write         g_P = max(0, r_l + bias_l + sigma_l z0)
+    drift         g_D = g_P exp(-|nu_l + s_l z1| ln((t + t0) / t0))
+    1/f           g   = max(0, g_D + g_D Q(g_P) z2)
+    stuck         g   = g_min or 1, for cells whose frozen uniform number falls in the fraction
+
+and in units of one level V = (g - g_min) (levels - 1) / (1 - g_min): the current of the
+lowest level is cancelled before the converter by a reference column of nominal g_min, whose
+own errors are not modelled. A model of whole weights adds
+sigma z0 (weight LSB = levels) to the difference of the pair, or to the one cell, once.
+
+z0, z1, z2 and the uniform number are pure functions of (chip seed, crossbar, epoch, cell).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.config import Tile
+from cimsim.errors import CimsimError
+from cimsim.mac.devices import device_model
+
+__all__ = ["DRAW", "FLICKER_STEPS", "CellTables", "cell_tables"]
+
+Table = NDArray[np.float64]
+
+# Draws of one cell: the purpose is part of its address.
+DRAW = {"write": 0, "drift": 1, "flicker": 2, "stuck": 3}
+FLICKER_STEPS = 4096  # of the 1/f table, per g_max
+_FLICKER_TOP = 2.0
+
+
+@dataclass(frozen=True)
+class CellTables:
+    """Tables of one device on one tile at one age.
+
+    Attributes:
+        target: [levels] target conductance over g_max.
+        bias: [levels] mean error of a write.
+        sigma: [levels] standard deviation of a write.
+        nu_mean: [levels] mean drift exponent.
+        nu_sigma: [levels] its standard deviation.
+        log_time: ln((age + t0) / t0); 0 without drift.
+        flicker: relative 1/f sigma by written conductance; one entry of 0 if there is none.
+        weight_sigma: [weight_max + 1] sigma in LSB by |W_q|; one entry of 0 if cells err.
+        stuck_low: cells stuck at the lowest level, as a count of 2**32.
+        stuck_high: cells stuck at g_max, as a count of 2**32.
+        g_min: lowest conductance over g_max.
+        to_levels: levels a g_max.
+        base: g_min in levels.
+    """
+
+    target: Table
+    bias: Table
+    sigma: Table
+    nu_mean: Table
+    nu_sigma: Table
+    log_time: float
+    flicker: Table
+    weight_sigma: Table
+    stuck_low: int
+    stuck_high: int
+    g_min: float
+    to_levels: float
+    base: float
+
+    @property
+    def ideal(self) -> bool:
+        """Whether every cell holds its level exactly."""
+        noisy = self.bias.any() or self.sigma.any() or self.weight_sigma.any()
+        drifts = self.log_time > 0.0 or self.flicker.any()
+        return not (noisy or drifts or self.stuck_low or self.stuck_high)
+
+
+def cell_tables(tile: Tile, slices: int, age_s: float) -> CellTables:
+    """Evaluate the device model of a tile at an age.
+
+    Raises:
+        CimsimError: if sigma is that of whole weights but weights are sliced, more than all
+            cells are stuck, or an age is set for cells that do not drift.
+    """
+    device = tile.device
+    model = device_model(device, tile.weight.bits)
+    if device.stuck_low + device.stuck_high > 1.0:
+        raise CimsimError(
+            "more than all cells are stuck",
+            key="tile.device.stuck_low",
+            value=device.stuck_low,
+            allowed=f"at most {1.0 - device.stuck_high:g} beside stuck_high",
+        )
+    if model.whole_weight and slices != 1:
+        raise CimsimError(
+            f"this error is that of a whole weight, which {slices} cells share here",
+            key="tile.device.cell_bits",
+            value=device.cell_bits,
+            allowed="one cell or one pair a weight",
+            hint="use cell_bits of weight.bits (less 1 for a pair), or another sigma_unit",
+        )
+    levels = 1 << device.cell_bits
+    g_min = 1.0 / device.on_off_ratio if device.on_off_ratio else 0.0
+    target = g_min + np.arange(levels) * (1.0 - g_min) / (levels - 1)
+    zeros = np.zeros(levels)
+    bias, sigma, weight_sigma = zeros, zeros, np.zeros(1)
+    if model.whole_weight:
+        top = (1 << (tile.weight.bits - 1)) - 1
+        weight_sigma = model.weight_sigma_lsb(np.arange(top + 1) / top)
+    else:
+        moments = model.programming(target)
+        bias, sigma = moments.bias, moments.sigma
+    law = model.drift(target)
+    if law is None and device.age_s > 0.0:
+        raise CimsimError(
+            "cells of this kind do not drift, so an age has no effect",
+            key="tile.device.age_s",
+            value=device.age_s,
+            allowed="0",
+        )
+    flicker = np.zeros(1)
+    if law is not None:
+        grid = np.arange(int(_FLICKER_TOP * FLICKER_STEPS) + 2) / FLICKER_STEPS
+        found = model.flicker(grid, age_s)
+        flicker = flicker if found is None else found
+    return CellTables(
+        target=target,
+        bias=bias,
+        sigma=sigma,
+        nu_mean=zeros if law is None else law.nu_mean,
+        nu_sigma=zeros if law is None else law.nu_sigma,
+        log_time=0.0 if law is None else float(np.log((age_s + law.t0_s) / law.t0_s)),
+        flicker=flicker,
+        weight_sigma=weight_sigma,
+        stuck_low=round(device.stuck_low * 2.0**32),
+        stuck_high=round(device.stuck_high * 2.0**32),
+        g_min=g_min,
+        to_levels=(levels - 1) / (1.0 - g_min),
+        base=g_min * (levels - 1) / (1.0 - g_min),
+    )

@@ -1,0 +1,257 @@
+"""Compiled conversion: column sums become codes, shifted and added.
+
+One pass over the sums of a row group, each read once. The plain twin that follows the
+equations of `cimsim.mac.adc` is `cimsim.mac.reference.convert`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from cimsim.rng import fill_normals
+
+__all__ = ["convert", "convert_noisy", "convert_units", "finish", "histogram"]
+
+
+@njit(cache=True, error_model="numpy")
+def convert(sums, acc, plane_weight, column_weight, signs, inverse, low, high):  # type: ignore[no-untyped-def]
+    """Convert sums without fresh noise or converter errors and add them up.
+
+    Args:
+        sums: float [n x planes, columns], whole multiples of the grid.
+        acc: float [n, n_out], codes added here, weighed.
+        plane_weight: float64 [planes].
+        column_weight: float64 [stored columns].
+        signs: float32 [stored columns x n_out] +1 or -1 (complements), or [0].
+        inverse: codes a grid unit.
+        low: lowest code.
+        high: highest code.
+
+    Returns:
+        Number of clipped conversions.
+    """
+    n, n_out = acc.shape
+    planes = plane_weight.size
+    inv = sums.dtype.type(inverse)
+    lo = sums.dtype.type(low)
+    hi = sums.dtype.type(high)
+    clipped = 0
+    for t in range(n):
+        for k in range(planes):
+            for c in range(column_weight.size):
+                row = sums[t * planes + k, c * n_out : (c + 1) * n_out]
+                out = acc[t]
+                weight = acc.dtype.type(plane_weight[k] * column_weight[c])
+                count = np.int32(0)  # vectorises, where a 64-bit count would not
+                if signs.size > 0:
+                    sign = signs[c * n_out : (c + 1) * n_out]
+                    for j in range(n_out):
+                        code = np.rint(row[j] * inv)
+                        kept = min(max(code, lo), hi)
+                        count += np.int32(code != kept)
+                        out[j] += acc.dtype.type(kept * sign[j]) * weight
+                else:
+                    for j in range(n_out):
+                        code = np.rint(row[j] * inv)
+                        kept = min(max(code, lo), hi)
+                        count += np.int32(code != kept)
+                        out[j] += acc.dtype.type(kept) * weight
+                clipped += int(count)
+    return clipped
+
+
+@njit(cache=True, error_model="numpy")
+def convert_noisy(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915 - one fused pass
+    sums,
+    squares,
+    acc,
+    units,
+    plane_weight,
+    column_weight,
+    signs,
+    inverse,
+    low,
+    high,
+    row_variance,
+    slope,
+    square_scale,
+    errors,
+    sequence,
+    position,
+    group,
+    k0,
+    k1,
+):
+    """Convert sums with fresh noise and frozen converter errors and add them up.
+
+    Args:
+        sums: float [n x planes, columns].
+        squares: float [n x planes, columns], second product for level-dependent noise, or
+            [1, 1] if `square_scale` is 0.
+        acc: float [n, n_out].
+        units: float64 [n, units], codes of unit columns, weighed; set.
+        plane_weight: float64 [planes].
+        column_weight: float64 [stored columns].
+        signs: float32 [stored columns x n_out], or [0].
+        inverse: codes a grid unit.
+        low: lowest code.
+        high: highest code.
+        row_variance: float32 [n x planes], variance that all columns share, codes^2.
+        slope: variance a grid unit of the sum, codes^2.
+        square_scale: variance a grid unit of the second product, codes^2.
+        errors: float32 [3, columns] gain, offset and bow of the converters, or [3, 0].
+        sequence: int64 [n].
+        position: int64 [n].
+        group: row group.
+        k0: first word of the noise key.
+        k1: second word of the noise key.
+
+    Returns:
+        Number of clipped conversions.
+    """
+    n, n_out = acc.shape
+    planes = plane_weight.size
+    columns = sums.shape[1]
+    f = sums.dtype.type
+    inv, lo, hi = f(inverse), f(low), f(high)
+    a, b = f(slope), f(square_scale)
+    zero, span = f(0.0), f(1.0) / (f(high) - f(low))
+    padded = ((columns + 63) // 64) * 64
+    z = np.zeros(padded, np.float32)
+    bits = np.empty(padded, np.uint32)
+    t_codes = np.empty(columns, sums.dtype)
+    fresh = slope > 0.0 or square_scale > 0.0
+    for r in range(row_variance.size):
+        fresh = fresh or row_variance[r] > np.float32(0.0)
+    clipped = 0
+    for t in range(n):
+        units[t, :] = 0.0
+        for k in range(planes):
+            row = t * planes + k
+            shared = f(row_variance[row])
+            values = sums[row]
+            for c in range(columns):
+                t_codes[c] = values[c] * inv
+            if errors.shape[1] > 0:
+                for c in range(columns):
+                    v = t_codes[c]
+                    u = (v - lo) * span
+                    bow = f(errors[2, c]) * (u * (f(1.0) - u))
+                    t_codes[c] = (v * f(errors[0, c]) + f(errors[1, c])) + bow
+            if fresh:
+                fill_normals(z, bits, 0, group * 64 + k, position[t], sequence[t], k0, k1)
+                if square_scale > 0.0:
+                    power = squares[row]
+                    for c in range(columns):
+                        variance = max((power[c] * b + values[c] * a) + shared, zero)
+                        t_codes[c] += np.sqrt(variance) * f(z[c])
+                elif slope > 0.0:
+                    for c in range(columns):
+                        variance = max(values[c] * a + shared, zero)
+                        t_codes[c] += np.sqrt(variance) * f(z[c])
+                else:
+                    sigma = np.sqrt(shared)
+                    for c in range(columns):
+                        t_codes[c] += sigma * f(z[c])
+            count = np.int32(0)
+            for c in range(columns):
+                code = np.rint(t_codes[c])
+                kept = min(max(code, lo), hi)
+                count += np.int32(code != kept)
+                t_codes[c] = kept
+            clipped += int(count)
+            out = acc[t]
+            for c in range(column_weight.size):
+                part = t_codes[c * n_out : (c + 1) * n_out]
+                weight = acc.dtype.type(plane_weight[k] * column_weight[c])
+                if signs.size > 0:
+                    sign = signs[c * n_out : (c + 1) * n_out]
+                    for j in range(n_out):
+                        out[j] += acc.dtype.type(part[j] * sign[j]) * weight
+                else:
+                    for j in range(n_out):
+                        out[j] += acc.dtype.type(part[j]) * weight
+            for u_column in range(units.shape[1]):
+                at = column_weight.size * n_out + u_column
+                units[t, u_column] += np.float64(t_codes[at]) * plane_weight[k]
+    return clipped
+
+
+@njit(cache=True, error_model="numpy")
+def convert_units(sums, units, first, plane_weight, inverse, low, high):  # type: ignore[no-untyped-def]
+    """Convert the unit columns, which start at column `first`, without noise."""
+    planes = plane_weight.size
+    f = sums.dtype.type
+    inv, lo, hi = f(inverse), f(low), f(high)
+    clipped = 0
+    for t in range(units.shape[0]):
+        for u in range(units.shape[1]):
+            total = 0.0
+            for k in range(planes):
+                code = np.rint(sums[t * planes + k, first + u] * inv)
+                kept = min(max(code, lo), hi)
+                clipped += 1 if code != kept else 0
+                total += np.float64(kept) * plane_weight[k]
+            units[t, u] = total
+    return clipped
+
+
+@njit(cache=True, error_model="numpy")
+def add_units(extra, units, coefficient, block_of_output, scale):  # type: ignore[no-untyped-def]
+    """Add the digital share of unit columns: extra += (units x scale) x coefficient."""
+    for t in range(extra.shape[0]):
+        for j in range(extra.shape[1]):
+            extra[t, j] += (units[t, block_of_output[j]] * scale) * coefficient[j]
+
+
+@njit(cache=True, error_model="numpy")
+def flush(total, acc, gain):  # type: ignore[no-untyped-def]
+    """Move one row block's codes to the total with its digital gain, and clear them."""
+    for t in range(acc.shape[0]):
+        for j in range(acc.shape[1]):
+            total[t, j] += np.float64(acc[t, j]) * gain[j]
+            acc[t, j] = 0.0
+
+
+@njit(cache=True, error_model="numpy")
+def finish(out, total, extra, fed, step, coefficient, shift_share, token_scale, column_scale):  # type: ignore[no-untyped-def]
+    """Turn codes into outputs: digital offset, then the scales.
+
+    y = (total step + coefficient fed - shift_share + extra) x (token_scale column_scale).
+
+    Args:
+        out: float32 [n, n_out], filled.
+        total: float [n, n_out], weighed codes.
+        extra: float64 [n, n_out], share of unit columns, or [0, 0].
+        fed: float64 [n], sums of the fed inputs.
+        step: levels a code.
+        coefficient: float64 [n_out], what a fed unit counts digitally.
+        shift_share: float64 [n_out], share of shifted inputs.
+        token_scale: float32 [n].
+        column_scale: float32 [n_out].
+    """
+    for t in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            y = np.float64(total[t, j]) * step + coefficient[j] * fed[t] - shift_share[j]
+            if extra.size > 0:
+                y += extra[t, j]
+            scale = np.float64(token_scale[t]) * np.float64(column_scale[j])
+            out[t, j] = np.float32(y * scale)
+
+
+@njit(cache=True, error_model="numpy")
+def histogram(sums, columns, inverse_width, counts):  # type: ignore[no-untyped-def]
+    """Count absolute sums by bins of equal width; the last bin takes the rest.
+
+    Args:
+        sums: float [rows, >= columns].
+        columns: how many of the columns to count.
+        inverse_width: bins a unit of the sum.
+        counts: int64 [bins], added to.
+    """
+    last = counts.size - 1
+    for r in range(sums.shape[0]):
+        for c in range(columns):
+            bin_of = np.int64(np.rint(abs(np.float64(sums[r, c])) * inverse_width))
+            counts[min(bin_of, last)] += 1

@@ -1,0 +1,149 @@
+"""What a device model tells the tile, and the registry of device models.
+
+A device model is one class with one registration::
+
+    @register_device("my_cell")
+    class MyCell(DeviceModel):
+        def programming(self, target):
+            return Programming(bias=0.0 * target, sigma=0.01 + 0.02 * target)
+
+Conductances are fractions of `g_max_us`; the tile multiplies. A model returns moments for
+the levels it is asked about; random numbers, their addresses and the order of the physics
+belong to the tile, so that a model cannot break reproducibility.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.config import Device
+from cimsim.errors import CimsimError, nearest
+
+__all__ = [
+    "DeviceModel",
+    "DriftLaw",
+    "Programming",
+    "device_model",
+    "register_device",
+    "registered_devices",
+]
+
+Fractions = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Programming:
+    """Moments of the error of a write.
+
+    Attributes:
+        bias: mean of (written - target).
+        sigma: its standard deviation, >= 0.
+    """
+
+    bias: Fractions
+    sigma: Fractions
+
+
+@dataclass(frozen=True)
+class DriftLaw:
+    """Power-law drift G(t) = G_P ((t + t0) / t0)^-|nu|, nu ~ N(mean, sigma) frozen a cell.
+
+    Attributes:
+        nu_mean: mean exponent.
+        nu_sigma: standard deviation of the exponent between cells.
+        t0_s: time of the first read after programming.
+    """
+
+    nu_mean: Fractions
+    nu_sigma: Fractions
+    t0_s: float
+
+
+class DeviceModel:
+    """Behaviour of one cell; the base class is a cell without errors.
+
+    Attributes:
+        scope: "cell" if `programming` speaks of one cell as a fraction of g_max; "weight" if
+            `weight_sigma_lsb` speaks of the recovered signed weight.
+        config: the section of the configuration that chose this model.
+        weight_bits: bits of a weight.
+    """
+
+    scope: ClassVar[str] = "cell"
+
+    def __init__(self, config: Device, weight_bits: int) -> None:
+        self.config = config
+        self.weight_bits = weight_bits
+
+    @property
+    def whole_weight(self) -> bool:
+        """Whether errors are those of a recovered weight, not of a cell."""
+        return self.scope == "weight"
+
+    def programming(self, target: Fractions) -> Programming:
+        """Return bias and sigma of a written cell, fractions of g_max.
+
+        Args:
+            target: target conductances, fractions of g_max in [0, 1].
+        """
+        return Programming(np.zeros_like(target), np.zeros_like(target))
+
+    def weight_sigma_lsb(self, magnitude: Fractions) -> Fractions:
+        """Return sigma of a recovered weight in weight LSB (scope "weight" only).
+
+        Args:
+            magnitude: |W_q| / greatest |W_q|, in [0, 1].
+        """
+        return np.zeros_like(magnitude)
+
+    def drift(self, target: Fractions) -> DriftLaw | None:
+        """Return the drift law of cells with these targets, None for cells that keep."""
+        del target
+        return None
+
+    def flicker(self, written: Fractions, age_s: float) -> Fractions | None:
+        """Return relative sigma of accumulated 1/f noise of cells at an age, None if none."""
+        del written, age_s
+        return None
+
+
+_REGISTRY: dict[str, type[DeviceModel]] = {}
+Model = TypeVar("Model", bound=type[DeviceModel])
+
+
+def register_device(kind: str) -> Callable[[Model], Model]:
+    """Register a device model under the `kind` (or custom `model`) that chooses it."""
+
+    def add(model: Model) -> Model:
+        _REGISTRY[kind] = model
+        return model
+
+    return add
+
+
+def registered_devices() -> tuple[str, ...]:
+    """Return the names of all registered device models, in order of registration."""
+    return tuple(_REGISTRY)
+
+
+def device_model(config: Device, weight_bits: int) -> DeviceModel:
+    """Return the model that a device section chooses.
+
+    Raises:
+        CimsimError: if nothing is registered under that name.
+    """
+    kind = str(getattr(config, "model", None) or getattr(config, "kind", "ideal"))
+    if kind not in _REGISTRY:
+        raise CimsimError(
+            "no device model of this name is registered",
+            key="tile.device.kind",
+            value=kind,
+            allowed=", ".join(_REGISTRY),
+            hint=nearest(kind, _REGISTRY),
+        )
+    return _REGISTRY[kind](config, weight_bits)

@@ -1,0 +1,57 @@
+"""Embedded flash: a measured 40 nm chip, and SONOS cells.
+
+`25c`: the recovered int8 weight errs by `sigma_lsb` (measured read-back 1.74 to 3.02 LSB a
+layer, mean 2.24: Bai et al., IEEE TCAD 2024). `80c_assumed` multiplies it by
+`temperature_factor`, which is an assumption, not a measurement. A weight of other bits errs
+by the same share of full scale.
+
+`sonos_*`: sigma_I = A (1 - exp(-I / B)) of the cell current in nA, at 0, 1 and 5 days after
+programming (CrossSim's SONOS table); full scale 3200 nA at 0 days, 1800 nA later. The mean
+drift of these states is not modelled.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cimsim.config.device import Device, EflashDevice
+from cimsim.mac.devices.base import DeviceModel, Fractions, Programming, register_device
+
+__all__ = ["EflashModel"]
+
+# A, B and full scale, in nA
+_SONOS_NA = {
+    "sonos_0d": (19.88665, 176.3115, 3200.0),
+    "sonos_1d": (25.59102, 186.85544, 1800.0),
+    "sonos_5d": (34.57909, 207.34309, 1800.0),
+}
+
+
+@register_device("eflash")
+class EflashModel(DeviceModel):
+    """eFlash cells that hold whole weights, or SONOS cells that hold slices."""
+
+    def __init__(self, config: Device, weight_bits: int) -> None:
+        super().__init__(config, weight_bits)
+        if not isinstance(config, EflashDevice):
+            message = "the eflash device model takes an eflash device section"
+            raise TypeError(message)
+        self._section = config
+
+    @property
+    def whole_weight(self) -> bool:
+        """Whether the profile speaks of recovered weights."""
+        return self._section.profile not in _SONOS_NA
+
+    def programming(self, target: Fractions) -> Programming:
+        """Return the SONOS law over its full scale."""
+        a, b, full = _SONOS_NA[self._section.profile]
+        sigma = a * (1.0 - np.exp(-target * full / b)) / full
+        return Programming(np.zeros_like(target), sigma)
+
+    def weight_sigma_lsb(self, magnitude: Fractions) -> Fractions:
+        """Return the measured error, the same for every weight."""
+        section = self._section
+        factor = section.temperature_factor if section.profile == "80c_assumed" else 1.0
+        int8_lsb = float(1 << (self.weight_bits - 1)) / 128.0
+        return np.full_like(magnitude, section.sigma_lsb * factor * int8_lsb)

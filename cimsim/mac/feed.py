@@ -1,0 +1,100 @@
+"""Compiled feeding: integers become planes of DAC codes, one a conversion."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+__all__ = ["code_power", "feed_planes"]
+
+
+@njit(cache=True, error_model="numpy")
+def feed_planes(q, planes, feed, dac_bits, shift, per_phase, sums):  # type: ignore[no-untyped-def]
+    """Cut inputs into planes.
+
+    Args:
+        q: int32 [n, n_in].
+        planes: float [n x planes, n_in], filled; the planes of a token lie together.
+        feed: a value of `formats.FEED`.
+        dac_bits: bits of a code.
+        shift: added to every input before it is fed (shift only).
+        per_phase: planes of one sign (two_phase), else all planes.
+        sums: float64 [n], filled with sum of fed inputs.
+
+    Returns:
+        Sum of the absolute values of all codes, which the bit density counts.
+    """
+    mask = (1 << dac_bits) - 1
+    count = planes.shape[0] // q.shape[0]
+    total = 0
+    for t in range(q.shape[0]):
+        fed = 0
+        for i in range(q.shape[1]):
+            fed += q[t, i] + shift
+        sums[t] = fed
+        for k in range(count):
+            row = planes[t * count + k]
+            ones = 0
+            if feed in (0, 2):
+                for i in range(q.shape[1]):
+                    code = ((q[t, i] + shift) >> (dac_bits * k)) & mask
+                    row[i] = code
+                    ones += code
+            elif feed == 1:  # magnitudes of one sign
+                sign = 1 if k < per_phase else -1
+                place = dac_bits * (k % per_phase)
+                for i in range(q.shape[1]):
+                    code = (max(sign * q[t, i], 0) >> place) & mask
+                    row[i] = code
+                    ones += code
+            else:  # the value itself: charge accumulates over its cycles
+                for i in range(q.shape[1]):
+                    code = q[t, i] + shift
+                    row[i] = code
+                    ones += abs(code)
+            total += ones
+    return total
+
+
+@njit(cache=True, error_model="numpy")
+def code_power(q, power, feed, dac_bits, shift, per_phase):  # type: ignore[no-untyped-def]
+    """Fill sum_k (w_k code_k)^2 of every input: what fresh noise of its cycles weighs.
+
+    Args:
+        q: int32 [n, n_in].
+        power: float64 [n, n_in], filled.
+        feed: 0 two's complement, 1 two phases, 2 shifted: how the cycles are cut.
+        dac_bits: bits of a code.
+        shift: added to every input before it is fed.
+        per_phase: cycles of one sign.
+    """
+    mask = (1 << dac_bits) - 1
+    for t in range(q.shape[0]):
+        for i in range(q.shape[1]):
+            value = abs(q[t, i]) if feed == 1 else q[t, i] + shift
+            total = 0.0
+            for k in range(per_phase):
+                code = np.float64((value >> (dac_bits * k)) & mask)
+                weight = np.float64(1 << (dac_bits * k))
+                total += (code * weight) * (code * weight)
+            power[t, i] = total
+
+
+@njit(cache=True, error_model="numpy")
+def row_power(power, start, stop, variance, shared, out):  # type: ignore[no-untyped-def]
+    """Fill shared + variance x sum of squared codes of the driven rows, one a plane.
+
+    Args:
+        power: float [planes of all tokens, n_in], squared codes.
+        start: first driven row.
+        stop: one past the last driven row.
+        variance: of one cell and unit code, codes of the converter squared.
+        shared: variance of the conversion itself.
+        out: float32 [planes of all tokens], filled.
+    """
+    for r in range(out.size):
+        total = 0.0
+        if variance > 0.0:
+            for i in range(start, stop):
+                total += np.float64(power[r, i])
+        out[r] = np.float32(total * variance + shared)

@@ -1,0 +1,235 @@
+"""The folded tile: slices and cycles summed into one effective matrix.
+
+With W_eff[i, j] = sum over slices of 2^(c s) V[i, s, j], the frozen conductances of the
+detailed tile, one product gives what a noiseless converter of infinite resolution would,
+and every random error of the detailed form is drawn once an output:
+
+    y_int = X W_eff + coefficient sum(X) + sqrt(variance) z
+    variance = sum_k w_k^2 sum_s 4^(c s) (step^2 / 12 + converter noise + read noise)
+
+summed over row groups. Rounding is an independent uniform error only where codes are many
+and sums are not all whole levels; clipping is not modelled, so a matrix that clips more
+than one conversion in a thousand is not folded.
+"""
+
+from __future__ import annotations
+
+from math import floor, log2
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from cimsim.mac.adc import fresh_variance
+from cimsim.mac.feed import code_power
+from cimsim.mac.program import read_variance, write_ideal
+from cimsim.rng import fill_normals, uniform_bits_at
+
+if TYPE_CHECKING:
+    from cimsim.mac.matrix import ProgrammedMatrix
+
+__all__ = ["FoldedMatrix"]
+
+_CLIP_LIMIT = 1e-3
+_ALL_GROUPS = 0xFFFF
+_PROBES = 8
+_ROUNDING_LIMIT = 0.1
+
+
+class FoldedMatrix:
+    """Effective matrix and error variance of a programmed matrix.
+
+    Args:
+        programmed: the matrix that is folded.
+    """
+
+    def __init__(self, programmed: ProgrammedMatrix) -> None:
+        self._m = programmed
+        formats, cells = programmed.formats, programmed.cells
+        weight = programmed.column_weight
+        n_out = formats.n_out
+        effective = np.zeros((formats.n_in, n_out))
+        rounding = np.zeros(n_out)
+        self._constant = np.zeros(n_out)
+        tile = programmed.tile
+        lossless = cells.tables.ideal and programmed.step_levels == 1.0
+        per_code = fresh_variance(tile) + (0.0 if lossless else 1.0 / 12.0)
+        planes2 = float(np.sum(formats.plane_weight**2))
+        for g, group in enumerate(formats.groups):
+            rows = slice(group.start, group.stop)
+            values = cells.values[rows].astype(np.float64) * cells.grid
+            if cells.converters is not None:
+                values = values * cells.converters.gain[group.row_block]
+                zero = cells.converters.offset[group.row_block] * programmed.step_levels
+                zero = zero * float(np.sum(formats.plane_weight))
+            else:
+                zero = np.zeros(formats.columns)
+            sign = programmed.column_signs(g)  # [stored columns, n_out]
+            stored = weight.size * n_out
+            shares = (weight[:, None] * sign).ravel()
+            effective[rows] += (values[:, :stored] * shares).reshape(-1, weight.size, n_out).sum(1)
+            self._constant += (zero[:stored] * shares).reshape(weight.size, n_out).sum(0)
+            rounding += np.sum(weight**2)
+            if formats.units:
+                coefficient = programmed.unit_coefficient(g)
+                unit = stored + programmed.block_of_output
+                effective[rows] += values[:, unit] * coefficient
+                self._constant += zero[unit] * coefficient
+                rounding += coefficient**2
+        self._variance = rounding * planes2 * per_code * programmed.step_levels**2
+        self._values, self._grid = _exact_grid(effective, programmed)
+        self._prepare_read_noise()
+
+    def _prepare_read_noise(self) -> None:
+        m = self._m
+        formats, cells, weight = m.formats, m.cells, m.column_weight
+        variance, _ = read_variance(m.tile, formats, cells.tables)
+        self._read: NDArray[np.float64] | None = None
+        if variance == 0.0:
+            return
+        stored = weight.size * formats.n_out
+        shape = (formats.n_in, weight.size, formats.n_out)
+        scaling = m.tile.device.read_noise.scaling
+        if cells.squares is not None:
+            squares = cells.squares.astype(np.float64) * cells.square_grid
+        elif scaling == "constant":
+            pair = 2.0 if formats.analog_difference else 1.0
+            squares = np.full((formats.n_in, formats.columns), variance * pair)
+        else:
+            values = cells.values.astype(np.float64) * cells.grid
+            conductance = np.maximum(values + cells.tables.base, 0.0)
+            squares = conductance * (variance / cells.tables.to_levels)
+        table = (squares[:, :stored].reshape(shape) * (weight**2)[:, None]).sum(1)
+        if formats.units:
+            unit = stored + m.block_of_output
+            for g, group in enumerate(formats.groups):
+                rows = slice(group.start, group.stop)
+                table[rows] += squares[rows][:, unit] * m.unit_coefficient(g) ** 2
+        self._read = _significant(table)
+
+    @staticmethod
+    def faithful(programmed: ProgrammedMatrix) -> bool:
+        """Whether folding keeps the mean and variance of the outputs."""
+        tile, adc_range = programmed.tile, programmed.adc_range
+        if tile.adc.inl_lsb > 0.0:
+            return False
+        if tile.adc.range.kind != "full" and not (
+            adc_range.clip_rate is not None and adc_range.clip_rate <= _CLIP_LIMIT
+        ):
+            return False
+        if programmed.cells.tables.ideal and programmed.step_levels == 1.0:
+            return not programmed.has_fresh_noise
+        return _rounds_like_noise(programmed)
+
+    def multiply(
+        self,
+        q: NDArray[np.int32],
+        scale: NDArray[np.float32],
+        sequence: NDArray[np.int64],
+        position: NDArray[np.int64],
+        key: tuple[int, int],
+        out: NDArray[np.float32],
+    ) -> None:
+        """Fill `out` [n, n_out] with the folded product of integers q [n, n_in]."""
+        m = self._m
+        fed = (q + m.formats.input_shift).astype(np.float64)
+        sums = fed @ self._values
+        variance = np.zeros((0, 0))
+        if self._read is not None:
+            power = np.empty(fed.shape)
+            two_phase = m.tile.input.signed == "two_phase"
+            bits = m.tile.input.bits - 1 if two_phase else m.tile.input.bits
+            cycles = -(-bits // m.tile.dac.bits)
+            code_power(q, power, two_phase, m.tile.dac.bits, m.formats.input_shift, cycles)
+            variance = power @ self._read
+        _finish_folded(
+            out, sums, self._grid, fed.sum(axis=1), m.coefficient, m.shift_share, self._constant,
+            self._variance, variance, scale, m.encoded.scale, sequence, position,
+            _ALL_GROUPS, key[0], key[1],
+        )  # fmt: skip
+
+
+def _rounds_like_noise(programmed: ProgrammedMatrix) -> bool:
+    """Probe whether rounding adds a variance of 1/12 to the errors of the cells.
+
+    Random planes at a fixed address are converted, and compared with the sums of error-free
+    cells. Where sums sit on whole codes, rounding removes small errors of cells; where they
+    all round to zero, it removes the sums: both fail.
+    """
+    formats, cells = programmed.formats, programmed.cells
+    rows = slice(formats.groups[0].start, formats.groups[0].stop)
+    count = rows.stop - rows.start
+    codes = np.stack([uniform_bits_at(count, (i, 0, 0), (0, _PROBES)) for i in range(_PROBES)])
+    planes = (codes % np.uint32(formats.max_code + 1)).astype(np.float64)
+    step = programmed.step_levels
+    t = planes @ cells.values[rows].astype(np.float64) * (cells.grid / step)
+    clean, grid = write_ideal(programmed.encoded, programmed.tile)
+    d = t - planes @ clean[rows].astype(np.float64) * (grid / step)
+    shares = np.repeat(programmed.column_weight**2, formats.n_out)
+    stored = shares.size
+    apart = float(np.mean((d**2)[:, :stored] * shares)) + float(np.mean(shares)) / 12.0
+    together = float(np.mean((d + np.rint(t) - t)[:, :stored] ** 2 * shares))
+    return abs(together / apart - 1.0) < _ROUNDING_LIMIT
+
+
+def _exact_grid(
+    effective: NDArray[np.float64], programmed: ProgrammedMatrix
+) -> tuple[NDArray[np.float64], float]:
+    """Round to the finest grid on which every sum is exact in float64."""
+    formats = programmed.formats
+    code = formats.input_max + formats.input_shift
+    bound = float(np.abs(effective).sum(axis=0).max()) * code
+    room = 2.0**52 - 0.5 * formats.n_in * code
+    bits = 0 if bound == 0.0 else floor(log2(room / bound))
+    return np.rint(effective * 2.0**bits), 2.0**-bits
+
+
+def _significant(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keep 20 bits below the greatest entry, so that sums of whole powers are exact."""
+    greatest = float(table.max())
+    if greatest <= 0.0:
+        return table
+    unit = 2.0 ** (floor(log2(greatest)) - 20)
+    return np.rint(table / unit) * unit
+
+
+@njit(cache=True, error_model="numpy")
+def _finish_folded(  # type: ignore[no-untyped-def]
+    out,
+    sums,
+    grid,
+    fed,
+    coefficient,
+    shift_share,
+    constant,
+    variance,
+    read,
+    token_scale,
+    column_scale,
+    sequence,
+    position,
+    group,
+    k0,
+    k1,
+):
+    """Add digital shares, draw the error of every output, apply the scales."""
+    n, n_out = out.shape
+    padded = ((n_out + 63) // 64) * 64
+    z = np.zeros(padded, np.float32)
+    bits = np.empty(padded, np.uint32)
+    noisy = read.size > 0
+    for j in range(n_out):
+        noisy = noisy or variance[j] > 0.0
+    for t in range(n):
+        if noisy:
+            fill_normals(z, bits, 0, group * 64, position[t], sequence[t], k0, k1)
+        for j in range(n_out):
+            y = sums[t, j] * grid + coefficient[j] * fed[t] - shift_share[j]
+            y += constant[j]
+            if noisy:
+                total = variance[j]
+                if read.size > 0:
+                    total += read[t, j]
+                y += np.sqrt(total) * np.float64(z[j])
+            out[t, j] = np.float32(y * (np.float64(token_scale[t]) * np.float64(column_scale[j])))

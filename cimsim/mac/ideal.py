@@ -1,0 +1,108 @@
+"""The exact integer product: the tile without any analog error.
+
+Weights and inputs are quantised as on the tile; products and sums are exact. It is the
+model of a digital crossbar (adder trees, no converter) and the reference that a run calls
+`ppl_ideal_int`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.config import Tile
+from cimsim.errors import CimsimError
+from cimsim.mac.adc import AdcRange
+from cimsim.mac.matrix import Mode, checked_inputs, static_scale
+from cimsim.mac.quantize import quantize_inputs, quantize_weights
+from cimsim.mac.statistics import MacStatistics, MatrixCounts
+from cimsim.workload.program import MatrixId, TokenKeys
+
+__all__ = ["IdealMatrix", "ideal_integer"]
+
+_NAMELESS = MatrixId(0, "matrix")
+
+
+class IdealMatrix:
+    """A weight matrix on exact integer arithmetic.
+
+    Args:
+        weight: float32 [n_in, n_out].
+        tile: formats of weights and inputs.
+        matrix: its name in statistics.
+        adc_range: gives the static input scale, if the tile has one.
+    """
+
+    def __init__(
+        self,
+        weight: NDArray[np.float32],
+        tile: Tile,
+        matrix: MatrixId = _NAMELESS,
+        adc_range: AdcRange | None = None,
+    ) -> None:
+        q_max = (1 << (tile.weight.bits - 1)) - 1
+        wq, self._scale = quantize_weights(
+            weight, q_max, per_column=tile.weight.scale == "per_column"
+        )
+        self.matrix = matrix
+        self._input_bits = tile.input.bits
+        self._input_max = (1 << (tile.input.bits - 1)) - 1
+        self._input_scale = static_scale(tile, adc_range)
+        greatest = int(np.abs(wq, dtype=np.int64).sum(axis=0).max()) * self._input_max
+        # Sums of whole numbers are exact in any order up to the width of the significand.
+        self._wq = wq.astype(np.float32 if greatest <= 2**24 else np.float64)
+        self._mean_fraction = float(np.abs(wq, dtype=np.int64).mean()) / q_max
+
+    @property
+    def folds(self) -> bool:
+        """Exact arithmetic is the same in both modes."""
+        return True
+
+    def multiply(
+        self,
+        x: NDArray[np.float32],
+        keys: TokenKeys,
+        *,
+        read_seed: int = 0,
+        mode: Mode = "detailed",
+        replica: int = 0,
+        statistics: MacStatistics | None = None,
+    ) -> NDArray[np.float32]:
+        """Return the exact product of quantised tokens, float32 [n, n_out].
+
+        The seed, the mode and the replica are accepted as every tile's are, and change nothing:
+        there is no noise.
+
+        Raises:
+            CimsimError: if the shape is wrong or an input is not finite.
+        """
+        del read_seed, mode, replica
+        x, _, _ = checked_inputs(x, keys, self._wq.shape[0])
+        n = x.shape[0]
+        if n == 0:
+            return np.empty((0, self._wq.shape[1]), dtype=np.float32)
+        q = np.empty(x.shape, dtype=np.int32)
+        scale = np.empty(n, dtype=np.float32)
+        if not quantize_inputs(x, self._input_max, self._input_scale, q, scale):
+            raise CimsimError(f"an input of matrix {self.matrix} is not a finite number")
+        exact = q.astype(self._wq.dtype) @ self._wq
+        if statistics is not None:
+            mask = (1 << self._input_bits) - 1
+            ones = np.unpackbits((q & mask).astype(np.uint16).view(np.uint8)).sum(dtype=np.int64)
+            counts = MatrixCounts(vectors=n, code_sum=int(ones))
+            counts.code_slots = q.size * self._input_bits
+            counts.level_fraction_sum = n * self._mean_fraction
+            statistics.add(self.matrix, counts)
+        scales = scale[:, None].astype(np.float64) * self._scale.astype(np.float64)
+        return np.asarray(exact.astype(np.float64) * scales, dtype=np.float32)
+
+
+def ideal_integer(
+    weight: NDArray[np.float32],
+    tile: Tile,
+    *,
+    matrix: MatrixId = _NAMELESS,
+    adc_range: AdcRange | None = None,
+) -> IdealMatrix:
+    """Return a weight matrix on exact integer arithmetic in the formats of a tile."""
+    return IdealMatrix(weight, tile, matrix, adc_range)

@@ -1,0 +1,342 @@
+"""A programmed matrix and its product with tokens: the functional tile.
+
+One product of a batch, in the order of the hardware:
+
+1. inputs to integers, integers to planes of DAC codes (`quantize`, `feed`);
+2. for each group of rows driven at once, all column sums of all planes as one product of
+   the stacked planes with the conductances, which are whole multiples of a grid chosen so
+   that every sum is exact whatever the order of its terms;
+3. read noise, converter errors, rounding, clipping, shift-and-add in one pass (`convert`);
+4. digital offsets and scales.
+
+No result depends on the other tokens of a batch.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.config import Tile
+from cimsim.errors import CimsimError
+from cimsim.mac.adc import AdcRange, code_bounds, fresh_variance, step_of
+from cimsim.mac.convert import add_units, convert, convert_noisy, convert_units, finish
+from cimsim.mac.feed import code_power, feed_planes, row_power
+from cimsim.mac.folded import FoldedMatrix
+from cimsim.mac.formats import Formats
+from cimsim.mac.program import Cells, Encoded, read_variance
+from cimsim.mac.quantize import quantize_inputs
+from cimsim.mac.statistics import MacStatistics, MatrixCounts
+from cimsim.rng import derive_key
+from cimsim.workload.program import PART_OF_ROLE, MatrixId, TokenKeys
+
+__all__ = ["Mode", "ProgrammedMatrix", "matrix_words"]
+
+Mode = Literal["detailed", "folded"]
+
+_PURPOSE_READ = 3
+_CHUNK_BYTES = 4 << 20  # of column sums at a time: about a second-level cache
+_NO_SIGNS = np.zeros(0, dtype=np.float32)
+_NO_ERRORS = np.zeros((3, 0), dtype=np.float32)
+_ROLES = tuple(PART_OF_ROLE)
+
+
+def matrix_words(matrix: MatrixId) -> tuple[int, int, int]:
+    """Return the numbers that stand for a matrix in the address of a random number."""
+    role = _ROLES.index(matrix.role) if matrix.role in _ROLES else -1
+    return matrix.layer, role, matrix.expert
+
+
+class ProgrammedMatrix:
+    """One copy of a weight matrix on its crossbars.
+
+    Attributes:
+        matrix: its name.
+        formats: its formats.
+        step_levels: width of an ADC code in levels.
+    """
+
+    def __init__(
+        self,
+        matrix: MatrixId,
+        tile: Tile,
+        encoded: Encoded,
+        cells: Cells,
+        adc_range: AdcRange,
+    ) -> None:
+        self.matrix = matrix
+        self.tile = tile
+        self.encoded = encoded
+        self.cells = cells
+        self.adc_range = adc_range
+        self.formats: Formats = encoded.formats
+        self.step_levels = step_of(tile, self.formats, adc_range)
+        self.low, self.high = code_bounds(self.formats, tile.adc.bits)
+        self._input_scale = static_scale(tile, adc_range)
+        self._prepare_columns()
+        self._prepare_noise()
+        self._folded: FoldedMatrix | None = None
+
+    def _prepare_columns(self) -> None:
+        formats, cells = self.formats, self.cells
+        self.column_weight = formats.column_weight()
+        self._inverse = cells.grid / self.step_levels
+        shifted = formats.input_shift
+        column_sum = self.encoded.wq.sum(axis=0, dtype=np.int64)
+        self.shift_share = (shifted * column_sum).astype(np.float64)
+        # What sum(x) counts digitally: the offset that was added to every weight.
+        self.coefficient = -self.encoded.offset.astype(np.float64)
+        self._signs = [_NO_SIGNS] * len(formats.groups)
+        self._unit_coefficient: list[NDArray[np.float64]] = []
+        self.block_of_output = np.repeat(
+            np.arange(len(formats.tiling.column_blocks)), formats.tiling.column_blocks
+        )
+        if formats.encoding == "isaac":
+            flip = self.encoded.flip
+            self._signs = [np.where(f, -1.0, 1.0).astype(np.float32).ravel() for f in flip]
+            for f in flip:
+                share = (self.column_weight[:, None] * f).sum(axis=0) * (formats.levels - 1)
+                self._unit_coefficient.append((share + self.coefficient) / formats.unit_level)
+            self.coefficient = np.zeros(formats.n_out)
+        most = sum(abs(formats.plane_weight)) * sum(abs(self.column_weight))
+        most *= max(self.high, -self.low) * len(formats.groups)
+        self._acc_dtype = np.float32 if most <= 2.0**24 else np.float64
+
+    def _prepare_noise(self) -> None:
+        tile, formats, cells = self.tile, self.formats, self.cells
+        step2 = self.step_levels**2
+        variance, power = read_variance(tile, formats, cells.tables)
+        self._adc_variance = fresh_variance(tile)
+        self._row_variance = 0.0
+        self._slope = 0.0
+        self._square_scale = cells.square_grid / step2
+        if variance > 0.0 and tile.device.read_noise.scaling == "constant":
+            self._row_variance = variance / step2 * (2.0 if formats.analog_difference else 1.0)
+        elif variance > 0.0 and power == 0:
+            share = variance / cells.tables.to_levels / step2
+            self._slope = share * cells.grid
+            self._row_variance = share * cells.tables.base  # the lowest level's conductance
+        self.has_fresh_noise = variance > 0.0 or self._adc_variance > 0.0
+        self._plain = not self.has_fresh_noise and cells.converters is None
+
+    def multiply(
+        self,
+        x: NDArray[np.float32],
+        keys: TokenKeys,
+        *,
+        read_seed: int,
+        mode: Mode = "detailed",
+        replica: int = 0,
+        statistics: MacStatistics | None = None,
+    ) -> NDArray[np.float32]:
+        """Return the noisy product of tokens with the matrix.
+
+        Args:
+            x: float32 [n, n_in].
+            keys: addresses of the tokens; they key fresh noise.
+            read_seed: seed of fresh noise.
+            mode: every slice, cycle and conversion, or a folded tile. A tile that cannot be
+                folded faithfully (`folds`) is computed in detail.
+            replica: which copy of the matrix this is; keys fresh noise.
+            statistics: counts are added here.
+
+        Returns:
+            float32 [n, n_out].
+
+        Raises:
+            CimsimError: if the shape is wrong or an input is not finite.
+        """
+        x, sequence, position = checked_inputs(x, keys, self.formats.n_in)
+        n = x.shape[0]
+        out = np.empty((n, self.formats.n_out), dtype=np.float32)
+        if n == 0:
+            return out
+        q = np.empty(x.shape, dtype=np.int32)
+        scale = np.empty(n, dtype=np.float32)
+        if not quantize_inputs(x, self.formats.input_max, self._input_scale, q, scale):
+            raise CimsimError(f"an input of matrix {self.matrix} is not a finite number")
+        key = derive_key(read_seed, _PURPOSE_READ, *matrix_words(self.matrix), replica)
+        if mode == "folded" and self.folds:
+            if self._folded is None:
+                self._folded = FoldedMatrix(self)
+            self._folded.multiply(q, scale, sequence, position, key, out)
+            counts = MatrixCounts(vectors=n)
+        else:
+            counts = self._multiply_detailed(q, scale, sequence, position, key, out)
+        if statistics is not None:
+            counts.level_fraction_sum = n * self.cells.mean_fraction
+            statistics.add(self.matrix, counts)
+        return out
+
+    def column_signs(self, group: int) -> NDArray[np.float32]:
+        """Return -1 where a column of a row group is stored as its complement, else 1."""
+        shape = (self.column_weight.size, self.formats.n_out)
+        signs = self._signs[group]
+        return signs.reshape(shape) if signs.size else np.ones(shape, dtype=np.float32)
+
+    def unit_coefficient(self, group: int) -> NDArray[np.float64]:
+        """Return what one level on the unit column of a row group counts, [n_out]."""
+        return self._unit_coefficient[group]
+
+    @cached_property
+    def folds(self) -> bool:
+        """Whether the folded form is faithful: few clipped codes, errors that are random."""
+        return FoldedMatrix.faithful(self)
+
+    def _multiply_detailed(
+        self,
+        q: NDArray[np.int32],
+        scale: NDArray[np.float32],
+        sequence: NDArray[np.int64],
+        position: NDArray[np.int64],
+        key: tuple[int, int],
+        out: NDArray[np.float32],
+    ) -> MatrixCounts:
+        formats = self.formats
+        per_token = formats.planes * (formats.columns + formats.n_in)
+        chunk = max(1, _CHUNK_BYTES // (self.cells.values.itemsize * per_token))
+        n = q.shape[0]
+        counts = MatrixCounts(vectors=n, conversions=n * formats.conversions_per_vector)
+        counts.code_slots = n * formats.planes * formats.n_in * formats.max_code
+        for start in range(0, n, chunk):
+            part = slice(start, min(start + chunk, n))
+            self._multiply_chunk(
+                q[part], scale[part], sequence[part], position[part], key, out[part], counts
+            )
+        return counts
+
+    def _multiply_chunk(
+        self,
+        q: NDArray[np.int32],
+        scale: NDArray[np.float32],
+        sequence: NDArray[np.int64],
+        position: NDArray[np.int64],
+        key: tuple[int, int],
+        out: NDArray[np.float32],
+        counts: MatrixCounts,
+    ) -> None:
+        formats, values = self.formats, self.cells.values
+        n, n_out = out.shape
+        planes = np.empty((n * formats.planes, formats.n_in), dtype=values.dtype)
+        fed = np.empty(n, dtype=np.float64)
+        counts.code_sum += feed_planes(
+            q, planes, formats.feed, formats.dac_bits, formats.input_shift,
+            max(1, formats.planes // 2), fed,
+        )  # fmt: skip
+        power = self._power_planes(q, planes)
+        acc = np.zeros((n, n_out), dtype=self._acc_dtype)
+        units = np.zeros((n, formats.units), dtype=np.float64)
+        extra = np.zeros((n, n_out) if formats.units else (0, 0), dtype=np.float64)
+        sums = np.empty((planes.shape[0], formats.columns), dtype=values.dtype)
+        for g, group in enumerate(formats.groups):
+            np.matmul(
+                planes[:, group.start : group.stop], values[group.start : group.stop], out=sums
+            )
+            if self._plain:
+                counts.clipped += convert(
+                    sums, acc, formats.plane_weight, self.column_weight, self._signs[g],
+                    self._inverse, self.low, self.high,
+                )  # fmt: skip
+                if formats.units:
+                    counts.clipped += convert_units(
+                        sums, units, formats.columns - formats.units, formats.plane_weight,
+                        self._inverse, self.low, self.high,
+                    )  # fmt: skip
+            else:
+                counts.clipped += self._convert_noisy(
+                    g, sums, planes, power, acc, units, sequence, position, key
+                )
+            if formats.units:
+                add_units(
+                    extra, units, self._unit_coefficient[g], self.block_of_output, self.step_levels
+                )
+        finish(
+            out, acc, extra, fed, self.step_levels, self.coefficient, self.shift_share, scale,
+            self.encoded.scale,
+        )  # fmt: skip
+
+    def _power_planes(
+        self, q: NDArray[np.int32], planes: NDArray[np.float32] | NDArray[np.float64]
+    ) -> NDArray[np.float32] | NDArray[np.float64]:
+        """Return squared weighed codes of what each plane feeds, for noise fresh each cycle."""
+        formats, tile = self.formats, self.tile
+        if self._row_variance == 0.0 and self.cells.squares is None:
+            return planes
+        if not tile.pe.accumulate_cycles:
+            return planes if formats.max_code == 1 else planes * planes
+        power = np.empty(q.shape, dtype=np.float64)
+        two_phase = tile.input.signed == "two_phase"
+        bits = tile.input.bits - 1 if two_phase else tile.input.bits
+        cycles = -(-bits // tile.dac.bits)
+        code_power(q, power, two_phase, tile.dac.bits, formats.input_shift, cycles)
+        return power
+
+    def _convert_noisy(
+        self,
+        g: int,
+        sums: NDArray[np.float32] | NDArray[np.float64],
+        planes: NDArray[np.float32] | NDArray[np.float64],
+        power: NDArray[np.float32] | NDArray[np.float64],
+        acc: NDArray[np.float32] | NDArray[np.float64],
+        units: NDArray[np.float64],
+        sequence: NDArray[np.int64],
+        position: NDArray[np.int64],
+        key: tuple[int, int],
+    ) -> int:
+        formats, cells = self.formats, self.cells
+        group = formats.groups[g]
+        rows = slice(group.start, group.stop)
+        variance = np.empty(planes.shape[0], dtype=np.float32)
+        row_power(power, group.start, group.stop, self._row_variance, self._adc_variance, variance)
+        squares, square_scale = sums[:1, :1], 0.0
+        if cells.squares is not None:
+            same = power.dtype == cells.squares.dtype
+            table = cells.squares[rows]
+            squares = np.matmul(
+                power[:, rows] if same else power[:, rows].astype(table.dtype), table
+            )
+            square_scale = self._square_scale
+        errors = _NO_ERRORS
+        if cells.converters is not None:
+            errors = cells.converters.of(group.row_block)
+        clipped: int = convert_noisy(
+            sums, squares, acc, units, formats.plane_weight, self.column_weight, self._signs[g],
+            self._inverse, self.low, self.high, variance, self._slope, square_scale, errors,
+            sequence, position, g, key[0], key[1],
+        )  # fmt: skip
+        return clipped
+
+
+def static_scale(tile: Tile, adc_range: AdcRange | None) -> float:
+    if tile.input.scale == "per_token":
+        return 0.0
+    scale = None if adc_range is None else adc_range.input_scale
+    if scale is None or not scale > 0.0:
+        raise CimsimError(
+            "a static input scale is found on calibration inputs",
+            key="tile.input.scale",
+            value=scale,
+            hint="calibrate the range with inputs, or use per_token",
+        )
+    return float(np.float32(scale))
+
+
+def checked_inputs(
+    x: NDArray[np.float32], keys: TokenKeys, n_in: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    if x.ndim != 2 or x.shape[1] != n_in:
+        raise CimsimError(
+            "inputs do not fit the matrix", value=x.shape, allowed=f"[tokens, {n_in}]"
+        )
+    sequence = np.ascontiguousarray(keys.sequence, dtype=np.int64)
+    position = np.ascontiguousarray(keys.position, dtype=np.int64)
+    if sequence.shape != (x.shape[0],) or position.shape != (x.shape[0],):
+        raise CimsimError(
+            "every token needs one address",
+            value=(sequence.shape, position.shape),
+            allowed=f"sequence and position of {x.shape[0]} tokens",
+        )
+    return np.ascontiguousarray(x, dtype=np.float32), sequence, position

@@ -1,0 +1,106 @@
+"""What happened in the converters and on the word lines, by matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from cimsim.workload.program import MatrixId
+
+__all__ = ["MacStatistics", "MatrixCounts"]
+
+
+@dataclass
+class MatrixCounts:
+    """Counts of one matrix.
+
+    Attributes:
+        vectors: input vectors multiplied.
+        conversions: ADC samples.
+        clipped: samples outside the range of the converter.
+        code_sum: sum of the absolute codes that drove rows.
+        code_slots: the greatest that sum could have been.
+        level_fraction_sum: mean conductance over g_max of the cells, times vectors.
+    """
+
+    vectors: int = 0
+    conversions: int = 0
+    clipped: int = 0
+    code_sum: int = 0
+    code_slots: int = 0
+    level_fraction_sum: float = 0.0
+
+    def add(self, other: MatrixCounts) -> None:
+        """Add the counts of other vectors of the same matrix."""
+        self.vectors += other.vectors
+        self.conversions += other.conversions
+        self.clipped += other.clipped
+        self.code_sum += other.code_sum
+        self.code_slots += other.code_slots
+        self.level_fraction_sum += other.level_fraction_sum
+
+    @property
+    def input_bit_density(self) -> float:
+        """Mean code over the greatest code: the share of word line time that is driven."""
+        return self.code_sum / self.code_slots if self.code_slots else 0.0
+
+    @property
+    def mean_level_fraction(self) -> float:
+        """Mean conductance of the cells over g_max."""
+        return self.level_fraction_sum / self.vectors if self.vectors else 0.0
+
+    @property
+    def clip_rate(self) -> float:
+        """Share of conversions outside the range."""
+        return self.clipped / self.conversions if self.conversions else 0.0
+
+
+@dataclass
+class MacStatistics:
+    """Counts of many matrices; `multiply` adds to it.
+
+    Attributes:
+        counts: by matrix, in order of first use.
+    """
+
+    counts: dict[MatrixId, MatrixCounts] = field(default_factory=dict)
+
+    def add(self, matrix: MatrixId, counts: MatrixCounts) -> None:
+        """Add the counts of one call."""
+        self.counts.setdefault(matrix, MatrixCounts()).add(counts)
+
+    def merge(self, other: MacStatistics) -> None:
+        """Add all counts of another collection."""
+        for matrix, counts in other.counts.items():
+            self.add(matrix, counts)
+
+    def __iter__(self) -> Iterator[tuple[MatrixId, MatrixCounts]]:
+        return iter(self.counts.items())
+
+    @property
+    def total(self) -> MatrixCounts:
+        """Counts of all matrices together."""
+        total = MatrixCounts()
+        for counts in self.counts.values():
+            total.add(counts)
+        return total
+
+    @property
+    def conversions(self) -> int:
+        """ADC samples of all matrices."""
+        return self.total.conversions
+
+    @property
+    def clipped(self) -> int:
+        """Clipped ADC samples of all matrices."""
+        return self.total.clipped
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of all matrices."""
+        return self.total.vectors
+
+    @property
+    def clip_rate(self) -> float:
+        """Share of all conversions outside the range."""
+        return self.total.clip_rate
