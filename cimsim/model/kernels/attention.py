@@ -76,7 +76,7 @@ def _softmax_mix(weights: Array, v: Array, out: Array) -> None:
     total = 0.0
     for j in range(weights.shape[0]):
         weights[j] = np.float32(math.exp(weights[j] - top))
-        total += float(weights[j])
+        total += np.float64(weights[j])
     out[:] = np.float32(0.0)
     for j in range(weights.shape[0]):
         w = weights[j]

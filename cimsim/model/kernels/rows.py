@@ -30,7 +30,7 @@ def _rms_norm(x: Array, gain: Array, eps: float, out: Array) -> None:
     for i in range(x.shape[0]):
         total = 0.0
         for j in range(width):
-            total += float(x[i, j]) * float(x[i, j])
+            total += np.float64(x[i, j]) * np.float64(x[i, j])
         scale = np.float32(1.0 / math.sqrt(total / width + eps))
         for j in range(width):
             out[i, j] = (x[i, j] * scale) * gain[j]
@@ -113,8 +113,8 @@ def _negative_log_likelihood(
         top = logits[i].max()
         total = 0.0
         for j in range(logits.shape[1]):
-            total += math.exp(float(logits[i, j]) - float(top))
-        out[i] = math.log(total) + float(top) - float(logits[i, target[i]])
+            total += math.exp(np.float64(logits[i, j]) - np.float64(top))
+        out[i] = math.log(total) + np.float64(top) - np.float64(logits[i, target[i]])
 
 
 def negative_log_likelihood(logits: Array, target: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -34,17 +34,17 @@ def _select(
                     best = e
             taken[best] = True
             experts[i, rank] = best
-        top = float(logits[i, experts[i, 0]])
+        top = np.float64(logits[i, experts[i, 0]])
         total = 0.0
         chosen = 0.0
         for e in range(n_experts):
-            weight = math.exp(float(logits[i, e]) - top)
+            weight = math.exp(np.float64(logits[i, e]) - top)
             total += weight
             if taken[e]:
                 chosen += weight
         denominator = chosen if renormalise else total
         for rank in range(top_k):
-            weight = math.exp(float(logits[i, experts[i, rank]]) - top)
+            weight = math.exp(np.float64(logits[i, experts[i, rank]]) - top)
             gates[i, rank] = np.float32(weight / denominator * scale)
 
 

@@ -1,0 +1,141 @@
+"""Configurations of the families: what they mean and which features are refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from model_builders import deepseek_config
+
+from cimsim.errors import CimsimError
+from cimsim.model.architecture import Architecture
+from cimsim.model.config_reader import ConfigReader
+from cimsim.model.families import FAMILIES
+from cimsim.workload.program import MatrixId
+
+OLMOE = {
+    "model_type": "olmoe", "vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "intermediate_size": 24, "num_experts": 8,
+    "num_experts_per_tok": 2, "max_position_embeddings": 64,
+}  # fmt: skip
+QWEN = OLMOE | {
+    "model_type": "qwen2_moe", "moe_intermediate_size": 20, "shared_expert_intermediate_size": 28,
+}  # fmt: skip
+MIXTRAL = OLMOE | {"model_type": "mixtral", "num_local_experts": 8}
+BASES: dict[str, dict[str, Any]] = {
+    "olmoe": OLMOE,
+    "qwen2_moe": QWEN,
+    "mixtral": MIXTRAL,
+    "deepseek": deepseek_config(),
+}
+
+
+def read(family: str, **changes: Any) -> Architecture:
+    values = BASES[family] | changes
+    return FAMILIES[family].read(ConfigReader(Path("config.json"), values))
+
+
+@pytest.mark.parametrize("family", BASES)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("hidden_act", "gelu"),
+        ("rope_scaling", {"type": "linear", "factor": 2.0}),
+        ("rope_scaling", {"rope_type": "yarn", "factor": 2.0}),
+        ("rope_scaling", "linear"),
+        ("rope_parameters", {"rope_type": "llama3", "rope_theta": 1e4}),
+        ("rope_parameters", {"full_attention": {"rope_type": "default"}}),
+        ("partial_rotary_factor", 0.5),
+        ("quantization_config", {"bits": 4}),
+        ("mlp_bias", True),
+        ("num_hidden_layers", 0),
+        ("num_hidden_layers", 2**40),
+        ("hidden_size", "32"),
+        ("hidden_size", True),
+        ("rms_norm_eps", -1.0),
+        ("rope_theta", float("nan")),
+        ("tie_word_embeddings", 1),
+        ("num_key_value_heads", 3),
+        ("head_dim", 7),
+        ("num_experts_per_tok", 100),
+        ("vocab_size", None),
+    ],
+)
+def test_what_no_family_implements_is_refused_by_key(family: str, key: str, value: Any) -> None:
+    with pytest.raises(CimsimError) as caught:
+        read(family, **{key: value})
+    assert "config.json" in str(caught.value)
+    assert key in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("family", "key", "value"),
+    [
+        ("mixtral", "sliding_window", 32),
+        ("mixtral", "attention_bias", True),
+        ("qwen2_moe", "use_sliding_window", True),
+        ("qwen2_moe", "attention_bias", True),
+        ("qwen2_moe", "layer_types", ["sliding_attention"]),
+        ("qwen2_moe", "mlp_only_layers", "0"),
+        ("deepseek", "scoring_func", "sigmoid"),
+        ("deepseek", "topk_method", "group_limited_greedy"),
+        ("deepseek", "n_group", 4),
+        ("deepseek", "q_lora_rank", 16),
+        ("deepseek", "kv_lora_rank", 16),
+        ("olmoe", "clip_qkv", 0),
+    ],
+)
+def test_features_of_one_family_are_refused_by_key(family: str, key: str, value: Any) -> None:
+    with pytest.raises(CimsimError, match=key):
+        read(family, **{key: value})
+
+
+def test_scaled_and_renormalised_deepseek_gates_are_refused() -> None:
+    with pytest.raises(CimsimError, match="routed_scaling_factor"):
+        read("deepseek", norm_topk_prob=True, routed_scaling_factor=2.0)
+
+
+@pytest.mark.parametrize("family", BASES)
+def test_both_spellings_of_the_rotary_base_are_read(family: str) -> None:
+    silent = {k: v for k, v in BASES[family].items() if not k.startswith("rope")}
+    new = silent | {"rope_parameters": {"rope_type": "default", "rope_theta": 77.0}}
+    reader = FAMILIES[family].read
+    assert reader(ConfigReader(Path("c"), silent | {"rope_theta": 77.0})).rope_theta == 77.0
+    assert reader(ConfigReader(Path("c"), new)).rope_theta == 77.0
+    default = 1e6 if family == "mixtral" else 1e4
+    assert reader(ConfigReader(Path("c"), silent)).rope_theta == default
+
+
+def test_deepseek_layers_are_dense_first_and_then_at_the_stated_frequency() -> None:
+    shape = read("deepseek", num_hidden_layers=6, first_k_dense_replace=1, moe_layer_freq=2)
+    assert shape.moe_layers == (2, 4)
+    assert shape.blocks[0].shared_width == 52
+    assert shape.blocks[2].shared_width == 2 * 20
+
+
+def test_qwen_layers_are_sparse_at_the_stated_step_unless_listed() -> None:
+    shape = read("qwen2_moe", num_hidden_layers=6, decoder_sparse_step=2, mlp_only_layers=[3])
+    assert shape.moe_layers == (1, 5)
+    assert shape.blocks[3].shared_width == 24
+    assert shape.blocks[1].shared_gate
+
+
+def test_a_deepseek_without_shared_experts_has_none() -> None:
+    assert read("deepseek", n_shared_experts=None).blocks[1].shared_width == 0
+
+
+def test_mixtral_names_its_matrices_w1_w3_w2() -> None:
+    names = [
+        FAMILIES["mixtral"].matrix_name(MatrixId(3, role, 5)) for role in ("gate", "up", "down")
+    ]
+    base = "model.layers.3.block_sparse_moe.experts.5"
+    assert names == [f"{base}.w1.weight", f"{base}.w3.weight", f"{base}.w2.weight"]
+
+
+def test_an_unknown_family_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    from cimsim.model import load_checkpoint
+
+    (tmp_path / "config.json").write_text('{"model_type": "mixtrall"}')
+    with pytest.raises(CimsimError, match=r"deepseek, mixtral, olmoe, qwen2_moe.*'mixtral'"):
+        load_checkpoint(tmp_path)
