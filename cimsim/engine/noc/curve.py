@@ -11,7 +11,6 @@ arrived for a mean that means something at low rates, and a bound on the cycles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,7 +29,7 @@ from cimsim.engine.noc.flit_state import (
 from cimsim.engine.noc.traffic import RUN, Traffic, draw
 from cimsim.errors import CimsimError, SimulationError
 
-__all__ = ["CurvePoint", "Sampling", "measure_curve", "measure_point"]
+__all__ = ["CurvePoint", "Sampling", "measure_point"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,9 @@ class Sampling:
     """When to measure and when to stop.
 
     Args:
-        runs: independent runs a point, each with draws of its own.
+        runs: most independent runs a point, each with draws of its own.
+        few_runs: runs after which a point is done if its mean is precise enough.
+        precision: half 95 % confidence interval, relative to the mean, that is enough.
         period_cycles: length of a sampling period.
         warmup_periods: periods before the first sample.
         max_periods: sampling periods after which a rate that has not converged is unstable.
@@ -52,8 +53,10 @@ class Sampling:
         CimsimError: if the limit leaves no time to sample.
     """
 
-    runs: int = 4
-    period_cycles: int = 2000
+    runs: int = 16
+    few_runs: int = 4
+    precision: float = 0.01
+    period_cycles: int = 1000
     warmup_periods: int = 3
     max_periods: int = 15
     converged_periods: int = 3
@@ -78,12 +81,12 @@ class Sampling:
                 allowed="1 or more cycles",
             )
         least = (self.warmup_periods + 1) * self.period_cycles
-        if not least <= self.max_cycles <= 1 << 28:
+        if not least <= self.max_cycles <= 1 << 24:
             raise CimsimError(
                 "the limit of cycles leaves no time to sample",
                 key="cycles",
                 value=self.max_cycles,
-                allowed=f"{least} (warm-up and one period of {self.period_cycles}) to {1 << 28}",
+                allowed=f"{least} (warm-up and one period of {self.period_cycles}) to {1 << 24}",
             )
 
 
@@ -119,25 +122,11 @@ class CurvePoint:
     note: str
 
 
-def measure_curve(
-    settings: FlitSettings, traffic: Traffic, rates: Sequence[float], sampling: Sampling
-) -> list[CurvePoint]:
-    """Measure a latency-load curve, point by point in the order of `rates`.
-
-    Args:
-        settings: network.
-        traffic: pattern, packet length and seed; its rate is replaced.
-        rates: offered rates in flits per node and cycle.
-        sampling: when to measure and when to stop.
-    """
-    loads = [replace(traffic, rate=rate) for rate in rates]
-    return [measure_point(settings, load, sampling) for load in loads]
-
-
 def measure_point(settings: FlitSettings, traffic: Traffic, sampling: Sampling) -> CurvePoint:
     """Measure one offered rate.
 
-    Runs stop at the first that does not keep up.
+    Runs are added until the mean is precise enough, and end at the first that does not keep
+    up with the offered rate.
 
     Args:
         settings: network.
@@ -148,21 +137,21 @@ def measure_point(settings: FlitSettings, traffic: Traffic, sampling: Sampling) 
         SimulationError: if the network deadlocks.
     """
     runs: list[_Run] = []
-    while len(runs) < sampling.runs and not any(run.note for run in runs):
+    while len(runs) < sampling.runs and not _enough(runs, sampling):
         seed = int(draw(traffic.seed, RUN, len(runs), 0)) >> 1
         runs.append(_run(settings, replace(traffic, seed=seed), sampling))
-    latencies = sum((run.latencies for run in runs[1:]), start=runs[0].latencies)
+    latencies = np.zeros(max(run.latencies.size for run in runs), dtype=np.int64)
+    for run in runs:
+        latencies[: run.latencies.size] += run.latencies
     packets = int(latencies.sum())
-    cycles = np.arange(latencies.size)
-    means = [run.latencies @ cycles / run.latencies.sum() for run in runs if run.latencies.any()]
     note = runs[-1].note
     return CurvePoint(
         offered=traffic.rate,
         accepted=sum(run.flits for run in runs)
         / sum(run.sampled_cycles for run in runs)
         / settings.shape.nodes,
-        latency_mean=int(latencies @ cycles) / packets if packets else None,
-        latency_ci95=_half_interval(means),
+        latency_mean=_mean(latencies) if packets else None,
+        latency_ci95=_half_interval(runs),
         latency_p99=_percentile(latencies, 0.99) if packets else None,
         hops=sum(run.hops for run in runs) / packets if packets else None,
         packets=packets,
@@ -199,7 +188,7 @@ def _run(settings: FlitSettings, traffic: Traffic, sampling: Sampling) -> _Run:
         if totals[f.TIME] >= sampling.max_cycles:
             note = f"packets still on their way after {sampling.max_cycles} cycles"
     return _Run(
-        latencies=state.latencies,
+        latencies=np.trim_zeros(state.latencies, "b"),
         hops=int(totals[f.HOPS_SUM]),
         flits=flits,
         sampled_cycles=end - start,
@@ -252,9 +241,24 @@ def _percentile(latencies: npt.NDArray[np.int64], share: float) -> int:
     return int(np.searchsorted(counts, np.ceil(share * counts[-1])))
 
 
-def _half_interval(means: list[float]) -> float | None:
-    """Return half the 95 % confidence interval of the mean of independent means."""
+def _mean(latencies: npt.NDArray[np.int64]) -> float:
+    return int(latencies @ np.arange(latencies.size)) / int(latencies.sum())
+
+
+def _half_interval(runs: list[_Run]) -> float | None:
+    """Return half the 95 % confidence interval of the mean latency of independent runs."""
+    means = [_mean(run.latencies) for run in runs if run.latencies.size]
     if len(means) < 2:
         return None
     spread = float(np.std(means, ddof=1)) / float(np.sqrt(len(means)))
     return float(stdtrit(len(means) - 1, 0.975)) * spread
+
+
+def _enough(runs: list[_Run], sampling: Sampling) -> bool:
+    """Return whether no further run is needed."""
+    if runs and runs[-1].note:
+        return True
+    half = _half_interval(runs)
+    if half is None or len(runs) < sampling.few_runs:
+        return False
+    return half <= sampling.precision * _mean(runs[0].latencies)

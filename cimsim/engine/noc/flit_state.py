@@ -111,12 +111,12 @@ class FlitSettings:
                 allowed="1 to 4096 flits",
             )
         slots = self.shape.routers * (4 + self.shape.concentration) * self.vcs
-        if slots * self.buffer_flits > 1 << 26:
+        if slots * self.buffer_flits > 1 << 22:
             raise CimsimError(
                 "the network's buffers are too many to simulate flit by flit",
                 key="mesh",
                 value=slots * self.buffer_flits,
-                allowed=f"at most {1 << 26} flits in all",
+                allowed=f"at most {1 << 22} flits in all",
             )
 
     @property

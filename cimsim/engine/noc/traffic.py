@@ -224,11 +224,13 @@ def destination(
         hot_limits: their cumulative shares, of 2**64.
     """
     if fixed.size:
-        return int(fixed[node])
+        return fixed[node]  # type: ignore[no-any-return]
     if hot_nodes.size:
         choice = draw(seed, CHOICE, node, cycle)
         for k in range(hot_nodes.size):
             if choice < hot_limits[k]:
-                return int(hot_nodes[k])
+                return hot_nodes[k]  # type: ignore[no-any-return]
     # The high word times the number of nodes: bias below nodes / 2**32.
-    return int(((draw(seed, TARGET, node, cycle) >> _S32) * np.uint64(nodes)) >> _S32)
+    word = draw(seed, TARGET, node, cycle) >> _S32
+    # A signed word: with an unsigned one, indices made from it would become floats.
+    return np.int64((word * np.uint64(nodes)) >> _S32)  # type: ignore[return-value]

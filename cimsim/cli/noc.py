@@ -1,0 +1,84 @@
+"""``cimsim noc``: latency-load curves of a network on chip."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command."""
+    app.command("noc")(noc)
+
+
+def noc(
+    mesh: Annotated[str, typer.Option(help="Routers, WIDTHxHEIGHT.")] = "8x8",
+    topology: Annotated[str, typer.Option(help="mesh, torus or cmesh.")] = "mesh",
+    concentration: Annotated[
+        int | None, typer.Option(help="Nodes a router of a cmesh; 4 if not given.")
+    ] = None,
+    traffic: Annotated[
+        str,
+        typer.Option(help="uniform, transpose, tornado, hotspot, neighbor, bitcomp or shuffle."),
+    ] = "uniform",
+    hotspots: Annotated[
+        str, typer.Option(help="ID:fraction,... of the packets; the rest is uniform.")
+    ] = "",
+    flits: Annotated[int, typer.Option(help="Flits a packet.")] = 1,
+    vcs: Annotated[int, typer.Option(help="Virtual channels a port.")] = 4,
+    buffer: Annotated[int, typer.Option(help="Flits a virtual channel's buffer holds.")] = 8,
+    rates: Annotated[
+        str, typer.Option(help="Offered rates, flits per node and cycle, comma-separated.")
+    ] = "0.05,0.1,0.2,0.3,0.4",
+    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    runs: Annotated[int, typer.Option(help="Most independent runs a rate.")] = 16,
+    period: Annotated[int, typer.Option(help="Cycles of a sampling period.")] = 1000,
+    cycles: Annotated[int, typer.Option(help="Cycles after which a run is given up.")] = 1_000_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+) -> None:
+    """Simulate a network on chip flit by flit and print its latency-load curve.
+
+    Rates are flits per node and cycle, times are cycles. Latency runs from a packet's
+    creation, source queue included, to the arrival of its tail.
+    """
+    import json
+    import sys
+    from dataclasses import asdict
+
+    from cimsim.engine.noc.curve import Sampling
+    from cimsim.engine.noc.request import noc_request
+
+    request = noc_request(
+        mesh=mesh,
+        topology=topology,
+        concentration=concentration,
+        traffic=traffic,
+        hotspots=hotspots,
+        flits=flits,
+        vcs=vcs,
+        buffer_flits=buffer,
+        rates=rates,
+        seed=seed,
+        sampling=Sampling(runs=runs, period_cycles=period, max_cycles=cycles),
+    )
+    points = []
+    for point in request.points():
+        if not point.stable:
+            print(f"rate {point.offered:g}: unstable: {point.note}", file=sys.stderr)
+        points.append(asdict(point))
+        if not as_json:
+            _print_row(asdict(point), first=len(points) == 1)
+    if as_json:
+        print(json.dumps(points, indent=2))
+
+
+COLUMNS = ("offered", "accepted", "latency_mean", "latency_ci95", "latency_p99", "hops", "packets")
+
+
+def _print_row(point: dict[str, object], *, first: bool) -> None:
+    if first:
+        print("  ".join(f"{name:>12}" for name in COLUMNS))
+    cells = [point[name] for name in COLUMNS]
+    texts = ["-" if cell is None else f"{cell:.5g}" for cell in cells]
+    print("  ".join(f"{text:>12}" for text in texts) + ("" if point["stable"] else "  unstable"))
