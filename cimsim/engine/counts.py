@@ -1,0 +1,174 @@
+"""What a run counted: actions of the energy ledger, exact integers.
+
+Actions that follow from tokens and routing alone (products, digital operations, bytes of
+keys and values) are counted in closed form from the plan; those that depend on how the run
+went (bits on links, weights fetched, units written) come from the engine. The engine's own
+count of vectors must equal the closed form: tokens in, tokens out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.chip import UnitKey
+from cimsim.config import ChipConfig
+from cimsim.cost import ActionCounts
+from cimsim.engine.memory import EMBEDDING_BYTES, kv_traffic
+from cimsim.engine.noc.packet import BUSY_PS, FLITS
+from cimsim.engine.plan import Plan
+from cimsim.engine.raw import RawRun
+from cimsim.engine.steps import NONE
+from cimsim.errors import CimsimInternalError
+from cimsim.workload.program import Program
+
+__all__ = ["check_conservation", "count_run", "tile_busy_ps"]
+
+Int64 = NDArray[np.int64]
+
+
+def count_run(
+    config: ChipConfig, program: Program, plan: Plan, raw: RawRun, makespan_ps: int
+) -> ActionCounts:
+    """Count the actions of a run."""
+    flights = plan.flights
+    tokens = int(flights.size.sum())
+    macs, elements, streamed = _digital_work(program, plan, tokens)
+    traffic = kv_traffic(config, program, flights, min(plan.concurrency, flights.n_streams))
+    layers = int(np.sum(plan.kv_step != NONE))
+    off_chip = config.memory.kind != "none"
+    fetched = int((raw.loads * plan.slots.fetch_bytes).sum())
+    reads = {
+        "weights": streamed * flights.count,
+        "kv": layers * int(traffic.dram_read.sum()),
+        "switch": fetched,
+        "embedding": tokens * program.d_model * EMBEDDING_BYTES if off_chip else 0,
+    }
+    links = 4 * plan.transport.shape.routers
+    ports = raw.link_used[links:]
+    between = int(raw.link_used[:links, FLITS].sum())
+    # Every flit that leaves a router goes to another router or out of an ejection port.
+    passed = between + int(ports[1::2, FLITS].sum())
+    buffered_in, buffered_out = _buffer_bits(plan, raw)
+    written = {plan.expert_units[e]: int(n) for e, n in enumerate(raw.loads.tolist()) if n}
+    return ActionCounts(
+        phase=plan.phase,
+        tokens=tokens,
+        makespan_ps=makespan_ps,
+        unit_vectors=_unit_vectors(plan, raw),
+        router_bits=passed * config.noc.flit_bits,
+        link_bits=between * config.noc.flit_bits,
+        digital_macs=macs,
+        digital_elements=elements,
+        buffer_read_bits=buffered_in + buffered_out,
+        buffer_write_bits=buffered_in + buffered_out,
+        psum_bits=int((raw.site_vectors * plan.sites.psum_bits).sum()),
+        dram_read_bytes={k: v for k, v in reads.items() if v},
+        dram_write_bytes={"kv": layers * int(traffic.dram_written.sum())},
+        kv_read_bytes=layers * int(traffic.read.sum()),
+        kv_write_bytes=layers * int(traffic.written.sum()),
+        programmed=written,
+        busy_ps={
+            "tile": int(tile_busy_ps(plan, raw.server_busy_ps).sum()),
+            "digital": int(raw.digital_busy_ps.sum()),
+            "noc_link": int(raw.link_used[:links, BUSY_PS].sum()),
+            "dram": raw.dram_busy_ps * plan.mesh.n_channels,
+            "program": int(tile_busy_ps(plan, raw.server_write_ps).sum()),
+        },
+    )
+
+
+def _digital_work(
+    program: Program, plan: Plan, tokens: int
+) -> tuple[dict[str, int], dict[str, int], int]:
+    """Return MACs and elements by use over all tokens, and bytes streamed a flight."""
+    macs: dict[str, int] = {}
+    elements: dict[str, int] = {}
+    context = int(plan.flights.context_sum().sum())
+    streamed = 0
+    for step in plan.steps:
+        for use, count in step.work.macs.items():
+            macs[use] = macs.get(use, 0) + count * tokens
+        for use, count in step.work.elements.items():
+            elements[use] = elements.get(use, 0) + count * tokens
+        if step.kv_layer != NONE:
+            macs["attention"] = macs.get("attention", 0) + 2 * context * program.d_attention
+            elements["softmax"] = elements.get("softmax", 0) + context * program.n_heads
+        if step.moe_layer != NONE or step.shared:
+            _tile_work(program, step.layer, elements, tokens, shared=step.shared)
+        streamed += step.work.stream_bytes
+    return macs, elements, streamed
+
+
+def _tile_work(
+    program: Program, layer: int, elements: dict[str, int], tokens: int, *, shared: bool
+) -> None:
+    """Add what tiles and routers do digitally: activations, and the sum over experts."""
+    block = program.layers[layer]
+    width = block.top_k * block.experts[0][0].n_out if block.is_moe else 0
+    terms = block.top_k
+    if shared:
+        width += block.shared[0].n_out
+        terms += 1
+    elements["activation"] = elements.get("activation", 0) + tokens * width
+    elements["combine"] = elements.get("combine", 0) + tokens * terms * program.d_model
+
+
+def _buffer_bits(plan: Plan, raw: RawRun) -> tuple[int, int]:
+    """Return bits of inputs and of results that tile buffers took in."""
+    sites = plan.sites
+    inputs = np.diff(sites.in_ptr) * sites.in_bits
+    return (
+        int((raw.site_vectors * inputs).sum()),
+        int((raw.site_vectors * sites.out_bits).sum()),
+    )
+
+
+def _unit_vectors(plan: Plan, raw: RawRun) -> dict[UnitKey, int]:
+    """Return the vectors of every unit; a token is one vector of attention, not two."""
+    vectors: dict[UnitKey, int] = {}
+    for group, key in enumerate(plan.group_units):
+        sites = plan.group_sites[plan.group_ptr[group] : plan.group_ptr[group + 1]]
+        vectors[key] = int(raw.site_vectors[sites].sum())
+    for expert, key in enumerate(plan.expert_units):
+        vectors[key] = int(raw.expert_vectors[expert])
+    return vectors
+
+
+def tile_busy_ps(plan: Plan, server_ps: Int64) -> Int64:
+    """Return busy time by tile: that of its PEs over their number, rounded down.
+
+    Args:
+        plan: the plan.
+        server_ps: [servers], busy time of ADC groups.
+    """
+    sites = plan.sites
+    busy = np.zeros(plan.mesh.n_tiles, dtype=np.int64)
+    of_pair = np.repeat(np.arange(sites.n_servers), np.diff(sites.server_tile_ptr))
+    np.add.at(busy, sites.server_tile, server_ps[of_pair] * sites.server_pes)
+    return busy // sites.pes_per_tile
+
+
+def check_conservation(plan: Plan, raw: RawRun) -> None:
+    """Check that every token visited what it should and that latencies add up.
+
+    Raises:
+        CimsimInternalError: if an engine lost or invented work.
+    """
+    tokens = int(plan.flights.size.sum())
+    layers, k = plan.experts.shape[1], plan.experts.shape[2]
+    problems = []
+    if plan.expert_units and int(raw.expert_vectors.sum()) != tokens * layers * k:
+        problems.append(f"{int(raw.expert_vectors.sum())} expert visits, {tokens * layers * k} due")
+    for group, key in enumerate(plan.group_units):
+        sites = plan.group_sites[plan.group_ptr[group] : plan.group_ptr[group + 1]]
+        if int(raw.site_vectors[sites].sum()) != tokens:
+            problems.append(f"{int(raw.site_vectors[sites].sum())} vectors at {key}")
+    off = raw.parts_ps.sum(axis=1) - (raw.done_ps - raw.enter_ps)
+    if np.any(off != 0):
+        problems.append(f"latency of flight {int(np.flatnonzero(off)[0])} is not its parts' sum")
+    if np.any(raw.parts_ps < 0):
+        problems.append("a part of a latency is negative")
+    if problems:
+        message = "the engine broke a conservation law: " + "; ".join(problems[:3])
+        raise CimsimInternalError(message)

@@ -1,0 +1,143 @@
+"""Off-chip memory: bytes and channel time of weights, embeddings, keys and values.
+
+Addresses are interleaved over the channels, so a request of B bytes takes B / channels of
+each and all channels advance together: they are one server of their joint bandwidth, first
+come first served, plus the time to the first byte, which overlaps with other requests.
+Digital units read it through a port of their own; only weights for crossbars cross the
+network on chip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.config import ChipConfig
+from cimsim.engine.flights import Flights
+from cimsim.engine.steps import Step
+from cimsim.errors import CimsimError
+from cimsim.units import transfer_ps
+from cimsim.workload.program import Program
+
+__all__ = ["EMBEDDING_BYTES", "KvTraffic", "MemoryTimes", "kv_traffic", "memory_times"]
+
+Int64 = NDArray[np.int64]
+EMBEDDING_BYTES = 2
+"""Bytes of one number of the embedding table (bfloat16)."""
+
+
+@dataclass(frozen=True)
+class KvTraffic:
+    """Bytes of keys and values of each flight in one layer.
+
+    Attributes:
+        read: [flights], all past positions, wherever they live.
+        written: [flights].
+        dram_read: [flights], the part of `read` that is off chip.
+        dram_written: [flights].
+        resident: positions of a stream that fit on chip.
+    """
+
+    read: Int64
+    written: Int64
+    dram_read: Int64
+    dram_written: Int64
+    resident: int
+
+
+@dataclass(frozen=True)
+class MemoryTimes:
+    """Channel time of every kind of request, in ps.
+
+    Attributes:
+        channel_gbps: bandwidth of one channel, in GB/s.
+        channels: how many.
+        stream_ps: [steps], weights that a job streams.
+        embed_ps: [largest flight + 1], embeddings of a flight.
+        kv_read_ps, kv_write_ps: [flights], a layer.
+    """
+
+    channel_gbps: float
+    channels: int
+    stream_ps: Int64
+    embed_ps: Int64
+    kv_read_ps: Int64
+    kv_write_ps: Int64
+
+    def transfer_all(self, size_bytes: Int64) -> Int64:
+        """Return the time that each channel is busy with requests of these sizes."""
+        return _transfer(size_bytes, self.channel_gbps, self.channels)
+
+
+def kv_traffic(
+    config: ChipConfig, program: Program, flights: Flights, concurrency: int
+) -> KvTraffic:
+    """Return the traffic of keys and values.
+
+    A stream's cache lives in the memory of its digital unit, shared evenly with the other
+    streams in flight there; positions beyond that spill to DRAM.
+
+    Raises:
+        CimsimError: if the cache doesn't fit on chip and there is no off-chip memory.
+    """
+    position_bytes = 2 * -(-program.d_kv * config.memory.kv_bits // 8)
+    ends = flights.past + flights.size
+    if config.memory.kv == "dram":
+        resident = 0
+    else:
+        per_unit = -(-concurrency // config.digital.units)
+        room = int(config.digital.kv_sram_kb * 1024)
+        resident = room // (per_unit * len(program.layers) * position_bytes)
+    longest = int(ends.max())
+    if resident < longest and config.memory.kind == "none":
+        missing = (longest - resident) * len(program.layers) * position_bytes
+        raise CimsimError(
+            f"keys and values of a sequence of {longest} positions don't fit on chip: "
+            f"{missing} bytes short, and there is no off-chip memory",
+            key="digital.kv_sram_kb",
+            value=config.digital.kv_sram_kb,
+            hint="enlarge it, or set memory.kind",
+        )
+    spilled = np.maximum(flights.past - resident, 0)
+    return KvTraffic(
+        read=flights.past * position_bytes,
+        written=flights.size * position_bytes,
+        dram_read=spilled * position_bytes,
+        dram_written=(np.maximum(ends - resident, 0) - spilled) * position_bytes,
+        resident=resident,
+    )
+
+
+def memory_times(
+    config: ChipConfig,
+    program: Program,
+    flights: Flights,
+    steps: list[Step],
+    concurrency: int,
+) -> MemoryTimes:
+    """Return the channel times of a phase."""
+    memory = config.memory
+    traffic = kv_traffic(config, program, flights, concurrency)
+    rate, channels = memory.channel_gbps, max(1, memory.channels)
+    streamed = np.array([s.work.stream_bytes for s in steps], dtype=np.int64)
+    tokens = np.arange(int(flights.size.max()) + 1, dtype=np.int64)
+    embedded = tokens * program.d_model * EMBEDDING_BYTES
+    if memory.kind == "none":
+        # The embedding table is then held on chip, like every digital matrix.
+        embedded = np.zeros_like(embedded)
+    return MemoryTimes(
+        channel_gbps=rate,
+        channels=channels,
+        stream_ps=_transfer(streamed, rate, channels),
+        embed_ps=_transfer(embedded, rate, channels),
+        kv_read_ps=_transfer(traffic.dram_read, rate, channels),
+        kv_write_ps=_transfer(traffic.dram_written, rate, channels),
+    )
+
+
+def _transfer(size_bytes: Int64, rate_gbps: float, channels: int) -> Int64:
+    sizes, inverse = np.unique(size_bytes, return_inverse=True)
+    times = [transfer_ps(-(-b // channels), rate_gbps) if b else 0 for b in sizes.tolist()]
+    return np.array(times, dtype=np.int64)[inverse.ravel()]

@@ -1,0 +1,173 @@
+"""The plan: everything that either engine needs, as integers.
+
+`build_plan` lowers a chip, a placement, a program and a routing trace to flat arrays of
+picoseconds, bytes, flits and indices. The reference engine and the compiled one read the
+same plan and promise the same result, so no rounding can come between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.chip import ChipMesh, Placement, UnitKey
+from cimsim.engine.flights import Flights
+from cimsim.engine.noc.packet import NocTiming
+from cimsim.engine.noc.shape import NocShape
+from cimsim.engine.sites import Sites
+from cimsim.engine.steps import Step
+
+__all__ = ["Plan", "Ports", "Slots", "Transport"]
+
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Endpoints of the network: tiles, then digital units, then memory channels.
+
+    Attributes:
+        router: [ports], router that each endpoint hangs on.
+        n_tiles, n_digital, n_channels: how many of each.
+    """
+
+    router: Int64
+    n_tiles: int
+    n_digital: int
+    n_channels: int
+
+    @property
+    def first_digital(self) -> int:
+        """Port of digital unit 0."""
+        return self.n_tiles
+
+    @property
+    def first_channel(self) -> int:
+        """Port of memory channel 0."""
+        return self.n_tiles + self.n_digital
+
+
+@dataclass(frozen=True)
+class Transport:
+    """The network as the engines see it.
+
+    Attributes:
+        shape, timing: geometry, clock and pipeline.
+        ports: endpoints.
+        contended: whether links serve one packet at a time.
+        words: 64-bit words that mark the tokens of a flight.
+    """
+
+    shape: NocShape
+    timing: NocTiming
+    ports: Ports
+    contended: bool
+    words: int
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Crossbars that hold one expert at a time.
+
+    Attributes:
+        site: [slots], site of each.
+        initial: [slots], expert held at the start, or -1.
+        write_ps: [experts], time to program one into a slot (0 for experts that never move).
+        fetch_ps: [experts], occupancy of the memory channels by the fetch of its weights.
+        fetch_bytes: [experts], stored weight bytes.
+        fetch_flits: [experts], flits that each channel sends to each tile of the slot.
+        cells: [experts], cells written.
+    """
+
+    site: Int64
+    initial: Int64
+    write_ps: Int64
+    fetch_ps: Int64
+    fetch_bytes: Int64
+    fetch_flits: Int64
+    cells: Int64
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One phase of one chip, lowered.
+
+    Attributes:
+        phase: prefill or decode.
+        flights: which tokens travel together.
+        concurrency: streams in flight at once.
+        arrival_ps: [streams], when each arrives; -1 where it enters as soon as there is room.
+        token_key: [tokens], index that chooses replicas.
+        experts: int16 [tokens, MoE layers, k], routing.
+        n_experts: routed experts a layer; expert e of MoE layer m has id m x n_experts + e.
+        digital_of: [streams], digital unit that serves a stream.
+        steps: the steps of a flight.
+        job_ps: [steps, largest flight + 1], time of a job by tokens of the flight.
+        attention_of: [steps], row of `attention_ps` that replaces `job_ps`, or -1.
+        attention_ps: [rows, flights].
+        kv_step: [steps], layer whose keys and values the job reads, or -1.
+        stream_ps: [steps], channel time of the weights a job streams, 0 for none.
+        embed_ps: [largest flight + 1], channel time of reading embeddings.
+        kv_read_ps, kv_write_ps: [flights], channel time of keys and values in DRAM, a layer.
+        dram_latency_ps: time to the first byte.
+        step_group: [steps], group visited or -1.
+        step_moe: [steps], MoE layer visited or -1.
+        step_shared: [steps], group of the shared block or -1.
+        step_summed: [steps], whether results are added on their way back.
+        in_flits: [steps], flits of one input vector.
+        out_flits: [steps], flits of one summed result vector.
+        group_ptr, group_sites: sites of the copies of a fixed unit.
+        group_units: unit of every group.
+        expert_ptr, expert_sites: sites of the resident copies of every expert id; none
+            where the expert lives in slots.
+        expert_units: unit of every expert id.
+        sites: where visits are served.
+        slots: switchable crossbars.
+        tile_buffer_bytes: capacity of a tile's buffer.
+        transport: the network.
+        mesh, placement: what the plan was made from.
+    """
+
+    phase: str
+    flights: Flights
+    concurrency: int
+    arrival_ps: Int64
+    token_key: Int64
+    experts: NDArray[np.int16]
+    n_experts: int
+    digital_of: Int64
+    steps: tuple[Step, ...]
+    job_ps: Int64
+    attention_of: Int64
+    attention_ps: Int64
+    kv_step: Int64
+    stream_ps: Int64
+    embed_ps: Int64
+    kv_read_ps: Int64
+    kv_write_ps: Int64
+    dram_latency_ps: int
+    step_group: Int64
+    step_moe: Int64
+    step_shared: Int64
+    step_summed: Int64
+    in_flits: Int64
+    out_flits: Int64
+    group_ptr: Int64
+    group_sites: Int64
+    group_units: tuple[UnitKey, ...]
+    expert_ptr: Int64
+    expert_sites: Int64
+    expert_units: tuple[UnitKey, ...]
+    sites: Sites
+    slots: Slots
+    tile_buffer_bytes: int
+    transport: Transport
+    mesh: ChipMesh
+    placement: Placement
+
+    @property
+    def n_layers(self) -> int:
+        """Decoder layers (rows of the key-value bookkeeping)."""
+        return int(self.kv_step.max()) + 1

@@ -1,0 +1,72 @@
+"""What an engine hands back before it is turned into results: plain arrays.
+
+Two engines agree when all of these arrays are equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PARTS", "VISIT_FIELDS", "RawRun"]
+
+Int64 = NDArray[np.int64]
+
+PARTS = ("queue", "compute", "noc", "dram", "write", "digital")
+"""Parts of a latency, in the order of the columns of `RawRun.parts_ps`."""
+QUEUE, COMPUTE, NOC, DRAM, WRITE, DIGITAL = range(6)
+
+VISIT_FIELDS = ("flight", "step", "site", "expert", "vectors", "arrive_ps", "start_ps", "end_ps")
+JOB_FIELDS = ("digital", "flight", "step", "start_ps", "end_ps")
+LOAD_FIELDS = ("slot", "expert", "start_ps", "fetched_ps", "arrived_ps", "write_ps", "end_ps")
+
+
+@dataclass(frozen=True)
+class RawRun:
+    """Outcome of one run.
+
+    Attributes:
+        enter_ps: [flights], when each flight entered (or its stream arrived).
+        done_ps: [flights], when it was complete.
+        parts_ps: [flights, 6], the latency by part.
+        server_busy_ps: [servers], ADC groups serving visits.
+        server_write_ps: [servers], ADC groups whose crossbars were written.
+        digital_busy_ps: [digital units].
+        dram_busy_ps: time that every memory channel was busy.
+        site_vectors, site_visits: [sites].
+        expert_vectors: [experts], by id.
+        loads: [experts], how often each was written.
+        hits, misses: expert visits whose expert was resident at once, or not.
+        stall_ps: time that visits waited for their expert, summed.
+        link_used: [links, 4], columns of `PacketState.used`.
+        visits: [visits, 8], columns `VISIT_FIELDS`; empty if not recorded.
+        jobs: [jobs, 5], columns `JOB_FIELDS`; empty if not recorded.
+        writes: [loads, 7], columns `LOAD_FIELDS`.
+        peak_buffer_bytes: [tiles], most bytes ever held.
+        events: events processed.
+        end_ps: time of the last event that mattered.
+    """
+
+    enter_ps: Int64
+    done_ps: Int64
+    parts_ps: Int64
+    server_busy_ps: Int64
+    server_write_ps: Int64
+    digital_busy_ps: Int64
+    dram_busy_ps: int
+    site_vectors: Int64
+    site_visits: Int64
+    expert_vectors: Int64
+    loads: Int64
+    hits: int
+    misses: int
+    stall_ps: int
+    link_used: Int64
+    visits: Int64
+    jobs: Int64
+    writes: Int64
+    peak_buffer_bytes: Int64
+    events: int
+    end_ps: int

@@ -1,0 +1,319 @@
+"""The tile side of the reference engine: visits, tile buffers, expert switching.
+
+`ReferenceTiles` holds the state of every contended resource behind a digital unit and moves
+visits through them. `reference` adds streams, keys and values, and digital units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from cimsim.engine.buffer import TileBuffers
+from cimsim.engine.plan import Plan
+from cimsim.engine.raw import COMPUTE, NOC, QUEUE
+from cimsim.engine.residency import Load, Residency
+from cimsim.engine.stall import event_limit_error
+from cimsim.engine.transport import make_network, reduce_train, scatter_trains, send_train
+from cimsim.engine.visit import Visit, VisitMaker
+
+__all__ = ["ReferenceTiles", "rows_of"]
+
+NONE = -1
+
+
+class ReferenceTiles:
+    """Tiles, network, memory channels and slots of one run, on a SimPy clock.
+
+    Args:
+        plan: what runs.
+        record: whether to keep a log of visits and jobs.
+        max_events: give up after this many events.
+    """
+
+    def __init__(self, plan: Plan, *, record: bool, max_events: int | None) -> None:
+        self.plan = plan
+        self.record = record
+        self.max_events = max_events
+        self.env: Any = simpy.Environment(initial_time=0)  # its time is an int here
+        self.events = 0
+        flights = plan.flights
+        self.size = flights.size.tolist()
+        self.stream: list[int] = flights.stream.tolist()
+        self.left = flights.count
+        self.parts = [[0] * 6 for _ in range(flights.count)]
+        self.at_step = [0] * flights.count
+        self.pending = [0] * flights.count
+        self.visits_of: list[list[Visit]] = [[] for _ in range(flights.count)]
+        self.dram_free = self.dram_busy = 0
+        self.server_free = [0] * plan.sites.n_servers
+        self.server_busy = [0] * plan.sites.n_servers
+        self.server_write = [0] * plan.sites.n_servers
+        self.maker = VisitMaker(plan)
+        self.buffers = TileBuffers(plan)
+        self.residency = Residency(plan)
+        self.net = make_network(plan.transport)
+        self.cycle_ps = plan.transport.timing.cycle_ps
+        self.site_vectors = [0] * plan.sites.count
+        self.site_visits = [0] * plan.sites.count
+        self.expert_vectors = [0] * len(plan.expert_units)
+        self.expert_of_site = [NONE] * plan.sites.count
+        for expert, sites in enumerate(rows_of(plan.expert_ptr, plan.expert_sites)):
+            for site in sites:
+                self.expert_of_site[site] = expert
+        self.visit_log: list[tuple[int, ...]] = []
+        self.load_log: list[tuple[int, ...]] = []
+        self._site_tables()
+
+    def _site_tables(self) -> None:
+        """Turn arrays that events read into lists, which Python indexes faster."""
+        plan, sites = self.plan, self.plan.sites
+        self.servers_of = rows_of(sites.server_ptr, sites.servers)
+        self.tiles_of = rows_of(sites.tile_ptr, sites.tiles)
+        self.in_tiles = rows_of(sites.in_ptr, sites.in_tiles)
+        out_tiles = rows_of(sites.out_ptr, sites.out_tiles)
+        out_flits = rows_of(sites.out_ptr, sites.out_flits)
+        self.outs = list(zip(out_tiles, out_flits, strict=True))
+        columns = (sites.pair_round, sites.pair_source, sites.pair_target, sites.pair_flits)
+        pairs = [rows_of(sites.pair_ptr, c) for c in columns]
+        self.pairs_of = [list(zip(*row, strict=True)) for row in zip(*pairs, strict=True)]
+        self.fill_ps, self.interval_ps = sites.fill_ps.tolist(), sites.interval_ps.tolist()
+        self.in_flits, self.out_flits = plan.in_flits.tolist(), plan.out_flits.tolist()
+        self.first_digital: int = plan.transport.ports.first_digital
+        self.summed = plan.step_summed.tolist()
+        self.digital_of: list[int] = plan.digital_of.tolist()
+        room = max(1, self.maker.most_targets)
+        self.ports = np.zeros(room, dtype=np.int64)
+        self.masks = np.zeros((room, plan.transport.words), dtype=np.uint64)
+        self.times = np.zeros((2, room), dtype=np.int64)
+
+    def _at(self, time_ps: int, handler: Callable[[Any], None], value: object) -> None:
+        """Call `handler` at a time, after everything already scheduled for that time."""
+        self.events += 1
+        if self.max_events is not None and self.events > self.max_events:
+            raise event_limit_error(self.max_events, self.left, self.env.now)
+        self.env.timeout(time_ps - self.env.now, value).callbacks.append(handler)
+
+    def _memory(self, occupied_ps: int) -> int:
+        """Reserve the memory channels and return when the last byte leaves them."""
+        self.dram_free = max(self.env.now, self.dram_free) + occupied_ps
+        self.dram_busy += occupied_ps
+        return self.dram_free
+
+    def _stage_done(self, event: Any) -> None:
+        """A flight's results are back at its digital unit (`ReferenceEngine`)."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ visits
+
+    def _dispatch(self, flight: int) -> None:
+        """Group a flight's tokens by site and send those that may go."""
+        visits = self.maker.make(flight, self.at_step[flight], self.env.now)
+        self.visits_of[flight] = visits
+        self.pending[flight] = len(visits)
+        self._send(flight, [v for v in visits if self._resident(v) and self._room(v)])
+
+    def _send(self, flight: int, visits: list[Visit]) -> None:
+        """Multicast the inputs of some visits of one flight."""
+        if not visits:
+            return
+        now, count = self.env.now, 0
+        for visit in visits:
+            for tile in self.in_tiles[visit.site]:
+                self.ports[count] = tile
+                self.masks[count] = visit.mask
+                count += 1
+        flits = self.in_flits[self.at_step[flight]]
+        port = self._digital_port(flight)
+        scatter_trains(self.net, now, port, self.ports, self.masks, count, flits, self.times[0])
+        at = 0
+        arrivals = self.times[0, :count].tolist()
+        for visit in visits:
+            tiles = len(self.in_tiles[visit.site])
+            visit.tail_ps = max(arrivals[at : at + tiles])
+            at += tiles
+            first = visit.tail_ps - (visit.size - 1) * flits * self.cycle_ps
+            visit.parts[NOC] += first - now
+            self._at(first, self._on_visit, visit)
+
+    def _digital_port(self, flight: int) -> int:
+        return self.first_digital + self.digital_of[self.stream[flight]]
+
+    def _on_visit(self, event: Any) -> None:
+        """The first vector of a visit is at its tiles: reserve the ADC groups."""
+        visit: Visit = event.value
+        now, site, size = self.env.now, visit.site, visit.size
+        interval = self.interval_ps[site]
+        start = max(now, *[self.server_free[s] for s in self.servers_of[site]])
+        taken_in = max(start + interval * size, visit.tail_ps + interval)
+        for server in self.servers_of[site]:
+            self.server_free[server] = taken_in
+            self.server_busy[server] += interval * size
+        after = self._inside(visit, start + interval, taken_in)
+        visit.arrived_ps = now
+        visit.first_ps = start + interval + self.fill_ps[site]
+        visit.finish_ps = after + self.fill_ps[site]
+        visit.parts[QUEUE] += start - now
+        visit.parts[COMPUTE] += interval * size + self.fill_ps[site]
+        visit.parts[NOC] += after - start - interval * size
+        self.site_vectors[site] += size
+        self.site_visits[site] += 1
+        expert = self.expert_of_site[site] if visit.expert == NONE else visit.expert
+        if expert != NONE:
+            self.expert_vectors[expert] += size
+        if self.record:
+            self.visit_log.append(
+                (visit.flight, self.at_step[visit.flight], site, expert, size,
+                 now, start, visit.finish_ps)
+            )  # fmt: skip
+        for tile in self.buffers.release(visit):
+            self._arm(tile)
+        self._unpin(visit)
+        self.pending[visit.flight] -= 1
+        if self.pending[visit.flight] == 0:
+            self._gather(visit.flight)
+
+    def _inside(self, visit: Visit, first_ps: int, last_ps: int) -> int:
+        """Move partial sums and activations between the tiles of a visit."""
+        pairs = self.pairs_of[visit.site]
+        at = 0
+        while at < len(pairs):
+            current, ready = pairs[at][0], last_ps
+            while at < len(pairs) and pairs[at][0] == current:
+                _, source, target, flits = pairs[at]
+                done = send_train(self.net, first_ps, ready, source, target, flits, visit.size)
+                last_ps = max(last_ps, done)
+                at += 1
+        return last_ps
+
+    def _gather(self, flight: int) -> None:
+        """All visits of a stage have started: send their results back."""
+        visits, step = self.visits_of[flight], self.at_step[flight]
+        port, arrival = self._digital_port(flight), 0
+        if self.summed[step]:
+            for k, visit in enumerate(visits):
+                self.ports[k] = self.outs[visit.site][0][0]
+                self.masks[k] = visit.mask
+                self.times[0, k] = visit.first_ps
+                self.times[1, k] = visit.finish_ps
+            arrival = reduce_train(
+                self.net, self.times[0], self.times[1], self.ports, self.masks, len(visits),
+                port, self.out_flits[step],
+            )  # fmt: skip
+        else:
+            for visit in visits:
+                for tile, flits in zip(*self.outs[visit.site], strict=True):
+                    done = send_train(
+                        self.net, visit.first_ps, visit.finish_ps, tile, port, flits, visit.size
+                    )
+                    arrival = max(arrival, done)
+        last = max(visits, key=lambda v: v.finish_ps)  # the first of equals
+        parts = self.parts[flight]
+        for i, part in enumerate(last.parts):
+            parts[i] += part
+        parts[NOC] += arrival - last.finish_ps
+        self.visits_of[flight] = []
+        self.at_step[flight] += 1
+        self._at(arrival, self._stage_done, flight)
+
+    # ------------------------------------------------------------------ tile buffers
+
+    def _room(self, visit: Visit) -> bool:
+        """Take room in the buffers of a visit's tiles, or queue for it."""
+        tile = self.buffers.admit(visit, self.env.now)
+        if tile == NONE:
+            return True
+        visit.asked_ps = self.env.now
+        self._arm(tile)
+        return False
+
+    def _arm(self, tile: int) -> None:
+        """Look at a tile's queue again when its buffer next gets room."""
+        time_ps = self.buffers.next_try_ps(tile)
+        if time_ps != NONE:
+            self._at(max(time_ps, self.env.now), self._on_room, tile)
+
+    def _on_room(self, event: Any) -> None:
+        tile, now = event.value, self.env.now
+        admitted, moved = self.buffers.retry(tile, now)
+        for visit in admitted:
+            visit.parts[QUEUE] += now - visit.asked_ps
+            self._send(visit.flight, [visit])
+        for other in moved:
+            self._arm(other)
+        self._arm(tile)
+
+    # ------------------------------------------------------------------ expert switching
+
+    def _resident(self, visit: Visit) -> bool:
+        """Whether a visit's expert is resident; if not, have it loaded."""
+        if visit.expert == NONE or self.residency.hit(visit):
+            return True
+        if self.residency.wanted(visit.expert):
+            self.residency.queue.append(visit.expert)
+            self._serve_slots()
+        return False
+
+    def _serve_slots(self) -> None:
+        """Start loads while experts queue and slots are free."""
+        residency = self.residency
+        while residency.queue:
+            slot = residency.victim()
+            if slot == NONE:
+                return
+            self._load(residency.queue.popleft(), slot)
+
+    def _load(self, expert: int, slot: int) -> None:
+        """Fetch an expert's weights from memory and send them to a slot's tiles."""
+        slots, ports, now = self.plan.slots, self.plan.transport.ports, self.env.now
+        fetched = self._memory(int(slots.fetch_ps[expert])) + self.plan.dram_latency_ps
+        flits, arrived = int(slots.fetch_flits[expert]), fetched
+        for channel in range(ports.n_channels):
+            for tile in self.tiles_of[self.residency.site[slot]]:
+                port = ports.first_channel + channel
+                done = send_train(self.net, fetched, fetched, port, tile, flits, 1)
+                arrived = max(arrived, done)
+        self.residency.begin(slot, Load(expert, now, fetched, arrived))
+        self._at(arrived, self._on_weights, slot)
+
+    def _on_weights(self, event: Any) -> None:
+        """Weights are at a slot: write them when its ADC groups are free."""
+        slot = event.value
+        load = self.residency.loading[slot]
+        assert load is not None  # noqa: S101 - this event belongs to that load
+        servers = self.servers_of[self.residency.site[slot]]
+        work = int(self.plan.slots.write_ps[load.expert])
+        load.write_ps = max(self.env.now, *[self.server_free[s] for s in servers])
+        load.end_ps = load.write_ps + work
+        for server in servers:
+            self.server_free[server] = load.end_ps
+            self.server_write[server] += work
+        self.load_log.append(
+            (slot, load.expert, load.start_ps, load.fetched_ps, load.arrived_ps,
+             load.write_ps, load.end_ps)
+        )  # fmt: skip
+        self._at(load.end_ps, self._on_written, slot)
+
+    def _on_written(self, event: Any) -> None:
+        for visit in self.residency.end(event.value, self.env.now):
+            if self._room(visit):
+                self._send(visit.flight, [visit])
+        self._serve_slots()
+
+    def _unpin(self, visit: Visit) -> None:
+        if visit.expert != NONE:
+            slot = self.residency.slot_of[visit.expert]
+            self.residency.pins[slot] -= 1
+            if self.residency.pins[slot] == 0:
+                self._serve_slots()
+
+
+def rows_of(pointer: NDArray[np.int64], flat: NDArray[np.int64]) -> list[list[int]]:
+    """Return the rows of a flat array as lists."""
+    ends = pointer.tolist()
+    return [flat[a:b].tolist() for a, b in pairwise(ends)]

@@ -1,0 +1,120 @@
+"""Which experts are resident: slots, who waits for them, and whom a new expert replaces.
+
+A slot is pinned while visits to its expert are on their way to it, and busy while it is
+being loaded. A load takes an empty slot, else the free slot that the policy gives up. When
+no slot is free, the expert queues; visits to an expert that is not resident wait at their
+digital unit and hold no buffer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from cimsim.engine.plan import Plan
+from cimsim.engine.visit import Visit
+
+__all__ = ["Load", "Residency"]
+
+NONE = -1
+
+
+@dataclass
+class Load:
+    """One write of an expert into a slot, with the times of its phases."""
+
+    expert: int
+    start_ps: int
+    fetched_ps: int
+    arrived_ps: int
+    write_ps: int = 0
+    end_ps: int = 0
+
+
+class Residency:
+    """State of the slots."""
+
+    def __init__(self, plan: Plan) -> None:
+        slots = plan.slots
+        self.site = slots.site.tolist()
+        self.holds = slots.initial.tolist()
+        self.slot_of = [NONE] * len(plan.expert_units)
+        for slot, expert in enumerate(self.holds):
+            if expert != NONE:
+                self.slot_of[expert] = slot
+        n = len(self.site)
+        self.pins = [0] * n
+        self.loading: list[Load | None] = [None] * n
+        self.last_use = list(range(-n, 0))
+        self._clock = 0
+        self.waiting: dict[int, list[Visit]] = {}
+        self.queue: deque[int] = deque()
+        self.loads = [0] * len(plan.expert_units)
+        self.hits = self.misses = self.stall_ps = 0
+
+    def touch(self, slot: int) -> None:
+        """Note a use of a slot."""
+        self._clock += 1
+        self.last_use[slot] = self._clock
+
+    def hit(self, visit: Visit) -> bool:
+        """Pin the slot of a visit's expert if it is resident, else let the visit wait.
+
+        A visit waits in `waiting`; the first one of its expert also has it loaded.
+        """
+        slot = self.slot_of[visit.expert]
+        if slot != NONE and self.loading[slot] is None:
+            self.hits += 1
+            self.pin(visit, slot)
+            return True
+        self.misses += 1
+        self.waiting.setdefault(visit.expert, []).append(visit)
+        return False
+
+    def wanted(self, expert: int) -> bool:
+        """Whether an expert must be loaded and nobody asked for it before."""
+        return self.slot_of[expert] == NONE and len(self.waiting.get(expert, ())) == 1
+
+    def pin(self, visit: Visit, slot: int) -> None:
+        """Send a visit to a slot."""
+        visit.site = self.site[slot]
+        self.pins[slot] += 1
+        self.touch(slot)
+
+    def victim(self) -> int:
+        """Return the slot that the next load takes, or -1 if all are pinned or busy."""
+        best = NONE
+        for slot, last in enumerate(self.last_use):
+            if self.pins[slot] or self.loading[slot] is not None:
+                continue
+            empty, best_empty = self.holds[slot] == NONE, best != NONE and self.holds[best] == NONE
+            if best == NONE or (not empty, last) < (not best_empty, self.last_use[best]):
+                best = slot
+        return best
+
+    def begin(self, slot: int, load: Load) -> None:
+        """Give a slot to an expert that will be written into it."""
+        if self.holds[slot] != NONE:
+            self.slot_of[self.holds[slot]] = NONE
+        self.holds[slot] = load.expert
+        self.slot_of[load.expert] = slot
+        self.loading[slot] = load
+        self.loads[load.expert] += 1
+
+    def end(self, slot: int, now_ps: int) -> list[Visit]:
+        """Finish a load: pin and return the visits that waited, their waiting attributed."""
+        load = self.loading[slot]
+        assert load is not None  # noqa: S101 - called once a load, by its own event
+        self.loading[slot] = None
+        visits = self.waiting.pop(load.expert, [])
+        for visit in visits:
+            asked = visit.asked_ps
+            bounds = (load.start_ps, load.fetched_ps, load.arrived_ps, now_ps)
+            # queue, dram, noc, write: the phases of the load, from when the visit asked.
+            for part, bound in zip((0, 3, 2, 4), bounds, strict=True):
+                visit.parts[part] += max(0, bound - asked)
+                asked = max(asked, bound)
+            self.stall_ps += now_ps - visit.asked_ps
+            self.pin(visit, slot)
+        self.touch(slot)
+        return visits

@@ -1,0 +1,254 @@
+"""Results of a run: latencies, utilisation, counts, switching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.config import ChipConfig
+from cimsim.cost import ActionCounts
+from cimsim.engine.counts import check_conservation, count_run, tile_busy_ps
+from cimsim.engine.noc.packet import BUSY_PS
+from cimsim.engine.plan import Plan
+from cimsim.engine.raw import PARTS, RawRun
+from cimsim.workload.program import Program
+
+__all__ = ["EngineResult", "Switching", "Utilisation", "VisitLog", "make_result"]
+
+Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Switching:
+    """Experts written during the run.
+
+    Attributes:
+        count: writes of an expert into a slot.
+        fetched_bytes: stored weight bytes read from off-chip memory.
+        cells: cells written.
+        stall_ps: time that visits waited for their expert, summed over visits.
+        hit_rate: share of expert visits whose expert was resident at once; 1 without slots.
+        writes: int64 [loads, 7]: slot, expert id, start, fetched, arrived, write start, end.
+    """
+
+    count: int
+    fetched_bytes: int
+    cells: int
+    stall_ps: int
+    hit_rate: float
+    writes: Int64
+
+
+@dataclass(frozen=True)
+class VisitLog:
+    """Every visit, for power windows and traces; empty arrays if not recorded.
+
+    Attributes:
+        site: [visits], index into `site_names`.
+        expert: [visits], expert id (MoE layer x experts + expert) or -1.
+        flight, vectors: [visits].
+        arrive_ps, start_ps, end_ps: [visits], first input, first vector in, last result.
+        site_names: name of every site.
+    """
+
+    site: Int64
+    expert: Int64
+    flight: Int64
+    vectors: Int64
+    arrive_ps: Int64
+    start_ps: Int64
+    end_ps: Int64
+    site_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """Share of the makespan that each resource is busy, each within 0 to 1.
+
+    Attributes:
+        tile: [tiles], its busiest PE, visits and writes together.
+        digital: [digital units].
+        link: [links], links between routers, then injection and ejection port of each
+            endpoint.
+        dram: of every memory channel.
+    """
+
+    tile: Float64
+    digital: Float64
+    link: Float64
+    dram: float
+
+
+@dataclass(frozen=True)
+class EngineResult:
+    """Outcome of one phase on one chip.
+
+    Attributes:
+        phase: prefill or decode.
+        engine: reference or compiled.
+        tokens: tokens completed.
+        makespan_ps: from 0 to the last completion.
+        first_completion_ps, last_completion_ps: of a flight.
+        latency_ps: int64 [tokens], from entering (or arriving) to completion of its flight.
+        parts_ps: int64 [tokens, 6], columns `parts`, which sum to `latency_ps`.
+        parts: queue, compute, noc, dram, write, digital.
+        complete_ps: int64 [tokens].
+        ttft_ps: int64 [sequences] in prefill: from entering (or arriving) to the completion
+            of its last flight; empty in decode.
+        tpot_ps: int64 [tokens] in decode: time per output token of each stream; empty in
+            prefill.
+        counts: actions for the ledger.
+        tile_busy_ps: int64 [tiles], PE busy time over PEs of a tile.
+        tile_load_ps: int64 [tiles], sum over visits of vectors x interval.
+        utilisation: of every resource.
+        critical_resource: name of the resource with the highest utilisation.
+        switching: experts written.
+        visits: log of visits.
+        peak_buffer_bytes: int64 [tiles].
+        events: events processed.
+        drained: True; a run that cannot finish raises an error instead.
+        raw: the engine's own arrays.
+    """
+
+    phase: str
+    engine: str
+    tokens: int
+    makespan_ps: int
+    first_completion_ps: int
+    last_completion_ps: int
+    latency_ps: Int64
+    parts_ps: Int64
+    parts: tuple[str, ...]
+    complete_ps: Int64
+    ttft_ps: Int64
+    tpot_ps: Int64
+    counts: ActionCounts
+    tile_busy_ps: Int64
+    tile_load_ps: Int64
+    utilisation: Utilisation
+    critical_resource: str
+    switching: Switching
+    visits: VisitLog
+    peak_buffer_bytes: Int64
+    events: int
+    drained: bool
+    raw: RawRun
+
+
+def make_result(
+    config: ChipConfig, program: Program, plan: Plan, raw: RawRun, engine: str
+) -> EngineResult:
+    """Turn an engine's arrays into results.
+
+    Raises:
+        CimsimInternalError: if the engine broke a conservation law.
+    """
+    check_conservation(plan, raw)
+    flights = plan.flights
+    sequential = flights.sequential
+    latency = raw.done_ps - raw.enter_ps
+    per_token = flights.size
+    first = flights.stream_ptr[:-1]
+    ends = np.maximum.reduceat(raw.done_ps, first)
+    used = _utilisation(plan, raw)
+    columns = raw.visits.T
+    empty = np.zeros(0, dtype=np.int64)
+    return EngineResult(
+        phase=plan.phase,
+        engine=engine,
+        tokens=int(per_token.sum()),
+        makespan_ps=raw.end_ps,
+        first_completion_ps=int(raw.done_ps.min()),
+        last_completion_ps=raw.end_ps,
+        latency_ps=np.repeat(latency, per_token),
+        parts_ps=np.repeat(raw.parts_ps, per_token, axis=0),
+        parts=PARTS,
+        complete_ps=np.repeat(raw.done_ps, per_token),
+        ttft_ps=empty if sequential else ends - raw.enter_ps[first],
+        tpot_ps=latency if sequential else empty,
+        counts=count_run(config, program, plan, raw, raw.end_ps),
+        tile_busy_ps=tile_busy_ps(plan, raw.server_busy_ps),
+        tile_load_ps=_tile_load(plan, raw),
+        utilisation=used,
+        critical_resource=_critical(plan, used),
+        switching=_switching(plan, raw),
+        visits=VisitLog(
+            site=columns[2],
+            expert=columns[3],
+            flight=columns[0],
+            vectors=columns[4],
+            arrive_ps=columns[5],
+            start_ps=columns[6],
+            end_ps=columns[7],
+            site_names=plan.sites.names,
+        ),
+        peak_buffer_bytes=raw.peak_buffer_bytes,
+        events=raw.events,
+        drained=True,
+        raw=raw,
+    )
+
+
+def _tile_load(plan: Plan, raw: RawRun) -> Int64:
+    sites = plan.sites
+    load = np.zeros(plan.mesh.n_tiles, dtype=np.int64)
+    of_tile = np.repeat(np.arange(sites.count), np.diff(sites.tile_ptr))
+    np.add.at(load, sites.tiles, (raw.site_vectors * sites.interval_ps)[of_tile])
+    return load
+
+
+def _utilisation(plan: Plan, raw: RawRun) -> Utilisation:
+    sites, span = plan.sites, max(1, raw.end_ps)
+    # A tile is as busy as its busiest PE.
+    of_pair = np.repeat(np.arange(sites.n_servers), np.diff(sites.server_tile_ptr))
+    busiest = np.zeros(plan.mesh.n_tiles, dtype=np.int64)
+    np.maximum.at(busiest, sites.server_tile, (raw.server_busy_ps + raw.server_write_ps)[of_pair])
+    return Utilisation(
+        tile=busiest / span,
+        digital=raw.digital_busy_ps / span,
+        link=raw.link_used[:, BUSY_PS] / span,
+        dram=raw.dram_busy_ps / span,
+    )
+
+
+def _critical(plan: Plan, used: Utilisation) -> str:
+    """Name the resource with the highest utilisation (the first of equals)."""
+    routers = plan.transport.shape.routers
+
+    def link_name(link: int) -> str:
+        if link < 4 * routers:
+            return f"link {plan.transport.shape.link_name(link)}"
+        port, out = divmod(link - 4 * routers, 2)
+        side = "ejection" if out else "injection"
+        return f"{side} port of {_port_name(plan, port)}"
+
+    found = [("memory channels", used.dram)]
+    if used.tile.size:
+        found.append((f"tile {int(used.tile.argmax())}", float(used.tile.max())))
+    found.append((f"digital unit {int(used.digital.argmax())}", float(used.digital.max())))
+    found.append((link_name(int(used.link.argmax())), float(used.link.max())))
+    return max(found, key=lambda item: item[1])[0]
+
+
+def _port_name(plan: Plan, port: int) -> str:
+    ports = plan.transport.ports
+    if port < ports.first_digital:
+        return f"tile {port}"
+    if port < ports.first_channel:
+        return f"digital unit {port - ports.first_digital}"
+    return f"memory channel {port - ports.first_channel}"
+
+
+def _switching(plan: Plan, raw: RawRun) -> Switching:
+    asked = raw.hits + raw.misses
+    return Switching(
+        count=int(raw.loads.sum()),
+        fetched_bytes=int((raw.loads * plan.slots.fetch_bytes).sum()),
+        cells=int((raw.loads * plan.slots.cells).sum()),
+        stall_ps=raw.stall_ps,
+        hit_rate=raw.hits / asked if asked else 1.0,
+        writes=raw.writes,
+    )
