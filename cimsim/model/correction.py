@@ -90,6 +90,12 @@ class Correction:
                 table = {key: _frozen(value[key]) for key in sorted(value)}
                 object.__setattr__(self, item.name, MappingProxyType(table))
 
+    def __reduce__(self) -> tuple[Any, tuple[dict[str, Any]]]:
+        """Travel between processes: read-only tables go as plain ones."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = {n: dict(v) if isinstance(v, Mapping) else v for n, v in values.items()}
+        return _rebuild, (plain,)
+
     @property
     def is_identity(self) -> bool:
         """Whether nothing at all is changed."""
@@ -164,6 +170,10 @@ class Correction:
 def identity(model_hash: str, chip_hash: str, method: str = "identity") -> Correction:
     """Return the correction that changes nothing."""
     return Correction(method, model_hash, chip_hash)
+
+
+def _rebuild(values: dict[str, Any]) -> Correction:
+    return Correction(**values)
 
 
 def _place(matrix: MatrixId) -> str:

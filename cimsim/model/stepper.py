@@ -176,4 +176,6 @@ class Stepper:
         y = self._linear(matrix, x, tokens)
         if y.shape[0] != x.shape[0] or y.dtype != np.float32:
             raise CimsimInternalError(f"the product {matrix} came back as {y.dtype} {y.shape}")
+        if not np.isfinite(y).all():
+            raise CimsimInternalError(f"the product {matrix} is not finite")
         return np.ascontiguousarray(y)
