@@ -31,6 +31,28 @@ class ReadNoise(Section):
     )
 
 
+class Drift(Section):
+    """Power-law loss of conductance, G(t) = G (1 + t / t0)^-|nu|, of any kind of device."""
+
+    nu: float = knob(0.0, "Mean drift exponent; 0 leaves it to the device kind.", ge=0, le=1)
+    nu_sigma: float = knob(0.0, "Std of the exponent between cells.", ge=0, le=1)
+    t0_s: float = knob(1.0, "Time of the first read after programming.", unit="s", gt=0)
+
+
+class Temperature(Section):
+    """How named quantities change with temperature: factor 1 + value (T - 25 C)."""
+
+    sigma_per_c: float = knob(
+        0.0, "Relative change of the programming error.", unit="1/C", ge=-0.01, le=0.1
+    )
+    read_noise_per_c: float = knob(
+        0.0, "Relative change of the read noise's sigma.", unit="1/C", ge=-0.01, le=0.1
+    )
+    conductance_per_c: float = knob(
+        0.0, "Relative change of every conductance.", unit="1/C", ge=-0.01, le=0.01
+    )
+
+
 class Programming(Section):
     """Writing weights into cells."""
 
@@ -67,6 +89,10 @@ class Device(Section):
     stuck_low: float = knob(0.0, "Fraction of cells stuck at the lowest level.", ge=0, le=1)
     stuck_high: float = knob(0.0, "Fraction of cells stuck at the highest level.", ge=0, le=1)
     read_noise: ReadNoise = Field(ReadNoise(), description="Noise of every read.")
+    drift: Drift = Field(Drift(), description="Loss of conductance with time.")
+    temperature: Temperature = Field(
+        Temperature(), description="What temperature changes; measured or assumed by the user."
+    )
     programming: Programming = Field(Programming(), description="Cost of writing cells.")
 
 
@@ -129,7 +155,16 @@ class EflashDevice(Device):
     )
 
 
+class CustomDevice(Device):
+    """A device model of the user's own, registered with `cimsim.mac.register_device`."""
+
+    kind: Literal["custom"] = "custom"
+    model: str = knob(..., "Name under which the model is registered.")
+    module: str | None = knob(None, "Python module that registers it when imported.")
+    parameters: dict[str, float] = knob({}, "Numbers that the model reads.")
+
+
 AnyDevice = Annotated[
-    IdealDevice | GaussianDevice | PcmDevice | ReramDevice | EflashDevice,
+    IdealDevice | GaussianDevice | PcmDevice | ReramDevice | EflashDevice | CustomDevice,
     Field(discriminator="kind"),
 ]

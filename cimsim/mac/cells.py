@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
-from cimsim.mac.devices import device_model
+from cimsim.mac.devices import DeviceModel, DriftLaw, device_model
 
 __all__ = ["DRAW", "FLICKER_STEPS", "CellTables", "cell_tables"]
 
@@ -55,6 +55,7 @@ class CellTables:
         g_min: lowest conductance over g_max.
         to_levels: levels a g_max.
         base: g_min in levels.
+        warmth: factor of every conductance at the temperature of the chip.
     """
 
     target: Table
@@ -70,17 +71,19 @@ class CellTables:
     g_min: float
     to_levels: float
     base: float
+    warmth: float
 
     @property
     def ideal(self) -> bool:
         """Whether every cell holds its level exactly."""
         noisy = self.bias.any() or self.sigma.any() or self.weight_sigma.any()
         drifts = self.log_time > 0.0 or self.flicker.any()
-        return not (noisy or drifts or self.stuck_low or self.stuck_high)
+        stuck = self.stuck_low + self.stuck_high > 0
+        return not (noisy or drifts or stuck or self.warmth != 1.0)
 
 
-def cell_tables(tile: Tile, slices: int, age_s: float) -> CellTables:
-    """Evaluate the device model of a tile at an age.
+def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25.0) -> CellTables:
+    """Evaluate the device model of a tile at an age and a temperature.
 
     Raises:
         CimsimError: if sigma is that of whole weights but weights are sliced, more than all
@@ -114,13 +117,15 @@ def cell_tables(tile: Tile, slices: int, age_s: float) -> CellTables:
     else:
         moments = model.programming(target)
         bias, sigma = moments.bias, moments.sigma
-    law = model.drift(target)
+    hotter = 1.0 + device.temperature.sigma_per_c * (temperature_c - 25.0)
+    law = _drift_law(model, target)
     if law is None and device.age_s > 0.0:
         raise CimsimError(
             "cells of this kind do not drift, so an age has no effect",
             key="tile.device.age_s",
             value=device.age_s,
             allowed="0",
+            hint="give it a law with tile.device.drift",
         )
     flicker = np.zeros(1)
     if law is not None:
@@ -130,15 +135,34 @@ def cell_tables(tile: Tile, slices: int, age_s: float) -> CellTables:
     return CellTables(
         target=target,
         bias=bias,
-        sigma=sigma,
+        sigma=sigma * max(hotter, 0.0),
         nu_mean=zeros if law is None else law.nu_mean,
         nu_sigma=zeros if law is None else law.nu_sigma,
         log_time=0.0 if law is None else float(np.log((age_s + law.t0_s) / law.t0_s)),
         flicker=flicker,
-        weight_sigma=weight_sigma,
+        weight_sigma=weight_sigma * max(hotter, 0.0),
         stuck_low=round(device.stuck_low * 2.0**32),
         stuck_high=round(device.stuck_high * 2.0**32),
         g_min=g_min,
         to_levels=(levels - 1) / (1.0 - g_min),
         base=g_min * (levels - 1) / (1.0 - g_min),
+        warmth=1.0 + device.temperature.conductance_per_c * (temperature_c - 25.0),
+    )
+
+
+def _drift_law(model: DeviceModel, target: Table) -> DriftLaw | None:
+    """Return the device kind's own drift, or the one that `device.drift` gives."""
+    own = model.drift(target)
+    given = model.config.drift
+    if given.nu == 0.0 and given.nu_sigma == 0.0:
+        return own
+    if own is not None:
+        raise CimsimError(
+            "this device profile has a drift law of its own",
+            key="tile.device.drift.nu",
+            value=given.nu,
+            allowed="0",
+        )
+    return DriftLaw(
+        np.full_like(target, given.nu), np.full_like(target, given.nu_sigma), given.t0_s
     )

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cimsim.mac.adc import fresh_variance
 from cimsim.mac.feed import code_power
-from cimsim.mac.program import read_variance, write_ideal
+from cimsim.mac.program import write_ideal
 from cimsim.rng import fill_normals, uniform_bits_at
 
 if TYPE_CHECKING:
@@ -66,13 +66,14 @@ class FoldedMatrix:
             else:
                 zero = np.zeros(formats.columns)
             sign = programmed.column_signs(g)  # [stored columns, n_out]
+            gain = programmed.output_gain(group.row_block)
             stored = weight.size * n_out
-            shares = (weight[:, None] * sign).ravel()
+            shares = (weight[:, None] * sign * gain).ravel()
             effective[rows] += (values[:, :stored] * shares).reshape(-1, weight.size, n_out).sum(1)
             self._constant += (zero[:stored] * shares).reshape(weight.size, n_out).sum(0)
-            rounding += np.sum(weight**2)
+            rounding += np.sum(weight**2) * gain**2
             if formats.units:
-                coefficient = programmed.unit_coefficient(g)
+                coefficient = programmed.unit_coefficient(g) * gain
                 unit = stored + programmed.block_of_output
                 effective[rows] += values[:, unit] * coefficient
                 self._constant += zero[unit] * coefficient
@@ -84,7 +85,7 @@ class FoldedMatrix:
     def _prepare_read_noise(self) -> None:
         m = self._m
         formats, cells, weight = m.formats, m.cells, m.column_weight
-        variance, _ = read_variance(m.tile, formats, cells.tables)
+        variance = cells.variance
         self._read: NDArray[np.float64] | None = None
         if variance == 0.0:
             return
@@ -101,11 +102,12 @@ class FoldedMatrix:
             conductance = np.maximum(values + cells.tables.base, 0.0)
             squares = conductance * (variance / cells.tables.to_levels)
         table = (squares[:, :stored].reshape(shape) * (weight**2)[:, None]).sum(1)
-        if formats.units:
-            unit = stored + m.block_of_output
-            for g, group in enumerate(formats.groups):
-                rows = slice(group.start, group.stop)
+        for g, group in enumerate(formats.groups):
+            rows = slice(group.start, group.stop)
+            if formats.units:
+                unit = stored + m.block_of_output
                 table[rows] += squares[rows][:, unit] * m.unit_coefficient(g) ** 2
+            table[rows] *= m.output_gain(group.row_block) ** 2
         self._read = _significant(table)
 
     @staticmethod

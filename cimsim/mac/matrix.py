@@ -14,6 +14,7 @@ No result depends on the other tokens of a batch.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
@@ -23,11 +24,11 @@ from numpy.typing import NDArray
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac.adc import AdcRange, code_bounds, fresh_variance, step_of
-from cimsim.mac.convert import add_units, convert, convert_noisy, convert_units, finish
+from cimsim.mac.convert import add_units, convert, convert_noisy, convert_units, finish, flush
 from cimsim.mac.feed import code_power, feed_planes, row_power
 from cimsim.mac.folded import FoldedMatrix
 from cimsim.mac.formats import Formats
-from cimsim.mac.program import Cells, Encoded, read_variance
+from cimsim.mac.program import Cells, Deployment, Encoded, write_cells
 from cimsim.mac.quantize import quantize_inputs
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
 from cimsim.rng import derive_key
@@ -66,12 +67,14 @@ class ProgrammedMatrix:
         encoded: Encoded,
         cells: Cells,
         adc_range: AdcRange,
+        deployment: Deployment,
     ) -> None:
         self.matrix = matrix
         self.tile = tile
         self.encoded = encoded
         self.cells = cells
         self.adc_range = adc_range
+        self.deployment = deployment
         self.formats: Formats = encoded.formats
         self.step_levels = step_of(tile, self.formats, adc_range)
         self.low, self.high = code_bounds(self.formats, tile.adc.bits)
@@ -108,14 +111,14 @@ class ProgrammedMatrix:
     def _prepare_noise(self) -> None:
         tile, formats, cells = self.tile, self.formats, self.cells
         step2 = self.step_levels**2
-        variance, power = read_variance(tile, formats, cells.tables)
+        variance = cells.variance
         self._adc_variance = fresh_variance(tile)
         self._row_variance = 0.0
         self._slope = 0.0
         self._square_scale = cells.square_grid / step2
         if variance > 0.0 and tile.device.read_noise.scaling == "constant":
             self._row_variance = variance / step2 * (2.0 if formats.analog_difference else 1.0)
-        elif variance > 0.0 and power == 0:
+        elif variance > 0.0 and cells.squares is None:
             share = variance / cells.tables.to_levels / step2
             self._slope = share * cells.grid
             self._row_variance = share * cells.tables.base  # the lowest level's conductance
@@ -177,9 +180,30 @@ class ProgrammedMatrix:
         signs = self._signs[group]
         return signs.reshape(shape) if signs.size else np.ones(shape, dtype=np.float32)
 
+    def output_gain(self, row_block: int) -> NDArray[np.float64]:
+        """Return the digital gain of each output of a row block, [n_out]."""
+        gain = self.cells.gain
+        if gain is None:
+            return np.ones(self.formats.n_out)
+        return np.asarray(gain[row_block, self.block_of_output])
+
     def unit_coefficient(self, group: int) -> NDArray[np.float64]:
         """Return what one level on the unit column of a row group counts, [n_out]."""
         return self._unit_coefficient[group]
+
+    def at(self, age_s: float) -> ProgrammedMatrix:
+        """Return the same copy as it is `age_s` seconds after it was written."""
+        deployment = replace(self.deployment, age_s=age_s)
+        cells = write_cells(self.encoded, self.tile, deployment)
+        return ProgrammedMatrix(
+            self.matrix, self.tile, self.encoded, cells, self.adc_range, deployment
+        )
+
+    @property
+    def ages(self) -> bool:
+        """Whether conductances change with time."""
+        tables = self.cells.tables
+        return bool(tables.nu_mean.any() or tables.nu_sigma.any() or tables.flicker.any())
 
     @cached_property
     def folds(self) -> bool:
@@ -231,6 +255,7 @@ class ProgrammedMatrix:
         units = np.zeros((n, formats.units), dtype=np.float64)
         extra = np.zeros((n, n_out) if formats.units else (0, 0), dtype=np.float64)
         sums = np.empty((planes.shape[0], formats.columns), dtype=values.dtype)
+        total = np.zeros(acc.shape if self.cells.gain is not None else (0, 0))
         for g, group in enumerate(formats.groups):
             np.matmul(
                 planes[:, group.start : group.stop], values[group.start : group.stop], out=sums
@@ -249,10 +274,14 @@ class ProgrammedMatrix:
                 counts.clipped += self._convert_noisy(
                     g, sums, planes, power, acc, units, sequence, position, key
                 )
+            if self.cells.gain is not None:
+                units *= self.cells.gain[group.row_block]
+                flush(total, acc, self.output_gain(group.row_block))
             if formats.units:
                 add_units(
                     extra, units, self._unit_coefficient[g], self.block_of_output, self.step_levels
                 )
+        acc = total if self.cells.gain is not None else acc
         finish(
             out, acc, extra, fed, self.step_levels, self.coefficient, self.shift_share, scale,
             self.encoded.scale,

@@ -20,16 +20,19 @@ from cimsim.mac.adc import Converters, converters_of
 from cimsim.mac.cells import CellTables, cell_tables
 from cimsim.mac.formats import Formats, formats_of
 from cimsim.mac.quantize import quantize_weights
-from cimsim.mac.write import column_bound, flip_columns, to_grid, write_crossbar
+from cimsim.mac.wires import drop_along_wires
+from cimsim.mac.write import column_bound, conductances, flip_columns, store_columns, to_grid
 from cimsim.rng import derive_key
 from cimsim.workload.program import MatrixId
 
-__all__ = ["Cells", "Encoded", "encode", "write_cells", "write_ideal"]
+__all__ = ["Cells", "Deployment", "Encoded", "encode", "write_cells", "write_ideal"]
 
 _PURPOSE_CELL = 1
 _GRID_BITS = 12  # finest grid: 2**-12 of a level
 _COARSEST_SINGLE = 6  # below this grid float32 gives way to float64
 Real = NDArray[np.float32] | NDArray[np.float64]
+Table = NDArray[np.float64]
+WriterTables = tuple[Table, Table, Table, Table, Table, float, Table, int, int, float]
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ class Cells:
         squares: like `values`, read variance in `square_grid` levels^2, None if not needed.
         square_grid: value of one unit of `squares` in levels^2.
         tables: the cells' tables.
+        variance: variance of a read of a cell at g_max in levels^2.
         mean_fraction: mean conductance over g_max of all cells.
+        gain: [row blocks, column blocks] digital gain of drift compensation, None without.
         converters: frozen errors of the converters, None without.
     """
 
@@ -74,7 +79,9 @@ class Cells:
     squares: Real | None
     square_grid: float
     tables: CellTables
+    variance: float
     mean_fraction: float
+    gain: NDArray[np.float64] | None
     converters: Converters | None
 
 
@@ -97,78 +104,154 @@ def encode(weight: NDArray[np.float32], matrix: MatrixId, tile: Tile) -> Encoded
     return Encoded(formats, wq, scale, offset, flip, starts, stops)
 
 
-def write_cells(
-    encoded: Encoded,
-    tile: Tile,
-    *,
-    chip_seed: int,
-    crossbars: Sequence[int],
-    epochs: Sequence[int],
-    age_s: float,
-) -> Cells:
+@dataclass(frozen=True)
+class Deployment:
+    """Where, when and how warm a copy of a matrix sits on a chip.
+
+    Attributes:
+        chip_seed: seed of everything that is frozen.
+        crossbars: global number of the crossbar of each fragment.
+        epochs: how often each had been written before.
+        age_s: seconds since they were written.
+        temperature_c: temperature of the chip.
+    """
+
+    chip_seed: int
+    crossbars: tuple[int, ...]
+    epochs: tuple[int, ...]
+    age_s: float
+    temperature_c: float = 25.0
+
+
+def write_cells(encoded: Encoded, tile: Tile, deployment: Deployment) -> Cells:
     """Write an encoded matrix into crossbars and age it.
 
     Raises:
         CimsimError: if the numbers of crossbars or epochs do not fit the matrix.
     """
     formats = encoded.formats
-    tables = cell_tables(tile, formats.slices, age_s)
-    places = _checked("crossbars", crossbars, formats)
-    ages = _checked("epochs", epochs, formats)
-    variance, power = read_variance(tile, formats, tables)
+    _check_count("crossbars", deployment.crossbars, formats)
+    _check_count("epochs", deployment.epochs, formats)
+    tables = cell_tables(tile, formats.slices, deployment.age_s, deployment.temperature_c)
+    variance, power = read_variance(tile, formats, tables, deployment.temperature_c)
     values: Real = np.zeros((formats.n_in, formats.columns), dtype=np.float32)
     squares: Real = np.zeros(values.shape if power else (1, 1), dtype=np.float32)
-    cell_tuple = (
-        tables.target, tables.bias, tables.sigma, tables.nu_mean, tables.nu_sigma,
-        tables.log_time, tables.flicker, tables.stuck_low, tables.stuck_high, tables.g_min,
-    )  # fmt: skip
-    draws = (
-        bool(tables.sigma.any() or tables.bias.any()),
-        tables.log_time > 0.0,
-        bool(tables.flicker.any()),
-        tables.stuck_low + tables.stuck_high > 0,
-        bool(tables.weight_sigma.any()),
-    )
-    layout = (
-        formats.slices, formats.cell_bits, formats.pair, formats.analog_difference,
-        formats.units > 0, encoded.flip.size > 1 or formats.encoding == "isaac",
-    )  # fmt: skip
-    key = derive_key(chip_seed, _PURPOSE_CELL)
+    gain = np.ones((len(formats.tiling.row_blocks), len(formats.tiling.column_blocks)))
+    compensate = tile.device.drift_compensation == "global"
+    fresh = cell_tables(tile, formats.slices, 0.0) if compensate else tables
     total = 0.0
     for fragment, block in enumerate(_blocks(formats)):
-        address = (int(places[fragment]), int(ages[fragment]), key[0], key[1])
-        total += write_crossbar(
-            values, squares, encoded.wq, encoded.offset, encoded.flip, block, layout, cell_tuple,
-            tables.weight_sigma, draws, (tables.to_levels, tables.base, variance),
-            address, power,
+        g, stuck = _conductances(encoded, tile, tables, deployment, fragment, block)
+        total += float(g.sum())
+        if compensate:
+            first, _ = _conductances(encoded, tile, fresh, deployment, fragment, block)
+            place = divmod(fragment, gain.shape[1])
+            gain[place] = _compensation(first, g, tables.g_min)
+        store_columns(
+            values, squares, g, stuck, encoded.wq, block, _layout(encoded), tables.weight_sigma,
+            (tables.to_levels, tables.base, variance), power,
+            _address(deployment, fragment),
         )  # fmt: skip
     values, grid = _on_grid(values, encoded, formats.max_code, _GRID_BITS)
     square_grid = 0.0
     if power:
         squares, square_grid = _on_grid(squares, encoded, greatest_power(tile, formats), 60)
+    places = np.array(deployment.crossbars, dtype=np.int64)
     return Cells(
         values=values,
         grid=grid,
         squares=squares if power else None,
         square_grid=square_grid,
         tables=tables,
+        variance=variance,
         mean_fraction=total / formats.tiling.cells,
-        converters=converters_of(tile, formats, places, chip_seed),
+        gain=gain if compensate else None,
+        converters=converters_of(tile, formats, places, deployment.chip_seed),
     )
+
+
+def _conductances(
+    encoded: Encoded,
+    tile: Tile,
+    tables: CellTables,
+    deployment: Deployment,
+    fragment: int,
+    block: tuple[int, int, int, int, int, int, int],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return effective conductances over g_max of one crossbar, and which cells are stuck."""
+    formats = encoded.formats
+    columns = (block[3] - block[2]) * formats.cells_per_weight + (1 if formats.units else 0)
+    g = np.empty((block[1] - block[0], columns))
+    stuck = np.empty(g.shape, dtype=np.bool_)
+    conductances(
+        g, stuck, encoded.wq, encoded.offset, encoded.flip, block, _layout(encoded),
+        writer_tables(tables), writer_draws(tables), _address(deployment, fragment),
+    )  # fmt: skip
+    if tables.warmth != 1.0:
+        g *= max(tables.warmth, 0.0)
+    if tile.crossbar.wire_ohm > 0.0:
+        drop_along_wires(g, tile.crossbar.wire_ohm * tile.device.g_max_us * 1e-6)
+    return g, stuck
+
+
+def writer_tables(tables: CellTables) -> WriterTables:
+    """Return the tables of cells as the compiled writer takes them."""
+    return (
+        tables.target, tables.bias, tables.sigma, tables.nu_mean, tables.nu_sigma,
+        tables.log_time, tables.flicker, tables.stuck_low, tables.stuck_high, tables.g_min,
+    )  # fmt: skip
+
+
+def writer_draws(tables: CellTables) -> tuple[bool, bool, bool, bool]:
+    """Return which of write, drift, flicker and stuck draw random numbers."""
+    return (
+        bool(tables.sigma.any() or tables.bias.any()),
+        tables.log_time > 0.0,
+        bool(tables.flicker.any()),
+        tables.stuck_low + tables.stuck_high > 0,
+    )
+
+
+def _layout(encoded: Encoded) -> tuple[int, int, bool, bool, bool, bool]:
+    formats = encoded.formats
+    flipped = formats.encoding == "isaac"
+    return (
+        formats.slices, formats.cell_bits, formats.pair, formats.analog_difference,
+        formats.units > 0, flipped,
+    )  # fmt: skip
+
+
+def _address(deployment: Deployment, fragment: int) -> tuple[int, int, int, int]:
+    key = derive_key(deployment.chip_seed, _PURPOSE_CELL)
+    return deployment.crossbars[fragment], deployment.epochs[fragment], key[0], key[1]
+
+
+def _compensation(first: NDArray[np.float64], now: NDArray[np.float64], g_min: float) -> float:
+    """Return the gain that restores the mean conductance above g_min of a crossbar.
+
+    The mean is that of a read with every row driven, without read noise (global drift
+    compensation of aihwkit, whose read-out is also floored).
+    """
+    reference = float(np.mean(first)) - g_min
+    found = float(np.mean(now)) - g_min
+    return reference / found if found > 1e-4 * abs(reference) and reference > 0.0 else 1.0
 
 
 def write_ideal(encoded: Encoded, tile: Tile) -> tuple[Real, float]:
     """Return conductances of error-free cells (values and grid), as `write_cells` would."""
-    exact = tile.device.model_dump(include=set(IdealDevice.model_fields) - {"kind", "age_s"})
-    exact |= {"stuck_low": 0.0, "stuck_high": 0.0, "read_noise": {}}
-    clean = tile.model_copy(update={"device": IdealDevice.model_validate(exact)})
-    crossbars = range(encoded.formats.tiling.crossbars)
-    zeros = [0] * len(crossbars)
-    cells = write_cells(encoded, clean, chip_seed=0, crossbars=crossbars, epochs=zeros, age_s=0.0)
+    exact = {"cell_bits": tile.device.cell_bits, "g_max_us": tile.device.g_max_us}
+    crossbar = tile.crossbar.model_copy(update={"wire_ohm": 0.0})
+    clean = tile.model_copy(
+        update={"device": IdealDevice.model_validate(exact), "crossbar": crossbar}
+    )
+    zeros = (0,) * encoded.formats.tiling.crossbars
+    cells = write_cells(encoded, clean, Deployment(0, zeros, zeros, 0.0))
     return cells.values, cells.grid
 
 
-def read_variance(tile: Tile, formats: Formats, tables: CellTables) -> tuple[float, int]:
+def read_variance(
+    tile: Tile, formats: Formats, tables: CellTables, temperature_c: float
+) -> tuple[float, int]:
     """Return the variance of a read at g_max in levels^2 and the power of G to store.
 
     The power is 0 where no second product is needed: sigma is the same for all cells, or
@@ -181,7 +264,8 @@ def read_variance(tile: Tile, formats: Formats, tables: CellTables) -> tuple[flo
         "us": tables.to_levels / tile.device.g_max_us,
         "frac_gmax": tables.to_levels,
     }[noise.sigma_unit]
-    variance = (noise.sigma * unit) ** 2
+    hotter = 1.0 + tile.device.temperature.read_noise_per_c * (temperature_c - 25.0)
+    variance = (noise.sigma * unit * max(hotter, 0.0)) ** 2
     if variance == 0.0 or noise.scaling == "constant":
         return variance, 0
     if noise.scaling == "proportional":
@@ -199,7 +283,7 @@ def greatest_power(tile: Tile, formats: Formats) -> float:
     return float(sum((code << (tile.dac.bits * k)) ** 2 for k in range(steps)))
 
 
-def _checked(name: str, numbers: Sequence[int], formats: Formats) -> NDArray[np.int64]:
+def _check_count(name: str, numbers: Sequence[int], formats: Formats) -> None:
     needed = formats.tiling.crossbars
     if len(numbers) != needed:
         raise CimsimError(
@@ -207,7 +291,6 @@ def _checked(name: str, numbers: Sequence[int], formats: Formats) -> NDArray[np.
             value=len(numbers),
             allowed=str(needed),
         )
-    return np.array(numbers, dtype=np.int64)
 
 
 def _blocks(formats: Formats) -> list[tuple[int, int, int, int, int, int, int]]:

@@ -1,6 +1,8 @@
 """Compiled writing of one crossbar: quantised weights become conductances in levels.
 
-The plain twin that follows the equations is `cimsim.mac.reference.write_crossbar`.
+Three steps on a crossbar: the conductance of every cell (`conductances`), the voltage drop
+of its wires (`cimsim.mac.wires`), and column values in levels (`store_columns`). The plain
+twins that follow the equations are in `cimsim.mac.reference`.
 """
 
 from __future__ import annotations
@@ -11,29 +13,43 @@ from numba import njit
 from cimsim.mac.cells import FLICKER_STEPS
 from cimsim.rng import fill_bits, fill_normals
 
-__all__ = ["column_bound", "exp_minus", "flip_columns", "to_grid", "write_crossbar"]
+__all__ = [
+    "column_bound",
+    "conductances",
+    "exp_minus",
+    "flip_columns",
+    "store_columns",
+    "to_grid",
+]
 
 _LOG2E = 1.4426950408889634
 _LN2_HIGH = 0.693147180369123816490
 _LN2_LOW = 1.90821492927058770002e-10
+_HALVES = np.ldexp(1.0, -np.arange(1075))  # 2^-k
 
 
 @njit(cache=True, error_model="numpy")
 def exp_minus(x):  # type: ignore[no-untyped-def]
-    """Return exp(-x) for x >= 0 with + - * / only, so that every path has the same bits.
+    """Return exp(-x) for x >= 0 with + - * only, so that every path has the same bits.
 
     exp(-x) = 2^-k exp(-r) with r = x - k ln 2 in +-ln(2)/2 and a Taylor polynomial of
-    degree 13 (relative error below 1e-16).
+    degree 11 (relative error below 1e-14).
     """
     k = np.floor(x * _LOG2E + 0.5)
-    r = -((x - k * _LN2_HIGH) - k * _LN2_LOW)
-    value = 1.0
-    for i in range(13, 0, -1):
-        value = 1.0 + value * r / i
-    scale = 1.0
-    for _ in range(int(k)):
-        scale = scale * 0.5
-    return value * scale
+    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
+    value = -2.505210838544172e-08
+    value = value * r + 2.755731922398589e-07
+    value = value * r - 2.7557319223985893e-06
+    value = value * r + 2.48015873015873e-05
+    value = value * r - 1.984126984126984e-04
+    value = value * r + 1.3888888888888889e-03
+    value = value * r - 8.333333333333333e-03
+    value = value * r + 4.1666666666666664e-02
+    value = value * r - 1.6666666666666666e-01
+    value = value * r + 0.5
+    value = value * r - 1.0
+    value = value * r + 1.0
+    return value * _HALVES[min(int(k), 1074)]
 
 
 @njit(cache=True, error_model="numpy")
@@ -87,72 +103,33 @@ def _levels_of_row(level, w, offset, flip, group, first, layout):  # type: ignor
 
 
 @njit(cache=True, error_model="numpy")
-def _conductances_of_row(  # type: ignore[no-untyped-def]  # noqa: PLR0912
-    g, stuck, level, count, t, draws, row, crossbar, epoch, k0, k1, bits, z
-):
-    """Fill conductances over g_max of the physical columns of one row."""
-    target, bias, sigma, nu_mean, nu_sigma, log_time, flicker, low, high, g_min = t
-    has_write, has_drift, has_flicker, has_stuck = draws
-    if has_write:
-        fill_normals(z, bits, 0, row, crossbar, epoch, k0, k1)
-    for c in range(count):
-        value = target[level[c]]
-        if has_write:
-            value = max(0.0, value + bias[level[c]] + sigma[level[c]] * np.float64(z[c]))
-        g[c] = value
-    if has_drift or has_flicker:
-        if has_drift:
-            fill_normals(z, bits, 0, row | (1 << 16), crossbar, epoch, k0, k1)
-        for c in range(count):
-            written = g[c]
-            factor = 1.0
-            if has_drift:
-                nu = abs(nu_mean[level[c]] + nu_sigma[level[c]] * np.float64(z[c]))
-                factor = exp_minus(nu * log_time)
-            g[c] = written * factor
-            stuck[c] = written  # scratch until the stuck cells are known
-        if has_flicker:
-            fill_normals(z, bits, 0, row | (2 << 16), crossbar, epoch, k0, k1)
-            for c in range(count):
-                place = min(stuck[c] * FLICKER_STEPS, flicker.size - 1.5)
-                i = int(place)
-                q = flicker[i] + (flicker[i + 1] - flicker[i]) * (place - i)
-                g[c] = max(0.0, g[c] + g[c] * q * np.float64(z[c]))
-    for c in range(count):
-        stuck[c] = 0.0
-    if has_stuck:
-        fill_bits(bits, 0, row | (3 << 16), crossbar, epoch, k0, k1)
-        for c in range(count):
-            u = np.int64(bits[c])
-            if u < low:
-                g[c] = g_min
-                stuck[c] = 1.0
-            elif u < low + high:
-                g[c] = 1.0
-                stuck[c] = 1.0
+def _age_row(g, level, tables, draws, row, address, bits, z, written):  # type: ignore[no-untyped-def]
+    """Let the written cells of one row drift and add their accumulated 1/f noise."""
+    _, _, _, nu_mean, nu_sigma, log_time, flicker, _, _, _ = tables
+    crossbar, epoch, k0, k1 = address
+    if draws[1]:
+        fill_normals(z, bits, 0, row | (1 << 16), crossbar, epoch, k0, k1)
+    for c in range(g.size):
+        written[c] = g[c]
+        if draws[1]:
+            nu = abs(nu_mean[level[c]] + nu_sigma[level[c]] * np.float64(z[c]))
+            g[c] = g[c] * exp_minus(nu * log_time)
+    if draws[2]:
+        fill_normals(z, bits, 0, row | (2 << 16), crossbar, epoch, k0, k1)
+        for c in range(g.size):
+            place = min(written[c] * FLICKER_STEPS, flicker.size - 1.5)
+            i = int(place)
+            q = flicker[i] + (flicker[i + 1] - flicker[i]) * (place - i)
+            g[c] = max(0.0, g[c] + g[c] * q * np.float64(z[c]))
 
 
 @njit(cache=True, error_model="numpy")
-def write_crossbar(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
-    values,
-    squares,
-    wq,
-    offset,
-    flip,
-    block,
-    layout,
-    tables,
-    weight_sigma,
-    draws,
-    scales,
-    address,
-    power,
-):
-    """Write the weights of one crossbar and store its column values.
+def conductances(conductance, stuck, wq, offset, flip, block, layout, tables, draws, address):  # type: ignore[no-untyped-def]
+    """Fill the conductances of one crossbar.
 
     Args:
-        values: float32 or float64 [n_in, columns], levels; this crossbar's part is filled.
-        squares: like `values`, variance of a read over its scale; [1, 1] if not needed.
+        conductance: float64 [rows, physical columns], over g_max; filled.
+        stuck: bool [rows, physical columns]; filled.
         wq: int16 [n_in, n_out].
         offset: int64 [n_out].
         flip: bool [groups, slices, n_out], or [1, 1, 1] without flipped columns.
@@ -160,90 +137,108 @@ def write_crossbar(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
             group, rows a group).
         layout: (slices, bits a cell, pair, analog difference, has unit column, has flipped
             columns).
-        tables: tables of the cells, as `write_arguments` orders them.
-        weight_sigma: float64 [weight_max + 1] or [1].
-        draws: which of write, drift, flicker, stuck happen, and whether weights err whole.
+        tables: tables of the cells, as `Writer` orders them.
+        draws: which of write, drift, flicker, stuck happen.
+        address: (crossbar, epoch, k0, k1).
+    """
+    r0, r1, c0, c1, _, first_group, group_rows = block
+    target, bias, sigma, _, _, _, _, low, high, g_min = tables
+    crossbar, epoch, k0, k1 = address
+    count = conductance.shape[1]
+    padded = ((count + 63) // 64) * 64
+    level = np.zeros(count, np.int64)
+    written = np.empty(count, np.float64)
+    bits = np.empty(padded, np.uint32)
+    z = np.empty(padded, np.float32)
+    for row in range(r1 - r0):
+        group = first_group + row // group_rows
+        _levels_of_row(level, wq[r0 + row, c0:c1], offset[c0:c1], flip, group, c0, layout)
+        g = conductance[row]
+        for c in range(count):
+            g[c] = target[level[c]]
+        if draws[0]:
+            fill_normals(z, bits, 0, row, crossbar, epoch, k0, k1)
+            for c in range(count):
+                error = bias[level[c]] + sigma[level[c]] * np.float64(z[c])
+                g[c] = max(0.0, g[c] + error)
+        if draws[1] or draws[2]:
+            _age_row(g, level, tables, draws, row, address, bits, z, written)
+        stuck[row, :] = False
+        if draws[3]:
+            fill_bits(bits, 0, row | (3 << 16), crossbar, epoch, k0, k1)
+            for c in range(count):
+                u = np.int64(bits[c])
+                if u < low + high:
+                    g[c] = g_min if u < low else 1.0
+                    stuck[row, c] = True
+
+
+@njit(cache=True, error_model="numpy")
+def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
+    values, squares, conductance, stuck, wq, block, layout, weight_sigma, scales, power, address
+):
+    """Store the columns of one crossbar in levels, pairs subtracted where that is analog.
+
+    Args:
+        values: float32 [n_in, columns], levels; this crossbar's part is filled.
+        squares: like `values`, variance of a read in levels^2; [1, 1] if `power` is 0.
+        conductance: float64 [rows, physical columns], over g_max.
+        stuck: bool [rows, physical columns].
+        wq: int16 [n_in, n_out].
+        block: as `conductances` takes it.
+        layout: as `conductances` takes it.
+        weight_sigma: float64 [weight_max + 1], error of whole weights, or [1] of 0.
         scales: (levels a g_max, lowest level's conductance in levels, variance of a read at
             g_max in levels^2).
-        address: (crossbar, epoch, k0, k1).
         power: how the variance of a read grows with G: 0 none stored, 1 as G, 2 as G^2.
-
-    Returns:
-        Sum of conductances over g_max of all cells.
+        address: (crossbar, epoch, k0, k1).
     """
-    r0, r1, c0, c1, column_block, first_group, group_rows = block
+    r0, r1, c0, c1, column_block, _, _ = block
     slices, _, pair, difference, unit, _ = layout
     to_levels, base, read_variance = scales
     crossbar, epoch, k0, k1 = address
     n_out = wq.shape[1]
-    cells = 2 * slices if pair else slices
-    count = (c1 - c0) * cells + (1 if unit else 0)
+    count = conductance.shape[1]
+    side = 2 if pair else 1
+    apart = pair and not difference
     padded = ((count + 63) // 64) * 64
-    level = np.zeros(count, np.int64)
-    g = np.zeros(count, np.float64)
-    stuck = np.zeros(count, np.float64)
     bits = np.empty(padded, np.uint32)
-    z = np.empty(padded, np.float32)
-    whole = draws[4]
-    total = 0.0
+    z = np.zeros(padded, np.float32)
+    whole = weight_sigma.size > 1
     for i in range(r0, r1):
-        row = i - r0
-        group = first_group + row // group_rows
-        _levels_of_row(level, wq[i, c0:c1], offset[c0:c1], flip, group, c0, layout)
-        _conductances_of_row(
-            g,
-            stuck,
-            level,
-            count,
-            tables,
-            (draws[0], draws[1], draws[2], draws[3]),
-            row,
-            crossbar,
-            epoch,
-            k0,
-            k1,
-            bits,
-            z,
-        )
+        g = conductance[i - r0]
+        fixed = stuck[i - r0]
         if whole:
-            fill_normals(z, bits, 0, row, crossbar, epoch, k0, k1)
-        for c in range(count):
-            total += g[c]
+            fill_normals(z, bits, 0, i - r0, crossbar, epoch, k0, k1)
         for j in range(c0, c1):
             for s in range(slices):
-                c = (j - c0) * cells + (2 * s if pair else s)
+                c = ((j - c0) * slices + s) * side
                 positive = g[c] * to_levels - base
                 negative = g[c + 1] * to_levels - base if pair else 0.0
                 if whole:
-                    w = wq[i, j]
-                    error = weight_sigma[abs(w)] * np.float64(z[c])
-                    if pair and w < 0:
-                        negative -= error if stuck[c + 1] == 0.0 else 0.0
+                    error = weight_sigma[abs(wq[i, j])] * np.float64(z[c])
+                    if pair and wq[i, j] < 0:
+                        negative -= 0.0 if fixed[c + 1] else error
                     else:
-                        positive += error if stuck[c] == 0.0 else 0.0
-                if pair and not difference:
-                    values[i, (2 * s) * n_out + j] = positive
+                        positive += 0.0 if fixed[c] else error
+                if apart:
+                    values[i, 2 * s * n_out + j] = positive
                     values[i, (2 * s + 1) * n_out + j] = negative
                 else:
                     values[i, s * n_out + j] = positive - negative
                 if power > 0:
-                    p = g[c] if power == 1 else g[c] * g[c]
-                    n = 0.0
-                    if pair:
-                        n = g[c + 1] if power == 1 else g[c + 1] * g[c + 1]
-                    if pair and not difference:
-                        squares[i, (2 * s) * n_out + j] = p * read_variance
-                        squares[i, (2 * s + 1) * n_out + j] = n * read_variance
+                    p = g[c] ** power * read_variance
+                    n = g[c + 1] ** power * read_variance if pair else 0.0
+                    if apart:
+                        squares[i, 2 * s * n_out + j] = p
+                        squares[i, (2 * s + 1) * n_out + j] = n
                     else:
-                        squares[i, s * n_out + j] = (p + n) * read_variance
+                        squares[i, s * n_out + j] = p + n
         if unit:
-            c = (c1 - c0) * cells
             at = slices * n_out + column_block
-            values[i, at] = g[c] * to_levels - base
+            values[i, at] = g[count - 1] * to_levels - base
             if power > 0:
-                p = g[c] if power == 1 else g[c] * g[c]
-                squares[i, at] = p * read_variance
-    return total
+                squares[i, at] = g[count - 1] ** power * read_variance
 
 
 @njit(cache=True, error_model="numpy")

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Device
+from cimsim.config.device import CustomDevice
 from cimsim.errors import CimsimError, nearest
 
 __all__ = [
@@ -131,13 +133,30 @@ def registered_devices() -> tuple[str, ...]:
     return tuple(_REGISTRY)
 
 
+def _import_module(config: CustomDevice) -> None:
+    """Import the module of the user that registers a custom model."""
+    if config.module is None or config.model in _REGISTRY:
+        return
+    try:
+        import_module(config.module)
+    except ImportError as error:
+        raise CimsimError(
+            f"the module of a device model cannot be imported: {error}",
+            key="tile.device.module",
+            value=config.module,
+        ) from error
+
+
 def device_model(config: Device, weight_bits: int) -> DeviceModel:
     """Return the model that a device section chooses.
 
     Raises:
         CimsimError: if nothing is registered under that name.
     """
-    kind = str(getattr(config, "model", None) or getattr(config, "kind", "ideal"))
+    kind = str(getattr(config, "kind", "ideal"))
+    if isinstance(config, CustomDevice):
+        kind = config.model
+        _import_module(config)
     if kind not in _REGISTRY:
         raise CimsimError(
             "no device model of this name is registered",
