@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import struct
@@ -50,6 +51,19 @@ def test_all_half_width_patterns_decode_to_the_float32_of_torch(
     np.testing.assert_array_equal(file.read("all"), patterns.float().numpy())
     assert not file.is_finite("all")
     assert file.is_finite("odd")
+
+
+def test_large_tensors_are_checked_and_hashed_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cimsim.model.tensor_file.CHUNK_BYTES", 64)
+    late = torch.zeros(101)
+    late[-1] = torch.inf
+    save_file({"early": torch.ones(101), "late": late}, tmp_path / "x")
+    file = TensorFile(tmp_path / "x")
+    assert file.is_finite("early")
+    assert not file.is_finite("late")
+    assert file.digest() == hashlib.sha256((tmp_path / "x").read_bytes()).hexdigest()
 
 
 def test_matrices_are_in_x_times_w_orientation(folders: dict[str, Path]) -> None:

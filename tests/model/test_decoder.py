@@ -119,6 +119,7 @@ def test_one_batch_may_mix_sequences_at_different_positions(
     for keys in (
         TokenKeys(np.array([0, 0, 0]), np.array([0, 1, 2])),
         TokenKeys(np.array([1, 0, 1]), np.array([0, 3, 1])),
+        TokenKeys(np.array([0, 1, 0]), np.array([5, 2, 4])),
     ):
         x = stepper.embed(windows[keys.sequence, keys.position])
         for layer in range(2):
@@ -178,6 +179,18 @@ def test_every_matrix_gets_the_vectors_that_routing_implies(
             assert vectors == load[matrix.layer - 1, matrix.expert]
         else:
             assert vectors == 5 * 40
+
+
+def test_a_forced_routing_follows_its_windows_through_internal_batches(
+    checkpoints: dict[str, Checkpoint], windows: Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder, linear = Decoder(checkpoints["qwen"]), FloatLinear(checkpoints["qwen"])
+    free = decoder.score(windows, linear, sequences=np.arange(5))
+    monkeypatch.setattr("cimsim.model.decoder.BATCH_TOKENS", 80)
+    own = RoutingRecord(free.experts, free.gates)
+    forced = decoder.score(windows, linear, sequences=np.arange(5), routing=own)
+    assert same_bytes(forced.nll, free.nll)
+    assert same_bytes(forced.experts, free.experts)
 
 
 def test_a_forced_routing_replaces_the_router(
