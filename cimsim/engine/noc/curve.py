@@ -104,6 +104,7 @@ class CurvePoint:
         latency_p99: 99th percentile of the packet latency in cycles.
         hops: mean number of routers on a packet's way.
         packets: sampled packets that arrived.
+        runs: independent runs.
         cycles: simulated cycles of all runs.
         stable: whether the network kept up. If not, latencies are of the packets that
             arrived until the run was given up: a lower bound.
@@ -117,6 +118,7 @@ class CurvePoint:
     latency_p99: int | None
     hops: float | None
     packets: int
+    runs: int
     cycles: int
     stable: bool
     note: str
@@ -155,6 +157,7 @@ def measure_point(settings: FlitSettings, traffic: Traffic, sampling: Sampling) 
         latency_p99=_percentile(latencies, 0.99) if packets else None,
         hops=sum(run.hops for run in runs) / packets if packets else None,
         packets=packets,
+        runs=len(runs),
         cycles=sum(run.cycles for run in runs),
         stable=not note,
         note=note,
