@@ -10,12 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cimsim.engine.noc.packet import BUSY_PS, FLITS, PACKETS, NocTiming, packet_state, send
+from cimsim.engine.noc.packet import (
+    BUSY_PS,
+    FLITS,
+    INTERVALS,
+    PACKETS,
+    NocTiming,
+    packet_state,
+    send,
+)
 from cimsim.engine.noc.packet_load import packet_latency
 from cimsim.engine.noc.shape import NocShape, route_length, route_links
 from cimsim.engine.noc.traffic import Traffic
 from cimsim.engine.noc.tree import multicast, reduce
 from cimsim.errors import CimsimError
+
+from .packet_twin import PacketTwin
 
 MESH = NocShape("mesh", 4, 4)
 TIMING = NocTiming(flit_bytes=16, cycle_ps=500)
@@ -90,6 +100,22 @@ def test_links_carry_every_flit_once_and_never_two_at_a_time(sent) -> None:
     for row in state.reserved:
         bounds = row[2 : 2 + 2 * row[0]]
         assert (np.diff(bounds) > 0).all()
+
+
+@given(
+    st.sampled_from([MESH, NocShape("torus", 3, 4), NocShape("cmesh", 2, 2, 4)]),
+    st.lists(
+        st.tuples(st.integers(0, 40), st.integers(0, 11), st.integers(0, 11), st.integers(1, 12)),
+        min_size=1,
+        max_size=INTERVALS,
+    ),
+)
+def test_the_kernel_and_its_plain_twin_give_the_same_arrivals(shape: NocShape, sent) -> None:
+    # With no more packets than intervals a link keeps, nothing is given up.
+    timing = NocTiming(16, 7, router_cycles=2, link_cycles=3, interface_cycles=0)
+    state, twin = packet_state(shape, timing), PacketTwin(shape, timing)
+    for now, source, target, flits in sent:
+        assert send(state, now, source, target, flits) == twin.send(now, source, target, flits)
 
 
 def test_a_multicast_uses_every_link_of_its_tree_once() -> None:

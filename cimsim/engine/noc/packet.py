@@ -16,8 +16,8 @@ latest `INTERVALS` busy intervals for that; older gaps are given up.
 
 Not modelled here: virtual channels, finite buffers and switch-allocation losses. They matter
 near saturation and for long packets; `validity` says how much, and whether a run stayed where
-they do not; `flit` models them. The kernels take only arrays, so an event loop in Python and a compiled one call the
-same code and get the same picoseconds.
+they do not; `flit` models them. The kernels take only arrays, so an event loop in Python and a
+compiled one call the same code and get the same picoseconds.
 """
 
 from __future__ import annotations
