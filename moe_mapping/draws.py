@@ -42,7 +42,7 @@ def uniform(seed: int, draw: int) -> float:
 def below(seed: int, draw: int, limit: int) -> int:
     """Return an integer in [0, limit), limit < 2^31 (bias below 2^-32)."""
     high = bits(seed, draw) >> np.uint64(32)
-    return int((high * np.uint64(limit)) >> np.uint64(32))
+    return int(np.int64((high * np.uint64(limit)) >> np.uint64(32)))
 
 
 @njit(cache=True)

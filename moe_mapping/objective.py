@@ -3,7 +3,8 @@
     value = w_time * slowest / even + w_hops * hop_bytes / random_hop_bytes
           + w_replicas * replica_crossbars / needed + w_migration * rewritten / needed
 
-`even` is the total busy time spread perfectly over all tiles, `random_hop_bytes` the
+`even` is the total busy time, each copy on as few tiles as its size allows, spread
+perfectly over all tiles; `random_hop_bytes` the
 traffic times the mean hops between two tiles, `needed` the crossbars of one copy of
 everything. Dividing makes the weights mean the same on every chip.
 
@@ -74,8 +75,7 @@ class Objective:
 def scale_of(problem: MappingProblem) -> Scale:
     """Return the price of every part for this problem (see the module's equation)."""
     weights, needed = problem.weights, problem.crossbars_needed
-    even = float(problem.time_ps.sum()) / problem.n_tiles
-    tiles = problem.n_tiles
+    even, tiles = _even_ps(problem), problem.n_tiles
     mean_hops = float(problem.hops.sum()) / max(1, tiles * (tiles - 1))
     random_hop_bytes = float(problem.traffic_bytes.sum()) / 2.0 * mean_hops
     migration = weights.migration if problem.current is not None else 0.0
@@ -155,14 +155,14 @@ def evaluate(problem: MappingProblem, assignment: Assignment) -> Objective:
 def lower_bound_ps(problem: MappingProblem) -> float:
     """Return a time that no assignment's slowest tile can beat.
 
-    The largest of: the even spread of one part a copy; and the largest share of a unit
-    after greedy replication, which no other choice of copies can lower (each step
-    halves the only share that could set the maximum). Where every crossbar is taken by
-    equal units without replicas, the hottest unit's tile must also hold the coldest ones.
+    The largest of: the even spread, where a copy larger than a tile keeps several busy;
+    and the largest share of a unit after greedy replication, which no other choice of
+    copies can lower, since each step splits the only share that sets the maximum. Where
+    every crossbar is taken by equal units without replicas, the hottest unit's tile must
+    also hold the coldest ones.
     """
     times = problem.time_ps
-    bound = float(times.sum()) / problem.n_tiles
-    bound = max(bound, _largest_share(problem))
+    bound = max(_even_ps(problem), _largest_share(problem))
     sizes = problem.crossbars
     full = problem.crossbars_needed == problem.crossbars_available
     equal = bool((sizes == sizes[0]).all()) and bool((problem.capacity % sizes[0] == 0).all())
@@ -171,6 +171,12 @@ def lower_bound_ps(problem: MappingProblem) -> float:
         ordered = np.sort(times)
         bound = max(bound, float(ordered[-1] + ordered[: slots - 1].sum()))
     return bound
+
+
+def _even_ps(problem: MappingProblem) -> float:
+    """Return the tile time of a perfectly even spread over as few parts as possible."""
+    parts = -(-problem.crossbars // problem.capacity.max())
+    return float(np.dot(problem.time_ps, parts)) / problem.n_tiles
 
 
 def _largest_share(problem: MappingProblem) -> float:

@@ -12,7 +12,15 @@ from moe_mapping.objective import scale_of
 from moe_mapping.problem import MappingProblem
 from moe_mapping.state import Fixed, Plan, rebuild
 
-__all__ = ["MAX_HOP_SITES", "assignment_of", "copy_plan", "empty_plan", "fixed_of", "plan_of"]
+__all__ = [
+    "MAX_HOP_SITES",
+    "allow_twins",
+    "arrays_of",
+    "assignment_of",
+    "copy_plan",
+    "empty_plan",
+    "plan_of",
+]
 
 Ints = NDArray[np.int64]
 
@@ -23,13 +31,13 @@ the objective still reports them."""
 _MAX_COPY_TABLE = 20_000_000
 
 
-def fixed_of(problem: MappingProblem, *, same_tile: int = 1) -> Fixed:
-    """Return the fixed arrays of a problem.
+def allow_twins(fixed: Fixed, same_tile: int) -> Fixed:
+    """Return the same problem where that many copies of a unit may share a tile."""
+    return fixed._replace(limits=np.array([fixed.limits[0], same_tile], dtype=np.int64))
 
-    Args:
-        problem: what to place.
-        same_tile: copies of one unit that may share a tile.
-    """
+
+def arrays_of(problem: MappingProblem) -> Fixed:
+    """Return the arrays of a problem (`MappingProblem.fixed` keeps them)."""
     layout = carve(problem)
     start, tile, crossbars, fraction, site_class = _sites(problem, layout)
     sites = site_class.size
@@ -76,7 +84,7 @@ def fixed_of(problem: MappingProblem, *, same_tile: int = 1) -> Fixed:
                 price.per_rewritten_crossbar,
             ]
         ),
-        limits=np.array([problem.budget, same_tile], dtype=np.int64),
+        limits=np.array([problem.budget, 1], dtype=np.int64),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
     from moe_mapping.assignment import Assignment
+    from moe_mapping.state import Fixed
 
 __all__ = ["MappingProblem", "Weights", "no_traffic"]
 
@@ -103,7 +105,7 @@ class MappingProblem:
             raise CimsimError("a mapping needs at least one unit and one tile")
         if len(set(self.units)) != n_units:
             raise CimsimError("two units of a mapping have the same name")
-        if np.any(self.hops != self.hops.T):
+        if not np.array_equal(self.hops, self.hops.T):
             raise CimsimError("hops of a mapping must be the same both ways")
         self._set("traffic_bytes", self._symmetric_traffic())
         short = self.crossbars_needed - self.crossbars_available
@@ -158,6 +160,8 @@ class MappingProblem:
                 value=traffic.shape,
                 allowed=str((n_units, n_units)),
             )
+        if not traffic.nnz:
+            return traffic
         traffic.sum_duplicates()
         traffic.setdiag(0.0)
         traffic.eliminate_zeros()
@@ -168,6 +172,13 @@ class MappingProblem:
         if asymmetry.nnz and asymmetry.data.max() > 1e-9 * traffic.data.max():
             raise CimsimError("traffic of a mapping must be the same both ways")
         return traffic
+
+    @cached_property
+    def fixed(self) -> Fixed:
+        """The problem as arrays for compiled policies; made once."""
+        from moe_mapping.plan import arrays_of  # noqa: PLC0415 - plan builds on this module
+
+        return arrays_of(self)
 
     @property
     def n_units(self) -> int:
@@ -201,7 +212,7 @@ class MappingProblem:
         Args:
             order: int64 [U], old index of every new position.
         """
-        current = self.current
+        current, traffic = self.current, self.traffic_bytes
         return replace(
             self,
             units=tuple(self.units[i] for i in order),
@@ -209,7 +220,7 @@ class MappingProblem:
             crossbars=self.crossbars[order],
             time_ps=self.time_ps[order],
             replicable=self.replicable[order],
-            traffic_bytes=self.traffic_bytes[order][:, order],
+            traffic_bytes=traffic if not traffic.nnz else traffic[order][:, order],
             current=None if current is None else current.reorder(order),
             group=None if self.group is None else self.group[order],
         )

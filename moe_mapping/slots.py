@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from cimsim.errors import CimsimError
 from moe_mapping.assignment import Assignment
 from moe_mapping.balance import fill_spare
-from moe_mapping.plan import assignment_of, fixed_of, plan_of
+from moe_mapping.plan import allow_twins, assignment_of, plan_of
 from moe_mapping.problem import MappingProblem, Weights, no_traffic
 from moe_mapping.registry import solve
 
@@ -186,7 +186,7 @@ def _fill_layer(loads: Floats, shape: SlotShape, policy: str, seed: int) -> Assi
         return found
     twins = -(-shape.slots // (shape.devices * loads.size))
     for same_tile in (twins, shape.slots):  # twins only where slots outnumber experts
-        fixed = fixed_of(problem, same_tile=same_tile)
+        fixed = allow_twins(problem.fixed, same_tile)
         plan = plan_of(fixed, found)
         if plan is None:
             continue

@@ -15,6 +15,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 __all__ = [
+    "HOPS",
+    "REPLICAS",
+    "REWRITTEN",
     "Fixed",
     "Plan",
     "add_site_time",

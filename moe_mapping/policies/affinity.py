@@ -13,15 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moe_mapping.assignment import Assignment
+from moe_mapping.balance import lower_peak
 from moe_mapping.bisect import exchange_halves
-from moe_mapping.plan import assignment_of, copy_plan, fixed_of
+from moe_mapping.plan import assignment_of, copy_plan
 from moe_mapping.policies.local_search import search
 from moe_mapping.problem import MappingProblem
-from moe_mapping.state import Fixed, Plan, rebuild, value
+from moe_mapping.state import Fixed, Plan, peak, rebuild, value
 
-__all__ = ["partition", "place"]
+__all__ = ["part", "partition", "place"]
 
 Ints = NDArray[np.int64]
+
+_STEPS = 2000
 
 SLACK = 0.02
 """A half may exceed its load before the exchange by this share of it."""
@@ -29,11 +32,17 @@ SLACK = 0.02
 
 def place(problem: MappingProblem, seed: int) -> Assignment:
     """Balance the load, then partition by traffic where the objective gains by it."""
-    fixed = fixed_of(problem)
-    plan = search(problem, fixed, seed)
+    return assignment_of(problem.fixed, part(problem, search(problem, seed)))
+
+
+def part(problem: MappingProblem, plan: Plan) -> Plan:
+    """Return the partitioned plan, balanced again tile by tile, or the one given if better."""
+    fixed = problem.fixed
     parted = copy_plan(plan)
     partition(problem, fixed, parted)
-    return assignment_of(fixed, min(plan, parted, key=lambda p: value(fixed, p)))
+    evened = copy_plan(parted)
+    lower_peak(fixed, evened, peak(plan), _STEPS, 0, 0)
+    return min((plan, parted, evened), key=lambda found: value(fixed, found))
 
 
 def partition(problem: MappingProblem, fixed: Fixed, plan: Plan) -> None:

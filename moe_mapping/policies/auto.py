@@ -1,53 +1,58 @@
-"""The default: the best of all built-in policies on the shared objective.
+"""The default: the best of all built-in policies on the shared objective, then improved.
 
 Every policy that fits the problem runs once, so that the result is never worse than any
-of them. Policies that only differ in traffic are skipped where there is none, and the
-exact solver runs only on small problems whose bound is not met yet.
+of them; then the winner is annealed on the whole objective. Where a policy has proven the
+optimum (the bound is met) the others are not asked, and policies that look at traffic are
+left out where there is none. The exact solver takes part in small problems.
 """
 
 from __future__ import annotations
 
 from moe_mapping.assignment import Assignment
 from moe_mapping.objective import evaluate, lower_bound_ps, scale_of
-from moe_mapping.policies import (
-    affinity,
-    annealing,
-    eplb,
-    exact,
-    local_search,
-    lpt,
-    round_robin,
-    uniform,
-)
+from moe_mapping.plan import assignment_of
+from moe_mapping.policies import exact
+from moe_mapping.policies.affinity import part
+from moe_mapping.policies.annealing import cool_down
+from moe_mapping.policies.eplb import divides, place_hierarchical, replicate_and_pack
+from moe_mapping.policies.local_search import search
+from moe_mapping.policies.lpt import longest_first
+from moe_mapping.policies.round_robin import deal
+from moe_mapping.policies.uniform import scatter
 from moe_mapping.problem import MappingProblem
+from moe_mapping.state import Plan, value
 
 __all__ = ["place"]
 
-_CERTAIN = 1e-9
+_CERTAIN = 1.0 + 1e-9
 
 
 def place(problem: MappingProblem, seed: int) -> Assignment:
     """Run all policies that can differ and return the best; the first of equals."""
-    price = scale_of(problem)
-    best = local_search.place(problem, seed)
-    value = evaluate(problem, best).value
-    bound = price.per_ps * lower_bound_ps(problem)
-    entries = [lpt.place, eplb.place_global, round_robin.place, uniform.place]
-    if price.per_hop_byte > 0.0 or price.per_rewritten_crossbar > 0.0:
-        entries += [affinity.place, annealing.place]
-    if eplb.divides(problem):
-        entries.append(eplb.place_hierarchical)
+    fixed, price = problem.fixed, scale_of(problem)
+    bound = price.per_ps * lower_bound_ps(problem) * _CERTAIN
+    searched = search(problem, seed)
+    if value(fixed, searched) <= bound:
+        return assignment_of(fixed, searched)
+    best = assignment_of(fixed, _best_plan(problem, searched, seed))
+    others = [] if problem.current is None else [problem.current]
+    if divides(problem):
+        others.append(place_hierarchical(problem, seed))
     if exact.is_small(problem):
-        entries.append(exact.place)
-    if problem.current is not None:
-        score = evaluate(problem, problem.current).value
-        if score < value:
-            best, value = problem.current, score
-    for place_with in entries:
-        if value <= bound * (1.0 + _CERTAIN):
-            return best
-        found = place_with(problem, seed)
-        score = evaluate(problem, found).value
-        if score < value:
-            best, value = found, score
-    return best
+        others.append(exact.place(problem, seed))
+    return min([best, *others], key=lambda found: evaluate(problem, found).value)
+
+
+def _best_plan(problem: MappingProblem, searched: Plan, seed: int) -> Plan:
+    fixed = problem.fixed
+    plans = [
+        searched,
+        longest_first(fixed),
+        replicate_and_pack(fixed),
+        deal(fixed),
+        scatter(fixed, seed),
+    ]
+    if fixed.price[1] > 0.0 or fixed.price[3] > 0.0:
+        plans.append(part(problem, searched))
+        plans.append(cool_down(problem, searched, seed))
+    return min(plans, key=lambda plan: value(fixed, plan))

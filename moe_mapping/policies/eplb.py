@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from cimsim.errors import CimsimError
 from moe_mapping.assignment import Assignment
 from moe_mapping.packing import pack, replica_counts
-from moe_mapping.plan import assignment_of, fixed_of
+from moe_mapping.plan import allow_twins, assignment_of
 from moe_mapping.problem import MappingProblem
+from moe_mapping.state import Fixed, Plan
 
-__all__ = ["divides", "place", "place_global", "place_hierarchical"]
+__all__ = ["divides", "place", "place_global", "place_hierarchical", "replicate_and_pack"]
 
 Ints = NDArray[np.int64]
 
@@ -36,8 +37,13 @@ def place(problem: MappingProblem, seed: int) -> Assignment:
 
 def place_global(problem: MappingProblem, seed: int) -> Assignment:  # noqa: ARG001 - not random
     """Replicate and pack over all tiles."""
-    fixed = fixed_of(problem, same_tile=problem.crossbars_available)
-    return assignment_of(fixed, pack(fixed, replica_counts(fixed, fill=True)))
+    return assignment_of(problem.fixed, replicate_and_pack(problem.fixed))
+
+
+def replicate_and_pack(fixed: Fixed) -> Plan:
+    """Return the plan of the global method; copies of a unit may share a tile."""
+    loose = allow_twins(fixed, int(fixed.room.sum()) + fixed.class_site.size)
+    return pack(loose, replica_counts(loose, fill=True))
 
 
 def place_hierarchical(problem: MappingProblem, seed: int) -> Assignment:

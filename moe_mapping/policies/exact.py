@@ -23,7 +23,7 @@ from cimsim.errors import CimsimError
 from moe_mapping.assignment import Assignment
 from moe_mapping.objective import scale_of
 from moe_mapping.packing import sites_of
-from moe_mapping.plan import assignment_of, empty_plan, fixed_of
+from moe_mapping.plan import assignment_of, empty_plan
 from moe_mapping.problem import MappingProblem
 from moe_mapping.state import Fixed, rebuild, rewritten
 
@@ -64,7 +64,7 @@ class _Program:
     """Columns and rows of the mixed-integer program of one problem."""
 
     def __init__(self, problem: MappingProblem) -> None:
-        self.fixed: Fixed = fixed_of(problem)
+        self.fixed: Fixed = problem.fixed
         self.most = _most_copies(problem)
         self.tiles = problem.n_tiles
         self.sites = [sites_of(self.fixed, u) for u in range(problem.n_units)]

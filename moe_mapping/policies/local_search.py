@@ -11,28 +11,28 @@ from moe_mapping.assignment import Assignment
 from moe_mapping.balance import lower_peak, prune
 from moe_mapping.objective import lower_bound_ps
 from moe_mapping.packing import pack, replica_counts
-from moe_mapping.plan import assignment_of, fixed_of
+from moe_mapping.plan import assignment_of
 from moe_mapping.problem import MappingProblem
 from moe_mapping.state import Fixed, Plan
 
 __all__ = ["place", "search"]
 
-NEAR_BOUND = 1.0002
-"""Near enough to the bound to stop: a fiftieth of a percent."""
+NEAR_BOUND = 1.0005
+"""Near enough to the bound to stop: a twentieth of a percent."""
 
 _STEPS = 2000
-_WORK = 3_000_000
-_MOST_KICKS = 60
+_WORK = 1_500_000
+_FEWEST_KICKS, _MOST_KICKS = 30, 1000
 
 
 def place(problem: MappingProblem, seed: int) -> Assignment:
     """Replicate, pack, search, prune."""
-    fixed = fixed_of(problem)
-    return assignment_of(fixed, search(problem, fixed, seed))
+    return assignment_of(problem.fixed, search(problem, seed))
 
 
-def search(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
-    """Return the searched plan of a problem whose arrays are at hand."""
+def search(problem: MappingProblem, seed: int) -> Plan:
+    """Return the searched plan."""
+    fixed = problem.fixed
     plan = pack(fixed, replica_counts(fixed, fill=True))
     target = lower_bound_ps(problem) * NEAR_BOUND
     lower_peak(fixed, plan, target, _STEPS, kicks_for(fixed), seed)
@@ -42,4 +42,4 @@ def search(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
 
 def kicks_for(fixed: Fixed) -> int:
     """Return how many restarts a problem of this size gets: equal work, roughly."""
-    return max(4, min(_MOST_KICKS, _WORK // (fixed.need.size * fixed.need.size)))
+    return max(_FEWEST_KICKS, min(_MOST_KICKS, _WORK // fixed.need.size**2))

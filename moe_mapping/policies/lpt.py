@@ -6,13 +6,18 @@ import numpy as np
 
 from moe_mapping.assignment import Assignment
 from moe_mapping.packing import pack
-from moe_mapping.plan import assignment_of, fixed_of
+from moe_mapping.plan import assignment_of
 from moe_mapping.problem import MappingProblem
+from moe_mapping.state import Fixed, Plan
 
-__all__ = ["place"]
+__all__ = ["longest_first", "place"]
 
 
 def place(problem: MappingProblem, seed: int) -> Assignment:  # noqa: ARG001 - not random
     """Give units, hottest first, to the least loaded tile with room."""
-    fixed = fixed_of(problem)
-    return assignment_of(fixed, pack(fixed, np.ones(problem.n_units, dtype=np.int64)))
+    return assignment_of(problem.fixed, longest_first(problem.fixed))
+
+
+def longest_first(fixed: Fixed) -> Plan:
+    """Return the packed plan."""
+    return pack(fixed, np.ones(fixed.need.size, dtype=np.int64))

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from moe_mapping.assignment import Assignment
 from moe_mapping.packing import place_one_each, sites_of
-from moe_mapping.plan import assignment_of, empty_plan, fixed_of
+from moe_mapping.plan import assignment_of, empty_plan
 from moe_mapping.problem import MappingProblem
-from moe_mapping.state import Fixed, Plan, can_put, put
+from moe_mapping.state import REPLICAS, Fixed, Plan, can_put, put
 
-__all__ = ["place"]
+__all__ = ["deal", "place"]
 
 
 @njit(cache=True)
@@ -45,19 +45,29 @@ def _deal_all(fixed: Fixed, plan: Plan) -> bool:
 
 @njit(cache=True)
 def _deal_replicas(fixed: Fixed, plan: Plan, cursor: NDArray[np.int64]) -> None:
+    smallest = fixed.need.max()
+    for unit in range(fixed.need.size):
+        if fixed.replicable[unit]:
+            smallest = min(smallest, fixed.need[unit])
     placed = True
     while placed:
         placed = False
         for unit in range(fixed.need.size):
+            if plan.totals[REPLICAS] + smallest > fixed.limits[0]:
+                return
             if fixed.replicable[unit] and _deal(fixed, plan, cursor, unit):
                 placed = True
 
 
 def place(problem: MappingProblem, seed: int) -> Assignment:  # noqa: ARG001 - not random
     """Deal units, then replicas, to sites in turn."""
-    fixed = fixed_of(problem)
+    return assignment_of(problem.fixed, deal(problem.fixed))
+
+
+def deal(fixed: Fixed) -> Plan:
+    """Return the dealt plan."""
     plan = empty_plan(fixed)
     if not _deal_all(fixed, plan):
-        plan = place_one_each(fixed, np.arange(problem.n_units))
+        plan = place_one_each(fixed, np.arange(fixed.need.size))
         _deal_replicas(fixed, plan, np.zeros(fixed.class_start.size + 1, dtype=np.int64))
-    return assignment_of(fixed, plan)
+    return plan

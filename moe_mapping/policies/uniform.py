@@ -9,39 +9,43 @@ from numpy.typing import NDArray
 from moe_mapping.assignment import Assignment
 from moe_mapping.draws import below, permutation
 from moe_mapping.packing import place_one_each, sites_of
-from moe_mapping.plan import assignment_of, empty_plan, fixed_of
+from moe_mapping.plan import assignment_of, empty_plan
 from moe_mapping.problem import MappingProblem
-from moe_mapping.state import Fixed, Plan, can_put, put
+from moe_mapping.state import Fixed, Plan, put
 
-__all__ = ["place"]
+__all__ = ["place", "scatter"]
 
 
 @njit(cache=True)
 def _scatter(fixed: Fixed, plan: Plan, order: NDArray[np.int64], seed: int) -> bool:
     """Put every unit on a random site among those with room."""
+    need, free, taken = fixed.need, plan.free, plan.taken
     for i in range(order.size):
         unit = order[i]
         sites = sites_of(fixed, unit)
+        fits = np.empty(sites.size, dtype=np.int64)
         usable = 0
         for site in sites:
-            usable += can_put(fixed, plan, unit, site)
+            is_open = fixed.unit_class[unit] < 0
+            room = free[site] >= need[unit] if is_open else taken[site] == 0
+            if room:
+                fits[usable] = site
+                usable += 1
         if usable == 0:
             return False
-        pick = below(seed, i, usable)
-        for site in sites:
-            if can_put(fixed, plan, unit, site):
-                if pick == 0:
-                    put(fixed, plan, unit, site)
-                    break
-                pick -= 1
+        put(fixed, plan, unit, fits[below(seed, i, usable)])
     return True
 
 
 def place(problem: MappingProblem, seed: int) -> Assignment:
     """Place units in random order on random sites with room."""
-    fixed = fixed_of(problem)
+    return assignment_of(problem.fixed, scatter(problem.fixed, seed))
+
+
+def scatter(fixed: Fixed, seed: int) -> Plan:
+    """Return the random plan."""
     plan = empty_plan(fixed)
-    order = permutation(seed, problem.n_units)
+    order = permutation(seed, fixed.need.size)
     if not _scatter(fixed, plan, order, seed + 1):
         plan = place_one_each(fixed, order)
-    return assignment_of(fixed, plan)
+    return plan
