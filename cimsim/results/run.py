@@ -24,7 +24,7 @@ from cimsim.results.trace_json import VisitLog
 __all__ = ["ChipResult", "ExpertLoad", "LatencySamples", "RunResults", "TileLoad"]
 
 PS_PER_US = 1e6
-PERCENTS = tuple(range(101))
+PERCENTS = (0, 1, 2, *range(5, 100, 5), 98, 99, 100)
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class TileLoad:
         noisy_ps: load with the routing of the chip, [tiles].
         calibrated_ps: load after calibration, [tiles].
         round_robin_ps: the routing of `noisy_ps` placed round-robin, [tiles], or None.
+        round_robin_holds_weights: bool [tiles] of that placement, None with `round_robin_ps`.
     """
 
     width: int
@@ -46,6 +47,7 @@ class TileLoad:
     noisy_ps: NDArray[np.int64]
     calibrated_ps: NDArray[np.int64]
     round_robin_ps: NDArray[np.int64] | None = None
+    round_robin_holds_weights: NDArray[np.bool_] | None = None
 
     @staticmethod
     def max_over_mean(load_ps: NDArray[np.int64], holds_weights: NDArray[np.bool_]) -> float:
@@ -106,6 +108,8 @@ class ChipResult:
         latency: samples, prefill first.
         visits: log of visits for the trace, or None.
         warnings: one sentence each, shown in the report.
+        not_modelled: what the models of this chip leave out, one phrase each, such as
+            "leakage of the DAC"; shown in the report.
         seconds: wall time, for the manifest only.
     """
 
@@ -121,6 +125,7 @@ class ChipResult:
     latency: tuple[LatencySamples, ...]
     visits: VisitLog | None = None
     warnings: tuple[str, ...] = ()
+    not_modelled: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 
     def tables(self, batches: Sequence[int]) -> dict[str, list[Row]]:

@@ -76,6 +76,7 @@ def fake_chip(index: int, *, model: str = "olmoe-tiny", tokens: int = 1024) -> C
         latency=latency,
         visits=_visits(rng, len(tiles.noisy_ps)),
         warnings=("8.1 % of conversions clip: widen tile.adc.range",) if index == 3 else (),
+        not_modelled=("leakage of dac", "leakage of noc_link"),
         seconds=12.5 + index,
     )
 
@@ -118,7 +119,7 @@ def _tiles(rng: np.random.Generator, tiles: int) -> TileLoad:
     even = (0.6 * load + 0.4 * load[holds].mean()).astype(np.int64)
     even[~holds] = 0
     robin = (load * rng.uniform(0.7, 2.0, tiles)).astype(np.int64)
-    return TileLoad(int(np.ceil(np.sqrt(tiles))), 1, holds, load, even, robin)
+    return TileLoad(int(np.ceil(np.sqrt(tiles))), 1, holds, load, even, robin, holds)
 
 
 def _latency(tokens: int, scale: float, rng: np.random.Generator) -> tuple[LatencySamples, ...]:

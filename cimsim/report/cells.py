@@ -1,0 +1,90 @@
+"""Numbers of rows as text: units that fit, digits that mean something."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from cimsim.errors import CimsimInternalError
+from cimsim.results import Row
+
+__all__ = [
+    "EMPTY",
+    "bits_label",
+    "energy_unit",
+    "number",
+    "optional",
+    "percent",
+    "significant",
+    "text",
+]
+
+EMPTY = "n/a"
+
+
+def text(row: Row, column: str) -> str:
+    """Return a text cell."""
+    value = row[column]
+    if not isinstance(value, str):
+        message = f"column {column} is not text"
+        raise CimsimInternalError(message)
+    return value
+
+
+def optional(row: Row, column: str) -> float | None:
+    """Return a number, or None where the cell is empty."""
+    value = row[column]
+    if value is None:
+        return None
+    if isinstance(value, str):
+        message = f"column {column} is not a number"
+        raise CimsimInternalError(message)
+    return float(value)
+
+
+def number(row: Row, column: str) -> float:
+    """Return a number that may not be empty."""
+    value = optional(row, column)
+    if value is None:
+        message = f"column {column} is empty"
+        raise CimsimInternalError(message)
+    return value
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """Return a number with a few significant digits and thousands separators.
+
+    Args:
+        value: a finite number, or None.
+        digits: significant digits; whole numbers are never cut.
+    """
+    if value is None:
+        return EMPTY
+    if value == 0:
+        return "0"
+    size = math.floor(math.log10(abs(value)))
+    if abs(value) >= 1e9 or abs(value) < 1e-4:
+        return f"{value:.{digits - 1}e}"
+    decimals = max(0, digits - 1 - size)
+    return f"{value:,.{decimals}f}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Return a share in percent."""
+    return EMPTY if value is None else f"{100 * value:.{digits}f} %"
+
+
+def energy_unit(values_nj: Iterable[float]) -> tuple[str, float]:
+    """Return the unit in which the median of some energies reads best, and nJ in it."""
+    ordered = sorted(v for v in values_nj if v > 0)
+    median = ordered[len(ordered) // 2] if ordered else 1.0
+    for unit, size in (("mJ", 1e6), ("µJ", 1e3), ("nJ", 1.0)):
+        if median >= size:
+            return unit, size
+    return "pJ", 1e-3
+
+
+def bits_label(bits: Sequence[int]) -> str:
+    """Return the precision of a product in words: weight and input bits."""
+    weight, inputs = bits
+    return f"{weight}-bit weights, {inputs}-bit inputs"

@@ -1,0 +1,287 @@
+"""Tables that compare the chips of a run, grouped by the precision of a product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cimsim.report.cells import (
+    EMPTY,
+    bits_label,
+    energy_unit,
+    number,
+    optional,
+    percent,
+    significant,
+    text,
+)
+from cimsim.report.grid import Grid, GridGroup
+from cimsim.report.view import Design, View
+
+__all__ = ["accuracy_grid", "calibration_grid", "cost_grid", "scale_grid", "speed_grid"]
+
+ARROW = " → "
+
+
+def _grouped(view: View, cells: Callable[[Design], tuple[str, ...]]) -> tuple[GridGroup, ...]:
+    several = len(view.classes) > 1
+    return tuple(
+        GridGroup(bits_label(bits) if several else "", tuple(cells(d) for d in designs))
+        for bits, designs in view.classes
+    )
+
+
+def _interval(design: Design, stage: str) -> str:
+    mean = number(design.row, f"ppl_{stage}_mean")
+    low, high = (number(design.row, f"ppl_{stage}_ci_{end}") for end in ("low", "high"))
+    text_mean = significant(mean, 4)
+    if low == high:
+        return text_mean
+    return f"{text_mean} [{significant(low, 4)}, {significant(high, 4)}]"
+
+
+def _two(design: Design, column: str, show: Callable[[float | None], str]) -> str:
+    """Show a column before and after calibration."""
+    before, after = optional(design.row, column), optional(design.row, f"{column}_calibrated")
+    return f"{show(before)}{ARROW}{show(after)}"
+
+
+def accuracy_grid(view: View) -> Grid:
+    """Who is compared, and how well the model does on each chip."""
+
+    def cells(design: Design) -> tuple[str, ...]:
+        row = design.row
+        return (
+            str(design.index),
+            design.name,
+            design.technology,
+            design.adc,
+            f"{number(row, 'crossbar_rows'):.0f} x {number(row, 'crossbar_cols'):.0f}",
+            significant(number(row, "ppl_float"), 4),
+            significant(number(row, "ppl_ideal_int"), 4),
+            _interval(design, "noisy"),
+            _interval(design, "calibrated"),
+            percent(number(row, "adc_clip_rate"), 2),
+        )
+
+    return Grid(
+        "Accuracy",
+        (
+            "#",
+            "chip",
+            "cells",
+            "converter",
+            "crossbar",
+            "perplexity, float",
+            "exact integers",
+            "on the chip [95 %]",
+            "calibrated [95 %]",
+            "clipped",
+        ),
+        _grouped(view, cells),
+        words=4,
+        note=f"{view.seeds} chip seed{'s' if view.seeds != 1 else ''}; "
+        + ("intervals over chip seeds." if view.seeds > 1 else "one seed gives no interval."),
+    )
+
+
+def scale_grid(view: View) -> Grid:
+    """Every chip's tile at the full-size shape: all phases of scale.csv."""
+    energies = [number(r, "energy_per_token_nj") for d in view.designs for r in d.chip.scale]
+    unit, size = energy_unit(energies)
+
+    def rows(designs: Sequence[Design]) -> tuple[tuple[str, ...], ...]:
+        return tuple(
+            (
+                str(d.index) if first else "",
+                d.name if first else "",
+                f"{text(r, 'phase')}, {number(r, 'context'):,.0f}",
+                f"{number(r, 'batch'):.0f}",
+                f"{number(r, 'dies'):,.0f}",
+                significant(number(r, "area_mm2")),
+                significant(number(r, "power_w")),
+                significant(number(r, "tokens_per_s")),
+                significant(number(r, "latency_us")),
+                significant(number(r, "energy_per_token_nj") / size),
+                significant(number(r, "tops_per_w")),
+                f"{text(r, 'critical_resource')} "
+                f"{percent(number(r, 'critical_resource_utilisation'), 0)}",
+            )
+            for d in designs
+            for first, r in ((i == 0, r) for i, r in enumerate(d.chip.scale))
+        )
+
+    shapes = sorted({text(r, "shape") for d in view.designs for r in d.chip.scale})
+    several = len(view.classes) > 1
+    return Grid(
+        f"Full-size model ({', '.join(shapes)})",
+        (
+            "#",
+            "chip",
+            "phase, context",
+            "batch",
+            "dies",
+            "mm²",
+            "W",
+            "tokens/s",
+            "latency us",
+            f"{unit}/token",
+            "TOPS/W",
+            "critical resource",
+        ),
+        tuple(
+            GridGroup(bits_label(bits) if several else "", rows(designs))
+            for bits, designs in view.classes
+        ),
+        words=3,
+        note="Latency: a decoded token, or a whole window in prefill. TOPS/W at the bits of the "
+        "group; 1 MAC = 2 operations.",
+    )
+
+
+def calibration_grid(view: View) -> Grid:
+    """What calibration changed, from perplexity to energy."""
+
+    def change(design: Design) -> str:
+        paired = design.calibration_effect
+        if paired.difference.samples == 1 or paired.difference.low == paired.difference.high:
+            return f"{paired.difference.mean:+.3g}"
+        sure = "" if paired.significant else " (not sure)"
+        low, high = paired.difference.low, paired.difference.high
+        return f"{paired.difference.mean:+.3g} [{low:+.3g}, {high:+.3g}]{sure}"
+
+    def cells(design: Design) -> tuple[str, ...]:
+        row = design.row
+        robin = optional(row, "tile_load_max_over_mean_round_robin")
+        before = "" if robin is None else f"({robin:.2f}) "
+        return (
+            str(design.index),
+            design.name,
+            text(row, "calibrator"),
+            change(design),
+            _two(design, "topk_agreement", percent),
+            f"{significant(number(row, 'expert_load_cv_clean'))}{ARROW}"
+            f"{_two(design, 'expert_load_cv', significant)}",
+            before + _two(design, "tile_load_max_over_mean", significant),
+            _two(design, "latency_p50_us", significant),
+            _two(design, "energy_per_token_nj", lambda v: significant(v, 4)),
+            _whole(optional(row, "calibration_cells_written")),
+            _whole(optional(row, "correction_ops_per_token")),
+        )
+
+    return Grid(
+        "Before and after calibration (tiny model)",
+        (
+            "#",
+            "chip",
+            "calibrator",
+            "perplexity change [95 %]",
+            "top-k agreement",
+            "expert load CV",
+            "tile load max/mean",
+            "p50 us",
+            "nJ/token",
+            "cells rewritten",
+            "added ops/token",
+        ),
+        _grouped(view, cells),
+        words=3,
+        note="Perplexity change is paired over the same chip seeds; “not sure” means that its "
+        "interval contains zero. Expert load CV: float model, on the chip, calibrated. Tile "
+        "load: (round-robin without copies) as mapped, calibrated.",
+    )
+
+
+def _whole(value: float | None) -> str:
+    return EMPTY if value is None else f"{value:,.0f}"
+
+
+def speed_grid(view: View) -> Grid:
+    """Speed of the tiny model in all phases."""
+    batches = view.run.batches
+
+    def cells(design: Design) -> tuple[str, ...]:
+        row = design.row
+        decode: list[str] = []
+        for b in batches:
+            p50, p99 = (optional(row, f"tpot_p{p}_us_b{b}") for p in (50, 99))
+            decode += [
+                f"{significant(p50)} / {significant(p99)}",
+                significant(optional(row, f"decode_tokens_per_s_b{b}")),
+            ]
+        return (
+            str(design.index),
+            design.name,
+            significant(number(row, "prefill_tokens_per_s")),
+            significant(number(row, "ttft_p50_us")),
+            *decode,
+            significant(number(row, "tokens_per_s_per_mm2")),
+            f"{text(row, 'critical_resource')} "
+            f"{percent(number(row, 'critical_resource_utilisation'), 0)}",
+        )
+
+    decode_header = [
+        h for b in batches for h in (f"batch {b}: p50 / p99 us", f"batch {b}: tokens/s")
+    ]
+    return Grid(
+        "Speed (tiny model)",
+        (
+            "#",
+            "chip",
+            "prefill tokens/s",
+            "first token us",
+            *decode_header,
+            "tokens/s/mm²",
+            "critical resource",
+        ),
+        _grouped(view, cells),
+        note=f"{EMPTY}: fewer than 100 samples, or a batch size that the chip does not run.",
+    )
+
+
+def cost_grid(view: View) -> Grid:
+    """Energy, power, area and switching of the tiny model."""
+    switching = any(number(d.row, "expert_switches") > 0 for d in view.designs)
+
+    def cells(design: Design) -> tuple[str, ...]:
+        row = design.row
+        parts = " + ".join(
+            significant(number(row, f"energy_{part}_per_token_nj"))
+            for part in ("dynamic", "leakage", "off_chip")
+        )
+        top = text(row, "energy_top1_name")
+        switches = (
+            f"{number(row, 'expert_switches'):,.0f}",
+            f"{number(row, 'expert_switch_bytes'):,.0f}",
+        )
+        return (
+            str(design.index),
+            design.name,
+            significant(number(row, "energy_per_token_nj"), 4),
+            parts,
+            f"{top} {percent(number(row, 'energy_top1_share'), 0)}",
+            significant(number(row, "tops_per_w")),
+            f"{significant(number(row, 'avg_power_w'))} / "
+            f"{significant(number(row, 'peak_power_w'))}",
+            significant(number(row, "area_mm2")),
+            percent(number(row, "cell_utilisation"), 0),
+            *(switches if switching else ()),
+        )
+
+    return Grid(
+        "Energy and area (tiny model)",
+        (
+            "#",
+            "chip",
+            "nJ/token",
+            "chip + leakage + off-chip",
+            "largest part",
+            "TOPS/W",
+            "W mean / peak",
+            "mm²",
+            "cells used",
+            *(("switches", "switched bytes") if switching else ()),
+        ),
+        _grouped(view, cells),
+        note="Decode at the largest batch. A tiny model leaves large arrays partly empty: compare "
+        "chips by the full-size table.",
+    )

@@ -1,0 +1,122 @@
+"""Where the energy goes: stacked bars of component families, absolute and in percent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from cimsim.report.canvas import PALETTE, Picture, drawing, picture, short
+from cimsim.report.cells import energy_unit, number, optional, text
+from cimsim.report.view import Design, View
+from cimsim.results import COMPONENTS, family_of
+from cimsim.results.components import FAMILIES
+
+__all__ = ["energy_breakdown"]
+
+
+def energy_breakdown(view: View, *, scaled: bool) -> Picture:
+    """Draw energy a token by component family for every chip.
+
+    Args:
+        view: the run.
+        scaled: the full-size shape (scale.csv) instead of the tiny model (energy.csv).
+    """
+    parts = [_scale_parts(d) if scaled else _tiny_parts(d) for d in view.designs]
+    totals = [sum(p.values()) for p in parts]
+    unit, size = energy_unit(totals)
+    families = [f for f in FAMILIES if any(p.get(f, 0.0) > 0 for p in parts)]
+    with drawing(9.2, 1.75 + 0.34 * len(parts)) as figure:
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.15, 1.0))
+        for axes, share in ((left, False), (right, True)):
+            _stack(axes, parts, families, size, share=share)
+        _name_chips(left, view.designs)
+        for i, total in enumerate(totals):
+            left.annotate(
+                f"{total / size:.3g}",
+                (total / size, i),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
+        left.set_xlim(0, max(totals) / size * 1.14)
+        left.set_xlabel(f"energy a token ({unit})")
+        right.set_xlabel("share (%)")
+        right.set_xlim(0, 100)
+        handles = [Patch(color=PALETTE[FAMILIES.index(f)]) for f in families]
+        figure.legend(handles, families, loc="outside lower center", ncols=5)
+        what = "full-size model, decode, batch 32" if scaled else "tiny model, decode"
+        source = "scale.csv" if scaled else "energy.csv"
+        caption = (
+            f"Energy a token by family of components, absolute and as a share. All rows are "
+            f"included: chip, leakage that is modelled, DRAM and I/O. Numbers: {source}."
+        )
+        name = "energy_breakdown" if scaled else "energy_breakdown_tiny"
+        alt = _alt(view.designs, parts, totals, unit, size)
+        return picture(figure, name, f"Energy by component: {what}", caption, alt)
+
+
+def _scale_parts(design: Design) -> dict[str, float]:
+    row = design.scale()
+    parts: dict[str, float] = {}
+    if row is None:
+        return parts
+    for component in (*(c.name for c in COMPONENTS), "leakage", "other"):
+        energy = optional(row, f"energy_{component}_nj")
+        if energy:
+            family = family_of(component)
+            parts[family] = parts.get(family, 0.0) + energy
+    return parts
+
+
+def _tiny_parts(design: Design) -> dict[str, float]:
+    phase = f"decode_b{number(design.row, 'latency_batch'):.0f}"
+    parts: dict[str, float] = {}
+    for row in design.chip.energy:
+        if text(row, "phase") == phase and row["calibrated"] is True:
+            leaks = text(row, "kind") == "leakage"
+            family = family_of("leakage" if leaks else text(row, "component"))
+            parts[family] = parts.get(family, 0.0) + (optional(row, "energy_per_token_nj") or 0.0)
+    return parts
+
+
+def _stack(
+    axes: Axes,
+    parts: Sequence[Mapping[str, float]],
+    families: Sequence[str],
+    size: float,
+    *,
+    share: bool,
+) -> None:
+    for i, part in enumerate(parts):
+        unit = sum(part.values()) / 100 if share else size
+        start = 0.0
+        for family in families:
+            width = part.get(family, 0.0) / unit if unit else 0.0
+            colour = PALETTE[FAMILIES.index(family)]
+            axes.barh(i, width, left=start, height=0.7, color=colour, ec="white", lw=0.4)
+            start += width
+    axes.grid(visible=False, axis="y")
+
+
+def _name_chips(axes: Axes, designs: Sequence[Design]) -> None:
+    axes.set_yticks(range(len(designs)), [f"{short(d.name)}  {d.index}" for d in designs])
+    axes.set_ylim(len(designs) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+
+
+def _alt(
+    designs: Sequence[Design],
+    parts: Sequence[Mapping[str, float]],
+    totals: Sequence[float],
+    unit: str,
+    size: float,
+) -> str:
+    listed = []
+    for design, part, total in zip(designs, parts, totals, strict=True):
+        top = sorted(part, key=lambda f: (-part[f], f))[:2]
+        shares = " and ".join(f"{f} {100 * part[f] / total:.0f} %" for f in top)
+        listed.append(f"{short(design.name, 40)} {total / size:.3g} {unit}, mostly {shares}")
+    return f"Stacked bars of energy a token. {'; '.join(listed)}."

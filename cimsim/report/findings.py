@@ -1,0 +1,224 @@
+"""What a run says in sentences: findings, warnings, and what its numbers mean."""
+
+from __future__ import annotations
+
+from cimsim.report.cells import (
+    bits_label,
+    energy_unit,
+    number,
+    optional,
+    percent,
+    significant,
+    text,
+)
+from cimsim.report.view import SCALE_BATCH, Design, View
+
+__all__ = ["CLIP_WARNING", "basis", "findings", "warnings"]
+
+# Beyond this share of clipped conversions the ADC range, not noise, decides accuracy.
+CLIP_WARNING = 0.01
+
+
+def findings(view: View) -> list[str]:
+    """Return the main results, never ranking chips of different precision together."""
+    found = []
+    for bits, designs in view.classes:
+        found += _best_of(view, designs, bits_label(bits))
+    found += _calibration(view)
+    return found
+
+
+def _best_of(view: View, designs: tuple[Design, ...], label: str) -> list[str]:
+    if len(designs) == 1:
+        only = designs[0]
+        return [
+            f"{only.name} ({label}): perplexity {_ppl(only, 'noisy')} on the chip and "
+            f"{_ppl(only, 'calibrated')} calibrated, {significant(_float(only), 4)} in float."
+            + _energy_sentence(only)
+        ]
+    best = min(designs, key=lambda d: number(d.row, "ppl_calibrated_mean"))
+    sentences = [
+        f"At {label}, {best.name} is the most accurate of {len(designs)} chips: perplexity "
+        f"{_ppl(best, 'calibrated')} after calibration, {significant(_float(best), 4)} in float."
+    ]
+    if view.scaled:
+        least = min(designs, key=_scale_energy)
+        most = max(designs, key=_scale_energy)
+        ratio = _scale_energy(most) / _scale_energy(least)
+        sentences.append(
+            f"At {label}, {least.name} needs the least energy at full size:"
+            f"{_energy_sentence(least)} The hungriest, {most.name}, needs "
+            f"{ratio:.1f} times as much."
+        )
+    return sentences
+
+
+def _float(design: Design) -> float:
+    return number(design.row, "ppl_float")
+
+
+def _ppl(design: Design, stage: str) -> str:
+    return significant(number(design.row, f"ppl_{stage}_mean"), 4)
+
+
+def _scale_energy(design: Design) -> float:
+    row = design.scale()
+    return number(design.row if row is None else row, "energy_per_token_nj")
+
+
+def _energy_sentence(design: Design) -> str:
+    row = design.scale()
+    if row is None:
+        return ""
+    energy = number(row, "energy_per_token_nj")
+    unit, size = energy_unit([energy])
+    return (
+        f" {significant(energy / size)} {unit} a token at the {text(row, 'shape')} shape "
+        f"(decode, context {number(row, 'context'):,.0f}, batch {SCALE_BATCH}), "
+        f"{significant(number(row, 'tokens_per_s'))} tokens/s on "
+        f"{number(row, 'dies'):,.0f} dies."
+    )
+
+
+def _calibration(view: View) -> list[str]:
+    touched = [d for d in view.designs if text(d.row, "calibrator") != "identity"]
+    if not touched:
+        return ["No chip was calibrated: the calibrator is identity on all of them."]
+    better = [
+        d
+        for d in touched
+        if d.calibration_effect.significant and d.calibration_effect.difference.mean < 0
+    ]
+    worse = [
+        d
+        for d in touched
+        if d.calibration_effect.significant and d.calibration_effect.difference.mean > 0
+    ]
+    if view.seeds < 2:
+        return ["With one chip seed no effect of calibration can be told from chance."]
+    sentence = (
+        f"Calibration lowers perplexity beyond chance (95 %, paired over chip seeds) on "
+        f"{len(better)} of {len(touched)} calibrated chips"
+    )
+    if better:
+        top = max(better, key=_reduction)
+        sentence += f"; most on {top.name}, by {percent(_reduction(top))}"
+    sentence += "."
+    if worse:
+        sentence += f" It raises perplexity on {', '.join(d.name for d in worse)}."
+    return [sentence]
+
+
+def _reduction(design: Design) -> float:
+    noisy = number(design.row, "ppl_noisy_mean")
+    return (noisy - number(design.row, "ppl_calibrated_mean")) / noisy
+
+
+def warnings(view: View) -> list[str]:
+    """Return what a reader must not overlook."""
+    found = []
+    if not view.run.complete:
+        found.append("The run was not completed: only the chips below were finished.")
+    if view.seeds == 1:
+        found.append(
+            "One chip seed: no confidence interval, and no effect can be told from chance."
+        )
+    for design in view.designs:
+        clip = number(design.row, "adc_clip_rate")
+        if clip > CLIP_WARNING:
+            found.append(
+                f"{design.name}: {percent(clip)} of conversions clip; the ADC's range is too "
+                "narrow for this model."
+            )
+        found += [f"{design.name}: {warning}" for warning in design.chip.warnings]
+    if not view.scaled:
+        found.append(
+            "Not every chip has results at full size: energies below are those of the tiny model, "
+            "which leaves large arrays partly empty."
+        )
+    return found
+
+
+def basis(view: View) -> list[tuple[str, str]]:
+    """Return what the numbers mean: (subject, statement)."""
+    return [
+        (
+            "Operations",
+            "1 MAC = 2 operations. MACs count linear layers (active experts only, no padding) and "
+            "2 x context x attention width a layer and token.",
+        ),
+        ("Precision", _precision(view)),
+        (
+            "Energy",
+            "Counted actions times the energy of one, plus leakage times time. Energy a token "
+            "includes the chip, DRAM and chip I/O; energy.csv and results.csv give each apart. "
+            "Attention, softmax and the KV cache are charged.",
+        ),
+        ("Leakage", _leakage(view)),
+        (
+            "Efficiency",
+            "TOPS/W and tokens/s are averages of the timed work, not peaks; peak power is the "
+            "worst 1 us.",
+        ),
+        ("Area", "All on-chip components. Off-chip DRAM, package and pads are apart."),
+        (
+            "Accuracy",
+            f"Perplexity of the tiny model on {view.run.text_name}, in windows without carry-over. "
+            "The full-size shape is timed and charged, not scored: its routing is resampled from "
+            "the chip's own trace.",
+        ),
+        (
+            "Chips",
+            "A chip seed draws the frozen errors of one manufactured chip. Intervals are 95 % "
+            "Student t intervals of the mean over chip seeds; before and after are compared on "
+            "the same chips.",
+        ),
+        ("ROMER", ROMER),
+        ("Not modelled", _not_modelled(view)),
+    ]
+
+
+ROMER = (
+    "The ROMER paper (arXiv 2605.11800) states up to 58.6 %, 58.8 % and 59.8 % lower perplexity "
+    "for DeepSeek-MoE, Qwen-MoE and OLMoE under real-chip noise. Only these three figures are the "
+    "paper's. The calibrator called romer here, and every number in this report, is our reading "
+    "of ROMER on other models and chips."
+)
+
+
+def _precision(view: View) -> str:
+    parts = []
+    for bits, designs in view.classes:
+        adc = sorted({d.adc for d in designs})
+        parts.append(f"{bits_label(bits)} ({', '.join(adc)}): {', '.join(d.name for d in designs)}")
+    note = " Figures at unequal bits are never ranked together." if len(parts) > 1 else ""
+    return "; ".join(parts) + "." + note
+
+
+def _leakage(view: View) -> str:
+    shares = [optional(d.row, "leakage_coverage") or 0.0 for d in view.designs]
+    low, high = min(shares), max(shares)
+    share = percent(low, 0) if low == high else f"{percent(low, 0)} to {percent(high, 0)}"
+    return (
+        f"Modelled for {share} of the component kinds. For the others it is not modelled, and so "
+        "missing from the totals, which are lower bounds in that respect."
+    )
+
+
+def _not_modelled(view: View) -> str:
+    general = (
+        "Host, package, power delivery and cooling; heating of the chip by its own power; the "
+        "accuracy of the full-size model."
+    )
+    by_phrase: dict[str, list[str]] = {}
+    for design in view.designs:
+        for phrase in design.chip.not_modelled:
+            by_phrase.setdefault(phrase, []).append(design.name)
+    everywhere = [p for p, names in by_phrase.items() if len(names) == len(view.designs)]
+    somewhere = [
+        f"{phrase} ({', '.join(names)})"
+        for phrase, names in by_phrase.items()
+        if phrase not in everywhere
+    ]
+    listed = [*everywhere, *somewhere]
+    return general + (f" Also: {'; '.join(listed)}." if listed else "")

@@ -1,0 +1,223 @@
+"""Accuracy against energy: every chip before and after calibration, and the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from numpy.typing import NDArray
+
+from cimsim.report.canvas import BLUE, GREY, INK, ORANGE, Picture, drawing, picture, short
+from cimsim.report.cells import bits_label, energy_unit, number, significant
+from cimsim.report.view import Design, View
+from cimsim.results import pareto_front
+
+__all__ = ["accuracy_energy"]
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+COLOURS = (BLUE, ORANGE, "#4d9221", "#762a83", "#00a087", "#b2182b", "#8c510a")
+
+
+@dataclass(frozen=True)
+class _Point:
+    design: Design
+    energy: float
+    noisy: float
+    calibrated: float
+    low: float
+    high: float
+
+
+def accuracy_energy(view: View, *, scaled: bool) -> Picture:
+    """Draw calibrated perplexity against energy a token, one front for each precision.
+
+    Args:
+        view: the run.
+        scaled: energy of the full-size shape (scale.csv) instead of the tiny model's.
+    """
+    energies = [_energy_nj(d, scaled=scaled) for d in view.designs]
+    unit, size = energy_unit(energies)
+    points = {
+        d.index: _Point(
+            d,
+            energy / size,
+            number(d.row, "ppl_noisy_mean"),
+            number(d.row, "ppl_calibrated_mean"),
+            number(d.row, "ppl_calibrated_ci_low"),
+            number(d.row, "ppl_calibrated_ci_high"),
+        )
+        for d, energy in zip(view.designs, energies, strict=True)
+    }
+    with drawing(9.2, 4.9 + max(0, len(points) - 10) * 0.22) as figure:
+        grid = figure.add_gridspec(1, 2, width_ratios=(1.9, 1.0))
+        axes = figure.add_subplot(grid[0])
+        fronts: list[NDArray[np.float64]] = []
+        for i, (bits, designs) in enumerate(view.classes):
+            members = [points[d.index] for d in designs]
+            label = bits_label(bits)
+            fronts.append(_draw_class(axes, members, MARKERS[i % 7], COLOURS[i % 7], label))
+        _finish_axes(axes, list(points.values()), unit, scaled=scaled)
+        _number_points(figure, axes, list(points.values()), np.concatenate(fronts))
+        _draw_key(figure.add_subplot(grid[1]), view, scaled=scaled)
+        where = "scale.csv" if scaled else "results.csv"
+        caption = (
+            "Filled: after calibration, with its 95 % interval over chip seeds. Hollow: before "
+            "calibration. Lower left is better. Each precision (weight and input bits) has its "
+            "own Pareto front; chips of different precision are not ranked together. "
+            f"Perplexity: results.csv (tiny model). Energy: {where}."
+        )
+        title = (
+            "Accuracy against energy: full-size model, decode, batch 32"
+            if scaled
+            else "Accuracy against energy: tiny model, decode"
+        )
+        name = "accuracy_energy" if scaled else "accuracy_energy_tiny"
+        return picture(figure, name, title, caption, _alt(view, points, unit))
+
+
+def _energy_nj(design: Design, *, scaled: bool) -> float:
+    row = design.scale() if scaled else None
+    if row is not None:
+        return number(row, "energy_per_token_nj")
+    return number(design.row, "energy_per_token_nj_calibrated")
+
+
+def _draw_class(
+    axes: Axes, members: Sequence[_Point], marker: str, colour: str, label: str
+) -> NDArray[np.float64]:
+    """Draw the chips of one precision; return points along its front, [points, 2]."""
+    for p in members:
+        axes.plot([p.energy, p.energy], [p.noisy, p.calibrated], color=colour, lw=0.8, alpha=0.5)
+        axes.plot(p.energy, p.noisy, marker, ms=6, mfc="white", mec=colour, mew=1.0)
+        error = [[p.calibrated - p.low], [p.high - p.calibrated]]
+        axes.errorbar(p.energy, p.calibrated, yerr=error, color=colour, capsize=3, lw=1.2)
+        axes.plot(p.energy, p.calibrated, marker, ms=8, color=colour, mec="white", mew=0.8)
+    values = np.array([[p.calibrated, p.energy] for p in members])
+    front = values[pareto_front(values, ("lower", "lower"))]
+    front = front[np.argsort(front[:, 1])]
+    axes.step(front[:, 1], front[:, 0], where="post", color=colour, lw=1.0, ls="--", alpha=0.9)
+    axes.plot([], [], marker=marker, color=colour, ls="--", label=label)
+    corners = [front[:1, ::-1]]
+    for (y0, x0), (y1, x1) in pairwise(front.tolist()):
+        along = np.geomspace(x0, x1, 9)
+        down = np.linspace(y0, y1, 5)
+        corners += [
+            np.column_stack([along, np.full(9, y0)]),
+            np.column_stack([np.full(5, x1), down]),
+        ]
+    return np.concatenate(corners)
+
+
+def _finish_axes(axes: Axes, points: Sequence[_Point], unit: str, *, scaled: bool) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    energies = [p.energy for p in points]
+    axes.set_xlim(min(energies) / 1.5, max(energies) * 1.5)
+    tops = [max(p.noisy, p.high) for p in points]
+    bottoms = [min(p.noisy, p.low) for p in points]
+    if max(tops) > 3 * min(bottoms):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylim(min(bottoms) / 1.12, max(tops) * 1.18)
+    else:
+        span = max(max(tops) - min(bottoms), 0.02 * max(tops))
+        axes.set_ylim(min(bottoms) - 0.12 * span, max(tops) + 0.16 * span)
+    model = "full-size shape" if scaled else "tiny model"
+    axes.set_xlabel(f"energy a token, {model} ({unit}, log scale)")
+    log = ", log scale" if axes.get_yscale() == "log" else ""
+    axes.set_ylabel(f"perplexity (lower is better{log})")
+    handles, labels = axes.get_legend_handles_labels()
+    hollow = Line2D([], [], marker="o", ls="", mfc="white", mec=GREY)
+    axes.legend(
+        [*handles, hollow],
+        [*labels, "before calibration"],
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.14),
+        ncols=2,
+    )
+
+
+def _number_points(
+    figure: Figure, axes: Axes, points: Sequence[_Point], front: NDArray[np.float64]
+) -> None:
+    """Write each chip's number beside its point, where it hides nothing.
+
+    Candidate places lie around the point; the one farthest from all points and numbers
+    placed so far wins.
+    """
+    figure.canvas.draw()
+    scale = figure.dpi / 72
+    marks = [
+        axes.transData.transform((p.energy, y)) for p in points for y in (p.calibrated, p.noisy)
+    ]
+    marks += list(axes.transData.transform(front))
+    taken = [np.asarray(m) for m in marks]
+    box = axes.get_window_extent()
+    ring = [(np.cos(a), np.sin(a)) for a in np.pi * np.array([0.25, 0, 0.75, 1, 1.25, 1.75])]
+    for p in sorted(points, key=lambda p: p.design.index):
+        centre = np.asarray(axes.transData.transform((p.energy, p.calibrated)))
+        best, best_room = np.array([0.0, 0.0]), -np.inf
+        for radius in (11.0, 16.0):
+            for direction in ring:
+                offset = radius * np.array(direction)
+                place = centre + offset * scale
+                inside = box.x0 + 6 < place[0] < box.x1 - 6 and box.y0 + 6 < place[1] < box.y1 - 6
+                others = [t for t in taken if np.abs(t - centre).max() > 1e-6]
+                room = min((float(np.hypot(*(t - place))) for t in others), default=1e3)
+                room = min(room, 16.0 * scale) - (0.0 if inside else 1e3) - radius / 100
+                if room > best_room:
+                    best, best_room = offset, room
+        taken.append(centre + best * scale)
+        axes.annotate(
+            str(p.design.index),
+            (p.energy, p.calibrated),
+            xytext=(float(best[0]), float(best[1])),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=8.5,
+            fontweight="bold",
+            color=INK,
+            bbox={"boxstyle": "round,pad=0.12", "fc": "white", "ec": "none", "alpha": 0.75},
+        )
+
+
+def _draw_key(axes: Axes, view: View, *, scaled: bool) -> None:
+    """List the numbered chips: name, technology, bits, area."""
+    axes.set_axis_off()
+    axes.set_xlim(0, 1)
+    step = 1.0 / max(10, len(view.designs))
+    for i, design in enumerate(view.designs):
+        y = 1.0 - i * step
+        row = design.scale() if scaled else None
+        area = number(design.row if row is None else row, "area_mm2")
+        weight, inputs = design.bits
+        axes.text(0.0, y, f"{design.index}", fontweight="bold", va="top", fontsize=8.5)
+        axes.text(0.09, y, short(design.name, 30), va="top", fontsize=8.5)
+        axes.text(
+            0.09,
+            y - 0.42 * step,
+            f"{design.technology}, w{weight}/i{inputs} b, {design.adc}, {significant(area)} mm²",
+            va="top",
+            fontsize=7.2,
+            color="#52606d",
+        )
+
+
+def _alt(view: View, points: dict[int, _Point], unit: str) -> str:
+    listed = "; ".join(
+        f"{short(d.name, 40)}: {points[d.index].calibrated:.3g} at "
+        f"{points[d.index].energy:.3g} {unit}"
+        for d in view.designs
+    )
+    return f"Scatter of calibrated perplexity against energy a token. {listed}."

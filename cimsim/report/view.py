@@ -1,0 +1,112 @@
+"""A run as the report sees it: numbered chips, grouped by the precision of a product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from cimsim.report.cells import number, optional, text
+from cimsim.results import ChipResult, Row, RunResults
+from cimsim.results.statistics import Paired, paired_difference
+
+__all__ = ["Design", "View"]
+
+# The row of scale.csv that comparisons across chips use.
+SCALE_PHASE = "decode"
+SCALE_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Design:
+    """One chip with one model, with its number in figures.
+
+    Attributes:
+        index: 1, 2, ... in the order of the command.
+        chip: its results.
+    """
+
+    index: int
+    chip: ChipResult
+
+    @property
+    def name(self) -> str:
+        """Its name in the run."""
+        return self.chip.name
+
+    @property
+    def row(self) -> Row:
+        """Its row of results.csv."""
+        return self.chip.row
+
+    @property
+    def bits(self) -> tuple[int, int]:
+        """Weight and input bits: chips of different bits are never ranked together."""
+        return int(number(self.row, "weight_bits")), int(number(self.row, "input_bits"))
+
+    @property
+    def adc(self) -> str:
+        """ADC bits in words."""
+        bits = optional(self.row, "adc_bits")
+        return "no ADC" if bits is None else f"ADC {bits:.0f} b"
+
+    @property
+    def technology(self) -> str:
+        """Cells and node in words."""
+        return f"{text(self.row, 'device')} {number(self.row, 'node_nm'):g} nm"
+
+    def scale(self, phase: str = SCALE_PHASE, batch: int = SCALE_BATCH) -> Row | None:
+        """Return its row of scale.csv for a phase and batch, or None."""
+        for row in self.chip.scale:
+            if text(row, "phase") == phase and number(row, "batch") == batch:
+                return row
+        return None
+
+    @cached_property
+    def calibration_effect(self) -> Paired:
+        """Perplexity calibrated minus noisy, paired over chip seeds."""
+        seeds = self.chip.per_seed
+        return paired_difference(
+            [number(r, "ppl_noisy") for r in seeds], [number(r, "ppl_calibrated") for r in seeds]
+        )
+
+
+@dataclass(frozen=True)
+class View:
+    """All chips of a run.
+
+    Attributes:
+        run: the results.
+        designs: numbered chips, in the order of the command.
+    """
+
+    run: RunResults
+    designs: tuple[Design, ...]
+
+    @classmethod
+    def of(cls, run: RunResults) -> View:
+        """Number the chips of a run."""
+        return cls(run, tuple(Design(i + 1, c) for i, c in enumerate(run.chips)))
+
+    @cached_property
+    def classes(self) -> tuple[tuple[tuple[int, int], tuple[Design, ...]], ...]:
+        """Designs by precision, the most common first: (weight and input bits, designs)."""
+        found: dict[tuple[int, int], list[Design]] = {}
+        for design in self.designs:
+            found.setdefault(design.bits, []).append(design)
+        order = sorted(found, key=lambda bits: (-len(found[bits]), [-b for b in bits]))
+        return tuple((bits, tuple(found[bits])) for bits in order)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Checkpoints of the run, each once."""
+        return tuple(dict.fromkeys(text(d.row, "model") for d in self.designs))
+
+    @property
+    def scaled(self) -> bool:
+        """Whether every chip has full-size results for comparisons."""
+        return bool(self.designs) and all(d.scale() is not None for d in self.designs)
+
+    @property
+    def seeds(self) -> int:
+        """Fewest chip seeds of any chip."""
+        return min((int(number(d.row, "chip_seeds")) for d in self.designs), default=0)
