@@ -62,7 +62,47 @@ def convert(sums, acc, plane_weight, column_weight, signs, inverse, low, high): 
 
 
 @njit(cache=True, error_model="numpy")
-def convert_noisy(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915 - one fused pass
+def _codes_of_row(codes, values, squares, shared, noise, errors, bounds, address, z, bits):  # type: ignore[no-untyped-def]
+    """Fill the codes of one conversion of all columns; return how many were clipped.
+
+    Every operation is in the precision of the sums and in this order.
+    """
+    inverse, slope, square_scale, fresh = noise
+    low, high, span = bounds
+    group_plane, position, sequence, k0, k1 = address
+    columns = values.size
+    for c in range(columns):
+        codes[c] = values[c] * inverse
+    if errors.shape[1] > 0:
+        one = codes.dtype.type(1.0)
+        for c in range(columns):
+            v = codes[c]
+            u = (v - low) * span
+            bow = codes.dtype.type(errors[2, c]) * (u * (one - u))
+            v = v * codes.dtype.type(errors[0, c]) + codes.dtype.type(errors[1, c])
+            codes[c] = v + bow
+    if fresh:
+        fill_normals(z, bits, 0, group_plane, position, sequence, k0, k1)
+        zero = codes.dtype.type(0.0)
+        if squares.size > 0:
+            for c in range(columns):
+                variance = max((squares[c] * square_scale + values[c] * slope) + shared, zero)
+                codes[c] += np.sqrt(variance) * codes.dtype.type(z[c])
+        else:
+            for c in range(columns):
+                variance = max(values[c] * slope + shared, zero)
+                codes[c] += np.sqrt(variance) * codes.dtype.type(z[c])
+    count = np.int32(0)  # vectorises, where a 64-bit count would not
+    for c in range(columns):
+        code = np.rint(codes[c])
+        kept = min(max(code, low), high)
+        count += np.int32(code != kept)
+        codes[c] = kept
+    return count
+
+
+@njit(cache=True, error_model="numpy")
+def convert_noisy(  # type: ignore[no-untyped-def]
     sums,
     squares,
     acc,
@@ -70,12 +110,8 @@ def convert_noisy(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915 - o
     plane_weight,
     column_weight,
     signs,
-    inverse,
-    low,
-    high,
+    scales,
     row_variance,
-    slope,
-    square_scale,
     errors,
     sequence,
     position,
@@ -88,18 +124,15 @@ def convert_noisy(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915 - o
     Args:
         sums: float [n x planes, columns].
         squares: float [n x planes, columns], second product for level-dependent noise, or
-            [1, 1] if `square_scale` is 0.
+            [0, 0] without.
         acc: float [n, n_out].
         units: float64 [n, units], codes of unit columns, weighed; set.
         plane_weight: float64 [planes].
         column_weight: float64 [stored columns].
         signs: float32 [stored columns x n_out], or [0].
-        inverse: codes a grid unit.
-        low: lowest code.
-        high: highest code.
+        scales: (codes a grid unit, lowest code, highest code, variance a grid unit of the sum
+            in codes^2, variance a unit of the second product in codes^2, whether fresh).
         row_variance: float32 [n x planes], variance that all columns share, codes^2.
-        slope: variance a grid unit of the sum, codes^2.
-        square_scale: variance a grid unit of the second product, codes^2.
         errors: float32 [3, columns] gain, offset and bow of the converters, or [3, 0].
         sequence: int64 [n].
         position: int64 [n].
@@ -114,56 +147,26 @@ def convert_noisy(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915 - o
     planes = plane_weight.size
     columns = sums.shape[1]
     f = sums.dtype.type
-    inv, lo, hi = f(inverse), f(low), f(high)
-    a, b = f(slope), f(square_scale)
-    zero, span = f(0.0), f(1.0) / (f(high) - f(low))
-    padded = ((columns + 63) // 64) * 64
-    z = np.zeros(padded, np.float32)
-    bits = np.empty(padded, np.uint32)
-    t_codes = np.empty(columns, sums.dtype)
-    fresh = slope > 0.0 or square_scale > 0.0
-    for r in range(row_variance.size):
-        fresh = fresh or row_variance[r] > np.float32(0.0)
+    noise = (f(scales[0]), f(scales[3]), f(scales[4]), scales[5])
+    bounds = (f(scales[1]), f(scales[2]), f(1.0) / (f(scales[2]) - f(scales[1])))
+    z = np.zeros(((columns + 63) // 64) * 64, np.float32)
+    bits = np.empty(z.size, np.uint32)
+    codes = np.empty(columns, sums.dtype)
     clipped = 0
     for t in range(n):
         units[t, :] = 0.0
         for k in range(planes):
             row = t * planes + k
-            shared = f(row_variance[row])
-            values = sums[row]
-            for c in range(columns):
-                t_codes[c] = values[c] * inv
-            if errors.shape[1] > 0:
-                for c in range(columns):
-                    v = t_codes[c]
-                    u = (v - lo) * span
-                    bow = f(errors[2, c]) * (u * (f(1.0) - u))
-                    t_codes[c] = (v * f(errors[0, c]) + f(errors[1, c])) + bow
-            if fresh:
-                fill_normals(z, bits, 0, group * 64 + k, position[t], sequence[t], k0, k1)
-                if square_scale > 0.0:
-                    power = squares[row]
-                    for c in range(columns):
-                        variance = max((power[c] * b + values[c] * a) + shared, zero)
-                        t_codes[c] += np.sqrt(variance) * f(z[c])
-                elif slope > 0.0:
-                    for c in range(columns):
-                        variance = max(values[c] * a + shared, zero)
-                        t_codes[c] += np.sqrt(variance) * f(z[c])
-                else:
-                    sigma = np.sqrt(shared)
-                    for c in range(columns):
-                        t_codes[c] += sigma * f(z[c])
-            count = np.int32(0)
-            for c in range(columns):
-                code = np.rint(t_codes[c])
-                kept = min(max(code, lo), hi)
-                count += np.int32(code != kept)
-                t_codes[c] = kept
+            second = squares[row] if squares.size > 0 else squares[:0, 0]
+            address = (group * 64 + k, position[t], sequence[t], k0, k1)
+            count = _codes_of_row(
+                codes, sums[row], second, f(row_variance[row]), noise, errors, bounds, address, z,
+                bits,
+            )  # fmt: skip
             clipped += int(count)
             out = acc[t]
             for c in range(column_weight.size):
-                part = t_codes[c * n_out : (c + 1) * n_out]
+                part = codes[c * n_out : (c + 1) * n_out]
                 weight = acc.dtype.type(plane_weight[k] * column_weight[c])
                 if signs.size > 0:
                     sign = signs[c * n_out : (c + 1) * n_out]
@@ -172,9 +175,9 @@ def convert_noisy(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915 - o
                 else:
                     for j in range(n_out):
                         out[j] += acc.dtype.type(part[j]) * weight
-            for u_column in range(units.shape[1]):
-                at = column_weight.size * n_out + u_column
-                units[t, u_column] += np.float64(t_codes[at]) * plane_weight[k]
+            for u in range(units.shape[1]):
+                at = column_weight.size * n_out + u
+                units[t, u] += np.float64(codes[at]) * plane_weight[k]
     return clipped
 
 

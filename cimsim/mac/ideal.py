@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac.adc import AdcRange
-from cimsim.mac.matrix import Mode, checked_inputs, static_scale
+from cimsim.mac.inputs import checked_inputs, static_scale
+from cimsim.mac.matrix import Mode
 from cimsim.mac.quantize import quantize_inputs, quantize_weights
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
 from cimsim.workload.program import MatrixId, TokenKeys

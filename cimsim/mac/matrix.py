@@ -14,7 +14,7 @@ No result depends on the other tokens of a batch.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -28,13 +28,14 @@ from cimsim.mac.convert import add_units, convert, convert_noisy, convert_units,
 from cimsim.mac.feed import code_power, feed_planes, row_power
 from cimsim.mac.folded import FoldedMatrix
 from cimsim.mac.formats import Formats
+from cimsim.mac.inputs import checked_inputs, matrix_words, static_scale
 from cimsim.mac.program import Cells, Deployment, Encoded, write_cells
 from cimsim.mac.quantize import quantize_inputs
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
 from cimsim.rng import derive_key
-from cimsim.workload.program import PART_OF_ROLE, MatrixId, TokenKeys
+from cimsim.workload.program import MatrixId, TokenKeys
 
-__all__ = ["Mode", "ProgrammedMatrix", "matrix_words"]
+__all__ = ["Mode", "ProgrammedMatrix"]
 
 Mode = Literal["detailed", "folded"]
 
@@ -42,13 +43,28 @@ _PURPOSE_READ = 3
 _CHUNK_BYTES = 4 << 20  # of column sums at a time: about a second-level cache
 _NO_SIGNS = np.zeros(0, dtype=np.float32)
 _NO_ERRORS = np.zeros((3, 0), dtype=np.float32)
-_ROLES = tuple(PART_OF_ROLE)
+Real = NDArray[np.float32] | NDArray[np.float64]
+# Codes of outputs, codes of unit columns, weight of planes and of columns, signs of columns.
+Target = tuple[
+    Real, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]
+]
 
 
-def matrix_words(matrix: MatrixId) -> tuple[int, int, int]:
-    """Return the numbers that stand for a matrix in the address of a random number."""
-    role = _ROLES.index(matrix.role) if matrix.role in _ROLES else -1
-    return matrix.layer, role, matrix.expert
+@dataclass(frozen=True)
+class FreshNoise:
+    """Variances of fresh noise of a conversion, in codes squared.
+
+    Attributes:
+        row_variance: a squared code that drives a row, for all columns alike.
+        slope: a grid unit of the column sum.
+        square_scale: a unit of the second product (level-dependent noise).
+        adc_variance: of the converter itself.
+    """
+
+    row_variance: float
+    slope: float
+    square_scale: float
+    adc_variance: float
 
 
 class ProgrammedMatrix:
@@ -112,17 +128,15 @@ class ProgrammedMatrix:
         tile, formats, cells = self.tile, self.formats, self.cells
         step2 = self.step_levels**2
         variance = cells.variance
-        self._adc_variance = fresh_variance(tile)
-        self._row_variance = 0.0
-        self._slope = 0.0
-        self._square_scale = cells.square_grid / step2
+        row, slope = 0.0, 0.0
         if variance > 0.0 and tile.device.read_noise.scaling == "constant":
-            self._row_variance = variance / step2 * (2.0 if formats.analog_difference else 1.0)
+            row = variance / step2 * (2.0 if formats.analog_difference else 1.0)
         elif variance > 0.0 and cells.squares is None:
             share = variance / cells.tables.to_levels / step2
-            self._slope = share * cells.grid
-            self._row_variance = share * cells.tables.base  # the lowest level's conductance
-        self.has_fresh_noise = variance > 0.0 or self._adc_variance > 0.0
+            slope = share * cells.grid
+            row = share * cells.tables.base  # the lowest level's conductance
+        self.noise = FreshNoise(row, slope, cells.square_grid / step2, fresh_variance(tile))
+        self.has_fresh_noise = variance > 0.0 or self.noise.adc_variance > 0.0
         self._plain = not self.has_fresh_noise and cells.converters is None
 
     def multiply(
@@ -210,6 +224,49 @@ class ProgrammedMatrix:
         """Whether the folded form is faithful: few clipped codes, errors that are random."""
         return FoldedMatrix.faithful(self)
 
+    def codes(
+        self, x: NDArray[np.float32], keys: TokenKeys, *, read_seed: int, replica: int = 0
+    ) -> NDArray[np.int32]:
+        """Return every ADC code, int32 [row groups, n, planes, columns]: for inspection.
+
+        Columns are stored columns x outputs, then unit columns. The same kernels convert
+        here and in `multiply`; only one plane and column counts at a time.
+        """
+        formats = self.formats
+        x, sequence, position = checked_inputs(x, keys, formats.n_in)
+        n, columns = x.shape[0], formats.columns
+        q = np.empty(x.shape, dtype=np.int32)
+        if not quantize_inputs(x, formats.input_max, self._input_scale, q, np.empty(n, np.float32)):
+            raise CimsimError(f"an input of matrix {self.matrix} is not a finite number")
+        key = derive_key(read_seed, _PURPOSE_READ, *matrix_words(self.matrix), replica)
+        planes, _ = self._planes(q, MatrixCounts())
+        power = self._power_planes(q, planes)
+        found = np.empty((len(formats.groups), n, formats.planes, columns), dtype=np.int32)
+        for g, group in enumerate(formats.groups):
+            rows = slice(group.start, group.stop)
+            sums = np.asarray(planes[:, rows] @ self.cells.values[rows])
+            for k in range(formats.planes):
+                only = np.zeros(formats.planes)
+                only[k] = 1.0
+                acc = np.zeros((n, columns))
+                target = (acc, np.zeros((n, 0)), only, np.ones(1), _NO_SIGNS)
+                self._convert(g, sums, planes, power, target, sequence, position, key)
+                found[g, :, k] = acc.astype(np.int32)
+        return found
+
+    def _planes(
+        self, q: NDArray[np.int32], counts: MatrixCounts
+    ) -> tuple[Real, NDArray[np.float64]]:
+        """Return what rows are driven with, [n x planes, n_in], and the sum of fed inputs."""
+        formats = self.formats
+        planes: Real = np.empty((q.shape[0] * formats.planes, q.shape[1]), self.cells.values.dtype)
+        fed = np.empty(q.shape[0], dtype=np.float64)
+        counts.code_sum += feed_planes(
+            q, planes, formats.feed, formats.dac_bits, formats.input_shift,
+            max(1, formats.planes // 2), fed,
+        )  # fmt: skip
+        return planes, fed
+
     def _multiply_detailed(
         self,
         q: NDArray[np.int32],
@@ -244,12 +301,7 @@ class ProgrammedMatrix:
     ) -> None:
         formats, values = self.formats, self.cells.values
         n, n_out = out.shape
-        planes = np.empty((n * formats.planes, formats.n_in), dtype=values.dtype)
-        fed = np.empty(n, dtype=np.float64)
-        counts.code_sum += feed_planes(
-            q, planes, formats.feed, formats.dac_bits, formats.input_shift,
-            max(1, formats.planes // 2), fed,
-        )  # fmt: skip
+        planes, fed = self._planes(q, counts)
         power = self._power_planes(q, planes)
         acc = np.zeros((n, n_out), dtype=self._acc_dtype)
         units = np.zeros((n, formats.units), dtype=np.float64)
@@ -260,22 +312,11 @@ class ProgrammedMatrix:
             np.matmul(
                 planes[:, group.start : group.stop], values[group.start : group.stop], out=sums
             )
-            if self._plain:
-                counts.clipped += convert(
-                    sums, acc, formats.plane_weight, self.column_weight, self._signs[g],
-                    self._inverse, self.low, self.high,
-                )  # fmt: skip
-                if formats.units:
-                    counts.clipped += convert_units(
-                        sums, units, formats.columns - formats.units, formats.plane_weight,
-                        self._inverse, self.low, self.high,
-                    )  # fmt: skip
-            else:
-                counts.clipped += self._convert_noisy(
-                    g, sums, planes, power, acc, units, sequence, position, key
-                )
+            target = (acc, units, formats.plane_weight, self.column_weight, self._signs[g])
+            counts.clipped += self._convert(g, sums, planes, power, target, sequence, position, key)
             if self.cells.gain is not None:
-                units *= self.cells.gain[group.row_block]
+                if formats.units:
+                    units *= self.cells.gain[group.row_block]
                 flush(total, acc, self.output_gain(group.row_block))
             if formats.units:
                 add_units(
@@ -287,12 +328,10 @@ class ProgrammedMatrix:
             self.encoded.scale,
         )  # fmt: skip
 
-    def _power_planes(
-        self, q: NDArray[np.int32], planes: NDArray[np.float32] | NDArray[np.float64]
-    ) -> NDArray[np.float32] | NDArray[np.float64]:
+    def _power_planes(self, q: NDArray[np.int32], planes: Real) -> Real:
         """Return squared weighed codes of what each plane feeds, for noise fresh each cycle."""
         formats, tile = self.formats, self.tile
-        if self._row_variance == 0.0 and self.cells.squares is None:
+        if self.noise.row_variance == 0.0 and self.cells.squares is None:
             return planes
         if not tile.pe.accumulate_cycles:
             return planes if formats.max_code == 1 else planes * planes
@@ -303,69 +342,55 @@ class ProgrammedMatrix:
         code_power(q, power, two_phase, tile.dac.bits, formats.input_shift, cycles)
         return power
 
-    def _convert_noisy(
+    def _convert(
         self,
         g: int,
-        sums: NDArray[np.float32] | NDArray[np.float64],
-        planes: NDArray[np.float32] | NDArray[np.float64],
-        power: NDArray[np.float32] | NDArray[np.float64],
-        acc: NDArray[np.float32] | NDArray[np.float64],
-        units: NDArray[np.float64],
+        sums: Real,
+        planes: Real,
+        power: Real,
+        target: Target,
         sequence: NDArray[np.int64],
         position: NDArray[np.int64],
         key: tuple[int, int],
     ) -> int:
+        """Convert the sums of a row group into `target`; return how many codes clipped."""
+        acc, units, plane_weight, column_weight, signs = target
+        if self._plain:
+            bounds = (self._inverse, self.low, self.high)
+            clipped: int = convert(sums, acc, plane_weight, column_weight, signs, *bounds)
+            if units.shape[1] > 0:
+                first = self.formats.columns - self.formats.units
+                clipped += convert_units(sums, units, first, plane_weight, *bounds)
+            return clipped
         formats, cells = self.formats, self.cells
         group = formats.groups[g]
         rows = slice(group.start, group.stop)
         variance = np.empty(planes.shape[0], dtype=np.float32)
-        row_power(power, group.start, group.stop, self._row_variance, self._adc_variance, variance)
-        squares, square_scale = sums[:1, :1], 0.0
+        row_power(
+            power,
+            group.start,
+            group.stop,
+            self.noise.row_variance,
+            self.noise.adc_variance,
+            variance,
+        )
+        squares = sums[:0, :0]
         if cells.squares is not None:
             same = power.dtype == cells.squares.dtype
             table = cells.squares[rows]
             squares = np.matmul(
                 power[:, rows] if same else power[:, rows].astype(table.dtype), table
             )
-            square_scale = self._square_scale
         errors = _NO_ERRORS
         if cells.converters is not None:
             errors = cells.converters.of(group.row_block)
-        clipped: int = convert_noisy(
-            sums, squares, acc, units, formats.plane_weight, self.column_weight, self._signs[g],
-            self._inverse, self.low, self.high, variance, self._slope, square_scale, errors,
-            sequence, position, g, key[0], key[1],
+        scales = (
+            self._inverse, self.low, self.high, self.noise.slope, self.noise.square_scale,
+            self.has_fresh_noise,
         )  # fmt: skip
-        return clipped
-
-
-def static_scale(tile: Tile, adc_range: AdcRange | None) -> float:
-    if tile.input.scale == "per_token":
-        return 0.0
-    scale = None if adc_range is None else adc_range.input_scale
-    if scale is None or not scale > 0.0:
-        raise CimsimError(
-            "a static input scale is found on calibration inputs",
-            key="tile.input.scale",
-            value=scale,
-            hint="calibrate the range with inputs, or use per_token",
-        )
-    return float(np.float32(scale))
-
-
-def checked_inputs(
-    x: NDArray[np.float32], keys: TokenKeys, n_in: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    if x.ndim != 2 or x.shape[1] != n_in:
-        raise CimsimError(
-            "inputs do not fit the matrix", value=x.shape, allowed=f"[tokens, {n_in}]"
-        )
-    sequence = np.ascontiguousarray(keys.sequence, dtype=np.int64)
-    position = np.ascontiguousarray(keys.position, dtype=np.int64)
-    if sequence.shape != (x.shape[0],) or position.shape != (x.shape[0],):
-        raise CimsimError(
-            "every token needs one address",
-            value=(sequence.shape, position.shape),
-            allowed=f"sequence and position of {x.shape[0]} tokens",
-        )
-    return np.ascontiguousarray(x, dtype=np.float32), sequence, position
+        return int(
+            convert_noisy(
+                sums, squares, *target, scales, variance, errors, sequence,
+                position, g, *key,
+            )
+        )  # fmt: skip

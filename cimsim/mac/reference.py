@@ -1,0 +1,350 @@
+"""The slow twin: the tile in plain NumPy, equation by equation, as the oracle of the fast path.
+
+It shares with the fast path what both must share to agree in every bit: the addresses of
+random numbers, the tables of the cells, and the order of floating operations after a sum.
+Sums are whole numbers here (int64); nothing is fused, blocked or compiled.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.config import Tile
+from cimsim.mac.cells import FLICKER_STEPS, CellTables, cell_tables
+from cimsim.mac.formats import Formats
+from cimsim.mac.inputs import matrix_words, static_scale
+from cimsim.mac.matrix import ProgrammedMatrix
+from cimsim.mac.program import Deployment, Encoded
+from cimsim.rng import derive_key, normals_at, uniform_bits_at
+from cimsim.workload.program import TokenKeys
+
+__all__ = [
+    "codes",
+    "conductance_of_crossbar",
+    "level_matrix",
+    "multiply",
+    "planes_of",
+    "quantize",
+    "solve_wires",
+]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_PURPOSE_CELL = 1
+_PURPOSE_READ = 3
+
+
+def quantize(x: NDArray[np.float32], tile: Tile, static: float) -> tuple[Ints, Floats]:
+    """Return X = clip(rint(x / scale)) and the scale of each token."""
+    top = (1 << (tile.input.bits - 1)) - 1
+    greatest = np.abs(x).max(axis=1, initial=0.0).astype(np.float32)
+    scale = (greatest / np.float32(top)).astype(np.float32)
+    scale[scale < np.finfo(np.float32).tiny] = 1.0
+    if static > 0.0:
+        scale[:] = np.float32(static)
+    q = np.clip(np.rint(x / scale[:, None]), -top, top)
+    return q.astype(np.int64), scale.astype(np.float64)
+
+
+def planes_of(q: Ints, tile: Tile) -> tuple[Ints, Floats]:
+    """Return DAC codes [planes, n, n_in] and what each plane counts."""
+    bits, step, signed = tile.input.bits, tile.dac.bits, tile.input.signed
+    shift = 1 << (bits - 1) if signed == "shift" else 0
+    if tile.pe.accumulate_cycles:
+        return (q + shift)[None], np.ones(1)
+    mask = (1 << step) - 1
+    if signed == "two_phase":
+        count = -(-(bits - 1) // step)
+        places = step * np.arange(count)
+        cut: list[Ints] = [np.where(q > 0, q, 0) >> p & mask for p in places]
+        cut += [np.where(q < 0, -q, 0) >> p & mask for p in places]
+        weights = np.exp2(places.astype(np.float64))
+        return np.array(cut), np.concatenate([weights, -weights])
+    places = step * np.arange(-(-bits // step))
+    weights = np.exp2(places.astype(np.float64))
+    if signed == "twos_complement":
+        weights[-1] = -weights[-1]
+    return np.array([(q + shift) >> p & mask for p in places]), weights
+
+
+def level_matrix(encoded: Encoded, r0: int, r1: int, c0: int, c1: int) -> Ints:
+    """Return the levels of the physical columns of one crossbar, [rows, columns]."""
+    formats = encoded.formats
+    w = encoded.wq[r0:r1, c0:c1].astype(np.int64)
+    top = formats.levels - 1
+    columns: list[Ints] = []
+    for j in range(c1 - c0):
+        for s in range(formats.slices):
+            place = formats.cell_bits * s
+            if formats.pair:
+                columns.append(np.where(w[:, j] > 0, w[:, j], 0) >> place & top)
+                columns.append(np.where(w[:, j] < 0, -w[:, j], 0) >> place & top)
+                continue
+            level = (w[:, j] + encoded.offset[c0 + j]) >> place & top
+            if formats.encoding == "isaac":
+                for g, group in enumerate(formats.groups):
+                    rows = slice(max(group.start, r0) - r0, max(min(group.stop, r1) - r0, 0))
+                    if encoded.flip[g, s, c0 + j] and group.stop > r0 and group.start < r1:
+                        level[rows] = top - level[rows]
+            columns.append(level)
+    if formats.units:
+        columns.append(np.full(r1 - r0, formats.unit_level, dtype=np.int64))
+    return np.stack(columns, axis=1)
+
+
+def _exp_minus(x: Floats) -> Floats:
+    k = np.floor(x * 1.4426950408889634 + 0.5)
+    r = (x - k * 0.693147180369123816490) - k * 1.90821492927058770002e-10
+    coefficients = (
+        2.755731922398589e-07, -2.7557319223985893e-06, 2.48015873015873e-05,
+        -1.984126984126984e-04, 1.3888888888888889e-03, -8.333333333333333e-03,
+        4.1666666666666664e-02, -1.6666666666666666e-01, 0.5, -1.0, 1.0,
+    )  # fmt: skip
+    value = np.full_like(r, -2.505210838544172e-08)
+    for c in coefficients:
+        value = value * r + c
+    return value * np.ldexp(1.0, -k.astype(np.int64))
+
+
+def conductance_of_crossbar(
+    level: Ints, tables: CellTables, crossbar: int, epoch: int, key: tuple[int, int]
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return conductances over g_max and stuck cells, row by row after `cimsim.mac.cells`."""
+    g = tables.target[level]
+    stuck = np.zeros(level.shape, dtype=np.bool_)
+    count = level.shape[1]
+    for i in range(level.shape[0]):
+        row = level[i]
+        z0, z1, z2 = (
+            normals_at(count, (i | d << 16, crossbar, epoch), key).astype(np.float64)
+            for d in range(3)
+        )
+        if tables.sigma.any() or tables.bias.any():
+            g[i] = np.maximum(0.0, g[i] + (tables.bias[row] + tables.sigma[row] * z0))
+        written = g[i].copy()
+        if tables.log_time > 0.0:
+            nu = np.abs(tables.nu_mean[row] + tables.nu_sigma[row] * z1)
+            g[i] = g[i] * _exp_minus(nu * tables.log_time)
+        if tables.flicker.any():
+            place = np.minimum(written * FLICKER_STEPS, tables.flicker.size - 1.5)
+            at = place.astype(np.int64)
+            q = tables.flicker[at] + (tables.flicker[at + 1] - tables.flicker[at]) * (place - at)
+            g[i] = np.maximum(0.0, g[i] + g[i] * q * z2)
+        u = uniform_bits_at(count, (i | 3 << 16, crossbar, epoch), key).astype(np.int64)
+        low, high = u < tables.stuck_low, u < tables.stuck_low + tables.stuck_high
+        g[i] = np.where(low, tables.g_min, np.where(high, 1.0, g[i]))
+        stuck[i] = high | low
+    return g, stuck
+
+
+def column_values(encoded: Encoded, tile: Tile, deployment: Deployment) -> NDArray[np.float32]:
+    """Return column values in levels, float32 [n_in, columns], before they go on a grid."""
+    formats = encoded.formats
+    tables = cell_tables(tile, formats.slices, deployment.age_s, deployment.temperature_c)
+    key = derive_key(deployment.chip_seed, _PURPOSE_CELL)
+    values = np.zeros((formats.n_in, formats.columns), dtype=np.float32)
+    fragment, r0 = 0, 0
+    for rows in formats.tiling.row_blocks:
+        c0 = 0
+        for block, width in enumerate(formats.tiling.column_blocks):
+            crossbar, epoch = deployment.crossbars[fragment], deployment.epochs[fragment]
+            level = level_matrix(encoded, r0, r0 + rows, c0, c0 + width)
+            g, stuck = conductance_of_crossbar(level, tables, crossbar, epoch, key)
+            if tables.warmth != 1.0:
+                g = g * tables.warmth
+            v = g * tables.to_levels - tables.base
+            if tables.weight_sigma.size > 1:
+                _add_weight_errors(v, stuck, encoded, tables, (r0, c0, width), crossbar, epoch, key)
+            _store(values, v, formats, (r0, c0, width, block))
+            fragment += 1
+            c0 += width
+        r0 += rows
+    return values
+
+
+def _add_weight_errors(
+    v: Floats,
+    stuck: NDArray[np.bool_],
+    encoded: Encoded,
+    tables: CellTables,
+    place: tuple[int, int, int],
+    crossbar: int,
+    epoch: int,
+    key: tuple[int, int],
+) -> None:
+    r0, c0, width = place
+    side = 2 if encoded.formats.pair else 1
+    for i in range(v.shape[0]):
+        z = normals_at(v.shape[1], (i, crossbar, epoch), key).astype(np.float64)
+        for j in range(width):
+            w = int(encoded.wq[r0 + i, c0 + j])
+            error = tables.weight_sigma[abs(w)] * z[j * side]
+            if side == 2 and w < 0:
+                v[i, 2 * j + 1] -= 0.0 if stuck[i, 2 * j + 1] else error
+            else:
+                v[i, side * j] += 0.0 if stuck[i, side * j] else error
+
+
+def _store(
+    values: NDArray[np.float32], v: Floats, formats: Formats, place: tuple[int, int, int, int]
+) -> None:
+    r0, c0, width, block = place
+    rows = slice(r0, r0 + v.shape[0])
+    for j in range(width):
+        for s in range(formats.slices):
+            at = (j * formats.slices + s) * (2 if formats.pair else 1)
+            if formats.analog_difference:
+                values[rows, s * formats.n_out + c0 + j] = v[:, at] - v[:, at + 1]
+            elif formats.pair:
+                values[rows, 2 * s * formats.n_out + c0 + j] = v[:, at]
+                values[rows, (2 * s + 1) * formats.n_out + c0 + j] = v[:, at + 1]
+            else:
+                values[rows, s * formats.n_out + c0 + j] = v[:, at]
+    if formats.units:
+        values[rows, formats.stored_columns * formats.n_out + block] = v[:, -1]
+
+
+def codes(
+    programmed: ProgrammedMatrix,
+    x: NDArray[np.float32],
+    keys: TokenKeys,
+    *,
+    read_seed: int,
+    replica: int = 0,
+) -> Ints:
+    """Return ADC codes [row groups, n, planes, columns] of a programmed matrix.
+
+    The grid of conductances is the programmed one, in whole numbers.
+    """
+    tile, formats, cells = programmed.tile, programmed.formats, programmed.cells
+    q, _ = quantize(x, tile, static_scale(tile, programmed.adc_range))
+    planes, _ = planes_of(q, tile)  # [planes, n, n_in]
+    power = _power_of(q, planes, tile)
+    values = cells.values.astype(np.int64)
+    f = cells.values.dtype.type
+    key = derive_key(read_seed, _PURPOSE_READ, *matrix_words(programmed.matrix), replica)
+    noise = programmed.noise
+    found = np.zeros((len(formats.groups), x.shape[0], planes.shape[0], formats.columns), np.int64)
+    low, high = f(programmed.low), f(programmed.high)
+    span = f(1.0) / (high - low)
+    for g, group in enumerate(formats.groups):
+        rows = slice(group.start, group.stop)
+        for k in range(planes.shape[0]):
+            sums = (planes[k][:, rows] @ values[rows]).astype(f)  # exact: below 2^24 or 2^53
+            v = sums * f(cells.grid / programmed.step_levels)
+            if cells.converters is not None:
+                errors = cells.converters.of(group.row_block).astype(f)
+                gain, offset, bow = errors[0], errors[1], errors[2]
+                u = (v - low) * span
+                v = (v * gain + offset) + bow * (u * (f(1.0) - u))
+            if programmed.has_fresh_noise:
+                shared = np.float32(
+                    power[k][:, rows].sum(axis=1) * noise.row_variance + noise.adc_variance
+                ).astype(f)
+                variance = sums * f(noise.slope)
+                if cells.squares is not None:
+                    second = power[k][:, rows] @ cells.squares[rows].astype(np.float64)
+                    variance = second.astype(f) * f(noise.square_scale) + variance
+                variance = np.maximum(variance + shared[:, None], f(0.0))
+                z = np.stack(
+                    [
+                        normals_at(formats.columns, (g * 64 + k, int(p), int(s)), key)
+                        for s, p in zip(keys.sequence, keys.position, strict=True)
+                    ]
+                )
+                v = v + np.sqrt(variance) * z.astype(f)
+            found[g, :, k] = np.clip(np.rint(v), low, high).astype(np.int64)
+    return found
+
+
+def _power_of(q: Ints, planes: Ints, tile: Tile) -> Floats:
+    """Return squared codes, or sums of squared weighed codes where charge accumulates."""
+    if not tile.pe.accumulate_cycles:
+        return planes.astype(np.float64) ** 2
+    apart = tile.model_copy(update={"pe": tile.pe.model_copy(update={"accumulate_cycles": False})})
+    cycles, weights = planes_of(q, apart)
+    weighed = cycles * weights[:, None, None]
+    return np.asarray((weighed**2).sum(axis=0)[None])
+
+
+def multiply(
+    programmed: ProgrammedMatrix,
+    x: NDArray[np.float32],
+    keys: TokenKeys,
+    *,
+    read_seed: int,
+    replica: int = 0,
+) -> NDArray[np.float32]:
+    """Return the noisy product: codes, shifted and added, then digital offsets and scales."""
+    tile, formats, encoded = programmed.tile, programmed.formats, programmed.encoded
+    q, scale = quantize(x, tile, static_scale(tile, programmed.adc_range))
+    _, plane_weight = planes_of(q, tile)
+    found = codes(programmed, x, keys, read_seed=read_seed, replica=replica)
+    stored, n_out, step = formats.stored_columns, formats.n_out, programmed.step_levels
+    weight = formats.column_weight()
+    total = np.zeros((x.shape[0], n_out))
+    extra = np.zeros((x.shape[0], n_out))
+    block_of_output = np.repeat(
+        np.arange(len(formats.tiling.column_blocks)), formats.tiling.column_blocks
+    )
+    for g, group in enumerate(formats.groups):
+        part = found[g][:, :, : stored * n_out].reshape(x.shape[0], -1, stored, n_out)
+        weighed = part * plane_weight[None, :, None, None] * weight[None, None, :, None]
+        gain = programmed.output_gain(group.row_block)
+        total += (weighed * programmed.column_signs(g)).sum(axis=(1, 2)) * gain
+        if formats.units:
+            unit = (found[g][:, :, stored * n_out :] * plane_weight[None, :, None]).sum(axis=1)
+            unit = unit[:, block_of_output] * gain
+            extra += (unit * step) * programmed.unit_coefficient(g)
+    shift = formats.input_shift
+    fed = (q + shift).sum(axis=1).astype(np.float64)
+    digital = np.zeros(n_out) if formats.units else -encoded.offset.astype(np.float64)
+    share = shift * encoded.wq.sum(axis=0, dtype=np.int64).astype(np.float64)
+    y = total * step + digital * fed[:, None] - share
+    if formats.units:
+        y = y + extra
+    return np.asarray(y * (scale[:, None] * encoded.scale.astype(np.float64)), dtype=np.float32)
+
+
+def solve_wires(conductance: Floats, resistance: float) -> Floats:
+    """Return the exact effective conductances of a crossbar with resistive wires.
+
+    Nodal analysis of the same network as `cimsim.mac.wires`: a node of the row wire and one
+    of the column wire at every cell, drivers before column 0, virtual ground behind the last
+    row. Row i alone is driven with 1; the current into ground of column j is G_eff_ij.
+
+    Args:
+        conductance: [rows, columns] over g_max.
+        resistance: of a wire segment times g_max, above 0.
+    """
+    rows, columns = conductance.shape
+    n = rows * columns
+    wire = 1.0 / resistance
+    a = np.zeros((2 * n, 2 * n))
+    source = np.zeros((2 * n, rows))
+    for i in range(rows):
+        for j in range(columns):
+            r, c = i * columns + j, n + i * columns + j
+            g = conductance[i, j]
+            a[r, r] += g
+            a[c, c] += g
+            a[r, c] -= g
+            a[c, r] -= g
+            a[r, r] += wire  # towards the driver
+            if j > 0:
+                left = r - 1
+                a[left, left] += wire
+                a[r, left] -= wire
+                a[left, r] -= wire
+            else:
+                source[r, i] += wire
+            a[c, c] += wire  # towards the read-out
+            if i + 1 < rows:
+                below = c + columns
+                a[below, below] += wire
+                a[c, below] -= wire
+                a[below, c] -= wire
+    voltage = np.linalg.solve(a, source)
+    return np.asarray(voltage[n + (rows - 1) * columns :].T * wire)
