@@ -23,6 +23,14 @@ class Override(Section):
     energy_scale: float = knob(1.0, "Factor on the energy of one action.", ge=0)
     area_um2: float | None = knob(None, "Area of one instance.", unit="um2", ge=0)
     leakage_uw: float | None = knob(None, "Static power of one instance.", unit="uW", ge=0)
+    at_vdd_v: float | None = knob(
+        None,
+        "Supply at which energy_fj was measured: it then scales with the square of "
+        "technology.vdd_v; null means it does not depend on the supply.",
+        unit="V",
+        gt=0,
+        le=5,
+    )
     source: str = knob("user", "Where these numbers come from.")
 
 
@@ -70,6 +78,26 @@ class Cost(Section):
     cell_area_um2: float | None = knob(
         None, "Area of one cell; null takes F2 of the storage technology.", unit="um2", gt=0
     )
+    booth: bool = knob(
+        False,  # noqa: FBT003 - the default of a knob
+        "Digital crossbars: radix-4 Booth recoding lets two input bits share one adder tree.",
+    )
+    cells_per_product: int = knob(
+        1, "Digital crossbars: stored weight bits that take turns at one product gate.", ge=1, le=64
+    )
+    digital_bit_fj: float | None = knob(
+        None,
+        "Measured energy of a digital crossbar a row, output, weight bit and input bit; null "
+        "takes the gate model.",
+        unit="fJ",
+        ge=0,
+    )
+    digital_row_fj: float = knob(
+        0.0,
+        "Measured energy of a digital crossbar a row, output and cycle beside digital_bit_fj.",
+        unit="fJ",
+        ge=0,
+    )
     stage_interval_ns: float | None = knob(
         None,
         "Published time of one pipeline stage; null derives it from read and conversion.",
@@ -79,6 +107,9 @@ class Cost(Section):
     idle: Idle = Field(Idle(), description="Idle policies.")
     companion: tuple[Literal["digital", "memory"], ...] = knob(
         (), "Blocks that the published chip does not have; their rows say so."
+    )
+    exclude: tuple[str, ...] = knob(
+        (), "Components that the published figures do not include; charged nothing, and named."
     )
     overrides: dict[str, Override] = Field(
         default={},

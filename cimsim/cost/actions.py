@@ -84,6 +84,7 @@ def _count(tiling: Tiling, config: ChipConfig) -> tuple[int, ...]:
         row_drives,
         rows * columns * cycles,
         rows * n_blocks * config.tile.input.bits,
-        len(tiling.row_blocks) * tiling.matrix.n_out * PARTIAL_SUM_BITS,
+        # The accumulator of a digital crossbar is its output register, charged with it.
+        len(tiling.row_blocks) * tiling.matrix.n_out * PARTIAL_SUM_BITS if analog else 0,
         tiling.cells,
     )

@@ -25,7 +25,16 @@ from cimsim.cost.price import Price
 from cimsim.errors import CimsimError
 from cimsim.units import FJ_PER_PJ
 
-__all__ = ["CONSTANTS", "price_adc", "regression_pj", "regression_um2", "zigzag_pj", "zigzag_um2"]
+__all__ = [
+    "CONSTANTS",
+    "model_curves",
+    "price_adc",
+    "regression_pj",
+    "regression_um2",
+    "zigzag_delay_ns",
+    "zigzag_pj",
+    "zigzag_um2",
+]
 
 _SURVEY = "regression on the Murmann ADC survey 1997-2025 (hwcomponents-adc, arXiv 2404.06553)"
 _SABERI = "Saberi SAR table (hwcomponents-library)"
@@ -105,7 +114,7 @@ def price_adc(tile: Tile, node_nm: float, vdd_v: float) -> Price:
     if isinstance(adc, IsaacAdc):
         return _isaac(adc, node_nm)
     if isinstance(adc, ZigzagAdc):
-        return _zigzag(adc, node_nm, vdd_v)
+        return _zigzag(adc, node_nm, vdd_v, tile.crossbar.rows)
     return _figure_of_merit(adc) if isinstance(adc, WaldenAdc | SchreierAdc) else _table(adc)
 
 
@@ -145,12 +154,30 @@ def regression_um2(energy_pj: float, node_nm: float, rate_gsps: float) -> float:
 
 def zigzag_pj(bits: float, vdd_v: float) -> float:
     """Return energy a conversion: (100 b + 0.001 x 4^b) fF x V^2."""
-    return (100.0 * bits + 0.001 * 4.0**bits) * vdd_v**2 / FJ_PER_PJ
+    return float((100.0 * bits + 0.001 * 4.0**bits) * vdd_v**2 / FJ_PER_PJ)
+
+
+def zigzag_delay_ns(bits: float, rows: int) -> float:
+    """Return the time of one conversion: b (0.00653 rows + 0.640) ns."""
+    return bits * (0.00653 * rows + 0.640)
 
 
 def zigzag_um2(bits: float) -> float:
     """Return the area of one ADC: 10^(1.206 - 0.0369 b) x 2^b um2."""
     return float(10.0 ** (1.206 - 0.0369 * bits) * 2.0**bits)
+
+
+def model_curves() -> dict[str, list[tuple[float, float]]]:
+    """Return (bits, pJ a conversion) of every model over 4 to 10 bits, at 1 GS/s and 32 nm."""
+    whole = [float(b) for b in range(4, 11)]
+    dynamic = [_DYNAMIC_SHARE * regression_pj(b, 32.0, 1.0) for b in whole]
+    return {
+        "regression, dynamic": list(zip(whole, dynamic, strict=True)),
+        "sar_table": list(zip(whole, _SAR_PJ, strict=True)),
+        "isaac": [(b, _ISAAC_MW / _ISAAC_GSPS * 2.0 ** (b - 8)) for b in whole],
+        "zigzag": [(b, zigzag_pj(b, 0.9)) for b in whole],
+        "walden, 20 fJ a step": [(b, 20e-3 * 2.0**b) for b in whole],
+    }
 
 
 def _regression_at(bits: int, node_nm: float, rate_gsps: float) -> float:
@@ -224,10 +251,13 @@ def _isaac(adc: IsaacAdc, node_nm: float) -> Price:
     return _price(energy, _ISAAC_UM2 * factor, None, "isaac", constants, _at(32.0, node_nm))
 
 
-def _zigzag(adc: ZigzagAdc, node_nm: float, vdd_v: float) -> Price:
+def _zigzag(adc: ZigzagAdc, node_nm: float, vdd_v: float, rows: int) -> Price:
     bits = effective_bits(adc)
     constants = tuple(c for c in CONSTANTS if c.key.startswith("adc.zigzag"))
     notes = [] if 22 <= node_nm <= 28 else _at(28.0, node_nm)
+    fastest_gsps = 1.0 / zigzag_delay_ns(bits, rows)
+    if adc.rate_gsps > fastest_gsps:
+        notes.append(f"extrapolated: faster than the fit's {fastest_gsps:.3g} GS/s")
     return _price(
         zigzag_pj(bits, vdd_v) * FJ_PER_PJ, zigzag_um2(bits), None, "zigzag", constants, notes
     )

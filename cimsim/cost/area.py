@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cimsim.chip import ChipMesh
 from cimsim.config import ChipConfig
-from cimsim.cost.catalogue import Catalogue
+from cimsim.cost.catalogue import Catalogue, covered
 from cimsim.units import UM2_PER_MM2
 
 __all__ = ["AreaRow", "area_rows"]
@@ -27,14 +27,6 @@ class AreaRow:
     count: float
     mm2: float | None
     source: str
-
-
-def covered(config: ChipConfig) -> set[str]:
-    """Return components that a table row replaces or includes."""
-    found = set(config.cost.tables)
-    for table in config.cost.tables.values():
-        found.update(table.covers)
-    return found
 
 
 def area_rows(config: ChipConfig, mesh: ChipMesh, catalogue: Catalogue) -> tuple[AreaRow, ...]:

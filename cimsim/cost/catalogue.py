@@ -28,7 +28,7 @@ from cimsim.cost.price import Price
 from cimsim.errors import CimsimError, nearest
 from cimsim.units import UM2_PER_MM2
 
-__all__ = ["COMPONENTS", "Catalogue", "all_constants", "price_chip"]
+__all__ = ["COMPONENTS", "Catalogue", "all_constants", "covered", "price_chip"]
 
 # Components that a chip file may override: every one with a unit energy, area or leakage.
 COMPONENTS = (
@@ -56,6 +56,8 @@ COMPONENTS = (
     "kv_write",
     "psum_traffic",
     "input_broadcast",
+    "kv_sram",
+    "weight_sram",
     "dram",
     "program",
     "clock",
@@ -116,15 +118,7 @@ def price_chip(config: ChipConfig) -> Catalogue:
     Raises:
         CimsimError: if a component lies outside its model, or an override names none.
     """
-    for where in ("overrides",):
-        for name in getattr(config.cost, where):
-            if name not in COMPONENTS:
-                raise CimsimError(
-                    "is not a component",
-                    key=f"cost.{where}.{name}",
-                    allowed=", ".join(COMPONENTS),
-                    hint=nearest(name, COMPONENTS),
-                )
+    _check_names(config)
     prices = _tile_prices(config)
     per_tile = _instances(config)
     tile_um2 = _tile_area(config, prices, per_tile)
@@ -133,15 +127,39 @@ def price_chip(config: ChipConfig) -> Catalogue:
     for name, override in config.cost.overrides.items():
         for key in [name, "tile_buffer_write"] if name == "tile_buffer" else [name]:
             if key in prices:
-                prices[key] = prices[key].overridden(override)
+                prices[key] = prices[key].overridden(override, config.technology.vdd_v)
     return Catalogue(prices, tile_um2, pitch, per_tile)
 
 
+def covered(config: ChipConfig) -> set[str]:
+    """Return components without rows of their own: in a table row, or excluded."""
+    found = set(config.cost.tables) | set(config.cost.exclude)
+    for table in config.cost.tables.values():
+        found.update(table.covers)
+    return found
+
+
+def _check_names(config: ChipConfig) -> None:
+    cost = config.cost
+    named = [(f"cost.overrides.{name}", name) for name in cost.overrides]
+    named += [("cost.exclude", name) for name in cost.exclude]
+    named += [(f"cost.tables.{row}.covers", n) for row, t in cost.tables.items() for n in t.covers]
+    for key, name in named:
+        if name not in COMPONENTS:
+            raise CimsimError(
+                "is not a component",
+                key=key,
+                value=name,
+                allowed=", ".join(COMPONENTS),
+                hint=nearest(name, COMPONENTS),
+            )
+
+
 def _tile_prices(config: ChipConfig) -> dict[str, Price]:
-    tile, tech, given = config.tile, config.technology, config.cost.cell_area_um2
+    tile, tech = config.tile, config.technology
     found = [
         crossbar.price_crossbar(config),
-        dac.price_dac(tile, tech.node_nm, tech.vdd_v, given),
+        dac.price_dac(config),
         shift_add.price_shift_add(config),
         registers.price_input_register(config),
         registers.price_output_register(config),
@@ -181,8 +199,9 @@ def _tile_area(
 ) -> float:
     """Return the area of one tile, with overrides and tables applied."""
     total = 0.0
+    skip = covered(config)
     for name, count in per_tile.items():
-        if name in config.cost.tables:
+        if name in skip:
             continue
         override = config.cost.overrides.get(name)
         area = prices[name].area_um2 if override is None else override.area_um2

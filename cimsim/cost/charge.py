@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from cimsim.chip import UnitKey
 from cimsim.config import ChipConfig
 from cimsim.cost.actions import UnitActions
-from cimsim.cost.area import covered
-from cimsim.cost.catalogue import Catalogue
+from cimsim.cost.catalogue import Catalogue, covered
 from cimsim.cost.counts import ActionCounts, Density
 from cimsim.cost.crossbar import cell_read_fj, default_density
+from cimsim.cost.dac import drive_fj
 from cimsim.cost.digital import (
     COMPONENT_OF_ELEMENT,
     COMPONENT_OF_MAC,
@@ -22,6 +22,7 @@ from cimsim.cost.digital import (
     mac_fj,
 )
 from cimsim.cost.ledger import Kind, Ledger
+from cimsim.cost.price import given_fj
 from cimsim.errors import CimsimInternalError
 from cimsim.units import BITS_PER_BYTE, PS_PER_NS, period_ps
 
@@ -55,14 +56,14 @@ class Charger:
         energy_fj: float | None = None,
     ) -> None:
         """Charge `count` actions unless a table row includes the component."""
-        if component in covered(self.config) or count == 0:
+        name = component.removesuffix("_write") if component == "tile_buffer_write" else component
+        if name in covered(self.config) or count == 0:
             return
         price = self.catalogue.prices[component]
         unit = price.energy_fj if energy_fj is None else energy_fj
         if unit is None:
             message = f"{component} has no energy an action"
             raise CimsimInternalError(message)
-        name = component.removesuffix("_write") if component == "tile_buffer_write" else component
         self.ledger.add(
             name, self.counts.phase, count, unit, kind=kind, source=self._source(component)
         )
@@ -99,10 +100,12 @@ class Charger:
         self._add("output_register", 2 * float(total["output_bits"].sum()))
 
     def _drive_share(self, d: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Energy of one row drive: unit energy x share of codes that are not zero."""
-        bits = 1 if self.config.tile.crossbar.kind == "digital" else self.config.tile.dac.bits
-        share: NDArray[np.float64] = (1.0 - (1.0 - d) ** bits) * self.catalogue.fj("dac")
-        return share
+        """Energy of one row drive at each unit's bit density."""
+        override = self.config.cost.overrides.get("dac")
+        if override is not None and override.energy_fj is not None:
+            return np.full(len(d), self.catalogue.fj("dac"))
+        scale = 1.0 if override is None else override.energy_scale
+        return drive_fj(self.config, d) * scale
 
     def _add_reads(
         self,
@@ -112,12 +115,12 @@ class Charger:
         note: str,
     ) -> None:
         override = self.config.cost.overrides.get("crossbar")
-        if override is not None and override.energy_fj is not None:
-            energy = np.full(len(reads), override.energy_fj * override.energy_scale)
+        given = None if override is None else given_fj(override, self.config.technology.vdd_v)
+        if given is not None:
+            energy = np.full(len(reads), given)
         else:
-            energy = cell_read_fj(self.config, d, m)
-            if override is not None:
-                energy = energy * override.energy_scale
+            scale = 1.0 if override is None else override.energy_scale
+            energy = cell_read_fj(self.config, d, m) * scale
         count, mean = _mean(reads, energy)
         if "crossbar" in covered(self.config) or count == 0:
             return
@@ -159,8 +162,8 @@ class Charger:
         override = self.config.cost.overrides.get(component)
         if override is None:
             return energy_fj
-        given = energy_fj if override.energy_fj is None else override.energy_fj
-        return given * override.energy_scale
+        given = given_fj(override, self.config.technology.vdd_v)
+        return energy_fj * override.energy_scale if given is None else given
 
     def charge_memory(self) -> None:
         """Charge DRAM and the KV cache, each byte once.

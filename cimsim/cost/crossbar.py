@@ -9,13 +9,15 @@ and cycle costs one w x d-bit product and its share of the tree.
 
 from __future__ import annotations
 
-from math import log2
+from dataclasses import dataclass
+from math import ceil, log2
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import ChipConfig
+from cimsim.cost.buffers import SRAM_CONSTANTS, sram
 from cimsim.cost.cells import cell_area_um2
 from cimsim.cost.constant import Constant
 from cimsim.cost.counts import Density
@@ -134,9 +136,14 @@ def price_crossbar(config: ChipConfig) -> Price:
     default = default_density(config)
     if tile.crossbar.kind == "digital":
         scaling = scale_logic(28.0, node, vdd)
+        # Cells come with the periphery of a memory of their size.
+        cells = tile.crossbar.rows * tile.crossbar.cols * config.cost.cells_per_product
+        memory = sram(cells / 8 / 1024, node, vdd)
+        if config.cost.cell_area_um2 is None:
+            area = memory.area_um2
         area += _digital_logic_um2(config) * scaling.area
         model, notes = "NAND products and ripple-carry adder tree", scaling.notes
-        constants = (*constants, *CONSTANTS[:6])
+        constants = (*CONSTANTS[:6], *SRAM_CONSTANTS)
     elif tile.device.technology == "sram":
         model = "charge domain: C V^2 x input x level (cost.cell_cap_ff)"
     else:
@@ -170,40 +177,65 @@ def _adders(rows: int, bits: int) -> float:
 def _digital_mac_fj(config: ChipConfig, bit_density: Number, level: Number) -> Number:
     """Energy of one row x output in one cycle of d input bits.
 
-    A product bit is active with probability p = input density x weight density. A full
-    adder with both inputs active switches all gates (3 NAND2, 2 XOR2), with one active
-    only the XORs, with none nothing.
+    Everything switches with the toggle rate of the inputs, taken as their bit density. A
+    full adder (3 NAND2, 2 XOR2) switches whole where both products are live, its XORs
+    only where the weight bit of one is zero (ZigZag-IMC's rule).
     """
-    tile, tech = config.tile, config.technology
-    rows = min(tile.crossbar.rows_active or tile.crossbar.rows, tile.crossbar.rows)
-    w, d = tile.weight.bits, tile.dac.bits
+    tile, tech, cost = config.tile, config.technology, config.cost
+    if cost.digital_bit_fj is not None:
+        bits = tile.weight.bits * tile.dac.bits
+        measured = cost.digital_bit_fj * bits + cost.digital_row_fj
+        return measured + 0.0 * bit_density
+    rows = _tree_rows(config)
     factor = scale_logic(28.0, tech.node_nm, tech.vdd_v).energy * _GATE_VDD_V**2
-    p = bit_density * level
     xor_fj = 2 * _XOR_CAP.value
     full_fj = xor_fj + 3 * _NAND_CAP.value
-    adder_fj = p * p * full_fj + 2 * p * (1 - p) * xor_fj
+    adder_fj = bit_density * (level * full_fj + (1.0 - level) * xor_fj)
+    gates = _digital_gates(config)
     # The weight input of a product gate stands still: half of its load switches.
-    product_fj = 0.5 * _NAND_CAP.value * d * w * bit_density
-    tree_fj = d * _adders(rows, w) * adder_fj
-    width = w + tile.input.bits + log2(max(rows, 1))
-    place_fj = (d - 1) * (w + log2(max(rows, 1)) + d / 2) * adder_fj
-    accumulate_fj = width * (full_fj + _DFF_CAP.value) * _ACCUMULATOR_ACTIVITY
-    return (product_fj + (tree_fj + place_fj + accumulate_fj) / rows) * factor
+    product_fj = 0.5 * _NAND_CAP.value * gates.products * bit_density
+    accumulate_fj = gates.accumulator_bits * (full_fj + _DFF_CAP.value) * bit_density
+    return (product_fj + gates.adders * adder_fj + accumulate_fj) * (factor / rows)
 
 
-# Sum and register bits of an accumulator toggle like random data.
-_ACCUMULATOR_ACTIVITY = 0.5
+@dataclass(frozen=True)
+class _Gates:
+    """Gates of one output of a digital crossbar: products, full adders, accumulator."""
+
+    products: float
+    adders: float
+    accumulator_bits: float
+
+
+def _digital_gates(config: ChipConfig) -> _Gates:
+    """Count gates after ZigZag-IMC: d ripple-carry trees, a place-value adder, an accumulator.
+
+    With Booth recoding two input bits select a multiple of the weight, one bit wider, and
+    one tree adds them all.
+    """
+    tile, rows = config.tile, _tree_rows(config)
+    w, d = tile.weight.bits, tile.dac.bits
+    depth = log2(max(rows, 1))
+    products = float(d * w * rows)
+    if config.cost.booth:
+        adders = ceil(d / 2) * _adders(rows, w + 1)
+    else:
+        place = (d - 1) * (w + depth) + d * max(0.0, log2(d) - 0.5) if d > 1 else 0.0
+        adders = d * _adders(rows, w) + place
+    accumulator = 0.0 if d >= tile.input.bits else w + tile.input.bits + depth
+    return _Gates(products, adders, accumulator)
+
+
+def _tree_rows(config: ChipConfig) -> int:
+    return min(
+        config.tile.crossbar.rows_active or config.tile.crossbar.rows, config.tile.crossbar.rows
+    )
 
 
 def _digital_logic_um2(config: ChipConfig) -> float:
     """Area of products, trees and accumulators of one digital crossbar at 28 nm."""
-    tile = config.tile
-    rows = min(tile.crossbar.rows_active or tile.crossbar.rows, tile.crossbar.rows)
-    w, d = tile.weight.bits, tile.dac.bits
-    outputs = tile.crossbar.cols // w
+    outputs = config.tile.crossbar.cols // config.tile.weight.bits
     adder = 3 * _NAND_AREA.value + 2 * _XOR_AREA.value
-    products = _NAND_AREA.value * d * w * rows
-    place = (d - 1) * (w + log2(max(rows, 1)) + d / 2) * adder
-    width = w + tile.input.bits + log2(max(rows, 1))
-    accumulate = width * (adder + _DFF_AREA.value)
-    return outputs * (products + d * _adders(rows, w) * adder + place + accumulate)
+    gates = _digital_gates(config)
+    accumulate = gates.accumulator_bits * (adder + _DFF_AREA.value)
+    return outputs * (gates.products * _NAND_AREA.value + gates.adders * adder + accumulate)

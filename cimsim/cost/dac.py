@@ -7,13 +7,14 @@ a counter-like digital-to-time converter for pulses (one transition a pulse).
 
 from __future__ import annotations
 
-from cimsim.config import Tile
+from cimsim.config import ChipConfig
 from cimsim.cost.cells import cell_pitch_um
 from cimsim.cost.constant import Constant
+from cimsim.cost.crossbar import Number, drive_factor
 from cimsim.cost.price import Price
 from cimsim.cost.technology import scale_logic
 
-__all__ = ["CONSTANTS", "price_dac"]
+__all__ = ["CONSTANTS", "drive_fj", "price_dac"]
 
 _WIRE = Constant(
     "dac.wire_cap", 0.2, "fF/um", "wire capacitance of on-chip metal, 0.2 pF/mm", None, "D"
@@ -48,41 +49,50 @@ _CDAC_AREA = Constant(
 CONSTANTS = (_WIRE, _GATE, _CDAC, _DTC, _DTC_AREA, _ONE_BIT_AREA, _CDAC_AREA)
 
 
-def price_dac(tile: Tile, node_nm: float, vdd_v: float, cell_area_um2: float | None) -> Price:
-    """Return the cost of one row driver; an action is one row driven in one cycle.
+def drive_fj(config: ChipConfig, bit_density: Number) -> Number:
+    """Return the mean energy of driving one row for one cycle.
 
-    The energy is that of a drive that toggles the line; the ledger multiplies by the
-    share of drives that do (bit density for one bit, 1 for pulses and levels whose
-    converter works in every cycle).
+    Line charging C V^2 for the share of codes that are not zero (pulses and single bits:
+    one transition) or for the mean square level, plus the converter, which works whenever
+    the code is not zero.
+
+    Args:
+        config: the chip.
+        bit_density: share of fed bits that are one, a number or one a unit.
     """
-    pitch = cell_pitch_um(tile, node_nm, cell_area_um2)
-    gate = _GATE.value * node_nm / 28.0
-    line_ff = tile.crossbar.cols * (gate + _WIRE.value * pitch)
-    volt = tile.crossbar.v_read_v if tile.crossbar.kind == "analog" else vdd_v
-    line_fj = line_ff * volt * volt
-    bits = tile.dac.bits
-    scale = scale_logic(65.0, node_nm, vdd_v)
+    bits, tech = config.tile.dac.bits, config.technology
+    line = _line_fj(config)
+    if config.tile.crossbar.kind == "digital":
+        return line * bits * bit_density
+    live = 1.0 - (1.0 - bit_density) ** bits
+    if config.tile.dac.kind == "pwm":
+        scale = scale_logic(65.0, tech.node_nm, tech.vdd_v).energy
+        return live * (line + _DTC.value * 1e3 * bits / 8 * scale)
+    if bits == 1:
+        return live * line
+    level = _CDAC.value * bits * tech.vdd_v**2
+    return drive_factor(config, bit_density) * line + live * level
+
+
+def price_dac(config: ChipConfig) -> Price:
+    """Return the cost of one row driver at full activity; an action is one row drive."""
+    tech, bits, dac = config.technology, config.tile.dac.bits, config.tile.dac
+    used: tuple[Constant, ...]
     notes: tuple[str, ...] = ()
-    if tile.crossbar.kind == "digital" or (tile.dac.kind == "voltage" and bits == 1):
-        energy, area = line_fj, _ONE_BIT_AREA.value * scale_logic(32.0, node_nm, vdd_v).area
-        used: tuple[Constant, ...] = (_WIRE, _GATE, _ONE_BIT_AREA)
-        model = "word line C V^2"
-        if tile.crossbar.kind == "digital":
-            energy *= bits
-    elif tile.dac.kind == "voltage":
-        energy = line_fj + _CDAC.value * bits * vdd_v * vdd_v
+    if config.tile.crossbar.kind == "digital" or (dac.kind == "voltage" and bits == 1):
+        area = _ONE_BIT_AREA.value * scale_logic(32.0, tech.node_nm, tech.vdd_v).area
+        used, model = (_WIRE, _GATE, _ONE_BIT_AREA), "word line C V^2"
+    elif dac.kind == "voltage":
         area = _CDAC_AREA.value * 2.0 ** (bits - 8)
-        used = (_WIRE, _GATE, _CDAC, _CDAC_AREA)
-        model = "word line C V^2 + capacitive DAC"
+        used, model = (_WIRE, _GATE, _CDAC, _CDAC_AREA), "word line C V^2 + capacitive DAC"
     else:
-        energy = line_fj + _DTC.value * 1e3 * bits / 8 * scale.energy
-        area = _DTC_AREA.value * bits / 8 * scale.area
-        used = (_WIRE, _GATE, _DTC, _DTC_AREA)
-        model, notes = "word line C V^2 + pulse counter", scale.notes
+        scaling = scale_logic(65.0, tech.node_nm, tech.vdd_v)
+        area, notes = _DTC_AREA.value * bits / 8 * scaling.area, scaling.notes
+        used, model = (_WIRE, _GATE, _DTC, _DTC_AREA), "word line C V^2 + pulse counter"
     return Price(
         component="dac",
         action="row drive",
-        energy_fj=energy,
+        energy_fj=drive_fj(config, 1.0),
         area_um2=area,
         leakage_uw=None,
         idle="gated",
@@ -90,3 +100,15 @@ def price_dac(tile: Tile, node_nm: float, vdd_v: float, cell_area_um2: float | N
         model=model,
         notes=notes,
     )
+
+
+def _line_fj(config: ChipConfig) -> float:
+    """Energy of charging one word line: C = N (C_gate + c_w x pitch).
+
+    The gates on the lines of a digital crossbar are its product gates, charged there.
+    """
+    tile, tech = config.tile, config.technology
+    pitch = cell_pitch_um(tile, tech.node_nm, config.cost.cell_area_um2)
+    gate = _GATE.value * tech.node_nm / 28.0 if tile.crossbar.kind == "analog" else 0.0
+    volt = tile.crossbar.v_read_v if tile.crossbar.kind == "analog" else tech.vdd_v
+    return tile.crossbar.cols * (gate + _WIRE.value * pitch) * volt * volt

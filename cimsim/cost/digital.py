@@ -57,7 +57,7 @@ _OPS: dict[str, tuple[float, float, float, float]] = {
 }
 COMPONENT_OF_ELEMENT: dict[str, str] = {
     "norm": "norm",
-    "rope": "digital_attention",
+    "rope": "norm",
     "softmax": "softmax",
     "router": "router_digital",
     "activation": "activation",

@@ -8,8 +8,7 @@ from math import ceil
 from cimsim.chip import ChipMesh
 from cimsim.config import ChipConfig
 from cimsim.config.components import IdlePolicy
-from cimsim.cost.area import covered
-from cimsim.cost.catalogue import Catalogue
+from cimsim.cost.catalogue import Catalogue, covered
 from cimsim.cost.counts import ActionCounts
 from cimsim.units import PS_PER_NS
 

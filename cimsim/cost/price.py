@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 from cimsim.config.components import IdlePolicy, Override
 from cimsim.cost.constant import Constant
 
-__all__ = ["Price"]
+__all__ = ["Price", "given_fj"]
+
+
+def given_fj(override: Override, vdd_v: float) -> float | None:
+    """Return the user's energy of one action at this supply, or None if not given."""
+    if override.energy_fj is None:
+        return None
+    supply = 1.0 if override.at_vdd_v is None else (vdd_v / override.at_vdd_v) ** 2
+    return override.energy_fj * supply * override.energy_scale
 
 
 @dataclass(frozen=True)
@@ -44,12 +52,14 @@ class Price:
         extra = [n for n in self.notes if n.startswith("extrapolated")]
         return f"{text} [{'; '.join(extra)}]" if extra else text
 
-    def overridden(self, override: Override) -> Price:
+    def overridden(self, override: Override, vdd_v: float) -> Price:
         """Return this price with the user's numbers in place of the model's."""
-        energy = self.energy_fj if override.energy_fj is None else override.energy_fj
+        energy = given_fj(override, vdd_v)
+        if energy is None and self.energy_fj is not None:
+            energy = self.energy_fj * override.energy_scale
         return replace(
             self,
-            energy_fj=None if energy is None else energy * override.energy_scale,
+            energy_fj=energy,
             area_um2=self.area_um2 if override.area_um2 is None else override.area_um2,
             leakage_uw=self.leakage_uw if override.leakage_uw is None else override.leakage_uw,
             model=f"{override.source} (override of {self.model})",

@@ -1,0 +1,38 @@
+"""``cimsim explain``: what a knob, a result column, a component or a constant is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command."""
+    app.command("explain")(explain)
+
+
+def explain(
+    key: Annotated[str, typer.Argument(help="e.g. tile.adc.bits, energy_per_token_nj, adc.")],
+    chip: Annotated[str, typer.Option(help="Chip whose values are shown.")] = "isaac",
+) -> None:
+    """Print meaning, unit, formula, value, source and confidence of a key."""
+    from cimsim.config.load import load_chip
+    from cimsim.cost.explain import explainable, lines_for
+    from cimsim.cost.peak_report import find_published
+    from cimsim.errors import CimsimError, nearest
+    from cimsim.results.columns import column_names, explain_column, find_columns
+
+    lines = lines_for(key, load_chip(Path(find_published(chip))))
+    if key.split(".")[-1] in column_names():
+        lines += [explain_column(table, column) for table, column in find_columns(key)]
+    if not lines:
+        known = (*explainable(), *column_names())
+        raise CimsimError(
+            "nothing has this name",
+            key=key,
+            allowed="a knob of a chip file, a result column, a component or a constant",
+            hint=nearest(key, known),
+        )
+    print("\n".join(lines))

@@ -1,0 +1,60 @@
+"""Figures of the published checks: parity of model and silicon, and ADC models compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cimsim.report.canvas import BLUE, GREY, ORANGE
+
+__all__ = ["write_adc_models", "write_parity"]
+
+_MARKS = {"structural": ("o", GREY), "fit": ("s", BLUE), "predicted": ("^", ORANGE)}
+
+
+def write_parity(path: Path, points: list[tuple[str, str, float, float]]) -> None:
+    """Plot simulated over published values, with a band of a quarter.
+
+    Args:
+        path: file to write; its ending chooses the format.
+        points: (figure, class, published, simulated).
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    low, high = min(p[2] for p in points), max(p[2] for p in points)
+    axes.axhspan(0.75, 1.25, color="#eef1f4")
+    axes.plot([low / 2, high * 2], [1, 1], color=GREY, linewidth=0.8)
+    for kind, (marker, colour) in _MARKS.items():
+        chosen = [(p[2], p[3] / p[2]) for p in points if p[1] == kind]
+        x, y = zip(*chosen, strict=True)
+        axes.scatter(x, y, marker=marker, s=18, color=colour, label=f"{kind} ({len(chosen)})")
+    axes.set_xscale("log")
+    axes.set_xlim(low / 2, high * 2)
+    axes.set_xlabel("published value, in its own unit")
+    axes.set_ylabel("simulated / published")
+    axes.set_title("Model against published figures; band: 25 %")
+    axes.legend(frameon=False)
+    figure.savefig(path)
+
+
+def write_adc_models(path: Path, curves: dict[str, list[tuple[float, float]]]) -> None:
+    """Plot energy a conversion over bits for every ADC model.
+
+    Args:
+        path: file to write; its ending chooses the format.
+        curves: (bits, pJ) by model.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, points in curves.items():
+        x, y = zip(*points, strict=True)
+        axes.plot(x, y, marker="o", markersize=3, label=name)
+    axes.set_yscale("log")
+    axes.set_xlabel("effective bits")
+    axes.set_ylabel("pJ a conversion")
+    axes.set_title("ADC models at 1 GS/s, 32 nm (ZigZag: 28 nm, 0.9 V)")
+    axes.legend(frameon=False)
+    figure.savefig(path)

@@ -1,0 +1,44 @@
+"""``cimsim published``: every published figure against the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command."""
+    app.command("published")(published)
+
+
+def published(
+    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Write the parity plot to this file.")] = None,
+    adc_plot: Annotated[
+        Path | None, typer.Option(help="Write the ADC models side by side to this file.")
+    ] = None,
+) -> None:
+    """Compare the model with published chips; exit 1 if one check fails."""
+    import json
+
+    from cimsim.cost.validation import run_checks, summarise
+    from cimsim.cost.validation_report import as_dict, as_lines, parity_points
+
+    results = run_checks()
+    if as_json:
+        print(json.dumps(as_dict(results), indent=2))
+    else:
+        print("\n".join(as_lines(results)))
+    if plot is not None:
+        from cimsim.cli.parity_figure import write_parity
+
+        write_parity(plot, parity_points(results))
+    if adc_plot is not None:
+        from cimsim.cli.parity_figure import write_adc_models
+        from cimsim.cost.adc import model_curves
+
+        write_adc_models(adc_plot, model_curves())
+    if summarise(results).failed:
+        raise typer.Exit(1)

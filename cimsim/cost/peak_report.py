@@ -1,0 +1,79 @@
+"""Peak figures as plain data and as lines of text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cimsim.config.load import bundled_folder, find_chip
+from cimsim.cost.catalogue import covered
+from cimsim.cost.peak import Peak, power_rows
+from cimsim.units import PS_PER_NS
+
+__all__ = ["as_dict", "as_lines", "find_published"]
+
+
+def find_published(name: str) -> Path:
+    """Return a chip's file: a path, a bundled chip, or a chip of the published folder.
+
+    Raises:
+        CimsimError: if it is none of them.
+    """
+    published = bundled_folder() / "published" / f"{name}.yaml"
+    return published if published.is_file() else Path(find_chip(name))
+
+
+def as_dict(found: Peak) -> dict[str, Any]:
+    """Return every peak figure with its unit in its name."""
+    config = found.config
+    return {
+        "config": config.name,
+        "node_nm": config.technology.node_nm,
+        "weight_bits": config.tile.weight.bits,
+        "input_bits": config.tile.input.bits,
+        "tiles": found.cost.mesh.n_tiles,
+        "tops": found.tops,
+        "tops_per_w": found.tops_per_w,
+        "tops_per_mm2": found.tops_per_mm2,
+        "power_w": found.power_w,
+        "area_mm2": found.area_mm2,
+        "interval_ns": found.timing.interval_ps / PS_PER_NS,
+        "latency_ns": found.timing.latency_ps / PS_PER_NS,
+        "excluded": sorted(set(config.cost.exclude)),
+        "in_table_rows": sorted(covered(config) - set(config.cost.exclude)),
+        "notes": list(found.cost.notes),
+        "not_modelled": list(found.cost.not_modelled()),
+        "power": [
+            {"component": n, "mw": mw, "share": share, "source": source}
+            for n, mw, share, source in power_rows(found)
+        ],
+        "area": [
+            {"component": r.component, "count": r.count, "mm2": r.mm2, "source": r.source}
+            for r in found.cost.area()
+        ],
+    }
+
+
+def as_lines(report: dict[str, Any]) -> list[str]:
+    """Return a peak report as text: headline, power and area by component, what is missing."""
+    bits = f"{report['weight_bits']}-bit weights, {report['input_bits']}-bit inputs"
+    lines = [
+        f"{report['config']}: {report['node_nm']:g} nm, {report['tiles']} tiles, {bits}, "
+        "1 MAC = 2 operations",
+        f"  {report['tops']:.4g} TOPS, {report['tops_per_w']:.4g} TOPS/W, "
+        f"{report['tops_per_mm2']:.4g} TOPS/mm2, {report['power_w']:.4g} W, "
+        f"{report['area_mm2']:.4g} mm2, a vector every {report['interval_ns']:g} ns",
+        f"  {'component':<24}{'power mW':>12}{'share':>8}{'area mm2':>12}",
+    ]
+    area = {row["component"]: row["mm2"] for row in report["area"]}
+    power = {row["component"]: row for row in report["power"]}
+    for name in dict.fromkeys([*power, *area]):
+        mw = f"{power[name]['mw']:.4g}" if name in power else "-"
+        share = f"{power[name]['share']:.1%}" if name in power else "-"
+        mm2 = "-" if area.get(name) is None else f"{area[name]:.4g}"
+        lines.append(f"  {name:<24}{mw:>12}{share:>8}{mm2:>12}")
+    if report["excluded"]:
+        lines.append(f"  not included: {', '.join(report['excluded'])}")
+    lines.append(f"  not modelled: {'; '.join(report['not_modelled'])}")
+    lines += [f"  note: {note}" for note in report["notes"]]
+    return lines
