@@ -42,9 +42,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run (default: reports/<run hash>).")
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option(help="Replace what a non-empty folder holds.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace what a non-empty folder holds.")] = False,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Chips simulated at once (default: all cores).")
     ] = None,
@@ -62,7 +60,7 @@ def run(
     from cimsim.cli.progress import Progress
     from cimsim.cli.summary import print_plan, print_summary
     from cimsim.stages.plan import Request, make_plan
-    from cimsim.stages.session import run_plan
+    from cimsim.session import run_plan
 
     extra = [("workload.tokens", tokens), ("run.seed", seed), ("run.engine", engine)]
     knobs = [*(overrides or ()), *(f"{key}={value}" for key, value in extra if value is not None)]
@@ -85,4 +83,4 @@ def run(
         return
     with Progress(plan) as progress:
         results = run_plan(plan, progress)
-    print_summary(results, as_json=as_json)
+    print_summary(results, as_json=as_json, folder=str(plan.folder.path))

@@ -35,10 +35,11 @@ class Mesh(Section):
         ("attention", "router", "experts", "shared"),
         "Parts of the model whose matrices sit on crossbars; the others run digitally.",
     )
-    switching: Literal["refuse", "lru"] = knob(
+    switching: Literal["refuse", "lru", "lfu", "pinned", "prefetch"] = knob(
         "refuse",
-        "What happens when experts do not all fit: an error, or on-demand programming "
-        "with least-recently-used eviction.",
+        "What happens when experts do not all fit: an error, or on-demand programming that "
+        "evicts the least recently or least frequently used expert, keeps the hottest ones "
+        "pinned, or also prefetches for the next layer.",
     )
 
 
@@ -106,7 +107,7 @@ class Mapping(Section):
     policy: str = knob("auto", "Placement policy registered in moe_mapping.")
     replicas: bool = Field(
         default=True,
-        description="Fill spare crossbars with copies of busy experts.",
+        description="Fill spare crossbars with copies of busy units.",
         json_schema_extra={"unit": "1"},
     )
 
@@ -121,7 +122,7 @@ class Calibration(Section):
 class Workload(Section):
     """What is scored and timed."""
 
-    tokens: int = knob(1024, "Scored tokens: whole windows of context tokens.", unit="token", ge=2)
+    tokens: int = knob(2048, "Scored tokens: whole windows of context tokens.", unit="token", ge=2)
     context: int = knob(256, "Window length.", unit="token", ge=2, le=4096)
     in_flight: int = knob(4, "Sequences in flight at once in prefill.", ge=1)
 

@@ -13,16 +13,28 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import Placement, Seat
+from cimsim.chip import Placement, Seat, Unit
 from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
-from cimsim.mac import AdcRange, MacStatistics, ProgrammedMatrix, calibrate_range, program_matrix
+from cimsim.mac import (
+    AdcRange,
+    IdealMatrix,
+    MacStatistics,
+    Mode,
+    ProgrammedMatrix,
+    calibrate_range,
+    program_matrix,
+)
 from cimsim.model import Checkpoint, Correction, Decoder, FloatLinear
+from cimsim.model.kernels.product import product
+from cimsim.model.kernels.rows import swiglu
 from cimsim.workload.program import MatrixId, TokenKeys
 
 __all__ = ["AnalogLinear", "Deployment", "measure_ranges", "replica_of_token"]
 
 Floats = NDArray[np.float32]
+Copy = ProgrammedMatrix | IdealMatrix
+LEAST_ROWS = 16  # inputs that an expert's converter range needs to be its own
 
 
 def replica_of_token(keys: TokenKeys, replicas: int) -> NDArray[np.int64]:
@@ -41,6 +53,7 @@ class AnalogLinear:
 
     Attributes:
         programmed: copies of every analog matrix, in replica order.
+        n_out: outputs of every analog matrix.
         digital: the float products of matrices that are not analog.
         read_seed: seed of the read noise.
         mode: detailed or folded.
@@ -48,41 +61,42 @@ class AnalogLinear:
         statistics: where conversions and clips are counted, by matrix; or None.
     """
 
-    programmed: Mapping[MatrixId, tuple[ProgrammedMatrix, ...]]
+    programmed: Mapping[MatrixId, tuple[Copy, ...]]
+    n_out: Mapping[MatrixId, int]
     digital: FloatLinear
     read_seed: int
-    mode: str
+    mode: Mode
     averaged: frozenset[tuple[int, int]] = frozenset()
-    statistics: dict[MatrixId, MacStatistics] | None = None
+    statistics: MacStatistics | None = None
 
-    def __call__(self, matrix: MatrixId, x: Floats, keys: TokenKeys) -> Floats:
+    def __call__(self, matrix: MatrixId, x: Floats, tokens: TokenKeys) -> Floats:
         """Return x @ W as the chip computes it, float32 [n, n_out]."""
         copies = self.programmed.get(matrix)
         if copies is None:
-            return self.digital(matrix, x, keys)
+            return self.digital(matrix, x, tokens)
         if len(copies) == 1:
-            return self._read(copies[0], matrix, x, keys, 0)
+            return self._read(copies[0], x, tokens, 0)
         if (matrix.layer, matrix.expert) in self.averaged:
-            total = np.zeros((len(x), copies[0].n_out), dtype=np.float64)
+            total = np.zeros((len(x), self.n_out[matrix]), dtype=np.float64)
             for replica, copy in enumerate(copies):
-                total += self._read(copy, matrix, x, keys, replica)
+                total += self._read(copy, x, tokens, replica)
             return (total / len(copies)).astype(np.float32)
-        chosen = replica_of_token(keys, len(copies))
-        y = np.empty((len(x), copies[0].n_out), dtype=np.float32)
+        chosen = replica_of_token(tokens, len(copies))
+        y = np.empty((len(x), self.n_out[matrix]), dtype=np.float32)
         for replica, copy in enumerate(copies):
             rows = np.flatnonzero(chosen == replica)
             if len(rows):
-                y[rows] = self._read(copy, matrix, x[rows], keys.take(rows), replica)
+                y[rows] = self._read(copy, x[rows], tokens.take(rows), replica)
         return y
 
-    def _read(
-        self, copy: ProgrammedMatrix, matrix: MatrixId, x: Floats, keys: TokenKeys, replica: int
-    ) -> Floats:
-        counts = None
-        if self.statistics is not None:
-            counts = self.statistics.setdefault(matrix, MacStatistics())
+    def _read(self, copy: Copy, x: Floats, keys: TokenKeys, replica: int) -> Floats:
         return copy.multiply(
-            x, keys, read_seed=self.read_seed, mode=self.mode, replica=replica, statistics=counts
+            x,
+            keys,
+            read_seed=self.read_seed,
+            mode=self.mode,
+            replica=replica,
+            statistics=self.statistics,
         )
 
 
@@ -95,7 +109,9 @@ class Deployment:
         checkpoint: the clean model.
         placement: where copies sit.
         ranges: ADC range and input scale of every analog matrix, shared by all chips.
+        digital: float products of what is not analog, shared by all chips.
         chip_seed: which draw of the frozen randomness this chip is.
+        crossbars: crossbars of every copy of a matrix, in replica order.
         programmed: copies of every analog matrix.
     """
 
@@ -103,8 +119,10 @@ class Deployment:
     checkpoint: Checkpoint
     placement: Placement
     ranges: Mapping[MatrixId, AdcRange]
+    digital: FloatLinear
     chip_seed: int = field(repr=False)
-    programmed: Mapping[MatrixId, tuple[ProgrammedMatrix, ...]] = field(repr=False)
+    crossbars: Mapping[MatrixId, tuple[tuple[int, ...], ...]] = field(repr=False)
+    programmed: Mapping[MatrixId, tuple[Copy, ...]] = field(repr=False)
 
     @classmethod
     def program(
@@ -113,25 +131,24 @@ class Deployment:
         checkpoint: Checkpoint,
         placement: Placement,
         ranges: Mapping[MatrixId, AdcRange],
+        digital: FloatLinear,
         chip_seed: int,
     ) -> Deployment:
         """Write every analog matrix into its crossbars.
 
         An expert that no slot holds at the start is programmed as if its slot were free: it
         is written before it is read. Only chips whose cells hold exact levels may switch
-        experts in trace mode, so where it is written does not matter.
+        experts while numbers and time are apart, so where it is written does not matter.
         """
-        bare = cls(config, checkpoint, placement, ranges, chip_seed, {})
-        programmed: dict[MatrixId, tuple[ProgrammedMatrix, ...]] = {}
-        for seats in placement.seats_of.values():
-            for seat in seats:
-                for matrix, copy in bare._write_seat(seat).items():
-                    programmed[matrix] = (*programmed.get(matrix, ()), copy)
-        for key in placement.absent:
-            unit = placement.units[key]
-            slot = placement.slots[0][: unit.crossbars]
-            for matrix, copy in bare._write_seat(Seat(key, 0, slot)).items():
-                programmed[matrix] = (copy,)
+        crossbars = _crossbars_of(placement)
+        bare = cls(config, checkpoint, placement, ranges, digital, chip_seed, crossbars, {})
+        programmed = {
+            matrix: tuple(
+                bare._write(matrix, checkpoint.matrix(matrix), numbers, ranges[matrix], epoch=0)
+                for numbers in copies
+            )
+            for matrix, copies in crossbars.items()
+        }
         return replace(bare, programmed=programmed)
 
     def linear(
@@ -139,8 +156,8 @@ class Deployment:
         correction: Correction | None = None,
         *,
         read_seed: int,
-        mode: str,
-        statistics: dict[MatrixId, MacStatistics] | None = None,
+        mode: Mode,
+        statistics: MacStatistics | None = None,
     ) -> AnalogLinear:
         """Return the chip's products, with the rewrites of a correction carried out.
 
@@ -162,29 +179,26 @@ class Deployment:
                 del programmed[matrix]
         return AnalogLinear(
             programmed,
-            FloatLinear(self.checkpoint),
+            {t.matrix.id: t.matrix.n_out for u in self.placement.units.values() for t in u.tilings},
+            self.digital,
             read_seed,
             mode,
             frozenset(averaged),
             statistics,
         )
 
-    def _reprogrammed_routers(
-        self, correction: Correction
-    ) -> dict[MatrixId, tuple[ProgrammedMatrix, ...]]:
+    def _reprogrammed_routers(self, correction: Correction) -> dict[MatrixId, tuple[Copy, ...]]:
         """Program refitted routers into their cells: a new epoch, so new noise."""
-        written: dict[MatrixId, tuple[ProgrammedMatrix, ...]] = {}
+        written: dict[MatrixId, tuple[Copy, ...]] = {}
         for layer, refit in correction.router_refit.items():
             matrix = MatrixId(layer, "router")
             if refit.where == "reprogrammed" and matrix in self.programmed:
                 written[matrix] = self._rewrite(matrix, refit.weight, self.ranges[matrix])
         return written
 
-    def _rewritten_slots(
-        self, correction: Correction
-    ) -> dict[MatrixId, tuple[ProgrammedMatrix, ...]]:
+    def _rewritten_slots(self, correction: Correction) -> dict[MatrixId, tuple[Copy, ...]]:
         """Program expert slots with other experts' weights: a new epoch, so new noise."""
-        written: dict[MatrixId, tuple[ProgrammedMatrix, ...]] = {}
+        written: dict[MatrixId, tuple[Copy, ...]] = {}
         for rewrite in correction.rewrites:
             for matrix in self.programmed:
                 slot = (matrix.layer, matrix.expert) == (rewrite.layer, rewrite.slot)
@@ -194,12 +208,10 @@ class Deployment:
                     written[matrix] = self._rewrite(matrix, weight, self.ranges[source])
         return written
 
-    def _rewrite(
-        self, matrix: MatrixId, weight: Floats, adc_range: AdcRange
-    ) -> tuple[ProgrammedMatrix, ...]:
+    def _rewrite(self, matrix: MatrixId, weight: Floats, adc_range: AdcRange) -> tuple[Copy, ...]:
         return tuple(
-            self._write(matrix, weight, copy.crossbars, adc_range, epoch=1)
-            for copy in self.programmed[matrix]
+            self._write(matrix, weight, numbers, adc_range, epoch=1)
+            for numbers in self.crossbars[matrix]
         )
 
     def _check_replicas(self, correction: Correction) -> set[tuple[int, int]]:
@@ -217,19 +229,6 @@ class Deployment:
             wanted.add((replica.layer, replica.expert))
         return wanted
 
-    def _write_seat(self, seat: Seat) -> dict[MatrixId, ProgrammedMatrix]:
-        unit = self.placement.units[seat.unit]
-        written: dict[MatrixId, ProgrammedMatrix] = {}
-        start = 0
-        for tiling in unit.tilings:
-            matrix = tiling.matrix.id
-            crossbars = seat.crossbars[start : start + tiling.crossbars]
-            start += tiling.crossbars
-            written[matrix] = self._write(
-                matrix, self.checkpoint.matrix(matrix), crossbars, self.ranges[matrix], epoch=0
-            )
-        return written
-
     def _write(
         self,
         matrix: MatrixId,
@@ -238,7 +237,7 @@ class Deployment:
         adc_range: AdcRange,
         *,
         epoch: int,
-    ) -> ProgrammedMatrix:
+    ) -> Copy:
         return program_matrix(
             weight,
             matrix,
@@ -251,8 +250,26 @@ class Deployment:
         )
 
 
+def _crossbars_of(placement: Placement) -> dict[MatrixId, tuple[tuple[int, ...], ...]]:
+    """Return the crossbars of every copy of every matrix, in program order."""
+    absent = tuple(
+        Seat(key, 0, placement.slots[0][: placement.units[key].crossbars])
+        for key in placement.absent
+    )
+    found: dict[MatrixId, list[tuple[int, ...]]] = {
+        t.matrix.id: [] for unit in placement.units.values() for t in unit.tilings
+    }
+    resident = (seat for seats in placement.seats_of.values() for seat in seats)
+    for seat in (*resident, *absent):
+        start = 0
+        for tiling in placement.units[seat.unit].tilings:
+            found[tiling.matrix.id].append(seat.crossbars[start : start + tiling.crossbars])
+            start += tiling.crossbars
+    return {matrix: tuple(copies) for matrix, copies in found.items()}
+
+
 def _average_slots(
-    programmed: dict[MatrixId, tuple[ProgrammedMatrix, ...]], correction: Correction
+    programmed: dict[MatrixId, tuple[Copy, ...]], correction: Correction
 ) -> set[tuple[int, int]]:
     """Let a source expert answer with the mean of itself and the slots rewritten with it."""
     found: set[tuple[int, int]] = set()
@@ -279,12 +296,16 @@ class _InputRecorder:
         self.rows = rows
         self.inputs: dict[MatrixId, list[Floats]] = {}
 
-    def __call__(self, matrix: MatrixId, x: Floats, keys: TokenKeys) -> Floats:
+    def seen(self, matrix: MatrixId) -> Floats:
+        """Return the inputs kept of a matrix, float32 [rows, n_in]; none gives no rows."""
+        return np.concatenate(self.inputs.get(matrix, [np.zeros((0, 0), np.float32)]))
+
+    def __call__(self, matrix: MatrixId, x: Floats, tokens: TokenKeys) -> Floats:
         kept = self.inputs.setdefault(matrix, [])
         room = self.rows - sum(len(part) for part in kept)
         if room > 0:
             kept.append(x[:room].copy())
-        return self.digital(matrix, x, keys)
+        return self.digital(matrix, x, tokens)
 
 
 def measure_ranges(
@@ -307,11 +328,24 @@ def measure_ranges(
     decoder.score(windows, recorder, sequences=np.arange(len(windows), dtype=np.int64))
     ranges: dict[MatrixId, AdcRange] = {}
     for unit in placement.units.values():
+        seen = {t.matrix.id: recorder.seen(t.matrix.id) for t in unit.tilings}
+        if unit.key.part == "experts" and min(map(len, seen.values())) < LEAST_ROWS:
+            seen = _borrowed(decoder, recorder, unit)
         for tiling in unit.tilings:
             matrix = tiling.matrix.id
-            empty = np.zeros((0, tiling.matrix.n_in), dtype=np.float32)
-            seen = recorder.inputs.get(matrix, [empty])
-            ranges[matrix] = calibrate_range(
-                decoder.checkpoint.matrix(matrix), matrix, config.tile, np.concatenate(seen)
-            )
+            weight = decoder.checkpoint.matrix(matrix)
+            ranges[matrix] = calibrate_range(weight, matrix, config.tile, seen[matrix])
     return ranges
+
+
+def _borrowed(decoder: Decoder, recorder: _InputRecorder, unit: Unit) -> dict[MatrixId, Floats]:
+    """Return inputs for an expert that few calibration tokens chose.
+
+    Its gate and up would see what its router saw: the normed hidden states of all tokens;
+    its down sees what they make of them.
+    """
+    gate, up, down = (t.matrix.id for t in unit.tilings)
+    x = recorder.seen(MatrixId(unit.key.layer, "router"))
+    weight = decoder.checkpoint.matrix
+    hidden = swiglu(product(x, weight(gate)), product(x, weight(up)))
+    return {gate: x, up: x, down: hidden}

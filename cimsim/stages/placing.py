@@ -1,9 +1,9 @@
 """Placement of a program on a chip: units, loads and service times to crossbar numbers.
 
 Loads come from the clean model's routing of calibration text, because a chip is placed
-before it is programmed. A unit's busy time is its vectors times the interval of its
-slowest matrix; experts and dense blocks talk to the attention block of their layer, whose
-digital unit sends them their tokens and gathers their answers.
+before it is programmed. A unit's busy time is its vectors times its interval; experts and
+dense blocks talk to the attention block of their layer, whose digital unit sends them
+their tokens and gathers their answers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from moe_mapping.assignment import Assignment
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import solve
 
-__all__ = ["Placed", "place"]
+__all__ = ["Placed", "place", "tile_load_ps"]
 
 BYTES_PER_ACTIVATION = 1  # activations travel as input codes of at most 8 bits ...
 BYTES_PER_WIDE_ACTIVATION = 2  # ... or 16
@@ -77,6 +77,43 @@ def place(
     return Placed(placement, problem, assignment)
 
 
+def tile_load_ps(
+    config: ChipConfig,
+    mesh: ChipMesh,
+    program: Program,
+    units: tuple[Unit, ...],
+    cost: CostModel,
+    trace: RoutingTrace,
+    policy: str,
+) -> NDArray[np.int64]:
+    """Return what tiles would carry under another policy without copies, [tiles].
+
+    Sum over visits of vectors x interval, on every tile that the unit touches; zeros if the
+    units do not fit.
+
+    Args:
+        config: the chip.
+        mesh: its geometry.
+        program: the model.
+        units: what is analog.
+        cost: service times.
+        trace: routing to carry.
+        policy: name of the placement policy.
+    """
+    load = np.zeros(mesh.n_tiles, dtype=np.int64)
+    if sum(u.crossbars for u in units) > mesh.n_tiles * mesh.crossbars_per_tile:
+        return load
+    bare = config.model_copy(
+        update={"mapping": config.mapping.model_copy(update={"replicas": False})}
+    )
+    problem = _problem(bare, mesh, program, units, cost, trace)
+    assignment = solve(problem, policy, config.run.seed)
+    for time_ps, copies in zip(problem.time_ps, assignment.copies, strict=True):
+        for tile, _ in copies[0]:
+            load[tile] += int(time_ps)
+    return load
+
+
 def _vectors(units: tuple[Unit, ...], program: Program, trace: RoutingTrace) -> NDArray[np.int64]:
     """Input vectors of every unit over the trace, [U]."""
     load = trace.load()
@@ -90,6 +127,14 @@ def _vectors(units: tuple[Unit, ...], program: Program, trace: RoutingTrace) -> 
     )
 
 
+def _interval_ps(unit: Unit, cost: CostModel) -> int:
+    """Return the time a vector occupies a unit: an attention block is visited twice."""
+    if unit.key.part != "attention":
+        return cost.visit_timing(unit).interval_ps
+    stages = (unit.tilings[:-1], unit.tilings[-1:])  # q, k, v; then o
+    return sum(cost.visit_timing(Unit(unit.key, stage)).interval_ps for stage in stages)
+
+
 def _problem(
     config: ChipConfig,
     mesh: ChipMesh,
@@ -99,14 +144,13 @@ def _problem(
     trace: RoutingTrace,
 ) -> MappingProblem:
     vectors = _vectors(units, program, trace)
-    interval = np.array([cost.visit_timing(u).interval_ps for u in units], dtype=np.float64)
-    is_expert = np.array([u.key.part == "experts" for u in units])
+    interval = np.array([_interval_ps(u, cost) for u in units], dtype=np.float64)
     return MappingProblem(
         units=tuple(u.key for u in units),
         layer=np.array([u.key.layer for u in units], dtype=np.int64),
         crossbars=np.array([u.crossbars for u in units], dtype=np.int64),
         time_ps=vectors * interval,
-        replicable=is_expert & config.mapping.replicas,
+        replicable=np.full(len(units), config.mapping.replicas),
         traffic_bytes=_traffic(config, units, vectors),
         capacity=np.full(mesh.n_tiles, mesh.crossbars_per_tile, dtype=np.int64),
         hops=mesh.tile_hops,

@@ -10,14 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cimsim.chip import ChipMesh, Placement, UnitKey
 from cimsim.config import ChipConfig
 from cimsim.cost import CostModel, Density, Ledger
-from cimsim.engine import EngineResult, simulate
+from cimsim.engine import CorrectionWork, EngineResult, simulate
+from cimsim.mac import MacStatistics
+from cimsim.units import FJ_PER_J, PS_PER_S, PS_PER_US
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["Phase", "Timing", "time_routing"]
+__all__ = ["Phase", "Timing", "densities", "peak_power_w", "time_phase", "time_routing"]
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -36,25 +43,44 @@ class Phase:
     result: EngineResult
     ledger: Ledger
 
+    @property
+    def energy_fj(self) -> float:
+        """Energy of the phase, DRAM and I/O included."""
+        return self.ledger.total_fj()
+
+    @property
+    def energy_per_token_nj(self) -> float:
+        """Energy a token, all components."""
+        return self.energy_fj / 1e6 / self.result.tokens
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens completed after the first completion, over the time since then.
+
+        With one completion (a single flight) all tokens over the makespan.
+        """
+        result = self.result
+        span = result.last_completion_ps - result.first_completion_ps
+        if span == 0:
+            return result.tokens / result.makespan_ps * PS_PER_S
+        later = int((result.complete_ps > result.first_completion_ps).sum())
+        return later / span * PS_PER_S
+
 
 @dataclass(frozen=True)
 class Timing:
-    """Every phase of one routing on one chip.
+    """Every phase of one routing on one chip, prefill first."""
 
-    Attributes:
-        phases: by name, prefill first.
-    """
-
-    phases: Mapping[str, Phase]
+    phases: tuple[Phase, ...]
 
     @property
     def prefill(self) -> Phase:
         """The prefill phase."""
-        return self.phases["prefill"]
+        return self.phases[0]
 
     def decode(self, batch: int) -> Phase:
         """The decode phase at a batch size."""
-        return self.phases[f"decode_b{batch}"]
+        return next(p for p in self.phases[1:] if p.batch == batch)
 
 
 def time_routing(
@@ -64,9 +90,10 @@ def time_routing(
     program: Program,
     cost: CostModel,
     trace: RoutingTrace,
-    density: Mapping[UnitKey, Density] | None,
+    density: Mapping[UnitKey, Density],
+    correction: CorrectionWork | None,
 ) -> Timing:
-    """Run every phase on the event engine and charge what it counted.
+    """Run prefill and every decode batch on the event engine, and charge what they counted.
 
     Args:
         config: the chip.
@@ -75,24 +102,131 @@ def time_routing(
         program: the model.
         cost: times and energies.
         trace: routing to replay.
-        density: bit and level densities that the tiles measured; None without a functional run.
+        density: bit and level densities that the tiles measured.
+        correction: digital work that a calibration adds.
     """
-    phases: dict[str, Phase] = {}
     plan = [("prefill", config.workload.in_flight)]
-    plan += [(f"decode_b{b}", b) for b in config.run.decode_batch]
-    for name, batch in plan:
-        result = simulate(
-            config,
-            mesh,
-            placement,
-            program,
-            cost,
-            trace,
-            phase=name.split("_")[0],
-            batch=batch,
-            engine=config.run.engine,
+    plan += [(f"decode_b{b}", b) for b in sorted(config.run.decode_batch)]
+    return Timing(
+        tuple(
+            time_phase(
+                config,
+                mesh,
+                placement,
+                program,
+                cost,
+                trace,
+                density,
+                name=name,
+                batch=batch,
+                correction=correction,
+            )
+            for name, batch in plan
         )
-        ledger = Ledger()
-        cost.charge(ledger, result.counts, density)
-        phases[name] = Phase(name, batch, result, ledger)
-    return Timing(phases)
+    )
+
+
+def time_phase(
+    config: ChipConfig,
+    mesh: ChipMesh,
+    placement: Placement,
+    program: Program,
+    cost: CostModel,
+    trace: RoutingTrace,
+    density: Mapping[UnitKey, Density] | None,
+    *,
+    name: str,
+    batch: int,
+    correction: CorrectionWork | None = None,
+) -> Phase:
+    """Run one phase and charge it; arguments are those of `time_routing`."""
+    result = simulate(
+        config,
+        mesh,
+        placement,
+        program,
+        cost,
+        trace,
+        phase=name.split("_", maxsplit=1)[0],
+        batch=batch,
+        correction=correction,
+    )
+    ledger = Ledger()
+    cost.charge(ledger, result.counts, density, mapped_tiles=len(placement.occupied_tiles))
+    return Phase(name, batch, result, ledger)
+
+
+def densities(placement: Placement, statistics: MacStatistics) -> dict[UnitKey, Density]:
+    """Return what the tiles measured, by unit; units that no token reached are left out."""
+    found: dict[UnitKey, Density] = {}
+    for key, unit in placement.units.items():
+        codes = slots = vectors = 0
+        level = 0.0
+        for tiling in unit.tilings:
+            counts = statistics.counts.get(tiling.matrix.id)
+            if counts is not None:
+                codes += counts.code_sum
+                slots += counts.code_slots
+                vectors += counts.vectors
+                level += counts.level_fraction_sum
+        if vectors and slots:
+            found[key] = Density(codes / slots, level / vectors)
+    return found
+
+
+def peak_power_w(phase: Phase, placement: Placement, window_ps: int = PS_PER_US) -> float:
+    """Return the power of the worst window of 1 us.
+
+    Energy of tiles is spread over the service time of visits, in proportion to vectors x
+    crossbars; everything else is spread evenly over the makespan.
+    """
+    result, log = phase.result, phase.result.visits
+    span = result.makespan_ps
+    average = phase.energy_fj / span * PS_PER_S / FJ_PER_J
+    if span <= window_ps or not len(log.site):
+        return average
+    by_component = phase.ledger.by_component()
+    names = ("adc", "dac", "crossbar", "sample_hold", "shift_add", "input_register")
+    tile_fj = sum(by_component.get(n, 0.0) for n in (*names, "output_register"))
+    crossbars = _site_crossbars(log.site_names, placement)
+    weight = log.vectors.astype(np.float64) * crossbars[log.site]
+    energy = weight * (tile_fj / weight.sum()) if weight.sum() else weight
+    bins = _spread(log.start_ps, log.end_ps, energy, window_ps, span)
+    # The last window may be shorter than the others: it cannot be the worst whole one.
+    whole = bins[: max(1, span // window_ps)]
+    rest = (phase.energy_fj - tile_fj) / span
+    return float((whole.max() / window_ps + rest) * PS_PER_S / FJ_PER_J)
+
+
+def _site_crossbars(names: tuple[str, ...], placement: Placement) -> Floats:
+    """Crossbars of every site, from the unit that its name begins with."""
+    by_name = {str(key): float(unit.crossbars) for key, unit in placement.units.items()}
+    mean = float(np.mean(list(by_name.values()))) if by_name else 1.0
+    return np.array([by_name.get(n.split(" ")[0], mean) for n in names])
+
+
+def _spread(
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    energy: Floats,
+    window_ps: int,
+    span_ps: int,
+) -> Floats:
+    """Energy of windows when each visit's is spread evenly over its time."""
+    # The running integral of energy is piecewise linear in time: sum its corners.
+    edges = np.arange(0, span_ps + window_ps, window_ps)
+    length = np.maximum(end - start, 1)
+    order_start, order_end = np.argsort(start, kind="stable"), np.argsort(end, kind="stable")
+    rate = energy / length
+
+    def until(times: NDArray[np.int64], order: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        sorted_times = times[order]
+        rates = np.concatenate([[0.0], np.cumsum(rate[order])])
+        moments = np.concatenate([[0.0], np.cumsum(rate[order] * sorted_times)])
+        index = np.searchsorted(sorted_times, edges, side="right")
+        return rates[index], moments[index]
+
+    rate_in, moment_in = until(start, order_start)
+    rate_out, moment_out = until(start + length, order_end)
+    integral = (rate_in * edges - moment_in) - (rate_out * edges - moment_out)
+    return np.diff(integral)

@@ -1,0 +1,61 @@
+"""What a run prints: a table on stdout that fits 80 columns, or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from cimsim.results import Cell, RunResults
+from cimsim.stages.plan import Plan
+
+COLUMNS = (
+    ("ppl", "ppl_float"),
+    ("noisy", "ppl_noisy_mean"),
+    ("calib.", "ppl_calibrated_mean"),
+    ("p50 us", "latency_p50_us"),
+    ("token/s", "tokens_per_s"),
+    ("nJ/token", "energy_per_token_nj"),
+    ("TOPS/W", "tops_per_w"),
+    ("mm2", "area_mm2"),
+)
+
+
+def print_plan(plan: Plan) -> None:
+    """Print what a run would do."""
+    for task in plan.tasks:
+        print(f"{task.name}: {task.model} on {task.config.name}")
+    print(f"{len(plan.tasks)} runs, {plan.jobs} at once, into {plan.folder.path}")
+
+
+def print_summary(run: RunResults, *, as_json: bool, folder: str) -> None:
+    """Print the main figures of every chip and where the report is.
+
+    Args:
+        run: finished chips.
+        as_json: print all of results.csv as a JSON list instead.
+        folder: the run's folder.
+    """
+    if as_json:
+        print(json.dumps(run.tables()["results"], indent=2))
+        return
+    rows = run.tables()["results"]
+    several = len({r["model"] for r in rows}) > 1
+    names = [f"{r['config']} {r['model']}" if several else str(r["config"]) for r in rows]
+    width = max([len(n) for n in names] + [4])
+    _line("chip".ljust(width), [head for head, _ in COLUMNS])
+    for name, row in zip(names, rows, strict=True):
+        _line(name.ljust(width), [_short(row[key]) for _, key in COLUMNS])
+    print()
+    print("decode at the largest batch; energy with DRAM and leakage; tiny model: compare")
+    print("chips by scale.csv, the same tiles at the shape of OLMoE-1B-7B.")
+    print(f"report: {folder}/report.html")
+
+
+def _line(name: str, cells: Sequence[str]) -> None:
+    print(name + "".join(cell.rjust(9) for cell in cells))
+
+
+def _short(value: Cell) -> str:
+    if not isinstance(value, int | float):
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 10_000 else f"{value:.4g}"

@@ -1,0 +1,221 @@
+"""READ FIRST: the flow of one run, one call an arrow.
+
+    YAML -> config -> chip graph -> mapping -> +-- functional: noisy MACs, routing --+ -> results
+                     model + text -> program --+-- events: time, energy, contention --+
+
+Numbers come first and time replays them (trace mode): that is exact as long as no state of
+the chip depends on time. Where it does (analog experts that are switched on demand, drift
+that goes on while the run lasts) numbers and time must be coupled, which is not modelled:
+such chips are refused or say so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cimsim.chip import ChipMesh, Placement, Unit, analog_units, build_mesh
+from cimsim.config import ChipConfig
+from cimsim.config.load import dump_yaml
+from cimsim.cost import CostModel
+from cimsim.errors import CimsimError
+from cimsim.model import Decoder, FloatLinear, build_program
+from cimsim.results import ChipResult, TileLoad
+from cimsim.stages.accuracy import measure_accuracy
+from cimsim.stages.calibration_cost import calibration_cost
+from cimsim.stages.deployment import measure_ranges
+from cimsim.stages.models import Texts, calibration_windows, open_model, scored_windows
+from cimsim.stages.placing import place, tile_load_ps
+from cimsim.stages.rows import Measured, main_decode, result_row
+from cimsim.stages.scale import scale_rows
+from cimsim.stages.scoring import is_exact, score_clean
+from cimsim.stages.tables import (
+    all_energy_rows,
+    expert_load,
+    latency_samples,
+    layer_rows,
+    seed_rows,
+    visit_log,
+)
+from cimsim.stages.timing import densities, time_routing
+from cimsim.workload.program import Program
+from cimsim.workload.trace import RoutingTrace
+
+__all__ = ["run_chip"]
+
+# Windows of calibration text from which ADC ranges and the expected load are taken.
+PROFILE_WINDOWS = 4
+CLIP_WARNING = 1e-2  # share of clipped conversions that a report warns of
+
+
+def run_chip(
+    config: ChipConfig,
+    model: str,
+    texts: Texts,
+    *,
+    name: str | None = None,
+    correction: Path | None = None,
+    force: bool = False,
+    progress: Callable[[str, float], None] | None = None,
+) -> ChipResult:
+    """Run one model on one chip: accuracy, time, energy.
+
+    Args:
+        config: the chip.
+        model: bundled name or checkpoint folder.
+        texts: scored and calibration text.
+        name: of the result; the chip's by default.
+        correction: a saved correction to apply instead of calibrating.
+        force: apply a correction that was made for something else.
+        progress: told (stage, share done).
+
+    Raises:
+        CimsimError: if chip, model and text do not go together.
+        SimulationError: if the simulation cannot finish.
+    """
+    started = time.monotonic()
+    progress = progress or _silent
+    # Model and text -> program.
+    checkpoint = open_model(model)
+    program = build_program(checkpoint)
+    decoder, digital = Decoder(checkpoint), FloatLinear(checkpoint)
+    windows = scored_windows(checkpoint, texts, config.workload)
+    profile = calibration_windows(
+        checkpoint, texts, config.calibration.tokens, config.workload.context
+    )[:PROFILE_WINDOWS]
+
+    # Config -> chip graph.
+    units = analog_units(program, config)
+    mesh = build_mesh(config, sum(u.crossbars for u in units))
+    _refuse_coupled(config, mesh, units)
+    cost = CostModel(config, mesh, program)
+
+    # Chip graph -> mapping, from the load that the clean model expects.
+    progress("placing", 0.0)
+    expected = score_clean(decoder, digital, profile).trace
+    placed = place(config, mesh, program, units, cost, expected)
+    placement = placed.placement
+
+    # Functional path: noisy MACs, routing, calibration.
+    progress("converter ranges", 0.03)
+    ranges = measure_ranges(config, decoder, placement, profile)
+    accuracy = measure_accuracy(
+        config,
+        decoder,
+        digital,
+        placement,
+        ranges,
+        windows,
+        score_clean(decoder, digital, windows),
+        texts,
+        correction=correction,
+        force=force,
+        progress=_accuracy_share(progress),
+    )
+
+    # Event path: the routing of chip seed 0, before and after calibration.
+    progress("events", 0.8)
+    first = accuracy.seeds[0]
+    density = densities(placement, first.statistics)
+    method = (
+        config.calibration.method if correction is None else first.calibration.correction.method
+    )
+    calibration = calibration_cost(
+        config, program, placement, cost, first.calibration.correction, method
+    )
+    before, after = (
+        time_routing(config, mesh, placement, program, cost, score.trace, density, work)
+        for score, work in ((first.noisy, None), (first.calibrated, calibration.work))
+    )
+
+    # Results.
+    progress("full-size model", 0.9)
+    measured = Measured(
+        config=config,
+        mesh=mesh,
+        program=program,
+        placement=placement,
+        cost=cost,
+        accuracy=accuracy,
+        before=before,
+        after=after,
+        tile_load=_empty_load(mesh, placement),
+        calibration=calibration,
+        tokens=windows.size,
+    )
+    measured = replace(measured, tile_load=_tile_load(measured, units, first.noisy.trace, program))
+    return ChipResult(
+        name=name or config.name,
+        row=result_row(measured),
+        config_yaml=dump_yaml(config),
+        per_layer=layer_rows(measured),
+        per_seed=seed_rows(measured),
+        energy=all_energy_rows(measured),
+        scale=scale_rows(config, program.name, first.noisy.trace, density),
+        tile_load=measured.tile_load,
+        expert_load=expert_load(measured),
+        latency=latency_samples(measured),
+        visits=visit_log(measured),
+        warnings=(*accuracy.warnings, *_warnings(measured)),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _accuracy_share(progress: Callable[[str, float], None]) -> Callable[[str, float], None]:
+    """Return progress of the functional path as a share of the whole run."""
+    return lambda stage, share: progress(stage, 0.05 + 0.75 * share)
+
+
+def _silent(stage: str, share: float) -> None:
+    """Report to nobody."""
+
+
+def _refuse_coupled(config: ChipConfig, mesh: ChipMesh, units: tuple[Unit, ...]) -> None:
+    """Refuse what trace mode cannot answer: switching experts whose cells err anew."""
+    needed = sum(u.crossbars for u in units)
+    if needed > mesh.n_tiles * mesh.crossbars_per_tile and not is_exact(config):
+        raise CimsimError(
+            "experts that are switched on demand draw new errors at every write, which is not "
+            "modelled",
+            key="chip.switching",
+            value=config.chip.switching,
+            hint="make the chip larger (chip.tiles: fit), or switch experts in exact cells",
+        )
+
+
+def _empty_load(mesh: ChipMesh, placement: Placement) -> TileLoad:
+    zero = np.zeros(mesh.n_tiles, dtype=np.int64)
+    held = np.zeros(mesh.n_tiles, dtype=np.bool_)
+    held[placement.occupied_tiles] = True
+    return TileLoad(mesh.width, mesh.concentration, held, zero, zero)
+
+
+def _tile_load(
+    measured: Measured, units: tuple[Unit, ...], trace: RoutingTrace, program: Program
+) -> TileLoad:
+    robin = tile_load_ps(
+        measured.config, measured.mesh, program, units, measured.cost, trace, "round_robin"
+    )
+    return replace(
+        measured.tile_load,
+        noisy_ps=main_decode(measured, measured.before).result.tile_load_ps,
+        calibrated_ps=main_decode(measured, measured.after).result.tile_load_ps,
+        round_robin_ps=None if measured.placement.slots else robin,
+    )
+
+
+def _warnings(measured: Measured) -> tuple[str, ...]:
+    """Say what a reader must know: clipping, extrapolated costs, what is not modelled."""
+    found = []
+    clip = float(np.mean([s.statistics.clip_rate for s in measured.accuracy.seeds]))
+    if clip > CLIP_WARNING:
+        found.append(
+            f"{100 * clip:.2g} % of conversions are clipped: widen tile.adc.range or add bits"
+        )
+    found += measured.cost.notes
+    found += [f"not modelled: {what}" for what in measured.cost.not_modelled()]
+    return tuple(found)

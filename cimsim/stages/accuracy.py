@@ -1,0 +1,161 @@
+"""Accuracy of one model on all chip seeds of one configuration."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.chip import Placement
+from cimsim.config import ChipConfig
+from cimsim.config.load import config_hash
+from cimsim.errors import CimsimError
+from cimsim.mac import AdcRange
+from cimsim.model import Correction, Decoder, FloatLinear, ScoreResult, load_correction
+from cimsim.stages.deployment import Deployment
+from cimsim.stages.models import Texts
+from cimsim.stages.scoring import Seed, is_exact, score_ideal, score_seed
+from cimsim.workload.program import MatrixId
+from romer import CleanReference, split_documents, steps_of
+
+__all__ = ["Accuracy", "chip_identity", "measure_accuracy", "open_correction"]
+
+Windows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What the functional path measured.
+
+    Attributes:
+        clean: score and routing of the float model.
+        ideal_ppl: perplexity with exact integer products at the chip's bits.
+        seeds: one entry a chip seed; on a chip without random errors the same numbers.
+        warnings: one sentence each.
+    """
+
+    clean: ScoreResult
+    ideal_ppl: float
+    seeds: tuple[Seed, ...]
+    warnings: tuple[str, ...]
+
+
+def chip_identity(config: ChipConfig, chip_seed: int) -> str:
+    """Return the opaque identity of one chip: what a correction is made for."""
+    return hashlib.sha256(f"{config_hash(config)}:{chip_seed}".encode()).hexdigest()
+
+
+def open_correction(
+    path: Path, config: ChipConfig, model_hash: str, *, force: bool
+) -> tuple[Correction, tuple[str, ...]]:
+    """Read a saved correction and check that it was made for this model and chip.
+
+    Args:
+        path: the correction's file.
+        config: the chip, whose seed 0 it must fit.
+        model_hash: identity of the model.
+        force: accept a foreign correction with a warning.
+
+    Raises:
+        CimsimError: if it was made for something else.
+    """
+    correction = load_correction(path)
+    wrong = []
+    if correction.model_hash != model_hash:
+        wrong.append("model")
+    if correction.chip_hash != chip_identity(config, 0):
+        wrong.append("chip or seed")
+    if not wrong:
+        return correction, ()
+    sentence = f"the correction was made for another {' and '.join(wrong)}"
+    if not force:
+        raise CimsimError(
+            sentence, file=path, key="--correction", hint="--force applies it all the same"
+        )
+    return correction, (sentence,)
+
+
+def measure_accuracy(
+    config: ChipConfig,
+    decoder: Decoder,
+    digital: FloatLinear,
+    placement: Placement,
+    ranges: Mapping[MatrixId, AdcRange],
+    windows: Windows,
+    clean: ScoreResult,
+    texts: Texts,
+    *,
+    correction: Path | None,
+    force: bool,
+    progress: Callable[[str, float], None],
+) -> Accuracy:
+    """Score clean, ideal, noisy and calibrated over all chip seeds.
+
+    Args:
+        config: the chip.
+        decoder: the model.
+        digital: its float products.
+        placement: where copies sit.
+        ranges: ADC ranges, shared by all seeds.
+        windows: scored text.
+        clean: score of the float model on it.
+        texts: for calibration text.
+        correction: a saved correction, or None to calibrate.
+        force: apply a foreign correction.
+        progress: told (stage, share done).
+    """
+    context = config.workload.context
+    method = config.calibration.method
+    text = split_documents(
+        decoder.checkpoint, texts.calibration, config.calibration.tokens, context
+    )
+    progress("ideal integers", 0.05)
+    ideal = score_ideal(config, decoder, digital, placement, ranges, windows)
+    given: Correction | None = None
+    warnings: tuple[str, ...] = ()
+    if correction is not None:
+        given, warnings = open_correction(correction, config, decoder.checkpoint.hash, force=force)
+    needed = given is None and bool(steps_of(method))
+    fit = text.fit if needed else text.fit[:1]
+    reference = CleanReference.measure(decoder, digital, type(text)(fit, text.accept))
+    exact = is_exact(config)
+    drawn = 1 if exact else config.run.chip_seeds
+    seeds: list[Seed] = []
+    for index in range(drawn):
+        said = _within(progress, index, drawn)
+        said("programming", 0.0)
+        deployment = Deployment.program(
+            config, decoder.checkpoint, placement, ranges, digital, index
+        )
+        identity = chip_identity(config, index)
+        seeds.append(
+            score_seed(
+                deployment,
+                decoder,
+                windows,
+                text,
+                reference,
+                identity,
+                correction=given,
+                progress=said,
+            )
+        )
+    if exact:
+        # Nothing is drawn on such a chip: every seed is the first one again.
+        seeds = seeds * config.run.chip_seeds
+    return Accuracy(clean, ideal, tuple(seeds), warnings)
+
+
+def _within(
+    progress: Callable[[str, float], None], index: int, drawn: int
+) -> Callable[[str, float], None]:
+    """Return progress of one chip seed as a share of the whole."""
+
+    def said(stage: str, share: float) -> None:
+        progress(f"{stage}, chip {index + 1} of {drawn}", 0.1 + 0.9 * (index + share) / drawn)
+
+    return said

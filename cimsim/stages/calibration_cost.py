@@ -1,0 +1,92 @@
+"""What a calibration costs: digital operations a token, cells rewritten, energy and time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cimsim.chip import Placement, UnitKey
+from cimsim.config import ChipConfig
+from cimsim.cost import ActionCounts, CostModel, Ledger
+from cimsim.engine import CorrectionWork
+from cimsim.model import Correction, digital_ops_per_token, rewritten_matrices
+from cimsim.units import FJ_PER_NJ, OPS_PER_MAC, PS_PER_US
+from cimsim.workload.program import Matrix, Program
+
+__all__ = ["CalibrationCost", "calibration_cost"]
+
+
+@dataclass(frozen=True)
+class CalibrationCost:
+    """Cost of one correction.
+
+    Attributes:
+        method: the calibrator.
+        tokens: calibration tokens.
+        cells: cells written, all placed copies.
+        energy_nj: energy of writing them.
+        time_us: time of writing unit after unit.
+        ops_per_token: digital operations added to a token.
+        work: the same for the engine, in every MoE layer.
+        ledger: rows of the writing, phase calibration.
+    """
+
+    method: str
+    tokens: int
+    cells: int
+    energy_nj: float
+    time_us: float
+    ops_per_token: float
+    work: CorrectionWork
+    ledger: Ledger
+
+
+def calibration_cost(
+    config: ChipConfig,
+    program: Program,
+    placement: Placement,
+    cost: CostModel,
+    correction: Correction,
+    method: str,
+) -> CalibrationCost:
+    """Charge a correction.
+
+    Args:
+        config: the chip.
+        program: the model.
+        placement: where copies sit: every copy of a rewritten unit is written.
+        cost: prices.
+        correction: what calibration changed.
+        method: name of the calibrator.
+    """
+    ops = digital_ops_per_token(correction, program)
+    layers = max(1, len(program.moe_layers))
+    work = CorrectionWork(round(ops.macs / layers), round(ops.elements / layers))
+    written: dict[UnitKey, int] = {}
+    cells = time_ps = 0
+    for key in dict.fromkeys(_unit_of(m) for m in rewritten_matrices(correction, program)):
+        unit = placement.units.get(key)
+        if unit is None:
+            continue
+        copies = len(placement.seats_of.get(key, ())) or 1
+        written[key] = copies
+        cells += copies * unit.cells
+        time_ps += copies * cost.programming_ps(unit)
+    ledger = Ledger()
+    if written:
+        counts = ActionCounts("calibration", 0, time_ps, programmed=written)
+        cost.charge(ledger, counts, {})
+    spent = sum(row.energy_fj for row in ledger if row.component == "program")
+    return CalibrationCost(
+        method=method,
+        tokens=config.calibration.tokens,
+        cells=cells,
+        energy_nj=spent / FJ_PER_NJ,
+        time_us=time_ps / PS_PER_US,
+        ops_per_token=OPS_PER_MAC * ops.macs + ops.elements,
+        work=work,
+        ledger=ledger,
+    )
+
+
+def _unit_of(matrix: Matrix) -> UnitKey:
+    return UnitKey(matrix.id.layer, matrix.id.part, matrix.id.expert)

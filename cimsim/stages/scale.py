@@ -1,0 +1,210 @@
+"""The same tile at the shape of a full-size model: scale.csv.
+
+A chip is fitted to the shape with the configured tile; units sit in program order, one
+copy each. Tokens are routed with the chip's own load profile: layer l of the shape takes
+the measured load of layer l mod L, experts renamed by a keyed permutation, and every token
+draws k distinct experts with Gumbel-top-k on the logarithms of the load. Load skew is
+kept, co-activation is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.chip import ChipMesh, Placement, Seat, Unit, UnitKey, analog_units, build_mesh
+from cimsim.config import ChipConfig
+from cimsim.cost import CostModel, Density
+from cimsim.results import SCALE, Row, scale_energy
+from cimsim.rng import derive_key, uniform_bits_at
+from cimsim.stages.timing import Phase, time_phase
+from cimsim.units import FJ_PER_J, PS_PER_S, PS_PER_US
+from cimsim.workload.program import Program
+from cimsim.workload.shapes import shape_program
+from cimsim.workload.trace import RoutingTrace
+
+__all__ = ["DIE_LIMIT_MM2", "SHAPE", "scale_rows"]
+
+SHAPE = "olmoe-1b-7b"
+CONTEXT = 2048
+DECODE_BATCHES = (1, 32)
+DECODE_STEPS = 4  # tokens a sequence, ending at the full context
+DIE_LIMIT_MM2 = 858.0  # reticle limit of one die, 26 mm x 33 mm
+_PURPOSE = 0x5CA1E
+
+
+@dataclass(frozen=True)
+class _FullSize:
+    config: ChipConfig
+    mesh: ChipMesh
+    program: Program
+    placement: Placement
+    cost: CostModel
+    density: Mapping[UnitKey, Density]
+
+
+def scale_rows(
+    config: ChipConfig,
+    model: str,
+    trace: RoutingTrace,
+    density: Mapping[UnitKey, Density],
+) -> tuple[Row, ...]:
+    """Return the rows of scale.csv of one chip and model.
+
+    Args:
+        config: the chip; its tile count is replaced by what the shape needs.
+        model: name of the checkpoint whose routing is resampled.
+        trace: routing of that checkpoint on the chip.
+        density: densities that its tiles measured.
+    """
+    full = _fit(config, density)
+    load = np.maximum(trace.load().astype(np.float64), 0.5)
+    prefill = _route(full.program, load, np.zeros(CONTEXT, np.int64), np.arange(CONTEXT))
+    phases = [("prefill", 1, prefill)]
+    for batch in DECODE_BATCHES:
+        sequence = np.repeat(np.arange(batch), DECODE_STEPS)
+        position = np.tile(np.arange(CONTEXT - DECODE_STEPS, CONTEXT), batch)
+        phases.append(("decode", batch, _route(full.program, load, sequence, position)))
+    rows = []
+    for name, batch, routed in phases:
+        phase = time_phase(
+            full.config,
+            full.mesh,
+            full.placement,
+            full.program,
+            full.cost,
+            routed,
+            full.density,
+            name=name,
+            batch=batch,
+        )
+        rows.append(_row(full, model, phase, batch))
+    return tuple(rows)
+
+
+def _fit(config: ChipConfig, density: Mapping[UnitKey, Density]) -> _FullSize:
+    program = shape_program(SHAPE)
+    fitted = config.model_copy(
+        update={
+            "chip": config.chip.model_copy(
+                update={"tiles": "fit", "spare_fraction": 0.0, "switching": "refuse"}
+            ),
+            "workload": config.workload.model_copy(update={"context": CONTEXT, "in_flight": 1}),
+        }
+    )
+    units = analog_units(program, fitted)
+    mesh = build_mesh(fitted, sum(u.crossbars for u in units))
+    return _FullSize(
+        fitted,
+        mesh,
+        program,
+        _in_order(mesh, units),
+        CostModel(fitted, mesh, program),
+        _spread_density(units, density),
+    )
+
+
+def _in_order(mesh: ChipMesh, units: tuple[Unit, ...]) -> Placement:
+    seats, start = [], 0
+    for unit in units:
+        seats.append(Seat(unit.key, 0, tuple(range(start, start + unit.crossbars))))
+        start += unit.crossbars
+    return Placement(
+        crossbars_per_tile=mesh.crossbars_per_tile,
+        n_tiles=mesh.n_tiles,
+        seats=tuple(seats),
+        units={u.key: u for u in units},
+    )
+
+
+def _spread_density(
+    units: tuple[Unit, ...], density: Mapping[UnitKey, Density]
+) -> dict[UnitKey, Density]:
+    """Give every unit the mean density of the measured units of its part."""
+    parts: dict[str, list[Density]] = {}
+    for key, measured in density.items():
+        parts.setdefault(key.part, []).append(measured)
+    means = {
+        part: Density(
+            float(np.mean([d.input_bit_density for d in found])),
+            float(np.mean([d.mean_level_fraction for d in found])),
+        )
+        for part, found in parts.items()
+    }
+    return {u.key: means[u.key.part] for u in units if u.key.part in means}
+
+
+def _route(
+    program: Program,
+    load: NDArray[np.float64],
+    sequence: NDArray[np.int64],
+    position: NDArray[np.int64],
+) -> RoutingTrace:
+    """Route tokens with the measured load profile, [tokens, layers, k]."""
+    layers = program.moe_layers
+    n_experts, k = program.n_experts, program.top_k
+    experts = np.empty((len(sequence), len(layers), k), dtype=np.int16)
+    for index in range(len(layers)):
+        measured = np.sort(load[index % len(load)])[::-1]
+        # A profile of another number of experts is stretched over its ranks.
+        ranks = np.linspace(0, len(measured) - 1, n_experts)
+        profile = np.interp(ranks, np.arange(len(measured)), measured)
+        key = derive_key(_PURPOSE, index)
+        order = np.argsort(uniform_bits_at(n_experts, (0, 0, 0), key), kind="stable")
+        logits = np.log(profile)[order]
+        for token in range(len(sequence)):
+            words = (1, int(sequence[token]), int(position[token]))
+            bits = uniform_bits_at(n_experts, words, key).astype(np.float64)
+            uniform = (bits + 0.5) / 2.0**32
+            score = logits - np.log(-np.log(uniform))
+            experts[token, index] = np.argsort(-score, kind="stable")[:k]
+    return RoutingTrace(experts, sequence, position, n_experts)
+
+
+def _row(full: _FullSize, model: str, phase: Phase, batch: int) -> Row:
+    config, program, result = full.config, full.program, phase.result
+    prefill = phase.name == "prefill"
+    context = (CONTEXT + 1) / 2 if prefill else CONTEXT - (DECODE_STEPS - 1) / 2
+    macs = program.linear_macs_per_token() + program.attention_macs_per_token(context)
+    area = full.cost.area_mm2()
+    energy = scale_energy(phase.ledger, result.tokens)
+    total = energy["energy_per_token_nj"] or 0.0
+    samples = result.ttft_ps if prefill else result.tpot_ps
+    digital = config.tile.crossbar.kind == "digital"
+    return SCALE.row(
+        {
+            "config": config.name,
+            "model": model,
+            "shape": SHAPE,
+            "phase": phase.name,
+            "context": CONTEXT,
+            "batch": batch,
+            "tokens": result.tokens,
+            "device": config.tile.device.technology,
+            "node_nm": config.technology.node_nm,
+            "weight_bits": config.tile.weight.bits,
+            "input_bits": config.tile.input.bits,
+            "adc_bits": None if digital else config.tile.adc.bits,
+            "dies": int(np.ceil(area / DIE_LIMIT_MM2)),
+            "tiles": full.mesh.n_tiles,
+            "area_mm2": area,
+            "power_w": phase.energy_fj / FJ_PER_J / (result.makespan_ps / PS_PER_S),
+            "tokens_per_s": phase.tokens_per_s,
+            "latency_us": float(np.median(samples)) / PS_PER_US,
+            "macs_per_token": macs,
+            "tops_per_w": 2.0 * macs / (1000.0 * total),
+            **energy,
+            "critical_resource": result.critical_resource,
+            "critical_resource_utilisation": critical_utilisation(phase),
+        }
+    )
+
+
+def critical_utilisation(phase: Phase) -> float:
+    """Return the utilisation of the busiest resource of a phase."""
+    used = phase.result.utilisation
+    groups = (used.tile, used.digital, used.link, np.array([used.dram]))
+    return float(min(1.0, max(group.max() for group in groups if group.size)))

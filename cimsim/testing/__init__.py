@@ -1,0 +1,1 @@
+"""Check batteries for people who test their own hardware models."""
