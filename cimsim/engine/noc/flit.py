@@ -15,21 +15,21 @@ so no cycle of channels can wait for itself.
 A node starts at most one flit a cycle; its source queue is endless. iSLIP: McKeown, IEEE/ACM
 Transactions on Networking 7(2), 1999. `flit_twin` is the same network written the plain way.
 
-The small kernels are inlined by Numba, because handing sixteen arrays to a function costs
-more than the function; `flit_allocate` holds the
-two allocators, `flit_node` the nodes.
+The kernels allocate nothing, so they are compiled without Numba's reference counts, which
+would cost four fifths of the time; small ones are inlined. `flit_allocate` holds the two
+allocators, `flit_node` the nodes.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 import cimsim.engine.noc.flit_state as f
 from cimsim.engine.noc.flit_allocate import allocate_switch, allocate_vcs
 from cimsim.engine.noc.flit_node import eject, inject, post
 from cimsim.engine.noc.flit_state import FlitState, FlitTraffic
+from cimsim.engine.noc.kernel import inlined, kernel
 from cimsim.engine.noc.shape import HEIGHT, LOCAL, WIDTH, WRAP, next_direction
 
 __all__ = ["DRAINED", "RUNNING", "STUCK", "run_cycles", "wrapped"]
@@ -40,7 +40,7 @@ PATIENCE_CYCLES = 10_000
 Int64 = npt.NDArray[np.int64]
 
 
-@njit(cache=True)
+@kernel
 def wrapped(geometry: Int64, source: int, router: int, direction: int) -> bool:
     """Return whether a packet will have passed its dimension's dateline behind this link.
 
@@ -60,7 +60,7 @@ def wrapped(geometry: Int64, source: int, router: int, direction: int) -> bool:
     return bool((here - 1) % size > start)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _enlist(state: FlitState, kind: int, row: int) -> None:
     """Put an input channel on one of its router's lists."""
     router = state.vcs[row, f.HOME]
@@ -70,7 +70,7 @@ def _enlist(state: FlitState, kind: int, row: int) -> None:
     state.sizes[router, kind] = rank + 1
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _strike(state: FlitState, kind: int, row: int) -> None:
     """Take an input channel off one of its router's lists; the last takes its rank."""
     router = state.vcs[row, f.HOME]
@@ -81,7 +81,7 @@ def _strike(state: FlitState, kind: int, row: int) -> None:
     state.sizes[router, kind] = last
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _begin(state: FlitState, row: int, vcs: int) -> None:
     """Route the head flit at the front of an input channel; it waits for an output channel."""
     router = state.vcs[row, f.HOME]
@@ -104,7 +104,7 @@ def _begin(state: FlitState, row: int, vcs: int) -> None:
     _enlist(state, f.FOR_VC, row)
 
 
-@njit(cache=True)
+@kernel
 def _receive(state: FlitState, time: int, vcs: int) -> None:
     """Take in the flits and credits that reach routers in this cycle."""
     bucket, depth = time % f.BUCKETS, state.buffers.shape[1]
@@ -126,7 +126,7 @@ def _receive(state: FlitState, time: int, vcs: int) -> None:
     state.due[bucket, f.ROUTER_CREDIT] = 0
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _forward(state: FlitState, row: int, time: int, vcs: int) -> None:
     """Send the front flit of an input channel through the switch; return its credit."""
     front = state.vcs[row, f.FRONT]
@@ -154,10 +154,10 @@ def _forward(state: FlitState, row: int, time: int, vcs: int) -> None:
         _begin(state, row, vcs)
 
 
-@njit(cache=True)
-def _route(state: FlitState, time: int, vcs: int, work: Int64) -> None:
+@kernel
+def _route(state: FlitState, time: int, vcs: int) -> None:
     """Run both allocators of every router on the state at the start of the cycle."""
-    matches, winners, marks = work[0], work[1], work[2]
+    matches, winners, marks = state.work[0], state.work[1], state.work[2]
     for router in range(state.sizes.shape[0]):
         matched = won = 0
         if state.sizes[router, f.FOR_VC] > 0:
@@ -175,7 +175,7 @@ def _route(state: FlitState, time: int, vcs: int, work: Int64) -> None:
             _forward(state, winners[k], time, vcs)
 
 
-@njit(cache=True)
+@kernel
 def _drained(state: FlitState) -> bool:
     """Return whether every measured packet has left its source and the network."""
     totals = state.totals
@@ -187,7 +187,7 @@ def _drained(state: FlitState) -> bool:
     return True
 
 
-@njit(cache=True)
+@kernel
 def run_cycles(state: FlitState, traffic: FlitTraffic, until: int, drain: int) -> int:
     """Advance the network and return why it stopped.
 
@@ -203,8 +203,6 @@ def run_cycles(state: FlitState, traffic: FlitTraffic, until: int, drain: int) -
     """
     totals = state.totals
     vcs = state.vcs.shape[0] // state.ports.shape[0]
-    channels = state.members.shape[1]
-    work = np.full((3, max(2 * channels, (channels // vcs + 2) * (channels // vcs))), -1)
     while totals[f.TIME] < until:
         time = totals[f.TIME]
         if drain != 0 and _drained(state):
@@ -214,6 +212,6 @@ def run_cycles(state: FlitState, traffic: FlitTraffic, until: int, drain: int) -
         eject(state, time, vcs)
         inject(state, traffic, time, vcs)
         _receive(state, time, vcs)
-        _route(state, time, vcs, work)
+        _route(state, time, vcs)
         totals[f.TIME] = time + 1
     return RUNNING

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 import cimsim.engine.noc.flit_state as f
 from cimsim.engine.noc.flit_state import FlitState
+from cimsim.engine.noc.kernel import inlined
 
 __all__ = ["allocate_switch", "allocate_vcs"]
 
 Int64 = npt.NDArray[np.int64]
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _nearer(value: int, other: int, pointer: int) -> bool:
     """Return whether a round-robin pointer reaches `value` before `other` (-1: none)."""
     if other < 0:
@@ -29,7 +29,7 @@ def _nearer(value: int, other: int, pointer: int) -> bool:
     return value >= pointer
 
 
-@njit(cache=True, inline="always")
+@inlined
 def allocate_vcs(state: FlitState, router: int, granted: Int64, matches: Int64) -> int:
     """Match waiting input channels with free output channels.
 
@@ -75,7 +75,7 @@ def allocate_vcs(state: FlitState, router: int, granted: Int64, matches: Int64) 
     return won
 
 
-@njit(cache=True, inline="always")
+@inlined
 def allocate_switch(state: FlitState, router: int, vcs: int, marks: Int64, winners: Int64) -> int:
     """Match input ports with output ports.
 

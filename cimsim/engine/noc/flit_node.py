@@ -5,17 +5,16 @@ Inlined where they are small, like the kernels of `flit`.
 
 from __future__ import annotations
 
-from numba import njit
-
 import cimsim.engine.noc.flit_state as f
 from cimsim.engine.noc.flit_state import FlitState, FlitTraffic
+from cimsim.engine.noc.kernel import inlined, kernel
 from cimsim.engine.noc.shape import NODES
 from cimsim.engine.noc.traffic import destination, starts_packet
 
 __all__ = ["eject", "inject", "post"]
 
 
-@njit(cache=True, inline="always")
+@inlined
 def post(state: FlitState, time: int, kind: int, row: int, flit: int) -> None:
     """Let a flit (or, with flit -1, a credit) reach a row at `time`."""
     bucket = time % f.BUCKETS
@@ -25,7 +24,7 @@ def post(state: FlitState, time: int, kind: int, row: int, flit: int) -> None:
     state.due[bucket, kind] = k + 1
 
 
-@njit(cache=True)
+@kernel
 def eject(state: FlitState, time: int, vcs: int) -> None:
     """Take the flits out that reach their nodes, return credits, count what is measured."""
     bucket, totals = time % f.BUCKETS, state.totals
@@ -57,7 +56,7 @@ def eject(state: FlitState, time: int, vcs: int) -> None:
     state.due[bucket, f.TO_NODE] = 0
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _create(state: FlitState, traffic: FlitTraffic, node: int, cycle: int) -> None:
     """Put the packet that `node` starts in `cycle` at the head of its source queue."""
     totals = state.totals
@@ -83,7 +82,7 @@ def _create(state: FlitState, traffic: FlitTraffic, node: int, cycle: int) -> No
     totals[f.CREATED_PACKETS] += 1 if measured else 0
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _choose_channel(state: FlitState, node: int, vcs: int) -> None:
     """Take the next injection channel, round robin, that is free and has a credit."""
     last = state.nodes[node, f.LAST_VC]
@@ -97,7 +96,7 @@ def _choose_channel(state: FlitState, node: int, vcs: int) -> None:
             break
 
 
-@njit(cache=True)
+@kernel
 def inject(state: FlitState, traffic: FlitTraffic, time: int, vcs: int) -> None:
     """Let every node take its credits, start packets, and send one flit if it can.
 

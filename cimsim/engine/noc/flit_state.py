@@ -145,6 +145,7 @@ class FlitState(NamedTuple):
         node_vcs: (N V, 2) channels of the injection ports: in use, and credits.
         due: (BUCKETS, 4) how many arrivals of each kind a cycle has, by cycle modulo BUCKETS.
         arrivals: (BUCKETS, 4, R P, 2) the row that something reaches, and the flit.
+        work: (3, ..) work space of the allocators.
         totals: counters and the clock.
         latencies: histogram of measured packet latencies, in cycles.
         log: (L, 5) the first L ejected flits; L is 0 except in tests.
@@ -163,6 +164,7 @@ class FlitState(NamedTuple):
     node_vcs: Int64
     due: Int64
     arrivals: Int64
+    work: Int64
     totals: Int64
     latencies: Int64
     log: Int64
@@ -222,6 +224,7 @@ def flit_state(settings: FlitSettings, longest_cycles: int, log: int = 0) -> Fli
         node_vcs=_zeros(nodes * vcs, 2),
         due=_zeros(BUCKETS, 4),
         arrivals=_zeros(BUCKETS, 4, shape.routers * ports, 2),
+        work=np.full((3, max(2 * ports * vcs, ports * (ports + 2))), -1, dtype=np.int64),
         totals=_zeros(12),
         latencies=_zeros(longest_cycles + 1),
         log=_zeros(log, LOG_COLUMNS),

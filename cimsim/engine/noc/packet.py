@@ -17,7 +17,8 @@ latest `INTERVALS` busy intervals for that; older gaps are given up.
 Not modelled here: virtual channels, finite buffers and switch-allocation losses. They matter
 near saturation and for long packets; `validity` says how much, and whether a run stayed where
 they do not; `flit` models them. The kernels take only arrays, so an event loop in Python and a
-compiled one call the same code and get the same picoseconds.
+compiled one call the same code and get the same picoseconds. They allocate nothing and are
+compiled without Numba's reference counts, which would cost most of the time.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from cimsim.engine.noc.kernel import kernel
 from cimsim.engine.noc.shape import (
     NODES,
     ROUTERS,
@@ -126,7 +127,7 @@ def packet_state(shape: NocShape, timing: NocTiming) -> PacketState:
     )
 
 
-@njit(cache=True)
+@kernel
 def _insert(row: Int64, position: int, start: int, end: int) -> None:
     """Put the interval [start, end) into a link's row at `position`, joining neighbours."""
     count = row[COUNT]
@@ -157,7 +158,7 @@ def _insert(row: Int64, position: int, start: int, end: int) -> None:
         row[COUNT] = count + 1
 
 
-@njit(cache=True)
+@kernel
 def reserve(state: PacketState, link: int, ready_ps: int, flits: int) -> int:
     """Reserve a link for a packet and return when its head starts, in ps.
 
@@ -186,7 +187,7 @@ def reserve(state: PacketState, link: int, ready_ps: int, flits: int) -> int:
     return int(start)
 
 
-@njit(cache=True)
+@kernel
 def send(state: PacketState, now_ps: int, source: int, target: int, flits: int) -> int:
     """Send one packet and return when its tail reaches the target node, in ps.
 

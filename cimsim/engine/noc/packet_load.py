@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from cimsim.engine.noc.flit_state import FlitTraffic, flit_traffic
+from cimsim.engine.noc.kernel import kernel
 from cimsim.engine.noc.packet import NocTiming, PacketState, packet_state, send
 from cimsim.engine.noc.shape import NODES, NocShape
 from cimsim.engine.noc.traffic import Traffic, destination, starts_packet
@@ -14,7 +14,7 @@ from cimsim.engine.noc.traffic import Traffic, destination, starts_packet
 __all__ = ["packet_latency"]
 
 
-@njit(cache=True)
+@kernel
 def _drive(state: PacketState, traffic: FlitTraffic, cycles: int, warmup: int) -> tuple[int, int]:
     """Send every packet that starts in these cycles; return latencies' sum and number."""
     total = count = 0

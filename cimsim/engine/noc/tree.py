@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from cimsim.engine.noc.kernel import kernel
 from cimsim.engine.noc.packet import (
     CYCLE_PS,
     EPOCH,
@@ -39,7 +40,7 @@ __all__ = ["multicast", "reduce"]
 Int64 = npt.NDArray[np.int64]
 
 
-@njit(cache=True)
+@kernel
 def multicast(
     state: PacketState,
     now_ps: int,
@@ -92,7 +93,7 @@ def multicast(
     return int(latest)
 
 
-@njit(cache=True)
+@kernel
 def _meet(state: PacketState, router: int, head_ps: int) -> int:
     """Bring a partial sum to a router; return 1 if it meets another there, else 0."""
     latest, sums = state.scratch[1], state.scratch[2]
