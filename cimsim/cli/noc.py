@@ -44,6 +44,7 @@ def noc(
     """
     import json
     import sys
+    import time
     from dataclasses import asdict
 
     from cimsim.engine.noc.curve import Sampling
@@ -63,16 +64,22 @@ def noc(
         sampling=Sampling(runs=runs, period_cycles=period, max_cycles=cycles),
     )
     points = []
+    start = time.monotonic()
     for point in request.points():
         if not point.stable:
             print(f"rate {point.offered:g}: unstable: {point.note}", file=sys.stderr)
         points.append(asdict(point))
         if not as_json:
             _print_row(asdict(point), first=len(points) == 1)
+        spent, left = time.monotonic() - start, len(request.loads) - len(points)
+        if spent > PATIENCE_S and left:
+            estimate = spent * left / len(points)
+            print(f"{left} rates to go, about {estimate:.0f} s", file=sys.stderr)
     if as_json:
         print(json.dumps(points, indent=2))
 
 
+PATIENCE_S = 2.0
 COLUMNS = ("offered", "accepted", "latency_mean", "latency_ci95", "latency_p99", "hops", "packets")
 
 
