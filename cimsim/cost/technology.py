@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from math import exp, log
 
 from cimsim.cost.constant import Confidence, Constant
-from cimsim.errors import CimsimError
 
 __all__ = ["CONSTANTS", "Scaling", "area_factor", "energy_factor", "nominal_vdd_v", "scale_logic"]
 
@@ -107,18 +106,12 @@ def scale_logic(source_nm: float, target_nm: float, target_vdd_v: float) -> Scal
 
 
 def _energy(node_nm: float, vdd_v: float) -> float:
+    # The quadratics have no real root: energy is positive at every supply.
     low, high, share = _bracket(node_nm)
     ends = []
     for node in (low, high):
         _, a, b, c, _ = _NODES[node]
         value = a * vdd_v * vdd_v + b * vdd_v + c
-        if value <= 0:
-            raise CimsimError(
-                "the scaling of digital logic gives no energy at this supply",
-                key="technology.vdd_v",
-                value=vdd_v,
-                allowed=f"{VDD_RANGE_V[0]:g} to {VDD_RANGE_V[1]:g} V ({SOURCE})",
-            )
         ends.append(log(value))
     return exp(ends[0] + share * (ends[1] - ends[0]))
 

@@ -1,0 +1,78 @@
+"""The commands peak, published and explain, run as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cimsim.config.load import bundled_folder
+
+
+def cimsim(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cimsim", *args], capture_output=True, text=True, check=False
+    )
+
+
+def test_peak_prints_json_whose_parts_sum_to_the_whole() -> None:
+    done = cimsim("peak", "isaac_peak", "--json")
+    assert done.returncode == 0, done.stderr
+    (report,) = json.loads(done.stdout)
+    assert report["tops"] == pytest.approx(41.288, rel=1e-3)
+    assert sum(r["mw"] for r in report["power"]) == pytest.approx(report["power_w"] * 1e3)
+    assert sum(r["mm2"] or 0 for r in report["area"]) == pytest.approx(report["area_mm2"])
+
+
+def test_peak_takes_several_files_and_says_what_it_leaves_out() -> None:
+    folder = bundled_folder() / "published"
+    done = cimsim("peak", str(folder / "hermes_peak.yaml"), "puma_peak")
+    assert done.returncode == 0, done.stderr
+    assert "hermes_peak: 14 nm, 64 tiles" in done.stdout
+    assert "not included: clock" in done.stdout
+    assert "1 MAC = 2 operations" in done.stdout
+
+
+def test_peak_of_a_fitted_chip_is_refused_with_the_way_out() -> None:
+    done = cimsim("peak", "isaac")
+    assert done.returncode == 2
+    assert "chip.tiles" in done.stderr
+    assert "--set chip.tiles=N" in done.stderr
+    assert cimsim("peak", "isaac", "--set", "chip.tiles=4").returncode == 0
+
+
+def test_published_json_has_counts_and_rows(tmp_path: Path) -> None:
+    plot, models = tmp_path / "parity.svg", tmp_path / "adc.png"
+    done = cimsim("published", "--json", "--plot", str(plot), "--adc-plot", str(models))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["failed"] == 0
+    assert found["passed"] + found["not_modelled"] == len(found["rows"])
+    assert plot.stat().st_size > 1000
+    assert models.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("tile.adc.bits", "knob of a chip file"),
+        ("energy_per_token_nj", "column of results.csv"),
+        ("adc", "one conversion of a column sum"),
+        ("noc_router", "ISAAC router"),
+        ("adc.isaac_power", "Table I"),
+        ("leakage_tile_buffer", "leakage"),
+    ],
+)
+def test_explain_knows_knobs_columns_components_and_constants(key: str, words: str) -> None:
+    done = cimsim("explain", key)
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
+
+
+def test_explain_of_nothing_names_the_nearest() -> None:
+    done = cimsim("explain", "tile.adc.bitts")
+    assert done.returncode == 2
+    assert "tile.adc.bits" in done.stderr

@@ -1,0 +1,183 @@
+"""Closed-form visit times and write times against schedules worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from cimsim.chip import Unit, UnitKey, tile_matrix
+from cimsim.config import ChipConfig
+from cimsim.cost.actions import count_actions
+from cimsim.cost.programming import lifetime_s, price_program, programming_bytes, programming_ps
+from cimsim.cost.timing import pipeline_depth, visit_timing
+from cimsim.workload.program import Matrix, MatrixId
+from tests.cost.chips import chip
+
+
+def unit(config: ChipConfig, *shapes: tuple[str, int, int]) -> Unit:
+    matrices = [Matrix(MatrixId(0, role, 0), n_in, n_out) for role, n_in, n_out in shapes]
+    return Unit(UnitKey(0, "experts", 0), tuple(tile_matrix(m, config.tile) for m in matrices))
+
+
+def isaac(**tile: object) -> ChipConfig:
+    base: dict[str, object] = {
+        "crossbar": {"rows": 128, "cols": 128, "read_ns": 100},
+        "weight": {"bits": 8, "encoding": "offset"},
+        "adc": {"kind": "isaac", "rate_gsps": 1.28, "per_pe": 8},
+    }
+    return chip(technology={"clock_ghz": 1.0}, tile={**base, **tile})
+
+
+def test_interval_is_cycles_times_the_read_where_converting_is_hidden() -> None:
+    config = isaac()
+    timing = visit_timing(config, unit(config, ("up", 128, 32)))
+    # 128 conversions / 1.28 GS/s = 100 ns = the read; 8 cycles; two stages to drain.
+    assert timing.interval_ps == 800_000
+    assert timing.fill_ps == 200_000
+    assert timing.visit_ps(10) == 200_000 + 10 * 800_000
+
+
+def test_published_pipelines_follow_from_the_fill() -> None:
+    config = isaac(weight={"bits": 16, "encoding": "offset"}, input={"bits": 16})
+    one = unit(config, ("up", 128, 16))
+    # ISAAC: 22 stages from buffer to buffer. PUMA: (16 + 2) x 128 ns = 2,304 ns.
+    assert pipeline_depth(config, one.tilings[0]) == 22
+    puma = isaac(
+        weight={"bits": 16, "encoding": "offset"},
+        input={"bits": 16},
+        adc={"kind": "isaac", "rate_gsps": 1.0, "per_pe": 8},
+    )
+    assert visit_timing(puma, unit(puma, ("up", 128, 16))).latency_ps == 2_304_000
+
+
+def test_single_sample_hold_adds_read_and_conversion() -> None:
+    config = isaac(pe={"crossbars": 8, "sample_hold": "single"})
+    timing = visit_timing(config, unit(config, ("up", 128, 32)))
+    assert timing.interval_ps == 8 * 200_000
+    assert timing.fill_ps == 1000
+
+
+def test_slow_adc_sets_the_step() -> None:
+    config = isaac(adc={"kind": "isaac", "rate_gsps": 0.64, "per_pe": 8})
+    assert visit_timing(config, unit(config, ("up", 128, 32))).interval_ps == 8 * 200_000
+
+
+def test_adc_shared_by_crossbars_waits_for_those_of_the_same_visit() -> None:
+    config = isaac(adc={"kind": "isaac", "rate_gsps": 1.28, "per_pe": 2})
+    alone = visit_timing(config, unit(config, ("up", 128, 32)))
+    assert alone.interval_ps == 8 * 100_000
+    both = visit_timing(config, unit(config, ("up", 256, 32)))
+    assert both.interval_ps == 8 * 200_000
+
+
+def test_row_groups_repeat_the_read() -> None:
+    config = isaac(crossbar={"rows": 128, "cols": 128, "rows_active": 32, "read_ns": 100})
+    assert visit_timing(config, unit(config, ("up", 128, 32))).interval_ps == 8 * 4 * 100_000
+    # Only the rows in use are read: 40 rows are two groups.
+    assert visit_timing(config, unit(config, ("up", 40, 32))).interval_ps == 8 * 2 * 100_000
+
+
+def test_digital_subtraction_converts_both_of_a_pair() -> None:
+    tile = {"weight": {"bits": 8, "encoding": "differential"}, "crossbar": {"read_ns": 10}}
+    device = {"kind": "ideal", "cell_bits": 7}
+    analog = isaac(**tile, device=device)
+    digital = isaac(**tile, device=device, pe={"crossbars": 8, "subtract": "digital"})
+    shape = ("up", 128, 64)
+    before = visit_timing(analog, unit(analog, shape)).interval_ps
+    after = visit_timing(digital, unit(digital, shape)).interval_ps
+    assert (before, after) == (8 * 50_000, 8 * 100_000)
+
+
+def test_charge_that_accumulates_over_cycles_is_converted_once() -> None:
+    config = isaac(pe={"crossbars": 8, "sample_hold": "single", "accumulate_cycles": True})
+    one = unit(config, ("up", 128, 32))
+    assert visit_timing(config, one).interval_ps == 8 * 100_000 + 100_000
+    actions = count_actions((one,), config)
+    assert actions.column("conversions")[0] == 128
+
+
+def test_pulse_width_inputs_add_their_pulses() -> None:
+    config = isaac(
+        dac={"kind": "pwm", "bits": 4, "unit_ns": 10.0},
+        input={"bits": 8, "signed": "shift"},
+        crossbar={"rows": 128, "cols": 128, "read_ns": 50},
+        adc={"kind": "isaac", "rate_gsps": 12.8, "per_pe": 8},
+    )
+    assert visit_timing(config, unit(config, ("up", 128, 32))).interval_ps == 2 * 200_000
+
+
+def test_expert_stages_form_a_pipeline() -> None:
+    config = isaac()
+    shapes = (("gate", 128, 32), ("up", 128, 32), ("down", 32, 128))
+    timing = visit_timing(config, unit(config, *shapes))
+    # Gate and up together, a clock of activation, then down: 1 + 1 + 0.001 us for one vector.
+    assert timing.interval_ps == 800_000
+    assert timing.latency_ps == 2 * 1_000_000 + 1000
+
+
+def test_row_blocks_are_added_in_a_tree() -> None:
+    config = isaac()
+    one = visit_timing(config, unit(config, ("up", 128, 32)))
+    five = visit_timing(config, unit(config, ("up", 600, 32)))
+    assert five.fill_ps - one.fill_ps == 3 * 1000
+
+
+def test_digital_crossbar_has_no_conversion() -> None:
+    config = isaac(
+        crossbar={"kind": "digital", "rows": 128, "cols": 64, "read_ns": 5},
+        device={"kind": "ideal", "technology": "sram", "cell_bits": 1},
+    )
+    one = unit(config, ("up", 128, 8))
+    timing = visit_timing(config, one)
+    assert (timing.interval_ps, timing.fill_ps) == (40_000, 1000)
+    assert count_actions((one,), config).column("conversions")[0] == 0
+
+
+def test_published_stage_time_replaces_the_derived_one() -> None:
+    base = isaac()
+    config = base.model_copy(update={"cost": chip(cost={"stage_interval_ns": 86.5}).cost})
+    assert visit_timing(config, unit(config, ("up", 128, 32))).interval_ps == 8 * 86_500
+
+
+def test_actions_of_one_vector_by_hand() -> None:
+    config = isaac()
+    found = count_actions((unit(config, ("up", 200, 40)),), config)
+    # 128 + 72 rows; 32 + 8 outputs in two column blocks of 128 and 32 columns.
+    expected = {
+        "conversions": 2 * 8 * (128 + 32),
+        "samples": 2 * 8 * (128 + 32),
+        "row_drives": 200 * 2 * 8,
+        "cell_reads": 200 * 160 * 8,
+        "input_bits": 200 * 2 * 8,
+        "output_bits": 2 * 40 * 24,
+        "cells": 200 * 160,
+    }
+    assert {name: int(found.column(name)[0]) for name in expected} == expected
+
+
+def writing(**programming: object) -> ChipConfig:
+    return isaac(device={"kind": "ideal", "cell_bits": 2, "programming": programming})
+
+
+def test_write_time_is_rows_times_pulses_plus_erase() -> None:
+    config = writing(rows_parallel=4, pulses=2.5, pulse_ns=10, verify_ns=6, erase_ns=1000)
+    one = unit(config, ("up", 300, 32))
+    # 128 rows, four at once: 32 x 2.5 x 16 ns + 1 us.
+    assert programming_ps(config, one) == 32 * 40_000 + 1_000_000
+
+
+def test_write_energy_is_cells_times_pulses() -> None:
+    config = writing(pulses=2.5, pulse_energy_pj=0.6, verify_energy_pj=0.1)
+    assert price_program(config).energy_fj == pytest.approx(2.5 * 700)
+
+
+def test_stored_bytes_are_weights_times_their_bits() -> None:
+    config = isaac()
+    one = unit(config, ("gate", 128, 32), ("up", 128, 32), ("down", 32, 128))
+    assert programming_bytes(config, one) == 3 * 4096
+
+
+def test_lifetime_is_endurance_over_write_rate() -> None:
+    # One write a second on a part that takes 1e4: 2.8 hours.
+    assert lifetime_s(writing(endurance=1e4), 10, 10.0) == pytest.approx(1e4)
+    assert lifetime_s(writing(), 10, 10.0) is None
+    assert lifetime_s(writing(endurance=1e4), 0, 10.0) is None
