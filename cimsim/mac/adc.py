@@ -50,7 +50,7 @@ class AdcRange:
 
 def full_range_levels(formats: Formats) -> float:
     """Return the greatest column sum that can occur without noise, in levels."""
-    rows, top = formats.rows_at_once, formats.levels - 1
+    rows, top = formats.rows_at_once, formats.top_level
     if formats.analog_difference:
         return float(rows * top * formats.max_code)
     if formats.encoding == "isaac":

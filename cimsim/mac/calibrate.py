@@ -6,13 +6,15 @@ formats and calibration text before any chip is made.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Tile
 from cimsim.config.converter import FixedRange, PercentileRange
 from cimsim.errors import CimsimError
-from cimsim.mac.adc import AdcRange, full_range_levels
+from cimsim.mac.adc import AdcRange, code_bounds, full_range_levels, step_of
 from cimsim.mac.convert import histogram
 from cimsim.mac.feed import feed_planes
 from cimsim.mac.program import Encoded, encode, write_ideal
@@ -67,14 +69,13 @@ def calibrate_range(
     full = full_range_levels(encoded.formats)
     if isinstance(chosen, PercentileRange):
         counts, width = _count_sums(q, encoded, tile, full)
-        top, clipped = _percentile(counts, width, chosen.percentile)
-        return AdcRange(min(top, full), input_scale, clipped)
+        top = min(_percentile(counts, width, chosen.percentile), full)
+        return _with_clip_rate(AdcRange(top, input_scale), counts, width, tile, encoded)
     if isinstance(chosen, FixedRange):
         if not some:
             return AdcRange(chosen.levels, input_scale, None)
         counts, width = _count_sums(q, encoded, tile, full)
-        above = counts[np.arange(counts.size) * width > chosen.levels].sum()
-        return AdcRange(chosen.levels, input_scale, float(above) / float(counts.sum()))
+        return _with_clip_rate(AdcRange(chosen.levels, input_scale), counts, width, tile, encoded)
     return AdcRange(full, input_scale, 0.0)
 
 
@@ -121,10 +122,18 @@ def _count_sums(
     return counts, float(width)
 
 
-def _percentile(counts: NDArray[np.int64], width: float, percentile: float) -> tuple[float, float]:
-    """Return the least top that holds a share of the sums, and the share left out."""
+def _percentile(counts: NDArray[np.int64], width: float, percentile: float) -> float:
+    """Return the least top that holds a share of the sums."""
     below = np.cumsum(counts)
-    total = int(below[-1])
-    index = int(np.searchsorted(below, np.ceil(total * percentile / 100.0)))
-    top = max(index, 1) * width
-    return top, float(total - below[min(max(index, 1), counts.size - 1)]) / total
+    index = int(np.searchsorted(below, np.ceil(int(below[-1]) * percentile / 100.0)))
+    return max(index, 1) * width
+
+
+def _with_clip_rate(
+    found: AdcRange, counts: NDArray[np.int64], width: float, tile: Tile, encoded: Encoded
+) -> AdcRange:
+    """Return the range with the share of sums that round to codes above the highest."""
+    step = step_of(tile, encoded.formats, found)
+    reach = step * (code_bounds(encoded.formats, tile.adc.bits)[1] + 0.5)
+    above = counts[np.arange(counts.size) * width > reach].sum()
+    return replace(found, clip_rate=float(above) / float(counts.sum()))

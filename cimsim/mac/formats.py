@@ -132,9 +132,15 @@ class Formats:
         return len(self.tiling.column_blocks) if self.encoding == "isaac" else 0
 
     @property
+    def top_level(self) -> int:
+        """Highest level that a weight can store; a cell may have more levels."""
+        stored = self.weight_max if self.pair else 2 * self.weight_max + 1
+        return min(self.levels - 1, stored)
+
+    @property
     def unit_level(self) -> int:
         """Level of the cells of a unit column: the highest that half of the range holds."""
-        return max(1, (self.levels - 1) // 2)
+        return max(1, self.top_level // 2)
 
     @property
     def columns(self) -> int:

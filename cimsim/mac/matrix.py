@@ -97,7 +97,6 @@ class ProgrammedMatrix:
         self._input_scale = static_scale(tile, adc_range)
         self._prepare_columns()
         self._prepare_noise()
-        self._folded: FoldedMatrix | None = None
 
     def _prepare_columns(self) -> None:
         formats, cells = self.formats, self.cells
@@ -176,13 +175,12 @@ class ProgrammedMatrix:
         if not quantize_inputs(x, self.formats.input_max, self._input_scale, q, scale):
             raise CimsimError(f"an input of matrix {self.matrix} is not a finite number")
         key = derive_key(read_seed, _PURPOSE_READ, *matrix_words(self.matrix), replica)
-        if mode == "folded" and self.folds:
-            if self._folded is None:
-                self._folded = FoldedMatrix(self)
-            self._folded.multiply(q, scale, sequence, position, key, out)
+        folded = self.folded if mode == "folded" else None
+        if folded is not None:
+            folded.multiply(q, scale, sequence, position, key, out)
             counts = MatrixCounts(vectors=n)
         else:
-            counts = self._multiply_detailed(q, scale, sequence, position, key, out)
+            counts = self.multiply_detailed(q, scale, sequence, position, key, out)
         if statistics is not None:
             counts.level_fraction_sum = n * self.cells.mean_fraction
             statistics.add(self.matrix, counts)
@@ -220,9 +218,15 @@ class ProgrammedMatrix:
         return bool(tables.nu_mean.any() or tables.nu_sigma.any() or tables.flicker.any())
 
     @cached_property
+    def folded(self) -> FoldedMatrix | None:
+        """The folded form, None where it is not faithful to the detailed one."""
+        folded = FoldedMatrix(self)
+        return folded if folded.faithful() else None
+
+    @property
     def folds(self) -> bool:
         """Whether the folded form is faithful: few clipped codes, errors that are random."""
-        return FoldedMatrix.faithful(self)
+        return self.folded is not None
 
     def codes(
         self, x: NDArray[np.float32], keys: TokenKeys, *, read_seed: int, replica: int = 0
@@ -267,7 +271,13 @@ class ProgrammedMatrix:
         )  # fmt: skip
         return planes, fed
 
-    def _multiply_detailed(
+    @property
+    def chunk_tokens(self) -> int:
+        """Tokens whose sums are held at a time; no result depends on it."""
+        per_token = self.formats.planes * (self.formats.columns + self.formats.n_in)
+        return max(1, _CHUNK_BYTES // (self.cells.values.itemsize * per_token))
+
+    def multiply_detailed(
         self,
         q: NDArray[np.int32],
         scale: NDArray[np.float32],
@@ -276,10 +286,9 @@ class ProgrammedMatrix:
         key: tuple[int, int],
         out: NDArray[np.float32],
     ) -> MatrixCounts:
+        """Fill `out` [n, n_out] with the detailed product of integers q [n, n_in]."""
         formats = self.formats
-        per_token = formats.planes * (formats.columns + formats.n_in)
-        chunk = max(1, _CHUNK_BYTES // (self.cells.values.itemsize * per_token))
-        n = q.shape[0]
+        n, chunk = q.shape[0], self.chunk_tokens
         counts = MatrixCounts(vectors=n, conversions=n * formats.conversions_per_vector)
         counts.code_slots = n * formats.planes * formats.n_in * formats.max_code
         for start in range(0, n, chunk):

@@ -29,7 +29,11 @@ __all__ = ["Cells", "Deployment", "Encoded", "encode", "write_cells", "write_ide
 
 _PURPOSE_CELL = 1
 _GRID_BITS = 12  # finest grid: 2**-12 of a level
-_COARSEST_SINGLE = 6  # below this grid float32 gives way to float64
+# Below these grids float32 gives way to float64: 2**-6 of a level; of cells with many
+# levels 2**-10 of the range and 2**-3 of a level, which is finer against the range.
+_COARSEST_SINGLE = 6
+_COARSEST_MANY = 3
+_COARSEST_OF_RANGE = 10
 Real = NDArray[np.float32] | NDArray[np.float64]
 Table = NDArray[np.float64]
 WriterTables = tuple[Table, Table, Table, Table, Table, float, Table, int, int, float]
@@ -212,12 +216,12 @@ def writer_draws(tables: CellTables) -> tuple[bool, bool, bool, bool]:
     )
 
 
-def _layout(encoded: Encoded) -> tuple[int, int, bool, bool, bool, bool]:
+def _layout(encoded: Encoded) -> tuple[int, int, bool, bool, int, bool]:
     formats = encoded.formats
     flipped = formats.encoding == "isaac"
     return (
         formats.slices, formats.cell_bits, formats.pair, formats.analog_difference,
-        formats.units > 0, flipped,
+        formats.unit_level if flipped else 0, flipped,
     )  # fmt: skip
 
 
@@ -326,7 +330,10 @@ def _on_grid(
     bound = column_bound(values, encoded.starts, encoded.stops) * greatest_code
     rounding = 0.5 * encoded.formats.rows_at_once * greatest_code
     bits = finest if bound == 0.0 else min(finest, floor(log2((2.0**24 - rounding) / bound)))
-    if rounding >= 2.0**23 or bits < _COARSEST_SINGLE:
+    fine = bits >= _COARSEST_SINGLE or (
+        bits >= _COARSEST_MANY and bits + encoded.formats.cell_bits >= _COARSEST_OF_RANGE
+    )
+    if rounding >= 2.0**23 or not fine:
         values = values.astype(np.float64)
         bits = finest if bound == 0.0 else min(finest, floor(log2((2.0**53 - rounding) / bound)))
     to_grid(values, 2.0**bits)

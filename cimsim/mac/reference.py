@@ -235,14 +235,14 @@ def codes(
             sums = (planes[k][:, rows] @ values[rows]).astype(f)  # exact: below 2^24 or 2^53
             v = sums * f(cells.grid / programmed.step_levels)
             if cells.converters is not None:
-                errors = cells.converters.of(group.row_block).astype(f)
-                gain, offset, bow = errors[0], errors[1], errors[2]
+                frozen: Floats = np.asarray(cells.converters.of(group.row_block), np.float64)
+                gain, offset, bow = (f(1.0) * frozen[e].astype(sums.dtype) for e in range(3))
                 u = (v - low) * span
                 v = (v * gain + offset) + bow * (u * (f(1.0) - u))
             if programmed.has_fresh_noise:
-                shared = np.float32(
-                    power[k][:, rows].sum(axis=1) * noise.row_variance + noise.adc_variance
-                ).astype(f)
+                driven = power[k][:, rows].sum(axis=1)
+                shared = driven * noise.row_variance + noise.adc_variance
+                shared = shared.astype(np.float32).astype(f)
                 variance = sums * f(noise.slope)
                 if cells.squares is not None:
                     second = power[k][:, rows] @ cells.squares[rows].astype(np.float64)

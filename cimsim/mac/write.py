@@ -98,8 +98,8 @@ def _levels_of_row(level, w, offset, flip, group, first, layout):  # type: ignor
                 if flipped and flip[group, s, first + j]:
                     value = top - value
                 level[j * cells + s] = value
-    if unit:
-        level[w.size * cells] = max(1, top // 2)
+    if unit > 0:
+        level[w.size * cells] = unit
 
 
 @njit(cache=True, error_model="numpy")
@@ -135,8 +135,8 @@ def conductances(conductance, stuck, wq, offset, flip, block, layout, tables, dr
         flip: bool [groups, slices, n_out], or [1, 1, 1] without flipped columns.
         block: (first row, last row + 1, first column, last column + 1, column block, first
             group, rows a group).
-        layout: (slices, bits a cell, pair, analog difference, has unit column, has flipped
-            columns).
+        layout: (slices, bits a cell, pair, analog difference, level of the unit column or 0,
+            has flipped columns).
         tables: tables of the cells, as `Writer` orders them.
         draws: which of write, drift, flicker, stuck happen.
         address: (crossbar, epoch, k0, k1).
@@ -234,7 +234,7 @@ def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
                         squares[i, (2 * s + 1) * n_out + j] = n
                     else:
                         squares[i, s * n_out + j] = p + n
-        if unit:
+        if unit > 0:
             at = slices * n_out + column_block
             values[i, at] = g[count - 1] * to_levels - base
             if power > 0:

@@ -39,6 +39,7 @@ def program(
     first_crossbar: int = 0,
     epoch: int = 0,
     age_s: float | None = None,
+    temperature_c: float = 25.0,
 ) -> ProgrammedMatrix:
     """The matrix on crossbars first_crossbar, first_crossbar + 1, ..."""
     from cimsim.chip import tile_matrix
@@ -54,6 +55,7 @@ def program(
         crossbars=range(first_crossbar, first_crossbar + count),
         epoch=epoch,
         age_s=age_s,
+        temperature_c=temperature_c,
         adc_range=found,
     )
     assert isinstance(programmed, ProgrammedMatrix)
