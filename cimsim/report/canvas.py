@@ -81,7 +81,7 @@ class Picture:
         caption: what to see in it, and where its numbers are.
         alt: what a reader who cannot see it must know.
         svg: as SVG.
-        png: as PNG.
+        png: as PNG, or None for a figure that is only wanted as SVG.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Picture:
     caption: str
     alt: str
     svg: bytes
-    png: bytes
+    png: bytes | None
 
 
 @contextmanager
@@ -106,7 +106,9 @@ def drawing(width_in: float, height_in: float) -> Iterator[Figure]:
         yield figure
 
 
-def picture(figure: Figure, name: str, title: str, caption: str, alt: str) -> Picture:
+def picture(
+    figure: Figure, name: str, title: str, caption: str, alt: str, *, png: bool = True
+) -> Picture:
     """Render a figure; call it inside `drawing`.
 
     Args:
@@ -115,21 +117,34 @@ def picture(figure: Figure, name: str, title: str, caption: str, alt: str) -> Pi
         title: heading.
         caption: what to see in it.
         alt: text for readers who cannot see it.
+        png: whether to render pixels too.
     """
     # Lay out once, so that both files look the same and layout is not solved twice.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    svg, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "cimsim"})
-    figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": "cimsim"})
-    return Picture(name, title, caption, alt, _compact(svg.getvalue()), png.getvalue())
+    vectors, pixels = io.BytesIO(), io.BytesIO()
+    figure.savefig(vectors, format="svg", metadata={"Date": None, "Creator": "cimsim"})
+    if png:
+        figure.savefig(pixels, format="png", dpi=PNG_DPI, metadata={"Software": "cimsim"})
+    svg = _compact(vectors.getvalue())
+    return Picture(name, title, caption, alt, svg, pixels.getvalue() if png else None)
+
+
+# Names of groups that nothing refers to; clip paths and markers have other names.
+_GROUP_ID = re.compile(
+    r' id="(figure|axes|text|patch|line2d|matplotlib\.axis|xtick|ytick|legend|[A-Za-z]*Collection'
+    r')_\d+"'
+)
 
 
 def _compact(svg: bytes) -> bytes:
-    """Cut coordinates of paths to a hundredth of a point and drop leading blanks."""
+    """Cut coordinates to a hundredth of a point; drop comments, blanks and unused names."""
     text = svg.decode("utf-8")
     text = re.sub(r' d="[^"]*"', lambda d: re.sub(r"(\.\d\d)\d+", r"\1", d.group()), text)
-    text = re.sub(r"\n\s+", "\n", text)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = _GROUP_ID.sub("", text)
+    text = re.sub(r"\s*\n\s*", "\n", text)
     return text.encode("utf-8")
 
 

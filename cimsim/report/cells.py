@@ -56,12 +56,14 @@ def significant(value: float | None, digits: int = 3) -> str:
 
     Args:
         value: a finite number, or None.
-        digits: significant digits; whole numbers are never cut.
+        digits: significant digits; later ones become zeros.
     """
     if value is None:
         return EMPTY
     if value == 0:
         return "0"
+    # Rounding may carry into a new digit: 9.996 to three digits is 10.0.
+    value = float(f"{value:.{digits - 1}e}")
     size = math.floor(math.log10(abs(value)))
     if abs(value) >= 1e9 or abs(value) < 1e-4:
         return f"{value:.{digits - 1}e}"
@@ -71,7 +73,7 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a share in percent."""
-    return EMPTY if value is None else f"{100 * value:.{digits}f} %"
+    return EMPTY if value is None else f"{100 * value:.{digits}f}\u00a0%"
 
 
 def energy_unit(values_nj: Iterable[float]) -> tuple[str, float]:

@@ -61,6 +61,7 @@ def tile_load_map(design: Design, folder: str) -> Picture:
             "Sum over visits of vectors x interval for every tile at its place on the mesh. "
             "Grey: no weight. Round-robin and mapped use the same routing. Numbers: tile_load.csv.",
             f"Heat maps of tile load on {len(load.noisy_ps)} tiles; max over mean: {ratios}.",
+            png=False,
         )
 
 
@@ -135,6 +136,7 @@ def expert_load_histogram(design: Design, folder: str) -> Picture:
             "Left: how many experts carry which load. Right: load by rank. 1 is an even load; "
             "CV is standard deviation over mean. Numbers: expert_load.csv.",
             _expert_alt(load),
+            png=False,
         )
 
 
@@ -177,6 +179,7 @@ def latency_distribution(design: Design, folder: str) -> Picture:
             "Share of tokens that take at most this long. Dot: median; triangle: 99th "
             "percentile, drawn with at least 100 samples. Numbers: latency.csv.",
             f"Cumulative distributions of decode latency. {'; '.join(notes)}.",
+            png=False,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from cimsim.report.cells import (
     EMPTY,
@@ -15,19 +15,10 @@ from cimsim.report.cells import (
     text,
 )
 from cimsim.report.grid import Grid, GridGroup
+from cimsim.report.grouping import by_precision
 from cimsim.report.view import Design, View
 
-__all__ = ["accuracy_grid", "calibration_grid", "cost_grid", "scale_grid", "speed_grid"]
-
-ARROW = " → "
-
-
-def _grouped(view: View, cells: Callable[[Design], tuple[str, ...]]) -> tuple[GridGroup, ...]:
-    several = len(view.classes) > 1
-    return tuple(
-        GridGroup(bits_label(bits) if several else "", tuple(cells(d) for d in designs))
-        for bits, designs in view.classes
-    )
+__all__ = ["accuracy_grid", "cost_grid", "scale_grid", "speed_grid"]
 
 
 def _interval(design: Design, stage: str) -> str:
@@ -37,12 +28,6 @@ def _interval(design: Design, stage: str) -> str:
     if low == high:
         return text_mean
     return f"{text_mean} [{significant(low, 4)}, {significant(high, 4)}]"
-
-
-def _two(design: Design, column: str, show: Callable[[float | None], str]) -> str:
-    """Show a column before and after calibration."""
-    before, after = optional(design.row, column), optional(design.row, f"{column}_calibrated")
-    return f"{show(before)}{ARROW}{show(after)}"
 
 
 def accuracy_grid(view: View) -> Grid:
@@ -60,11 +45,11 @@ def accuracy_grid(view: View) -> Grid:
             significant(number(row, "ppl_ideal_int"), 4),
             _interval(design, "noisy"),
             _interval(design, "calibrated"),
-            percent(number(row, "adc_clip_rate"), 2),
+            EMPTY if row["adc_bits"] is None else percent(number(row, "adc_clip_rate"), 2),
         )
 
     return Grid(
-        "Accuracy",
+        "Perplexity and clipping",
         (
             "#",
             "chip",
@@ -73,11 +58,11 @@ def accuracy_grid(view: View) -> Grid:
             "crossbar",
             "perplexity, float",
             "exact integers",
-            "on the chip [95 %]",
-            "calibrated [95 %]",
+            "on the chip [95\u00a0%]",
+            "calibrated [95\u00a0%]",
             "clipped",
         ),
-        _grouped(view, cells),
+        by_precision(view, cells),
         words=4,
         note=f"{view.seeds} chip seed{'s' if view.seeds != 1 else ''}; "
         + ("intervals over chip seeds." if view.seeds > 1 else "one seed gives no interval."),
@@ -103,7 +88,7 @@ def scale_grid(view: View) -> Grid:
                 significant(number(r, "latency_us")),
                 significant(number(r, "energy_per_token_nj") / size),
                 significant(number(r, "tops_per_w")),
-                f"{text(r, 'critical_resource')} "
+                f"{text(r, 'critical_resource')}, "
                 f"{percent(number(r, 'critical_resource_utilisation'), 0)}",
             )
             for d in designs
@@ -138,63 +123,6 @@ def scale_grid(view: View) -> Grid:
     )
 
 
-def calibration_grid(view: View) -> Grid:
-    """What calibration changed, from perplexity to energy."""
-
-    def change(design: Design) -> str:
-        paired = design.calibration_effect
-        if paired.difference.samples == 1 or paired.difference.low == paired.difference.high:
-            return f"{paired.difference.mean:+.3g}"
-        sure = "" if paired.significant else " (not sure)"
-        low, high = paired.difference.low, paired.difference.high
-        return f"{paired.difference.mean:+.3g} [{low:+.3g}, {high:+.3g}]{sure}"
-
-    def cells(design: Design) -> tuple[str, ...]:
-        row = design.row
-        robin = optional(row, "tile_load_max_over_mean_round_robin")
-        before = "" if robin is None else f"({robin:.2f}) "
-        return (
-            str(design.index),
-            design.name,
-            text(row, "calibrator"),
-            change(design),
-            _two(design, "topk_agreement", percent),
-            f"{significant(number(row, 'expert_load_cv_clean'))}{ARROW}"
-            f"{_two(design, 'expert_load_cv', significant)}",
-            before + _two(design, "tile_load_max_over_mean", significant),
-            _two(design, "latency_p50_us", significant),
-            _two(design, "energy_per_token_nj", lambda v: significant(v, 4)),
-            _whole(optional(row, "calibration_cells_written")),
-            _whole(optional(row, "correction_ops_per_token")),
-        )
-
-    return Grid(
-        "Before and after calibration (tiny model)",
-        (
-            "#",
-            "chip",
-            "calibrator",
-            "perplexity change [95 %]",
-            "top-k agreement",
-            "expert load CV",
-            "tile load max/mean",
-            "p50 us",
-            "nJ/token",
-            "cells rewritten",
-            "added ops/token",
-        ),
-        _grouped(view, cells),
-        words=3,
-        note="Perplexity change is paired over the same chip seeds; “not sure” means that its "
-        "interval contains zero. Expert load CV: float model, on the chip, calibrated. Tile "
-        "load: (round-robin without copies) as mapped, calibrated.",
-    )
-
-
-def _whole(value: float | None) -> str:
-    return EMPTY if value is None else f"{value:,.0f}"
-
-
 def speed_grid(view: View) -> Grid:
     """Speed of the tiny model in all phases."""
     batches = view.run.batches
@@ -215,7 +143,7 @@ def speed_grid(view: View) -> Grid:
             significant(number(row, "ttft_p50_us")),
             *decode,
             significant(number(row, "tokens_per_s_per_mm2")),
-            f"{text(row, 'critical_resource')} "
+            f"{text(row, 'critical_resource')}, "
             f"{percent(number(row, 'critical_resource_utilisation'), 0)}",
         )
 
@@ -233,7 +161,7 @@ def speed_grid(view: View) -> Grid:
             "tokens/s/mm²",
             "critical resource",
         ),
-        _grouped(view, cells),
+        by_precision(view, cells),
         note=f"{EMPTY}: fewer than 100 samples, or a batch size that the chip does not run.",
     )
 
@@ -281,7 +209,7 @@ def cost_grid(view: View) -> Grid:
             "cells used",
             *(("switches", "switched bytes") if switching else ()),
         ),
-        _grouped(view, cells),
-        note="Decode at the largest batch. A tiny model leaves large arrays partly empty: compare "
-        "chips by the full-size table.",
+        by_precision(view, cells),
+        note="Decode at the largest batch, before calibration. A tiny model leaves large arrays "
+        "partly empty: compare chips by the full-size table.",
     )

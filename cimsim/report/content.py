@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cimsim.report.calibration_tables import calibration_grids
 from cimsim.report.cells import number, significant, text
 from cimsim.report.chip_tables import energy_rows_grid, layer_grid
 from cimsim.report.comparison import (
     accuracy_grid,
-    calibration_grid,
     cost_grid,
     scale_grid,
     speed_grid,
@@ -63,7 +63,7 @@ class Content:
         warnings: what must not be overlooked.
         accuracy: table.
         scale: table of full-size results, or None.
-        calibration: table.
+        calibration: tables.
         speed: table.
         cost: table.
         chips: part of every chip.
@@ -76,7 +76,7 @@ class Content:
     warnings: list[str]
     accuracy: Grid
     scale: Grid | None
-    calibration: Grid
+    calibration: tuple[Grid, ...]
     speed: Grid
     cost: Grid
     chips: tuple[ChipContent, ...]
@@ -97,7 +97,7 @@ def build_content(view: View) -> Content:
         warnings=warnings(view),
         accuracy=accuracy_grid(view),
         scale=scale_grid(view) if some else None,
-        calibration=calibration_grid(view),
+        calibration=calibration_grids(view),
         speed=speed_grid(view),
         cost=cost_grid(view),
         chips=tuple(

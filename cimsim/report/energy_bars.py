@@ -49,9 +49,10 @@ def energy_breakdown(view: View, *, scaled: bool) -> Picture:
         figure.legend(handles, families, loc="outside lower center", ncols=5)
         what = "full-size model, decode, batch 32" if scaled else "tiny model, decode"
         source = "scale.csv" if scaled else "energy.csv"
+        stage = "" if scaled else ", after calibration"
         caption = (
-            f"Energy a token by family of components, absolute and as a share. All rows are "
-            f"included: chip, leakage that is modelled, DRAM and I/O. Numbers: {source}."
+            f"Energy a token by family of components{stage}, absolute and as a share. All rows "
+            f"are included: chip, leakage that is modelled, DRAM and I/O. Numbers: {source}."
         )
         name = "energy_breakdown" if scaled else "energy_breakdown_tiny"
         alt = _alt(view.designs, parts, totals, unit, size)

@@ -180,7 +180,7 @@ def _cell(value: str) -> str:
 
 def _plain(value: str) -> str:
     """Return text on one line whose marks mean nothing to markdown or HTML."""
-    flat = " ".join(value.split())
+    flat = re.sub(r"[ \t\r\n\f\v]+", " ", value)
     return re.sub(r"([`*<>\[\]\\])", r"\\\1", flat)
 
 

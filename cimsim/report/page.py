@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import base64
+import re
 from dataclasses import dataclass
 from importlib.resources import files
+from urllib.parse import quote
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from cimsim.report.canvas import Picture
 from cimsim.report.content import FILES, ChipContent, Content
@@ -27,6 +29,8 @@ CONTENTS = (
     ("glossary", "Glossary"),
     ("files", "Files"),
 )
+# What a quoted attribute and the data scheme leave alone.
+URI_SAFE = " '/:;=(),.-+!*$@?~[]{}|^"
 GLOSSARY = ("results", "scale")
 
 
@@ -68,6 +72,7 @@ def html_page(run: RunResults, content: Content, figures: Figures) -> str:
         loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["data_uri"] = _data_uri
+    environment.filters["breakable"] = _breakable
     chips = [
         _Chip(chip, pictures) for chip, pictures in zip(content.chips, figures.chips, strict=True)
     ]
@@ -97,8 +102,21 @@ def _template(name: str) -> str:
     return (files("cimsim.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _data_uri(picture: Picture) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(picture.svg).decode('ascii')}"
+def _data_uri(picture: Picture) -> Markup:
+    """Return a picture as an address; percent codes are shorter than base64 for SVG.
+
+    Attributes of the SVG are put between single quotes, which an address may hold as they
+    are; the only single quotes that were inside of attributes name fonts, and are optional.
+    """
+    svg = picture.svg.decode("utf-8").replace("\n", " ")
+    svg = re.sub(r'"[^"<>]*"', lambda value: value.group().replace("'", ""), svg)
+    address = quote(svg.replace('"', "'"), safe=URI_SAFE)
+    return Markup(f"data:image/svg+xml,{address}")  # noqa: S704
+
+
+def _breakable(value: str) -> Markup:
+    """Let long names break after an underscore or dot, and nowhere else."""
+    return Markup(re.sub(r"([_.])(?=[A-Za-z])", r"\1<wbr>", str(escape(value))))  # noqa: S704
 
 
 def _glossary(run: RunResults) -> list[tuple[str, tuple[Column, ...]]]:

@@ -37,10 +37,9 @@ def write_report(folder: RunFolder, run: RunResults) -> Path:
     own = tuple(f"{folder.chip_folder(c.name).removeprefix('chips/')}/" for c in run.chips)
     figures = draw_figures(view, own)
     content = build_content(view)
-    over_all_chips = {f.name for f in figures.over_all_chips()}
     for picture in figures.all():
         folder.write(f"figures/{picture.name}.svg", picture.svg)
-        if picture.name in over_all_chips:
+        if picture.png is not None:
             folder.write(f"figures/{picture.name}.png", picture.png)
     folder.write("report.md", markdown_report(view, content, figures))
     return folder.write("report.html", html_page(run, content, figures))

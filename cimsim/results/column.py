@@ -8,6 +8,7 @@ number is promised: a wrong table is our bug and never reaches a file.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,7 +62,7 @@ class Column:
         """Return the value as a plain Python object of this column's type.
 
         Args:
-            value: a cell; NumPy scalars are converted.
+            value: a cell; NumPy scalars are converted, line breaks in text become blanks.
 
         Raises:
             CimsimInternalError: if it is not of the type, not finite, out of the plausible
@@ -76,7 +77,7 @@ class Column:
         if self.type == "text":
             if not isinstance(value, str):
                 raise self._wrong(value, "must be text")
-            return value
+            return _one_line(value)
         if self.type == "flag":
             if not isinstance(value, bool):
                 raise self._wrong(value, "must be true or false")
@@ -100,6 +101,12 @@ class Column:
 
     def _wrong(self, value: object, problem: str) -> CimsimInternalError:
         return CimsimInternalError(f"column {self.name}: {problem} (found {value!r})")
+
+
+def _one_line(text: str) -> str:
+    """Return text fit for a cell: one line, no control characters, valid UTF-8."""
+    valid = text.encode("utf-8", "replace").decode("utf-8")
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", valid).strip()
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,8 @@ def accuracy_columns() -> tuple[Column, ...]:
             "adc_clip_rate",
             "1",
             g,
-            "Share of conversions that hit the end of the ADC's range.",
+            "Share of conversions that hit the end of the ADC's range; 0 on digital crossbars, "
+            "which convert nothing.",
             better="lower",
             maximum=1.0,
         ),

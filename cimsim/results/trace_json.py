@@ -23,8 +23,8 @@ from cimsim.errors import CimsimInternalError
 __all__ = ["CHIP_VISITS", "RUN_VISITS", "VisitLog", "trace_json", "write_gzip"]
 
 # Visits written: enough to see the pipeline at work, small enough to mail.
-CHIP_VISITS = 2_000
-RUN_VISITS = 8_000
+CHIP_VISITS = 1_000
+RUN_VISITS = 5_000
 PS_PER_US = 1_000_000
 # Process ids of different chips in one trace must not meet.
 PIDS_PER_CHIP = 1_000_000

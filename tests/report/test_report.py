@@ -1,0 +1,340 @@
+"""Reports: self-contained, deterministic, honest in their words, readable in a terminal."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "results"))
+from fake_run import fake_chip, fake_run
+
+from cimsim.errors import CimsimInternalError
+from cimsim.report import write_report
+from cimsim.report.cells import energy_unit, percent, significant
+from cimsim.report.findings import basis, findings, warnings
+from cimsim.report.view import View
+from cimsim.results import Manifest, RunFolder, RunResults
+
+VOID = {"meta", "img", "br", "wbr", "link", "hr"}
+
+
+def _report(folder: Path, run: RunResults) -> tuple[str, str]:
+    store = RunFolder(folder)
+    chips = [c.name for c in run.chips]
+    store.prepare(Manifest("ab" * 32, ("cimsim",), datetime(2026, 1, 1, tzinfo=UTC), chips))
+    page = write_report(store, run)
+    return page.read_text(encoding="utf-8"), (folder / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    folder = tmp_path_factory.mktemp("three") / "run"
+    html, markdown = _report(folder, fake_run(3))
+    return folder, html, markdown
+
+
+class _Balance(HTMLParser):
+    """Checks that tags close in order, and collects ids, links and images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        if "id" in found:
+            self.ids.append(str(found["id"]))
+        if tag == "a":
+            self.links.append(str(found["href"]))
+        if tag == "img":
+            self.images.append(found)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+
+def _parsed(html: str) -> _Balance:
+    parser = _Balance()
+    parser.feed(html)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def _words(html: str) -> str:
+    return re.sub(r"\s+", " ", "".join(_parsed(html).words))
+
+
+def test_page_is_well_formed_and_its_links_lead_somewhere(three: tuple[Path, str, str]) -> None:
+    page = _parsed(three[1])
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.removeprefix("#") in page.ids for link in page.links)
+
+
+def test_page_needs_no_network_and_runs_no_script(three: tuple[Path, str, str]) -> None:
+    html = three[1]
+    assert "<script" not in html
+    assert "Content-Security-Policy" in html
+    sources = [str(i["src"]) for i in _parsed(html).images]
+    assert sources
+    assert all(s.startswith("data:image/svg+xml,") for s in sources)
+    for address in re.findall(r"(?:src|href)=\"(http[^\"]*)", html):
+        pytest.fail(f"the page refers to {address}")
+
+
+def test_every_figure_is_valid_svg_with_a_text_alternative(three: tuple[Path, str, str]) -> None:
+    for image in _parsed(three[1]).images:
+        assert len(str(image["alt"])) > 40
+        svg = unquote(str(image["src"]).partition(",")[2])
+        assert ElementTree.fromstring(svg).tag.endswith("svg")  # noqa: S314 - our own bytes
+
+
+def test_pictures_hold_the_words_of_the_figure(three: tuple[Path, str, str]) -> None:
+    folder = three[0] / "figures"
+    text = (folder / "accuracy_energy.svg").read_text(encoding="utf-8")
+    root = ElementTree.fromstring(text)  # noqa: S314 - our own bytes
+    words = [e.text or "" for e in root.iter() if e.tag.endswith("text")]
+    assert "eflash_40nm" in words
+    assert any("perplexity" in w for w in words)
+    assert sorted(p.name for p in folder.glob("*.png")) == [
+        "accuracy_energy.png",
+        "energy_breakdown.png",
+        "energy_breakdown_tiny.png",
+        "perplexity.png",
+    ]
+    assert {p.name for p in (folder / "isaac").iterdir()} == {
+        "tile_load.svg",
+        "expert_load.svg",
+        "latency.svg",
+    }
+
+
+def test_same_run_gives_the_same_bytes_in_any_process(tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.path[:0] = {[str(Path(__file__).parent)]!r}; from pathlib import Path\n"
+        "from test_report import _report, fake_run; _report(Path(sys.argv[1]), fake_run(1))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=True)
+    _report(tmp_path / "b", fake_run(1))
+    for path in sorted((tmp_path / "a").rglob("*")):
+        if path.is_file() and path.name != "manifest.json":
+            other = tmp_path / "b" / path.relative_to(tmp_path / "a")
+            assert path.read_bytes() == other.read_bytes(), path.name
+
+
+def test_tiny_model_energies_say_so_in_their_heading(three: tuple[Path, str, str]) -> None:
+    html, markdown = three[1:]
+    for heading in (
+        "Energy and area (tiny model)",
+        "Energy by component: tiny model, decode",
+        "Speed (tiny model)",
+        "Tiny model: speed and energy",
+    ):
+        assert heading in html
+    assert "## Tiny model: speed and energy" in markdown
+
+
+def test_only_the_papers_three_figures_are_the_papers(three: tuple[Path, str, str]) -> None:
+    for text in (_words(three[1]), re.sub(r"\s+", " ", three[2])):
+        assert "58.6 %, 58.8 % and 59.8 %" in text
+        assert "our reading of ROMER" in text
+        assert "Only these three figures are the paper's" in text
+
+
+def test_page_states_what_is_included_and_what_is_not(three: tuple[Path, str, str]) -> None:
+    words = _words(three[1])
+    for statement in (
+        "1 MAC = 2 operations",
+        "includes the chip, DRAM and chip I/O",
+        "leakage of dac; leakage of noc_link",
+        "accuracy of the full-size model",
+        "averages of the timed work, not peaks",
+        "8-bit weights, 8-bit inputs (ADC 8 b): isaac, eflash_40nm, hermes.",
+    ):
+        assert statement in words, statement
+
+
+def test_glossary_has_every_column_of_results(three: tuple[Path, str, str]) -> None:
+    run = fake_run(1)
+    for column in (c for t in run.schema() if t.name in {"results", "scale"} for c in t.columns):
+        assert f"<code>{column.name}</code>" in three[1]
+
+
+def test_chips_of_different_precision_are_not_ranked_together() -> None:
+    view = View.of(fake_run(10))
+    assert [(bits, len(d)) for bits, d in view.classes] == [((8, 8), 8), ((4, 8), 1), ((4, 4), 1)]
+    ranked = [s for s in findings(view) if "least energy" in s or "most accurate" in s]
+    assert len(ranked) == 2
+    assert all(s.startswith("At 8-bit weights, 8-bit inputs") for s in ranked)
+    # The 4-bit chip needs the least energy of all, and wins nothing.
+    assert not any("fefet" in s for s in ranked)
+
+
+def test_clipping_beyond_one_percent_is_a_warning() -> None:
+    found = warnings(View.of(fake_run(4)))
+    assert any(w.startswith("neurram: 8.1") and "conversions clip" in w for w in found)
+    assert not any(w.startswith("isaac") for w in found)
+
+
+def test_incomplete_run_and_single_seed_say_so(tmp_path: Path) -> None:
+    chip = fake_chip(0)
+    row = {**chip.row, "chip_seeds": 1}
+    for stage in ("noisy", "calibrated"):
+        mean = chip.per_seed[0][f"ppl_{stage}"]
+        row |= {f"ppl_{stage}_{x}": mean for x in ("mean", "ci_low", "ci_high")}
+    single = replace(chip, row=row, per_seed=chip.per_seed[:1])
+    run = replace(fake_run(1), chips=(single,), complete=False)
+    html, markdown = _report(tmp_path / "run", run)
+    for text in (_words(html), re.sub(r"\s+", " ", markdown)):
+        assert "The run was not completed" in text
+        assert "One chip seed: no confidence interval" in text
+        assert "no effect of calibration can be told from chance" in text
+
+
+def test_run_without_full_size_results_falls_back_and_says_so(tmp_path: Path) -> None:
+    run = fake_run(2)
+    bare = replace(run, chips=tuple(replace(c, scale=()) for c in run.chips))
+    html, markdown = _report(tmp_path / "run", bare)
+    assert "Accuracy against energy: tiny model, decode" in html
+    assert 'id="scale"' not in html
+    assert 'href="#scale"' not in html
+    assert "Not every chip has results at full size" in re.sub(r"\s+", " ", markdown)
+
+
+def test_names_from_users_are_text_and_never_markup(tmp_path: Path) -> None:
+    chip = fake_chip(0)
+    name = '<img src=x onerror="alert(1)">|`$x_1$`'
+    row = {**chip.row, "config": name, "model": "<b>m</b>"}
+    run = replace(fake_run(1), chips=(replace(chip, name=name, row=row),))
+    html, markdown = _report(tmp_path / "run", run)
+    page = _parsed(html)
+    assert all("onerror" not in image for image in page.images)
+    assert "<img src=x" not in html
+    assert "<b>m</b>" not in html
+    assert "<img src" not in markdown.replace("\\<img src", "")
+
+
+def test_markdown_fits_a_terminal(three: tuple[Path, str, str]) -> None:
+    for line in three[2].splitlines():
+        if not line.startswith("!["):
+            assert len(line) <= 80, line
+
+
+def test_markdown_links_to_figures_that_exist(three: tuple[Path, str, str]) -> None:
+    folder, _, markdown = three
+    linked = re.findall(r"\]\((figures/[^)]+)\)", markdown)
+    assert len(linked) == 4 + 3 * 3
+    assert all((folder / path).is_file() for path in linked)
+
+
+def test_basis_is_the_same_on_page_and_in_markdown(three: tuple[Path, str, str]) -> None:
+    flat = re.sub(r"\s+", " ", three[2]).replace("\\", "")
+    for subject, statement in basis(View.of(fake_run(3))):
+        assert re.sub(r"\s+", " ", f"**{subject}.** {statement}") in flat
+
+
+def test_report_of_ten_chips_stays_small(tmp_path: Path) -> None:
+    run = fake_run(10)
+    store = RunFolder(tmp_path / "run")
+    chips = [c.name for c in run.chips]
+    manifest = Manifest("ab" * 32, ("cimsim",), datetime(2026, 1, 1, tzinfo=UTC), chips, chips)
+    store.prepare(manifest)
+    for chip in run.chips:
+        store.write_chip(chip, run.batches)
+    store.write_run(run, manifest)
+    write_report(store, run)
+    size = sum(p.stat().st_size for p in (tmp_path / "run").rglob("*") if p.is_file())
+    assert size < 5_000_000
+
+
+def test_report_of_nothing_is_our_bug(tmp_path: Path) -> None:
+    store = RunFolder(tmp_path / "run")
+    with pytest.raises(CimsimInternalError, match="at least one"):
+        write_report(store, replace(fake_run(1), chips=()))
+
+
+def _even(chip):
+    load = chip.tile_load
+    return replace(chip, tile_load=replace(load, round_robin_ps=None, width=1))
+
+
+def _huge(chip):
+    row = dict(chip.row)
+    for stage in ("noisy", "calibrated"):
+        row |= {f"ppl_{stage}_{x}": 1e5 for x in ("mean", "ci_low", "ci_high")}
+    return replace(chip, row=row)
+
+
+def _many_tiles(chip):
+    rng = np.random.default_rng(0)
+    load = rng.integers(1, 10**9, 5000)
+    holds = np.ones(5000, dtype=np.bool_)
+    tiles = replace(
+        chip.tile_load,
+        width=36,
+        concentration=4,
+        holds_weights=holds,
+        noisy_ps=load,
+        calibrated_ps=load,
+        round_robin_ps=None,
+        round_robin_holds_weights=None,
+    )
+    return replace(chip, tile_load=tiles)
+
+
+@pytest.mark.parametrize("change", [_even, _huge, _many_tiles])
+def test_unusual_chips_are_drawn(tmp_path: Path, change: Callable) -> None:
+    run = fake_run(1)
+    html, _ = _report(tmp_path / "run", replace(run, chips=tuple(map(change, run.chips))))
+    assert "Load of tiles" in html
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (0.012345, "0.0123"),
+        (1.2345, "1.23"),
+        (9.996, "10.0"),
+        (135765.0, "136,000"),
+        (-2.5, "-2.50"),
+        (1.5e-9, "1.50e-09"),
+        (2.5e12, "2.50e+12"),
+        (None, "n/a"),
+    ],
+)
+def test_significant_digits(value: float | None, text: str) -> None:
+    assert significant(value) == text
+
+
+def test_units_and_percentages() -> None:
+    assert energy_unit([5e6, 2e6, 10.0]) == ("mJ", 1e6)
+    assert energy_unit([950.0]) == ("nJ", 1.0)
+    assert percent(0.123) == "12.3\u00a0%"
+
+
+def test_importing_the_report_does_not_import_matplotlib() -> None:
+    code = "import sys, cimsim.report, cimsim.results; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
