@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from moe_mapping.draws import below, uniform
+from moe_mapping.kernel import inlined, inner, kernel
 from moe_mapping.state import (
     Fixed,
     Floats,
@@ -34,7 +34,7 @@ _MOST_DENSE = 512
 _BOILING = 1e30
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def _hop_change(
     start: Ints,
     units: Ints,
@@ -69,7 +69,7 @@ def _hop_change(
     return float(total / count[unit])
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def _swap_change(
     dense: Floats, hops: Floats, sites: Ints, u: int, v: int, old: int, new: int
 ) -> float:
@@ -82,7 +82,7 @@ def _swap_change(
     return total
 
 
-@njit(cache=True)
+@inner
 def _dense_traffic(fixed: Fixed, plan: Plan) -> Floats:
     """Return the traffic as a full matrix where that is the faster way, else [0, 0]."""
     units, pairs = fixed.need.size, fixed.traffic_unit.size
@@ -95,13 +95,13 @@ def _dense_traffic(fixed: Fixed, plan: Plan) -> Floats:
     return dense
 
 
-@njit(cache=True)
+@inner
 def _crowded(fixed: Fixed, plan: Plan, unit: int, k: int, site: int) -> bool:
     """Tell whether a copy would sit beside too many of its twins."""
     return bool(copies_near(fixed, plan, unit, site, k) >= fixed.limits[1])
 
 
-@njit(cache=True)
+@inner
 def _walk(  # noqa: PLR0912, PLR0915 - one hot loop: a call costs more than a move
     fixed: Fixed,
     plan: Plan,
@@ -195,7 +195,7 @@ def _walk(  # noqa: PLR0912, PLR0915 - one hot loop: a call costs more than a mo
     return total, fitted
 
 
-@njit(cache=True)
+@kernel
 def anneal(fixed: Fixed, plan: Plan, moves: int, heat: float, cool: float, seed: int) -> None:
     """Anneal a plan in place; the best plan seen at a check is kept, the start included.
 

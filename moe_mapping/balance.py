@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from moe_mapping.draws import below
+from moe_mapping.kernel import inner, kernel
 from moe_mapping.packing import site_time, sites_of
 from moe_mapping.state import (
     Fixed,
@@ -32,7 +32,24 @@ from moe_mapping.state import (
     value,
 )
 
-__all__ = ["fill_spare", "lower_peak", "prune"]
+__all__ = [
+    "Table",
+    "best_addition",
+    "best_relief",
+    "best_replacement",
+    "best_shift",
+    "best_swap",
+    "can_replace",
+    "empty_table",
+    "fill_others",
+    "fill_spare",
+    "fill_table",
+    "lower_peak",
+    "may_shift",
+    "prune",
+    "replace_copy",
+    "slowest_tile",
+]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -40,8 +57,9 @@ _TINY = 1.0 - 1e-12
 _SLACK = 0.3
 
 
-@njit(cache=True)
-def _slowest_tile(plan: Plan) -> int:
+@inner
+def slowest_tile(plan: Plan) -> int:
+    """Return the slowest tile, the first of equals."""
     tree = plan.tree
     leaves = tree.size // 2
     node = 1
@@ -76,8 +94,9 @@ class Table(NamedTuple):
     mark: Ints
 
 
-@njit(cache=True)
-def _empty_table(fixed: Fixed) -> Table:
+@inner
+def empty_table(fixed: Fixed) -> Table:
+    """Return a table with room for all copies that the budget allows."""
     smallest = fixed.need[fixed.replicable].min() if fixed.replicable.any() else 1
     most = fixed.need.size + fixed.limits[0] // smallest
     ints = np.empty((4, most), dtype=np.int64)
@@ -86,8 +105,8 @@ def _empty_table(fixed: Fixed) -> Table:
     return Table(ints[0], ints[1], ints[2], floats[0], floats[1], floats[2], ints[3], mark)
 
 
-@njit(cache=True)
-def _fill_table(fixed: Fixed, plan: Plan, table: Table, tile: int) -> int:
+@inner
+def fill_table(fixed: Fixed, plan: Plan, table: Table, tile: int) -> int:
     """Write all copies into the table; return their number."""
     unit, copy, kind, share = table.unit, table.copy, table.kind, table.share
     slowest, here = table.slowest, table.here
@@ -114,8 +133,8 @@ def _fill_table(fixed: Fixed, plan: Plan, table: Table, tile: int) -> int:
     return c
 
 
-@njit(cache=True)
-def _best_swap(
+@inner
+def best_swap(
     fixed: Fixed, plan: Plan, table: Table, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, row, row) of the swap that lowers the slowest tile most."""
@@ -136,8 +155,8 @@ def _best_swap(
     return best, x, y
 
 
-@njit(cache=True)
-def _best_shift(
+@inner
+def best_shift(
     fixed: Fixed, plan: Plan, table: Table, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, row, free site) of the move that lowers the slowest tile most."""
@@ -156,8 +175,8 @@ def _best_shift(
     return best, x, to
 
 
-@njit(cache=True)
-def _fill_others(fixed: Fixed, plan: Plan, table: Table, n: int) -> None:
+@inner
+def fill_others(fixed: Fixed, plan: Plan, table: Table, n: int) -> None:
     """Write what the other copies of every replicated unit come to without each copy."""
     slowest, others, copies, time_ps = table.slowest, table.others, plan.copies, fixed.time_ps
     unit = table.unit
@@ -178,7 +197,7 @@ def _fill_others(fixed: Fixed, plan: Plan, table: Table, n: int) -> None:
         c = end
 
 
-@njit(cache=True)
+@inner
 def _mark(fixed: Fixed, plan: Plan, table: Table, u: int, value: int) -> None:
     """Count (1) or forget (0) the copies of a unit on every tile."""
     for k in range(plan.copies[u]):
@@ -188,8 +207,8 @@ def _mark(fixed: Fixed, plan: Plan, table: Table, u: int, value: int) -> None:
             table.mark[at] = (table.mark[at] + 1) * value
 
 
-@njit(cache=True)
-def _can_replace(fixed: Fixed, plan: Plan, v: int, m: int, u: int) -> bool:
+@inner
+def can_replace(fixed: Fixed, plan: Plan, v: int, m: int, u: int) -> bool:
     """Tell whether a new copy of u may take the place of copy m of v."""
     site = plan.site[v, m]
     if u == v or not fixed.replicable[u] or fixed.unit_class[u] != fixed.unit_class[v]:
@@ -203,8 +222,8 @@ def _can_replace(fixed: Fixed, plan: Plan, v: int, m: int, u: int) -> bool:
     return bool(copies_near(fixed, plan, u, site, -1) < fixed.limits[1])
 
 
-@njit(cache=True)
-def _best_addition(
+@inner
+def best_addition(
     fixed: Fixed, plan: Plan, table: Table, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, unit, free site): one more copy of a unit of the slowest tile."""
@@ -222,7 +241,15 @@ def _best_addition(
     return best, x, to
 
 
-@njit(cache=True)
+@inner
+def may_shift(fixed: Fixed, plan: Plan, u: int, k: int, site: int) -> bool:
+    """Tell whether copy k of a unit may go to a site."""
+    if plan.site[u, k] == site or not has_room(fixed, plan, u, site):
+        return False
+    return bool(copies_near(fixed, plan, u, site, k) < fixed.limits[1])
+
+
+@inner
 def _best_victim(
     fixed: Fixed, plan: Plan, table: Table, n: int, u: int, left: float, best: float
 ) -> tuple[float, int]:
@@ -251,7 +278,7 @@ def _best_victim(
         if time >= best:
             continue
         site = plan.site[v, table.copy[j]]
-        if need[u] != need[v] and not _can_replace(fixed, plan, v, table.copy[j], u):
+        if need[u] != need[v] and not can_replace(fixed, plan, v, table.copy[j], u):
             continue
         twins = 0
         for part in range(start[site], start[site + 1]):
@@ -262,8 +289,8 @@ def _best_victim(
     return best, row
 
 
-@njit(cache=True)
-def _best_replacement(
+@inner
+def best_replacement(
     fixed: Fixed, plan: Plan, table: Table, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, unit, row): a copy of a unit of the slowest tile for another replica."""
@@ -282,8 +309,8 @@ def _best_replacement(
     return best, x, y
 
 
-@njit(cache=True)
-def _best_relief(
+@inner
+def best_relief(
     fixed: Fixed, plan: Plan, table: Table, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, unit, row): a colder unit in place of a replica on the slowest tile."""
@@ -298,19 +325,20 @@ def _best_relief(
             continue
         for u in range(copies.size):
             time = max(after, top - table.share[j] + time_ps[u] / (copies[u] + 1))
-            if time < best and _can_replace(fixed, plan, table.unit[j], table.copy[j], u):
+            if time < best and can_replace(fixed, plan, table.unit[j], table.copy[j], u):
                 best, x, y = time, u, j
     return best, x, y
 
 
-@njit(cache=True)
-def _replace(fixed: Fixed, plan: Plan, v: int, m: int, u: int) -> None:
+@inner
+def replace_copy(fixed: Fixed, plan: Plan, v: int, m: int, u: int) -> None:
+    """Write a new copy of u over copy m of v."""
     site = plan.site[v, m]
     drop(fixed, plan, v, m)
     put(fixed, plan, u, site)
 
 
-@njit(cache=True)
+@inner
 def _descend(fixed: Fixed, plan: Plan, table: Table, target: float, steps: int) -> None:
     """Take the best step until none lowers the slowest tile."""
     unit, copy = table.unit, table.copy
@@ -318,30 +346,30 @@ def _descend(fixed: Fixed, plan: Plan, table: Table, target: float, steps: int) 
         limit = peak(plan) * _TINY
         if peak(plan) <= target:
             return
-        n = _fill_table(fixed, plan, table, _slowest_tile(plan))
-        best, x, y = _best_swap(fixed, plan, table, n, limit)
-        _, z, to = _best_shift(fixed, plan, table, n, best)
+        n = fill_table(fixed, plan, table, slowest_tile(plan))
+        best, x, y = best_swap(fixed, plan, table, n, limit)
+        _, z, to = best_shift(fixed, plan, table, n, best)
         if z >= 0:
             shift(fixed, plan, unit[z], copy[z], to)
             continue
         if x >= 0:
             swap(fixed, plan, unit[x], copy[x], unit[y], copy[y])
             continue
-        _fill_others(fixed, plan, table, n)
-        best, x, to = _best_addition(fixed, plan, table, n, limit)
-        best, u, y = _best_replacement(fixed, plan, table, n, best)
-        _, v, z = _best_relief(fixed, plan, table, n, best)
+        fill_others(fixed, plan, table, n)
+        best, x, to = best_addition(fixed, plan, table, n, limit)
+        best, u, y = best_replacement(fixed, plan, table, n, best)
+        _, v, z = best_relief(fixed, plan, table, n, best)
         if v >= 0:
-            _replace(fixed, plan, unit[z], copy[z], v)
+            replace_copy(fixed, plan, unit[z], copy[z], v)
         elif u >= 0:
-            _replace(fixed, plan, unit[y], copy[y], u)
+            replace_copy(fixed, plan, unit[y], copy[y], u)
         elif x >= 0:
             put(fixed, plan, x, to)
         else:
             return
 
 
-@njit(cache=True)
+@inner
 def _kick(fixed: Fixed, plan: Plan, seed: int, draw: int, changes: int) -> int:
     """Swap random copies, or turn a random replica into another; return the next draw."""
     units = fixed.need.size
@@ -351,8 +379,8 @@ def _kick(fixed: Fixed, plan: Plan, seed: int, draw: int, changes: int) -> int:
         k, m = below(seed, draw + 2, plan.copies[u]), below(seed, draw + 3, plan.copies[v])
         turn = below(seed, draw + 4, 3) == 0
         draw += 5
-        if turn and plan.copies[v] > 1 and _can_replace(fixed, plan, v, m, u):
-            _replace(fixed, plan, v, m, u)
+        if turn and plan.copies[v] > 1 and can_replace(fixed, plan, v, m, u):
+            replace_copy(fixed, plan, v, m, u)
             done += 1
         elif not turn and can_swap(fixed, plan, u, k, v, m):
             swap(fixed, plan, u, k, v, m)
@@ -362,7 +390,7 @@ def _kick(fixed: Fixed, plan: Plan, seed: int, draw: int, changes: int) -> int:
     return draw
 
 
-@njit(cache=True)
+@kernel
 def lower_peak(fixed: Fixed, plan: Plan, target: float, steps: int, kicks: int, seed: int) -> None:
     """Lower the slowest tile's time by iterated local search; the plan never gets slower.
 
@@ -377,7 +405,7 @@ def lower_peak(fixed: Fixed, plan: Plan, target: float, steps: int, kicks: int, 
         kicks: new starts after a few random changes.
         seed: of the kicks.
     """
-    table = _empty_table(fixed)
+    table = empty_table(fixed)
     _descend(fixed, plan, table, target, steps)
     rebuild(fixed, plan)
     best = last = peak(plan)
@@ -404,7 +432,7 @@ def lower_peak(fixed: Fixed, plan: Plan, target: float, steps: int, kicks: int, 
     rebuild(fixed, plan)
 
 
-@njit(cache=True)
+@kernel
 def prune(fixed: Fixed, plan: Plan) -> None:
     """Remove replicas that are not worth their crossbars, until none is left.
 
@@ -427,7 +455,7 @@ def prune(fixed: Fixed, plan: Plan) -> None:
     rebuild(fixed, plan)
 
 
-@njit(cache=True)
+@kernel
 def fill_spare(fixed: Fixed, plan: Plan) -> None:
     """Use up the replica budget: every free site gets the replica that hurts least."""
     while True:

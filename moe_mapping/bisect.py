@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from moe_mapping.kernel import inner, kernel
 from moe_mapping.state import Fixed, Plan, can_swap
 
 __all__ = ["exchange_halves"]
@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 _PASSES = 8
 
 
-@njit(cache=True)
+@inner
 def _gains(
     fixed: Fixed, plan: Plan, side_of_site: Ints, copy_unit: Ints, copy_side: Ints
 ) -> Floats:
@@ -39,7 +39,7 @@ def _gains(
     return gain
 
 
-@njit(cache=True)
+@inner
 def _between(fixed: Fixed, plan: Plan, u: int, v: int) -> float:
     """Return the traffic between one copy of u and one copy of v."""
     low, high = fixed.traffic_start[u], fixed.traffic_start[u + 1]
@@ -49,7 +49,7 @@ def _between(fixed: Fixed, plan: Plan, u: int, v: int) -> float:
     return 0.0
 
 
-@njit(cache=True)
+@inner
 def _best_pair(
     gain: Floats,
     side: Ints,
@@ -84,7 +84,7 @@ def _best_pair(
     return a, b
 
 
-@njit(cache=True)
+@inner
 def _pass(
     fixed: Fixed, plan: Plan, side_of_site: Ints, unit: Ints, copy: Ints, slack: float
 ) -> bool:
@@ -123,7 +123,7 @@ def _pass(
     return keep > 0
 
 
-@njit(cache=True)
+@kernel
 def exchange_halves(fixed: Fixed, plan: Plan, side_of_site: Ints, slack: float) -> None:
     """Exchange copies between halves while the traffic that crosses falls.
 

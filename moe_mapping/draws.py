@@ -8,8 +8,9 @@ machine.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from moe_mapping.kernel import inner, kernel
 
 __all__ = ["below", "bits", "permutation", "uniform"]
 
@@ -18,34 +19,34 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
-@njit(cache=True)
+@inner
 def _mix(word: np.uint64) -> np.uint64:
     word = (word ^ (word >> np.uint64(30))) * _MIX_1
     word = (word ^ (word >> np.uint64(27))) * _MIX_2
     return word ^ (word >> np.uint64(31))
 
 
-@njit(cache=True)
+@inner
 def bits(seed: int, draw: int) -> np.uint64:
     """Return 64 random bits."""
     start = _mix(np.uint64(seed) * _STEP + np.uint64(1))
     return _mix(start + np.uint64(draw) * _STEP)
 
 
-@njit(cache=True)
+@inner
 def uniform(seed: int, draw: int) -> float:
     """Return a number in [0, 1) with 53 random bits."""
     return float(bits(seed, draw) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@njit(cache=True)
+@inner
 def below(seed: int, draw: int, limit: int) -> int:
     """Return an integer in [0, limit), limit < 2^31 (bias below 2^-32)."""
     high = bits(seed, draw) >> np.uint64(32)
     return int(np.int64((high * np.uint64(limit)) >> np.uint64(32)))
 
 
-@njit(cache=True)
+@kernel
 def permutation(seed: int, size: int) -> NDArray[np.int64]:
     """Return a random order of 0 .. size - 1 (Fisher-Yates)."""
     order = np.arange(size)

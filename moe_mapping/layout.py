@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
+from moe_mapping.kernel import kernel
 from moe_mapping.problem import MappingProblem
 
 __all__ = ["OPEN", "Layout", "carve", "first_fit"]
@@ -164,7 +164,7 @@ def _tile_chain(hops: Ints) -> Ints:
     return order
 
 
-@njit(cache=True)
+@kernel
 def first_fit(needs: Ints, room: Ints) -> Ints:
     """Return the first tile with room for each need in the order given, -1 if none.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
+from moe_mapping.kernel import inner, kernel
 from moe_mapping.layout import OPEN, first_fit
 from moe_mapping.plan import empty_plan
 from moe_mapping.state import Fixed, Plan, can_put, copies_near, has_room, put, rebuild, tile_time
@@ -16,7 +16,7 @@ __all__ = ["pack", "place_one_each", "replica_counts", "site_time", "sites_of"]
 Ints = NDArray[np.int64]
 
 
-@njit(cache=True)
+@kernel
 def sites_of(fixed: Fixed, unit: int) -> Ints:
     """Return all sites of a unit's class."""
     kind = fixed.unit_class[unit]
@@ -25,7 +25,7 @@ def sites_of(fixed: Fixed, unit: int) -> Ints:
     return fixed.class_site[fixed.class_start[kind] : fixed.class_start[kind + 1]]
 
 
-@njit(cache=True)
+@inner
 def site_time(fixed: Fixed, plan: Plan, site: int) -> float:
     """Return the busy time of the slowest tile of a site."""
     slowest = 0.0
@@ -34,7 +34,7 @@ def site_time(fixed: Fixed, plan: Plan, site: int) -> float:
     return slowest
 
 
-@njit(cache=True)
+@kernel
 def replica_counts(fixed: Fixed, *, fill: bool) -> Ints:
     """Return copies of every unit: the next replica goes to the largest share, greedily.
 
@@ -65,7 +65,7 @@ def replica_counts(fixed: Fixed, *, fill: bool) -> Ints:
         share[best] = fixed.time_ps[best] / counts[best]
 
 
-@njit(cache=True)
+@inner
 def _place_copy(
     fixed: Fixed, plan: Plan, load: NDArray[np.float64], unit: int, share: float
 ) -> bool:
@@ -87,7 +87,7 @@ def _place_copy(
     return True
 
 
-@njit(cache=True)
+@inner
 def _take(
     fixed: Fixed, plan: Plan, load: NDArray[np.float64], unit: int, site: int, share: float
 ) -> None:
@@ -101,7 +101,7 @@ def _take(
         load[fixed.site_tile[part]] += share
 
 
-@njit(cache=True)
+@inner
 def _make_room(
     fixed: Fixed,
     plan: Plan,
@@ -139,7 +139,7 @@ def _make_room(
     return False
 
 
-@njit(cache=True)
+@kernel
 def _pack_kernel(fixed: Fixed, plan: Plan, counts: Ints, order: Ints) -> bool:
     """Pack copies in order; return False if a unit is left without any copy."""
     load = np.zeros(fixed.room.size)
@@ -154,7 +154,7 @@ def _pack_kernel(fixed: Fixed, plan: Plan, counts: Ints, order: Ints) -> bool:
     return placed
 
 
-@njit(cache=True)
+@kernel
 def _add_copies(fixed: Fixed, plan: Plan, counts: Ints) -> None:
     """Add the copies that are missing to the least loaded sites with room."""
     for unit in range(counts.size):

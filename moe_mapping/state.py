@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from moe_mapping.kernel import inlined, inner, kernel
 
 __all__ = [
     "HOPS",
@@ -113,19 +114,19 @@ class Plan(NamedTuple):
     totals: Floats
 
 
-@njit(cache=True)
+@kernel
 def peak(plan: Plan) -> float:
     """Return the busy time of the slowest tile."""
     return float(plan.tree[1])
 
 
-@njit(cache=True)
+@inner
 def tile_time(plan: Plan, tile: int) -> float:
     """Return the busy time of a tile."""
     return float(plan.tree[plan.tree.size // 2 + tile])
 
 
-@njit(cache=True)
+@kernel
 def value(fixed: Fixed, plan: Plan) -> float:
     """Return the objective."""
     price, totals = fixed.price, plan.totals
@@ -137,7 +138,7 @@ def value(fixed: Fixed, plan: Plan) -> float:
     )
 
 
-@njit(cache=True, forceinline=True)
+@inlined
 def add_site_time(site_start: Ints, site_tile: Ints, tree: Floats, site: int, time: float) -> None:
     """Add busy time to every tile of a site.
 
@@ -156,12 +157,12 @@ def add_site_time(site_start: Ints, site_tile: Ints, tree: Floats, site: int, ti
             leaf //= 2
 
 
-@njit(cache=True)
+@inner
 def _add_time(fixed: Fixed, plan: Plan, site: int, time: float) -> None:
     add_site_time(fixed.site_start, fixed.site_tile, plan.tree, site, time)
 
 
-@njit(cache=True)
+@inner
 def _copy_hop_bytes(fixed: Fixed, plan: Plan, unit: int, site: int) -> float:
     """Return hop-bytes between the load of a whole unit, put on one site, and all others."""
     total = 0.0
@@ -178,7 +179,7 @@ def _copy_hop_bytes(fixed: Fixed, plan: Plan, unit: int, site: int) -> float:
     return total
 
 
-@njit(cache=True)
+@inner
 def hop_bytes_of(fixed: Fixed, plan: Plan, unit: int) -> float:
     """Return hop-bytes between a unit and all others that are placed."""
     if plan.copies[unit] == 0 or fixed.price[1] == 0.0:
@@ -189,7 +190,7 @@ def hop_bytes_of(fixed: Fixed, plan: Plan, unit: int) -> float:
     return float(total / plan.copies[unit])
 
 
-@njit(cache=True)
+@kernel
 def rewritten(fixed: Fixed, unit: int, site: int) -> int:
     """Return the crossbars of a site that do not hold this unit already."""
     if fixed.price[3] == 0.0:
@@ -206,7 +207,7 @@ def rewritten(fixed: Fixed, unit: int, site: int) -> int:
     return total
 
 
-@njit(cache=True)
+@inner
 def copies_near(fixed: Fixed, plan: Plan, unit: int, site: int, but: int) -> int:
     """Count the copies of a unit, copy `but` aside, that share a tile with a site."""
     found = 0
@@ -227,7 +228,7 @@ def copies_near(fixed: Fixed, plan: Plan, unit: int, site: int, but: int) -> int
     return found
 
 
-@njit(cache=True)
+@inner
 def has_room(fixed: Fixed, plan: Plan, unit: int, site: int) -> bool:
     """Tell whether a site is of the unit's class and free."""
     if fixed.site_class[site] != fixed.unit_class[unit]:
@@ -237,7 +238,7 @@ def has_room(fixed: Fixed, plan: Plan, unit: int, site: int) -> bool:
     return bool(plan.taken[site] == 0)
 
 
-@njit(cache=True)
+@inner
 def can_put(fixed: Fixed, plan: Plan, unit: int, site: int) -> bool:
     """Tell whether one more copy of a unit may go to a site."""
     copies = plan.copies[unit]
@@ -251,7 +252,7 @@ def can_put(fixed: Fixed, plan: Plan, unit: int, site: int) -> bool:
     return bool(copies_near(fixed, plan, unit, site, -1) < fixed.limits[1])
 
 
-@njit(cache=True)
+@inner
 def _occupy(fixed: Fixed, plan: Plan, unit: int, site: int, sign: int) -> None:
     if fixed.site_class[site] < 0:
         plan.free[site] -= sign * fixed.need[unit]
@@ -259,7 +260,7 @@ def _occupy(fixed: Fixed, plan: Plan, unit: int, site: int, sign: int) -> None:
         plan.taken[site] += sign
 
 
-@njit(cache=True)
+@inner
 def _reshare(fixed: Fixed, plan: Plan, unit: int, before: int, after: int) -> None:
     """Give every copy in the list 1 / after of the load instead of 1 / before."""
     if before > 0 and after > 0:
@@ -268,7 +269,7 @@ def _reshare(fixed: Fixed, plan: Plan, unit: int, before: int, after: int) -> No
             _add_time(fixed, plan, plan.site[unit, k], change)
 
 
-@njit(cache=True)
+@inner
 def put(fixed: Fixed, plan: Plan, unit: int, site: int) -> None:
     """Add a copy of a unit; the caller has checked `can_put`."""
     copies = plan.copies[unit]
@@ -284,7 +285,7 @@ def put(fixed: Fixed, plan: Plan, unit: int, site: int) -> None:
     plan.totals[REWRITTEN] += rewritten(fixed, unit, site)
 
 
-@njit(cache=True)
+@inner
 def drop(fixed: Fixed, plan: Plan, unit: int, k: int) -> None:
     """Remove copy k of a unit; the last copy takes its place in the list."""
     copies = plan.copies[unit]
@@ -301,7 +302,7 @@ def drop(fixed: Fixed, plan: Plan, unit: int, k: int) -> None:
     plan.totals[REWRITTEN] -= rewritten(fixed, unit, site)
 
 
-@njit(cache=True)
+@inner
 def shift(fixed: Fixed, plan: Plan, unit: int, k: int, site: int) -> None:
     """Move copy k of a unit to another site; room is the caller's business."""
     old = plan.site[unit, k]
@@ -318,7 +319,7 @@ def shift(fixed: Fixed, plan: Plan, unit: int, k: int, site: int) -> None:
     plan.totals[REWRITTEN] += rewritten(fixed, unit, site) - rewritten(fixed, unit, old)
 
 
-@njit(cache=True)
+@inner
 def can_swap(fixed: Fixed, plan: Plan, u: int, k: int, v: int, m: int) -> bool:
     """Tell whether copy k of u and copy m of v may change places."""
     a, b = plan.site[u, k], plan.site[v, m]
@@ -334,7 +335,7 @@ def can_swap(fixed: Fixed, plan: Plan, u: int, k: int, v: int, m: int) -> bool:
     )
 
 
-@njit(cache=True)
+@inner
 def swap(fixed: Fixed, plan: Plan, u: int, k: int, v: int, m: int) -> None:
     """Let copy k of u and copy m of v change places."""
     a, b = plan.site[u, k], plan.site[v, m]
@@ -342,7 +343,7 @@ def swap(fixed: Fixed, plan: Plan, u: int, k: int, v: int, m: int) -> None:
     shift(fixed, plan, v, m, a)
 
 
-@njit(cache=True)
+@kernel
 def rebuild(fixed: Fixed, plan: Plan) -> None:
     """Recompute room, times and totals from the copies: removes rounding of many moves."""
     tiles = fixed.room.size

@@ -7,10 +7,10 @@ with room that does not hold the unit yet.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from moe_mapping.assignment import Assignment
+from moe_mapping.kernel import inner, kernel
 from moe_mapping.packing import place_one_each, sites_of
 from moe_mapping.plan import assignment_of, empty_plan
 from moe_mapping.problem import MappingProblem
@@ -19,7 +19,7 @@ from moe_mapping.state import REPLICAS, Fixed, Plan, can_put, put
 __all__ = ["deal", "place"]
 
 
-@njit(cache=True)
+@inner
 def _deal(fixed: Fixed, plan: Plan, cursor: NDArray[np.int64], unit: int) -> bool:
     """Put a copy on the next site of the unit's class that has room."""
     sites = sites_of(fixed, unit)
@@ -33,7 +33,7 @@ def _deal(fixed: Fixed, plan: Plan, cursor: NDArray[np.int64], unit: int) -> boo
     return False
 
 
-@njit(cache=True)
+@kernel
 def _deal_all(fixed: Fixed, plan: Plan) -> bool:
     cursor = np.zeros(fixed.class_start.size + 1, dtype=np.int64)
     for unit in range(fixed.need.size):
@@ -43,7 +43,7 @@ def _deal_all(fixed: Fixed, plan: Plan) -> bool:
     return True
 
 
-@njit(cache=True)
+@kernel
 def _deal_replicas(fixed: Fixed, plan: Plan, cursor: NDArray[np.int64]) -> None:
     smallest = fixed.need.max()
     for unit in range(fixed.need.size):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from moe_mapping.assignment import Assignment
 from moe_mapping.draws import below, permutation
+from moe_mapping.kernel import kernel
 from moe_mapping.packing import place_one_each, sites_of
 from moe_mapping.plan import assignment_of, empty_plan
 from moe_mapping.problem import MappingProblem
@@ -16,7 +16,7 @@ from moe_mapping.state import Fixed, Plan, put
 __all__ = ["place", "scatter"]
 
 
-@njit(cache=True)
+@kernel
 def _scatter(fixed: Fixed, plan: Plan, order: NDArray[np.int64], seed: int) -> bool:
     """Put every unit on a random site among those with room."""
     need, free, taken = fixed.need, plan.free, plan.taken

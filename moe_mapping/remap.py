@@ -1,0 +1,323 @@
+"""Incremental re-mapping: the few moves that restore balance after the load has drifted.
+
+Starts from what is programmed, not from scratch. First units that have become hot are
+written over replicas that have become cold; then every step looks at the slowest tile and
+takes the change with the most time saved for each crossbar that must be programmed: send a
+copy to free room, write a hot unit over a replica that is no longer needed, or exchange
+two copies; it stops at the target. Copies that turn out not to have needed a move go back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.errors import CimsimError
+from moe_mapping import balance
+from moe_mapping.assignment import Assignment
+from moe_mapping.balance import Table, lower_peak
+from moe_mapping.kernel import inner, kernel
+from moe_mapping.objective import lower_bound_ps, tile_times_ps
+from moe_mapping.packing import site_time, sites_of
+from moe_mapping.plan import assignment_of, copy_plan, plan_of
+from moe_mapping.problem import MappingProblem
+from moe_mapping.state import Fixed, Plan, can_put, can_swap, drop, peak, put, rebuild, shift, swap
+
+__all__ = ["Remap", "remap"]
+
+Ints = NDArray[np.int64]
+
+_MOST_STEPS = 10_000
+_KICKS = 100
+_TOP_SHARES = (np.inf, 1.0, 0.8, 0.6, 0.4)
+"""Largest share of a copy, in targets, before balancing starts: each is one attempt."""
+
+
+@dataclass(frozen=True)
+class Remap:
+    """A change of plan, what it gains and what it costs.
+
+    Attributes:
+        assignment: the new plan.
+        before_ps: slowest tile under the current plan and the present load.
+        after_ps: slowest tile under the new plan.
+        target_ps: what was asked for.
+        moves: copies that must be programmed, whole or in part.
+        rewritten_crossbars: crossbars programmed.
+        busiest_tile_crossbars: crossbars programmed on the tile that programs most; tiles
+            program at the same time.
+    """
+
+    assignment: Assignment
+    before_ps: float
+    after_ps: float
+    target_ps: float
+    moves: int
+    rewritten_crossbars: int
+    busiest_tile_crossbars: int
+
+    @property
+    def gain_ps(self) -> float:
+        """Time that the slowest tile saves in every window like this one."""
+        return self.before_ps - self.after_ps
+
+    @property
+    def reached(self) -> bool:
+        """Whether the target was met."""
+        return self.after_ps <= self.target_ps * (1 + 1e-9)
+
+    def cells(self, cells_per_crossbar: int) -> int:
+        """Return the cells programmed: what the move costs in endurance."""
+        return self.rewritten_crossbars * cells_per_crossbar
+
+    def size_bytes(self, bytes_per_crossbar: float) -> float:
+        """Return the weights fetched from memory."""
+        return self.rewritten_crossbars * bytes_per_crossbar
+
+    def payback_windows(self, crossbar_write_ps: float) -> float:
+        """Return the windows after which the move has paid for its programming time.
+
+        Args:
+            crossbar_write_ps: time to program one crossbar; a tile programs its own one
+                after the other, tiles at the same time.
+        """
+        if self.moves == 0:
+            return 0.0
+        if self.gain_ps <= 0:
+            return float("inf")
+        return self.busiest_tile_crossbars * crossbar_write_ps / self.gain_ps
+
+
+def remap(problem: MappingProblem, slack: float = 0.05, most_moves: int | None = None) -> Remap:
+    """Restore balance with few moves.
+
+    Args:
+        problem: present loads, with `current` set to what is programmed.
+        slack: the target is (1 + slack) x the lower bound of the slowest tile.
+        most_moves: stop after about this many programmed copies; None = no limit.
+
+    Raises:
+        CimsimError: if the problem has no current plan.
+    """
+    if problem.current is None:
+        raise CimsimError("re-mapping needs the plan that is programmed now")
+    if not slack >= 0:
+        raise CimsimError("the slack of a re-mapping must be >= 0", value=slack)
+    order = np.lexsort((-problem.crossbars, -problem.time_ps)).astype(np.int64)
+    inner = problem.reorder(order)
+    plan = None if inner.current is None else plan_of(inner.fixed, inner.current)
+    if plan is None:
+        raise CimsimError("the current plan does not sit on this chip")
+    target = lower_bound_ps(problem) * (1.0 + slack)
+    limit = _MOST_STEPS if most_moves is None else most_moves
+    best = min(
+        (_attempt(inner.fixed, plan, target, limit, top) for top in _TOP_SHARES),
+        key=lambda a: (max(a.slowest_ps, target * (1 + 1e-9)), a.written),
+    )
+    found = assignment_of(inner.fixed, best.plan).reorder(np.argsort(order))
+    return _report(problem, problem.current, found, target)
+
+
+class _Attempt(NamedTuple):
+    plan: Plan
+    slowest_ps: float
+    written: int
+
+
+def _attempt(fixed: Fixed, start: Plan, target: float, limit: int, top: float) -> _Attempt:
+    """Repair a copy of the current plan, after giving hot units the copies they lack."""
+    plan = copy_plan(start)
+    moved = _recount(fixed, plan, target * top, limit)
+    _repair(fixed, plan, target, limit - moved)
+    if limit == _MOST_STEPS and peak(plan) > target:
+        # Where single steps are stuck, a few random ones may not be.
+        lower_peak(fixed, plan, target, _MOST_STEPS, _KICKS, 0)
+    _undo(fixed, plan, start.site, start.copies, max(target, peak(plan)))
+    homes = [set(start.site[u, : start.copies[u]].tolist()) for u in range(start.copies.size)]
+    written = sum(
+        int(fixed.need[u])
+        for u, home in enumerate(homes)
+        for site in plan.site[u, : plan.copies[u]].tolist()
+        if site not in home
+    )
+    return _Attempt(plan, float(peak(plan)), written)
+
+
+def _report(
+    problem: MappingProblem, current: Assignment, found: Assignment, target: float
+) -> Remap:
+    per_tile = np.zeros(problem.n_tiles, dtype=np.int64)
+    for new, old in zip(found.held(), current.held(), strict=True):
+        for tile, crossbars in new.items():
+            per_tile[tile] += max(0, crossbars - old.get(tile, 0))
+    return Remap(
+        assignment=found,
+        before_ps=float(tile_times_ps(problem, current).max()),
+        after_ps=float(tile_times_ps(problem, found).max()),
+        target_ps=target,
+        moves=found.moves(current),
+        rewritten_crossbars=int(per_tile.sum()),
+        busiest_tile_crossbars=int(per_tile.max()),
+    )
+
+
+@inner
+def _step(fixed: Fixed, plan: Plan, table: Table, target: float) -> int:
+    """Take the step that saves most time a programmed copy; return copies programmed."""
+    unit, copy = table.unit, table.copy
+    top = peak(plan)
+    limit = top * (1.0 - 1e-12)
+    n = balance.fill_table(fixed, plan, table, balance.slowest_tile(plan))
+    balance.fill_others(fixed, plan, table, n)
+    one, x, to = balance.best_shift(fixed, plan, table, n, limit)
+    kind = 0
+    time, u, free = balance.best_addition(fixed, plan, table, n, one)
+    if u >= 0:
+        one, x, to, kind = time, u, free, 1
+    time, u, row = balance.best_replacement(fixed, plan, table, n, one)
+    if u >= 0:
+        one, x, to, kind = time, u, row, 2
+    time, u, row = balance.best_relief(fixed, plan, table, n, one)
+    if u >= 0:
+        one, x, to, kind = time, u, row, 2
+    two, i, j = balance.best_swap(fixed, plan, table, n, limit)
+    saved_by_one = top - max(one, target) if x >= 0 else 0.0
+    saved_by_two = top - max(two, target) if i >= 0 else 0.0
+    if i >= 0 and saved_by_two > 2.0 * saved_by_one:
+        swap(fixed, plan, unit[i], copy[i], unit[j], copy[j])
+        return 2
+    if x < 0:
+        return 0
+    if kind == 0:
+        shift(fixed, plan, unit[x], copy[x], to)
+    elif kind == 1:
+        put(fixed, plan, x, to)
+    else:
+        balance.replace_copy(fixed, plan, unit[to], copy[to], x)
+    return 1
+
+
+@inner
+def _victim(fixed: Fixed, plan: Plan, u: int, top_share: float) -> tuple[int, int]:
+    """Return the replica that is missed least: (unit, copy), -1 if none may go for u."""
+    v, m = -1, -1
+    least, coolest = top_share, np.inf
+    for other in range(fixed.need.size):
+        if plan.copies[other] < 2:
+            continue
+        share = fixed.time_ps[other] / (plan.copies[other] - 1)
+        if share > least:
+            continue
+        for k in range(plan.copies[other]):
+            time = site_time(fixed, plan, plan.site[other, k])
+            better = share < least or time < coolest
+            if better and balance.can_replace(fixed, plan, other, k, u):
+                v, m, least, coolest = other, k, share, time
+    return v, m
+
+
+@kernel
+def _recount(fixed: Fixed, plan: Plan, top_share: float, most_moves: int) -> int:
+    """Replicate units whose share exceeds a limit, at the cost of the least needed replicas.
+
+    Returns the copies programmed.
+    """
+    moved = 0
+    for u in range(fixed.need.size):
+        while fixed.time_ps[u] / plan.copies[u] > top_share and moved < most_moves:
+            best = -1
+            for site in sites_of(fixed, u):
+                if can_put(fixed, plan, u, site) and (
+                    best < 0 or site_time(fixed, plan, site) < site_time(fixed, plan, best)
+                ):
+                    best = site
+            if best >= 0:
+                put(fixed, plan, u, best)
+            else:
+                v, m = -1, -1
+                if fixed.replicable[u]:
+                    v, m = _victim(fixed, plan, u, top_share)
+                if v < 0:
+                    break
+                balance.replace_copy(fixed, plan, v, m, u)
+            moved += 1
+    rebuild(fixed, plan)
+    return moved
+
+
+@kernel
+def _repair(fixed: Fixed, plan: Plan, target: float, most_moves: int) -> None:
+    """Step until the target is met, nothing helps or the moves are used up."""
+    table = balance.empty_table(fixed)
+    moved = 0
+    while peak(plan) > target and moved < most_moves:
+        done = _step(fixed, plan, table, target)
+        if done == 0:
+            break
+        moved += done
+    rebuild(fixed, plan)
+
+
+@inner
+def _is_home(first_site: Ints, first_copies: Ints, u: int, site: int) -> bool:
+    at_home = False
+    for h in range(first_copies[u]):
+        at_home = at_home or first_site[u, h] == site
+    return at_home
+
+
+@inner
+def _send_home(
+    fixed: Fixed, plan: Plan, first_site: Ints, first_copies: Ints, u: int, k: int, limit: float
+) -> None:
+    """Move a copy back to where the unit was, if the limit allows: alone or by a swap."""
+    site = plan.site[u, k]
+    for h in range(first_copies[u]):
+        home = first_site[u, h]
+        if balance.may_shift(fixed, plan, u, k, home):
+            shift(fixed, plan, u, k, home)
+            if peak(plan) <= limit:
+                return
+            shift(fixed, plan, u, k, site)
+        for v in range(fixed.need.size):
+            for m in range(plan.copies[v]):
+                if plan.site[v, m] != home or _is_home(first_site, first_copies, v, home):
+                    continue
+                if can_swap(fixed, plan, u, k, v, m):
+                    swap(fixed, plan, u, k, v, m)
+                    if peak(plan) <= limit:
+                        return
+                    swap(fixed, plan, u, k, v, m)
+
+
+@kernel
+def _undo(fixed: Fixed, plan: Plan, first_site: Ints, first_copies: Ints, limit: float) -> None:
+    """Take back moves that the limit does not need: drop new copies or send them home."""
+    for u in range(fixed.need.size):
+        k = plan.copies[u] - 1
+        while k >= 0:
+            site = plan.site[u, k]
+            if not _is_home(first_site, first_copies, u, site):
+                kept = True
+                if plan.copies[u] > 1:
+                    drop(fixed, plan, u, k)
+                    kept = peak(plan) > limit
+                    if kept:  # the copy comes back at the end of the list
+                        put(fixed, plan, u, site)
+                if kept:
+                    last = _copy_at(plan, u, site)
+                    _send_home(fixed, plan, first_site, first_copies, u, last, limit)
+            k -= 1
+    rebuild(fixed, plan)
+
+
+@inner
+def _copy_at(plan: Plan, u: int, site: int) -> int:
+    at = 0
+    for k in range(plan.copies[u]):
+        if plan.site[u, k] == site:
+            at = k
+    return at
