@@ -14,7 +14,7 @@ from cimsim.engine.flights import Flights, build_flights
 from cimsim.engine.memory import MemoryTimes, memory_times
 from cimsim.engine.noc.packet import NocTiming
 from cimsim.engine.noc.shape import NocShape
-from cimsim.engine.plan import Plan, Ports, Slots, Transport
+from cimsim.engine.plan import LRU, POLICIES, Plan, Ports, Slots, Transport
 from cimsim.engine.sites import RESULT_BITS, SiteSpec, build_sites
 from cimsim.engine.steps import CorrectionWork, Step, build_steps
 from cimsim.errors import CimsimError
@@ -155,8 +155,8 @@ def build_plan(
         expert_sites=np.array([s for g in placed.expert_sites for s in g], dtype=np.int64),
         expert_units=tuple(placed.expert_units),
         sites=build_sites(placed.specs, placed.timing_ps, config, mesh),
-        slots=_fetch_times(placed.slots, placement, config, memory),
-        tile_buffer_bytes=int(config.tile.buffers.size_kb * 1024),
+        slots=_finish_slots(placed.slots, placement, config, memory, trace),
+        tile_buffer_bytes=max(1, int(config.tile.buffers.size_kb * 1024)),
         transport=_transport(config, mesh, largest),
         mesh=mesh,
         placement=placement,
@@ -265,9 +265,9 @@ def _slots(
     moving = [e for e, sites in enumerate(expert_sites) if not sites]
     n = len(expert_units)
     write, size, cells = (np.zeros(n, dtype=np.int64) for _ in range(3))
-    none = np.zeros(0, dtype=np.int64)
+    none, cold = np.zeros(0, dtype=np.int64), np.zeros(n, dtype=np.bool_)
     if not moving:
-        return Slots(none, none, write, write.copy(), size, write.copy(), cells)
+        return Slots(none, none, write, write.copy(), size, write.copy(), cells, LRU, cold)
     if not placement.slots:
         raise CimsimError(
             f"{len(moving)} experts have no place on the chip and there is no slot to put them in",
@@ -296,13 +296,18 @@ def _slots(
     for e in moving:
         for seat in placement.seats_of.get(expert_units[e], ()):
             initial[slot_of[seat.crossbars[0]]] = e
-    return Slots(np.array(sites), initial, write, np.zeros(n, np.int64), size, write * 0, cells)
+    zero = np.zeros(n, dtype=np.int64)
+    return Slots(np.array(sites), initial, write, zero, size, zero.copy(), cells, LRU, cold)
 
 
-def _fetch_times(
-    slots: Slots, placement: Placement, config: ChipConfig, memory: MemoryTimes
+def _finish_slots(
+    slots: Slots,
+    placement: Placement,
+    config: ChipConfig,
+    memory: MemoryTimes,
+    trace: RoutingTrace,
 ) -> Slots:
-    """Add the times that fetching weights takes on channels and links."""
+    """Add the policy and the times that fetching weights takes on channels and links."""
     if not len(slots.site):
         return slots
     if config.memory.kind == "none":
@@ -319,7 +324,18 @@ def _fetch_times(
         slots,
         fetch_ps=memory.transfer_all(slots.fetch_bytes),
         fetch_flits=-(-slots.fetch_bytes * 8 // flit_bits),
+        policy=POLICIES[config.chip.switching],
+        hot=_hot_experts(slots, trace),
     )
+
+
+def _hot_experts(slots: Slots, trace: RoutingTrace) -> NDArray[np.bool_]:
+    """Return the experts that the pinned policy keeps: the most used, in 3/4 of the slots."""
+    load = np.where(slots.write_ps > 0, trace.load().ravel(), -1)
+    kept = len(slots.site) - max(1, len(slots.site) // 4)
+    hot = np.zeros(len(load), dtype=np.bool_)
+    hot[np.argsort(-load, kind="stable")[:kept]] = True
+    return hot & (load > 0)
 
 
 def _job_times(program: Program, cost: Costs, flights: Flights, steps: list[Step]) -> Int64:
@@ -391,4 +407,4 @@ def _transport(config: ChipConfig, mesh: ChipMesh, largest: int) -> Transport:
     ]
     ports = Ports(np.array(routers, dtype=np.int64), mesh.n_tiles, mesh.n_digital, mesh.n_channels)
     words = -(-largest // WORD_BITS)
-    return Transport(shape, timing, ports, noc.contention == "packet", words)
+    return Transport(shape, timing, ports, noc.contention == "packet", words, largest == 1)

@@ -19,7 +19,11 @@ from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.sites import Sites
 from cimsim.engine.steps import Step
 
-__all__ = ["Plan", "Ports", "Slots", "Transport"]
+__all__ = ["LFU", "LRU", "PINNED", "POLICIES", "PREFETCH", "Plan", "Ports", "Slots", "Transport"]
+
+LRU, LFU, PINNED, PREFETCH = range(4)
+POLICIES = {"refuse": LRU, "lru": LRU, "lfu": LFU, "pinned": PINNED, "prefetch": PREFETCH}
+"""Codes of the values of chip.switching; refuse never comes to giving up a slot."""
 
 Int64 = NDArray[np.int64]
 
@@ -58,6 +62,7 @@ class Transport:
         ports: endpoints.
         contended: whether links serve one packet at a time.
         words: 64-bit words that mark the tokens of a flight.
+        single: whether every flight is one token.
     """
 
     shape: NocShape
@@ -65,6 +70,7 @@ class Transport:
     ports: Ports
     contended: bool
     words: int
+    single: bool
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ class Slots:
         fetch_bytes: [experts], stored weight bytes.
         fetch_flits: [experts], flits that each channel sends to each tile of the slot.
         cells: [experts], cells written.
+        policy: one of the codes of `POLICIES`.
+        hot: bool [experts], experts that the pinned policy keeps.
     """
 
     site: Int64
@@ -88,6 +96,8 @@ class Slots:
     fetch_bytes: Int64
     fetch_flits: Int64
     cells: Int64
+    policy: int
+    hot: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

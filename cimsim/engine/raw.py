@@ -39,6 +39,7 @@ class RawRun:
         expert_vectors: [experts], by id.
         loads: [experts], how often each was written.
         hits, misses: expert visits whose expert was resident at once, or not.
+        requests: expert ids in slots in the order in which visits asked for them.
         stall_ps: time that visits waited for their expert, summed.
         link_used: [links, 4], columns of `PacketState.used`.
         visits: [visits, 8], columns `VISIT_FIELDS`; empty if not recorded.
@@ -62,6 +63,7 @@ class RawRun:
     loads: Int64
     hits: int
     misses: int
+    requests: Int64
     stall_ps: int
     link_used: Int64
     visits: Int64

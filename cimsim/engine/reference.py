@@ -22,6 +22,7 @@ from cimsim.engine.plan import Plan
 from cimsim.engine.raw import DIGITAL, DRAM, QUEUE, RawRun
 from cimsim.engine.reference_tiles import ReferenceTiles
 from cimsim.engine.stall import Waiting, stall_error
+from cimsim.engine.transport import settle
 from cimsim.engine.visit import Visit
 
 __all__ = ["ReferenceEngine", "run_reference"]
@@ -247,8 +248,9 @@ class ReferenceEngine(ReferenceTiles):
             loads=np.array(residency.loads, dtype=np.int64),
             hits=residency.hits,
             misses=residency.misses,
+            requests=np.array(residency.requests, dtype=np.int64),
             stall_ps=residency.stall_ps,
-            link_used=self.net.packet.used.copy(),
+            link_used=settle(self.net),
             visits=np.array(self.visit_log, dtype=np.int64).reshape(-1, 8),
             jobs=np.array(self.job_log, dtype=np.int64).reshape(-1, 5),
             writes=np.array(self.load_log, dtype=np.int64).reshape(-1, 7),

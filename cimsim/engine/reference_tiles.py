@@ -15,9 +15,9 @@ import simpy
 from numpy.typing import NDArray
 
 from cimsim.engine.buffer import TileBuffers
-from cimsim.engine.plan import Plan
+from cimsim.engine.plan import PREFETCH, Plan
 from cimsim.engine.raw import COMPUTE, NOC, QUEUE
-from cimsim.engine.residency import Load, Residency
+from cimsim.engine.residency import Load, NextLayer, Residency
 from cimsim.engine.stall import event_limit_error
 from cimsim.engine.transport import make_network, reduce_train, scatter_trains, send_train
 from cimsim.engine.visit import Visit, VisitMaker
@@ -57,6 +57,10 @@ class ReferenceTiles:
         self.maker = VisitMaker(plan)
         self.buffers = TileBuffers(plan)
         self.residency = Residency(plan)
+        self.next_layer = NextLayer(plan)
+        self.prefetches = plan.slots.policy == PREFETCH
+        self.first = flights.first.tolist()
+        self.step_moe = plan.step_moe.tolist()
         self.net = make_network(plan.transport)
         self.cycle_ps = plan.transport.timing.cycle_ps
         self.site_vectors = [0] * plan.sites.count
@@ -117,6 +121,8 @@ class ReferenceTiles:
         self.visits_of[flight] = visits
         self.pending[flight] = len(visits)
         self._send(flight, [v for v in visits if self._resident(v) and self._room(v)])
+        if self.prefetches and self.step_moe[self.at_step[flight]] != NONE:
+            self._prefetch(flight, self.step_moe[self.at_step[flight]])
 
     def _send(self, flight: int, visits: list[Visit]) -> None:
         """Multicast the inputs of some visits of one flight."""
@@ -280,6 +286,25 @@ class ReferenceTiles:
                 arrived = max(arrived, done)
         self.residency.begin(slot, Load(expert, now, fetched, arrived))
         self._at(arrived, self._on_weights, slot)
+
+    def _prefetch(self, flight: int, layer: int) -> None:
+        """Keep or load the experts that the flight will probably choose in the next layer."""
+        first, size, residency = self.first[flight], self.size[flight], self.residency
+        if layer > 0:
+            self.next_layer.learn(first, size, layer)
+        if layer + 1 == self.plan.experts.shape[1]:
+            return
+        base = (layer + 1) * self.plan.n_experts
+        likely = [base + e for e in self.next_layer.predict(first, size, layer)]
+        for expert in likely:
+            if residency.slot_of[expert] != NONE:
+                residency.touch(residency.slot_of[expert])
+        for expert in likely:
+            movable = self.plan.slots.write_ps[expert] > 0
+            if movable and residency.slot_of[expert] == NONE and not residency.queue:
+                slot = residency.victim()
+                if slot != NONE:
+                    self._load(expert, slot)
 
     def _on_weights(self, event: Any) -> None:
         """Weights are at a slot: write them when its ADC groups are free."""

@@ -1,5 +1,10 @@
 """Which experts are resident: slots, who waits for them, and whom a new expert replaces.
 
+Policies: `lru` gives up the free slot used longest ago; `lfu` the one whose expert was used
+least often; `pinned` never gives up the hottest experts of the routing, once loaded;
+`prefetch` is lru that also loads, when a flight visits a layer, the experts that tokens of
+earlier flights most often chose next after the same experts.
+
 A slot is pinned while visits to its expert are on their way to it, and busy while it is
 being loaded. A load takes an empty slot, else the free slot that the policy gives up. When
 no slot is free, the expert queues; visits to an expert that is not resident wait at their
@@ -11,10 +16,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from cimsim.engine.plan import Plan
+import numpy as np
+
+from cimsim.engine.plan import LFU, PINNED, Plan
 from cimsim.engine.visit import Visit
 
-__all__ = ["Load", "Residency"]
+__all__ = ["Load", "NextLayer", "Residency"]
 
 NONE = -1
 
@@ -46,6 +53,10 @@ class Residency:
         self.pins = [0] * n
         self.loading: list[Load | None] = [None] * n
         self.last_use = list(range(-n, 0))
+        self.policy = slots.policy
+        self.hot = slots.hot.tolist()
+        self.uses = [0] * len(plan.expert_units)
+        self.requests: list[int] = []
         self._clock = 0
         self.waiting: dict[int, list[Visit]] = {}
         self.queue: deque[int] = deque()
@@ -63,6 +74,7 @@ class Residency:
         A visit waits in `waiting`; the first one of its expert also has it loaded.
         """
         slot = self.slot_of[visit.expert]
+        self.requests.append(visit.expert)
         if slot != NONE and self.loading[slot] is None:
             self.hits += 1
             self.pin(visit, slot)
@@ -79,17 +91,22 @@ class Residency:
         """Send a visit to a slot."""
         visit.site = self.site[slot]
         self.pins[slot] += 1
+        self.uses[visit.expert] += 1
         self.touch(slot)
 
     def victim(self) -> int:
-        """Return the slot that the next load takes, or -1 if all are pinned or busy."""
-        best = NONE
+        """Return the slot that the next load takes, or -1 if none may be given up."""
+        best, best_key = NONE, (0, 0, 0)
         for slot, last in enumerate(self.last_use):
+            expert = self.holds[slot]
             if self.pins[slot] or self.loading[slot] is not None:
                 continue
-            empty, best_empty = self.holds[slot] == NONE, best != NONE and self.holds[best] == NONE
-            if best == NONE or (not empty, last) < (not best_empty, self.last_use[best]):
-                best = slot
+            if self.policy == PINNED and expert != NONE and self.hot[expert]:
+                continue
+            uses = self.uses[expert] if self.policy == LFU and expert != NONE else 0
+            key = (int(expert != NONE), uses, last)
+            if best == NONE or key < best_key:
+                best, best_key = slot, key
         return best
 
     def begin(self, slot: int, load: Load) -> None:
@@ -118,3 +135,33 @@ class Residency:
             self.pin(visit, slot)
         self.touch(slot)
         return visits
+
+
+class NextLayer:
+    """Predicts experts of the next layer from the routing of flights seen so far.
+
+    Args:
+        plan: the plan.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        layers, self._k = plan.experts.shape[1], plan.experts.shape[2]
+        self._experts = plan.experts
+        n = plan.n_experts
+        self._followed = np.zeros((max(0, layers - 1), n, n), dtype=np.int64)
+
+    def learn(self, first: int, size: int, layer: int) -> None:
+        """Count which experts of `layer` followed which of the layer before."""
+        for row in self._experts[first : first + size]:
+            for before in row[layer - 1].tolist():
+                for after in row[layer].tolist():
+                    self._followed[layer - 1, before, after] += 1
+
+    def predict(self, first: int, size: int, layer: int) -> list[int]:
+        """Return the likeliest experts of the layer after `layer`, best first, at most k."""
+        scores = np.zeros(self._followed.shape[2], dtype=np.int64)
+        for row in self._experts[first : first + size, layer]:
+            for expert in row.tolist():
+                scores += self._followed[layer, expert]
+        order = np.argsort(-scores, kind="stable")[: self._k]
+        return [int(e) for e in order if scores[e] > 0]

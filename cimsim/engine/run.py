@@ -8,14 +8,23 @@ from numpy.typing import NDArray
 from cimsim.chip import ChipMesh, Placement
 from cimsim.config import ChipConfig
 from cimsim.engine.build import Costs, build_plan
+from cimsim.engine.compiled import run_compiled
+from cimsim.engine.machine import visit_bound
 from cimsim.engine.plan import Plan
 from cimsim.engine.reference import run_reference
 from cimsim.engine.result import EngineResult, make_result
 from cimsim.engine.steps import CorrectionWork
+from cimsim.errors import CimsimError
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["simulate"]
+__all__ = ["choose_engine", "run_plan", "simulate"]
+
+ENGINES = ("auto", "reference", "compiled")
+RECORDED_VISITS = 2_000_000
+"""Runs with more visits keep no log of them: it would not fit into memory."""
+SMALL_RUN_VISITS = 20_000
+"""Largest run that `auto` gives to SimPy: a few tenths of a second there."""
 
 
 def simulate(
@@ -66,12 +75,38 @@ def simulate(
         correction=correction or CorrectionWork(),
         arrival_ps=arrival_ps,
     )
+    return run_plan(config, program, plan, engine=engine, max_events=max_events)
+
+
+def run_plan(
+    config: ChipConfig,
+    program: Program,
+    plan: Plan,
+    *,
+    engine: str | None = None,
+    max_events: int | None = None,
+) -> EngineResult:
+    """Run a plan on an engine; see `simulate`."""
+    record = visit_bound(plan) <= RECORDED_VISITS
     name = choose_engine(plan, engine or config.run.engine)
-    raw = run_reference(plan, max_events=max_events)
+    run = run_reference if name == "reference" else run_compiled
+    raw = run(plan, record=record, max_events=max_events)
     return make_result(config, program, plan, raw, name)
 
 
 def choose_engine(plan: Plan, wanted: str) -> str:
-    """Return the engine that runs a plan."""
-    del plan, wanted
-    return "reference"
+    """Return the engine that runs a plan: auto takes SimPy while it is quick.
+
+    The compiled engine takes seconds to load from its cache and more to compile, so small
+    runs are faster without it.
+
+    Raises:
+        CimsimError: if there is no such engine.
+    """
+    if wanted not in ENGINES:
+        raise CimsimError(
+            "is not an engine", key="run.engine", value=wanted, allowed=", ".join(ENGINES)
+        )
+    if wanted != "auto":
+        return wanted
+    return "reference" if visit_bound(plan) <= SMALL_RUN_VISITS else "compiled"

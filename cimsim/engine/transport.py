@@ -35,7 +35,14 @@ from cimsim.engine.noc.shape import LOCAL as ARRIVED
 from cimsim.engine.noc.shape import router_distance as distance
 from cimsim.engine.plan import Transport
 
-__all__ = ["Network", "make_network", "reduce_train", "scatter_trains", "send_train"]
+__all__ = [
+    "Network",
+    "make_network",
+    "reduce_train",
+    "scatter_trains",
+    "send_train",
+    "settle",
+]
 
 Int64 = NDArray[np.int64]
 UInt64 = NDArray[np.uint64]
@@ -47,10 +54,15 @@ class Network(NamedTuple):
     Attributes:
         packet: link reservations and use.
         router: [ports], router of every endpoint.
-        flags: [2], whether links are contended; scratch epoch.
+        flags: [4], whether links are contended; scratch epoch; whether an uncontended route
+            is taken in closed form (mesh without wrap-around); whether every flight is one
+            token.
         mark: [links], epoch in which a link joined a tree.
         head, tail: [links], times of the train on a link of a tree.
         union: [links, words], tokens that pass a link of a tree.
+        spans: [2, 4, height + 1, width + 1], flits and packets that start (positive) or end
+            (negative) to use links in a direction; only where links are not contended, see
+            `settle`.
     """
 
     packet: PacketState
@@ -60,11 +72,14 @@ class Network(NamedTuple):
     head: Int64
     tail: Int64
     union: UInt64
+    spans: Int64
 
 
 def make_network(transport: Transport) -> Network:
     """Return an idle network."""
-    state = packet_state(transport.shape, transport.timing)
+    shape = transport.shape
+    state = packet_state(shape, transport.timing)
+    closed = not transport.contended and shape.kind != "torus"
     ports = len(transport.ports.router)
     links = 4 * transport.shape.routers + 2 * ports
     reserved = np.zeros((links, state.reserved.shape[1]), dtype=np.int64)
@@ -72,12 +87,33 @@ def make_network(transport: Transport) -> Network:
     return Network(
         packet=state._replace(reserved=reserved, used=used),
         router=transport.ports.router,
-        flags=np.array([int(transport.contended), 0], dtype=np.int64),
+        flags=np.array([transport.contended, 0, closed, transport.single], dtype=np.int64),
         mark=np.zeros(links, dtype=np.int64),
         head=np.zeros(links, dtype=np.int64),
         tail=np.zeros(links, dtype=np.int64),
         union=np.zeros((links, transport.words), dtype=np.uint64),
+        spans=np.zeros((2, 4, shape.height + 1, shape.width + 1), dtype=np.int64),
     )
+
+
+def settle(net: Network) -> Int64:
+    """Return the use of every link after a run, [links, 4] as in `PacketState.used`.
+
+    Uncontended routes are only counted where they start and end; the sum along a row or
+    column gives the use of each link.
+    """
+    used = net.packet.used.copy()
+    width, height = int(net.packet.config[WIDTH]), int(net.packet.config[HEIGHT])
+    cycle = int(net.packet.config[CYCLE_PS])
+    for direction in range(4):
+        axis = 1 if direction < 2 else 0
+        totals = net.spans[:, direction].cumsum(axis=axis + 1)[:, :height, :width]
+        links = 4 * np.arange(width * height) + direction
+        flits, packets = totals.reshape(2, -1)
+        used[links, FLITS] += flits
+        used[links, BUSY_PS] += flits * cycle
+        used[links, PACKETS] += packets
+    return used
 
 
 @njit(cache=True)
@@ -105,6 +141,134 @@ def _bits(words: UInt64) -> int:
 
 
 @njit(cache=True)
+def _port_use(net: Network, link: int, flits: int) -> None:
+    used = net.packet.used[link]
+    used[BUSY_PS] += flits * net.packet.config[CYCLE_PS]
+    used[FLITS] += flits
+    used[PACKETS] += 1
+
+
+@njit(cache=True)
+def _row_use(net: Network, y: int, start: int, end: int, flits: int) -> None:
+    """Count a train along row y, from column `start` to column `end`."""
+    if start == end:
+        return
+    direction, low, high = (0, start, end) if end > start else (1, end + 1, start + 1)
+    for quantity, amount in ((0, flits), (1, 1)):
+        net.spans[quantity, direction, y, low] += amount
+        net.spans[quantity, direction, y, high] -= amount
+
+
+@njit(cache=True)
+def _column_use(net: Network, x: int, start: int, end: int, flits: int) -> None:
+    """Count a train along column x, from row `start` to row `end`."""
+    if start == end:
+        return
+    direction, low, high = (2, start, end) if end > start else (3, end + 1, start + 1)
+    for quantity, amount in ((0, flits), (1, 1)):
+        net.spans[quantity, direction, low, x] += amount
+        net.spans[quantity, direction, high, x] -= amount
+
+
+@njit(cache=True)
+def _scatter_free(
+    net: Network,
+    now_ps: int,
+    source: int,
+    targets: Int64,
+    count: int,
+    flits: int,
+    arrivals_ps: Int64,
+) -> None:
+    """`scatter_trains` of one token where links are not contended, in closed form."""
+    config = net.packet.config
+    width, base = config[WIDTH], 4 * config[ROUTERS]
+    hop_ps = config[ROUTER_PS] + config[LINK_PS]
+    router = net.router[source]
+    x, y = router % width, router // width
+    net.flags[1] += 1
+    epoch = net.flags[1]
+    _port_use(net, base + 2 * source, flits)
+    leave = now_ps + config[INTERFACE_PS] + config[LINK_PS] + (flits - 1) * config[CYCLE_PS]
+    west = east = x
+    for k in range(count):
+        router = net.router[targets[k]]
+        tx, ty = router % width, router // width
+        arrivals_ps[k] = leave + (abs(tx - x) + abs(ty - y) + 1) * hop_ps
+        west, east = min(west, tx), max(east, tx)
+        eject = base + 2 * targets[k] + 1
+        if net.mark[eject] != epoch:
+            net.mark[eject] = epoch
+            _port_use(net, eject, flits)
+        if net.mark[tx] != epoch:  # columns: the rows that the tree reaches in each
+            net.mark[tx] = epoch
+            net.head[tx] = net.tail[tx] = y
+        net.head[tx], net.tail[tx] = min(net.head[tx], ty), max(net.tail[tx], ty)
+    _row_use(net, y, x, east, flits)
+    _row_use(net, y, x, west, flits)
+    for k in range(count):
+        tx = net.router[targets[k]] % width
+        if net.mark[tx] == epoch:
+            net.mark[tx] = 0
+            _column_use(net, tx, y, net.tail[tx], flits)
+            _column_use(net, tx, y, net.head[tx], flits)
+
+
+@njit(cache=True)
+def _reduce_free(
+    net: Network, last_ps: Int64, sources: Int64, count: int, target: int, flits: int
+) -> int:
+    """`reduce_train` of one token where links are not contended, in closed form."""
+    config = net.packet.config
+    width, base = config[WIDTH], 4 * config[ROUTERS]
+    hop_ps = config[ROUTER_PS] + config[LINK_PS]
+    router = net.router[target]
+    tx, ty = router % width, router // width
+    net.flags[1] += 1
+    epoch = net.flags[1]
+    rest = config[INTERFACE_PS] + config[LINK_PS] + (flits - 1) * config[CYCLE_PS]
+    arrival = np.int64(0)
+    low = high = ty
+    for k in range(count):
+        router = net.router[sources[k]]
+        x, y = router % width, router // width
+        arrival = max(arrival, last_ps[k] + rest + (abs(tx - x) + abs(ty - y) + 1) * hop_ps)
+        low, high = min(low, y), max(high, y)
+        _port_use(net, base + 2 * sources[k], flits)
+        if net.mark[y] != epoch:  # rows: the columns that the tree comes from in each
+            net.mark[y] = epoch
+            net.head[y] = net.tail[y] = tx
+        net.head[y], net.tail[y] = min(net.head[y], x), max(net.tail[y], x)
+    _column_use(net, tx, low, ty, flits)
+    _column_use(net, tx, high, ty, flits)
+    for k in range(count):
+        y = net.router[sources[k]] // width
+        if net.mark[y] == epoch:
+            net.mark[y] = 0
+            _row_use(net, y, net.head[y], tx, flits)
+            _row_use(net, y, net.tail[y], tx, flits)
+    _port_use(net, base + 2 * target + 1, flits)
+    return int(arrival)
+
+
+@njit(cache=True)
+def _send_free(net: Network, depart_ps: int, source: int, target: int, total: int) -> int:
+    """`send_train` where links are not contended, in closed form."""
+    config = net.packet.config
+    width, base = config[WIDTH], 4 * config[ROUTERS]
+    hop_ps = config[ROUTER_PS] + config[LINK_PS]
+    x, y = net.router[source] % width, net.router[source] // width
+    tx, ty = net.router[target] % width, net.router[target] // width
+    _port_use(net, base + 2 * source, total)
+    _row_use(net, y, x, tx, total)
+    _column_use(net, tx, y, ty, total)
+    _port_use(net, base + 2 * target + 1, total)
+    cycles = (total - 1) * config[CYCLE_PS]
+    hops = abs(tx - x) + abs(ty - y) + 1
+    return int(depart_ps + config[LINK_PS] + cycles + hops * hop_ps)
+
+
+@njit(cache=True)
 def send_train(
     net: Network, first_ps: int, last_ps: int, source: int, target: int, flits: int, vectors: int
 ) -> int:
@@ -124,6 +288,8 @@ def send_train(
     total = flits * vectors
     # The train leaves as late as lets its last vector go out when that is ready.
     depart = max(first_ps, last_ps - (vectors - 1) * flits * cycle) + config[INTERFACE_PS]
+    if net.flags[2] != 0:
+        return _send_free(net, depart, source, target, total)
     base = 4 * config[ROUTERS]
     start = _take(net, base + 2 * source, depart, total)
     head, tail = start + link_ps, start + (total - 1) * cycle + link_ps
@@ -190,6 +356,9 @@ def scatter_trains(
         flits: flits a vector.
         arrivals_ps: out, [>= count], when the last flit reaches each target.
     """
+    if net.flags[2] != 0 and net.flags[3] != 0:
+        _scatter_free(net, now_ps, source, targets, count, flits, arrivals_ps)
+        return
     config = net.packet.config
     cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
     base = 4 * config[ROUTERS]
@@ -213,6 +382,51 @@ def scatter_trains(
                 break
             router = neighbour(config, router, direction)
         arrivals_ps[k] = tail
+
+
+@njit(cache=True)
+def _enter_tree(
+    net: Network,
+    first_ps: int,
+    last_ps: int,
+    source: int,
+    mask: UInt64,
+    end: int,
+    flits: int,
+    order: Int64,
+    found: int,
+) -> int:
+    """Inject one source's train and mark the routers of its way to `end`.
+
+    The tree's state at a router is kept at index 4 x router, its first output link. New
+    routers are appended to `order`, farthest first after sorting.
+
+    Returns:
+        The number of routers found so far.
+    """
+    config = net.packet.config
+    cycle, link_ps = config[CYCLE_PS], config[LINK_PS]
+    epoch, size = net.flags[1], _bits(mask)
+    depart = max(first_ps, last_ps - (size - 1) * flits * cycle) + config[INTERFACE_PS]
+    start = _take(net, 4 * config[ROUTERS] + 2 * source, depart, flits * size)
+    router, first = net.router[source], True
+    while True:
+        at = 4 * router
+        if net.mark[at] != epoch:
+            net.mark[at] = epoch
+            net.head[at] = net.tail[at] = 0
+            net.union[at] = np.uint64(0)
+            order[found] = -(distance(config, router, end) * config[ROUTERS] + router)
+            found += 1
+        for w in range(mask.size):
+            net.union[at, w] |= mask[w]
+        if first:
+            net.head[at] = max(net.head[at], start + link_ps)
+            net.tail[at] = max(net.tail[at], start + (flits * size - 1) * cycle + link_ps)
+            first = False
+        if router == end:
+            return found
+        router = neighbour(config, router, next_direction(config, router, end))
 
 
 @njit(cache=True)
@@ -242,41 +456,20 @@ def reduce_train(
         target: receiving port.
         flits: flits a vector.
     """
+    if net.flags[2] != 0 and net.flags[3] != 0:
+        return _reduce_free(net, last_ps, sources, count, target, flits)
     config = net.packet.config
     cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
     routers_total = config[ROUTERS]
     base = 4 * routers_total
-    words = net.union.shape[1]
     end = net.router[target]
     net.flags[1] += 1
-    epoch = net.flags[1]
     order = np.empty(count * (config[WIDTH] + config[HEIGHT]) + 1, dtype=np.int64)
     found = 0
-    # The tree's state at a router is kept at index 4 x router, its first output link.
     for k in range(count):
-        size = _bits(masks[k])
-        depart = max(first_ps[k], last_ps[k] - (size - 1) * flits * cycle) + config[INTERFACE_PS]
-        start = _take(net, base + 2 * sources[k], depart, flits * size)
-        head, tail = start + link_ps, start + (flits * size - 1) * cycle + link_ps
-        router, first = net.router[sources[k]], True
-        while True:
-            at = 4 * router
-            if net.mark[at] != epoch:
-                net.mark[at] = epoch
-                net.head[at] = 0
-                net.tail[at] = 0
-                net.union[at] = np.uint64(0)
-                order[found] = -(distance(config, router, end) * routers_total + router)
-                found += 1
-            for w in range(words):
-                net.union[at, w] |= masks[k, w]
-            if first:
-                net.head[at] = max(net.head[at], head)
-                net.tail[at] = max(net.tail[at], tail)
-                first = False
-            if router == end:
-                break
-            router = neighbour(config, router, next_direction(config, router, end))
+        found = _enter_tree(
+            net, first_ps[k], last_ps[k], sources[k], masks[k], end, flits, order, found
+        )
     tree = order[:found]
     tree.sort()  # farthest routers first
     tail = np.int64(0)

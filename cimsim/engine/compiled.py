@@ -1,0 +1,297 @@
+"""The compiled engine: the reference model in Numba, equal to the picosecond, for scale.
+
+Same events in the same order: a binary heap by (time, order of scheduling), which is how
+SimPy orders events of equal priority. Read `reference` first; functions have its names.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from cimsim.engine import machine as m
+from cimsim.engine.compiled_tiles import (
+    ARRIVAL,
+    JOB_END,
+    ROOM,
+    STAGE_DONE,
+    VISIT,
+    WEIGHTS,
+    WRITTEN,
+    dispatch,
+    on_room,
+    on_visit,
+    on_weights,
+    on_written,
+    push,
+    take_memory,
+)
+from cimsim.engine.machine import Tables, make_tables
+from cimsim.engine.machine_ref import Machine, borrow
+from cimsim.engine.plan import Plan
+from cimsim.engine.raw import DIGITAL, DRAM, QUEUE, RawRun
+from cimsim.engine.stall import event_limit_error
+from cimsim.engine.transport import settle
+from cimsim.errors import CimsimInternalError
+
+__all__ = ["run_compiled"]
+
+NONE = -1
+DRAINED, STALLED, LIMITED = range(3)
+
+
+def run_compiled(plan: Plan, *, record: bool = True, max_events: int | None = None) -> RawRun:
+    """Run a plan in compiled code.
+
+    Args:
+        plan: what to run.
+        record: whether to keep a log of visits, jobs and writes.
+        max_events: give up after this many events.
+
+    Raises:
+        SimulationError: if the run stalls or exceeds `max_events`; the reference engine
+            then names who waits for what.
+    """
+    x = make_tables(plan, record=record, max_events=max_events)
+    outcome = _run(borrow(x))
+    if outcome == LIMITED:
+        raise event_limit_error(int(max_events or 0), int(x.now[m.LEFT]), int(x.now[m.TIME]))
+    if outcome == STALLED:
+        # A stalled run is short: the reference engine repeats it and says who waits.
+        from cimsim.engine.reference import run_reference  # noqa: PLC0415 - only on this path
+
+        run_reference(plan, record=False, max_events=max_events)
+        message = "the compiled engine stalled where the reference engine does not"
+        raise CimsimInternalError(message)
+    return _raw(x)
+
+
+@njit(cache=True)
+def _run(x: Machine) -> int:
+    """Run until drained, stalled or out of events."""
+    now, heap = x.now, x.heap
+    if x.fixed[m.OPEN] != 0:
+        push(x, x.stream[0, m.S_ARRIVAL], ARRIVAL, 0)
+    else:
+        while now[m.NEXT_STREAM] < x.stream.shape[0] and now[m.ACTIVE] < x.fixed[m.CONCURRENCY]:
+            _admit_next(x)
+    while now[m.HEAPED] > 0:
+        time, sequence, what = heap[0, 0], heap[0, 1], heap[0, 2]
+        if now[m.STOP_TIME] != NONE and (
+            time > now[m.STOP_TIME] or sequence > now[m.STOP_SEQUENCE]
+        ):
+            return DRAINED
+        if now[m.FAILED] != 0:
+            return LIMITED
+        _pop(x)
+        now[m.TIME] = time
+        _handle(x, what & 7, what >> 3)
+    return DRAINED if now[m.LEFT] == 0 else STALLED
+
+
+@njit(cache=True)
+def _handle(x: Machine, kind: int, argument: int) -> None:
+    """Process one event."""
+    if kind == VISIT:
+        on_visit(x, argument)
+    elif kind == JOB_END:
+        _on_job_end(x, argument)
+    elif kind == STAGE_DONE:
+        _reach_digital(x, argument)
+    elif kind == ROOM:
+        on_room(x, argument)
+    elif kind == WEIGHTS:
+        on_weights(x, argument)
+    elif kind == WRITTEN:
+        on_written(x, argument)
+    else:
+        _on_arrival(x, argument)
+
+
+@njit(cache=True)
+def _pop(x: Machine) -> None:
+    """Remove the first event."""
+    heap = x.heap
+    x.now[m.HEAPED] -= 1
+    n = x.now[m.HEAPED]
+    time, sequence, what, at = heap[n, 0], heap[n, 1], heap[n, 2], 0
+    while True:
+        child = 2 * at + 1
+        if child >= n:
+            break
+        other = child + 1
+        if other < n and (
+            heap[other, 0] < heap[child, 0]
+            or (heap[other, 0] == heap[child, 0] and heap[other, 1] < heap[child, 1])
+        ):
+            child = other
+        if heap[child, 0] > time or (heap[child, 0] == time and heap[child, 1] > sequence):
+            break
+        heap[at, 0], heap[at, 1], heap[at, 2] = heap[child, 0], heap[child, 1], heap[child, 2]
+        at = child
+    heap[at, 0], heap[at, 1], heap[at, 2] = time, sequence, what
+
+
+# ---------------------------------------------------------------------- streams
+
+
+@njit(cache=True)
+def _on_arrival(x: Machine, stream: int) -> None:
+    if stream + 1 < x.stream.shape[0]:
+        push(x, x.stream[stream + 1, m.S_ARRIVAL], ARRIVAL, stream + 1)
+    if x.now[m.ACTIVE] < x.fixed[m.CONCURRENCY]:
+        _admit(x, stream)
+    else:
+        x.stream_queue[x.now[m.STREAM_QUEUE] + x.now[m.STREAM_QUEUED]] = stream
+        x.now[m.STREAM_QUEUED] += 1
+
+
+@njit(cache=True)
+def _admit_next(x: Machine) -> None:
+    x.now[m.NEXT_STREAM] += 1
+    _admit(x, x.now[m.NEXT_STREAM] - 1)
+
+
+@njit(cache=True)
+def _admit(x: Machine, stream: int) -> None:
+    x.now[m.ACTIVE] += 1
+    row, now_ps = x.stream[stream], x.now[m.TIME]
+    entered = now_ps if row[m.S_ARRIVAL] == NONE else row[m.S_ARRIVAL]
+    end = row[m.S_FIRST] + 1 if x.fixed[m.SEQUENTIAL] != 0 else row[m.S_END]
+    for flight in range(row[m.S_FIRST], end):
+        x.flight[flight, m.ENTER] = entered
+        x.flight[flight, m.PARTS + QUEUE] += now_ps - entered
+        _reach_digital(x, flight)
+
+
+@njit(cache=True)
+def _complete(x: Machine, flight: int) -> None:
+    now, stream = x.now, x.stream[x.flight[flight, m.STREAM]]
+    x.flight[flight, m.DONE] = now[m.TIME]
+    now[m.LEFT] -= 1
+    stream[m.S_LEFT] -= 1
+    if stream[m.S_LEFT] == 0:
+        now[m.ACTIVE] -= 1
+        if now[m.STREAM_QUEUED] > 0:
+            now[m.STREAM_QUEUE] += 1
+            now[m.STREAM_QUEUED] -= 1
+            _admit(x, x.stream_queue[now[m.STREAM_QUEUE] - 1])
+        elif x.fixed[m.OPEN] == 0 and now[m.NEXT_STREAM] < x.stream.shape[0]:
+            _admit_next(x)
+    elif x.fixed[m.SEQUENTIAL] != 0:
+        x.flight[flight + 1, m.ENTER] = now[m.TIME]
+        _reach_digital(x, flight + 1)
+    if now[m.LEFT] == 0:
+        now[m.STOP_TIME], now[m.STOP_SEQUENCE] = now[m.TIME], now[m.SEQUENCE]
+        now[m.SEQUENCE] += 1
+
+
+# ---------------------------------------------------------------------- digital units
+
+
+@njit(cache=True)
+def _reach_digital(x: Machine, flight: int) -> None:
+    """A flight is at its digital unit: wait for keys and values, then start the job."""
+    row = x.flight[flight]
+    layer = x.step[row[m.STEP], m.KV]
+    if layer != NONE:
+        _publish(x, flight, layer)
+        if x.prefix[row[m.STREAM], layer] < row[m.NEEDS]:
+            row[m.KV_WAIT], row[m.KV_SINCE] = layer, x.now[m.TIME]
+            return
+    _job(x, flight)
+
+
+@njit(cache=True)
+def _publish(x: Machine, flight: int, layer: int) -> None:
+    """Make a flight's keys and values visible; wake flights that waited for them."""
+    number = x.flight[flight, m.STREAM]
+    first, end = x.stream[number, m.S_FIRST], x.stream[number, m.S_END]
+    x.published[flight, layer] = 1
+    before = x.prefix[number, layer]
+    after = before
+    while first + after < end and x.published[first + after, layer] != 0:
+        after += 1
+    x.prefix[number, layer] = after
+    for other in range(first + before + 1, min(first + after + 1, end)):
+        row = x.flight[other]
+        if row[m.KV_WAIT] == layer and row[m.NEEDS] <= after:
+            row[m.KV_WAIT] = NONE
+            row[m.PARTS + QUEUE] += x.now[m.TIME] - row[m.KV_SINCE]
+            _job(x, other)
+
+
+@njit(cache=True)
+def _job(x: Machine, flight: int) -> None:
+    """Reserve the digital unit; it holds on while its operands come from memory."""
+    now_ps, row = x.now[m.TIME], x.flight[flight]
+    number, size = row[m.STEP], row[m.SIZE]
+    step, unit = x.step[number], x.stream[row[m.STREAM], m.S_DIGITAL]
+    if step[m.ATTENTION] == NONE:
+        work = x.job_ps[number, size]
+    else:
+        work = x.attention_ps[step[m.ATTENTION], flight]
+    start = max(now_ps, x.digital[unit, m.FREE])
+    end = start + work
+    row[m.PARTS + QUEUE] += start - now_ps
+    row[m.PARTS + DIGITAL] += work
+    fetch = step[m.FETCH]
+    if number == 0:
+        fetch += x.embed_ps[size]
+    if step[m.KV] != NONE:
+        fetch += row[m.KV_READ]
+    if fetch != 0:
+        ready = take_memory(x, fetch) + x.fixed[m.LATENCY]
+        row[m.PARTS + DRAM] += max(0, ready - end)
+        end = max(end, ready)
+    if step[m.KV] != NONE and row[m.KV_WRITE] != 0:
+        take_memory(x, row[m.KV_WRITE])
+    x.digital[unit, m.FREE] = end
+    x.digital[unit, m.BUSY] += work
+    if x.fixed[m.RECORD] != 0:
+        log = x.job_log[x.now[m.JOB_ROWS]]
+        x.now[m.JOB_ROWS] += 1
+        log[0], log[1], log[2], log[3], log[4] = unit, flight, number, start, end
+    push(x, end, JOB_END, flight)
+
+
+@njit(cache=True)
+def _on_job_end(x: Machine, flight: int) -> None:
+    row = x.flight[flight]
+    if x.step[row[m.STEP], m.VISITS] != 0:
+        dispatch(x, flight)
+        return
+    row[m.STEP] += 1
+    if row[m.STEP] == x.fixed[m.STEPS]:
+        _complete(x, flight)
+    else:
+        _reach_digital(x, flight)
+
+
+def _raw(x: Tables) -> RawRun:
+    now = x.now
+    done = x.flight[:, m.DONE]
+    return RawRun(
+        enter_ps=x.flight[:, m.ENTER].copy(),
+        done_ps=done.copy(),
+        parts_ps=x.flight[:, m.PARTS : m.PARTS + 6].copy(),
+        server_busy_ps=x.server[:, m.BUSY].copy(),
+        server_write_ps=x.server[:, m.WRITTEN].copy(),
+        digital_busy_ps=x.digital[:, m.BUSY].copy(),
+        dram_busy_ps=int(now[m.DRAM_BUSY]),
+        site_vectors=x.site[:, m.SITE_VECTORS].copy(),
+        site_visits=x.site[:, m.SITE_VISITS].copy(),
+        expert_vectors=x.expert[:, m.E_VECTORS].copy(),
+        loads=x.expert[:, m.E_LOADS].copy(),
+        hits=int(now[m.HITS]),
+        misses=int(now[m.MISSES]),
+        requests=x.requests[: now[m.REQUESTED]].copy(),
+        stall_ps=int(now[m.STALL]),
+        link_used=settle(x.net),
+        visits=x.visit_log[: now[m.VISIT_ROWS]].copy(),
+        jobs=x.job_log[: now[m.JOB_ROWS]].copy(),
+        writes=x.load_log[: now[m.LOAD_ROWS]].copy(),
+        peak_buffer_bytes=x.tile[:, m.PEAK].copy(),
+        events=int(now[m.EVENTS]),
+        end_ps=int(np.max(done)),
+    )

@@ -1,0 +1,131 @@
+"""The compiled engine equals the reference engine to the picosecond."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from cimsim.engine.build import build_plan
+from cimsim.engine.compiled import run_compiled
+from cimsim.engine.plan import Plan
+from cimsim.engine.raw import RawRun
+from cimsim.engine.reference import run_reference
+from cimsim.engine.run import choose_engine
+from cimsim.engine.steps import CorrectionWork
+from cimsim.errors import CimsimError, SimulationError
+from tests.engine.chips import FakeCost, make_config, make_shape, make_system
+
+
+def lower(system, phase, batch, arrival_ps=None) -> Plan:  # type: ignore[no-untyped-def]
+    return build_plan(
+        system.config, system.mesh, system.placement, system.program, system.cost, system.trace,
+        phase=phase, batch=batch, correction=CorrectionWork(3, 5), arrival_ps=arrival_ps,
+    )  # fmt: skip
+
+
+def differences(a: RawRun, b: RawRun) -> list[str]:
+    return [f.name for f in fields(a) if not np.array_equal(getattr(a, f.name), getattr(b, f.name))]
+
+
+def random_plan(seed: int) -> Plan:
+    """Draw a chip and a workload that stress every contended resource now and then."""
+    rng = np.random.default_rng(seed)
+
+    def pick(*values: object) -> object:
+        return values[int(rng.integers(len(values)))]
+
+    moe_layers, top_k = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+    dense = int(rng.integers(0, 2)) if moe_layers > 1 else 0
+    shape = make_shape(
+        layers=moe_layers, experts=int(rng.integers(top_k, 12)), top_k=top_k,
+        expert_width=pick(32, 64, 160), shared_width=pick(0, 48), shared_gate=pick(True, False),
+        dense_layers=dense, dense_width=96,
+    )  # fmt: skip
+    analog = [p for p in ("attention", "router", "shared", "head") if rng.random() < 0.6]
+    if pick(True, True, False):
+        analog.append("experts")
+    switched = "experts" in analog and rng.random() < 0.5
+    config = make_config(
+        chip={
+            "analog_parts": analog or ["experts"],
+            "switching": pick("lru", "lfu", "pinned", "prefetch"),
+        },
+        tile={
+            "pes": pick(1, 2, 4), "pe": {"crossbars": pick(1, 4)},
+            "crossbar": {"rows": pick(32, 64), "cols": pick(128, 256)},
+            "buffers": {"size_kb": pick(0.125, 0.5, 64.0)},
+        },
+        noc={
+            "kind": pick("mesh", "mesh", "torus", "cmesh"), "contention": pick("packet", "none"),
+            "flit_bits": pick(16, 32, 128),
+        },
+        memory={"kv": pick("on_chip", "dram"), "channels": pick(1, 2, 3)},
+        digital={"units": pick(1, 3), "weight_sram_kb": pick(0, 4096), "kv_sram_kb": pick(2, 512)},
+        workload={"tokens": 64, "context": 16, "in_flight": pick(1, 2, 4)},
+        run={"flight_tokens": pick(1, 3, 16, 70)},
+    )  # fmt: skip
+    cost = FakeCost(
+        fill_ps=int(rng.integers(0, 10_000)), interval_ps=int(rng.integers(1, 200_000)),
+        write_ps=int(rng.integers(1, 3_000_000)), element_ps=int(rng.integers(0, 20)),
+    )  # fmt: skip
+    moe_experts = (moe_layers - dense) * shape.experts
+    system = make_system(
+        shape=shape, config=config, cost=cost, sequences=int(rng.integers(1, 5)),
+        length=int(rng.integers(1, 24)), seed=seed,
+        slots=int(rng.integers(1, moe_experts + 1)) if switched else 0,
+        resident=int(rng.integers(0, 4)) if switched else 0,
+        copies=1 if switched else int(rng.integers(1, 3)),
+    )  # fmt: skip
+    phase, batch = str(pick("prefill", "decode")), int(rng.integers(1, 9))
+    arrivals = None
+    if rng.random() < 0.3:
+        streams = lower(system, phase, batch).flights.n_streams
+        arrivals = np.sort(rng.integers(0, 10_000_000, streams)).astype(np.int64)
+    return lower(system, phase, batch, arrivals)
+
+
+def test_engines_agree_on_random_chips_and_workloads(scaled: Callable[[int], int]) -> None:
+    switching = contention = waiting = 0
+    for seed in range(scaled(300)):
+        plan = random_plan(seed)
+        slow, fast = run_reference(plan), run_compiled(plan)
+        assert differences(slow, fast) == [], f"seed {seed}"
+        assert np.array_equal(slow.parts_ps.sum(axis=1), slow.done_ps - slow.enter_ps)
+        switching += bool(slow.loads.sum())
+        contention += bool(slow.parts_ps[:, 0].sum())
+        waiting += bool((slow.peak_buffer_bytes >= plan.tile_buffer_bytes).any())
+    # The draw covers what it is for.
+    assert switching
+    assert contention
+    assert waiting
+
+
+def test_a_stall_is_named_by_the_compiled_engine_too() -> None:
+    plan = lower(make_system(sequences=1), "prefill", 1)
+    needs = plan.flights.needs.copy()
+    needs[0] = 2
+    plan = replace(plan, flights=replace(plan.flights, needs=needs))
+    with pytest.raises(SimulationError, match=r"flight 0 .* waits for keys and values"):
+        run_compiled(plan)
+
+
+def test_an_event_limit_ends_a_compiled_run() -> None:
+    with pytest.raises(SimulationError, match="limit of 100 events"):
+        run_compiled(lower(make_system(), "prefill", 1), max_events=100)
+
+
+def test_the_engine_is_chosen_by_size_and_by_name() -> None:
+    plan = lower(make_system(), "prefill", 1)
+    assert choose_engine(plan, "auto") == "reference"
+    assert choose_engine(plan, "compiled") == "compiled"
+    with pytest.raises(CimsimError, match="is not an engine"):
+        choose_engine(plan, "fast")
+
+
+def test_results_do_not_depend_on_the_log() -> None:
+    plan = lower(make_system(slots=5), "decode", 2)
+    with_log, without = run_compiled(plan), run_compiled(plan, record=False)
+    assert set(differences(with_log, without)) == {"visits", "jobs", "writes"}
