@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from cimsim.model import Correction, Linear
 
-__all__ = ["Deployment"]
+Mode = Literal["detailed", "folded"]
+
+__all__ = ["Deployment", "Mode"]
 
 
 class Deployment(Protocol):
@@ -16,7 +18,7 @@ class Deployment(Protocol):
     the converters, with read noise on, in the deployed mode.
     """
 
-    def linear(self, correction: Correction | None, *, read_seed: int, mode: str) -> Linear:
+    def linear(self, correction: Correction | None, *, read_seed: int, mode: Mode) -> Linear:
         """Return the chip's products once the rewrites of a correction are carried out.
 
         Args:

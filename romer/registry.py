@@ -1,7 +1,7 @@
 """Calibrators by name: steps, and methods that string steps together.
 
-A step is a pure function of (task, correction so far, statistics of the noisy model under
-it) that returns a candidate correction, or the same correction if it has nothing to do.
+A step is a pure function of (task, correction so far, routers of the noisy model under it)
+that returns a candidate correction, or the same correction if it has nothing to do.
 Third parties add steps through the entry-point group ``romer.steps``.
 """
 
@@ -12,13 +12,13 @@ from importlib.metadata import entry_points
 
 from cimsim.errors import CimsimError, nearest
 from cimsim.model import Correction
-from romer.record import RouterRecord
-from romer.steps import columns, low_rank, recalibration, refit, replacement
+from romer.record import Routers
+from romer.steps import digital_terms, recalibration, refit, replacement
 from romer.task import Task
 
 __all__ = ["METHODS", "Step", "find_steps", "steps_of"]
 
-Step = Callable[[Task, Correction, RouterRecord], Correction]
+Step = Callable[[Task, Correction, Routers], Correction]
 
 STEPS: Mapping[str, Step] = {
     "replace_e1": replacement.rewrite_weights,
@@ -30,8 +30,9 @@ STEPS: Mapping[str, Step] = {
     "match_r4": recalibration.match_percentiles,
     "quantile_map": recalibration.quantile_map,
     "router_refit": refit.refit_router,
-    "columns": columns.fit_columns,
-    "low_rank": low_rank.fit_low_rank,
+    "columns": digital_terms.fit_columns,
+    "low_rank": digital_terms.fit_low_rank,
+    "digital_terms": digital_terms.fit_terms,
 }
 
 METHODS: Mapping[str, tuple[str, ...]] = {
@@ -39,7 +40,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     # The paper's two steps under our reading of ROMER.
     "romer": ("replace_e2", "match_r4"),
     # Beyond the paper.
-    "romer_plus": ("columns", "low_rank", "router_refit", "replace_e2"),
+    "romer_plus": ("digital_terms", "router_refit", "replace_e2"),
 }
 
 

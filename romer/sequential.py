@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cimsim.model import Correction
 from cimsim.model.linear import Linear
 from cimsim.workload.program import MatrixId, TokenKeys
+from romer.record import window_keys
 from romer.task import Task
 
 __all__ = ["Fit", "fit_in_one_pass"]
@@ -29,12 +30,12 @@ Fit = Callable[[MatrixId, Array, Array, Array], Array]
 class _Fitter:
     """A `Linear` that fits each analog matrix as it is asked for."""
 
-    def __init__(self, task: Task, chip: Linear, fit: Fit) -> None:
-        self._task, self._chip, self._fit = task, chip, fit
+    def __init__(self, task: Task, chip: Linear, fit: Fit, skip: frozenset[MatrixId]) -> None:
+        self._task, self._chip, self._fit, self._skip = task, chip, fit, skip
 
     def __call__(self, matrix: MatrixId, x: Array, tokens: TokenKeys) -> Array:
         y = self._chip(matrix, x, tokens)
-        if matrix.part not in self._task.analog or matrix.part == "router":
+        if matrix.part not in self._task.analog or matrix in self._skip:
             return y
         return self._fit(matrix, x, y, self._task.clean(matrix, x, tokens))
 
@@ -42,7 +43,7 @@ class _Fitter:
 def fit_in_one_pass(task: Task, correction: Correction, fit: Fit) -> None:
     """Run the FIT text through the chip, handing every analog matrix to `fit` once.
 
-    Routers are left to the router steps.
+    A router that was refitted is left out: its clean weights are no longer its target.
 
     Args:
         task: what the calibrator sees.
@@ -50,18 +51,22 @@ def fit_in_one_pass(task: Task, correction: Correction, fit: Fit) -> None:
         fit: called for every matrix that some token reaches.
     """
     windows = task.text.fit
-    count, context = windows.shape
     chip = task.deployment.linear(correction, read_seed=task.read_seeds[0], mode=task.mode)
-    # Columns and low-rank terms are what is being fitted: the router's own stay.
-    base = replace(correction, columns={}, low_rank={})
-    stepper = task.decoder.stepper(_Fitter(task, chip, fit), correction=base)
-    sequences = np.arange(count, dtype=np.int64)
-    cache = task.decoder.new_cache(sequences, context)
-    position = np.tile(np.arange(context, dtype=np.int64), count)
-    keys = TokenKeys(np.repeat(sequences, context), position)
+    refitted = frozenset(MatrixId(layer, "router") for layer in correction.router_refit)
+    # Columns and low-rank terms are what is being fitted: the other steps stay.
+    base = replace(
+        correction,
+        columns={m: c for m, c in correction.columns.items() if m in refitted},
+        low_rank={m: c for m, c in correction.low_rank.items() if m in refitted},
+    )
+    stepper = task.decoder.stepper(_Fitter(task, chip, fit, refitted), correction=base)
+    keys = window_keys(windows)
+    cache = task.decoder.new_cache(np.arange(len(windows), dtype=np.int64), windows.shape[1])
     x = stepper.embed(windows.reshape(-1))
     for layer in range(task.decoder.architecture.n_layers):
         x = stepper.attention(layer, x, keys, cache)
         cache.drop(layer)
         normed, routing = stepper.route(layer, x, keys)
         x = stepper.experts(layer, x, normed, routing, keys)
+    if "head" in task.analog:
+        stepper.finish(x, keys)

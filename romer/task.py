@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint, Decoder, FloatLinear
-from romer.deployment import Deployment
+from romer.deployment import Deployment, Mode
 from romer.record import RouterRecord, record_routers
 
-__all__ = ["CalibrationText", "CleanReference", "Task", "split_documents"]
+__all__ = ["CalibrationText", "CleanReference", "Task", "log_probabilities", "split_documents"]
 
+Array = NDArray[np.float32]
 Windows = NDArray[np.int64]
 
-LEAST_DOCUMENTS = 10
 ACCEPT_EVERY = 5  # every fifth document decides acceptance: 80 % FIT, 20 % ACCEPT
+LEAST_ACCEPT_WINDOWS = 2
 
 
 @dataclass(frozen=True)
@@ -39,59 +40,90 @@ def split_documents(
 ) -> CalibrationText:
     """Cut documents (separated by empty lines) into windows and split them by document.
 
+    Windows come from as many documents as possible: every document gives its first one
+    before any gives its second.
+
     Args:
         checkpoint: whose tokenizer is used.
         text: calibration text.
-        tokens: tokens taken in all, as whole windows; a document gives at most a tenth of
-            them, so that both parts hold several documents.
+        tokens: tokens taken in all, as whole windows.
         context: window length.
 
     Raises:
-        CimsimError: if the text is too short for one window of each part.
+        CimsimError: if the tokens or the text are too few for both parts.
     """
     wanted = tokens // context
-    most = max(1, wanted // LEAST_DOCUMENTS)
-    fit: list[Windows] = []
-    accept: list[Windows] = []
-    count = documents = 0
-    for document in text.split("\n\n"):
-        ids = np.asarray(
-            checkpoint.tokenizer.encode(document, add_special_tokens=False).ids, dtype=np.int64
-        )
-        whole = min(len(ids) // context, wanted - count, most)
-        if whole < 1:
-            continue
-        documents += 1
-        part = accept if documents % ACCEPT_EVERY == 0 else fit
-        part.append(ids[: whole * context].reshape(whole, context))
-        count += whole
-        if count >= wanted:
-            break
-    if not fit or not accept or count < wanted:
+    least = ACCEPT_EVERY * LEAST_ACCEPT_WINDOWS
+    if wanted < least:
         raise CimsimError(
-            f"{tokens} calibration tokens give {count} windows of {context} from {documents} "
-            f"documents; {ACCEPT_EVERY} documents with a window each are needed at least",
+            f"calibration needs {least} windows of {context} tokens or more: {least * context}",
             key="calibration.tokens",
             value=tokens,
-            hint="ask for more calibration tokens, or give a longer text",
+            allowed=f"at least {least * context}",
         )
-    return CalibrationText(np.concatenate(fit), np.concatenate(accept))
+    documents = _windows_by_document(checkpoint, text, wanted, context)
+    have = sum(len(d) for d in documents)
+    if have < wanted or len(documents) < ACCEPT_EVERY:
+        raise CimsimError(
+            f"{wanted * context} calibration tokens are wanted and the text has {have * context} "
+            f"in whole windows of {context}, in {len(documents)} documents; at least "
+            f"{ACCEPT_EVERY} documents are needed",
+            key="calibration.tokens",
+            value=tokens,
+            hint="ask for fewer calibration tokens, or give a longer text",
+        )
+    parts: tuple[list[Windows], list[Windows]] = ([], [])
+    missing = wanted
+    for turn in range(max(len(d) for d in documents)):
+        for number, document in enumerate(documents, start=1):
+            if turn < len(document) and missing:
+                parts[number % ACCEPT_EVERY == 0].append(document[turn])
+                missing -= 1
+    return CalibrationText(np.stack(parts[0]), np.stack(parts[1]))
+
+
+def _windows_by_document(
+    checkpoint: Checkpoint, text: str, wanted: int, context: int
+) -> list[Windows]:
+    """Return the windows of each document that has one, at most `wanted` documents."""
+    found: list[Windows] = []
+    for document in text.split("\n\n"):
+        encoded = checkpoint.tokenizer.encode(document, add_special_tokens=False)
+        ids = np.asarray(encoded.ids, dtype=np.int64)
+        whole = len(ids) // context
+        if whole:
+            found.append(ids[: whole * context].reshape(whole, context))
+        if len(found) == wanted:
+            break
+    return found
+
+
+def log_probabilities(logits: Array) -> Array:
+    """Return log softmax over the last axis, float32."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    total = np.exp(shifted).sum(axis=-1, keepdims=True, dtype=np.float64)
+    return np.asarray(shifted - np.log(total), dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class CleanReference:
-    """The clean model's routers on the FIT text, shared by all chips.
+    """What the clean model says about the calibration text, shared by all chips.
 
     Attributes:
-        fit: router inputs, logits and choices.
+        fit: router inputs, logits and choices on FIT.
+        accept_log_p: float32 [windows, context - 1, vocab], predictions on ACCEPT.
     """
 
     fit: RouterRecord
+    accept_log_p: Array = field(repr=False)
 
     @classmethod
     def measure(cls, decoder: Decoder, clean: FloatLinear, text: CalibrationText) -> CleanReference:
-        """Run the clean model over the FIT text."""
-        return cls(record_routers(decoder, clean, None, text.fit))
+        """Run the clean model over FIT and ACCEPT text."""
+        record = record_routers(decoder, clean, None, text.fit)
+        sequences = np.arange(len(text.accept), dtype=np.int64)
+        logits = decoder.forward(text.accept, clean, sequences=sequences).logits
+        return cls(record, log_probabilities(logits[:, :-1]))
 
 
 @dataclass(frozen=True)
@@ -101,7 +133,7 @@ class Task:
     Attributes:
         decoder: digital parts of the model.
         clean: products of the clean checkpoint.
-        reference: the clean model's routing of the FIT text.
+        reference: the clean model on the calibration text.
         deployment: the chip.
         text: FIT and ACCEPT windows.
         mode: tile mode of calibration passes.
@@ -116,7 +148,7 @@ class Task:
     reference: CleanReference
     deployment: Deployment
     text: CalibrationText
-    mode: str
+    mode: Mode
     read_seeds: tuple[int, int]
     analog: Sequence[str]
     model_hash: str

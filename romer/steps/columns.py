@@ -7,46 +7,31 @@ noisy input) and y the chip's product. Few tokens shrink the fit towards scale 1
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.model import ColumnCorrection, Correction
-from cimsim.workload.program import MatrixId
-from romer.record import RouterRecord
-from romer.sequential import fit_in_one_pass
-from romer.task import Task
+from cimsim.model import ColumnCorrection
 
-__all__ = ["fit_columns"]
+__all__ = ["LEAST_TOKENS", "fit_scale_and_offset"]
 
 Array = NDArray[np.float32]
 
 PRIOR_TOKENS = 32.0  # weight of "scale 1, offset 0" in tokens
-LEAST_TOKENS = 8
+LEAST_TOKENS = 8  # fewer than these fit nothing
 
 
-def fit_columns(task: Task, correction: Correction, noisy: RouterRecord) -> Correction:
-    """Fit scale and offset of every column of every analog matrix but the routers."""
-    del noisy
-    columns: dict[MatrixId, ColumnCorrection] = {}
+def fit_scale_and_offset(y: Array, target: Array) -> ColumnCorrection:
+    """Return scale and offset of every column.
 
-    def fit(matrix: MatrixId, x: Array, y: Array, target: Array) -> Array:
-        del x
-        if len(y) < LEAST_TOKENS:
-            return y
-        columns[matrix] = _fit(y.astype(np.float64), target.astype(np.float64))
-        return y * columns[matrix].scale + columns[matrix].offset
-
-    fit_in_one_pass(task, correction, fit)
-    return replace(correction, columns=columns, low_rank={})
-
-
-def _fit(y: NDArray[np.float64], target: NDArray[np.float64]) -> ColumnCorrection:
+    Args:
+        y: float32 [n, n_out], the chip's products.
+        target: float32 [n, n_out], what they should be.
+    """
     n = len(y)
-    mean_y, mean_t = y.mean(axis=0), target.mean(axis=0)
+    mean_y, mean_t = y.mean(axis=0, dtype=np.float64), target.mean(axis=0, dtype=np.float64)
     dy, dt = y - mean_y, target - mean_t
-    prior = PRIOR_TOKENS * (dy**2).mean(axis=0) + 1e-12
-    scale = ((dy * dt).sum(axis=0) + prior) / ((dy**2).sum(axis=0) + prior)
+    power = np.einsum("ij,ij->j", dy, dy)
+    prior = PRIOR_TOKENS * power / n + 1e-12
+    scale = (np.einsum("ij,ij->j", dy, dt) + prior) / (power + prior)
     offset = (mean_t - scale * mean_y) * (n / (n + PRIOR_TOKENS))
     return ColumnCorrection(scale.astype(np.float32), offset.astype(np.float32))

@@ -1,73 +1,123 @@
-"""Low-rank digital correction of attention and shared matrices.
+"""Low-rank digital correction of a matrix, within a budget of digital MACs.
 
 The error of a programmed matrix is W~ = W + E. On the inputs that occur, the best
 correction of rank r is the leading part of the regression of the residual t - y on x:
-B = (X^T X + mu I)^-1 X^T (T - Y), projected on the r leading right singular vectors of
-X B (reduced-rank regression). It is digital: n_in r + r n_out MACs a token, so only
-matrices that every token passes get one, with the rank that the budget allows.
+B = (X^T X + mu I)^-1 X^T (T - Y), projected on the r directions of X B with the most
+energy (reduced-rank regression, Izenman 1975). It costs n_in r + r n_out MACs a token.
+
+Ranks are shared out over roles by fixed proportions, found on development chips, and scaled
+together until the budget is spent. A router is narrow and decides where a token goes; an
+expert's down projection has few inputs, so a small rank reaches far; errors of q and k
+pass through a softmax and matter less than those of v and o.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.model import Correction, LowRank
-from cimsim.workload.program import MatrixId
-from romer.record import RouterRecord
-from romer.sequential import fit_in_one_pass
-from romer.task import Task
+from cimsim.model import LowRank
+from cimsim.workload.program import MatrixId, Program
 
-__all__ = ["MAC_SHARE", "fit_low_rank"]
+__all__ = ["MAC_SHARE", "fit_reduced_rank", "plan_ranks"]
 
 Array = NDArray[np.float32]
+Floats = NDArray[np.float64]
 
 MAC_SHARE = 0.05  # digital MACs allowed, as a share of the active MACs of a token
-RIDGE = 0.05  # mu, in units of the mean square of an input
-CORRECTED_PARTS = ("attention", "shared")
+RIDGE = 0.002  # mu, in units of the mean square of an input
+
+PROPORTIONS = {
+    "router": 16,
+    "q": 6,
+    "k": 6,
+    "v": 12,
+    "o": 12,
+    "down": 4,
+    "shared_gate": 8,
+    "shared_up": 8,
+    "shared_down": 12,
+    "dense_gate": 6,
+    "dense_up": 6,
+    "dense_down": 12,
+}
 
 
-def fit_low_rank(task: Task, correction: Correction, noisy: RouterRecord) -> Correction:
-    """Fit a low-rank term for every attention and shared matrix within the MAC budget."""
-    del noisy
-    rank = _affordable_rank(task)
-    if rank < 1:
-        return correction
-    found: dict[MatrixId, LowRank] = {}
-    columns = correction.columns
+def plan_ranks(
+    program: Program, analog: Sequence[str], share: float = MAC_SHARE
+) -> dict[MatrixId, int]:
+    """Return the rank of every matrix that gets a term; together they cost the budget.
 
-    def fit(matrix: MatrixId, x: Array, y: Array, target: Array) -> Array:
-        known = columns.get(matrix)
-        if matrix.part in CORRECTED_PARTS and len(x) >= 2 * rank:
-            wanted: NDArray[np.float64] = target.astype(np.float64)
-            if known is not None:
-                # y' = scale (y + x U V) + offset: the residual is wanted before scaling.
-                wanted = (wanted - known.offset) / known.scale
-            found[matrix] = _fit(x.astype(np.float64), wanted - y, rank)
-            y = y + (x @ found[matrix].u) @ found[matrix].v
-        return y if known is None else y * known.scale + known.offset
-
-    fit_in_one_pass(task, correction, fit)
-    return replace(correction, low_rank=found)
+    Args:
+        program: shapes of the model.
+        analog: parts of the model that are on crossbars.
+        share: budget as a share of the active MACs of a token in all matrices.
+    """
+    budget = share * program.linear_macs_per_token()
+    low, high = 0.0, 64.0
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        if _cost(program, _ranks(program, analog, middle)) <= budget:
+            low = middle
+        else:
+            high = middle
+    return _ranks(program, analog, low)
 
 
-def _affordable_rank(task: Task) -> int:
-    program = task.decoder.checkpoint.program
-    budget = MAC_SHARE * program.linear_macs_per_token()
-    widths = sum(
-        m.n_in + m.n_out
-        for m in program.matrices()
-        if m.id.part in CORRECTED_PARTS and m.id.part in task.analog
-    )
-    return int(budget // widths) if widths else 0
+def _ranks(program: Program, analog: Sequence[str], factor: float) -> dict[MatrixId, int]:
+    ranks = {}
+    for matrix in program.matrices():
+        wanted = int(factor * PROPORTIONS.get(matrix.id.role, 0))
+        rank = min(wanted, matrix.n_in, matrix.n_out)
+        if rank and matrix.id.part in analog:
+            ranks[matrix.id] = rank
+    return ranks
 
 
-def _fit(x: NDArray[np.float64], residual: NDArray[np.float64], rank: int) -> LowRank:
-    gram = x.T @ x
-    gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram)
-    full = np.linalg.solve(gram, x.T @ residual)
-    _, vectors = np.linalg.eigh(full.T @ (x.T @ (x @ full)))
-    basis = vectors[:, ::-1][:, :rank]
-    return LowRank((full @ basis).astype(np.float32), basis.T.astype(np.float32))
+def _cost(program: Program, ranks: dict[MatrixId, int]) -> float:
+    """Digital MACs a token, experts at an even load."""
+    total = 0.0
+    for layer in program.layers:
+        routed = layer.top_k / len(layer.experts) if layer.experts else 0.0
+        for matrix in layer.matrices():
+            used = routed if matrix.id.part == "experts" else 1.0
+            total += used * ranks.get(matrix.id, 0) * (matrix.n_in + matrix.n_out)
+    return total
+
+
+def fit_reduced_rank(x: Array, residual: Array, rank: int) -> LowRank:
+    """Return the best rank-r linear prediction of a residual.
+
+    Args:
+        x: float32 [n, n_in].
+        residual: float32 [n, n_out].
+        rank: at most this rank.
+    """
+    wide: Floats = x.astype(np.float64)
+    gram = wide.T @ wide
+    gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram) + 1e-12
+    full = np.linalg.solve(gram, wide.T @ residual)
+    # Energy of the prediction: B^T G B = M^T M with M = L^T B, G = L L^T.
+    energy = np.linalg.cholesky(gram).T @ full
+    n_in, n_out = full.shape
+    if rank >= min(n_in, n_out):
+        eye = np.eye(n_out) if n_out <= n_in else np.eye(n_in)
+        u, v = (full, eye) if n_out <= n_in else (eye, full)
+    else:
+        v = _leading_rows(energy, rank)
+        u = full @ v.T
+    return LowRank(np.asarray(u, dtype=np.float32), np.asarray(v, dtype=np.float32))
+
+
+def _leading_rows(matrix: Floats, rank: int) -> Floats:
+    """Return the leading right singular vectors as rows, [rank, columns]."""
+    rows, columns = matrix.shape
+    if columns <= rows:
+        _, vectors = np.linalg.eigh(matrix.T @ matrix)
+        return np.asarray(vectors[:, ::-1][:, :rank].T)
+    _, left = np.linalg.eigh(matrix @ matrix.T)
+    leading = left[:, ::-1][:, :rank].T @ matrix
+    norms = np.linalg.norm(leading, axis=1, keepdims=True)
+    return np.asarray(leading / np.maximum(norms, 1e-30))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model import Correction, QuantileMap
-from romer.record import RouterRecord
+from romer.record import Routers
 from romer.task import Task
 
 __all__ = ["clamp", "load_bias", "margin", "match_percentiles", "quantile_map"]
@@ -30,34 +30,34 @@ QUANTILES = np.linspace(0.02, 0.98, 25)
 Floats = NDArray[np.float64]
 
 
-def clamp(task: Task, correction: Correction, noisy: RouterRecord) -> Correction:
+def clamp(task: Task, correction: Correction, routers: Routers) -> Correction:
     """R1: clamp each token's logits to its own quartiles plus a reach."""
     del task
-    return replace(correction, router_clamp=dict.fromkeys(noisy.logits, CLAMP_LAMBDA))
+    return replace(correction, router_clamp=dict.fromkeys(routers().logits, CLAMP_LAMBDA))
 
 
-def margin(task: Task, correction: Correction, noisy: RouterRecord) -> Correction:
+def margin(task: Task, correction: Correction, routers: Routers) -> Correction:
     """R2: widen the margin between chosen and other experts of each token."""
     del task
-    return replace(correction, router_margin=dict.fromkeys(noisy.logits, MARGIN_LAMBDA))
+    return replace(correction, router_margin=dict.fromkeys(routers().logits, MARGIN_LAMBDA))
 
 
-def load_bias(task: Task, correction: Correction, noisy: RouterRecord) -> Correction:
+def load_bias(task: Task, correction: Correction, routers: Routers) -> Correction:
     """R3: a bias against over-used experts and for under-used ones, in units of IQR."""
     scale, offset = dict(correction.router_scale), dict(correction.router_offset)
-    for layer, logits in noisy.logits.items():
+    for layer, logits in routers().logits.items():
         low, high = np.quantile(logits.astype(np.float64), [0.25, 0.75], axis=1)
         shift = BIAS_LAMBDA * float(np.mean(high - low))
-        sign = np.sign(task.reference.fit.load[layer] - noisy.load[layer])
+        sign = np.sign(task.reference.fit.load[layer] - routers().load[layer])
         known = offset.get(layer, np.zeros(logits.shape[1], dtype=np.float32))
         offset[layer] = (known + shift * sign).astype(np.float32)
     return replace(correction, router_scale=scale, router_offset=offset)
 
 
-def match_percentiles(task: Task, correction: Correction, noisy: RouterRecord) -> Correction:
+def match_percentiles(task: Task, correction: Correction, routers: Routers) -> Correction:
     """R4: give every expert's logits the median and IQR that they have without noise."""
     scale, offset = {}, {}
-    for layer, logits in noisy.logits.items():
+    for layer, logits in routers().logits.items():
         low_c, mid_c, high_c = _quartiles(task.reference.fit.logits[layer])
         low_n, mid_n, high_n = _quartiles(logits)
         ratio = (high_c - low_c) / np.maximum(high_n - low_n, 1e-6)
@@ -66,10 +66,10 @@ def match_percentiles(task: Task, correction: Correction, noisy: RouterRecord) -
     return replace(correction, router_scale=scale, router_offset=offset, router_refit={})
 
 
-def quantile_map(task: Task, correction: Correction, noisy: RouterRecord) -> Correction:
+def quantile_map(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Map every percentile of an expert's noisy logits onto its clean one."""
     maps = {}
-    for layer, logits in noisy.logits.items():
+    for layer, logits in routers().logits.items():
         x = np.quantile(logits.astype(np.float64), QUANTILES, axis=0).T
         y = np.quantile(task.reference.fit.logits[layer].astype(np.float64), QUANTILES, axis=0).T
         # Knots must rise strictly: ties of a coarse converter are pulled apart a little.

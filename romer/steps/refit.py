@@ -15,7 +15,7 @@ import numpy as np
 
 from cimsim.model import Correction, RouterRefit
 from cimsim.workload.program import MatrixId
-from romer.record import RouterRecord
+from romer.record import Routers
 from romer.task import Task
 
 __all__ = ["refit_router"]
@@ -23,12 +23,12 @@ __all__ = ["refit_router"]
 RIDGE = 0.01  # mu, in units of the mean square of a router input
 
 
-def refit_router(task: Task, correction: Correction, noisy: RouterRecord) -> Correction:
+def refit_router(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Refit every router to give clean logits from noisy hidden states."""
     where: Literal["digital", "reprogrammed"]
     where = "reprogrammed" if "router" in task.analog else "digital"
     refits = {}
-    for layer, inputs in noisy.inputs.items():
+    for layer, inputs in routers().inputs.items():
         h = inputs.astype(np.float64)
         target = task.reference.fit.logits[layer].astype(np.float64)
         weight = task.decoder.checkpoint.matrix(MatrixId(layer, "router")).astype(np.float64)

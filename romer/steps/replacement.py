@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from cimsim.model import Correction, SlotRewrite
-from romer.record import RouterRecord
+from romer.record import Routers
 from romer.task import Task
 
 __all__ = ["COLD_SHARE", "copy_weights_and_row", "rewrite_fixed_count", "rewrite_weights"]
@@ -22,26 +22,28 @@ COLD_SHARE = 0.1  # tau: share of the mean load below which an expert is cold
 FIXED_SHARE = 16  # E3 rewrites one slot in this many
 
 
-def rewrite_weights(task: Task, correction: Correction, noisy: RouterRecord) -> Correction:
+def rewrite_weights(task: Task, correction: Correction, routers: Routers) -> Correction:
     """E1: rewrite cold slots' weights; the router stays as it is."""
-    return _replace(task, correction, noisy, copy_router=False, count=None)
+    return _replace(task, correction, routers, copy_router=False, count=None)
 
 
-def copy_weights_and_row(task: Task, correction: Correction, noisy: RouterRecord) -> Correction:
+def copy_weights_and_row(task: Task, correction: Correction, routers: Routers) -> Correction:
     """E2: a cold slot becomes a second copy of a hot expert, outputs averaged."""
-    return _replace(task, correction, noisy, copy_router=True, count=None)
+    return _replace(task, correction, routers, copy_router=True, count=None)
 
 
-def rewrite_fixed_count(task: Task, correction: Correction, noisy: RouterRecord) -> Correction:
+def rewrite_fixed_count(task: Task, correction: Correction, routers: Routers) -> Correction:
     """E3: the E / 16 coldest slots become second copies of the hottest experts."""
-    experts = max(len(load) for load in noisy.load.values())
-    return _replace(task, correction, noisy, copy_router=True, count=max(1, experts // FIXED_SHARE))
+    experts = max(len(load) for load in routers().load.values())
+    return _replace(
+        task, correction, routers, copy_router=True, count=max(1, experts // FIXED_SHARE)
+    )
 
 
 def _replace(
     task: Task,
     correction: Correction,
-    noisy: RouterRecord,
+    routers: Routers,
     *,
     copy_router: bool,
     count: int | None,
@@ -49,7 +51,7 @@ def _replace(
     if "experts" not in task.analog:
         return correction
     rewrites = list(correction.rewrites)
-    for layer, load in noisy.load.items():
+    for layer, load in routers().load.items():
         if any(r.layer == layer for r in rewrites):
             continue
         order = np.argsort(load, kind="stable")

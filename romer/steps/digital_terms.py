@@ -1,0 +1,67 @@
+"""Digital terms after each analog matrix: low rank, then scale and offset per column.
+
+y' = scale (y + x U V) + offset, all fitted in one pass over the FIT text against the clean
+product of the same noisy input, matrix after matrix, so that each fit sees the inputs
+that the corrected matrices before it give.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.model import ColumnCorrection, Correction, LowRank
+from cimsim.workload.program import MatrixId
+from romer.record import Routers
+from romer.sequential import fit_in_one_pass
+from romer.steps.columns import LEAST_TOKENS, fit_scale_and_offset
+from romer.steps.low_rank import fit_reduced_rank, plan_ranks
+from romer.task import Task
+
+__all__ = ["fit_columns", "fit_low_rank", "fit_terms"]
+
+Array = NDArray[np.float32]
+
+
+def fit_columns(task: Task, correction: Correction, routers: Routers) -> Correction:
+    """Fit scale and offset of every column of every analog matrix."""
+    del routers
+    return _fit(task, correction, {})
+
+
+def fit_low_rank(task: Task, correction: Correction, routers: Routers) -> Correction:
+    """Fit low-rank terms within the MAC budget; known column corrections are refitted."""
+    del routers
+    ranks = plan_ranks(task.decoder.checkpoint.program, task.analog)
+    return _fit(task, correction, ranks, columns=bool(correction.columns))
+
+
+def fit_terms(task: Task, correction: Correction, routers: Routers) -> Correction:
+    """Fit low-rank terms and columns together."""
+    del routers
+    return _fit(task, correction, plan_ranks(task.decoder.checkpoint.program, task.analog))
+
+
+def _fit(
+    task: Task, correction: Correction, ranks: dict[MatrixId, int], *, columns: bool = True
+) -> Correction:
+    scales: dict[MatrixId, ColumnCorrection] = {}
+    terms: dict[MatrixId, LowRank] = {}
+
+    def fit(matrix: MatrixId, x: Array, y: Array, target: Array) -> Array:
+        rank = ranks.get(matrix, 0)
+        if rank and len(x) >= max(LEAST_TOKENS, 2 * rank):
+            terms[matrix] = fit_reduced_rank(x, target - y, rank)
+            y = np.asarray(y + (x @ terms[matrix].u) @ terms[matrix].v, dtype=np.float32)
+        if columns and len(x) >= LEAST_TOKENS:
+            scales[matrix] = fit_scale_and_offset(y, target)
+            y = y * scales[matrix].scale + scales[matrix].offset
+        return np.asarray(y, dtype=np.float32)
+
+    fit_in_one_pass(task, correction, fit)
+    refitted = {MatrixId(layer, "router") for layer in correction.router_refit}
+    kept_columns = {m: c for m, c in correction.columns.items() if m in refitted}
+    kept_terms = {m: c for m, c in correction.low_rank.items() if m in refitted}
+    return replace(correction, columns={**kept_columns, **scales}, low_rank={**kept_terms, **terms})
