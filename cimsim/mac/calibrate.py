@@ -112,7 +112,7 @@ def _count_sums(
     planes = np.empty((q.shape[0] * formats.planes, formats.n_in), dtype=values.dtype)
     fed = np.empty(q.shape[0])
     feed_planes(
-        q, planes, formats.feed, formats.dac_bits, formats.input_shift,
+        q, planes, formats.planes, formats.feed, formats.dac_bits, formats.input_shift,
         max(1, formats.planes // 2), fed,
     )  # fmt: skip
     for group in formats.groups:

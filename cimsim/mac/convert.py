@@ -19,7 +19,7 @@ def convert(sums, acc, plane_weight, column_weight, signs, inverse, low, high): 
     """Convert sums without fresh noise or converter errors and add them up.
 
     Args:
-        sums: float [n x planes, columns], whole multiples of the grid.
+        sums: float [>= n x planes, >= columns], whole multiples of the grid.
         acc: float [n, n_out], codes added here, weighed.
         plane_weight: float64 [planes].
         column_weight: float64 [stored columns].
@@ -70,7 +70,7 @@ def _codes_of_row(codes, values, squares, shared, noise, errors, bounds, address
     inverse, slope, square_scale, fresh = noise
     low, high, span = bounds
     group_plane, position, sequence, k0, k1 = address
-    columns = values.size
+    columns = codes.size
     for c in range(columns):
         codes[c] = values[c] * inverse
     if errors.shape[1] > 0:
@@ -122,8 +122,8 @@ def convert_noisy(  # type: ignore[no-untyped-def]
     """Convert sums with fresh noise and frozen converter errors and add them up.
 
     Args:
-        sums: float [n x planes, columns].
-        squares: float [n x planes, columns], second product for level-dependent noise, or
+        sums: float [>= n x planes, >= columns].
+        squares: float [>= n x planes, >= columns], second product for level-dependent noise, or
             [0, 0] without.
         acc: float [n, n_out].
         units: float64 [n, units], codes of unit columns, weighed; set.
@@ -145,7 +145,7 @@ def convert_noisy(  # type: ignore[no-untyped-def]
     """
     n, n_out = acc.shape
     planes = plane_weight.size
-    columns = sums.shape[1]
+    columns = column_weight.size * n_out + units.shape[1]
     f = sums.dtype.type
     noise = (f(scales[0]), f(scales[3]), f(scales[4]), scales[5])
     bounds = (f(scales[1]), f(scales[2]), f(1.0) / (f(scales[2]) - f(scales[1])))

@@ -9,12 +9,13 @@ __all__ = ["code_power", "feed_planes"]
 
 
 @njit(cache=True, error_model="numpy")
-def feed_planes(q, planes, feed, dac_bits, shift, per_phase, sums):  # type: ignore[no-untyped-def]
+def feed_planes(q, planes, count, feed, dac_bits, shift, per_phase, sums):  # type: ignore[no-untyped-def]
     """Cut inputs into planes.
 
     Args:
         q: int32 [n, n_in].
-        planes: float [n x planes, n_in], filled; the planes of a token lie together.
+        planes: number [>= n x count, >= n_in], filled; the planes of a token lie together.
+        count: planes of a token.
         feed: a value of `formats.FEED`.
         dac_bits: bits of a code.
         shift: added to every input before it is fed (shift only).
@@ -25,7 +26,6 @@ def feed_planes(q, planes, feed, dac_bits, shift, per_phase, sums):  # type: ign
         Sum of the absolute values of all codes, which the bit density counts.
     """
     mask = (1 << dac_bits) - 1
-    count = planes.shape[0] // q.shape[0]
     total = 0
     for t in range(q.shape[0]):
         fed = 0

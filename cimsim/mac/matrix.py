@@ -29,7 +29,8 @@ from cimsim.mac.feed import code_power, feed_planes, row_power
 from cimsim.mac.folded import FoldedMatrix
 from cimsim.mac.formats import Formats
 from cimsim.mac.inputs import checked_inputs, matrix_words, static_scale
-from cimsim.mac.program import Cells, Deployment, Encoded, write_cells
+from cimsim.mac.products import Planes, Products, Real
+from cimsim.mac.program import Cells, Deployment, Encoded, greatest_power, write_cells
 from cimsim.mac.quantize import quantize_inputs
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
 from cimsim.rng import derive_key
@@ -40,10 +41,9 @@ __all__ = ["Mode", "ProgrammedMatrix"]
 Mode = Literal["detailed", "folded"]
 
 _PURPOSE_READ = 3
-_CHUNK_BYTES = 4 << 20  # of column sums at a time: about a second-level cache
+_CHUNK_BYTES = 1 << 20  # of column sums at a time: within a second-level cache
 _NO_SIGNS = np.zeros(0, dtype=np.float32)
 _NO_ERRORS = np.zeros((3, 0), dtype=np.float32)
-Real = NDArray[np.float32] | NDArray[np.float64]
 # Codes of outputs, codes of unit columns, weight of planes and of columns, signs of columns.
 Target = tuple[
     Real, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]
@@ -95,6 +95,11 @@ class ProgrammedMatrix:
         self.step_levels = step_of(tile, self.formats, adc_range)
         self.low, self.high = code_bounds(self.formats, tile.adc.bits)
         self._input_scale = static_scale(tile, adc_range)
+        groups = self.formats.groups
+        self._products = Products(cells.values, groups, self.formats.max_code)
+        self._squares: Products | None = None
+        if cells.squares is not None:
+            self._squares = Products(cells.squares, groups, greatest_power(tile, self.formats))
         self._prepare_columns()
         self._prepare_noise()
 
@@ -246,27 +251,27 @@ class ProgrammedMatrix:
         planes, _ = self._planes(q, MatrixCounts())
         power = self._power_planes(q, planes)
         found = np.empty((len(formats.groups), n, formats.planes, columns), dtype=np.int32)
-        for g, group in enumerate(formats.groups):
-            rows = slice(group.start, group.stop)
-            sums = np.asarray(planes[:, rows] @ self.cells.values[rows])
+        sums = self._products.empty_sums(planes)
+        for g in range(len(formats.groups)):
+            self._products.fill(planes, g, sums)
             for k in range(formats.planes):
                 only = np.zeros(formats.planes)
                 only[k] = 1.0
                 acc = np.zeros((n, columns))
                 target = (acc, np.zeros((n, 0)), only, np.ones(1), _NO_SIGNS)
-                self._convert(g, sums, planes, power, target, sequence, position, key)
+                self._convert(g, sums, power, target, sequence, position, key)
                 found[g, :, k] = acc.astype(np.int32)
         return found
 
     def _planes(
         self, q: NDArray[np.int32], counts: MatrixCounts
-    ) -> tuple[Real, NDArray[np.float64]]:
+    ) -> tuple[Planes, NDArray[np.float64]]:
         """Return what rows are driven with, [n x planes, n_in], and the sum of fed inputs."""
         formats = self.formats
-        planes: Real = np.empty((q.shape[0] * formats.planes, q.shape[1]), self.cells.values.dtype)
+        planes = self._products.empty_planes(q.shape[0] * formats.planes)
         fed = np.empty(q.shape[0], dtype=np.float64)
         counts.code_sum += feed_planes(
-            q, planes, formats.feed, formats.dac_bits, formats.input_shift,
+            q, planes, formats.planes, formats.feed, formats.dac_bits, formats.input_shift,
             max(1, formats.planes // 2), fed,
         )  # fmt: skip
         return planes, fed
@@ -308,21 +313,19 @@ class ProgrammedMatrix:
         out: NDArray[np.float32],
         counts: MatrixCounts,
     ) -> None:
-        formats, values = self.formats, self.cells.values
+        formats = self.formats
         n, n_out = out.shape
         planes, fed = self._planes(q, counts)
         power = self._power_planes(q, planes)
         acc = np.zeros((n, n_out), dtype=self._acc_dtype)
         units = np.zeros((n, formats.units), dtype=np.float64)
         extra = np.zeros((n, n_out) if formats.units else (0, 0), dtype=np.float64)
-        sums = np.empty((planes.shape[0], formats.columns), dtype=values.dtype)
+        sums = self._products.empty_sums(planes)
         total = np.zeros(acc.shape if self.cells.gain is not None else (0, 0))
         for g, group in enumerate(formats.groups):
-            np.matmul(
-                planes[:, group.start : group.stop], values[group.start : group.stop], out=sums
-            )
+            self._products.fill(planes, g, sums)
             target = (acc, units, formats.plane_weight, self.column_weight, self._signs[g])
-            counts.clipped += self._convert(g, sums, planes, power, target, sequence, position, key)
+            counts.clipped += self._convert(g, sums, power, target, sequence, position, key)
             if self.cells.gain is not None:
                 if formats.units:
                     units *= self.cells.gain[group.row_block]
@@ -337,26 +340,31 @@ class ProgrammedMatrix:
             self.encoded.scale,
         )  # fmt: skip
 
-    def _power_planes(self, q: NDArray[np.int32], planes: Real) -> Real:
+    def _power_planes(self, q: NDArray[np.int32], planes: Planes) -> Planes:
         """Return squared weighed codes of what each plane feeds, for noise fresh each cycle."""
-        formats, tile = self.formats, self.tile
-        if self.noise.row_variance == 0.0 and self.cells.squares is None:
+        formats, tile, squares = self.formats, self.tile, self._squares
+        if self.noise.row_variance == 0.0 and squares is None:
             return planes
-        if not tile.pe.accumulate_cycles:
-            return planes if formats.max_code == 1 else planes * planes
-        power = np.empty(q.shape, dtype=np.float64)
-        two_phase = tile.input.signed == "two_phase"
-        bits = tile.input.bits - 1 if two_phase else tile.input.bits
-        cycles = -(-bits // tile.dac.bits)
-        code_power(q, power, two_phase, tile.dac.bits, formats.input_shift, cycles)
-        return power
+        power: Planes
+        if tile.pe.accumulate_cycles:
+            power = np.empty(q.shape, dtype=np.float64)
+            two_phase = tile.input.signed == "two_phase"
+            bits = tile.input.bits - 1 if two_phase else tile.input.bits
+            cycles = -(-bits // tile.dac.bits)
+            code_power(q, power, two_phase, tile.dac.bits, formats.input_shift, cycles)
+        elif formats.max_code == 1:
+            if squares is None or squares.dtype == planes.dtype:
+                return planes
+            power = planes
+        else:
+            power = np.square(planes, dtype=np.float32)
+        return power if squares is None else squares.adopt(power, q.shape[0] * formats.planes)
 
     def _convert(
         self,
         g: int,
         sums: Real,
-        planes: Real,
-        power: Real,
+        power: Planes,
         target: Target,
         sequence: NDArray[np.int64],
         position: NDArray[np.int64],
@@ -371,25 +379,13 @@ class ProgrammedMatrix:
                 first = self.formats.columns - self.formats.units
                 clipped += convert_units(sums, units, first, plane_weight, *bounds)
             return clipped
-        formats, cells = self.formats, self.cells
-        group = formats.groups[g]
-        rows = slice(group.start, group.stop)
-        variance = np.empty(planes.shape[0], dtype=np.float32)
-        row_power(
-            power,
-            group.start,
-            group.stop,
-            self.noise.row_variance,
-            self.noise.adc_variance,
-            variance,
-        )
+        cells, noise, group = self.cells, self.noise, self.formats.groups[g]
+        variance = np.empty(acc.shape[0] * self.formats.planes, dtype=np.float32)
+        row_power(power, group.start, group.stop, noise.row_variance, noise.adc_variance, variance)
         squares = sums[:0, :0]
-        if cells.squares is not None:
-            same = power.dtype == cells.squares.dtype
-            table = cells.squares[rows]
-            squares = np.matmul(
-                power[:, rows] if same else power[:, rows].astype(table.dtype), table
-            )
+        if self._squares is not None:
+            squares = self._squares.empty_sums(power)
+            self._squares.fill(power, g, squares)
         errors = _NO_ERRORS
         if cells.converters is not None:
             errors = cells.converters.of(group.row_block)

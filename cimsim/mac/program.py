@@ -34,6 +34,7 @@ _GRID_BITS = 12  # finest grid: 2**-12 of a level
 _COARSEST_SINGLE = 6
 _COARSEST_MANY = 3
 _COARSEST_OF_RANGE = 10
+_SQUARE_BITS = 6  # of the 15 of the greatest variance that may be lost to exact sums
 Real = NDArray[np.float32] | NDArray[np.float64]
 Table = NDArray[np.float64]
 WriterTables = tuple[Table, Table, Table, Table, Table, float, Table, int, int, float]
@@ -156,10 +157,13 @@ def write_cells(encoded: Encoded, tile: Tile, deployment: Deployment) -> Cells:
             (tables.to_levels, tables.base, variance), power,
             _address(deployment, fragment),
         )  # fmt: skip
-    values, grid = _on_grid(values, encoded, formats.max_code, _GRID_BITS)
+    coarsest = min(_COARSEST_SINGLE, max(_COARSEST_MANY, _COARSEST_OF_RANGE - formats.cell_bits))
+    values, grid = _on_grid(values, encoded, formats.max_code, _GRID_BITS, coarsest)
     square_grid = 0.0
     if power:
-        squares, square_grid = _on_grid(squares, encoded, greatest_power(tile, formats), 60)
+        most = floor(log2(2.0**15 / float(squares.max()))) if squares.any() else 0
+        code = greatest_power(tile, formats)
+        squares, square_grid = _on_grid(squares, encoded, code, most, most - _SQUARE_BITS)
     places = np.array(deployment.crossbars, dtype=np.int64)
     return Cells(
         values=values,
@@ -314,7 +318,7 @@ def _blocks(formats: Formats) -> list[tuple[int, int, int, int, int, int, int]]:
 
 
 def _on_grid(
-    values: Real, encoded: Encoded, greatest_code: float, finest: int
+    values: Real, encoded: Encoded, greatest_code: float, finest: int, coarsest: int
 ) -> tuple[Real, float]:
     """Round values to a grid on which every column sum is exact.
 
@@ -322,18 +326,18 @@ def _on_grid(
         values: float32 [n_in, columns]; rounded in place or replaced.
         encoded: gives the rows that are summed.
         greatest_code: greatest absolute value a row is multiplied with.
-        finest: most bits below one level.
+        finest: most bits below one.
+        coarsest: least bits below one before float32 gives way to float64.
 
     Returns:
         Values in grid units and the size of a unit.
     """
     bound = column_bound(values, encoded.starts, encoded.stops) * greatest_code
     rounding = 0.5 * encoded.formats.rows_at_once * greatest_code
-    bits = finest if bound == 0.0 else min(finest, floor(log2((2.0**24 - rounding) / bound)))
-    fine = bits >= _COARSEST_SINGLE or (
-        bits >= _COARSEST_MANY and bits + encoded.formats.cell_bits >= _COARSEST_OF_RANGE
-    )
-    if rounding >= 2.0**23 or not fine:
+    bits = finest
+    if bound > 0.0 and rounding < 2.0**23:
+        bits = min(finest, floor(log2((2.0**24 - rounding) / bound)))
+    if rounding >= 2.0**23 or bits < coarsest:
         values = values.astype(np.float64)
         bits = finest if bound == 0.0 else min(finest, floor(log2((2.0**53 - rounding) / bound)))
     to_grid(values, 2.0**bits)
