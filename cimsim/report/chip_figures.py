@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, sqrt
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,8 +35,8 @@ def tile_load_map(design: Design, folder: str) -> Picture:
     if load.round_robin_ps is not None and load.round_robin_holds_weights is not None:
         holds = load.round_robin_holds_weights
         panels.insert(0, ("round-robin, no copies", load.round_robin_ps, holds))
-    columns = load.width * load.concentration
-    rows = ceil(len(load.noisy_ps) / columns)
+    columns = load.width * _block(load)[0]
+    rows = _rows(load, len(load.noisy_ps))
     with drawing(9.2, min(5.0, 1.15 + 2.75 * rows / columns * 3 / len(panels))) as figure:
         axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
         top = max(float(values.max()) for _, values, _ in panels) / PS_PER_US
@@ -72,12 +72,25 @@ def _ratio(values: NDArray[np.int64], holds: NDArray[np.bool_]) -> str:
 def _on_mesh(
     load: TileLoad, values: NDArray[np.int64], holds: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Lay tiles out on the mesh in us; tiles of one router stand side by side."""
-    columns = load.width * load.concentration
-    rows = ceil(len(values) / columns)
-    grid = np.full(rows * columns, np.nan)
-    grid[: len(values)] = np.where(holds, values / PS_PER_US, np.nan)
-    return grid.reshape(rows, columns)
+    """Lay tiles out on the mesh in us; tiles of one router stand in a block."""
+    across, down = _block(load)
+    tile = np.arange(len(values))
+    router, k = tile // load.concentration, tile % load.concentration
+    x = router % load.width * across + k % across
+    y = router // load.width * down + k // across
+    grid = np.full((_rows(load, len(values)), load.width * across), np.nan)
+    grid[y, x] = np.where(holds, values / PS_PER_US, np.nan)
+    return grid
+
+
+def _block(load: TileLoad) -> tuple[int, int]:
+    """Tiles of one router across and down."""
+    across = ceil(sqrt(load.concentration))
+    return across, ceil(load.concentration / across)
+
+
+def _rows(load: TileLoad, tiles: int) -> int:
+    return ceil(ceil(tiles / load.concentration) / load.width) * _block(load)[1]
 
 
 def _write_values(axes: Axes, grid: NDArray[np.float64], top: float) -> None:

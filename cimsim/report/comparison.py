@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from cimsim.report.cells import (
     EMPTY,
-    bits_label,
     energy_unit,
     number,
     optional,
@@ -114,8 +113,7 @@ def scale_grid(view: View) -> Grid:
             "critical resource",
         ),
         tuple(
-            GridGroup(bits_label(bits) if several else "", rows(designs))
-            for bits, designs in view.classes
+            GridGroup(label if several else "", rows(designs)) for label, designs in view.classes
         ),
         words=3,
         note="Latency: a decoded token, or a whole window in prefill. TOPS/W at the bits of the "

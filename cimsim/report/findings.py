@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cimsim.report.cells import (
-    bits_label,
     energy_unit,
     number,
     optional,
@@ -22,8 +21,8 @@ CLIP_WARNING = 0.01
 def findings(view: View) -> list[str]:
     """Return the main results, never ranking chips of different precision together."""
     found = []
-    for bits, designs in view.classes:
-        found += _best_of(view, designs, bits_label(bits))
+    for label, designs in view.classes:
+        found += _best_of(view, designs, label)
     found += _calibration(view)
     return found
 
@@ -98,11 +97,12 @@ def _calibration(view: View) -> list[str]:
         return ["With one chip seed no effect of calibration can be told from chance."]
     sentence = (
         f"Calibration lowers perplexity beyond chance (95 %, paired over chip seeds) on "
-        f"{len(better)} of {len(touched)} calibrated chips"
+        f"{len(better)} of {len(touched)} calibrated chip{'s' if len(touched) > 1 else ''}"
     )
     if better:
         top = max(better, key=_reduction)
-        sentence += f"; most on {top.name}, by {percent(_reduction(top))}"
+        most = f"; most on {top.name}, by" if len(touched) > 1 else ", by"
+        sentence += f"{most} {percent(_reduction(top))}"
     sentence += "."
     if worse:
         sentence += f" It raises perplexity on {', '.join(d.name for d in worse)}."
@@ -188,9 +188,9 @@ ROMER = (
 
 def _precision(view: View) -> str:
     parts = []
-    for bits, designs in view.classes:
+    for label, designs in view.classes:
         adc = sorted({d.adc for d in designs})
-        parts.append(f"{bits_label(bits)} ({', '.join(adc)}): {', '.join(d.name for d in designs)}")
+        parts.append(f"{label} ({', '.join(adc)}): {', '.join(d.name for d in designs)}")
     note = " Figures at unequal bits are never ranked together." if len(parts) > 1 else ""
     return "; ".join(parts) + "." + note
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cimsim.report.cells import bits_label
 from cimsim.report.grid import GridGroup
 from cimsim.report.view import Design, View
 
@@ -20,6 +19,6 @@ def by_precision(view: View, cells: Callable[[Design], tuple[str, ...]]) -> tupl
     """
     several = len(view.classes) > 1
     return tuple(
-        GridGroup(bits_label(bits) if several else "", tuple(cells(d) for d in designs))
-        for bits, designs in view.classes
+        GridGroup(label if several else "", tuple(cells(d) for d in designs))
+        for label, designs in view.classes
     )

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
 from cimsim.report.canvas import Picture
-from cimsim.report.cells import bits_label, energy_unit, number, percent, significant, text
+from cimsim.report.cells import energy_unit, number, percent, significant, text
 from cimsim.report.content import FILES, Content
 from cimsim.report.figures import Figures
 from cimsim.report.view import SCALE_BATCH, Design, View
@@ -120,6 +120,9 @@ def _chip_bullets(design: Design) -> list[str]:
     row = design.row
     change = design.calibration_effect.difference
     sure = "" if design.calibration_effect.significant else ", not beyond chance"
+    effect = f"Calibration changes perplexity by {change.mean:+.3g}{sure}"
+    if text(row, "calibrator") == "identity":
+        effect = "No calibration"
     tops = [
         f"{text(row, f'energy_top{i}_name')} {percent(number(row, f'energy_top{i}_share'), 0)}"
         for i in (1, 2, 3)
@@ -127,7 +130,7 @@ def _chip_bullets(design: Design) -> list[str]:
     ]
     return _bullets(
         [
-            f"Calibration changes perplexity by {change.mean:+.3g}{sure}; top-k agreement "
+            f"{effect}; top-k agreement "
             f"{percent(number(row, 'topk_agreement'))} to "
             f"{percent(number(row, 'topk_agreement_calibrated'))}; expert load CV "
             f"{significant(number(row, 'expert_load_cv'))} to "
@@ -151,9 +154,9 @@ def _by_class(
     view: View, header: Sequence[str], cells: Callable[[Design], tuple[str, ...]]
 ) -> list[str]:
     lines: list[str] = []
-    for bits, designs in view.classes:
+    for label, designs in view.classes:
         if len(view.classes) > 1:
-            lines += [f"**{bits_label(bits)}**", ""]
+            lines += [f"**{_plain(label)}**", ""]
         lines += [*_table(header, [cells(d) for d in designs]), ""]
     return lines
 

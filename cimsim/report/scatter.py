@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
 from cimsim.report.canvas import BLUE, GREY, INK, ORANGE, Picture, drawing, picture, short
-from cimsim.report.cells import bits_label, energy_unit, number, significant
+from cimsim.report.cells import energy_unit, number, significant
 from cimsim.report.view import Design, View
 from cimsim.results import pareto_front
 
@@ -58,9 +58,8 @@ def accuracy_energy(view: View, *, scaled: bool) -> Picture:
         grid = figure.add_gridspec(1, 2, width_ratios=(1.9, 1.0))
         axes = figure.add_subplot(grid[0])
         fronts: list[NDArray[np.float64]] = []
-        for i, (bits, designs) in enumerate(view.classes):
+        for i, (label, designs) in enumerate(view.classes):
             members = [points[d.index] for d in designs]
-            label = bits_label(bits)
             fronts.append(_draw_class(axes, members, MARKERS[i % 7], COLOURS[i % 7], label))
         _finish_axes(axes, list(points.values()), unit, scaled=scaled)
         _number_points(figure, axes, list(points.values()), np.concatenate(fronts))

@@ -1,11 +1,11 @@
-"""A run as the report sees it: numbered chips, grouped by the precision of a product."""
+"""A run as the report sees it: numbered chips, grouped by what may be ranked together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
 
-from cimsim.report.cells import number, optional, text
+from cimsim.report.cells import bits_label, number, optional, text
 from cimsim.results import ChipResult, Row, RunResults
 from cimsim.results.statistics import Paired, paired_difference
 
@@ -88,13 +88,20 @@ class View:
         return cls(run, tuple(Design(i + 1, c) for i, c in enumerate(run.chips)))
 
     @cached_property
-    def classes(self) -> tuple[tuple[tuple[int, int], tuple[Design, ...]], ...]:
-        """Designs by precision, the most common first: (weight and input bits, designs)."""
-        found: dict[tuple[int, int], list[Design]] = {}
+    def classes(self) -> tuple[tuple[str, tuple[Design, ...]], ...]:
+        """Designs that may be ranked together, the largest class first: (label, designs).
+
+        They share weight bits, input bits and the model.
+        """
+        found: dict[tuple[str, tuple[int, int]], list[Design]] = {}
         for design in self.designs:
-            found.setdefault(design.bits, []).append(design)
-        order = sorted(found, key=lambda bits: (-len(found[bits]), [-b for b in bits]))
-        return tuple((bits, tuple(found[bits])) for bits in order)
+            found.setdefault((text(design.row, "model"), design.bits), []).append(design)
+        order = sorted(found, key=lambda key: (-len(found[key]), [-b for b in key[1]], key[0]))
+        several = len(self.models) > 1
+        return tuple(
+            (bits_label(bits) + (f", {model}" if several else ""), tuple(found[model, bits]))
+            for model, bits in order
+        )
 
     @property
     def models(self) -> tuple[str, ...]:

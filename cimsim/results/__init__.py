@@ -2,6 +2,7 @@
 
 from cimsim.results.column import Cell, Column, Row, Table
 from cimsim.results.columns import all_tables, explain_column, find_columns
+from cimsim.results.compare import Change, compare_runs, read_results
 from cimsim.results.components import COMPONENTS, component_column, family_of
 from cimsim.results.csv_file import csv_bytes, format_cell, rows_from_csv
 from cimsim.results.detail_columns import ENERGY, PER_LAYER, PER_SEED
@@ -33,6 +34,7 @@ __all__ = [
     "PER_SEED",
     "SCALE",
     "Cell",
+    "Change",
     "ChipResult",
     "Column",
     "ExpertLoad",
@@ -45,6 +47,7 @@ __all__ = [
     "TileLoad",
     "VisitLog",
     "all_tables",
+    "compare_runs",
     "component_column",
     "component_energies",
     "csv_bytes",
@@ -54,6 +57,7 @@ __all__ = [
     "find_columns",
     "format_cell",
     "pareto_front",
+    "read_results",
     "results_row",
     "results_table",
     "rows_from_csv",

@@ -22,9 +22,10 @@ from fake_run import fake_chip, fake_run
 from cimsim.errors import CimsimInternalError
 from cimsim.report import write_report
 from cimsim.report.cells import energy_unit, percent, significant
+from cimsim.report.chip_figures import _on_mesh
 from cimsim.report.findings import basis, findings, warnings
 from cimsim.report.view import View
-from cimsim.results import Manifest, RunFolder, RunResults
+from cimsim.results import Manifest, RunFolder, RunResults, TileLoad
 
 VOID = {"meta", "img", "br", "wbr", "link", "hr"}
 
@@ -183,12 +184,26 @@ def test_glossary_has_every_column_of_results(three: tuple[Path, str, str]) -> N
 
 def test_chips_of_different_precision_are_not_ranked_together() -> None:
     view = View.of(fake_run(10))
-    assert [(bits, len(d)) for bits, d in view.classes] == [((8, 8), 8), ((4, 8), 1), ((4, 4), 1)]
+    assert [(label, len(designs)) for label, designs in view.classes] == [
+        ("8-bit weights, 8-bit inputs", 8),
+        ("4-bit weights, 8-bit inputs", 1),
+        ("4-bit weights, 4-bit inputs", 1),
+    ]
     ranked = [s for s in findings(view) if "least energy" in s or "most accurate" in s]
     assert len(ranked) == 2
     assert all(s.startswith("At 8-bit weights, 8-bit inputs") for s in ranked)
     # The 4-bit chip needs the least energy of all, and wins nothing.
     assert not any("fefet" in s for s in ranked)
+
+
+def test_different_models_are_not_ranked_together() -> None:
+    chips = tuple(fake_chip(i, model=m) for m in ("olmoe-tiny", "qwen-moe-tiny") for i in (0, 1))
+    view = View.of(replace(fake_run(1), chips=chips))
+    assert [label for label, _ in view.classes] == [
+        "8-bit weights, 8-bit inputs, olmoe-tiny",
+        "8-bit weights, 8-bit inputs, qwen-moe-tiny",
+    ]
+    assert sum("most accurate of 2 chips" in s for s in findings(view)) == 2
 
 
 def test_clipping_beyond_one_percent_is_a_warning() -> None:
@@ -301,6 +316,20 @@ def _many_tiles(chip):
         round_robin_holds_weights=None,
     )
     return replace(chip, tile_load=tiles)
+
+
+def test_tiles_of_one_router_stand_in_a_block() -> None:
+    load = TileLoad(
+        width=2,
+        concentration=4,
+        holds_weights=np.arange(11) != 9,
+        noisy_ps=np.arange(11) * 10**6,
+        calibrated_ps=np.arange(11) * 10**6,
+    )
+    grid = _on_mesh(load, load.noisy_ps, load.holds_weights)
+    nan = np.nan
+    expected = [[0, 1, 4, 5], [2, 3, 6, 7], [8, nan, nan, nan], [10, nan, nan, nan]]
+    np.testing.assert_array_equal(grid, expected)
 
 
 @pytest.mark.parametrize("change", [_even, _huge, _many_tiles])
