@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cimsim.report.canvas import BLUE, GREY, ORANGE
-
 __all__ = ["write_adc_models", "write_parity"]
 
+GREY, BLUE, ORANGE = "#8a94a0", "#2166ac", "#d9730d"
 _MARKS = {"structural": ("o", GREY), "fit": ("s", BLUE), "predicted": ("^", ORANGE)}
 
 

@@ -157,6 +157,21 @@ class Charger:
             component = COMPONENT_OF_ELEMENT[use]
             energy = self._own(component, element_fj(self.config, use))
             self._add(component, elements, energy_fj=energy)
+        self._add_weight_reads()
+
+    def _add_weight_reads(self) -> None:
+        """Charge reads of the weight memory, as a second row of digital matrices."""
+        bits = self.counts.weight_read_bytes * BITS_PER_BYTE
+        if not bits or "digital_linear" in covered(self.config):
+            return
+        price = self.catalogue.prices["weight_sram"]
+        self.ledger.add(
+            "digital_linear",
+            self.counts.phase,
+            bits,
+            self.catalogue.fj("weight_sram"),
+            source=f"weight memory: {price.source}",
+        )
 
     def _own(self, component: str, energy_fj: float) -> float:
         override = self.config.cost.overrides.get(component)

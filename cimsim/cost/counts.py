@@ -46,6 +46,8 @@ class ActionCounts:
         dram_write_bytes: bytes by use.
         kv_read_bytes: bytes of keys and values read, wherever the cache lives.
         kv_write_bytes: bytes of keys and values written.
+        weight_read_bytes: weight bytes that digital units read from their weight memory,
+            once a flight and matrix.
         programmed: how often each unit was written.
         busy_ps: busy time summed over the resources of a kind: tile, digital, noc_link,
             dram, program.
@@ -66,5 +68,6 @@ class ActionCounts:
     dram_write_bytes: Mapping[str, int] = field(default_factory=dict)
     kv_read_bytes: int = 0
     kv_write_bytes: int = 0
+    weight_read_bytes: int = 0
     programmed: Mapping[UnitKey, int] = field(default_factory=dict)
     busy_ps: Mapping[str, int] = field(default_factory=dict)

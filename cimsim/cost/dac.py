@@ -38,7 +38,16 @@ _DTC = Constant(
     "A",
     "scaled as logic, in proportion to bits",
 )
-_DTC_AREA = Constant("dac.pulse_area", 240.0, "um2", "TIMELY digital-to-time converter", 65.0, "A")
+_DTC_AREA = Constant(
+    "dac.pulse_area",
+    71.0,
+    "um2/32 bit",
+    "Aladdin 32-bit comparator",
+    40.0,
+    "A",
+    "a comparator a row against one shared counter, in proportion to bits; TIMELY's converter "
+    "takes 240 um2 at 65 nm and is shared by many rows",
+)
 _ONE_BIT_AREA = Constant(
     "dac.one_bit_area", 0.166, "um2", "ISAAC, ISCA 2016, Table I (170 um2 for 1,024)", 32.0, "C"
 )
@@ -86,8 +95,8 @@ def price_dac(config: ChipConfig) -> Price:
         area = _CDAC_AREA.value * 2.0 ** (bits - 8)
         used, model = (_WIRE, _GATE, _CDAC, _CDAC_AREA), "word line C V^2 + capacitive DAC"
     else:
-        scaling = scale_logic(65.0, tech.node_nm, tech.vdd_v)
-        area, notes = _DTC_AREA.value * bits / 8 * scaling.area, scaling.notes
+        scaling = scale_logic(40.0, tech.node_nm, tech.vdd_v)
+        area, notes = _DTC_AREA.value * bits / 32 * scaling.area, scaling.notes
         used, model = (_WIRE, _GATE, _DTC, _DTC_AREA), "word line C V^2 + pulse counter"
     return Price(
         component="dac",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, log
 
 from cimsim.config import ChipConfig
 from cimsim.cost.buffers import SRAM_CONSTANTS, sram
 from cimsim.cost.constant import Constant
 from cimsim.cost.price import Price
-from cimsim.cost.technology import scale_logic
+from cimsim.cost.technology import energy_factor, scale_logic
 from cimsim.units import period_ps
 
 __all__ = ["COMPONENT_OF_ELEMENT", "CONSTANTS", "digital_ps", "element_fj", "price_digital"]
@@ -17,11 +17,13 @@ _MAC = Constant(
     "digital.mac8_energy",
     0.2,
     "pJ/MAC",
-    "8 x 8 bit MAC of AccelForge designs, 0.084 (7 nm, TPUv4i) to 0.2 pJ",
+    "8 x 8 bit MAC of AccelForge designs",
     28.0,
     "A",
-    "operands from local registers included; 16-bit operands cost four times as much",
+    "operands from local registers included; 16-bit operands cost four times as much; between "
+    "28 and 7 nm on log axes, outside scaled as logic",
 )
+_MAC7 = Constant("digital.mac_energy_7nm", 0.084, "pJ/MAC", "lane of TPUv4i (AccelForge)", 7.0, "A")
 _ADD = Constant("digital.add32_energy", 0.21, "pJ/op", "Aladdin 32-bit adder", 40.0, "A")
 _COMPARE = Constant("digital.compare32_energy", 0.029, "pJ/op", "Aladdin comparator", 40.0, "A")
 _SIGMOID = Constant(
@@ -39,7 +41,7 @@ _SIGMOID_AREA = Constant(
     "digital.sigmoid_area", 300.0, "um2", "ISAAC sigmoid unit, 0.0006 mm2 for two", 32.0, "C"
 )
 
-CONSTANTS = (_MAC, _ADD, _COMPARE, _SIGMOID, _MULT_AREA, _ADD_AREA, _SIGMOID_AREA)
+CONSTANTS = (_MAC, _MAC7, _ADD, _COMPARE, _SIGMOID, _MULT_AREA, _ADD_AREA, _SIGMOID_AREA)
 
 # Operations of one element: 16-bit multiply-adds, 32-bit adds, table look-ups, compares.
 # norm squares, accumulates and scales; rope rotates a pair (two products an element);
@@ -77,11 +79,10 @@ def element_fj(config: ChipConfig, use: str) -> float:
     """Return the energy of one element of an elementwise operation."""
     mac, add, look, compare = _OPS[use]
     tech = config.technology
-    at28 = scale_logic(28.0, tech.node_nm, tech.vdd_v).energy
     at32 = scale_logic(32.0, tech.node_nm, tech.vdd_v).energy
     at40 = scale_logic(40.0, tech.node_nm, tech.vdd_v).energy
     return 1e3 * (
-        mac * _MAC.value * 4 * at28
+        mac * mac8_pj(config) * 4
         + (add * _ADD.value + compare * _COMPARE.value) * at40
         + look * _SIGMOID.value * at32
     )
@@ -92,15 +93,26 @@ def mac_fj(config: ChipConfig, use: str) -> float:
 
     A product of operands of w and x bits costs in proportion to w x (array multiplier).
     """
-    tech = config.technology
-    at28 = scale_logic(28.0, tech.node_nm, tech.vdd_v).energy
     if use == "linear":
         product = config.tile.weight.bits * config.tile.input.bits / 64
     elif use == "attention":
         product = _OPERAND_BITS * config.memory.kv_bits / 64
     else:
         product = _OPERAND_BITS**2 / 64
-    return _MAC.value * 1e3 * product * at28
+    return mac8_pj(config) * 1e3 * product
+
+
+def mac8_pj(config: ChipConfig) -> float:
+    """Return the energy of an 8 x 8 bit MAC at this node and supply.
+
+    Between the two published nodes it is interpolated on log axes; a supply off nominal,
+    and nodes outside, scale as logic.
+    """
+    node, vdd = config.technology.node_nm, config.technology.vdd_v
+    inside = min(max(node, 7.0), 28.0)
+    share = log(inside / 28.0) / log(7.0 / 28.0)
+    base = _MAC.value * (_MAC7.value / _MAC.value) ** share
+    return base * energy_factor(inside, node, source_vdd_v=None, target_vdd_v=vdd)
 
 
 def price_digital(config: ChipConfig) -> Price:
@@ -119,7 +131,7 @@ def price_digital(config: ChipConfig) -> Price:
         area,
         None,
         config.cost.idle.digital,
-        (_MAC, _ADD, _COMPARE, _SIGMOID, _MULT_AREA, _ADD_AREA, _SIGMOID_AREA),
+        (_MAC, _MAC7, _ADD, _COMPARE, _SIGMOID, _MULT_AREA, _ADD_AREA, _SIGMOID_AREA),
         "16-bit multiply-add lanes",
         at40.notes,
     )

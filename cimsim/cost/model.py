@@ -13,6 +13,7 @@ from cimsim.cost.catalogue import Catalogue, price_chip
 from cimsim.cost.charge import Charger
 from cimsim.cost.counts import ActionCounts, Density
 from cimsim.cost.digital import digital_ps
+from cimsim.cost.inert import inert_knobs
 from cimsim.cost.leakage import (
     LeakageRow,
     default_mapped_tiles,
@@ -136,8 +137,8 @@ class CostModel:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Extrapolations and assumptions that every report shows."""
-        return self.catalogue.notes
+        """Extrapolations, assumptions and pointless knobs that every report shows."""
+        return (*inert_knobs(self.config), *self.catalogue.notes)
 
     def not_modelled(self) -> tuple[str, ...]:
         """Return what has no cost, in words."""

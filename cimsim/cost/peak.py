@@ -17,7 +17,7 @@ from cimsim.cost.ledger import Ledger
 from cimsim.cost.model import CostModel
 from cimsim.cost.timing import VisitTiming, pipeline_depth
 from cimsim.errors import CimsimError
-from cimsim.units import FJ_PER_PJ, OPS_PER_MAC, PS_PER_NS
+from cimsim.units import FJ_PER_PJ, OPS_PER_MAC, PS_PER_NS, period_ps
 from cimsim.workload.program import Matrix, MatrixId
 
 __all__ = ["Peak", "peak"]
@@ -88,9 +88,14 @@ def peak(config: ChipConfig, density: Density | None = None) -> Peak:
         config: the chip; `chip.tiles` must be a number.
         density: bit and level densities; None takes the documented default.
 
+    A chip with nothing on crossbars is its digital units, every MAC of which is busy; their
+    operands are taken from local registers.
+
     Raises:
-        CimsimError: if the chip has no size of its own, or nothing analog on it.
+        CimsimError: if the chip has no size of its own.
     """
+    if not config.chip.analog_parts:
+        return _digital_peak(config)
     if config.chip.tiles == "fit":
         raise CimsimError(
             "a chip that fits its model has no peak figures of its own",
@@ -121,6 +126,24 @@ def peak(config: ChipConfig, density: Density | None = None) -> Peak:
         macs=crossbars * unit.tilings[0].matrix.size,
         conversions=crossbars * cost.conversions(unit.key),
     )
+
+
+def _digital_peak(config: ChipConfig) -> Peak:
+    """Return the peak figures of a chip that is digital units alone."""
+    mesh = build_mesh(config, 1)
+    cost = CostModel(config, mesh, None)
+    interval = period_ps(config.digital.clock_ghz)
+    macs = config.digital.units * config.digital.macs_per_cycle
+    counts = ActionCounts(
+        phase="peak",
+        tokens=0,
+        makespan_ps=interval,
+        digital_macs={"linear": macs},
+        busy_ps={"digital": mesh.n_digital * interval},
+    )
+    ledger = Ledger()
+    cost.charge(ledger, counts, None, mapped_tiles=0)
+    return Peak(config, cost, ledger, VisitTiming(0, interval), 1, macs, 0)
 
 
 def _full_crossbar(config: ChipConfig) -> Unit:

@@ -67,7 +67,7 @@ def as_lines(report: dict[str, Any]) -> list[str]:
     ]
     area = {row["component"]: row["mm2"] for row in report["area"]}
     power = {row["component"]: row for row in report["power"]}
-    for name in dict.fromkeys([*power, *area]):
+    for name in dict.fromkeys([*power, *(n for n, mm2 in area.items() if mm2 != 0)]):
         mw = f"{power[name]['mw']:.4g}" if name in power else "-"
         share = f"{power[name]['share']:.1%}" if name in power else "-"
         mm2 = "-" if area.get(name) is None else f"{area[name]:.4g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -130,6 +131,14 @@ def test_off_chip_traffic_without_memory_is_our_bug() -> None:
         charged(chip(memory={"kind": "none"}), counts)
 
 
+def test_weight_memory_reads_are_a_row_of_digital_matrices() -> None:
+    config = chip(digital={"weight_sram_kb": 64.0})
+    counts = ActionCounts("decode", 1, 1000, weight_read_bytes=100)
+    rows = [r for r in charged(config, counts) if r.component == "digital_linear"]
+    assert [r.count for r in rows] == [800]
+    assert rows[0].energy_fj_per_action == pytest.approx(math.exp(2.782 + 0.3414 * 6))
+
+
 def test_given_dram_energy_wins_over_the_kind() -> None:
     config = chip(memory={"kind": "hbm2", "pj_per_bit": 7.0})
     counts = ActionCounts("decode", 1, 1000, dram_read_bytes={"weights": 10})
@@ -225,6 +234,28 @@ def test_leakage_without_a_source_says_not_modelled() -> None:
     assert powers["crossbar"] == "not modelled"
     assert isinstance(powers["tile_buffer"], float)
     assert "leakage of crossbar" in cost.not_modelled()
+
+
+@pytest.mark.parametrize(
+    ("cost", "tile", "knob"),
+    [
+        ({"drive_ns": 1.0}, {"dac": {"kind": "pwm", "bits": 4}}, "cost.drive_ns"),
+        ({"cell_cap_ff": 2.0}, {}, "cost.cell_cap_ff"),
+        ({"booth": True}, {}, "cost.booth"),
+        ({"overrides": {"adc": {"energy_fj": 1}}}, {"crossbar": {"kind": "digital"}}, "overrides"),
+    ],
+)
+def test_a_knob_without_effect_is_named(
+    cost: dict[str, object], tile: dict[str, object], knob: str
+) -> None:
+    inputs = {"input": {"signed": "shift"}}
+    model, _, _ = assemble(chip(cost=cost, tile={**inputs, **tile}))
+    assert any(knob in note and "no effect" in note for note in model.notes)
+
+
+def test_knobs_with_effect_raise_no_warning() -> None:
+    model, _, _ = assemble(chip(cost={"drive_ns": 1.0, "idle": {"noc": "gated"}}))
+    assert not any("no effect" in note for note in model.notes)
 
 
 def test_doubling_the_vectors_doubles_tile_energy() -> None:

@@ -230,6 +230,14 @@ def test_mac_energy_follows_operand_bits() -> None:
     assert mac_fj(config, "attention") == pytest.approx(200 * 4 * scale)
 
 
+def test_mac_energy_meets_both_published_nodes() -> None:
+    for node, fj in ((28, 200), (7, 84)):
+        config = chip(technology={"node_nm": node, "vdd_v": nominal_vdd_v(node)})
+        assert mac_fj(config, "linear") == pytest.approx(fj)
+    middle = chip(technology={"node_nm": 14, "vdd_v": 0.8})
+    assert mac_fj(middle, "linear") == pytest.approx((200 * 84) ** 0.5)
+
+
 def test_softmax_element_by_hand() -> None:
     at28, at32, at40 = (scale_logic(n, 32, 0.9).energy for n in (28, 32, 40))
     expected = 800 * at28 + (2 * 210 + 29) * at40 + 260 / 1.2 * at32

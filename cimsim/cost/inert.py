@@ -1,0 +1,35 @@
+"""Cost knobs that a chip file sets and that its other choices make pointless."""
+
+from __future__ import annotations
+
+from cimsim.config import ChipConfig
+
+__all__ = ["inert_knobs"]
+
+
+def inert_knobs(config: ChipConfig) -> tuple[str, ...]:
+    """Return a warning for every cost knob that is set and has no effect on this chip."""
+    cost, tile = config.cost, config.tile
+    digital = tile.crossbar.kind == "digital"
+    sram = tile.device.technology == "sram"
+    reasons = {
+        "drive_ns": digital or sram or tile.dac.kind == "pwm",
+        "cell_cap_ff": digital or not sram,
+        "booth": not digital or cost.digital_bit_fj is not None,
+        "digital_bit_fj": not digital,
+        "digital_row_fj": not digital or cost.digital_bit_fj is None,
+        "cells_per_product": not digital or cost.cell_area_um2 is not None,
+    }
+    found = [
+        f"cost.{name} has no effect with these cells, drivers and crossbars"
+        for name, inert in reasons.items()
+        if inert and getattr(cost, name) != type(cost).model_fields[name].default
+    ]
+    absent = {"adc", "sample_hold"} if digital else set()
+    if config.memory.kind == "none":
+        absent.add("dram")
+    found += [
+        f"cost.overrides.{name} has no effect: the chip has no {name}"
+        for name in sorted(absent & set(cost.overrides))
+    ]
+    return tuple(found)
