@@ -13,6 +13,8 @@ from cimsim.rng import fill_normals
 
 __all__ = ["convert", "convert_noisy", "convert_units", "finish", "histogram"]
 
+_BLOCK = 512  # columns at a time: their numbers stay in the first-level cache
+
 
 @njit(cache=True, error_model="numpy")
 def convert(sums, acc, plane_weight, column_weight, signs, inverse, low, high):  # type: ignore[no-untyped-def]
@@ -62,8 +64,10 @@ def convert(sums, acc, plane_weight, column_weight, signs, inverse, low, high): 
 
 
 @njit(cache=True, error_model="numpy")
-def _codes_of_row(codes, values, squares, shared, noise, errors, bounds, address, z, bits):  # type: ignore[no-untyped-def]
-    """Fill the codes of one conversion of all columns; return how many were clipped.
+def _codes_of_row(  # type: ignore[no-untyped-def]
+    codes, values, squares, shared, noise, errors, first, bounds, address, z, bits
+):
+    """Fill codes of one conversion of some columns; return how many were clipped.
 
     Every operation is in the precision of the sums and in this order.
     """
@@ -78,11 +82,12 @@ def _codes_of_row(codes, values, squares, shared, noise, errors, bounds, address
         for c in range(columns):
             v = codes[c]
             u = (v - low) * span
-            bow = codes.dtype.type(errors[2, c]) * (u * (one - u))
-            v = v * codes.dtype.type(errors[0, c]) + codes.dtype.type(errors[1, c])
+            bow = codes.dtype.type(errors[2, first + c]) * (u * (one - u))
+            v = v * codes.dtype.type(errors[0, first + c])
+            v = v + codes.dtype.type(errors[1, first + c])
             codes[c] = v + bow
     if fresh:
-        fill_normals(z, bits, 0, group_plane, position, sequence, k0, k1)
+        fill_normals(z, bits, first, group_plane, position, sequence, k0, k1)
         zero = codes.dtype.type(0.0)
         if squares.size > 0:
             for c in range(columns):
@@ -149,8 +154,8 @@ def convert_noisy(  # type: ignore[no-untyped-def]
     f = sums.dtype.type
     noise = (f(scales[0]), f(scales[3]), f(scales[4]), scales[5])
     bounds = (f(scales[1]), f(scales[2]), f(1.0) / (f(scales[2]) - f(scales[1])))
-    z = np.zeros(((columns + 63) // 64) * 64, np.float32)
-    bits = np.empty(z.size, np.uint32)
+    z = np.zeros(_BLOCK, np.float32)
+    bits = np.empty(_BLOCK, np.uint32)
     codes = np.empty(columns, sums.dtype)
     clipped = 0
     for t in range(n):
@@ -159,11 +164,15 @@ def convert_noisy(  # type: ignore[no-untyped-def]
             row = t * planes + k
             second = squares[row] if squares.size > 0 else squares[:0, 0]
             address = (group * 64 + k, position[t], sequence[t], k0, k1)
-            count = _codes_of_row(
-                codes, sums[row], second, f(row_variance[row]), noise, errors, bounds, address, z,
-                bits,
-            )  # fmt: skip
-            clipped += int(count)
+            for first in range(0, columns, _BLOCK):
+                last = min(first + _BLOCK, columns)
+                padded = ((last - first + 63) // 64) * 64
+                count = _codes_of_row(
+                    codes[first:last], sums[row, first:last], second[first:last],
+                    f(row_variance[row]), noise, errors, first, bounds, address, z[:padded],
+                    bits[:padded],
+                )  # fmt: skip
+                clipped += int(count)
             out = acc[t]
             for c in range(column_weight.size):
                 part = codes[c * n_out : (c + 1) * n_out]
