@@ -32,8 +32,9 @@ def tile_load_map(design: Design, folder: str) -> Picture:
         ("as mapped", load.noisy_ps, load.holds_weights),
         ("after calibration", load.calibrated_ps, load.holds_weights),
     ]
-    if load.round_robin_ps is not None and load.round_robin_holds_weights is not None:
+    if load.round_robin_ps is not None:
         holds = load.round_robin_holds_weights
+        holds = load.round_robin_ps > 0 if holds is None else holds
         panels.insert(0, ("round-robin, no copies", load.round_robin_ps, holds))
     columns = load.width * _block(load)[0]
     rows = _rows(load, len(load.noisy_ps))

@@ -125,7 +125,8 @@ def warnings(view: View) -> list[str]:
         )
     for design in view.designs:
         clip = number(design.row, "adc_clip_rate")
-        if clip > CLIP_WARNING:
+        told = any("clip" in warning for warning in design.chip.warnings)
+        if clip > CLIP_WARNING and not told:
             found.append(
                 f"{design.name}: {percent(clip)} of conversions clip; the ADC's range is too "
                 "narrow for this model."

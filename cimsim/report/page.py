@@ -52,6 +52,10 @@ class _Chip:
         return self.content.about
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        return self.content.design.chip.notes
+
+    @property
     def layers(self) -> object:
         return self.content.layers
 

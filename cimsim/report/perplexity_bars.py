@@ -38,7 +38,7 @@ def perplexity_bars(view: View) -> Picture:
             low = np.array([number(d.row, f"ppl_{stage}_ci_low") for d in view.designs])
             high = np.array([number(d.row, f"ppl_{stage}_ci_high") for d in view.designs])
             mean = means[stage]
-            low = np.maximum(low, base + 1e-3)
+            low = np.maximum(low, 1.0)
             y = places + (k - 0.5) * 0.36
             axes.barh(y, mean - base, left=base, height=0.34, color=colour, label=label)
             axes.errorbar(

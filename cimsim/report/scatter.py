@@ -21,6 +21,8 @@ from cimsim.results import pareto_front
 __all__ = ["accuracy_energy"]
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# A symmetric interval may reach below the perplexity of a perfect model.
+LEAST_PERPLEXITY = 1.0
 COLOURS = (BLUE, ORANGE, "#4d9221", "#762a83", "#00a087", "#b2182b", "#8c510a")
 
 
@@ -49,7 +51,7 @@ def accuracy_energy(view: View, *, scaled: bool) -> Picture:
             energy / size,
             number(d.row, "ppl_noisy_mean"),
             number(d.row, "ppl_calibrated_mean"),
-            number(d.row, "ppl_calibrated_ci_low"),
+            max(number(d.row, "ppl_calibrated_ci_low"), LEAST_PERPLEXITY),
             number(d.row, "ppl_calibrated_ci_high"),
         )
         for d, energy in zip(view.designs, energies, strict=True)

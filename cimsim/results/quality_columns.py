@@ -8,11 +8,12 @@ from cimsim.results.declare import count, number, text, with_calibrated
 __all__ = ["AT_BATCH", "accuracy_columns", "identity_columns", "load_columns"]
 
 _CI = "95 % Student t interval over chip seeds; equals the mean with one seed"
+_WIDE = "Symmetric, so it may lie below 1 when chips differ widely."
 AT_BATCH = "decode at the batch size in latency_batch"
 
 
-def _ppl(name: str, meaning: str, formula: str = "") -> Column:
-    return Column(name, "1", "number", meaning, formula, "Accuracy", "", "lower", 1.0)
+def _ppl(name: str, meaning: str, minimum: float | None = 1.0) -> Column:
+    return Column(name, "1", "number", meaning, "", "Accuracy", "", "lower", minimum)
 
 
 def identity_columns() -> tuple[Column, ...]:
@@ -63,10 +64,10 @@ def accuracy_columns() -> tuple[Column, ...]:
         _ppl("ppl_float", "Perplexity of the checkpoint in float32."),
         _ppl("ppl_ideal_int", "Perplexity with exact integer products at the chip's bits."),
         _ppl("ppl_noisy_mean", "Perplexity on the chip, mean over chip seeds."),
-        _ppl("ppl_noisy_ci_low", f"Lower end of the {_CI}."),
+        _ppl("ppl_noisy_ci_low", f"Lower end of the {_CI}. {_WIDE}", None),
         _ppl("ppl_noisy_ci_high", f"Upper end of the {_CI}."),
         _ppl("ppl_calibrated_mean", "Perplexity on the chip after calibration, mean over seeds."),
-        _ppl("ppl_calibrated_ci_low", f"Lower end of the {_CI}."),
+        _ppl("ppl_calibrated_ci_low", f"Lower end of the {_CI}. {_WIDE}", None),
         _ppl("ppl_calibrated_ci_high", f"Upper end of the {_CI}."),
         Column(
             "ppl_float_calibrated",

@@ -38,7 +38,8 @@ class TileLoad:
         noisy_ps: load with the routing of the chip, [tiles].
         calibrated_ps: load after calibration, [tiles].
         round_robin_ps: the routing of `noisy_ps` placed round-robin, [tiles], or None.
-        round_robin_holds_weights: bool [tiles] of that placement, None with `round_robin_ps`.
+        round_robin_holds_weights: bool [tiles] of that placement; None stands for its tiles
+            that did work.
     """
 
     width: int
@@ -108,6 +109,7 @@ class ChipResult:
         latency: samples, prefill first.
         visits: log of visits for the trace, or None.
         warnings: one sentence each, shown in the report.
+        notes: assumptions and extrapolations behind its numbers, a phrase each.
         not_modelled: what the models of this chip leave out, one phrase each, such as
             "leakage of the DAC"; shown in the report.
         seconds: wall time, for the manifest only.
@@ -125,6 +127,7 @@ class ChipResult:
     latency: tuple[LatencySamples, ...]
     visits: VisitLog | None = None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     not_modelled: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 

@@ -212,6 +212,16 @@ def test_clipping_beyond_one_percent_is_a_warning() -> None:
     assert not any(w.startswith("isaac") for w in found)
 
 
+def test_clipping_is_said_once() -> None:
+    told = replace(fake_chip(3), warnings=("8.1 % of conversions clip: widen the range",))
+    found = warnings(View.of(replace(fake_run(1), chips=(told,))))
+    assert sum("clip" in w for w in found) == 1
+
+
+def test_notes_stand_with_their_chip(three: tuple[Path, str, str]) -> None:
+    assert _words(three[1]).count("ADC energy is extrapolated below 28 nm") == 1
+
+
 def test_incomplete_run_and_single_seed_say_so(tmp_path: Path) -> None:
     chip = fake_chip(0)
     row = {**chip.row, "chip_seeds": 1}
@@ -301,6 +311,15 @@ def _huge(chip):
     return replace(chip, row=row)
 
 
+def _scattered(chip):
+    """Chips so different that the symmetric interval reaches below 1."""
+    row = dict(chip.row)
+    for stage in ("noisy", "calibrated"):
+        row |= {f"ppl_{stage}_mean": 400.0, f"ppl_{stage}_ci_low": -700.0}
+        row[f"ppl_{stage}_ci_high"] = 1500.0
+    return replace(chip, row=row)
+
+
 def _many_tiles(chip):
     rng = np.random.default_rng(0)
     load = rng.integers(1, 10**9, 5000)
@@ -332,7 +351,7 @@ def test_tiles_of_one_router_stand_in_a_block() -> None:
     np.testing.assert_array_equal(grid, expected)
 
 
-@pytest.mark.parametrize("change", [_even, _huge, _many_tiles])
+@pytest.mark.parametrize("change", [_even, _huge, _scattered, _many_tiles])
 def test_unusual_chips_are_drawn(tmp_path: Path, change: Callable) -> None:
     run = fake_run(1)
     html, _ = _report(tmp_path / "run", replace(run, chips=tuple(map(change, run.chips))))

@@ -76,6 +76,7 @@ def fake_chip(index: int, *, model: str = "olmoe-tiny", tokens: int = 1024) -> C
         latency=latency,
         visits=_visits(rng, len(tiles.noisy_ps)),
         warnings=("8.1 % of conversions clip: widen tile.adc.range",) if index == 3 else (),
+        notes=("ADC energy is extrapolated below 28 nm",) if index == 2 else (),
         not_modelled=("leakage of dac", "leakage of noc_link"),
         seconds=12.5 + index,
     )

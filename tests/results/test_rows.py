@@ -144,3 +144,10 @@ def test_short_distributions_have_no_99th_percentile_in_the_table() -> None:
     prefill = [r["percent"] for r in rows if r["phase"] == "prefill"]
     assert max(prefill) == 95
     assert max(r["percent"] for r in rows) == 100
+
+
+def test_interval_of_chips_that_differ_widely_may_reach_below_one() -> None:
+    row = fake_chip(0).row
+    column = results_table().by_name["ppl_noisy_ci_low"]
+    assert column.check(-120.0) == -120.0
+    check_identities({**row, "ppl_noisy_ci_low": -120.0})
