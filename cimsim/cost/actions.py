@@ -17,7 +17,6 @@ __all__ = ["ACTIONS", "UnitActions", "count_actions"]
 # Columns of the table: actions of one vector of one unit.
 ACTIONS = (
     "conversions",
-    "samples",
     "row_drives",
     "cell_reads",
     "input_bits",
@@ -79,7 +78,6 @@ def _count(tiling: Tiling, config: ChipConfig) -> tuple[int, ...]:
     else:
         columns = sum(tiling.column_blocks)
     return (
-        conversions,
         conversions,
         row_drives,
         rows * columns * cycles,

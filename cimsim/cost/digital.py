@@ -112,7 +112,7 @@ def mac8_pj(config: ChipConfig) -> float:
     inside = min(max(node, 7.0), 28.0)
     share = log(inside / 28.0) / log(7.0 / 28.0)
     base = _MAC.value * (_MAC7.value / _MAC.value) ** share
-    return base * energy_factor(inside, node, source_vdd_v=None, target_vdd_v=vdd)
+    return float(base * energy_factor(inside, node, source_vdd_v=None, target_vdd_v=vdd))
 
 
 def price_digital(config: ChipConfig) -> Price:

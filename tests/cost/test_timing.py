@@ -144,7 +144,6 @@ def test_actions_of_one_vector_by_hand() -> None:
     # 128 + 72 rows; 32 + 8 outputs in two column blocks of 128 and 32 columns.
     expected = {
         "conversions": 2 * 8 * (128 + 32),
-        "samples": 2 * 8 * (128 + 32),
         "row_drives": 200 * 2 * 8,
         "cell_reads": 200 * 160 * 8,
         "input_bits": 200 * 2 * 8,
