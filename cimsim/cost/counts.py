@@ -15,8 +15,10 @@ class Density:
     """How busy the cells of one unit are when it is read; energy depends on it.
 
     Attributes:
-        input_bit_density: share of fed input bits that are one, in [0, 1].
-        mean_level_fraction: mean level of the used cells over the highest level, in [0, 1].
+        input_bit_density: mean input code over the greatest code, which for one-bit inputs is
+            the share of bits that are one; in [0, 1].
+        mean_level_fraction: mean conductance of the used cells over g_max, the lowest level's
+            included (SRAM: share of ones); in [0, 1].
         measured: whether a functional run measured it; False marks a documented default.
     """
 

@@ -1,8 +1,7 @@
 """Crossbar reads: energy that depends on the data, and array area.
 
-Resistive cells (ReRAM, PCM, flash): one driven cell draws E = t G V^2, with G linear
-between the lowest and highest conductance by its level, t the time that the row is
-driven. Charge-domain SRAM cells switch C V^2 where input and stored bit are one. Digital
+Resistive cells (ReRAM, PCM, flash): one driven cell draws E = t G V^2, with G the mean
+conductance and t the time that the row is driven. Charge-domain SRAM cells switch C V^2 where input and stored bit are one. Digital
 SRAM crossbars multiply in gates and add in ripple-carry adder trees: every row, output
 and cycle costs one w x d-bit product and its share of the tree.
 """
@@ -89,7 +88,10 @@ def default_density(config: ChipConfig) -> Density:
         key = "crossbar.default_level_whole_pair"
     else:
         key = "crossbar.default_level_sliced_pair"
-    return Density(bits, _BY_KEY[key].value, measured=False)
+    level = _BY_KEY[key].value
+    if device.technology != "sram" and device.on_off_ratio is not None:
+        level = level + (1.0 - level) / device.on_off_ratio
+    return Density(bits, level, measured=False)
 
 
 def drive_factor(config: ChipConfig, bit_density: Number) -> Number:
@@ -111,7 +113,7 @@ def cell_read_fj(config: ChipConfig, d: Number, m: Number) -> Number:
     Args:
         config: the chip.
         d: input bit density, a number or one a unit.
-        m: mean level fraction, a number or one a unit.
+        m: mean conductance over g_max, a number or one a unit.
     """
     tile = config.tile
     if tile.crossbar.kind == "digital":
@@ -119,11 +121,8 @@ def cell_read_fj(config: ChipConfig, d: Number, m: Number) -> Number:
     v2 = tile.crossbar.v_read_v**2
     if tile.device.technology == "sram":
         return config.cost.cell_cap_ff * v2 * drive_factor(config, d) * m
-    device = tile.device
-    g_min = 0.0 if device.on_off_ratio is None else device.g_max_us / device.on_off_ratio
-    g_mean_us = g_min + m * (device.g_max_us - g_min)
     # uS x V^2 x ns = fJ.
-    return g_mean_us * v2 * _drive_ns(config) * drive_factor(config, d)
+    return m * tile.device.g_max_us * v2 * _drive_ns(config) * drive_factor(config, d)
 
 
 def price_crossbar(config: ChipConfig) -> Price:

@@ -86,8 +86,15 @@ def test_resistive_cell_draws_t_g_v2() -> None:
             "device": {"kind": "ideal", "g_max_us": 50, "on_off_ratio": 10},
         }
     )
-    # G = 5 + 0.4 x 45 = 23 uS; x 0.04 V^2 x 10 ns x 0.5 = 4.6 fJ.
-    assert cell_read_fj(config, 0.5, 0.4) == pytest.approx(4.6)
+    # G = 0.4 x 50 = 20 uS; x 0.04 V^2 x 10 ns x 0.5 = 4 fJ.
+    assert cell_read_fj(config, 0.5, 0.4) == pytest.approx(4.0)
+
+
+def test_default_level_includes_the_conductance_of_the_lowest() -> None:
+    device = {"kind": "ideal", "g_max_us": 50, "on_off_ratio": 10}
+    config = chip(tile={"weight": {"encoding": "offset"}, "device": device})
+    # Half-way between 5 and 50 uS is 27.5 uS.
+    assert default_density(config).mean_level_fraction == pytest.approx(27.5 / 50)
 
 
 def test_drive_time_can_be_shorter_than_the_read() -> None:
