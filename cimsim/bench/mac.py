@@ -30,6 +30,8 @@ from cimsim.config import Tile
 from cimsim.errors import CimsimError, CimsimInternalError
 from cimsim.mac import MacStatistics, ProgrammedMatrix, calibrate_range, program_matrix, reference
 from cimsim.mac.formats import formats_of
+from cimsim.mac.vnni import has_dot_product
+from cimsim.rng import fill_normals
 from cimsim.workload.program import MatrixId, TokenKeys
 
 __all__ = ["run_mac_bench"]
@@ -117,6 +119,7 @@ def run_mac_bench(
         "protocol": {
             "size": size, "batch": batch, "repetitions": repetitions,
             "ratio": "median of paired repetitions, time / sgemm of the same shapes",
+            "products": "16-bit dot products" if has_dot_product() else "BLAS",
         },
     }  # fmt: skip
     for mode in chosen:
@@ -212,23 +215,33 @@ def _time_mode(
 def _stages(
     case: _Case, x: NDArray[np.float32], repetitions: int, total_s: float
 ) -> dict[str, float]:
-    """Time the products alone; the rest is feeding, noise, conversion and adding."""
-    values = case.programmed.cells.values
-    formats = case.programmed.formats
-    chunk = case.programmed.chunk_tokens
-    planes = np.ones((min(chunk, x.shape[0]) * formats.planes, formats.n_in), values.dtype)
-    sums = np.empty((planes.shape[0], formats.columns), values.dtype)
+    """Time exact products and normals alone; the rest is feeding, converting and adding."""
+    programmed = case.programmed
+    formats, products = programmed.formats, programmed.products
+    tokens = min(programmed.chunk_tokens, x.shape[0])
+    planes = products.empty_planes(tokens * formats.planes)
+    planes[:] = 1
+    sums = products.empty_sums(planes)
+    z = np.empty(-(-formats.columns // 64) * 64, dtype=np.float32)
+    bits = np.empty(z.size, dtype=np.uint32)
 
-    def products() -> None:
-        for group in formats.groups:
-            rows = slice(group.start, group.stop)
-            np.matmul(planes[:, rows], values[rows], out=sums)
+    def multiply() -> None:
+        for group in range(len(formats.groups)):
+            products.fill(planes, group, sums)
 
-    products()
-    calls = -(-x.shape[0] // min(chunk, x.shape[0]))
-    count = max(1, repetitions // 3)
-    products_s = median(_seconds(products) for _ in range(count)) * calls
-    return {"products": products_s * 1e3, "rest": (total_s - products_s) * 1e3}
+    def draw() -> None:
+        for row in range(planes.shape[0] * len(formats.groups)):
+            fill_normals(z, bits, 0, row, 0, 0, 0, 0)
+
+    stages = {}
+    calls = x.shape[0] / tokens
+    for name, stage in (("products", multiply), ("normals", draw)):
+        if name == "products" or programmed.has_fresh_noise:
+            stage()
+            seconds = median(_seconds(stage) for _ in range(max(1, repetitions // 3))) * calls
+            stages[name] = seconds * 1e3
+    stages["rest"] = total_s * 1e3 - sum(stages.values())
+    return stages
 
 
 def _time_small_batches(

@@ -96,10 +96,14 @@ class ProgrammedMatrix:
         self.low, self.high = code_bounds(self.formats, tile.adc.bits)
         self._input_scale = static_scale(tile, adc_range)
         groups = self.formats.groups
-        self._products = Products(cells.values, groups, self.formats.max_code)
+        self.products = Products(cells.values, groups, self.formats.max_code)
         self._squares: Products | None = None
         if cells.squares is not None:
-            self._squares = Products(cells.squares, groups, greatest_power(tile, self.formats))
+            power = greatest_power(tile, self.formats)
+            wide: Real = np.asarray(cells.squares, dtype=np.result_type(cells.squares, np.float32))
+            self._squares = Products(wide, groups, power)
+            if self._squares.packed is not None:  # what is packed need not be kept wide
+                self.cells = replace(cells, squares=wide.astype(np.int16))
         self._prepare_columns()
         self._prepare_noise()
 
@@ -251,9 +255,9 @@ class ProgrammedMatrix:
         planes, _ = self._planes(q, MatrixCounts())
         power = self._power_planes(q, planes)
         found = np.empty((len(formats.groups), n, formats.planes, columns), dtype=np.int32)
-        sums = self._products.empty_sums(planes)
+        sums = self.products.empty_sums(planes)
         for g in range(len(formats.groups)):
-            self._products.fill(planes, g, sums)
+            self.products.fill(planes, g, sums)
             for k in range(formats.planes):
                 only = np.zeros(formats.planes)
                 only[k] = 1.0
@@ -268,7 +272,7 @@ class ProgrammedMatrix:
     ) -> tuple[Planes, NDArray[np.float64]]:
         """Return what rows are driven with, [n x planes, n_in], and the sum of fed inputs."""
         formats = self.formats
-        planes = self._products.empty_planes(q.shape[0] * formats.planes)
+        planes = self.products.empty_planes(q.shape[0] * formats.planes)
         fed = np.empty(q.shape[0], dtype=np.float64)
         counts.code_sum += feed_planes(
             q, planes, formats.planes, formats.feed, formats.dac_bits, formats.input_shift,
@@ -320,10 +324,10 @@ class ProgrammedMatrix:
         acc = np.zeros((n, n_out), dtype=self._acc_dtype)
         units = np.zeros((n, formats.units), dtype=np.float64)
         extra = np.zeros((n, n_out) if formats.units else (0, 0), dtype=np.float64)
-        sums = self._products.empty_sums(planes)
+        sums = self.products.empty_sums(planes)
         total = np.zeros(acc.shape if self.cells.gain is not None else (0, 0))
         for g, group in enumerate(formats.groups):
-            self._products.fill(planes, g, sums)
+            self.products.fill(planes, g, sums)
             target = (acc, units, formats.plane_weight, self.column_weight, self._signs[g])
             counts.clipped += self._convert(g, sums, power, target, sequence, position, key)
             if self.cells.gain is not None:

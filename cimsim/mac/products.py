@@ -29,37 +29,37 @@ class Products:
     """
 
     def __init__(self, values: Real, groups: tuple[RowGroup, ...], greatest_code: float) -> None:
-        self.values = values
+        self.shape = values.shape
         self.groups = groups
-        narrow = values.dtype == np.float32 and greatest_code <= _WIDEST
         self.packed: list[NDArray[np.int16]] | None = None
+        self._values: Real = values
+        narrow = values.dtype == np.float32 and greatest_code <= _WIDEST
         if narrow and has_dot_product() and float(np.abs(values).max()) <= _WIDEST:
             self.packed = [pack(values[g.start : g.stop].astype(np.float32)) for g in groups]
+            self._values = values[:0].copy()  # only its type is needed
 
     @property
     def dtype(self) -> np.dtype[np.int16] | np.dtype[np.float32] | np.dtype[np.float64]:
         """Type that planes must have."""
-        return np.dtype(np.int16) if self.packed is not None else self.values.dtype
+        return np.dtype(np.int16) if self.packed is not None else self._values.dtype
 
     def empty_planes(self, count: int) -> Planes:
         """Return room for planes [>= count, >= n_in]; what is beyond is never used."""
-        n_in = self.values.shape[0]
         if self.packed is None:
-            return np.empty((count, n_in), dtype=self.values.dtype)
-        return np.empty((-(-count // TILE) * TILE, n_in + 2), dtype=np.int16)
+            return np.empty((count, self.shape[0]), dtype=self._values.dtype)
+        return np.empty((-(-count // TILE) * TILE, self.shape[0] + 2), dtype=np.int16)
 
     def adopt(self, planes: Planes, count: int) -> Planes:
         """Return planes in the type and shape that `fill` takes."""
         room = self.empty_planes(count)
-        n_in = self.values.shape[0]
-        room[:count, :n_in] = planes[:count, :n_in]
+        room[:count, : self.shape[0]] = planes[:count, : self.shape[0]]
         return room
 
     def empty_sums(self, planes: Planes) -> Real:
         """Return room for the sums of planes, [>= count, >= columns]."""
-        columns = self.values.shape[1]
+        columns = self.shape[1]
         if self.packed is None:
-            return np.empty((planes.shape[0], columns), dtype=self.values.dtype)
+            return np.empty((planes.shape[0], columns), dtype=self._values.dtype)
         return np.empty((planes.shape[0], -(-columns // BLOCK) * BLOCK), dtype=np.float32)
 
     def fill(self, planes: Planes, group: int, sums: Real) -> None:
@@ -70,4 +70,4 @@ class Products:
             multiply_packed(planes, place.start, packed.shape[1], packed, sums)
         else:
             rows = slice(place.start, place.stop)
-            np.matmul(planes[:, rows], self.values[rows], out=sums)
+            np.matmul(planes[:, rows], self._values[rows], out=sums)

@@ -81,7 +81,7 @@ class Cells:
 
     values: Real
     grid: float
-    squares: Real | None
+    squares: Real | NDArray[np.int16] | None
     square_grid: float
     tables: CellTables
     variance: float
