@@ -1,9 +1,10 @@
 """Crossbar reads: energy that depends on the data, and array area.
 
 Resistive cells (ReRAM, PCM, flash): one driven cell draws E = t G V^2, with G the mean
-conductance and t the time that the row is driven. Charge-domain SRAM cells switch C V^2 where input and stored bit are one. Digital
-SRAM crossbars multiply in gates and add in ripple-carry adder trees: every row, output
-and cycle costs one w x d-bit product and its share of the tree.
+conductance and t the time that the row is driven. Charge-domain SRAM cells switch C V^2
+where input and stored bit are one. Digital SRAM crossbars multiply in gates and add in
+ripple-carry adder trees: every row, output and cycle costs one w x d-bit product and its
+share of the tree.
 """
 
 from __future__ import annotations
