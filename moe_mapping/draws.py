@@ -30,7 +30,7 @@ def _mix(word: np.uint64) -> np.uint64:
 def bits(seed: int, draw: int) -> np.uint64:
     """Return 64 random bits."""
     start = _mix(np.uint64(seed) * _STEP + np.uint64(1))
-    return _mix(start + np.uint64(draw) * _STEP)
+    return np.uint64(_mix(start + np.uint64(draw) * _STEP))
 
 
 @inner

@@ -14,6 +14,7 @@ from moe_mapping.state import Fixed, Plan, can_put, copies_near, has_room, put, 
 __all__ = ["pack", "place_one_each", "replica_counts", "site_time", "sites_of"]
 
 Ints = NDArray[np.int64]
+_MOST_RETRIES = 20
 
 
 @kernel
@@ -140,18 +141,20 @@ def _make_room(
 
 
 @kernel
-def _pack_kernel(fixed: Fixed, plan: Plan, counts: Ints, order: Ints) -> bool:
-    """Pack copies in order; return False if a unit is left without any copy."""
+def _pack_kernel(fixed: Fixed, plan: Plan, counts: Ints, order: Ints) -> int:
+    """Pack copies in order; return a unit that is left without any copy, or -1."""
     load = np.zeros(fixed.room.size)
     for unit in order:
         share = fixed.time_ps[unit] / counts[unit]
         if not _place_copy(fixed, plan, load, unit, share):
             _make_room(fixed, plan, load, counts, unit)
-    placed = True
+    left_out = -1
     for unit in range(counts.size):
-        placed = placed and plan.copies[unit] > 0
+        if plan.copies[unit] == 0:
+            left_out = unit
+            break
     rebuild(fixed, plan)
-    return placed
+    return left_out
 
 
 @kernel
@@ -174,8 +177,8 @@ def pack(fixed: Fixed, counts: Ints) -> Plan:
     """Place the given copies longest share first; drop replicas for which no site is left.
 
     Graham's longest-processing-time rule (SIAM J. Appl. Math. 17, 1969) under room
-    limits. Units that no longer find room because earlier ones left gaps are packed
-    largest first instead, which the layout has proven to fit.
+    limits. A unit that finds no room because earlier ones left gaps goes first in another
+    attempt; in the end units are packed largest first, which the layout has proven to fit.
 
     Args:
         fixed: the problem.
@@ -186,8 +189,13 @@ def pack(fixed: Fixed, counts: Ints) -> Plan:
     share = fixed.time_ps / wanted
     unit_of_copy = np.repeat(np.arange(wanted.size), wanted)
     order = unit_of_copy[np.argsort(-share[unit_of_copy], kind="stable")]
-    if _pack_kernel(fixed, plan, wanted, order):
-        return plan
+    for _ in range(_MOST_RETRIES):
+        left_out = _pack_kernel(fixed, plan, wanted, order)
+        if left_out < 0:
+            return plan
+        plan = empty_plan(fixed)
+        mine = order == left_out
+        order = np.concatenate([order[mine], order[~mine]])
     plan = place_one_each(fixed, np.argsort(-fixed.time_ps, kind="stable"))
     _add_copies(fixed, plan, wanted)
     return plan
@@ -202,7 +210,7 @@ def place_one_each(fixed: Fixed, order: Ints) -> Plan:
     """
     plan = empty_plan(fixed)
     by_need = order[np.argsort(-fixed.need[order], kind="stable")]
-    if _pack_kernel(fixed, plan, np.ones_like(fixed.need), by_need):
+    if _pack_kernel(fixed, plan, np.ones_like(fixed.need), by_need) < 0:
         return plan
     plan = empty_plan(fixed)
     open_units = by_need[fixed.unit_class[by_need] == OPEN]

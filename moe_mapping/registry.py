@@ -24,7 +24,15 @@ from cimsim.errors import CimsimError, nearest
 from moe_mapping.assignment import Assignment
 from moe_mapping.problem import MappingProblem
 
-__all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "Policy", "policies", "policy_named", "solve"]
+__all__ = [
+    "BUILT_IN",
+    "BY_INDEX",
+    "ENTRY_POINT_GROUP",
+    "Policy",
+    "policies",
+    "policy_named",
+    "solve",
+]
 
 Policy = Callable[[MappingProblem, int], Assignment]
 
@@ -44,7 +52,8 @@ BUILT_IN: dict[str, tuple[str, str]] = {
     "exact": ("moe_mapping.policies.exact", "place"),
 }
 
-_BY_INDEX = ("round_robin",)
+BY_INDEX = ("round_robin",)
+"""Policies that see units by name."""
 
 
 def policies() -> tuple[str, ...]:
@@ -76,19 +85,19 @@ def policy_named(name: str) -> Policy:
     )
 
 
-def solve(problem: MappingProblem, policy: str = "auto", seed: int = 0) -> Assignment:
-    """Place the units of a problem with a policy by name.
+def solve(problem: MappingProblem, policy: str | Policy = "auto", seed: int = 0) -> Assignment:
+    """Place the units of a problem.
 
     Args:
         problem: what to place and where.
-        policy: one of `policies()`.
+        policy: one of `policies()`, or a policy function.
         seed: of the policies that draw random numbers; same seed, same assignment.
 
     Raises:
         CimsimError: for an unknown policy, or one that does not fit the problem.
     """
-    place = policy_named(policy)
-    order = canonical_order(problem, by_load=policy not in _BY_INDEX)
+    place = policy_named(policy) if isinstance(policy, str) else policy
+    order = canonical_order(problem, by_load=policy not in BY_INDEX)
     found = place(problem.reorder(order), seed).reorder(np.argsort(order))
     found.check(problem)
     return found

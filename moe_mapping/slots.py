@@ -53,8 +53,8 @@ class SlotShape:
                 raise CimsimError(f"{name} must be at least 1", key=name, value=getattr(self, name))
         if self.slots < experts:
             raise CimsimError(
-                f"{experts} experts need at least {experts} crossbar slots and {self.slots} "
-                f"are available: {experts - self.slots} short"
+                f"{experts} experts need at least {experts} slots and {self.slots} are "
+                f"available: {experts - self.slots} short"
             )
         for what, amount, over, count in (
             ("slots", self.slots, "devices", self.devices),

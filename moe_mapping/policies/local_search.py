@@ -21,7 +21,7 @@ NEAR_BOUND = 1.0005
 """Near enough to the bound to stop: a twentieth of a percent."""
 
 _STEPS = 2000
-_WORK = 1_500_000
+_WORK = 700_000
 _FEWEST_KICKS, _MOST_KICKS = 30, 1000
 
 

@@ -1,0 +1,297 @@
+"""``python -m moe_mapping``: place experts, compare policies, check the reference figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cimsim.cli.entry import new_app, run_app
+from cimsim.errors import CimsimError
+
+if TYPE_CHECKING:
+    from moe_mapping.problem import MappingProblem
+    from moe_mapping.slots import SlotShape
+
+__all__ = ["main"]
+
+app = new_app(
+    "Place and replicate mixture-of-experts weights on tiles, and compare placement policies."
+)
+
+Loads = Annotated[
+    Path | None, typer.Option(help="CSV without header: a row a layer, a column an expert.")
+]
+Slots = Annotated[
+    int | None, typer.Option("--replicas", help="Physical slots of all GPUs (experts included).")
+]
+Groups = Annotated[int, typer.Option(help="Expert groups.")]
+Nodes = Annotated[int, typer.Option(help="Nodes of GPUs.")]
+Gpus = Annotated[
+    int, typer.Option(help="GPUs, or any groups of tiles with a fixed number of slots.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the policies that draw random numbers.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, and only that.")]
+Chip = Annotated[str | None, typer.Option(help="Chip file, or the name of a bundled chip.")]
+Trace = Annotated[
+    Path | None, typer.Option(help="Routing trace: npz with experts [tokens, layers, k].")
+]
+Model = Annotated[str, typer.Option(help="Bundled model or checkpoint folder the trace is of.")]
+PolicyName = Annotated[str, typer.Option(help="Placement policy.")]
+
+
+@app.command()
+def place(
+    loads: Loads = None,
+    replicas: Slots = None,
+    groups: Groups = 1,
+    nodes: Nodes = 1,
+    gpus: Gpus = 1,
+    policy: PolicyName = "auto",
+    chip: Chip = None,
+    trace: Trace = None,
+    model: Model = "olmoe-tiny",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Place experts with one policy: on slots (--loads) or on a chip (--chip, --trace)."""
+    from moe_mapping.registry import policy_named
+    from moe_mapping.table import place_on_chip, place_timed, read_loads, warm_up
+
+    policy_named(policy)
+    if _wants_chip(loads, chip, trace):
+        problem, _ = _chip_problem(chip, trace, model)
+        row = place_on_chip(problem, policy, seed)
+        _show(_chip_answer(problem, row), as_json)
+        return
+    table = read_loads(_given(loads, "--loads"))
+    shape = _shape(replicas, groups, nodes, gpus, table.shape[1])
+    compile_seconds = warm_up()
+    answer = _slot_answer(place_timed(table, shape, policy, seed))
+    _show({**answer, "compile_seconds": compile_seconds}, as_json)
+
+
+@app.command()
+def compare(
+    loads: Loads = None,
+    replicas: Slots = None,
+    groups: Groups = 1,
+    nodes: Nodes = 1,
+    gpus: Gpus = 1,
+    chip: Chip = None,
+    trace: Trace = None,
+    model: Model = "olmoe-tiny",
+    seed: Seed = 0,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw tile loads of all policies: .svg, .png or .pdf.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run all policies on one problem: a table, and a figure of the load on the mesh."""
+    from moe_mapping.table import compare_on_chip, compare_slots, read_loads, warm_up
+
+    if _wants_chip(loads, chip, trace):
+        problem, width = _chip_problem(chip, trace, model)
+        rows = compare_on_chip(problem, seed)
+        if figure is not None:
+            _draw_chip(figure, rows, width)
+        _show_table([_chip_answer(problem, row, brief=True) for row in rows], as_json)
+        return
+    table = read_loads(_given(loads, "--loads"))
+    shape = _shape(replicas, groups, nodes, gpus, table.shape[1])
+    warm_up()
+    slot_rows = compare_slots(table, shape, seed)
+    if figure is not None:
+        _draw_slots(figure, slot_rows, table, shape.devices)
+    _show_table([_slot_answer(row, brief=True) for row in slot_rows], as_json)
+
+
+@app.command()
+def reference(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with eplb_reference.csv and loads/INSTANCE.csv.")
+    ],
+    policy: PolicyName = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Measure a policy on reference instances beside the published figures."""
+    from moe_mapping.slots import SlotShape
+    from moe_mapping.table import place_timed, read_loads, warm_up
+
+    path = folder / "eplb_reference.csv"
+    if not path.is_file():
+        raise CimsimError("the folder has no eplb_reference.csv", file=folder)
+    compile_seconds = warm_up()
+    rows = []
+    with path.open(encoding="utf-8", newline="") as lines:
+        for line in csv.DictReader(lines):
+            table = read_loads(folder / "loads" / f"{line['instance']}.csv")
+            names = ("slots", "groups", "nodes", "devices")
+            shape = SlotShape(*(int(line[name]) for name in names))
+            answer = _slot_answer(place_timed(table, shape, policy, 0), brief=True)
+            eplb = min(float(line["eplb_mean"]), float(line["eplb_global_mean"]))
+            rows.append(
+                {
+                    "instance": line["instance"],
+                    **answer,
+                    "eplb_mean": eplb,
+                    "bound_mean": float(line["lower_bound_mean"]),
+                }
+            )
+    _show_table(rows, as_json)
+    if not as_json:
+        print(f"compiling or loading compiled policies took {compile_seconds:.2f} s")
+
+
+def _wants_chip(loads: Path | None, chip: str | None, trace: Path | None) -> bool:
+    if (chip is None) != (trace is None):
+        raise CimsimError("--chip and --trace go together")
+    if chip is not None and loads is not None:
+        raise CimsimError("give either --loads or --chip and --trace, not both")
+    return chip is not None
+
+
+def _given(path: Path | None, option: str) -> Path:
+    if path is None:
+        raise CimsimError(f"{option} is missing", hint="or give --chip and --trace")
+    return path
+
+
+def _shape(replicas: int | None, groups: int, nodes: int, gpus: int, experts: int) -> SlotShape:
+    from moe_mapping.slots import SlotShape
+
+    shape = SlotShape(experts if replicas is None else replicas, groups, nodes, gpus)
+    shape.check(experts)
+    return shape
+
+
+def _chip_problem(chip: str | None, trace: Path | None, model: str) -> tuple[MappingProblem, int]:
+    """Return the mapping problem of a model on a chip, and the width of its mesh."""
+    from cimsim.chip import analog_units, build_mesh
+    from cimsim.config.load import find_chip, load_chip
+    from cimsim.cost import CostModel
+    from cimsim.model import build_program
+    from cimsim.stages.models import open_model
+    from cimsim.stages.placing import place as place_program
+    from cimsim.workload.trace import load_trace
+
+    config = load_chip(find_chip(str(chip)), ("mapping.policy=round_robin",))
+    program = build_program(open_model(model))
+    routing = load_trace(Path(str(trace)))
+    layers, experts = len(program.moe_layers), program.n_experts
+    if routing.experts.shape[1] != layers or routing.n_experts > experts:
+        raise CimsimError(
+            f"the trace has {routing.experts.shape[1]} layers of {routing.n_experts} experts "
+            f"and {program.name} has {layers} of {experts}",
+            file=trace,
+        )
+    units = analog_units(program, config)
+    mesh = build_mesh(config, sum(unit.crossbars for unit in units))
+    placed = place_program(config, mesh, program, units, CostModel(config, mesh, program), routing)
+    if placed.problem is None:
+        raise CimsimError("a chip that switches experts has no fixed placement to compare")
+    return placed.problem, mesh.width * mesh.concentration
+
+
+def _slot_answer(row: Any, *, brief: bool = False) -> dict[str, Any]:
+    plan = row.plan
+    answer = {
+        "policy": row.policy,
+        "balance_mean": float(plan.balance.mean()),
+        "balance_max": float(plan.balance.max()),
+        "replicas": int(plan.phy2log.shape[1]),
+        "seconds": row.seconds,
+    }
+    if not brief:
+        answer |= {
+            "balance": plan.balance.tolist(),
+            "copies": plan.replicas.tolist(),
+            "phy2log": plan.phy2log.tolist(),
+        }
+    return answer
+
+
+def _chip_answer(problem: MappingProblem, row: Any, *, brief: bool = False) -> dict[str, Any]:
+    from moe_mapping.objective import lower_bound_ps
+
+    answer = {
+        "policy": row.policy,
+        "objective": row.value,
+        "slowest_tile_ps": row.slowest_tile_ps,
+        "slowest_over_bound": row.slowest_tile_ps / max(lower_bound_ps(problem), 1e-300),
+        "balance": row.balance,
+        "hop_bytes": row.hop_bytes,
+        "replica_crossbars": row.replica_crossbars,
+        "seconds": row.seconds,
+    }
+    if not brief:
+        answer["copies"] = {
+            str(unit): [[list(part) for part in copy] for copy in copies]
+            for unit, copies in zip(problem.units, row.assignment.copies, strict=True)
+        }
+    return answer
+
+
+def _draw_chip(path: Path, rows: Any, width: int) -> None:
+    import numpy as np
+
+    from moe_mapping.figure import draw_panels
+
+    panels = []
+    for row in rows:
+        height = -(-row.tile_times_ps.size // width)
+        mesh = np.full(height * width, np.nan)
+        mesh[: row.tile_times_ps.size] = row.tile_times_ps / 1e6
+        title = f"{row.policy}: slowest {row.slowest_tile_ps / 1e6:.3g} us"
+        panels.append((title, mesh.reshape(height, width)))
+    draw_panels(path, panels, "tile busy time [us]", ("x", "y"))
+
+
+def _draw_slots(path: Path, rows: Any, loads: Any, devices: int) -> None:
+    import numpy as np
+
+    from moe_mapping.figure import draw_panels
+
+    panels = []
+    for row in rows:
+        share = loads / row.plan.replicas
+        load = np.take_along_axis(share, row.plan.phy2log, axis=1)
+        load = load.reshape(loads.shape[0], devices, -1).sum(axis=2)
+        title = f"{row.policy}: {row.plan.balance.mean():.4f}"
+        panels.append((title, load / load.mean(axis=1, keepdims=True)))
+    draw_panels(path, panels, "GPU load / mean", ("GPU", "layer"))
+
+
+def _show(answer: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(answer))
+        return
+    for key, value in answer.items():
+        if not isinstance(value, list | dict):
+            print(f"{key:20} {_text(value)}")
+
+
+def _show_table(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows))
+        return
+    texts = [list(rows[0]), *([_text(v) for v in row.values()] for row in rows)]
+    widths = [max(len(line[i]) for line in texts) for i in range(len(texts[0]))]
+    for line in texts:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)))
+
+
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    run_app(app, "moe-mapping")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The mapping problem's border, and the objective by hand and against its fast twin."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from cimsim.errors import CimsimError
+from moe_mapping import Assignment, MappingProblem, Weights, evaluate, lower_bound_ps, solve
+from moe_mapping.objective import scale_of
+from moe_mapping.plan import assignment_of, plan_of
+from moe_mapping.policies.annealing import cool_down
+from moe_mapping.state import value
+from moe_mapping.testing import KINDS, generated_case
+
+
+def problem(**changes: object) -> MappingProblem:
+    """Three units on two tiles one hop apart; unit c is larger than a tile."""
+    traffic = np.array([[0, 10, 0], [10, 0, 4], [0, 4, 0]], dtype=float)
+    base = {
+        "units": ("a", "b", "c"),
+        "layer": np.array([0, 0, 1]),
+        "crossbars": np.array([2, 1, 5]),
+        "time_ps": np.array([100.0, 60.0, 40.0]),
+        "replicable": np.array([True, True, False]),
+        "traffic_bytes": sparse.csr_array(traffic),
+        "capacity": np.array([4, 6]),
+        "hops": np.array([[0, 3], [3, 0]]),
+    }
+    return MappingProblem(**(base | changes))
+
+
+def test_objective_has_the_values_computed_by_hand() -> None:
+    weights = Weights(time=2.0, hop_bytes=0.5, replicas=0.1, migration=0.0)
+    # a and b on tile 0; a second copy of b and all of c on tile 1.
+    found = Assignment((((((0, 2),)),), (((0, 1),), ((1, 1),)), (((1, 5),),)))
+    case = problem(weights=weights)
+    score = evaluate(case, found)
+    assert score.slowest_tile_ps == 100 + 30
+    assert score.even_tile_ps == (100 + 30 + 30 + 40) / 2
+    # a-b: half the traffic crosses 3 hops; b-c: half of b is beside c.
+    assert score.hop_bytes == pytest.approx(10 * 0.5 * 3 + 4 * 0.5 * 3)
+    assert score.replica_crossbars == 1
+    even, random_hop_bytes = 200 / 2, 14 * 3
+    expected = 2.0 * 130 / even + 0.5 * 21 / random_hop_bytes + 0.1 * 1 / 8
+    assert score.value == pytest.approx(expected)
+
+
+def test_all_tiles_of_a_split_copy_are_busy_for_the_whole_visit() -> None:
+    found = Assignment((((((0, 2),)),), (((0, 1),),), (((0, 1), (1, 4)),)))
+    score = evaluate(problem(), found)
+    assert score.slowest_tile_ps == 200
+    # c sits to one fifth beside b, to four fifths 3 hops away.
+    assert score.hop_bytes == pytest.approx(4 * 0.8 * 3)
+
+
+def test_rewritten_crossbars_count_only_what_is_not_there_yet() -> None:
+    now = Assignment((((((0, 2),)),), (((0, 1),),), (((0, 1), (1, 4)),)))
+    new = Assignment((((((0, 2),)),), (((1, 1),),), (((1, 5),),)))
+    case = problem(current=now)
+    assert evaluate(case, new).rewritten_crossbars == 1 + 1
+    assert evaluate(case, now).rewritten_crossbars == 0
+    assert new.moves(now) == 2
+
+
+def test_too_few_crossbars_are_named_with_the_exact_shortfall() -> None:
+    with pytest.raises(CimsimError, match="needs 8 crossbars and the chip has 7: 1 short"):
+        problem(capacity=np.array([4, 3]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"time_ps": np.array([1.0, np.nan, 1.0])}, "unit b is not a finite number"),
+        ({"time_ps": np.array([1.0, -1.0, 1.0])}, "too small"),
+        ({"crossbars": np.array([2, 0, 5])}, "too small"),
+        ({"layer": np.array([0, 0])}, "wrong shape"),
+        ({"units": ("a", "a", "c")}, "same name"),
+        ({"hops": np.array([[0, 3], [2, 0]])}, "same both ways"),
+        ({"traffic_bytes": sparse.csr_array(np.triu(np.ones((3, 3))))}, "same both ways"),
+        ({"replica_budget": -1}, ">= 0"),
+    ],
+)
+def test_bad_problems_are_refused_in_one_sentence(changes: dict, message: str) -> None:
+    with pytest.raises(CimsimError, match=message):
+        problem(**changes)
+
+
+def test_weights_must_be_numbers_that_are_not_negative() -> None:
+    with pytest.raises(CimsimError, match=r"mapping\.weights\.time"):
+        Weights(time=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("copies", "message"),
+    [
+        (((), (((0, 1),),), (((1, 5),),)), "unit a is not placed"),
+        (((((0, 2),),), (((0, 1),),), (((1, 5),), ((0, 5),))), "may have only one"),
+        (((((0, 1),),), (((0, 1),),), (((1, 5),),)), "needs 2 crossbars and is given 1"),
+        (((((0, 2),),), (((2, 1),),), (((1, 5),),)), "does not exist"),
+        (((((1, 2),),), (((0, 1),),), (((1, 5),),)), "tile 1 needs 7 crossbars and has 6"),
+    ],
+)
+def test_impossible_assignments_are_named(copies: tuple, message: str) -> None:
+    with pytest.raises(CimsimError, match=message):
+        Assignment(copies).check(problem())
+
+
+@given(st.integers(0, 10_000), st.sampled_from(KINDS), st.booleans())
+def test_moves_keep_the_objective_that_the_equations_give(
+    index: int, kind: str, with_current: bool
+) -> None:
+    case = generated_case(1, index, kind)
+    if with_current:
+        case = replace(case, current=solve(case, "random", 5))
+    found = solve(case, "local_search", 0)
+    plan = plan_of(case.fixed, found)
+    assert plan is not None
+    annealed = cool_down(case, plan, 0)
+    for twin in (plan, annealed):
+        slow = evaluate(case, assignment_of(case.fixed, twin))
+        assert value(case.fixed, twin) == pytest.approx(slow.value, rel=1e-9)
+
+
+@given(st.integers(0, 10_000), st.sampled_from(KINDS))
+def test_no_policy_beats_the_bound(index: int, kind: str) -> None:
+    case = generated_case(2, index, kind)
+    bound = lower_bound_ps(case)
+    for policy in ("auto", "eplb", "random"):
+        assert evaluate(case, solve(case, policy)).slowest_tile_ps >= bound * (1 - 1e-9)
+
+
+def test_bound_is_the_even_spread_or_the_unit_that_may_not_be_split() -> None:
+    assert lower_bound_ps(problem(replica_budget=0)) == pytest.approx(100.0)
+    assert lower_bound_ps(problem(replica_budget=0, time_ps=np.ones(3))) == pytest.approx(1.5)
+
+
+def test_scale_makes_weights_mean_the_same_on_every_chip() -> None:
+    case = problem()
+    longer = problem(time_ps=case.time_ps * 1000, traffic_bytes=case.traffic_bytes * 7)
+    assert scale_of(longer).per_ps * 1000 == pytest.approx(scale_of(case).per_ps)
+    assert evaluate(longer, solve(longer)).value == pytest.approx(evaluate(case, solve(case)).value)
