@@ -216,6 +216,12 @@ def _warnings(measured: Measured) -> tuple[str, ...]:
         found.append(
             f"{100 * clip:.2g} % of conversions are clipped: widen tile.adc.range or add bits"
         )
-    found += measured.cost.notes
-    found += [f"not modelled: {what}" for what in measured.cost.not_modelled()]
+    sequences = measured.tokens // measured.config.workload.context
+    batch = max(measured.config.run.decode_batch)
+    if batch > sequences:
+        found.append(f"decode batch {batch} has only {sequences} sequences of scored text")
+    if measured.cost.notes:
+        found.append("; ".join(measured.cost.notes))
+    if measured.cost.not_modelled():
+        found.append("not modelled: " + ", ".join(measured.cost.not_modelled()))
     return tuple(found)

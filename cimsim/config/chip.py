@@ -115,7 +115,7 @@ class Mapping(Section):
 class Calibration(Section):
     """Post-training calibration of the deployed model."""
 
-    method: str = knob("romer", "Calibrator registered in romer; identity switches it off.")
+    method: str = knob("romer_plus", "Calibrator registered in romer; identity switches it off.")
     tokens: int = knob(4096, "Calibration tokens.", unit="token", ge=256)
 
 

@@ -1,7 +1,7 @@
 """The same tile at the shape of a full-size model: scale.csv.
 
-A chip is fitted to the shape with the configured tile; units sit in program order, one
-copy each. Tokens are routed with the chip's own load profile: layer l of the shape takes
+A chip is fitted to the shape with the configured tile, the head on crossbars too; units sit
+in program order, one copy each. Tokens are routed with the chip's own load profile: layer l of the shape takes
 the measured load of layer l mod L, experts renamed by a keyed permutation, and every token
 draws k distinct experts with Gumbel-top-k on the logarithms of the load. Load skew is
 kept, co-activation is not.
@@ -90,7 +90,13 @@ def _fit(config: ChipConfig, density: Mapping[UnitKey, Density]) -> _FullSize:
     fitted = config.model_copy(
         update={
             "chip": config.chip.model_copy(
-                update={"tiles": "fit", "spare_fraction": 0.0, "switching": "refuse"}
+                update={
+                    "tiles": "fit",
+                    "spare_fraction": 0.0,
+                    "switching": "refuse",
+                    # A full-size head does not fit the digital units' memory.
+                    "analog_parts": tuple(dict.fromkeys((*config.chip.analog_parts, "head"))),
+                }
             ),
             "workload": config.workload.model_copy(update={"context": CONTEXT, "in_flight": 1}),
         }
