@@ -221,13 +221,14 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None) -> Tables:
 
 
 def _most_copies(plan: Plan) -> int:
-    groups = np.diff(plan.group_ptr).max(initial=1)
-    return int(max(groups, np.diff(plan.expert_ptr).max(initial=1)))
+    groups = int(np.diff(plan.group_ptr).max(initial=1))
+    experts = int(np.diff(plan.expert_ptr).max(initial=1))
+    return max(groups, experts)
 
 
 def _visits_a_stage(plan: Plan) -> int:
     copies = _most_copies(plan)
-    most = int(plan.flights.size.max()) * (plan.experts.shape[2] + 1)
+    most: int = int(plan.flights.size.max()) * (plan.experts.shape[2] + 1)
     return min(most, plan.n_experts * copies + copies) + copies
 
 

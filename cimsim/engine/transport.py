@@ -306,31 +306,67 @@ def send_train(
 
 
 @njit(cache=True)
+def _backwards(net: Network, source: int, target: int) -> tuple[int, int, int, int]:
+    """Return how to walk a route from its end: directions and lengths along y, then x."""
+    config = net.packet.config
+    width, start, end = config[WIDTH], net.router[source], net.router[target]
+    corner = start - start % width + end % width
+    along_x = next_direction(config, start, corner)
+    along_y = next_direction(config, corner, end)
+    return along_y, distance(config, corner, end), along_x, distance(config, start, corner)
+
+
+@njit(cache=True)
+def _contains(words: UInt64, mask: UInt64) -> bool:
+    for w in range(mask.size):
+        if mask[w] & ~words[w] != np.uint64(0):
+            return False
+    return True
+
+
+@njit(cache=True)
+def _join(net: Network, link: int, mask: UInt64) -> bool:
+    """Add tokens to a link of a tree; return whether the links before it have them already."""
+    epoch = net.flags[1]
+    if net.mark[link] != epoch:
+        net.mark[link] = epoch
+        net.head[link] = -1
+        net.union[link] = np.uint64(0)
+    elif _contains(net.union[link], mask):
+        return True
+    for w in range(mask.size):
+        net.union[link, w] |= mask[w]
+    return False
+
+
+@njit(cache=True)
+def _opposite(direction: int) -> int:
+    return direction ^ 1
+
+
+@njit(cache=True)
 def _mark_tree(net: Network, source: int, targets: Int64, masks: UInt64, count: int) -> None:
-    """Find the links of a multicast tree and the tokens that pass each."""
+    """Find the links of a multicast tree and the tokens that pass each.
+
+    Routes are walked from their ends, and only to where the tree has the tokens already.
+    """
     config = net.packet.config
     base = 4 * config[ROUTERS]
-    words = net.union.shape[1]
-    inject = base + 2 * source
     net.flags[1] += 1
-    epoch = net.flags[1]
     for k in range(count):
-        router, end, link = net.router[source], net.router[targets[k]], inject
-        while True:
-            if net.mark[link] != epoch:
-                net.mark[link] = epoch
-                net.head[link] = -1
-                net.union[link] = np.uint64(0)
-            for w in range(words):
-                net.union[link, w] |= masks[k, w]
-            if link == base + 2 * targets[k] + 1:
+        mask = masks[k]
+        if _join(net, base + 2 * targets[k] + 1, mask):
+            continue
+        along_y, ys, along_x, xs = _backwards(net, source, targets[k])
+        router, done = net.router[targets[k]], False
+        for hop in range(ys + xs):
+            direction = along_y if hop < ys else along_x
+            router = neighbour(config, router, _opposite(direction))
+            done = _join(net, 4 * router + direction, mask)
+            if done:
                 break
-            direction = next_direction(config, router, end)
-            if direction == ARRIVED:
-                link = base + 2 * targets[k] + 1
-            else:
-                link = 4 * router + direction
-                router = neighbour(config, router, direction)
+        if not done:
+            _join(net, base + 2 * source, mask)
 
 
 @njit(cache=True)
@@ -366,22 +402,39 @@ def scatter_trains(
     _mark_tree(net, source, targets, masks, count)
     total = flits * _bits(net.union[inject])
     start = _take(net, inject, now_ps + config[INTERFACE_PS], total)
+    net.head[inject] = start + link_ps
+    net.tail[inject] = start + (total - 1) * cycle + link_ps
     for k in range(count):
-        head, tail = start + link_ps, start + (total - 1) * cycle + link_ps
-        router, end = net.router[source], net.router[targets[k]]
-        while True:
-            direction = next_direction(config, router, end)
-            link = base + 2 * targets[k] + 1 if direction == ARRIVED else 4 * router + direction
+        eject = base + 2 * targets[k] + 1
+        if net.head[eject] < 0:
+            # Back to where the tree is reserved already, then forwards again.
+            along_y, ys, along_x, xs = _backwards(net, source, targets[k])
+            router, link, back = net.router[targets[k]], eject, 0
+            while net.head[link] < 0 and back < ys + xs:
+                direction = along_y if back < ys else along_x
+                router = neighbour(config, router, _opposite(direction))
+                link = 4 * router + direction
+                back += 1
             if net.head[link] < 0:
+                link = inject
+            else:
+                router = neighbour(config, router, direction)
+                back -= 1
+            head, tail = net.head[link], net.tail[link]
+            while back >= 0:
+                if back == 0:
+                    link = eject
+                else:
+                    direction = along_y if back <= ys else along_x
+                    link = 4 * router + direction
+                    router = neighbour(config, router, direction)
+                back -= 1
                 train = flits * _bits(net.union[link])
                 left = _take(net, link, head + router_ps, train)
-                net.tail[link] = max(tail + router_ps, left + (train - 1) * cycle) + link_ps
-                net.head[link] = left + link_ps
-            head, tail = net.head[link], net.tail[link]
-            if direction == ARRIVED:
-                break
-            router = neighbour(config, router, direction)
-        arrivals_ps[k] = tail
+                tail = max(tail + router_ps, left + (train - 1) * cycle) + link_ps
+                head = left + link_ps
+                net.head[link], net.tail[link] = head, tail
+        arrivals_ps[k] = net.tail[eject]
 
 
 @njit(cache=True)
@@ -418,6 +471,8 @@ def _enter_tree(
             net.union[at] = np.uint64(0)
             order[found] = -(distance(config, router, end) * config[ROUTERS] + router)
             found += 1
+        elif not first and _contains(net.union[at], mask):
+            return found  # the rest of the way has these tokens already
         for w in range(mask.size):
             net.union[at, w] |= mask[w]
         if first:

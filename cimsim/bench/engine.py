@@ -1,0 +1,167 @@
+"""Speed of the event engines on full-size and small models, measured the same way always.
+
+`olmoe_1b_7b`: 16 layers x 64 experts, top-8, on 98,304 crossbars of 256 x 256 (96 an expert,
+one tile each), 4,096 tokens that travel alone: 524,288 expert visits. Expert matrices are
+analog; the digital side costs no time, so that the engine and not a bottleneck is measured.
+`small`: 4 layers, 8 experts, top-2, d_model 512, every matrix analog.
+
+Process CPU time on one thread, after one run that compiles or loads the kernels; the
+compiled engine's is the best of three, the reference engine's one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import process_time
+
+from cimsim.chip import Placement, Seat, Unit, analog_units, build_mesh
+from cimsim.config import ChipConfig
+from cimsim.cost import VisitTiming
+from cimsim.engine.build import build_plan
+from cimsim.engine.compiled import run_compiled
+from cimsim.engine.plan import Plan
+from cimsim.engine.raw import RawRun
+from cimsim.engine.reference import run_reference
+from cimsim.engine.steps import CorrectionWork
+from cimsim.workload.program import Program
+from cimsim.workload.shapes import DecoderShape, build_shape, shape_program
+from cimsim.workload.synthetic import Popularity, synthetic_trace
+
+__all__ = ["run_engine_bench"]
+
+SEQUENCES, LENGTH = 16, 256
+SMALL = DecoderShape("small", "olmoe", 4, 512, 8, 8, 64, 1024, 8, 2, 512, source="bench")
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """Round visit times (256 ns a vector, 1.1 us latency) and a free digital side."""
+
+    def visit_timing(self, unit: Unit) -> VisitTiming:
+        del unit
+        return VisitTiming(fill_ps=844_000, interval_ps=256_000)
+
+    def programming_ps(self, unit: Unit) -> int:
+        return unit.cells
+
+    def programming_bytes(self, unit: Unit) -> int:
+        return sum(t.matrix.size for t in unit.tilings)
+
+    def digital_ps(self, macs: int, elements: int) -> int:
+        del macs
+        return elements
+
+
+def run_engine_bench() -> dict[str, object]:
+    """Return seconds of both engines with and without network contention."""
+    free, loaded = (_olmoe(contention) for contention in ("none", "packet"))
+    run_compiled(free, record=False)
+    run_compiled(loaded, record=False)
+    compiled_s, raw = _best(run_compiled, free)
+    compiled_noc_s, raw_noc = _best(run_compiled, loaded)
+    reference_s, _ = _once(run_reference, free)
+    reference_noc_s, _ = _once(run_reference, loaded)
+    small = _small()
+    run_compiled(small, record=False)
+    small_s, small_raw = _best(run_compiled, small)
+    tokens = SEQUENCES * LENGTH
+    return {
+        "olmoe_1b_7b": {
+            "reference_s": reference_s,
+            "compiled_s": compiled_s,
+            "reference_noc_s": reference_noc_s,
+            "compiled_noc_s": compiled_noc_s,
+            "events": raw.events,
+            "events_noc": raw_noc.events,
+            "visits": int(raw.site_visits.sum()),
+            "crossbars": sum(len(s.crossbars) for s in free.placement.seats),
+            "tokens": tokens,
+        },
+        "small": {
+            "s_per_token": small_s / tokens,
+            "events": small_raw.events,
+            "crossbar_mvms_per_token": _crossbars_a_token(small, small_raw) / tokens,
+            "granularity": "expert visit; the peer schedules single crossbar products",
+        },
+    }
+
+
+def _olmoe(contention: str) -> Plan:
+    config = ChipConfig.model_validate({
+        "name": "bench-olmoe",
+        "chip": {"analog_parts": ["experts"], "spare_fraction": 0.0},
+        "noc": {"contention": contention, "flit_bits": 256},
+        "tile": {
+            "pes": 12,
+            "pe": {"crossbars": 8},
+            "crossbar": {"rows": 256, "cols": 256},
+            "weight": {"encoding": "offset"},
+            "device": {"kind": "ideal", "cell_bits": 8},
+        },
+        "memory": {"kind": "none"},
+        "digital": {"units": 64, "kv_sram_kb": 1e6, "weight_sram_kb": 1e6},
+        "workload": {"tokens": SEQUENCES * LENGTH, "context": LENGTH, "in_flight": SEQUENCES},
+        "run": {"flight_tokens": 1},
+    })  # fmt: skip
+    return _plan(config, shape_program("olmoe-1b-7b"))
+
+
+def _small() -> Plan:
+    config = ChipConfig.model_validate({
+        "name": "bench-small",
+        "chip": {"analog_parts": ["attention", "router", "experts", "shared", "head"]},
+        "tile": {
+            "pes": 8,
+            "pe": {"crossbars": 8},
+            "crossbar": {"rows": 256, "cols": 256},
+            "weight": {"encoding": "offset"},
+            "device": {"kind": "ideal", "cell_bits": 8},
+        },
+        "memory": {"kind": "none"},
+        "digital": {"units": 16, "kv_sram_kb": 1e6},
+        "workload": {"tokens": SEQUENCES * LENGTH, "context": LENGTH, "in_flight": SEQUENCES},
+        "run": {"flight_tokens": 1},
+    })  # fmt: skip
+    return _plan(config, build_shape(SMALL))
+
+
+def _plan(config: ChipConfig, program: Program) -> Plan:
+    units = analog_units(program, config)
+    mesh = build_mesh(config, sum(u.crossbars for u in units))
+    seats, start = [], 0
+    for unit in units:
+        seats.append(Seat(unit.key, 0, tuple(range(start, start + unit.crossbars))))
+        start += unit.crossbars
+    placement = Placement(
+        mesh.crossbars_per_tile, mesh.n_tiles, tuple(seats), {u.key: u for u in units}
+    )
+    trace = synthetic_trace(
+        program, sequences=SEQUENCES, length=LENGTH, popularity=Popularity(skew=0.6), seed=0
+    )
+    return build_plan(
+        config, mesh, placement, program, _Costs(), trace,
+        phase="prefill", batch=1, correction=CorrectionWork(),
+    )  # fmt: skip
+
+
+def _once(run: Callable[..., RawRun], plan: Plan) -> tuple[float, RawRun]:
+    start = process_time()
+    raw = run(plan, record=False)
+    return process_time() - start, raw
+
+
+def _best(run: Callable[..., RawRun], plan: Plan) -> tuple[float, RawRun]:
+    runs = [_once(run, plan) for _ in range(REPEATS)]
+    return min(runs, key=lambda item: item[0])
+
+
+def _crossbars_a_token(plan: Plan, raw: RawRun) -> int:
+    """Return crossbar products of a run: vectors times crossbars of their site."""
+    crossbars = {s.unit: len(s.crossbars) for s in plan.placement.seats}
+    vectors: dict[object, int] = {}
+    for expert, key in enumerate(plan.expert_units):
+        vectors[key] = int(raw.expert_vectors[expert])
+    tokens = int(plan.flights.size.sum())
+    return sum(n * vectors.get(key, tokens) for key, n in crossbars.items())
