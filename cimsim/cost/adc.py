@@ -6,8 +6,9 @@ was used. ENOB, not nominal bits, sets energy.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
-from math import ceil, exp, floor, log
+from math import ceil, exp
 
 from cimsim.config.converter import (
     AnyAdc,
@@ -20,32 +21,29 @@ from cimsim.config.converter import (
     ZigzagAdc,
 )
 from cimsim.config.tile import Tile
+from cimsim.cost.adc_fits import (
+    ENERGY,
+    FOM_ENOB,
+    FOM_SPEED,
+    regression_pj,
+    regression_um2,
+    thermal_limit_fj,
+    zigzag_delay_ns,
+    zigzag_pj,
+    zigzag_um2,
+)
 from cimsim.cost.constant import Constant
 from cimsim.cost.price import Price
 from cimsim.errors import CimsimError
 from cimsim.units import FJ_PER_PJ
 
-__all__ = [
-    "CONSTANTS",
-    "model_curves",
-    "price_adc",
-    "regression_pj",
-    "regression_um2",
-    "zigzag_delay_ns",
-    "zigzag_pj",
-    "zigzag_um2",
-]
+__all__ = ["CONSTANTS", "model_curves", "price_adc"]
 
 _SURVEY = "regression on the Murmann ADC survey 1997-2025 (hwcomponents-adc, arXiv 2404.06553)"
 _SABERI = "Saberi SAR table (hwcomponents-library)"
 _ISAAC = "ISAAC, ISCA 2016, Table I, doi:10.1109/ISCA.2016.12"
 _ZIGZAG = "ZigZag-IMC fit on three 28 nm SRAM analog chips"
 
-# Coefficients of the regression, in the order of its equations below.
-_FOM_SPEED = (213.78067, 2.87190)
-_FOM_ENOB = (128.30683, 3.22052)
-_ENERGY = (26.04962, 1.88004, 2.82913, 1.47020)
-_AREA = (0.993279, 0.180715, 0.299124, 1.346192)
 _DYNAMIC_SHARE = 0.8
 _OPTIMISM = {"best": 0.8, "q20": 1.0, "median": 2.7}
 _NODE_RANGE_NM = (5.0, 130.0)
@@ -60,11 +58,11 @@ _SAR_UM2 = (361.0, 477.0, 627.0, 845.0, 1200.0, 1828.0, 3002.0)
 _ISAAC_MW, _ISAAC_GSPS, _ISAAC_UM2 = 16.0 / 8, 1.28, 1200.0
 
 CONSTANTS = (
-    Constant("adc.regression_fom_speed", _FOM_SPEED[0], "dB", _SURVEY, None, "A"),
-    Constant("adc.regression_fom_slope", _FOM_SPEED[1], "dB/ln(S/s)", _SURVEY, None, "A"),
-    Constant("adc.regression_fom_enob", _FOM_ENOB[0], "dB", _SURVEY, None, "A"),
-    Constant("adc.regression_fom_enob_slope", _FOM_ENOB[1], "dB/bit", _SURVEY, None, "A"),
-    Constant("adc.regression_node_exponent", _ENERGY[1], "1", _SURVEY, None, "A"),
+    Constant("adc.regression_fom_speed", FOM_SPEED[0], "dB", _SURVEY, None, "A"),
+    Constant("adc.regression_fom_slope", FOM_SPEED[1], "dB/ln(S/s)", _SURVEY, None, "A"),
+    Constant("adc.regression_fom_enob", FOM_ENOB[0], "dB", _SURVEY, None, "A"),
+    Constant("adc.regression_fom_enob_slope", FOM_ENOB[1], "dB/bit", _SURVEY, None, "A"),
+    Constant("adc.regression_node_exponent", ENERGY[1], "1", _SURVEY, None, "A"),
     Constant(
         "adc.regression_dynamic_share",
         _DYNAMIC_SHARE,
@@ -108,63 +106,27 @@ def price_adc(tile: Tile, node_nm: float, vdd_v: float) -> Price:
     """
     adc = tile.adc
     if isinstance(adc, RegressionAdc):
-        return _regression(adc, node_nm)
-    if isinstance(adc, SarTableAdc):
-        return _sar_table(adc, node_nm)
-    if isinstance(adc, IsaacAdc):
-        return _isaac(adc, node_nm)
-    if isinstance(adc, ZigzagAdc):
-        return _zigzag(adc, node_nm, vdd_v, tile.crossbar.rows)
-    return _figure_of_merit(adc) if isinstance(adc, WaldenAdc | SchreierAdc) else _table(adc)
+        price = _regression(adc, node_nm)
+    elif isinstance(adc, SarTableAdc):
+        price = _sar_table(adc, node_nm)
+    elif isinstance(adc, IsaacAdc):
+        price = _isaac(adc, node_nm)
+    elif isinstance(adc, ZigzagAdc):
+        price = _zigzag(adc, node_nm, vdd_v, tile.crossbar.rows)
+    elif isinstance(adc, WaldenAdc | SchreierAdc):
+        price = _figure_of_merit(adc)
+    else:
+        price = _table(adc)
+    limit = thermal_limit_fj(effective_bits(adc))
+    if (price.energy_fj or 0.0) >= limit:
+        return price
+    note = f"extrapolated: ADC energy below the thermal limit of {limit:.3g} fJ a conversion"
+    return replace(price, notes=(*price.notes, note))
 
 
 def effective_bits(adc: AnyAdc) -> float:
     """Return ENOB: as given, or the nominal bits."""
     return float(adc.bits if adc.enob is None else adc.enob)
-
-
-def regression_pj(enob: float, node_nm: float, rate_gsps: float) -> float:
-    """Return total energy a conversion of the survey regression, dynamic and static.
-
-    SNDR = 6.0206 b + 1.7609; FOM = min(213.78 - 2.872 ln f, 128.31 + 3.2205 ceil(b));
-    E = 0.5 x 10^((SNDR - FOM) / 10) x exp(26.05 + 1.880 ln T - 2.829 ln b - 1.470) pJ.
-    The ceil makes it jump where ENOB crosses an integer, so it is evaluated at integers
-    and log energy is interpolated between them.
-
-    Args:
-        enob: effective bits, at least 4.
-        node_nm: technology node.
-        rate_gsps: conversions a second.
-    """
-    low = floor(enob)
-    share = enob - low
-    at_low = _regression_at(low, node_nm, rate_gsps)
-    if share == 0:
-        return at_low
-    return float(at_low * (_regression_at(low + 1, node_nm, rate_gsps) / at_low) ** share)
-
-
-def regression_um2(energy_pj: float, node_nm: float, rate_gsps: float) -> float:
-    """Return the area of an ADC of the survey regression from its total energy."""
-    node, rate, energy, constant = _AREA
-    return exp(
-        node * log(node_nm) + rate * log(rate_gsps * 1e9) + energy * log(energy_pj) + constant
-    )
-
-
-def zigzag_pj(bits: float, vdd_v: float) -> float:
-    """Return energy a conversion: (100 b + 0.001 x 4^b) fF x V^2."""
-    return float((100.0 * bits + 0.001 * 4.0**bits) * vdd_v**2 / FJ_PER_PJ)
-
-
-def zigzag_delay_ns(bits: float, rows: int) -> float:
-    """Return the time of one conversion: b (0.00653 rows + 0.640) ns."""
-    return bits * (0.00653 * rows + 0.640)
-
-
-def zigzag_um2(bits: float) -> float:
-    """Return the area of one ADC: 10^(1.206 - 0.0369 b) x 2^b um2."""
-    return float(10.0 ** (1.206 - 0.0369 * bits) * 2.0**bits)
 
 
 def model_curves() -> dict[str, list[tuple[float, float]]]:
@@ -178,15 +140,6 @@ def model_curves() -> dict[str, list[tuple[float, float]]]:
         "zigzag": [(b, zigzag_pj(b, 0.9)) for b in whole],
         "walden, 20 fJ a step": [(b, 20e-3 * 2.0**b) for b in whole],
     }
-
-
-def _regression_at(bits: int, node_nm: float, rate_gsps: float) -> float:
-    fom_speed = _FOM_SPEED[0] - _FOM_SPEED[1] * log(rate_gsps * 1e9)
-    fom = min(fom_speed, _FOM_ENOB[0] + _FOM_ENOB[1] * ceil(bits))
-    sndr = 6.0206 * bits + 1.7609
-    constant, node, enob, quantile = _ENERGY
-    scale = exp(constant + node * log(node_nm) - enob * log(bits) - quantile)
-    return float(0.5 * 10 ** ((sndr - fom) / 10) * scale)
 
 
 def _regression(adc: RegressionAdc, node_nm: float) -> Price:
@@ -204,7 +157,7 @@ def _regression(adc: RegressionAdc, node_nm: float) -> Price:
         notes.append(f"extrapolated: {enob:g} effective bits above {_MAX_ENOB:g} of the survey")
     if not _NODE_RANGE_NM[0] <= node_nm <= _NODE_RANGE_NM[1]:
         notes.append(f"extrapolated: {node_nm:g} nm outside 5 to 130 nm of the survey")
-    corner = (_FOM_SPEED[0] - _FOM_ENOB[0] - _FOM_ENOB[1] * ceil(enob)) / _FOM_SPEED[1]
+    corner = (FOM_SPEED[0] - FOM_ENOB[0] - FOM_ENOB[1] * ceil(enob)) / FOM_SPEED[1]
     corner_gsps = exp(corner) / 1e9
     if adc.rate_gsps > corner_gsps:
         notes.append(
@@ -248,13 +201,15 @@ def _isaac(adc: IsaacAdc, node_nm: float) -> Price:
     factor = 2.0 ** (effective_bits(adc) - 8)
     energy = _ISAAC_MW / _ISAAC_GSPS * factor * FJ_PER_PJ
     constants = tuple(c for c in CONSTANTS if c.key.startswith("adc.isaac"))
-    return _price(energy, _ISAAC_UM2 * factor, None, "isaac", constants, _at(32.0, node_nm))
+    notes = _at(32.0, node_nm) + _bits_note(effective_bits(adc), 4, 10, _ISAAC)
+    return _price(energy, _ISAAC_UM2 * factor, None, "isaac", constants, notes)
 
 
 def _zigzag(adc: ZigzagAdc, node_nm: float, vdd_v: float, rows: int) -> Price:
     bits = effective_bits(adc)
     constants = tuple(c for c in CONSTANTS if c.key.startswith("adc.zigzag"))
     notes = [] if 22 <= node_nm <= 28 else _at(28.0, node_nm)
+    notes += _bits_note(bits, 3, 10, _ZIGZAG)
     fastest_gsps = 1.0 / zigzag_delay_ns(bits, rows)
     if adc.rate_gsps > fastest_gsps:
         notes.append(f"extrapolated: faster than the fit's {fastest_gsps:.3g} GS/s")
@@ -277,6 +232,12 @@ def _table(adc: TableAdc) -> Price:
     return _price(
         adc.energy_pj * FJ_PER_PJ, adc.area_um2, adc.leakage_uw, f"table: {adc.source}", ()
     )
+
+
+def _bits_note(bits: float, low: int, high: int, source: str) -> list[str]:
+    if low <= bits <= high:
+        return []
+    return [f"extrapolated: {bits:g} bits outside {low} to {high} of {source}"]
 
 
 def _at(source_nm: float, node_nm: float) -> list[str]:

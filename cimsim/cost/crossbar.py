@@ -23,6 +23,7 @@ from cimsim.cost.constant import Constant
 from cimsim.cost.counts import Density
 from cimsim.cost.price import Price
 from cimsim.cost.technology import scale_logic
+from cimsim.errors import CimsimError
 
 __all__ = ["CONSTANTS", "cell_read_fj", "default_density", "drive_factor", "price_crossbar"]
 
@@ -129,6 +130,13 @@ def cell_read_fj(config: ChipConfig, d: Number, m: Number) -> Number:
 def price_crossbar(config: ChipConfig) -> Price:
     """Return the cost of one crossbar; its energy is that of the default density."""
     tile, node, vdd = config.tile, config.technology.node_nm, config.technology.vdd_v
+    if config.cost.drive_ns is not None and config.cost.drive_ns > tile.crossbar.read_ns:
+        raise CimsimError(
+            "rows cannot be driven for longer than a read takes",
+            key="cost.drive_ns",
+            value=config.cost.drive_ns,
+            allowed=f"at most tile.crossbar.read_ns, {tile.crossbar.read_ns:g} ns",
+        )
     cell, area_constant = cell_area_um2(tile, node, config.cost.cell_area_um2)
     area = cell * tile.crossbar.rows * tile.crossbar.cols
     notes: tuple[str, ...] = ()

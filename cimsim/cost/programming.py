@@ -66,7 +66,10 @@ def price_program(config: ChipConfig) -> Price:
         idle="gated",
         constants=(),
         model=f"tile.device.programming ({spec.source})",
-        notes=("write drivers: area not modelled",),
+        notes=(
+            "write drivers: area not modelled",
+            *(("erasing: time modelled, energy not modelled",) if spec.erase_ns else ()),
+        ),
     )
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from cimsim.config.converter import ZigzagAdc
-from cimsim.cost.adc import zigzag_delay_ns
+from cimsim.cost.adc_fits import zigzag_delay_ns
 from cimsim.cost.buffers import sram
 from cimsim.cost.crossbar import cell_read_fj
 from cimsim.cost.peak import Peak

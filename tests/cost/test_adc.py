@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cimsim.config import Tile
-from cimsim.cost.adc import price_adc, regression_pj, zigzag_delay_ns, zigzag_pj, zigzag_um2
+from cimsim.cost.adc import price_adc
+from cimsim.cost.adc_fits import (
+    regression_pj,
+    thermal_limit_fj,
+    zigzag_delay_ns,
+    zigzag_pj,
+    zigzag_um2,
+)
 from cimsim.errors import CimsimError
 from tests.cost.chips import chip
 
@@ -128,6 +135,26 @@ def test_extrapolation_is_marked_in_notes_and_source(fields: dict[str, object], 
     price = price_adc(adc(**fields), node, 0.9)
     assert any(n.startswith("extrapolated") for n in price.notes)
     assert "extrapolated" in price.source
+
+
+@pytest.mark.parametrize(
+    ("fields", "marked"),
+    [
+        ({"kind": "isaac", "bits": 12}, True),
+        ({"kind": "zigzag", "bits": 11, "rate_gsps": 0.001}, True),
+        ({"kind": "walden", "bits": 12, "fom_fj": 0.01, "area_um2": 1}, True),
+        ({"kind": "walden", "bits": 8, "fom_fj": 1.0, "area_um2": 1}, False),
+    ],
+)
+def test_values_outside_physics_or_source_are_marked(
+    fields: dict[str, object], marked: bool
+) -> None:
+    assert bool(price_adc(adc(**fields), 32, 0.9).notes) is marked
+
+
+def test_thermal_limit_by_hand() -> None:
+    # 8 x 4.142e-21 J x 1.5 x 65536 = 3.257 fJ at 8 bits.
+    assert thermal_limit_fj(8) == pytest.approx(3.257, rel=1e-3)
 
 
 @given(st.floats(4, 13.9), st.floats(0.01, 0.99), st.floats(7, 130), st.floats(0.001, 5))

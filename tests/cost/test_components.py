@@ -103,6 +103,12 @@ def test_drive_time_can_be_shorter_than_the_read() -> None:
     assert cell_read_fj(whole, 0.5, 0.5) == pytest.approx(100 * cell_read_fj(short, 0.5, 0.5))
 
 
+def test_driving_for_longer_than_the_read_is_refused() -> None:
+    with pytest.raises(CimsimError) as caught:
+        price_chip(chip(tile={"crossbar": {"read_ns": 10}}, cost={"drive_ns": 11}))
+    assert caught.value.key == "cost.drive_ns"
+
+
 def test_pulse_inputs_draw_for_the_length_of_the_pulse() -> None:
     config = chip(
         tile={
