@@ -77,5 +77,6 @@ def energy_rows_grid(design: Design) -> Grid:
         f"Largest energies (tiny model, {phase.replace('_b', ', batch ')}, calibrated)",
         ("component", "kind", "nJ/token", "share", "actions", "fJ each", "source"),
         (GridGroup("", cells),),
+        last_words=True,
         note=f"{rest} smaller rows are in energy.csv." if rest > 0 else "",
     )

@@ -116,6 +116,7 @@ def scale_grid(view: View) -> Grid:
             GridGroup(label if several else "", rows(designs)) for label, designs in view.classes
         ),
         words=3,
+        last_words=True,
         note="Latency: a decoded token, or a whole window in prefill. TOPS/W at the bits of the "
         "group; 1 MAC = 2 operations.",
     )
@@ -160,6 +161,7 @@ def speed_grid(view: View) -> Grid:
             "critical resource",
         ),
         by_precision(view, cells),
+        last_words=True,
         note=f"{EMPTY}: fewer than 100 samples, or a batch size that the chip does not run.",
     )
 

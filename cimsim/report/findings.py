@@ -104,9 +104,19 @@ def _calibration(view: View) -> list[str]:
         most = f"; most on {top.name}, by" if len(touched) > 1 else ", by"
         sentence += f"{most} {percent(_reduction(top))}"
     sentence += "."
+    same = [d for d in touched if _unchanged(d)]
+    if len(same) == len(touched):
+        sentence = "Calibration changed nothing: no step lowered the loss on its own text."
+    elif same:
+        sentence += f" It changed nothing on {', '.join(d.name for d in same)}."
     if worse:
         sentence += f" It raises perplexity on {', '.join(d.name for d in worse)}."
     return [sentence]
+
+
+def _unchanged(design: Design) -> bool:
+    difference = design.calibration_effect.difference
+    return difference.low == difference.mean == difference.high == 0.0
 
 
 def _reduction(design: Design) -> float:
@@ -131,13 +141,26 @@ def warnings(view: View) -> list[str]:
                 f"{design.name}: {percent(clip)} of conversions clip; the ADC's range is too "
                 "narrow for this model."
             )
-        found += [f"{design.name}: {warning}" for warning in design.chip.warnings]
+    found += _warnings_of_chips(view)
     if not view.scaled:
         found.append(
             "Not every chip has results at full size: energies below are those of the tiny model, "
             "which leaves large arrays partly empty."
         )
     return found
+
+
+def _warnings_of_chips(view: View) -> list[str]:
+    """Say every warning once, with the chips that it is about."""
+    chips: dict[str, list[str]] = {}
+    for design in view.designs:
+        for warning in design.chip.warnings:
+            chips.setdefault(warning, []).append(design.name)
+    everywhere = len(view.designs) if len(view.designs) > 1 else 0
+    return [
+        f"{'all chips' if len(names) == everywhere else ', '.join(names)}: {warning}"
+        for warning, names in chips.items()
+    ]
 
 
 def basis(view: View) -> list[tuple[str, str]]:

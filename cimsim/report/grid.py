@@ -29,6 +29,7 @@ class Grid:
         header: heading of every column, with its unit.
         groups: rows in groups.
         words: number of leading columns that hold words; the others are right-aligned.
+        last_words: whether the last column holds words too.
         note: what a reader must know, "" for nothing.
     """
 
@@ -37,3 +38,8 @@ class Grid:
     groups: tuple[GridGroup, ...]
     words: int = 2
     note: str = ""
+    last_words: bool = False
+
+    def holds_words(self, column: int) -> bool:
+        """Whether a column is left-aligned."""
+        return column < self.words or (self.last_words and column == len(self.header) - 1)

@@ -117,7 +117,7 @@ def _draw_class(
 
 def _finish_axes(axes: Axes, points: Sequence[_Point], unit: str, *, scaled: bool) -> None:
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
     energies = [p.energy for p in points]

@@ -218,6 +218,25 @@ def test_clipping_is_said_once() -> None:
     assert sum("clip" in w for w in found) == 1
 
 
+def test_warning_of_several_chips_is_said_once() -> None:
+    chips = [replace(fake_chip(i), warnings=("few windows",)) for i in (0, 1)]
+    everywhere = warnings(View.of(replace(fake_run(1), chips=tuple(chips))))
+    assert everywhere == ["all chips: few windows"]
+    some = warnings(View.of(replace(fake_run(1), chips=(*chips, fake_chip(2)))))
+    assert some == ["isaac, eflash_40nm: few windows"]
+
+
+def test_calibration_without_effect_says_so() -> None:
+    chip = fake_chip(0)
+    seeds = tuple({**r, "ppl_calibrated": r["ppl_noisy"]} for r in chip.per_seed)
+    same = replace(chip, per_seed=seeds)
+    found = findings(View.of(replace(fake_run(1), chips=(same,))))
+    assert found[-1].startswith("Calibration changed nothing")
+    mixed = findings(View.of(replace(fake_run(1), chips=(same, fake_chip(1)))))
+    assert "on 1 of 2 calibrated chips" in mixed[-1]
+    assert mixed[-1].endswith("It changed nothing on isaac.")
+
+
 def test_notes_stand_with_their_chip(three: tuple[Path, str, str]) -> None:
     assert _words(three[1]).count("ADC energy is extrapolated below 28 nm") == 1
 
