@@ -267,18 +267,25 @@ def _derived(
         "two registers, bus and adder a bit",
         register.notes,
     )
-    found["input_broadcast"] = Price(
+    return found | {"input_broadcast": _broadcast(config, prices)}
+
+
+def _broadcast(config: ChipConfig, prices: Mapping[str, Price]) -> Price:
+    """Price the wire from the bus to one crossbar: the side of a PE."""
+    per_tile = _instances(config)
+    inside = [n for n in per_tile if n not in {"tile_buffer", "tile_bus"}]
+    pe_um2 = sum(per_tile[n] * (prices[n].area_um2 or 0.0) for n in inside) / config.tile.pes
+    side_mm = sqrt(pe_um2 / UM2_PER_MM2)
+    return Price(
         "input_broadcast",
         "bit",
-        bus.energy_fj,
+        noc.WIRE.value * 1e3 * side_mm,
         None,
         None,
-        bus.idle,
-        bus.constants,
-        "tile bus to the registers of every crossbar",
-        bus.notes,
+        config.cost.idle.tile,
+        (noc.WIRE,),
+        f"wire over a PE of {side_mm:.3g} mm to each crossbar",
     )
-    return found
 
 
 def _composite(component: str, action: str, energy_fj: float, chip: Mapping[str, Price]) -> Price:

@@ -139,11 +139,15 @@ class Charger:
         return d, m, f" [default densities for {assumed} of {len(keys)} units]" if assumed else ""
 
     def charge_traffic(self) -> None:
-        """Charge buffers, bus, partial sums and network."""
+        """Charge buffers, bus, partial sums and network.
+
+        What a buffer holds is written once and read once; one of the two goes over the bus
+        between buffer and PEs, the other to the network.
+        """
         counts = self.counts
         self._add("tile_buffer", counts.buffer_read_bits)
         self._add("tile_buffer_write", counts.buffer_write_bits)
-        self._add("tile_bus", counts.buffer_read_bits + counts.buffer_write_bits)
+        self._add("tile_bus", (counts.buffer_read_bits + counts.buffer_write_bits) / 2)
         self._add("psum_traffic", counts.psum_bits)
         self._add("noc_router", counts.router_bits)
         self._add("noc_link", counts.link_bits)

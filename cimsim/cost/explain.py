@@ -25,7 +25,7 @@ _FORMULA: dict[str, tuple[str, str]] = {
     "output_register": ("one bit in or out", "constant x logic scaling"),
     "tile_buffer": ("one bit read or written", "exp(c0 + c1 log2 kB + c2 log2^2 kB)"),
     "tile_bus": ("one bit moved", "constant x logic scaling"),
-    "input_broadcast": ("one input bit to one crossbar", "tile_bus"),
+    "input_broadcast": ("one input bit to one crossbar", "wire energy x side of a PE"),
     "psum_traffic": ("one bit of a partial sum moved", "2 registers + bus + adder"),
     "noc_router": ("one bit through one router", "noc.router_pj_per_bit"),
     "noc_link": ("one bit over one link", "noc.link_pj_per_bit_mm x link length"),

@@ -7,7 +7,7 @@ from cimsim.cost.constant import Constant
 from cimsim.cost.price import Price
 from cimsim.cost.technology import scale_logic
 
-__all__ = ["CONSTANTS", "price_link", "price_router", "router_ports"]
+__all__ = ["CONSTANTS", "WIRE", "price_link", "price_router", "router_ports"]
 
 _PUMA = "PUMA simulator: 0.047 mm2 with 4 ports, 0.116 mm2 with 8, 32-bit flits"
 _PUMA_LEAK = "PUMA simulator: 0.41 mW with 4 ports, 1.04 mW with 8"
@@ -24,7 +24,7 @@ _ROUTER = Constant(
     "A",
     "default of noc.router_pj_per_bit",
 )
-_WIRE = Constant(
+WIRE = Constant(
     "noc.link_energy",
     0.12,
     "pJ/bit/mm",
@@ -34,7 +34,7 @@ _WIRE = Constant(
     "default of noc.link_pj_per_bit_mm; 0.0404 with low swing (Park, DATE 2013)",
 )
 
-CONSTANTS = (_ROUTER, _WIRE, _AREA_BASE, _AREA_PORT, _LEAK_BASE, _LEAK_PORT)
+CONSTANTS = (_ROUTER, WIRE, _AREA_BASE, _AREA_PORT, _LEAK_BASE, _LEAK_PORT)
 
 
 def router_ports(config: ChipConfig) -> int:
@@ -74,6 +74,6 @@ def price_link(config: ChipConfig, pitch_mm: float) -> Price:
         None,
         None,
         config.cost.idle.noc,
-        (_WIRE,),
+        (WIRE,),
         f"noc.link_pj_per_bit_mm x {pitch_mm:.3g} mm ({config.noc.source})",
     )

@@ -266,3 +266,19 @@ def test_doubling_the_vectors_doubles_tile_energy() -> None:
     for name in ("adc", "crossbar", "dac", "shift_add"):
         before = charged(config, counts).total_fj(component=name)
         assert charged(config, twice).total_fj(component=name) == pytest.approx(2 * before)
+
+
+def test_a_buffered_bit_crosses_the_bus_once() -> None:
+    counts = ActionCounts("decode", 1, 1000, buffer_read_bits=100, buffer_write_bits=100)
+    row = next(r for r in charged(chip(), counts) if r.component == "tile_bus")
+    assert row.count == 100
+
+
+def test_inputs_are_charged_for_the_wire_to_every_crossbar() -> None:
+    cost, _, _ = assemble(chip(tile={"pes": 2}))
+    areas = {r.component: (r.mm2 or 0.0) / r.count for r in cost.area()}
+    per_tile = cost.catalogue.per_tile
+    inside = ("adc", "dac", "crossbar", "sample_hold", "shift_add")
+    registers = ("input_register", "output_register")
+    pe_mm2 = sum(areas[n] * per_tile[n] for n in (*inside, *registers)) / 2
+    assert cost.catalogue.fj("input_broadcast") == pytest.approx(120 * pe_mm2**0.5)
