@@ -56,7 +56,7 @@ def _programmed(adc: Adc, levels: float) -> ProgrammedMatrix:
         weight=WeightFormat(bits=2, encoding="offset"),
         input=InputFormat(bits=2),
         device=IdealDevice(cell_bits=2),
-        adc=adc.model_copy(update={"range": FixedRange(levels=levels)}),  # type: ignore[arg-type]
+        adc=adc.model_copy(update={"range": FixedRange(levels=levels)}),
     )
     weight = np.full((_ROWS, 1), -1.0, dtype=np.float32)  # stored as level 1
     found = program_matrix(
