@@ -112,6 +112,8 @@ def sram(size_kb: float, node_nm: float, vdd_v: float) -> Sram:
         notes.append(
             f"extrapolated: SRAM at {node_nm:g} nm from CACTI at {inside:g} nm by logic factors"
         )
+    if node_nm != _NODES_NM[0]:
+        notes.append(f"extrapolated: SRAM leakage of 32 nm used at {node_nm:g} nm")
     small = min(1.0, size_kb / _SIZE_RANGE_KB[0])
     if size_kb < _SIZE_RANGE_KB[0]:
         notes.append(f"extrapolated: {size_kb:g} kB SRAM below the smallest CACTI point, 2 kB")

@@ -146,4 +146,5 @@ class CostModel:
         found += [f"area of {r.component}" for r in self._area if r.mm2 is None]
         if "io" not in self.config.cost.tables:
             found.append("chip I/O other than the memory interface")
+        found.append("leakage over temperature")
         return (*found, "area and background power of off-chip memory", "area of links and clock")

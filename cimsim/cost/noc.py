@@ -56,8 +56,13 @@ def price_router(config: ChipConfig) -> Price:
         config.cost.idle.noc,
         (_ROUTER, _AREA_BASE, _AREA_PORT, _LEAK_BASE, _LEAK_PORT),
         f"noc.router_pj_per_bit ({config.noc.source})",
-        scaling.notes,
+        (*scaling.notes, *_leakage_note(config)),
     )
+
+
+def _leakage_note(config: ChipConfig) -> tuple[str, ...]:
+    node = config.technology.node_nm
+    return () if node == 32 else (f"extrapolated: router leakage of 32 nm used at {node:g} nm",)
 
 
 def price_link(config: ChipConfig, pitch_mm: float) -> Price:

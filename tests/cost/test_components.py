@@ -210,7 +210,9 @@ def test_sram_beyond_a_megabyte_is_banked() -> None:
 
 def test_sram_outside_the_cacti_nodes_is_marked() -> None:
     assert any(n.startswith("extrapolated") for n in sram(64, 7, 0.7).notes)
-    assert not sram(64, 28, 0.9).notes
+    inside = sram(64, 28, 0.9).notes
+    assert inside == ("extrapolated: SRAM leakage of 32 nm used at 28 nm",)
+    assert not sram(64, 32, 0.9).notes
 
 
 def test_edram_bit_is_a_puma_access_over_its_width() -> None:
