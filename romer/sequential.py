@@ -7,14 +7,14 @@ product x W of the same input are at hand: a fit is made and the corrected produ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.model import Correction
-from cimsim.model.linear import Linear
+from cimsim.model import Correction, Linear, RouterRefit
+from cimsim.model.kernels.product import product
 from cimsim.workload.program import MatrixId, TokenKeys
 from romer.record import window_keys
 from romer.task import Task
@@ -30,20 +30,23 @@ Fit = Callable[[MatrixId, Array, Array, Array], Array]
 class _Fitter:
     """A `Linear` that fits each analog matrix as it is asked for."""
 
-    def __init__(self, task: Task, chip: Linear, fit: Fit, skip: frozenset[MatrixId]) -> None:
-        self._task, self._chip, self._fit, self._skip = task, chip, fit, skip
+    def __init__(self, task: Task, chip: Linear, fit: Fit, refits: Mapping[int, RouterRefit]):
+        self._task, self._chip, self._fit = task, chip, fit
+        self._routers = {MatrixId(layer, "router"): r for layer, r in refits.items()}
 
     def __call__(self, matrix: MatrixId, x: Array, tokens: TokenKeys) -> Array:
         y = self._chip(matrix, x, tokens)
-        if matrix.part not in self._task.analog or matrix in self._skip:
+        if matrix.part not in self._task.analog:
             return y
-        return self._fit(matrix, x, y, self._task.clean(matrix, x, tokens))
+        refit = self._routers.get(matrix)
+        target = self._task.clean(matrix, x, tokens) if refit is None else product(x, refit.weight)
+        return self._fit(matrix, x, y, target)
 
 
 def fit_in_one_pass(task: Task, correction: Correction, fit: Fit) -> None:
     """Run the FIT text through the chip, handing every analog matrix to `fit` once.
 
-    A router that was refitted is left out: its clean weights are no longer its target.
+    A router that was refitted and reprogrammed has its new weights as its target.
 
     Args:
         task: what the calibrator sees.
@@ -52,14 +55,10 @@ def fit_in_one_pass(task: Task, correction: Correction, fit: Fit) -> None:
     """
     windows = task.text.fit
     chip = task.deployment.linear(correction, read_seed=task.read_seeds[0], mode=task.mode)
-    refitted = frozenset(MatrixId(layer, "router") for layer in correction.router_refit)
     # Columns and low-rank terms are what is being fitted: the other steps stay.
-    base = replace(
-        correction,
-        columns={m: c for m, c in correction.columns.items() if m in refitted},
-        low_rank={m: c for m, c in correction.low_rank.items() if m in refitted},
-    )
-    stepper = task.decoder.stepper(_Fitter(task, chip, fit, refitted), correction=base)
+    base = replace(correction, columns={}, low_rank={})
+    fitter = _Fitter(task, chip, fit, correction.router_refit)
+    stepper = task.decoder.stepper(fitter, correction=base)
     keys = window_keys(windows)
     cache = task.decoder.new_cache(np.arange(len(windows), dtype=np.int64), windows.shape[1])
     x = stepper.embed(windows.reshape(-1))

@@ -61,7 +61,4 @@ def _fit(
         return np.asarray(y, dtype=np.float32)
 
     fit_in_one_pass(task, correction, fit)
-    refitted = {MatrixId(layer, "router") for layer in correction.router_refit}
-    kept_columns = {m: c for m, c in correction.columns.items() if m in refitted}
-    kept_terms = {m: c for m, c in correction.low_rank.items() if m in refitted}
-    return replace(correction, columns={**kept_columns, **scales}, low_rank={**kept_terms, **terms})
+    return replace(correction, columns=scales, low_rank=terms)
