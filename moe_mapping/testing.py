@@ -23,7 +23,7 @@ from moe_mapping.registry import BY_INDEX, Policy, solve
 
 __all__ = ["KINDS", "MapperReport", "check_mapper", "generated_case"]
 
-KINDS = ("slots", "replicas", "traffic", "full", "sizes", "wide")
+KINDS = ("slots", "replicas", "traffic", "packed", "sizes", "wide")
 """What a generated case is about."""
 
 _RANDOM_DRAWS = 8
@@ -68,12 +68,12 @@ def generated_case(
     if kind == "wide":
         capacity, sizes = max(2, size - 1), sizes + 2
         tiles = -(-int(sizes.sum()) // capacity) + int(draw.integers(0, 4))
-    elif kind != "full":
+    elif kind != "packed":
         capacity = -(-capacity // size) * size + size * int(draw.integers(0, 3))
     position = np.stack([np.arange(tiles) % width, np.arange(tiles) // width])
     hops = np.abs(position[:, :, None] - position[:, None, :]).sum(axis=0)
     traffic = sparse.csr_array(no_traffic(units))
-    if kind in {"traffic", "full", "wide"}:
+    if kind in {"traffic", "packed", "wide"}:
         flow = np.triu(draw.random((units, units)) * (draw.random((units, units)) < 0.5), 1)
         traffic = sparse.csr_array((flow + flow.T) * 1e4)
     spare = tiles * capacity - int(sizes.sum())

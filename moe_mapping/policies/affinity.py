@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from moe_mapping.anneal import anneal
 from moe_mapping.assignment import Assignment
 from moe_mapping.balance import lower_peak
 from moe_mapping.bisect import exchange_halves
@@ -25,6 +26,8 @@ __all__ = ["part", "partition", "place"]
 Ints = NDArray[np.int64]
 
 _STEPS = 2000
+_POLISH = 200  # proposals a unit
+_COLD = 1e-4  # so cold that only gains are taken
 
 SLACK = 0.02
 """A half may exceed its load before the exchange by this share of it."""
@@ -32,17 +35,24 @@ SLACK = 0.02
 
 def place(problem: MappingProblem, seed: int) -> Assignment:
     """Balance the load, then partition by traffic where the objective gains by it."""
-    return assignment_of(problem.fixed, part(problem, search(problem, seed)))
+    return assignment_of(problem.fixed, part(problem, search(problem, seed), seed))
 
 
-def part(problem: MappingProblem, plan: Plan) -> Plan:
-    """Return the partitioned plan, balanced again tile by tile, or the one given if better."""
+def part(problem: MappingProblem, plan: Plan, seed: int) -> Plan:
+    """Return the partitioned plan, balanced again tile by tile, or the one given if better.
+
+    Exchanges that the halves did not see, but the whole objective gains by, end it.
+    """
     fixed = problem.fixed
+    if fixed.price[1] == 0.0:
+        return plan
     parted = copy_plan(plan)
     partition(problem, fixed, parted)
     evened = copy_plan(parted)
     lower_peak(fixed, evened, peak(plan), _STEPS, 0, 0)
-    return min((plan, parted, evened), key=lambda found: value(fixed, found))
+    best = copy_plan(min((plan, parted, evened), key=lambda found: value(fixed, found)))
+    anneal(fixed, best, _POLISH * problem.n_units, _COLD, _COLD, seed)
+    return best
 
 
 def partition(problem: MappingProblem, fixed: Fixed, plan: Plan) -> None:

@@ -53,6 +53,6 @@ def _best_plan(problem: MappingProblem, searched: Plan, seed: int) -> Plan:
         scatter(fixed, seed),
     ]
     if fixed.price[1] > 0.0 or fixed.price[3] > 0.0:
-        plans.append(part(problem, searched))
+        plans.append(part(problem, searched, seed))
         plans.append(cool_down(problem, searched, seed))
     return min(plans, key=lambda plan: value(fixed, plan))

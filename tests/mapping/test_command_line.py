@@ -1,0 +1,132 @@
+"""The command line: answers, tables, figures, and one sentence with exit code 2."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moe_mapping.__main__ import main
+
+DATA = Path(__file__).parent / "data"
+LOADS = str(DATA / "loads" / "olmoe_z1.2_r80_g8n4.csv")
+SLOTS = ["--replicas", "80", "--groups", "8", "--nodes", "4", "--gpus", "16"]
+
+
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str
+) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["moe-mapping", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
+
+
+def test_place_prints_only_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = run(capsys, monkeypatch, "place", "--loads", LOADS, *SLOTS, "--json")
+    answer = json.loads(out)
+    assert code == 0 and not err
+    assert 1.0 <= answer["balance_mean"] <= 1.0026
+    assert answer["balance_mean"] <= answer["balance_max"] == max(answer["balance"])
+    assert answer["replicas"] == 80 and answer["seconds"] > 0
+    slots = np.array(answer["phy2log"])
+    assert slots.shape == (16, 80)
+    assert (np.bincount(slots[0], minlength=64) == answer["copies"][0]).all()
+
+
+def test_place_follows_the_policy_that_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("place", "--loads", LOADS, *SLOTS, "--policy", "eplb")
+    code, out, _ = run(capsys, monkeypatch, *words)
+    assert code == 0
+    assert "balance_mean         1.99091" in out
+
+
+def test_compare_lists_all_policies_best_first_and_draws_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    figure = tmp_path / "mesh.svg"
+    words = ("compare", "--loads", LOADS, *SLOTS, "--figure", str(figure), "--json")
+    code, out, _ = run(capsys, monkeypatch, *words)
+    rows = json.loads(out)
+    assert code == 0
+    assert {"auto", "eplb_hierarchical", "round_robin"} <= {row["policy"] for row in rows}
+    means = [row["balance_mean"] for row in rows]
+    assert means == sorted(means) and rows[0]["policy"] == "auto"
+    assert "<svg" in figure.read_text(encoding="utf-8")
+    assert list(tmp_path.iterdir()) == [figure]
+
+
+def test_reference_shows_the_published_figures_beside_ours(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("reference", str(DATA), "--policy", "eplb_global", "--json")
+    code, out, _ = run(capsys, monkeypatch, *words)
+    rows = json.loads(out)
+    assert code == 0 and len(rows) == 7
+    assert all(row["balance_mean"] == pytest.approx(row["eplb_mean"], abs=1e-5) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("1,2\n3,nan\n", ["--replicas", "2"], "expert 1 in layer 1 is not a finite number"),
+        ("1,2\n3,-4\n", ["--replicas", "2"], "negative"),
+        ("0,0\n", ["--replicas", "2"], "all loads of layer 0 are zero"),
+        ("1,2\n3\n", ["--replicas", "2"], "every layer needs a load for every expert"),
+        ("1,x\n", ["--replicas", "2"], "a load is not a number"),
+        ("", ["--replicas", "2"], "the file of loads is empty"),
+        ("1,2,3,4\n", ["--replicas", "3"], "1 short"),
+        ("1,2,3,4\n", ["--replicas", "5", "--gpus", "2"], "5 slots do not divide"),
+        ("1,2,3,4\n", ["--groups", "3"], "4 experts do not divide"),
+        ("1,2,3,4\n", ["--policy", "lptt"], "did you mean 'lpt'"),
+        ("1,2,3,4\n", ["--gpus", "0"], "devices must be at least 1"),
+        ("1,2,3,4\n", ["--chip", "isaac"], "--chip and --trace go together"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_two(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    text: str,
+    options: list[str],
+    message: str,
+) -> None:
+    path = tmp_path / "loads.csv"
+    path.write_text(text, encoding="utf-8")
+    code, out, err = run(capsys, monkeypatch, "place", "--loads", str(path), *options)
+    assert code == 2 and not out
+    assert message in err and len(err.strip().splitlines()) == 1
+
+
+def test_missing_file_and_missing_option_are_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = run(capsys, monkeypatch, "place", "--loads", "nowhere.csv")
+    assert code == 2 and "nowhere.csv" in err
+    code, _, err = run(capsys, monkeypatch, "place")
+    assert code == 2 and "--loads is missing" in err
+
+
+def test_equal_loads_and_a_single_expert_are_fine(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for text, options in (("5,5,5,5\n", ["--gpus", "2"]), ("3\n", [])):
+        path = tmp_path / "loads.csv"
+        path.write_text(text, encoding="utf-8")
+        code, out, _ = run(capsys, monkeypatch, "place", "--loads", str(path), *options, "--json")
+        assert code == 0 and json.loads(out)["balance_mean"] == pytest.approx(1.0)
+
+
+def test_import_brings_in_neither_torch_nor_matplotlib() -> None:
+    code = (
+        "import sys, moe_mapping, moe_mapping.testing, moe_mapping.remap, moe_mapping.table;"
+        "assert not {'torch', 'matplotlib', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
