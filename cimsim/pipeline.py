@@ -121,9 +121,7 @@ def run_chip(
     progress("events", 0.8)
     first = accuracy.seeds[0]
     density = densities(placement, first.statistics)
-    method = (
-        config.calibration.method if correction is None else first.calibration.correction.method
-    )
+    method = first.calibration.correction.method
     calibration = calibration_cost(
         config, program, placement, cost, first.calibration.correction, method
     )
@@ -161,6 +159,8 @@ def run_chip(
         latency=latency_samples(measured),
         visits=visit_log(measured),
         warnings=(*accuracy.warnings, *_warnings(measured)),
+        notes=measured.cost.notes,
+        not_modelled=measured.cost.not_modelled(),
         seconds=time.monotonic() - started,
     )
 
@@ -209,7 +209,7 @@ def _tile_load(
 
 
 def _warnings(measured: Measured) -> tuple[str, ...]:
-    """Say what a reader must know: clipping, extrapolated costs, what is not modelled."""
+    """Say what a reader must mind before anything else."""
     found = []
     clip = float(np.mean([s.statistics.clip_rate for s in measured.accuracy.seeds]))
     if clip > CLIP_WARNING:
@@ -220,8 +220,4 @@ def _warnings(measured: Measured) -> tuple[str, ...]:
     batch = max(measured.config.run.decode_batch)
     if batch > sequences:
         found.append(f"decode batch {batch} has only {sequences} sequences of scored text")
-    if measured.cost.notes:
-        found.append("; ".join(measured.cost.notes))
-    if measured.cost.not_modelled():
-        found.append("not modelled: " + ", ".join(measured.cost.not_modelled()))
     return tuple(found)

@@ -119,7 +119,8 @@ def measure_accuracy(
     warnings: tuple[str, ...] = ()
     if correction is not None:
         given, warnings = open_correction(correction, config, decoder.checkpoint.hash, force=force)
-    needed = given is None and bool(steps_of(method))
+    digital_only = config.tile.crossbar.kind == "digital"
+    needed = given is None and not digital_only and bool(steps_of(method))
     fit = text.fit if needed else text.fit[:1]
     reference = CleanReference.measure(decoder, digital, type(text)(fit, text.accept))
     exact = is_exact(config)

@@ -1,10 +1,10 @@
 """The same tile at the shape of a full-size model: scale.csv.
 
 A chip is fitted to the shape with the configured tile, the head on crossbars too; units sit
-in program order, one copy each. Tokens are routed with the chip's own load profile: layer l of the shape takes
-the measured load of layer l mod L, experts renamed by a keyed permutation, and every token
-draws k distinct experts with Gumbel-top-k on the logarithms of the load. Load skew is
-kept, co-activation is not.
+in program order, one copy each. Tokens are routed with the chip's own load profile: layer l
+of the shape takes the measured load of layer l mod L, experts renamed by a keyed
+permutation, and every token draws k distinct experts with Gumbel-top-k on the logarithms of
+the load. Load skew is kept, co-activation is not.
 """
 
 from __future__ import annotations
