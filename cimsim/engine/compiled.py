@@ -29,7 +29,7 @@ from cimsim.engine.compiled_tiles import (
 from cimsim.engine.machine import Tables, make_tables
 from cimsim.engine.machine_ref import Machine, borrow
 from cimsim.engine.plan import Plan
-from cimsim.engine.raw import DIGITAL, DRAM, QUEUE, RawRun
+from cimsim.engine.raw import DIGITAL, DRAM, QUEUE, RawRun, within_run
 from cimsim.engine.stall import event_limit_error
 from cimsim.engine.transport import settle
 from cimsim.errors import CimsimInternalError
@@ -271,14 +271,16 @@ def _on_job_end(x: Machine, flight: int) -> None:
 def _raw(x: Tables) -> RawRun:
     now = x.now
     done = x.flight[:, m.DONE]
+    end = int(np.max(done))
+    channels = now[m.DRAM_BUSY : m.DRAM_BUSY + 1], now[m.DRAM_FREE : m.DRAM_FREE + 1]
     return RawRun(
         enter_ps=x.flight[:, m.ENTER].copy(),
         done_ps=done.copy(),
         parts_ps=x.flight[:, m.PARTS : m.PARTS + 6].copy(),
         server_busy_ps=x.server[:, m.BUSY].copy(),
-        server_write_ps=x.server[:, m.WRITTEN].copy(),
+        server_write_ps=within_run(x.server[:, m.WRITTEN], x.server[:, m.FREE], end),
         digital_busy_ps=x.digital[:, m.BUSY].copy(),
-        dram_busy_ps=int(now[m.DRAM_BUSY]),
+        dram_busy_ps=int(within_run(*channels, end)[0]),
         site_vectors=x.site[:, m.SITE_VECTORS].copy(),
         site_visits=x.site[:, m.SITE_VISITS].copy(),
         expert_vectors=x.expert[:, m.E_VECTORS].copy(),
@@ -293,5 +295,5 @@ def _raw(x: Tables) -> RawRun:
         writes=x.load_log[: now[m.LOAD_ROWS]].copy(),
         peak_buffer_bytes=x.tile[:, m.PEAK].copy(),
         events=int(now[m.EVENTS]),
-        end_ps=int(np.max(done)),
+        end_ps=end,
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PARTS", "VISIT_FIELDS", "RawRun"]
+__all__ = ["PARTS", "VISIT_FIELDS", "RawRun", "within_run"]
 
 Int64 = NDArray[np.int64]
 
@@ -72,3 +72,17 @@ class RawRun:
     peak_buffer_bytes: Int64
     events: int
     end_ps: int
+
+
+def within_run(busy_ps: Int64, free_ps: Int64, end_ps: int) -> Int64:
+    """Return busy time without what is reserved beyond the end of a run.
+
+    Prefetched weights may still be fetched or written when the last token is complete. What
+    lies beyond the end follows without a gap, because it was reserved before the end.
+
+    Args:
+        busy_ps: busy time of every server.
+        free_ps: when each is free again.
+        end_ps: end of the run.
+    """
+    return busy_ps - np.maximum(free_ps - end_ps, 0)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from cimsim.engine.plan import Plan
-from cimsim.engine.raw import DIGITAL, DRAM, QUEUE, RawRun
+from cimsim.engine.raw import DIGITAL, DRAM, QUEUE, RawRun, within_run
 from cimsim.engine.reference_tiles import ReferenceTiles
 from cimsim.engine.stall import Waiting, stall_error
 from cimsim.engine.transport import settle
@@ -229,19 +229,25 @@ class ReferenceEngine(ReferenceTiles):
             for visit in self.residency.waiting[expert]:
                 key = self.plan.expert_units[expert]
                 found.append(Waiting(_visit_name(visit), f"a slot for expert {key}"))
-        found += [Waiting(f"stream {s}", "a free place in flight") for s in self.queued]
+        outside = list(self.queued)
+        if self.arrival_ps[0] == NONE:
+            outside += range(self.next_stream, len(self.arrival_ps))
+        found += [Waiting(f"stream {s}", "a free place in flight") for s in outside]
         return found
 
     def _raw(self) -> RawRun:
         residency = self.residency
+        end = int(max(self.done_ps))
+        writes, free = np.array(self.server_write), np.array(self.server_free)
+        channels = np.array([self.dram_busy]), np.array([self.dram_free])
         return RawRun(
             enter_ps=np.array(self.enter_ps, dtype=np.int64),
             done_ps=np.array(self.done_ps, dtype=np.int64),
             parts_ps=np.array(self.parts, dtype=np.int64),
             server_busy_ps=np.array(self.server_busy, dtype=np.int64),
-            server_write_ps=np.array(self.server_write, dtype=np.int64),
+            server_write_ps=within_run(writes, free, end).astype(np.int64),
             digital_busy_ps=np.array(self.digital_busy, dtype=np.int64),
-            dram_busy_ps=self.dram_busy,
+            dram_busy_ps=int(within_run(*channels, end)[0]),
             site_vectors=np.array(self.site_vectors, dtype=np.int64),
             site_visits=np.array(self.site_visits, dtype=np.int64),
             expert_vectors=np.array(self.expert_vectors, dtype=np.int64),
@@ -256,7 +262,7 @@ class ReferenceEngine(ReferenceTiles):
             writes=np.array(self.load_log, dtype=np.int64).reshape(-1, 7),
             peak_buffer_bytes=np.array(self.buffers.peak_bytes, dtype=np.int64),
             events=self.events,
-            end_ps=int(max(self.done_ps)),
+            end_ps=end,
         )
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts
+from cimsim.engine.belady import belady_hits
 from cimsim.engine.counts import check_conservation, count_run, tile_busy_ps
 from cimsim.engine.noc.packet import BUSY_PS
 from cimsim.engine.plan import Plan
@@ -31,6 +32,8 @@ class Switching:
         cells: cells written.
         stall_ps: time that visits waited for their expert, summed over visits.
         hit_rate: share of expert visits whose expert was resident at once; 1 without slots.
+        hit_rate_bound: the share that Belady's optimum reaches on the same requests with
+            demand fetching (a prefetching policy may exceed it).
         writes: int64 [loads, 7]: slot, expert id, start, fetched, arrived, write start, end.
     """
 
@@ -39,6 +42,7 @@ class Switching:
     cells: int
     stall_ps: int
     hit_rate: float
+    hit_rate_bound: float
     writes: Int64
 
 
@@ -244,11 +248,13 @@ def _port_name(plan: Plan, port: int) -> str:
 
 def _switching(plan: Plan, raw: RawRun) -> Switching:
     asked = raw.hits + raw.misses
+    best = belady_hits(raw.requests, plan.slots.initial)
     return Switching(
         count=int(raw.loads.sum()),
         fetched_bytes=int((raw.loads * plan.slots.fetch_bytes).sum()),
         cells=int((raw.loads * plan.slots.cells).sum()),
         stall_ps=raw.stall_ps,
         hit_rate=raw.hits / asked if asked else 1.0,
+        hit_rate_bound=best / asked if asked else 1.0,
         writes=raw.writes,
     )

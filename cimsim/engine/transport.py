@@ -318,10 +318,10 @@ def _backwards(net: Network, source: int, target: int) -> tuple[int, int, int, i
 
 @njit(cache=True)
 def _contains(words: UInt64, mask: UInt64) -> bool:
+    missing = np.uint64(0)
     for w in range(mask.size):
-        if mask[w] & ~words[w] != np.uint64(0):
-            return False
-    return True
+        missing |= mask[w] & ~words[w]
+    return bool(missing == np.uint64(0))
 
 
 @njit(cache=True)
