@@ -40,7 +40,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     # The paper's two steps under our reading of ROMER.
     "romer": ("replace_e2", "match_r4"),
     # Beyond the paper.
-    "romer_plus": ("digital_terms", "router_refit", "replace_e2"),
+    "romer_plus": ("digital_terms", "replace_e2"),
 }
 
 

@@ -1,0 +1,149 @@
+"""Calibration as a whole: guard, splits, determinism, what calibrators can see, bad input."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, get_type_hints
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from romer_bench import CONTEXT, TOKENS, Bench
+from romer_imports import imported_by
+
+from cimsim.errors import CimsimError
+from cimsim.model import Correction
+from cimsim.zoo import calibration_text
+from romer import METHODS, Task, calibrate, registry, split_documents, steps_of
+from romer.acceptance import AcceptLoss, accept_loss, compare
+from romer.deployment import Deployment
+
+ERROR = 0.3
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_without_noise_every_method_is_the_identity(bench: Bench, method: str) -> None:
+    found = calibrate(bench.task(0.0), method)
+    assert found.correction.is_identity
+    assert found.verdicts == ()
+
+
+def test_romer_plus_lowers_the_loss_of_documents_it_was_not_fitted_on(bench: Bench) -> None:
+    task = bench.task(ERROR)
+    found = calibrate(task, "romer_plus")
+    before = accept_loss(task, replace(found.correction, columns={}, low_rank={}, rewrites=()))
+    after = accept_loss(task, found.correction)
+    assert after.text.mean() < before.text.mean()
+    assert any(v.kept for v in found.verdicts)
+
+
+def test_the_same_task_gives_the_same_bytes(bench: Bench) -> None:
+    digests = {calibrate(bench.task(ERROR), "digital_terms").correction.digest() for _ in "ab"}
+    assert len(digests) == 1
+
+
+def test_a_harmful_step_is_dropped_and_leaves_no_trace(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def harm(task: Task, correction: Correction, routers: Any) -> Correction:
+        del routers
+        layers = task.decoder.architecture.moe_layers
+        offsets = {
+            layer: np.linspace(-9, 9, task.decoder.architecture.blocks[layer].n_experts)
+            for layer in layers
+        }
+        return replace(correction, router_offset=offsets)
+
+    steps = {**registry.STEPS, "harm": harm}
+    monkeypatch.setattr(registry, "STEPS", steps)
+    guarded = calibrate(bench.task(ERROR), "harm")
+    assert guarded.correction.is_identity
+    assert [v.kept for v in guarded.verdicts] == [False]
+    assert guarded.verdicts[0].gain_nats < 0
+    assert not calibrate(bench.task(ERROR), "harm", guarded=False).correction.is_identity
+
+
+def test_a_step_must_gain_more_than_a_standard_error_and_not_raise_the_text_loss() -> None:
+    flat = np.zeros((4, 64))
+    before = AcceptLoss(flat + 1.0, flat + 1.0)
+    noise = np.repeat(np.tile([1.0, -1.0], 4), 32).reshape(4, 64)
+    sure = compare("sure", before, AcceptLoss(flat + 0.9, flat + 0.9))
+    assert sure.kept
+    assert sure.gain_nats == pytest.approx(0.1)
+    assert sure.error_nats == pytest.approx(0.0, abs=1e-12)
+    # Gain 0.1 with block means of spread 1: the error is sqrt(8/7)/sqrt(8) = 0.378.
+    unsure = compare("unsure", before, AcceptLoss(flat + 0.9, flat + 0.9 + noise))
+    assert unsure.error_nats == pytest.approx((1 / 7) ** 0.5)
+    assert not unsure.kept
+    assert not compare("text", before, AcceptLoss(flat + 1.1, flat + 0.9)).kept
+
+
+@settings(max_examples=25)
+@given(count=st.integers(10, 120), width=st.sampled_from([32, 48, 64]))
+def test_fit_and_accept_share_no_document(count: int, width: int) -> None:
+    # A document is its number over and over, so that a window says where it is from.
+    text = split_documents(
+        NumberTokens(), "\n\n".join(str(i) for i in range(40)), count * width, width
+    )
+    assert len(text.fit) + len(text.accept) == count
+    assert not set(text.fit.ravel().tolist()) & set(text.accept.ravel().tolist())
+    assert 0.1 <= len(text.accept) / count <= 0.3
+
+
+class NumberTokens:
+    """A checkpoint whose tokenizer writes a document as 200 times its number."""
+
+    @property
+    def tokenizer(self) -> Any:
+        return self
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> Any:
+        del add_special_tokens
+        return SimpleNamespace(ids=[int(text)] * 200)
+
+
+def test_too_few_tokens_say_how_many_are_needed(bench: Bench) -> None:
+    with pytest.raises(CimsimError, match=f"at least {10 * CONTEXT}") as caught:
+        split_documents(bench.checkpoint, calibration_text(), 5 * CONTEXT, CONTEXT)
+    assert caught.value.key == "calibration.tokens"
+    with pytest.raises(CimsimError, match="ask for fewer"):
+        split_documents(bench.checkpoint, "one short text", TOKENS, CONTEXT)
+
+
+def test_an_unknown_method_names_the_nearest_one() -> None:
+    with pytest.raises(CimsimError, match="did you mean 'romer_plus'"):
+        steps_of("romer_pluss")
+    with pytest.raises(CimsimError, match="did you mean 'match_r4'"):
+        steps_of("columns+match_r44")
+
+
+def test_methods_are_strings_of_registered_steps() -> None:
+    for method, names in METHODS.items():
+        assert steps_of(method) == names
+        assert set(names) <= set(registry.STEPS)
+    assert steps_of("columns + match_r4") == ("columns", "match_r4")
+
+
+def test_non_finite_predictions_are_one_clear_sentence(bench: Bench) -> None:
+    reference = replace(
+        bench.reference, accept_log_p=np.full_like(bench.reference.accept_log_p, np.nan)
+    )
+    with pytest.raises(CimsimError, match="not finite"):
+        calibrate(replace(bench.task(ERROR), reference=reference), "digital_terms")
+
+
+def test_the_protocol_shows_a_calibrator_nothing_but_products() -> None:
+    public = [n for n in vars(Deployment) if not n.startswith("_")]
+    assert public == ["linear"]
+    hints = get_type_hints(Deployment.linear)
+    assert hints["return"].__name__ == "Linear"
+    names = set(inspect.signature(Task).parameters)
+    assert not names & {"chip_seed", "sigma", "sigma_lsb", "config", "device", "placement"}
+
+
+def test_calibrators_import_neither_chip_noise_nor_the_scored_text() -> None:
+    seen = imported_by("romer")
+    assert not {m for m in seen if m.startswith(("cimsim.mac", "cimsim.stages", "cimsim.zoo"))}

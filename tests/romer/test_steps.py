@@ -1,0 +1,154 @@
+"""Each calibration step against values worked out by hand on tiny arrays."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from romer_bench import ANALOG, Bench
+
+from cimsim.model import Correction, build_program, digital_ops_per_token, identity
+from romer.record import RouterRecord
+from romer.steps import recalibration, replacement
+from romer.steps.columns import PRIOR_TOKENS, fit_scale_and_offset
+from romer.steps.low_rank import MAC_SHARE, fit_reduced_rank, plan_ranks
+
+NONE = identity("model", "chip")
+
+
+def routers_of(logits: Any, load: Any = None) -> RouterRecord:
+    z = np.asarray(logits, dtype=np.float32)
+    share = np.full(z.shape[1], 0.25) if load is None else np.asarray(load, dtype=np.float64)
+    return RouterRecord({0: z}, {0: z}, {0: share})
+
+
+def task_of(clean: RouterRecord) -> Any:
+    return SimpleNamespace(reference=SimpleNamespace(fit=clean), analog=ANALOG)
+
+
+def test_r1_clamp_and_r2_margin_state_their_lambda_for_every_router() -> None:
+    noisy = routers_of(np.zeros((4, 4)))
+    assert recalibration.clamp(None, NONE, lambda: noisy).router_clamp == {0: 1.5}
+    assert recalibration.margin(None, NONE, lambda: noisy).router_margin == {0: 0.1}
+
+
+def test_r4_maps_noisy_median_and_iqr_onto_the_clean_ones() -> None:
+    clean = np.arange(9, dtype=np.float32)[:, None] * [1.0, 2.0]
+    noisy = clean * 2.0 + 3.0
+    out = recalibration.match_percentiles(
+        task_of(routers_of(clean)), NONE, lambda: routers_of(noisy)
+    )
+    # Medians 4 and 8 become 11 and 19; quartile ranges 4 and 8 become 8 and 16.
+    assert out.router_scale[0] == pytest.approx([0.5, 0.5])
+    assert out.router_offset[0] == pytest.approx([4 - 11 * 0.5, 8 - 19 * 0.5])
+    corrected = noisy * out.router_scale[0] + out.router_offset[0]
+    assert corrected == pytest.approx(clean, abs=1e-5)
+
+
+def test_r3_bias_lifts_under_used_experts_and_lowers_over_used_ones() -> None:
+    logits = np.tile(np.array([0.0, 1.0, 2.0, 3.0]), (5, 1))
+    clean = routers_of(logits, [0.25, 0.25, 0.25, 0.25])
+    noisy = routers_of(logits, [0.10, 0.25, 0.25, 0.40])
+    out = recalibration.load_bias(task_of(clean), NONE, lambda: noisy)
+    # Quartiles of 0, 1, 2, 3 are 0.75 and 2.25: IQR 1.5, times lambda 0.05.
+    assert out.router_offset[0] == pytest.approx([0.075, 0.0, 0.0, -0.075])
+
+
+def test_quantile_map_carries_noisy_percentiles_to_clean_ones() -> None:
+    rng = np.random.default_rng(0)
+    clean = rng.standard_normal((4000, 2)).astype(np.float32)
+    noisy = np.sinh(clean) + 1.0
+    out = recalibration.quantile_map(
+        task_of(routers_of(clean)), NONE, lambda: routers_of(noisy)
+    ).router_quantiles[0]
+    middle = np.abs(clean).max(axis=1) < 1.5
+    assert np.abs(out.apply(noisy) - clean)[middle].max() < 0.06
+    assert (np.diff(out.x) > 0).all()
+    assert (np.diff(out.y) >= 0).all()
+
+
+def load_of(*shares: float) -> RouterRecord:
+    return routers_of(np.zeros((2, len(shares))), shares)
+
+
+@pytest.mark.parametrize(
+    ("step", "copies_row"),
+    [(replacement.rewrite_weights, False), (replacement.copy_weights_and_row, True)],
+)
+def test_e1_and_e2_rewrite_the_coldest_slot_with_the_hottest_expert(
+    step: Any, copies_row: bool
+) -> None:
+    # Mean 0.25: below a tenth of it is only expert 2.
+    noisy = load_of(0.5, 0.3, 0.01, 0.19)
+    (rewrite,) = step(task_of(noisy), NONE, lambda: noisy).rewrites
+    assert (rewrite.slot, rewrite.source, rewrite.copy_router) == (2, 0, copies_row)
+
+
+def test_replacement_leaves_a_balanced_model_alone() -> None:
+    noisy = load_of(0.3, 0.3, 0.2, 0.2)
+    assert replacement.copy_weights_and_row(task_of(noisy), NONE, lambda: noisy) is NONE
+
+
+def test_e3_rewrites_one_slot_in_sixteen_whatever_the_load() -> None:
+    load = np.linspace(0.2, 0.3, 32)
+    noisy = load_of(*load)
+    rewrites = replacement.rewrite_fixed_count(task_of(noisy), NONE, lambda: noisy).rewrites
+    assert [(r.slot, r.source) for r in rewrites] == [(0, 31), (1, 30)]
+
+
+def test_columns_undo_scale_and_offset_up_to_the_prior() -> None:
+    rng = np.random.default_rng(1)
+    target = rng.standard_normal((100_000, 3)).astype(np.float32)
+    y = (target - 0.5) / 2.0
+    found = fit_scale_and_offset(y.astype(np.float32), target)
+    assert found.scale == pytest.approx([2.0] * 3, abs=1e-3)
+    assert found.offset == pytest.approx([0.5] * 3, abs=1e-3)
+
+
+def test_columns_of_few_tokens_shrink_towards_doing_nothing() -> None:
+    y = np.array([[-1.0], [1.0]], dtype=np.float32)
+    found = fit_scale_and_offset(y, 3.0 * y)
+    # (sum dy dt + prior) / (sum dy^2 + prior) with prior = 32 tokens of mean power 1.
+    assert found.scale == pytest.approx([(6.0 + PRIOR_TOKENS) / (2.0 + PRIOR_TOKENS)])
+    assert found.offset == pytest.approx([0.0])
+
+
+def test_reduced_rank_recovers_an_error_of_that_rank() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((500, 12)).astype(np.float32)
+    error = rng.standard_normal((12, 2)) @ rng.standard_normal((2, 7))
+    term = fit_reduced_rank(x, (x @ error).astype(np.float32), 2)
+    assert term.u.shape == (12, 2)
+    assert term.v.shape == (2, 7)
+    assert term.u @ term.v == pytest.approx(error, rel=0.05, abs=0.05)
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(12, 7), (7, 12)])
+def test_reduced_rank_is_the_best_of_its_rank_on_the_inputs(n_in: int, n_out: int) -> None:
+    rng = np.random.default_rng(3)
+    x = (rng.standard_normal((900, n_in)) * np.linspace(3, 0.3, n_in)).astype(np.float32)
+    residual = (x @ rng.standard_normal((n_in, n_out))).astype(np.float32)
+    term = fit_reduced_rank(x, residual, 3)
+    # Truncated singular values of the residual bound what any rank-3 prediction can do.
+    values = np.linalg.svd(residual.astype(np.float64), compute_uv=False)
+    left = np.linalg.norm(residual - (x @ term.u) @ term.v) ** 2
+    assert left <= 1.02 * (values[3:] ** 2).sum()
+
+
+@pytest.mark.parametrize("analog", [ANALOG, ("router", "experts", "shared"), ("experts",)])
+def test_ranks_spend_the_budget_and_no_more(bench: Bench, analog: tuple[str, ...]) -> None:
+    program = build_program(bench.checkpoint)
+    ranks = plan_ranks(program, analog)
+    terms = {
+        m.id: fit_reduced_rank(
+            np.ones((1, m.n_in), np.float32), np.ones((1, m.n_out), np.float32), ranks[m.id]
+        )
+        for m in program.matrices()
+        if m.id in ranks
+    }
+    spent = digital_ops_per_token(Correction("x", "m", "c", low_rank=terms), program).macs
+    budget = MAC_SHARE * program.linear_macs_per_token()
+    assert 0.8 * budget < spent <= budget
+    assert {m.part for m in ranks} <= set(analog)
