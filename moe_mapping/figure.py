@@ -42,6 +42,7 @@ def draw_panels(
     import matplotlib as mpl  # noqa: PLC0415 - half a second that only figures pay for
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
@@ -56,6 +57,8 @@ def draw_panels(
             continue
         title, values = panels[i]
         image = axis.imshow(values, vmin=0.0, vmax=high, cmap="viridis", aspect="auto")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_title(title, fontsize=9)
         axis.set_xlabel(axes[0], fontsize=8)
         axis.set_ylabel(axes[1], fontsize=8)

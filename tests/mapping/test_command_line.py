@@ -105,6 +105,47 @@ def test_bad_input_is_one_sentence_and_exit_code_two(
     assert message in err and len(err.strip().splitlines()) == 1
 
 
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """A skewed routing trace of the bundled OLMoE model's shape."""
+    draw = np.random.default_rng(0)
+    popularity = 1.0 / np.arange(1, 65) ** 1.2
+    noise = draw.gumbel(size=(256, 4, 64)) + np.log(popularity)
+    path = tmp_path / "trace.npz"
+    np.savez(path, experts=np.argsort(-noise, axis=2)[:, :, :8].astype(np.int16), n_experts=64)
+    return path
+
+
+def test_a_trace_is_placed_on_a_chip(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    trace: Path,
+    tmp_path: Path,
+) -> None:
+    figure = tmp_path / "mesh.png"
+    words = ("compare", "--chip", "isaac", "--trace", str(trace), "--json")
+    code, out, _ = run(capsys, monkeypatch, *words, "--figure", str(figure))
+    rows = {row["policy"]: row for row in json.loads(out)}
+    assert code == 0 and figure.stat().st_size > 1000
+    best = rows["auto"]
+    assert all(best["objective"] <= row["objective"] for row in rows.values())
+    assert best["slowest_tile_ps"] < 0.6 * rows["round_robin"]["slowest_tile_ps"]
+    assert 1.0 <= best["slowest_over_bound"] < 1.0 / 0.9
+    words = ("place", "--chip", "isaac", "--trace", str(trace), "--json")
+    answer = json.loads(run(capsys, monkeypatch, *words)[1])
+    assert answer["objective"] == best["objective"]
+    assert sum(part[1] for part in answer["copies"]["0.experts.0"][0]) > 0
+
+
+def test_a_trace_of_another_model_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "trace.npz"
+    np.savez(path, experts=np.zeros((4, 3, 1), dtype=np.int16))
+    code, _, err = run(capsys, monkeypatch, "place", "--chip", "isaac", "--trace", str(path))
+    assert code == 2 and "3 layers of 1 experts and" in err
+
+
 def test_missing_file_and_missing_option_are_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,7 +36,7 @@ SEES = {
 def test_policy_passes_the_battery(policy: str, scaled: Scaled) -> None:
     # The published method is for experts of one size.
     kinds = ("slots", "replicas", "traffic", "packed") if "eplb" in policy else KINDS
-    check_mapper(policy, scaled(600), seed=3, kinds=kinds, sees=SEES[policy])
+    check_mapper(policy, scaled(300), seed=3, kinds=kinds, sees=SEES[policy])
 
 
 def test_exact_passes_the_battery_on_small_cases(scaled: Scaled) -> None:
