@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from cimsim.mac.adc import fresh_variance
 from cimsim.mac.feed import code_power
-from cimsim.rng import fill_normals, normals_at
+from cimsim.rng import fill_normals
 
 if TYPE_CHECKING:
     from cimsim.mac.matrix import ProgrammedMatrix
@@ -158,8 +158,11 @@ def _errs_alike(programmed: ProgrammedMatrix, folded: FoldedMatrix) -> bool:
     """
     formats = programmed.formats
     top = formats.input_max
-    z = np.stack([normals_at(formats.n_in, (i, 0, 0), (0, _PROBES)) for i in range(_PROBES)])
-    q = np.clip(np.rint(z * (top / 3.0)), -top, top).astype(np.int32)
+    z = np.empty((_PROBES, -(-formats.n_in // 64) * 64), dtype=np.float32)
+    bits = np.empty(z.shape[1], dtype=np.uint32)
+    for i in range(_PROBES):
+        fill_normals(z[i], bits, 0, i, 0, 0, 0, _PROBES)
+    q = np.clip(np.rint(z[:, : formats.n_in] * (top / 3.0)), -top, top).astype(np.int32)
     clean = (q.astype(np.float64) @ programmed.encoded.wq) * programmed.encoded.scale
     place = np.arange(_PROBES, dtype=np.int64)
     errors = []

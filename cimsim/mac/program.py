@@ -34,6 +34,7 @@ _GRID_BITS = 12  # finest grid: 2**-12 of a level
 _COARSEST_SINGLE = 6
 _COARSEST_MANY = 3
 _COARSEST_OF_RANGE = 10
+_WIDEST_CELL = 2**15 - 1
 _SQUARE_BITS = 6  # of the 15 of the greatest variance that may be lost to exact sums
 Real = NDArray[np.float32] | NDArray[np.float64]
 Table = NDArray[np.float64]
@@ -158,7 +159,11 @@ def write_cells(encoded: Encoded, tile: Tile, deployment: Deployment) -> Cells:
             _address(deployment, fragment),
         )  # fmt: skip
     coarsest = min(_COARSEST_SINGLE, max(_COARSEST_MANY, _COARSEST_OF_RANGE - formats.cell_bits))
-    values, grid = _on_grid(values, encoded, formats.max_code, _GRID_BITS, coarsest)
+    finest = _GRID_BITS
+    if values.any():  # cells of 15 bits multiply twice as fast, and seldom cost a bit
+        narrow = floor(log2((_WIDEST_CELL - 0.5) / float(np.abs(values).max())))
+        finest = max(min(finest, narrow), min(finest, _COARSEST_SINGLE))
+    values, grid = _on_grid(values, encoded, formats.max_code, finest, coarsest)
     square_grid = 0.0
     if power:
         most = floor(log2(2.0**15 / float(squares.max()))) if squares.any() else 0

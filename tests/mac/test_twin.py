@@ -156,12 +156,21 @@ def test_grid_is_the_finest_on_which_sums_are_exact() -> None:
     assert programmed.cells.grid == 2.0**-12
     assert sums.max() * programmed.formats.max_code <= 2**24
     wide = make_tile(
-        device={"kind": "pcm", "cell_bits": 8}, crossbar={"rows": 1024}, dac={"bits": 1}
+        weight={"encoding": "offset"},
+        device={"kind": "pcm", "cell_bits": 4},
+        crossbar={"rows": 2048},
     )
-    programmed = program(normal(rng, 1024, 8), wide)
+    programmed = program(normal(rng, 2048, 8), wide)
     sums = np.abs(programmed.cells.values.astype(np.int64)).sum(axis=0)
     assert 2**-12 < programmed.cells.grid <= 2**-6
     assert 2**23 < sums.max() <= 2**24
+
+
+def test_cells_of_many_levels_are_kept_to_fifteen_bits() -> None:
+    rng = np.random.default_rng(0)
+    tile = make_tile(device={"kind": "pcm", "cell_bits": 7})
+    values = program(normal(rng, 64, 8), tile).cells.values
+    assert 2**14 < np.abs(values).max() < 2**15
 
 
 def test_quantisation_agrees_with_twin_on_extremes() -> None:
