@@ -31,6 +31,13 @@ class Mesh(Section):
         "plus spare_fraction.",
     )
     spare_fraction: float = knob(0.125, "Spare crossbars of a fitted chip.", ge=0, le=4)
+    power_limit_w: float | None = knob(
+        None,
+        "Power of the crossbars and converters active at once; visits wait for it. Null means "
+        "no limit.",
+        unit="W",
+        gt=0,
+    )
     analog_parts: tuple[AnalogPart, ...] = knob(
         ("attention", "router", "experts", "shared"),
         "Parts of the model whose matrices sit on crossbars; the others run digitally.",

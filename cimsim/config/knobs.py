@@ -14,7 +14,9 @@ from pydantic_core import PydanticUndefined
 
 from cimsim.config.chip import ChipConfig
 
-__all__ = ["Knob", "find_knobs", "section_keys"]
+__all__ = ["ANY_NAME", "Knob", "find_knobs", "section_keys"]
+
+ANY_NAME = "NAME"  # stands for a name that the user chooses, e.g. cost.overrides.NAME
 
 
 @dataclass(frozen=True)
@@ -57,19 +59,22 @@ def find_knobs() -> tuple[Knob, ...]:
 
 
 def section_keys(path: tuple[str, ...], kind: str | None = None) -> tuple[str, ...]:
-    """Return the keys allowed under a dotted path.
+    """Return the keys allowed under a dotted path; `ANY_NAME` alone allows any.
 
     Args:
         path: keys from the top.
         kind: the discriminator given there, if any.
     """
     models: list[type[BaseModel]] = [ChipConfig]
+    named: list[type[BaseModel]] = []  # sections under a name that the user chooses
     for key in path:
-        inner: list[type[BaseModel]] = []
-        for model in models:
-            if key in model.model_fields:
-                inner += _models_of(model.model_fields[key].annotation)
-        models = inner
+        fields = [m.model_fields[key].annotation for m in models if key in m.model_fields]
+        models, named = (
+            named or [m for a in fields for m in _models_of(a)],
+            [m for a in fields for m in _named_models_of(a)],
+        )
+    if named:
+        return (ANY_NAME,)
     if kind is not None:
         models = [m for m in models if _kind_of(m) == kind] or models
     return tuple(dict.fromkeys(k for m in models for k in m.model_fields))
@@ -79,6 +84,9 @@ def _walk(model: type[BaseModel], prefix: str, kinds: tuple[str, ...]) -> Iterat
     for name, field in model.model_fields.items():
         path = f"{prefix}{name}"
         inner = _models_of(field.annotation)
+        named = _named_models_of(field.annotation)
+        if named:
+            path, inner = f"{path}.{ANY_NAME}", named
         if inner:
             for member in inner:
                 kind = _kind_of(member)
@@ -114,6 +122,13 @@ def _models_of(annotation: Any) -> list[type[BaseModel]]:
         return [annotation]
     if get_origin(annotation) in {Annotated, Union, UnionType}:
         return [m for part in get_args(annotation) for m in _models_of(part)]
+    return []
+
+
+def _named_models_of(annotation: Any) -> list[type[BaseModel]]:
+    """Return the sections of a mapping from names to sections."""
+    if get_origin(annotation) is dict:
+        return _models_of(get_args(annotation)[1])
     return []
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from cimsim.config.chip import ChipConfig
-from cimsim.config.knobs import find_knobs, section_keys
+from cimsim.config.knobs import ANY_NAME, find_knobs, section_keys
 from cimsim.config.yaml_tree import (
     Mark,
     Path_,
@@ -180,14 +180,13 @@ def _apply_override(tree: YamlTree, text: str) -> None:
         if key not in at and section_keys(keys[:depth]):
             at[key] = _default_kind(keys[:depth])
         inner = at.get(key)
-        if key not in section_keys(keys[: depth - 1]):
+        if not _allows(keys[: depth - 1], key):
             raise _unknown_key(keys, "--set", None)
         if not isinstance(inner, dict):
             raise CimsimError("has no keys below it", file="--set", key=".".join(keys[:depth]))
         at = inner
     name = keys[-1]
-    known = section_keys(keys[:-1])
-    if name not in known:
+    if not _allows(keys[:-1], name):
         raise _unknown_key(keys, "--set", None)
     if name == "kind" and at.get("kind") != value:
         keep = set(section_keys(keys[:-1], str(value)))
@@ -199,11 +198,16 @@ def _apply_override(tree: YamlTree, text: str) -> None:
     tree.marks[keys] = Mark("--set", 1, 1)
 
 
+def _allows(path: tuple[str, ...], key: str) -> bool:
+    known = section_keys(path)
+    return key in known or known == (ANY_NAME,)
+
+
 def _default_kind(keys: tuple[str, ...]) -> dict[str, Value]:
     """Return what a section that no file mentions starts from: its default kind, if any."""
     section: object = ChipConfig(name="default")
     for key in keys:
-        section = getattr(section, key)
+        section = getattr(section, key, None)
     kind = getattr(section, "kind", None)
     return {} if kind is None else {"kind": kind}
 
@@ -295,8 +299,9 @@ def _unknown_key(keys: tuple[str, ...], file: str, mark: Mark | None) -> CimsimE
     wrong = keys[depth]
     hint = nearest(wrong, known)
     if hint is None:
-        leaf = next((k.path for k in find_knobs() if k.path.split(".")[-1] == keys[-1]), None)
-        hint = f"did you mean {leaf!r}?" if leaf else None
+        paths = [k.path for k in find_knobs()]
+        ending = [p for p in paths if p.split(".")[-1] == keys[-1]]
+        hint = nearest(".".join(keys), ending or paths)
     at_set = mark is not None and mark.file == "--set"
     return CimsimError(
         "is not a known key",
