@@ -11,13 +11,13 @@ from moe_mapping.state import Plan, value
 
 __all__ = ["cool_down", "place"]
 
-MOVES = 1_600_000
+MOVES = 2_100_000
 """Proposals of all runs together."""
 
 MOVES_PER_UNIT = 4_000
 """Proposals of one run for each unit; what is left goes to further runs."""
 
-MOST_RUNS = 6
+MOST_RUNS = 8
 
 HEAT, COOL = 0.6, 0.004
 """First and last temperature in mean changes of a random move."""
