@@ -27,3 +27,12 @@ class Deployment(Protocol):
             mode: detailed or folded.
         """
         ...
+
+    def copies(self, layer: int, expert: int) -> int:
+        """Return how many copies of an expert are placed: 0 if it runs digitally.
+
+        Args:
+            layer: decoder layer.
+            expert: routed expert.
+        """
+        ...

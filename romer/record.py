@@ -26,11 +26,13 @@ class RouterRecord:
         inputs: layer to float32 [n, d_model], normed hidden states.
         logits: layer to float32 [n, experts], before any correction of logits.
         load: layer to float64 [experts], share of tokens that chose each expert.
+        attention_inputs: layer to float32 [n, d_model], normed states before attention.
     """
 
     inputs: dict[int, Array]
     logits: dict[int, Array]
     load: dict[int, NDArray[np.float64]]
+    attention_inputs: dict[int, Array]
 
 
 # Records the noisy model's routers when first asked: not every step needs them.
@@ -41,6 +43,11 @@ class _Recorder(Observer):
     def __init__(self) -> None:
         self.inputs: dict[int, Array] = {}
         self.logits: dict[int, Array] = {}
+        self.attention_inputs: dict[int, Array] = {}
+
+    def attention(self, layer: int, tokens: TokenKeys, inputs: Array, output: Array) -> None:
+        del tokens, output
+        self.attention_inputs[layer] = inputs.copy()
 
     def router(self, layer: int, tokens: TokenKeys, inputs: Array, logits: Array) -> None:
         del tokens
@@ -91,4 +98,4 @@ def record_routers(
             load[layer] = np.bincount(routing.experts.ravel(), minlength=experts) / len(x)
         if layer < last:
             x = stepper.experts(layer, x, normed, routing, keys)
-    return RouterRecord(recorder.inputs, recorder.logits, load)
+    return RouterRecord(recorder.inputs, recorder.logits, load, recorder.attention_inputs)

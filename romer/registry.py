@@ -13,7 +13,16 @@ from importlib.metadata import entry_points
 from cimsim.errors import CimsimError, nearest
 from cimsim.model import Correction
 from romer.record import Routers
-from romer.steps import digital_terms, recalibration, refit, replacement
+from romer.steps import (
+    digital_terms,
+    norm_gain,
+    offload,
+    recalibration,
+    refit,
+    replacement,
+    replication,
+    temperature,
+)
 from romer.task import Task
 
 __all__ = ["METHODS", "Step", "find_steps", "steps_of"]
@@ -33,6 +42,13 @@ STEPS: Mapping[str, Step] = {
     "columns": digital_terms.fit_columns,
     "low_rank": digital_terms.fit_low_rank,
     "digital_terms": digital_terms.fit_terms,
+    "norm_gain": norm_gain.fit_norm_gain,
+    "average_copies": replication.average_copies,
+    "offload_fragile": offload.offload_fragile,
+    "offload_random": offload.offload_random,
+    "offload_attention": offload.offload_attention,
+    "temperature": temperature.fit_temperature,
+    "temperature_bias": temperature.fit_temperature_and_bias,
 }
 
 METHODS: Mapping[str, tuple[str, ...]] = {

@@ -187,6 +187,10 @@ class Deployment:
             statistics,
         )
 
+    def copies(self, layer: int, expert: int) -> int:
+        """Return how many copies of an expert are placed: 0 if it runs digitally."""
+        return len(self.programmed.get(MatrixId(layer, "gate", expert), ()))
+
     def _reprogrammed_routers(self, correction: Correction) -> dict[MatrixId, tuple[Copy, ...]]:
         """Program refitted routers into their cells: a new epoch, so new noise."""
         written: dict[MatrixId, tuple[Copy, ...]] = {}

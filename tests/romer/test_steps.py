@@ -21,7 +21,7 @@ NONE = identity("model", "chip")
 def routers_of(logits: Any, load: Any = None) -> RouterRecord:
     z = np.asarray(logits, dtype=np.float32)
     share = np.full(z.shape[1], 0.25) if load is None else np.asarray(load, dtype=np.float64)
-    return RouterRecord({0: z}, {0: z}, {0: share})
+    return RouterRecord({0: z}, {0: z}, {0: share}, {0: z})
 
 
 def task_of(clean: RouterRecord) -> Any:

@@ -1,0 +1,124 @@
+"""``python -m romer``: calibrate a deployed model, and the study of what calibration gains."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cimsim.cli.entry import new_app, run_app
+
+if TYPE_CHECKING:
+    from romer.calibrate import Calibrated
+
+__all__ = ["main"]
+
+app = new_app("Calibrate mixture-of-experts models on noisy chips, after programming.")
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a knob, as in cimsim run."),
+]
+
+
+@app.command()
+def calibrate(
+    config: Annotated[str, typer.Argument(help="Chip file, or the name of a bundled chip.")],
+    out: Annotated[Path, typer.Option(help="Where to write the correction (safetensors).")],
+    model: Annotated[str, typer.Option(help="Bundled model or Hugging Face folder.")] = (
+        "olmoe-tiny"
+    ),
+    overrides: Overrides = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Chip seed; a correction fits one chip only.")
+    ] = 0,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="Calibration tokens (default: the chip file's).")
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="Method, or steps joined by '+' (default: the chip file's)."),
+    ] = None,
+    unguarded: Annotated[
+        bool, typer.Option("--unguarded", help="Keep every step, even one that does harm.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+) -> None:
+    """Calibrate one chip and write its correction, for `cimsim run --correction`."""
+    from cimsim.config.load import find_chip, load_chip
+    from cimsim.errors import CimsimError
+    from cimsim.model.correction_file import save_correction
+    from romer.calibrate import calibrate as run_calibration
+    from romer.registry import steps_of
+    from romer.study.laboratory import Laboratory
+
+    chip = load_chip(find_chip(config), tuple(overrides or ()))
+    wanted = method or chip.calibration.method
+    steps_of(wanted)
+    if not out.parent.is_dir():
+        raise CimsimError("no such folder", file=out.parent, key="--out")
+    laboratory = Laboratory.open(chip, model)
+    prepared = laboratory.prepare(tokens or chip.calibration.tokens)
+    task = laboratory.task(prepared, laboratory.deploy(seed), seed)
+    found = run_calibration(task, wanted, guarded=not unguarded)
+    save_correction(found.correction, out)
+    _show(found, out, as_json)
+
+
+def _show(found: Calibrated, out: Path, as_json: bool) -> None:
+    if as_json:
+        rows: list[dict[str, Any]] = [
+            {
+                "step": v.step,
+                "gain_nats": v.gain_nats,
+                "error_nats": v.error_nats,
+                "text_gain_nats": v.text_gain_nats,
+                "text_error_nats": v.text_error_nats,
+                "kept": v.kept,
+            }
+            for v in found.verdicts
+        ]
+        print(json.dumps({"digest": found.correction.digest(), "steps": rows}, indent=1))
+        return
+    for v in found.verdicts:
+        word = "kept" if v.kept else "dropped"
+        print(f"{v.step}: {word}, gain {v.gain_nats:+.4f} +- {v.error_nats:.4f} nats a token")
+    if found.correction.is_identity:
+        print("nothing helped: the correction is the identity")
+    print(f"written: {out}")
+
+
+@app.command()
+def study(
+    out: Annotated[Path, typer.Option(help="Folder of the study; a started one is resumed.")],
+    plan: Annotated[
+        Path | None, typer.Option(help="Plan to carry out (default: the bundled one).")
+    ] = None,
+    chips: Annotated[
+        int | None, typer.Option(min=2, help="Test chips a cell, at most (default: the plan's).")
+    ] = None,
+    reduced: Annotated[
+        bool, typer.Option("--reduced", help="The plan's reduced version: about three minutes.")
+    ] = False,
+) -> None:
+    """Measure what calibration gains on the bundled models, as the plan says."""
+    from romer.study.plan import read_plan
+    from romer.study.run import run_study
+
+    run_study(read_plan(plan, reduced=reduced, chips=chips), out, say=_say)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    run_app(app, "romer")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""One temperature of the output logits, alone or with a bias a vocabulary entry.
+
+The simplest correction there is, and so the line that others must beat: a noisy model is
+too sure of itself, and flatter predictions cost less. The temperature is 1 / gain of the
+final norm; the bias moves the mean prediction over FIT text to the mean clean one, in
+nats of log probability, and sits on the head's outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.model import ColumnCorrection, Correction
+from cimsim.workload.program import MatrixId
+from romer.record import Routers
+from romer.task import Task, log_probabilities
+
+__all__ = ["fit_temperature", "fit_temperature_and_bias"]
+
+GAINS = np.linspace(0.4, 1.2, 33)
+WINDOWS = 24  # FIT windows that are read: a scalar needs no more
+
+
+def fit_temperature(task: Task, correction: Correction, routers: Routers) -> Correction:
+    """Fit one gain of the output logits on the FIT text's own next tokens."""
+    del routers
+    logits, chosen = _outputs(task, correction)
+    return _with_gain(task, correction, _best_gain(logits, chosen))
+
+
+def fit_temperature_and_bias(task: Task, correction: Correction, routers: Routers) -> Correction:
+    """Fit a bias towards the clean unigram prediction, then the gain."""
+    del routers
+    logits, chosen = _outputs(task, correction)
+    count = np.bincount(chosen, minlength=logits.shape[1]) + 1.0
+    predicted = np.exp(log_probabilities(logits)).sum(axis=0, dtype=np.float64) + 1.0
+    bias = np.log(count / predicted).astype(np.float32)
+    gain = _best_gain(logits + bias, chosen)
+    head = MatrixId(task.decoder.architecture.n_layers, "head")
+    ones = np.ones_like(bias)
+    moved = replace(
+        correction,
+        columns={**correction.columns, head: ColumnCorrection(ones, np.float32(gain) * bias)},
+    )
+    return _with_gain(task, moved, gain)
+
+
+def _outputs(task: Task, correction: Correction) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the logits [n, vocab] of FIT tokens and the tokens that followed, [n]."""
+    windows = task.text.fit[:WINDOWS]
+    linear = task.deployment.linear(correction, read_seed=task.read_seeds[0], mode=task.mode)
+    sequences = np.arange(len(windows), dtype=np.int64)
+    out = task.decoder.forward(windows, linear, sequences=sequences, correction=correction)
+    logits = out.logits[:, :-1]
+    return logits.reshape(-1, logits.shape[-1]), windows[:, 1:].reshape(-1)
+
+
+def _best_gain(logits: NDArray[np.float32], chosen: NDArray[np.int64]) -> float:
+    losses = []
+    for gain in GAINS:
+        log_p = log_probabilities(np.float32(gain) * logits)
+        losses.append(-float(np.take_along_axis(log_p, chosen[:, None], axis=1).mean()))
+    return float(GAINS[int(np.argmin(losses))])
+
+
+def _with_gain(task: Task, correction: Correction, gain: float) -> Correction:
+    place = (task.decoder.architecture.n_layers, "final")
+    known = correction.norm_gain.get(place, np.float32(1.0))
+    width = task.decoder.checkpoint.program.d_model
+    scaled = np.full(width, gain, dtype=np.float32) * known
+    return replace(correction, norm_gain={**correction.norm_gain, place: scaled})

@@ -1,0 +1,110 @@
+"""One model on one kind of chip, with everything that all its chip seeds share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cimsim.chip import Placement, analog_units, build_mesh
+from cimsim.config import ChipConfig
+from cimsim.cost import CostModel
+from cimsim.mac import AdcRange
+from cimsim.model import Checkpoint, Decoder, FloatLinear, build_program
+from cimsim.stages.accuracy import chip_identity
+from cimsim.stages.deployment import Deployment, measure_ranges
+from cimsim.stages.models import calibration_windows, open_model, read_text
+from cimsim.stages.placing import place
+from cimsim.stages.scoring import CALIBRATION_READ_SEEDS, score_clean
+from cimsim.workload.program import MatrixId, Program
+from romer import CalibrationText, CleanReference, Task, split_documents
+from romer.deployment import Mode
+
+__all__ = ["Laboratory", "Prepared"]
+
+PROFILE_WINDOWS = 4  # as in a run: ranges and expected load come from these
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Calibration text and what the clean model says about it."""
+
+    text: CalibrationText
+    reference: CleanReference
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """A model placed on a chip, before any chip seed is drawn.
+
+    Attributes:
+        config: the chip.
+        checkpoint: the model.
+        decoder: its digital parts.
+        digital: its float products.
+        program: its operations.
+        placement: where copies sit.
+        ranges: ADC range of every analog matrix.
+    """
+
+    config: ChipConfig
+    checkpoint: Checkpoint
+    decoder: Decoder
+    digital: FloatLinear
+    program: Program
+    placement: Placement
+    ranges: dict[MatrixId, AdcRange]
+
+    @classmethod
+    def open(cls, config: ChipConfig, model: str) -> Laboratory:
+        """Open a model and place it as `cimsim run` does.
+
+        Raises:
+            CimsimError: if chip and model do not go together.
+        """
+        checkpoint = open_model(model)
+        decoder, digital = Decoder(checkpoint), FloatLinear(checkpoint)
+        program = build_program(checkpoint)
+        units = analog_units(program, config)
+        mesh = build_mesh(config, sum(u.crossbars for u in units))
+        profile = calibration_windows(
+            checkpoint, read_text(None), config.calibration.tokens, config.workload.context
+        )[:PROFILE_WINDOWS]
+        cost = CostModel(config, mesh, program)
+        trace = score_clean(decoder, digital, profile).trace
+        placement = place(config, mesh, program, units, cost, trace).placement
+        ranges = measure_ranges(config, decoder, placement, profile)
+        return cls(config, checkpoint, decoder, digital, program, placement, ranges)
+
+    def prepare(self, tokens: int) -> Prepared:
+        """Split calibration text and run the clean model over it.
+
+        Raises:
+            CimsimError: if the text is too short.
+        """
+        text = split_documents(
+            self.checkpoint, read_text(None).calibration, tokens, self.config.workload.context
+        )
+        return Prepared(text, CleanReference.measure(self.decoder, self.digital, text))
+
+    def deploy(self, chip_seed: int) -> Deployment:
+        """Program one chip."""
+        return Deployment.program(
+            self.config, self.checkpoint, self.placement, self.ranges, self.digital, chip_seed
+        )
+
+    def task(
+        self, prepared: Prepared, deployment: Deployment, chip_seed: int, mode: Mode = "folded"
+    ) -> Task:
+        """Return what a calibrator of one chip sees."""
+        seed = self.config.run.seed
+        return Task(
+            decoder=self.decoder,
+            clean=self.digital,
+            reference=prepared.reference,
+            deployment=deployment,
+            text=prepared.text,
+            mode=mode,
+            read_seeds=(seed + CALIBRATION_READ_SEEDS[0], seed + CALIBRATION_READ_SEEDS[1]),
+            analog=self.config.chip.analog_parts,
+            model_hash=self.checkpoint.hash,
+            chip_hash=chip_identity(self.config, chip_seed),
+        )
