@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 
 from cimsim.chip import ChipMesh, Placement, Unit, UnitKey
 from cimsim.config import ChipConfig
+from cimsim.cost import ActionCounts, Density, Ledger
 from cimsim.engine.flights import Flights, build_flights
 from cimsim.engine.memory import MemoryTimes, memory_times
 from cimsim.engine.noc.packet import NocTiming
 from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.plan import LRU, POLICIES, Plan, Ports, Slots, Transport
+from cimsim.engine.power import site_power_nw
 from cimsim.engine.sites import RESULT_BITS, SiteSpec, build_sites
 from cimsim.engine.steps import CorrectionWork, Step, build_steps
 from cimsim.errors import CimsimError
@@ -63,6 +66,11 @@ class Costs(Protocol):
     def digital_ps(self, macs: int, elements: int) -> int:
         """Return the time of a job on one digital unit."""
 
+    def charge(
+        self, ledger: Ledger, counts: ActionCounts, density: Mapping[UnitKey, Density] | None
+    ) -> None:
+        """Append the energy of one phase."""
+
 
 @dataclass(frozen=True)
 class _Placed:
@@ -70,6 +78,7 @@ class _Placed:
 
     specs: list[SiteSpec]
     timing_ps: list[tuple[int, int]]
+    power_nw: list[int]
     group_of: dict[tuple[UnitKey, str], int]
     group_sites: list[list[int]]
     group_units: list[UnitKey]
@@ -154,13 +163,19 @@ def build_plan(
         expert_ptr=np.cumsum([0, *map(len, placed.expert_sites)], dtype=np.int64),
         expert_sites=np.array([s for g in placed.expert_sites for s in g], dtype=np.int64),
         expert_units=tuple(placed.expert_units),
-        sites=build_sites(placed.specs, placed.timing_ps, config, mesh),
+        sites=build_sites(placed.specs, placed.timing_ps, placed.power_nw, config, mesh),
         slots=_finish_slots(placed.slots, placement, config, memory, trace),
         tile_buffer_bytes=max(1, int(config.tile.buffers.size_kb * 1024)),
+        power_limit_nw=_power_limit_nw(config),
         transport=_transport(config, mesh, largest),
         mesh=mesh,
         placement=placement,
     )
+
+
+def _power_limit_nw(config: ChipConfig) -> int:
+    watts = config.chip.power_limit_w
+    return 0 if watts is None else max(1, round(watts * 1e9))
 
 
 def _check_trace(program: Program, trace: RoutingTrace) -> None:
@@ -197,16 +212,23 @@ def _place(config: ChipConfig, placement: Placement, program: Program, cost: Cos
     """Turn seats and slots into site specifications."""
     specs: list[SiteSpec] = []
     timing: list[tuple[int, int]] = []
-    cache: dict[object, tuple[int, int]] = {}
+    power: list[int] = []
+    limit = _power_limit_nw(config)
+    cache: dict[object, tuple[int, int, int]] = {}
 
     def site(unit: Unit, crossbars: tuple[int, ...], name: str) -> int:
         shape = (unit.key.part, tuple((t.row_blocks, t.column_blocks) for t in unit.tilings))
         if shape not in cache:
             found = cost.visit_timing(unit)
-            cache[shape] = (int(found.fill_ps), int(found.interval_ps))
+            drawn = 0
+            if limit:
+                whole = placement.units[unit.key]
+                drawn = site_power_nw(cost, unit, whole, int(found.interval_ps), limit)
+            cache[shape] = (int(found.fill_ps), int(found.interval_ps), drawn)
         summed = unit.key.part in {"experts", "shared"}
         specs.append(SiteSpec(unit, crossbars, summed, name))
-        timing.append(cache[shape])
+        timing.append(cache[shape][:2])
+        power.append(cache[shape][2])
         return len(specs) - 1
 
     in_slot = {c for slot in placement.slots for c in slot}
@@ -238,7 +260,9 @@ def _place(config: ChipConfig, placement: Placement, program: Program, cost: Cos
                 expert_sites.append([site(unit, s.crossbars, f"{key} {s.replica}") for s in fixed])
     slots = _slots(placement, expert_units, expert_sites, site, cost)
     keys = [k for k, _ in group_of]
-    return _Placed(specs, timing, group_of, group_sites, keys, expert_sites, expert_units, slots)
+    return _Placed(
+        specs, timing, power, group_of, group_sites, keys, expert_sites, expert_units, slots
+    )
 
 
 def _stages(unit: Unit) -> list[tuple[str, Unit, int, int]]:

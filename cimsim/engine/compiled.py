@@ -289,6 +289,7 @@ def _raw(x: Tables) -> RawRun:
         misses=int(now[m.MISSES]),
         requests=x.requests[: now[m.REQUESTED]].copy(),
         stall_ps=int(now[m.STALL]),
+        power_stall_ps=int(now[m.POWER_STALL]),
         link_used=settle(x.net),
         visits=x.visit_log[: now[m.VISIT_ROWS]].copy(),
         jobs=x.job_log[: now[m.JOB_ROWS]].copy(),

@@ -218,6 +218,39 @@ def _log_visit(x: Machine, v: int, start_ps: int, expert: int) -> None:
 
 
 @njit(cache=True)
+def _power_start(x: Machine, wanted_ps: int, power_nw: int) -> int:
+    """Return when a visit may start under the power limit (`PowerBudget.start_ps`)."""
+    now, drawing = x.now, x.drawing
+    done = 0
+    while done < now[m.DRAWING] and drawing[done, 0] <= now[m.TIME]:
+        done += 1
+    now[m.DRAWING] -= done
+    drawn = 0
+    for k in range(now[m.DRAWING]):
+        drawing[k, 0], drawing[k, 1] = drawing[k + done, 0], drawing[k + done, 1]
+        drawn += drawing[k, 1]
+    start = wanted_ps
+    for k in range(now[m.DRAWING]):
+        if drawing[k, 0] > start and drawn + power_nw <= x.fixed[m.POWER_LIMIT]:
+            break
+        drawn -= drawing[k, 1]
+        start = max(start, drawing[k, 0])
+    now[m.POWER_STALL] += start - wanted_ps
+    return int(start)
+
+
+@njit(cache=True)
+def _draw(x: Machine, end_ps: int, power_nw: int) -> None:
+    """Note that a visit draws power until `end_ps`."""
+    drawing, at = x.drawing, x.now[m.DRAWING]
+    x.now[m.DRAWING] += 1
+    while at > 0 and drawing[at - 1, 0] > end_ps:
+        drawing[at, 0], drawing[at, 1] = drawing[at - 1, 0], drawing[at - 1, 1]
+        at -= 1
+    drawing[at, 0], drawing[at, 1] = end_ps, power_nw
+
+
+@njit(cache=True)
 def on_visit(x: Machine, v: int) -> None:
     """The first vector of a visit is at its tiles: reserve the ADC groups."""
     visit, now_ps = x.pool[v], x.now[m.TIME]
@@ -226,7 +259,11 @@ def on_visit(x: Machine, v: int) -> None:
     start = now_ps
     for at in range(site[m.SERVERS], site[m.SERVERS_END]):
         start = max(start, x.server[x.servers[at], m.FREE])
+    if x.fixed[m.POWER_LIMIT] > 0:
+        start = _power_start(x, start, site[m.POWER])
     taken_in = max(start + interval * size, visit[m.V_TAIL] + interval)
+    if x.fixed[m.POWER_LIMIT] > 0:
+        _draw(x, taken_in, site[m.POWER])
     for at in range(site[m.SERVERS], site[m.SERVERS_END]):
         server = x.server[x.servers[at]]
         server[m.FREE] = taken_in

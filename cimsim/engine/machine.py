@@ -31,8 +31,8 @@ KV, ATTENTION, FETCH, GROUP, MOE, SHARED, SUMMED, IN_FLITS, OUT_FLITS, VISITS = 
 # Columns of `site`.
 (
     FILL, INTERVAL, VECTOR_BYTES, SERVERS, SERVERS_END, TILES, TILES_END, INS, INS_END, PAIRS,
-    PAIRS_END, OUTS, OUTS_END, SITE_VECTORS, SITE_VISITS, SITE_EXPERT,
-) = range(16)  # fmt: skip
+    PAIRS_END, OUTS, OUTS_END, SITE_VECTORS, SITE_VISITS, SITE_EXPERT, POWER,
+) = range(17)  # fmt: skip
 # Columns of `server`, `digital` and `stream`.
 FREE, BUSY, WRITTEN = range(3)
 S_FIRST, S_END, S_ARRIVAL, S_LEFT, S_DIGITAL = range(5)
@@ -56,13 +56,13 @@ HELD, PEAK, ARMED, WAIT_HEAD, WAIT_TAIL, RELEASE, RELEASES = range(7)
 (
     TIME, SEQUENCE, HEAPED, LEFT, ACTIVE, NEXT_STREAM, DRAM_FREE, DRAM_BUSY, CLOCK, HITS, MISSES,
     STALL, POOL_FREE, VISIT_ROWS, JOB_ROWS, LOAD_ROWS, STREAM_QUEUE, STREAM_QUEUED, SLOT_QUEUE,
-    SLOT_QUEUED, EVENTS, STOP_TIME, STOP_SEQUENCE, REQUESTED, FAILED, MOVED,
-) = range(26)  # fmt: skip
+    SLOT_QUEUED, EVENTS, STOP_TIME, STOP_SEQUENCE, REQUESTED, FAILED, MOVED, DRAWING, POWER_STALL,
+) = range(28)  # fmt: skip
 # Entries of `fixed`: scalars that do not.
 (
     CONCURRENCY, SEQUENTIAL, LATENCY, CAPACITY, FIRST_DIGITAL, FIRST_CHANNEL, CHANNELS, RECORD,
-    POLICY, N_EXPERTS, STEPS, OPEN, CYCLE, MAX_EVENTS, TOP_K,
-) = range(15)  # fmt: skip
+    POLICY, N_EXPERTS, STEPS, OPEN, CYCLE, MAX_EVENTS, TOP_K, POWER_LIMIT,
+) = range(16)  # fmt: skip
 
 
 class Tables(NamedTuple):
@@ -77,6 +77,7 @@ class Tables(NamedTuple):
         group_ptr, group_sites, expert_sites: sites of copies.
         token_key, experts: the routing.
         releases: [.., 2], per tile a heap of (time, bytes) that will be given back.
+        drawing: [.., 2], ends and power of visits that draw power, in order of their end.
         pool, masks: visits and their tokens.
         heap: [.., 3], events: time, sequence, argument x 8 + kind.
         stream_queue, slot_queue: streams and experts that wait.
@@ -115,6 +116,7 @@ class Tables(NamedTuple):
     token_key: Int64
     experts: NDArray[np.int16]
     releases: Int64
+    drawing: Int64
     pool: Int64
     masks: NDArray[np.uint64]
     heap: Int64
@@ -201,6 +203,7 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None) -> Tables:
         token_key=plan.token_key,
         experts=plan.experts,
         releases=releases,
+        drawing=np.zeros((pool if plan.power_limit_nw else 0, 2), dtype=np.int64),
         pool=links,
         masks=np.zeros((pool, words), dtype=np.uint64),
         heap=np.zeros((heap, 3), dtype=np.int64),
@@ -239,7 +242,7 @@ def _live_flights(plan: Plan) -> int:
 
 
 def _scalars(flights: int) -> Int64:
-    now = np.zeros(26, dtype=np.int64)
+    now = np.zeros(28, dtype=np.int64)
     now[LEFT] = flights
     now[STOP_TIME] = NONE
     return now
@@ -247,7 +250,7 @@ def _scalars(flights: int) -> Int64:
 
 def _constants(plan: Plan, *, record: bool, max_events: int | None) -> Int64:
     ports = plan.transport.ports
-    fixed = np.zeros(15, dtype=np.int64)
+    fixed = np.zeros(16, dtype=np.int64)
     fixed[CONCURRENCY] = plan.concurrency
     fixed[SEQUENTIAL] = plan.flights.sequential
     fixed[LATENCY] = plan.dram_latency_ps
@@ -261,6 +264,7 @@ def _constants(plan: Plan, *, record: bool, max_events: int | None) -> Int64:
     fixed[OPEN] = plan.arrival_ps[0] != NONE
     fixed[CYCLE] = plan.transport.timing.cycle_ps
     fixed[MAX_EVENTS] = NONE if max_events is None else max_events
+    fixed[POWER_LIMIT] = plan.power_limit_nw
     fixed[TOP_K] = plan.experts.shape[2]
     return fixed
 
@@ -294,9 +298,9 @@ def _step_table(plan: Plan) -> Int64:
 
 def _site_table(plan: Plan) -> Int64:
     sites = plan.sites
-    table = np.zeros((sites.count, 16), dtype=np.int64)
+    table = np.zeros((sites.count, 17), dtype=np.int64)
     table[:, FILL], table[:, INTERVAL] = sites.fill_ps, sites.interval_ps
-    table[:, VECTOR_BYTES] = sites.buffer_bytes
+    table[:, VECTOR_BYTES], table[:, POWER] = sites.buffer_bytes, sites.power_nw
     pointers = (sites.server_ptr, sites.tile_ptr, sites.in_ptr, sites.pair_ptr, sites.out_ptr)
     for column, pointer in zip((SERVERS, TILES, INS, PAIRS, OUTS), pointers, strict=True):
         table[:, column], table[:, column + 1] = pointer[:-1], pointer[1:]

@@ -136,6 +136,7 @@ class Plan:
         sites: where visits are served.
         slots: switchable crossbars.
         tile_buffer_bytes: capacity of a tile's buffer.
+        power_limit_nw: power of the sites active at once, 0 for no limit.
         transport: the network.
         mesh, placement: what the plan was made from.
     """
@@ -173,6 +174,7 @@ class Plan:
     sites: Sites
     slots: Slots
     tile_buffer_bytes: int
+    power_limit_nw: int
     transport: Transport
     mesh: ChipMesh
     placement: Placement

@@ -41,6 +41,7 @@ class RawRun:
         hits, misses: expert visits whose expert was resident at once, or not.
         requests: expert ids in slots in the order in which visits asked for them.
         stall_ps: time that visits waited for their expert, summed.
+        power_stall_ps: time that visits waited for the power limit, summed.
         link_used: [links, 4], columns of `PacketState.used`.
         visits: [visits, 8], columns `VISIT_FIELDS`; empty if not recorded.
         jobs: [jobs, 5], columns `JOB_FIELDS`; empty if not recorded.
@@ -65,6 +66,7 @@ class RawRun:
     misses: int
     requests: Int64
     stall_ps: int
+    power_stall_ps: int
     link_used: Int64
     visits: Int64
     jobs: Int64

@@ -256,6 +256,7 @@ class ReferenceEngine(ReferenceTiles):
             misses=residency.misses,
             requests=np.array(residency.requests, dtype=np.int64),
             stall_ps=residency.stall_ps,
+            power_stall_ps=self.power_stall_ps,
             link_used=settle(self.net),
             visits=np.array(self.visit_log, dtype=np.int64).reshape(-1, 8),
             jobs=np.array(self.job_log, dtype=np.int64).reshape(-1, 5),

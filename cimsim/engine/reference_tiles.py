@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cimsim.engine.buffer import TileBuffers
 from cimsim.engine.plan import PREFETCH, Plan
+from cimsim.engine.power import PowerBudget
 from cimsim.engine.raw import COMPUTE, NOC, QUEUE
 from cimsim.engine.residency import Load, NextLayer, Residency
 from cimsim.engine.stall import event_limit_error
@@ -58,6 +59,10 @@ class ReferenceTiles:
         self.buffers = TileBuffers(plan)
         self.residency = Residency(plan)
         self.next_layer = NextLayer(plan)
+        self.power = PowerBudget(plan.power_limit_nw)
+        self.power_limited = plan.power_limit_nw > 0
+        self.power_nw = plan.sites.power_nw.tolist()
+        self.power_stall_ps = 0
         self.prefetches = plan.slots.policy == PREFETCH
         self.first = flights.first.tolist()
         self.step_moe = plan.step_moe.tolist()
@@ -156,7 +161,13 @@ class ReferenceTiles:
         now, site, size = self.env.now, visit.site, visit.size
         interval = self.interval_ps[site]
         start = max(now, *[self.server_free[s] for s in self.servers_of[site]])
+        if self.power_limited:
+            power, ready = self.power_nw[site], start
+            start = self.power.start_ps(now, start, power)
+            self.power_stall_ps += start - ready
         taken_in = max(start + interval * size, visit.tail_ps + interval)
+        if self.power_limited:
+            self.power.reserve(taken_in, power)
         for server in self.servers_of[site]:
             self.server_free[server] = taken_in
             self.server_busy[server] += interval * size

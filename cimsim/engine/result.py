@@ -112,6 +112,7 @@ class EngineResult:
         switching: experts written.
         visits: log of visits.
         peak_buffer_bytes: int64 [tiles].
+        power_stall_ps: time that visits waited for chip.power_limit_w, summed (a part of queue).
         events: events processed.
         drained: True; a run that cannot finish raises an error instead.
         raw: the engine's own arrays.
@@ -137,6 +138,7 @@ class EngineResult:
     switching: Switching
     visits: VisitLog
     peak_buffer_bytes: Int64
+    power_stall_ps: int
     events: int
     drained: bool
     raw: RawRun
@@ -190,6 +192,7 @@ def make_result(
             site_names=plan.sites.names,
         ),
         peak_buffer_bytes=raw.peak_buffer_bytes,
+        power_stall_ps=raw.power_stall_ps,
         events=raw.events,
         drained=True,
         raw=raw,

@@ -68,6 +68,7 @@ class Sites:
         server_tile_ptr, server_tile, server_pes: PEs of a server, by tile.
         in_bits, out_bits: of one input and one result vector, per site.
         pes_per_tile: PEs in a tile.
+        power_nw: power of the site while it takes vectors in; 0 where no limit is set.
         names: of the sites.
     """
 
@@ -95,6 +96,7 @@ class Sites:
     in_bits: Int64
     out_bits: Int64
     pes_per_tile: int
+    power_nw: Int64
     names: tuple[str, ...]
 
     @property
@@ -111,6 +113,7 @@ class Sites:
 def build_sites(
     specs: list[SiteSpec],
     timing_ps: list[tuple[int, int]],
+    power_nw: list[int],
     config: ChipConfig,
     mesh: ChipMesh,
 ) -> Sites:
@@ -119,6 +122,7 @@ def build_sites(
     Args:
         specs: one a site.
         timing_ps: fill and interval of each, in ps.
+        power_nw: power of each while it takes vectors in.
         config: the chip.
         mesh: its geometry.
     """
@@ -153,6 +157,7 @@ def build_sites(
         in_bits=np.array([row.in_bits for row in rows], dtype=np.int64),
         out_bits=np.array([row.out_bits for row in rows], dtype=np.int64),
         pes_per_tile=config.tile.pes,
+        power_nw=np.array(power_nw, dtype=np.int64),
         names=tuple(s.name for s in specs),
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from cimsim.chip import ChipMesh, Placement, Seat, Unit, UnitKey, analog_units, build_mesh
 from cimsim.config import ChipConfig
+from cimsim.cost import ActionCounts, Ledger
 from cimsim.workload.program import Program
 from cimsim.workload.shapes import DecoderShape, build_shape
 from cimsim.workload.trace import RoutingTrace
@@ -28,6 +29,7 @@ class FakeCost:
     write_ps: int = 2_000_000
     mac_ps: int = 0
     element_ps: int = 10
+    vector_fj: float = 1000.0
 
     def visit_timing(self, unit: Unit) -> FakeTiming:
         return FakeTiming(self.fill_ps, self.interval_ps + unit.crossbars)
@@ -37,6 +39,11 @@ class FakeCost:
 
     def programming_bytes(self, unit: Unit) -> int:
         return sum(t.matrix.size for t in unit.tilings)
+
+    def charge(self, ledger: Ledger, counts: ActionCounts, density: object) -> None:  # noqa: ARG002
+        """The same energy for a vector of every unit."""
+        for n in counts.unit_vectors.values():
+            ledger.add("crossbar", counts.phase, n, self.vector_fj, kind="dynamic", source="test")
 
     def digital_ps(self, macs: int, elements: int) -> int:
         return macs * self.mac_ps + elements * self.element_ps

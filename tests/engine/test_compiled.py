@@ -84,11 +84,16 @@ def random_plan(seed: int) -> Plan:
     if rng.random() < 0.3:
         streams = lower(system, phase, batch).flights.n_streams
         arrivals = np.sort(rng.integers(0, 10_000_000, streams)).astype(np.int64)
-    return lower(system, phase, batch, arrivals)
+    plan = lower(system, phase, batch, arrivals)
+    if rng.random() < 0.3 and plan.sites.count:
+        power = rng.integers(1, 100, plan.sites.count)
+        limit = int(power.max() * rng.uniform(1, 3))
+        plan = replace(plan, sites=replace(plan.sites, power_nw=power), power_limit_nw=limit)
+    return plan
 
 
 def test_engines_agree_on_random_chips_and_workloads(scaled: Callable[[int], int]) -> None:
-    switching = contention = waiting = 0
+    switching = contention = waiting = limited = 0
     for seed in range(scaled(300)):
         plan = random_plan(seed)
         slow, fast = run_reference(plan), run_compiled(plan)
@@ -96,10 +101,12 @@ def test_engines_agree_on_random_chips_and_workloads(scaled: Callable[[int], int
         assert np.array_equal(slow.parts_ps.sum(axis=1), slow.done_ps - slow.enter_ps)
         switching += bool(slow.loads.sum())
         contention += bool(slow.parts_ps[:, 0].sum())
+        limited += bool(slow.power_stall_ps)
         waiting += bool((slow.peak_buffer_bytes >= plan.tile_buffer_bytes).any())
     # The draw covers what it is for.
     assert switching
     assert contention
+    assert limited
     assert waiting
 
 

@@ -235,3 +235,23 @@ def test_arrivals_wait_for_a_free_place_in_flight() -> None:
     spaced = run(system, "decode", 1, arrival_ps=apart)
     assert queued.parts_ps[:, 0].max() > spaced.parts_ps[:, 0].max()
     assert spaced.makespan_ps > 3 * 10**9
+
+
+def test_a_power_limit_holds_at_every_moment_and_costs_time() -> None:
+    # Every site draws 1 pJ a vector: 1 pJ / 100 ns = 10 uW; attention's two stages share it.
+    free = make_system()
+    limited = make_system(config=make_config(chip={"power_limit_w": 25e-6}))
+    plain, bounded = run(free, "prefill"), run(limited, "prefill")
+    assert plain.power_stall_ps == 0 < bounded.power_stall_ps
+    assert bounded.makespan_ps > plain.makespan_ps
+    plan = lower(limited)
+    power = plan.sites.power_nw[bounded.visits.site]
+    start = bounded.visits.start_ps
+    end = start + bounded.visits.vectors * plan.sites.interval_ps[bounded.visits.site]
+    for moment in start.tolist():
+        assert power[(start <= moment) & (moment < end)].sum() <= plan.power_limit_nw
+
+
+def test_a_power_limit_below_one_visit_is_refused() -> None:
+    with pytest.raises(CimsimError, match=r"chip\.power_limit_w"):
+        run(make_system(config=make_config(chip={"power_limit_w": 1e-6})))
