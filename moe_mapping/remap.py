@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
-from moe_mapping import balance
+from moe_mapping import moves
 from moe_mapping.assignment import Assignment
-from moe_mapping.balance import Table, lower_peak
+from moe_mapping.balance import lower_peak
 from moe_mapping.kernel import inner, kernel
+from moe_mapping.moves import Table
 from moe_mapping.objective import lower_bound_ps, tile_times_ps
 from moe_mapping.packing import site_time, sites_of
 from moe_mapping.plan import assignment_of, copy_plan, plan_of
@@ -170,20 +171,20 @@ def _step(fixed: Fixed, plan: Plan, table: Table, target: float) -> int:
     unit, copy = table.unit, table.copy
     top = peak(plan)
     limit = top * (1.0 - 1e-12)
-    n = balance.fill_table(fixed, plan, table, balance.slowest_tile(plan))
-    balance.fill_others(fixed, plan, table, n)
-    one, x, to = balance.best_shift(fixed, plan, table, n, limit)
+    n = moves.fill_table(fixed, plan, table, moves.slowest_tile(plan))
+    moves.fill_others(fixed, plan, table, n)
+    one, x, to = moves.best_shift(fixed, plan, table, n, limit)
     kind = 0
-    time, u, free = balance.best_addition(fixed, plan, table, n, one)
+    time, u, free = moves.best_addition(fixed, plan, table, n, one)
     if u >= 0:
         one, x, to, kind = time, u, free, 1
-    time, u, row = balance.best_replacement(fixed, plan, table, n, one)
+    time, u, row = moves.best_replacement(fixed, plan, table, n, one)
     if u >= 0:
         one, x, to, kind = time, u, row, 2
-    time, u, row = balance.best_relief(fixed, plan, table, n, one)
+    time, u, row = moves.best_relief(fixed, plan, table, n, one)
     if u >= 0:
         one, x, to, kind = time, u, row, 2
-    two, i, j = balance.best_swap(fixed, plan, table, n, limit)
+    two, i, j = moves.best_swap(fixed, plan, table, n, limit)
     saved_by_one = top - max(one, target) if x >= 0 else 0.0
     saved_by_two = top - max(two, target) if i >= 0 else 0.0
     if i >= 0 and saved_by_two > 2.0 * saved_by_one:
@@ -196,7 +197,7 @@ def _step(fixed: Fixed, plan: Plan, table: Table, target: float) -> int:
     elif kind == 1:
         put(fixed, plan, x, to)
     else:
-        balance.replace_copy(fixed, plan, unit[to], copy[to], x)
+        moves.replace_copy(fixed, plan, unit[to], copy[to], x)
     return 1
 
 
@@ -214,7 +215,7 @@ def _victim(fixed: Fixed, plan: Plan, u: int, top_share: float) -> tuple[int, in
         for k in range(plan.copies[other]):
             time = site_time(fixed, plan, plan.site[other, k])
             better = share < least or time < coolest
-            if better and balance.can_replace(fixed, plan, other, k, u):
+            if better and moves.can_replace(fixed, plan, other, k, u):
                 v, m, least, coolest = other, k, share, time
     return v, m
 
@@ -242,7 +243,7 @@ def _recount(fixed: Fixed, plan: Plan, top_share: float, most_moves: int) -> int
                     v, m = _victim(fixed, plan, u, top_share)
                 if v < 0:
                     break
-                balance.replace_copy(fixed, plan, v, m, u)
+                moves.replace_copy(fixed, plan, v, m, u)
             moved += 1
     rebuild(fixed, plan)
     return moved
@@ -251,7 +252,7 @@ def _recount(fixed: Fixed, plan: Plan, top_share: float, most_moves: int) -> int
 @kernel
 def _repair(fixed: Fixed, plan: Plan, target: float, most_moves: int) -> None:
     """Step until the target is met, nothing helps or the moves are used up."""
-    table = balance.empty_table(fixed)
+    table = moves.empty_table(fixed)
     moved = 0
     while peak(plan) > target and moved < most_moves:
         done = _step(fixed, plan, table, target)
@@ -277,7 +278,7 @@ def _send_home(
     site = plan.site[u, k]
     for h in range(first_copies[u]):
         home = first_site[u, h]
-        if balance.may_shift(fixed, plan, u, k, home):
+        if moves.may_shift(fixed, plan, u, k, home):
             shift(fixed, plan, u, k, home)
             if peak(plan) <= limit:
                 return
