@@ -6,6 +6,7 @@
 | `program_matrix` | a weight matrix written into crossbars |
 | `ProgrammedMatrix.multiply` | its product with tokens, detailed or folded |
 | `ideal_integer` | the exact integer product in the same formats |
+| `study_tile` | what limits a tile: error by source, best range and bits |
 | `MacStatistics` | clip rate, bit density and counts by matrix |
 | `DeviceModel`, `register_device` | how to plug in a cell of one's own |
 """
@@ -17,6 +18,7 @@ from cimsim.mac.ideal import IdealMatrix, ideal_integer
 from cimsim.mac.matrix import Mode, ProgrammedMatrix
 from cimsim.mac.programming import program_matrix
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
+from cimsim.mac.study import SourceError, TileStudy, study_tile
 
 __all__ = [
     "AdcRange",
@@ -28,8 +30,11 @@ __all__ = [
     "Mode",
     "ProgrammedMatrix",
     "Programming",
+    "SourceError",
+    "TileStudy",
     "calibrate_range",
     "ideal_integer",
     "program_matrix",
     "register_device",
+    "study_tile",
 ]

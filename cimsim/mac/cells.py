@@ -127,6 +127,14 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
             allowed="0",
             hint="give it a law with tile.device.drift",
         )
+    steady = law is None and device.temperature.conductance_per_c == 0.0
+    if steady and device.drift_compensation != "none":
+        raise CimsimError(
+            "conductances of these cells do not change, so there is nothing to compensate",
+            key="tile.device.drift_compensation",
+            value=device.drift_compensation,
+            allowed="none",
+        )
     flicker = np.zeros(1)
     if law is not None:
         grid = np.arange(int(_FLICKER_TOP * FLICKER_STEPS) + 2) / FLICKER_STEPS

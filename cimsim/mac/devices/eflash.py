@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from cimsim.config.device import Device, EflashDevice
+from cimsim.errors import CimsimError
 from cimsim.mac.devices.base import DeviceModel, Fractions, Programming, register_device
 
 __all__ = ["EflashModel"]
@@ -37,6 +38,17 @@ class EflashModel(DeviceModel):
             message = "the eflash device model takes an eflash device section"
             raise TypeError(message)
         self._section = config
+        measured = {n: f.default for n, f in EflashDevice.model_fields.items()}
+        used = ["sigma_lsb"] if self.whole_weight else []
+        used += ["temperature_factor"] if config.profile == "80c_assumed" else []
+        for name in ("sigma_lsb", "temperature_factor"):
+            if name not in used and getattr(config, name) != measured[name]:
+                raise CimsimError(
+                    f"profile {config.profile} does not use this knob",
+                    key=f"tile.device.{name}",
+                    value=getattr(config, name),
+                    allowed=str(measured[name]),
+                )
 
     @property
     def whole_weight(self) -> bool:

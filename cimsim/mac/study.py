@@ -1,0 +1,269 @@
+"""What limits one tile: its error, by source, and the converter that would serve it best.
+
+Every figure is a relative root mean square error of outputs, against the float product or
+against the exact product of the same integers. A source is looked at twice: alone, with all
+others removed, and removed, with all others kept; the two differ where sources interact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.chip.tiling import tile_matrix
+from cimsim.config import Device, Tile
+from cimsim.config.device import Drift, IdealDevice, ReadNoise
+from cimsim.errors import CimsimError
+from cimsim.mac.adc import fresh_variance, full_range_levels
+from cimsim.mac.calibrate import calibrate_range
+from cimsim.mac.ideal import ideal_integer
+from cimsim.mac.matrix import ProgrammedMatrix
+from cimsim.mac.programming import program_matrix
+from cimsim.mac.statistics import MacStatistics
+from cimsim.workload.program import Matrix, MatrixId, TokenKeys
+
+__all__ = ["SourceError", "TileStudy", "study_tile"]
+
+_MATRIX = MatrixId(0, "studied")
+_FINE_BITS = 16
+_BITS = tuple(range(3, 15))
+_WORTH = 1.05  # a converter bit that lowers the error by less is not recommended
+
+
+@dataclass(frozen=True)
+class SourceError:
+    """Error that one source causes.
+
+    Attributes:
+        name: cells, stuck, read_noise, wires, converter_errors or rounding.
+        alone: relative error with this source only.
+        without: relative error with every source but this.
+    """
+
+    name: str
+    alone: float
+    without: float
+
+
+@dataclass(frozen=True)
+class TileStudy:
+    """One page on a tile.
+
+    Attributes:
+        error: relative error against the exact integer product.
+        error_float: relative error against the float product.
+        error_formats: relative error of the integer formats alone, against the float product.
+        sqnr_db: signal to error ratio of outputs, against the float product.
+        effective_bits: (sqnr_db - 1.76) / 6.02.
+        clip_rate: share of conversions outside the range.
+        range_levels: top of the converter's range.
+        step_levels: width of a code.
+        folds: whether folded mode serves this tile.
+        errors: float64 [n x n_out], errors over the rms of the exact outputs, for a histogram.
+        sources: error by source, those that are present.
+        error_by_bits: relative error by converter bits, all else the same.
+        recommended_bits: least bits that are within 5 % of the best.
+        error_by_range: relative error by range: full, or percentile of the sums.
+        recommended_range: the range of least error.
+    """
+
+    error: float
+    error_float: float
+    error_formats: float
+    sqnr_db: float
+    effective_bits: float
+    clip_rate: float
+    range_levels: float
+    step_levels: float
+    folds: bool
+    errors: NDArray[np.float64]
+    sources: tuple[SourceError, ...]
+    error_by_bits: dict[int, float]
+    recommended_bits: int
+    error_by_range: dict[str, float]
+    recommended_range: str
+
+
+def _device(tile: Tile, device: Device) -> Tile:
+    return tile.model_copy(update={"device": device})
+
+
+def _adc(tile: Tile, **fields: object) -> Tile:
+    adc = type(tile.adc).model_validate(tile.adc.model_dump() | fields)
+    return tile.model_copy(update={"adc": adc})
+
+
+def _without_cell_errors(tile: Tile) -> Tile:
+    kept = {n: getattr(tile.device, n) for n in Device.model_fields}
+    kept |= {"age_s": 0.0, "drift": Drift(), "drift_compensation": "none"}
+    return _device(tile, IdealDevice.model_validate(kept))
+
+
+def _without_stuck(tile: Tile) -> Tile:
+    return _device(tile, tile.device.model_copy(update={"stuck_low": 0.0, "stuck_high": 0.0}))
+
+
+def _without_read_noise(tile: Tile) -> Tile:
+    return _device(tile, tile.device.model_copy(update={"read_noise": ReadNoise()}))
+
+
+def _without_wires(tile: Tile) -> Tile:
+    return tile.model_copy(update={"crossbar": tile.crossbar.model_copy(update={"wire_ohm": 0.0})})
+
+
+def _without_converter_errors(tile: Tile) -> Tile:
+    return _adc(tile, enob=None, offset_lsb=0.0, gain_sigma=0.0, inl_lsb=0.0, noise_lsb=0.0)
+
+
+def _without_rounding(tile: Tile, step_levels: float, full_levels: float) -> Tile:
+    """Return a tile with a 16-bit converter over the full range and the same other errors."""
+    scale = step_levels / (full_levels / ((1 << _FINE_BITS) - 1))
+    return _adc(
+        tile,
+        bits=_FINE_BITS,
+        enob=None,
+        range={"kind": "fixed", "levels": full_levels},
+        offset_lsb=tile.adc.offset_lsb * scale,
+        inl_lsb=tile.adc.inl_lsb * scale,
+        noise_lsb=float(np.sqrt(fresh_variance(tile))) * scale,
+    )
+
+
+_REMOVE: dict[str, Callable[[Tile], Tile]] = {
+    "cells": _without_cell_errors,
+    "stuck": _without_stuck,
+    "read_noise": _without_read_noise,
+    "wires": _without_wires,
+    "converter_errors": _without_converter_errors,
+}
+
+
+def study_tile(
+    tile: Tile,
+    weight: NDArray[np.float32],
+    inputs: NDArray[np.float32],
+    *,
+    chip_seed: int = 0,
+    read_seed: int = 0,
+    temperature_c: float = 25.0,
+) -> TileStudy:
+    """Study a tile with an analog crossbar on a matrix and its inputs.
+
+    Args:
+        tile: the tile.
+        weight: float32 [n_in, n_out].
+        inputs: float32 [n, n_in], also used to calibrate ranges.
+        chip_seed: which chip.
+        read_seed: seed of fresh noise.
+        temperature_c: temperature of the chip.
+
+    Raises:
+        CimsimError: if the crossbar is digital (it makes no error) or there are no inputs.
+    """
+    if tile.crossbar.kind == "digital":
+        raise CimsimError("a digital crossbar makes no error to study", key="tile.crossbar.kind")
+    if inputs.shape[0] == 0:
+        raise CimsimError("a study needs inputs", value=inputs.shape)
+    bench = _Bench(weight, inputs, chip_seed, read_seed, temperature_c)
+    found, clip_rate, programmed = bench.run(tile)
+    exact = bench.exact(tile)
+    real = inputs.astype(np.float64) @ weight
+    error_float = _relative(found, real)
+    sqnr = -20.0 * np.log10(error_float) if error_float > 0.0 else np.inf
+    by_bits = {b: bench.error(_adc(tile, bits=b)) for b in _BITS}
+    by_range = {"full": bench.error(_adc(tile, range={"kind": "full"}))}
+    for share in (99.0, 99.9, 99.99, 100.0):
+        shape = {"kind": "percentile", "percentile": share}
+        by_range[f"percentile {share:g}"] = bench.error(_adc(tile, range=shape))
+    least = min(by_bits.values())
+    return TileStudy(
+        error=_relative(found, exact),
+        error_float=error_float,
+        error_formats=_relative(exact, real),
+        sqnr_db=float(sqnr),
+        effective_bits=float((sqnr - 1.76) / 6.02),
+        clip_rate=clip_rate,
+        range_levels=programmed.adc_range.top_levels,
+        step_levels=programmed.step_levels,
+        folds=programmed.folds,
+        errors=((found - exact) / _rms(exact)).ravel(),
+        sources=_by_source(bench, tile, programmed),
+        error_by_bits=by_bits,
+        recommended_bits=min(b for b, e in by_bits.items() if e <= _WORTH * least),
+        error_by_range=by_range,
+        recommended_range=min(by_range, key=lambda name: by_range[name]),
+    )
+
+
+def _by_source(bench: _Bench, tile: Tile, programmed: ProgrammedMatrix) -> tuple[SourceError, ...]:
+    """Return the errors of the sources whose removal changes the tile."""
+    full = full_range_levels(programmed.formats)
+    remove: dict[str, Callable[[Tile], Tile]] = {
+        n: f for n, f in _REMOVE.items() if f(tile) != tile
+    }
+    if not (programmed.step_levels == 1.0 and not remove):
+        remove["rounding"] = lambda t: _without_rounding(t, programmed.step_levels, full)
+    sources = []
+    for name, without in remove.items():
+        alone = tile
+        for other, change in remove.items():  # rounding last: it restates errors in its steps
+            alone = change(alone) if other != name else alone
+        sources.append(SourceError(name, bench.error(alone), bench.error(without(tile))))
+    return tuple(sources)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A matrix and inputs, run on one tile after another."""
+
+    weight: NDArray[np.float32]
+    inputs: NDArray[np.float32]
+    chip_seed: int
+    read_seed: int
+    temperature_c: float
+
+    def _keys(self) -> TokenKeys:
+        n = self.inputs.shape[0]
+        return TokenKeys(np.zeros(n, dtype=np.int64), np.arange(n, dtype=np.int64))
+
+    def run(self, tile: Tile) -> tuple[NDArray[np.float64], float, ProgrammedMatrix]:
+        """Return outputs, clip rate and the programmed matrix."""
+        n_in, n_out = self.weight.shape
+        crossbars = tile_matrix(Matrix(_MATRIX, n_in, n_out), tile).crossbars
+        programmed = program_matrix(
+            self.weight,
+            _MATRIX,
+            tile,
+            temperature_c=self.temperature_c,
+            chip_seed=self.chip_seed,
+            crossbars=range(crossbars),
+            adc_range=calibrate_range(self.weight, _MATRIX, tile, self.inputs),
+        )
+        assert isinstance(programmed, ProgrammedMatrix)  # noqa: S101 - digital was refused
+        statistics = MacStatistics()
+        found = programmed.multiply(
+            self.inputs, self._keys(), read_seed=self.read_seed, statistics=statistics
+        )
+        return found.astype(np.float64), statistics.clip_rate, programmed
+
+    def exact(self, tile: Tile) -> NDArray[np.float64]:
+        """Return the exact integer product in the formats of a tile."""
+        adc_range = calibrate_range(self.weight, _MATRIX, tile, self.inputs)
+        exact = ideal_integer(self.weight, tile, adc_range=adc_range)
+        return exact.multiply(self.inputs, self._keys()).astype(np.float64)
+
+    def error(self, tile: Tile) -> float:
+        """Return the relative error against the exact integer product."""
+        return _relative(self.run(tile)[0], self.exact(tile))
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def _relative(found: NDArray[np.float64], exact: NDArray[np.float64]) -> float:
+    signal = _rms(exact)
+    return _rms(found - exact) / signal if signal > 0.0 else _rms(found)

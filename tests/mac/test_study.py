@@ -1,0 +1,62 @@
+"""A study of a tile tells errors apart and recommends the converter that lowers them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cimsim.errors import CimsimError
+from cimsim.mac.study import study_tile
+from tests.mac.helpers import make_tile, normal
+
+
+def _data() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return normal(rng, 128, 32), normal(rng, 48, 128)
+
+
+def test_a_clean_tile_has_only_the_error_of_its_formats() -> None:
+    weight, x = _data()
+    tile = make_tile(adc={"kind": "isaac", "bits": 16})
+    study = study_tile(tile, weight, x)
+    assert study.error == 0.0
+    assert study.sources == ()
+    assert study.error_float == study.error_formats
+    assert 6.0 < study.effective_bits < 9.0
+    # 128 rows of 2-bit cells, pairs of both signs: 384 levels a side
+    assert study.recommended_bits == 10
+
+
+def test_independent_sources_add_in_squares() -> None:
+    weight, x = _data()
+    tile = make_tile(
+        weight={"encoding": "offset"},
+        device={"kind": "gaussian", "sigma": 0.2, "sigma_unit": "cell_level",
+                "read_noise": {"sigma": 0.1}, "stuck_low": 0.01},
+        crossbar={"wire_ohm": 0.5},
+        adc={"kind": "isaac", "bits": 8, "noise_lsb": 0.5},
+    )  # fmt: skip
+    study = study_tile(tile, weight, x)
+    names = [s.name for s in study.sources]
+    assert names == ["cells", "stuck", "read_noise", "wires", "converter_errors", "rounding"]
+    assert all(0.0 < s.alone < 1.2 * study.error for s in study.sources)
+    assert all(s.without < 1.1 * study.error for s in study.sources)
+    together = np.sqrt(sum(s.alone**2 for s in study.sources))
+    assert study.error == pytest.approx(together, rel=0.15)
+    assert np.sqrt(np.mean(study.errors**2)) == pytest.approx(study.error)
+
+
+def test_a_recommended_range_is_better_than_a_bad_one() -> None:
+    weight, x = _data()
+    tile = make_tile(adc={"kind": "isaac", "bits": 6, "range": {"kind": "fixed", "levels": 3.0}})
+    study = study_tile(tile, weight, x)
+    assert study.clip_rate > 0.2
+    assert study.error_by_range[study.recommended_range] < 0.5 * study.error
+
+
+def test_digital_tiles_and_empty_inputs_are_refused() -> None:
+    weight, x = _data()
+    with pytest.raises(CimsimError, match="digital"):
+        study_tile(make_tile(crossbar={"kind": "digital"}), weight, x)
+    with pytest.raises(CimsimError, match="inputs"):
+        study_tile(make_tile(), weight, x[:0])
