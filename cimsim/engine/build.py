@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import ChipMesh, Placement, Unit, UnitKey
+from cimsim.chip import ChipMesh, Placement, UnitKey
 from cimsim.config import ChipConfig
-from cimsim.cost import ActionCounts, Density, Ledger
 from cimsim.engine.flights import Flights, build_flights
-from cimsim.engine.memory import MemoryTimes, memory_times
+from cimsim.engine.memory import memory_times
 from cimsim.engine.noc.packet import NocTiming
 from cimsim.engine.noc.shape import NocShape
-from cimsim.engine.plan import LRU, POLICIES, Plan, Ports, Slots, Transport
-from cimsim.engine.power import site_power_nw
-from cimsim.engine.sites import RESULT_BITS, SiteSpec, build_sites
+from cimsim.engine.placed import Costs, finish_slots, place_units, power_limit_nw
+from cimsim.engine.plan import Plan, Ports, Transport
+from cimsim.engine.sites import RESULT_BITS, build_sites
 from cimsim.engine.steps import CorrectionWork, Step, build_steps
 from cimsim.errors import CimsimError
 from cimsim.units import period_ps, ps_from_ns
@@ -30,61 +25,6 @@ __all__ = ["Costs", "build_plan"]
 Int64 = NDArray[np.int64]
 NONE = -1
 WORD_BITS = 64
-
-
-class SiteMaker(Protocol):
-    """Registers a site and returns its index."""
-
-    def __call__(self, unit: Unit, crossbars: tuple[int, ...], name: str) -> int:
-        """Register a site."""
-
-
-class Timing(Protocol):
-    """Closed form of a visit: the last of n vectors is done fill + interval x n later."""
-
-    @property
-    def fill_ps(self) -> int:
-        """Latency beyond the initiation intervals."""
-
-    @property
-    def interval_ps(self) -> int:
-        """Time between two vectors."""
-
-
-class Costs(Protocol):
-    """Closed-form times and sizes that the engine takes from the cost model."""
-
-    def visit_timing(self, unit: Unit) -> Timing:
-        """Return fill and interval of a visit."""
-
-    def programming_ps(self, unit: Unit) -> int:
-        """Return the time to write a unit."""
-
-    def programming_bytes(self, unit: Unit) -> int:
-        """Return the stored weight bytes of a unit."""
-
-    def digital_ps(self, macs: int, elements: int) -> int:
-        """Return the time of a job on one digital unit."""
-
-    def charge(
-        self, ledger: Ledger, counts: ActionCounts, density: Mapping[UnitKey, Density] | None
-    ) -> None:
-        """Append the energy of one phase."""
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """Sites of groups and experts before they are flattened."""
-
-    specs: list[SiteSpec]
-    timing_ps: list[tuple[int, int]]
-    power_nw: list[int]
-    group_of: dict[tuple[UnitKey, str], int]
-    group_sites: list[list[int]]
-    group_units: list[UnitKey]
-    expert_sites: list[list[int]]
-    expert_units: list[UnitKey]
-    slots: Slots
 
 
 def build_plan(
@@ -124,7 +64,7 @@ def build_plan(
     concurrency = batch if phase == "decode" else config.workload.in_flight
     largest = int(flights.size.max())
     memory = memory_times(config, program, flights, steps, min(concurrency, flights.n_streams))
-    placed = _place(config, placement, program, cost)
+    placed = place_units(config, placement, program, cost)
     jobs = _job_times(program, cost, flights, steps)
     attention_of, attention_ps = _attention_times(program, cost, flights, steps)
     group = [placed.group_of[_unit_key(s), s.unit[1]] if s.unit else NONE for s in steps]
@@ -164,18 +104,13 @@ def build_plan(
         expert_sites=np.array([s for g in placed.expert_sites for s in g], dtype=np.int64),
         expert_units=tuple(placed.expert_units),
         sites=build_sites(placed.specs, placed.timing_ps, placed.power_nw, config, mesh),
-        slots=_finish_slots(placed.slots, placement, config, memory, trace),
+        slots=finish_slots(placed.slots, placement, config, memory, trace),
         tile_buffer_bytes=max(1, int(config.tile.buffers.size_kb * 1024)),
-        power_limit_nw=_power_limit_nw(config),
+        power_limit_nw=power_limit_nw(config),
         transport=_transport(config, mesh, largest),
         mesh=mesh,
         placement=placement,
     )
-
-
-def _power_limit_nw(config: ChipConfig) -> int:
-    watts = config.chip.power_limit_w
-    return 0 if watts is None else max(1, round(watts * 1e9))
 
 
 def _check_trace(program: Program, trace: RoutingTrace) -> None:
@@ -206,160 +141,6 @@ def _arrivals(arrival_ps: Int64 | None, flights: Flights) -> Int64:
             allowed=f"{flights.n_streams} times",
         )
     return arrival_ps.astype(np.int64)
-
-
-def _place(config: ChipConfig, placement: Placement, program: Program, cost: Costs) -> _Placed:
-    """Turn seats and slots into site specifications."""
-    specs: list[SiteSpec] = []
-    timing: list[tuple[int, int]] = []
-    power: list[int] = []
-    limit = _power_limit_nw(config)
-    cache: dict[object, tuple[int, int, int]] = {}
-
-    def site(unit: Unit, crossbars: tuple[int, ...], name: str) -> int:
-        shape = (unit.key.part, tuple((t.row_blocks, t.column_blocks) for t in unit.tilings))
-        if shape not in cache:
-            found = cost.visit_timing(unit)
-            drawn = 0
-            if limit:
-                whole = placement.units[unit.key]
-                drawn = site_power_nw(cost, unit, whole, int(found.interval_ps), limit)
-            cache[shape] = (int(found.fill_ps), int(found.interval_ps), drawn)
-        summed = unit.key.part in {"experts", "shared"}
-        specs.append(SiteSpec(unit, crossbars, summed, name))
-        timing.append(cache[shape][:2])
-        power.append(cache[shape][2])
-        return len(specs) - 1
-
-    in_slot = {c for slot in placement.slots for c in slot}
-    group_of: dict[tuple[UnitKey, str], int] = {}
-    group_sites: list[list[int]] = []
-    for key, unit in placement.units.items():
-        if key.part == "experts":
-            continue
-        seats = placement.seats_of.get(key, ())
-        if not seats:
-            raise CimsimError(
-                f"{key} has no place on the chip", hint="only experts may be switched"
-            )
-        for stage, part, low, high in _stages(unit):
-            group_of[key, stage] = len(group_sites)
-            group_sites.append(
-                [site(part, s.crossbars[low:high], f"{key} {stage} {s.replica}") for s in seats]
-            )
-    expert_sites: list[list[int]] = []
-    expert_units: list[UnitKey] = []
-    if "experts" in config.chip.analog_parts:
-        for layer in program.moe_layers:
-            for expert in range(program.n_experts):
-                key = UnitKey(layer, "experts", expert)
-                seats = placement.seats_of.get(key, ())
-                fixed = [s for s in seats if s.crossbars[0] not in in_slot]
-                unit = placement.units[key]
-                expert_units.append(key)
-                expert_sites.append([site(unit, s.crossbars, f"{key} {s.replica}") for s in fixed])
-    slots = _slots(placement, expert_units, expert_sites, site, cost)
-    keys = [k for k, _ in group_of]
-    return _Placed(
-        specs, timing, power, group_of, group_sites, keys, expert_sites, expert_units, slots
-    )
-
-
-def _stages(unit: Unit) -> list[tuple[str, Unit, int, int]]:
-    """Return the product stages of a unit: name, its matrices, range of its crossbars."""
-    if unit.key.part != "attention":
-        return [("all", unit, 0, unit.crossbars)]
-    first = tuple(t for t in unit.tilings if t.matrix.id.role != "o")
-    second = tuple(t for t in unit.tilings if t.matrix.id.role == "o")
-    cut = sum(t.crossbars for t in first)
-    return [
-        ("qkv", replace(unit, tilings=first), 0, cut),
-        ("o", replace(unit, tilings=second), cut, unit.crossbars),
-    ]
-
-
-def _slots(
-    placement: Placement,
-    expert_units: list[UnitKey],
-    expert_sites: list[list[int]],
-    site: SiteMaker,
-    cost: Costs,
-) -> Slots:
-    """Make a site of every slot and find what it holds at the start."""
-    moving = [e for e, sites in enumerate(expert_sites) if not sites]
-    n = len(expert_units)
-    write, size, cells = (np.zeros(n, dtype=np.int64) for _ in range(3))
-    none, cold = np.zeros(0, dtype=np.int64), np.zeros(n, dtype=np.bool_)
-    if not moving:
-        return Slots(none, none, write, write.copy(), size, write.copy(), cells, LRU, cold)
-    if not placement.slots:
-        raise CimsimError(
-            f"{len(moving)} experts have no place on the chip and there is no slot to put them in",
-            key="chip.switching",
-            hint="leave crossbars free for slots, or add tiles",
-        )
-    units = [placement.units[expert_units[e]] for e in moving]
-    shapes = {tuple((t.row_blocks, t.column_blocks) for t in u.tilings) for u in units}
-    if len(shapes) > 1:
-        raise CimsimError("experts of different shapes cannot share slots", key="chip.switching")
-    need = units[0].crossbars
-    short = [len(s) for s in placement.slots if len(s) < need]
-    if short:
-        raise CimsimError(
-            "a slot is smaller than an expert",
-            value=f"{short[0]} crossbars",
-            allowed=f"at least {need} crossbars",
-        )
-    for e, unit in zip(moving, units, strict=True):
-        write[e] = cost.programming_ps(unit)
-        size[e] = cost.programming_bytes(unit)
-        cells[e] = unit.cells
-    sites = [site(units[0], s[:need], f"slot {i}") for i, s in enumerate(placement.slots)]
-    slot_of = {c: i for i, slot in enumerate(placement.slots) for c in slot}
-    initial = np.full(len(sites), NONE, dtype=np.int64)
-    for e in moving:
-        for seat in placement.seats_of.get(expert_units[e], ()):
-            initial[slot_of[seat.crossbars[0]]] = e
-    zero = np.zeros(n, dtype=np.int64)
-    return Slots(np.array(sites), initial, write, zero, size, zero.copy(), cells, LRU, cold)
-
-
-def _finish_slots(
-    slots: Slots,
-    placement: Placement,
-    config: ChipConfig,
-    memory: MemoryTimes,
-    trace: RoutingTrace,
-) -> Slots:
-    """Add the policy and the times that fetching weights takes on channels and links."""
-    if not len(slots.site):
-        return slots
-    if config.memory.kind == "none":
-        raise CimsimError(
-            "experts that are not resident come from off-chip memory, and the chip has none",
-            key="memory.kind",
-            value="none",
-        )
-    per_tile = placement.crossbars_per_tile
-    need = max(placement.units[k].crossbars for k in placement.units if k.part == "experts")
-    tiles = max(len({c // per_tile for c in s[:need]}) for s in placement.slots)
-    flit_bits = config.noc.flit_bits * config.memory.channels * tiles
-    return replace(
-        slots,
-        fetch_ps=memory.transfer_all(slots.fetch_bytes),
-        fetch_flits=-(-slots.fetch_bytes * 8 // flit_bits),
-        policy=POLICIES[config.chip.switching],
-        hot=_hot_experts(slots, trace),
-    )
-
-
-def _hot_experts(slots: Slots, trace: RoutingTrace) -> NDArray[np.bool_]:
-    """Return the experts that the pinned policy keeps: the most used, in 3/4 of the slots."""
-    load = np.where(slots.write_ps > 0, trace.load().ravel(), -1)
-    kept = len(slots.site) - max(1, len(slots.site) // 4)
-    hot = np.zeros(len(load), dtype=np.bool_)
-    hot[np.argsort(-load, kind="stable")[:kept]] = True
-    return hot & (load > 0)
 
 
 def _job_times(program: Program, cost: Costs, flights: Flights, steps: list[Step]) -> Int64:

@@ -10,7 +10,8 @@ import numpy as np
 from numba import njit
 
 from cimsim.engine import machine as m
-from cimsim.engine.compiled_tiles import (
+from cimsim.engine.compiled_buffers import on_room
+from cimsim.engine.compiled_events import (
     ARRIVAL,
     JOB_END,
     ROOM,
@@ -18,20 +19,17 @@ from cimsim.engine.compiled_tiles import (
     VISIT,
     WEIGHTS,
     WRITTEN,
-    dispatch,
-    on_room,
-    on_visit,
-    on_weights,
-    on_written,
     push,
     take_memory,
 )
+from cimsim.engine.compiled_slots import on_weights, on_written
+from cimsim.engine.compiled_visits import dispatch, on_visit
 from cimsim.engine.machine import Tables, make_tables
 from cimsim.engine.machine_ref import Machine, borrow
+from cimsim.engine.network import settle
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import DIGITAL, DRAM, QUEUE, RawRun, within_run
 from cimsim.engine.stall import event_limit_error
-from cimsim.engine.transport import settle
 from cimsim.errors import CimsimInternalError
 
 __all__ = ["run_compiled"]

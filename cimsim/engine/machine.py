@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.engine.network import Network, make_network
 from cimsim.engine.plan import Plan
-from cimsim.engine.transport import Network, make_network
 
 __all__ = ["Tables", "make_tables", "visit_bound"]
 

@@ -17,8 +17,8 @@ from numba.experimental import structref
 from numba.extending import intrinsic
 
 from cimsim.engine.machine import Tables
+from cimsim.engine.network import Network
 from cimsim.engine.noc.packet import PacketState
-from cimsim.engine.transport import Network
 
 __all__ = ["Machine", "borrow"]
 

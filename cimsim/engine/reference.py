@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from cimsim.engine.network import settle
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import DIGITAL, DRAM, QUEUE, RawRun, within_run
 from cimsim.engine.reference_tiles import ReferenceTiles
 from cimsim.engine.stall import Waiting, stall_error
-from cimsim.engine.transport import settle
 from cimsim.engine.visit import Visit
 
 __all__ = ["ReferenceEngine", "run_reference"]

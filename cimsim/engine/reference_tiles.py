@@ -15,12 +15,13 @@ import simpy
 from numpy.typing import NDArray
 
 from cimsim.engine.buffer import TileBuffers
+from cimsim.engine.network import make_network
 from cimsim.engine.plan import PREFETCH, Plan
 from cimsim.engine.power import PowerBudget
 from cimsim.engine.raw import COMPUTE, NOC, QUEUE
 from cimsim.engine.residency import Load, NextLayer, Residency
 from cimsim.engine.stall import event_limit_error
-from cimsim.engine.transport import make_network, reduce_train, scatter_trains, send_train
+from cimsim.engine.transport import reduce_train, scatter_trains, send_train
 from cimsim.engine.visit import Visit, VisitMaker
 
 __all__ = ["ReferenceTiles", "rows_of"]

@@ -6,266 +6,26 @@ last flit of the train or the last flit that the sender had ready, whichever is 
 are reserved through `cimsim.engine.noc.packet.reserve`; a link of a multicast or reduction
 tree carries each token once, however many experts of that token lie behind it.
 
-Endpoints are ports (tiles, digital units, memory channels), each with an injection and an
-ejection link of its own. Both engines call these kernels with the same arguments.
+Both engines call these kernels with the same arguments.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cimsim.engine.noc.packet import (
-    BUSY_PS,
-    CYCLE_PS,
-    FLITS,
-    INTERFACE_PS,
-    LINK_PS,
-    PACKETS,
-    ROUTER_PS,
-    PacketState,
-    packet_state,
-    reserve,
-)
+from cimsim.engine.free_routes import reduce_free, scatter_free, send_free
+from cimsim.engine.network import Network, count_tokens, take_link
+from cimsim.engine.noc.packet import CYCLE_PS, INTERFACE_PS, LINK_PS, ROUTER_PS
 from cimsim.engine.noc.shape import HEIGHT, ROUTERS, WIDTH, neighbour, next_direction
 from cimsim.engine.noc.shape import LOCAL as ARRIVED
 from cimsim.engine.noc.shape import router_distance as distance
-from cimsim.engine.plan import Transport
 
-__all__ = [
-    "Network",
-    "make_network",
-    "reduce_train",
-    "scatter_trains",
-    "send_train",
-    "settle",
-]
+__all__ = ["reduce_train", "scatter_trains", "send_train"]
 
 Int64 = NDArray[np.int64]
 UInt64 = NDArray[np.uint64]
-
-
-class Network(NamedTuple):
-    """State of the network during a run, as arrays that the kernels change in place.
-
-    Attributes:
-        packet: link reservations and use.
-        router: [ports], router of every endpoint.
-        flags: [4], whether links are contended; scratch epoch; whether an uncontended route
-            is taken in closed form (mesh without wrap-around); whether every flight is one
-            token.
-        mark: [links], epoch in which a link joined a tree.
-        head, tail: [links], times of the train on a link of a tree.
-        union: [links, words], tokens that pass a link of a tree.
-        spans: [2, 4, height + 1, width + 1], flits and packets that start (positive) or end
-            (negative) to use links in a direction; only where links are not contended, see
-            `settle`.
-    """
-
-    packet: PacketState
-    router: Int64
-    flags: Int64
-    mark: Int64
-    head: Int64
-    tail: Int64
-    union: UInt64
-    spans: Int64
-
-
-def make_network(transport: Transport) -> Network:
-    """Return an idle network."""
-    shape = transport.shape
-    state = packet_state(shape, transport.timing)
-    closed = not transport.contended and shape.kind != "torus"
-    ports = len(transport.ports.router)
-    links = 4 * transport.shape.routers + 2 * ports
-    reserved = np.zeros((links, state.reserved.shape[1]), dtype=np.int64)
-    used = np.zeros((links, state.used.shape[1]), dtype=np.int64)
-    return Network(
-        packet=state._replace(reserved=reserved, used=used),
-        router=transport.ports.router,
-        flags=np.array([transport.contended, 0, closed, transport.single], dtype=np.int64),
-        mark=np.zeros(links, dtype=np.int64),
-        head=np.zeros(links, dtype=np.int64),
-        tail=np.zeros(links, dtype=np.int64),
-        union=np.zeros((links, transport.words), dtype=np.uint64),
-        spans=np.zeros((2, 4, shape.height + 1, shape.width + 1), dtype=np.int64),
-    )
-
-
-def settle(net: Network) -> Int64:
-    """Return the use of every link after a run, [links, 4] as in `PacketState.used`.
-
-    Uncontended routes are only counted where they start and end; the sum along a row or
-    column gives the use of each link.
-    """
-    used = net.packet.used.copy()
-    width, height = int(net.packet.config[WIDTH]), int(net.packet.config[HEIGHT])
-    cycle = int(net.packet.config[CYCLE_PS])
-    for direction in range(4):
-        axis = 1 if direction < 2 else 0
-        totals = net.spans[:, direction].cumsum(axis=axis + 1)[:, :height, :width]
-        links = 4 * np.arange(width * height) + direction
-        flits, packets = totals.reshape(2, -1)
-        used[links, FLITS] += flits
-        used[links, BUSY_PS] += flits * cycle
-        used[links, PACKETS] += packets
-    return used
-
-
-@njit(cache=True)
-def _take(net: Network, link: int, ready_ps: int, flits: int) -> int:
-    """Reserve a link, or only count its use where links are not contended."""
-    if net.flags[0] != 0:
-        return reserve(net.packet, link, ready_ps, flits)
-    used = net.packet.used[link]
-    used[BUSY_PS] += flits * net.packet.config[CYCLE_PS]
-    used[FLITS] += flits
-    used[PACKETS] += 1
-    return int(ready_ps)
-
-
-@njit(cache=True)
-def _bits(words: UInt64) -> int:
-    """Return the number of tokens in a set."""
-    count = 0
-    for i in range(words.size):
-        word = words[i]
-        while word != np.uint64(0):
-            word &= word - np.uint64(1)
-            count += 1
-    return count
-
-
-@njit(cache=True)
-def _port_use(net: Network, link: int, flits: int) -> None:
-    used = net.packet.used[link]
-    used[BUSY_PS] += flits * net.packet.config[CYCLE_PS]
-    used[FLITS] += flits
-    used[PACKETS] += 1
-
-
-@njit(cache=True)
-def _row_use(net: Network, y: int, start: int, end: int, flits: int) -> None:
-    """Count a train along row y, from column `start` to column `end`."""
-    if start == end:
-        return
-    direction, low, high = (0, start, end) if end > start else (1, end + 1, start + 1)
-    for quantity, amount in ((0, flits), (1, 1)):
-        net.spans[quantity, direction, y, low] += amount
-        net.spans[quantity, direction, y, high] -= amount
-
-
-@njit(cache=True)
-def _column_use(net: Network, x: int, start: int, end: int, flits: int) -> None:
-    """Count a train along column x, from row `start` to row `end`."""
-    if start == end:
-        return
-    direction, low, high = (2, start, end) if end > start else (3, end + 1, start + 1)
-    for quantity, amount in ((0, flits), (1, 1)):
-        net.spans[quantity, direction, low, x] += amount
-        net.spans[quantity, direction, high, x] -= amount
-
-
-@njit(cache=True)
-def _scatter_free(
-    net: Network,
-    now_ps: int,
-    source: int,
-    targets: Int64,
-    count: int,
-    flits: int,
-    arrivals_ps: Int64,
-) -> None:
-    """`scatter_trains` of one token where links are not contended, in closed form."""
-    config = net.packet.config
-    width, base = config[WIDTH], 4 * config[ROUTERS]
-    hop_ps = config[ROUTER_PS] + config[LINK_PS]
-    router = net.router[source]
-    x, y = router % width, router // width
-    net.flags[1] += 1
-    epoch = net.flags[1]
-    _port_use(net, base + 2 * source, flits)
-    leave = now_ps + config[INTERFACE_PS] + config[LINK_PS] + (flits - 1) * config[CYCLE_PS]
-    west = east = x
-    for k in range(count):
-        router = net.router[targets[k]]
-        tx, ty = router % width, router // width
-        arrivals_ps[k] = leave + (abs(tx - x) + abs(ty - y) + 1) * hop_ps
-        west, east = min(west, tx), max(east, tx)
-        eject = base + 2 * targets[k] + 1
-        if net.mark[eject] != epoch:
-            net.mark[eject] = epoch
-            _port_use(net, eject, flits)
-        if net.mark[tx] != epoch:  # columns: the rows that the tree reaches in each
-            net.mark[tx] = epoch
-            net.head[tx] = net.tail[tx] = y
-        net.head[tx], net.tail[tx] = min(net.head[tx], ty), max(net.tail[tx], ty)
-    _row_use(net, y, x, east, flits)
-    _row_use(net, y, x, west, flits)
-    for k in range(count):
-        tx = net.router[targets[k]] % width
-        if net.mark[tx] == epoch:
-            net.mark[tx] = 0
-            _column_use(net, tx, y, net.tail[tx], flits)
-            _column_use(net, tx, y, net.head[tx], flits)
-
-
-@njit(cache=True)
-def _reduce_free(
-    net: Network, last_ps: Int64, sources: Int64, count: int, target: int, flits: int
-) -> int:
-    """`reduce_train` of one token where links are not contended, in closed form."""
-    config = net.packet.config
-    width, base = config[WIDTH], 4 * config[ROUTERS]
-    hop_ps = config[ROUTER_PS] + config[LINK_PS]
-    router = net.router[target]
-    tx, ty = router % width, router // width
-    net.flags[1] += 1
-    epoch = net.flags[1]
-    rest = config[INTERFACE_PS] + config[LINK_PS] + (flits - 1) * config[CYCLE_PS]
-    arrival = np.int64(0)
-    low = high = ty
-    for k in range(count):
-        router = net.router[sources[k]]
-        x, y = router % width, router // width
-        arrival = max(arrival, last_ps[k] + rest + (abs(tx - x) + abs(ty - y) + 1) * hop_ps)
-        low, high = min(low, y), max(high, y)
-        _port_use(net, base + 2 * sources[k], flits)
-        if net.mark[y] != epoch:  # rows: the columns that the tree comes from in each
-            net.mark[y] = epoch
-            net.head[y] = net.tail[y] = tx
-        net.head[y], net.tail[y] = min(net.head[y], x), max(net.tail[y], x)
-    _column_use(net, tx, low, ty, flits)
-    _column_use(net, tx, high, ty, flits)
-    for k in range(count):
-        y = net.router[sources[k]] // width
-        if net.mark[y] == epoch:
-            net.mark[y] = 0
-            _row_use(net, y, net.head[y], tx, flits)
-            _row_use(net, y, net.tail[y], tx, flits)
-    _port_use(net, base + 2 * target + 1, flits)
-    return int(arrival)
-
-
-@njit(cache=True)
-def _send_free(net: Network, depart_ps: int, source: int, target: int, total: int) -> int:
-    """`send_train` where links are not contended, in closed form."""
-    config = net.packet.config
-    width, base = config[WIDTH], 4 * config[ROUTERS]
-    hop_ps = config[ROUTER_PS] + config[LINK_PS]
-    x, y = net.router[source] % width, net.router[source] // width
-    tx, ty = net.router[target] % width, net.router[target] // width
-    _port_use(net, base + 2 * source, total)
-    _row_use(net, y, x, tx, total)
-    _column_use(net, tx, y, ty, total)
-    _port_use(net, base + 2 * target + 1, total)
-    cycles = (total - 1) * config[CYCLE_PS]
-    hops = abs(tx - x) + abs(ty - y) + 1
-    return int(depart_ps + config[LINK_PS] + cycles + hops * hop_ps)
 
 
 @njit(cache=True)
@@ -289,15 +49,15 @@ def send_train(
     # The train leaves as late as lets its last vector go out when that is ready.
     depart = max(first_ps, last_ps - (vectors - 1) * flits * cycle) + config[INTERFACE_PS]
     if net.flags[2] != 0:
-        return _send_free(net, depart, source, target, total)
+        return send_free(net, depart, source, target, total)
     base = 4 * config[ROUTERS]
-    start = _take(net, base + 2 * source, depart, total)
+    start = take_link(net, base + 2 * source, depart, total)
     head, tail = start + link_ps, start + (total - 1) * cycle + link_ps
     router, end = net.router[source], net.router[target]
     while True:
         direction = next_direction(config, router, end)
         link = base + 2 * target + 1 if direction == ARRIVED else 4 * router + direction
-        start = _take(net, link, head + router_ps, total)
+        start = take_link(net, link, head + router_ps, total)
         tail = max(tail + router_ps, start + (total - 1) * cycle) + link_ps
         head = start + link_ps
         if direction == ARRIVED:
@@ -393,15 +153,15 @@ def scatter_trains(
         arrivals_ps: out, [>= count], when the last flit reaches each target.
     """
     if net.flags[2] != 0 and net.flags[3] != 0:
-        _scatter_free(net, now_ps, source, targets, count, flits, arrivals_ps)
+        scatter_free(net, now_ps, source, targets, count, flits, arrivals_ps)
         return
     config = net.packet.config
     cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
     base = 4 * config[ROUTERS]
     inject = base + 2 * source
     _mark_tree(net, source, targets, masks, count)
-    total = flits * _bits(net.union[inject])
-    start = _take(net, inject, now_ps + config[INTERFACE_PS], total)
+    total = flits * count_tokens(net.union[inject])
+    start = take_link(net, inject, now_ps + config[INTERFACE_PS], total)
     net.head[inject] = start + link_ps
     net.tail[inject] = start + (total - 1) * cycle + link_ps
     for k in range(count):
@@ -429,8 +189,8 @@ def scatter_trains(
                     link = 4 * router + direction
                     router = neighbour(config, router, direction)
                 back -= 1
-                train = flits * _bits(net.union[link])
-                left = _take(net, link, head + router_ps, train)
+                train = flits * count_tokens(net.union[link])
+                left = take_link(net, link, head + router_ps, train)
                 tail = max(tail + router_ps, left + (train - 1) * cycle) + link_ps
                 head = left + link_ps
                 net.head[link], net.tail[link] = head, tail
@@ -459,9 +219,9 @@ def _enter_tree(
     """
     config = net.packet.config
     cycle, link_ps = config[CYCLE_PS], config[LINK_PS]
-    epoch, size = net.flags[1], _bits(mask)
+    epoch, size = net.flags[1], count_tokens(mask)
     depart = max(first_ps, last_ps - (size - 1) * flits * cycle) + config[INTERFACE_PS]
-    start = _take(net, 4 * config[ROUTERS] + 2 * source, depart, flits * size)
+    start = take_link(net, 4 * config[ROUTERS] + 2 * source, depart, flits * size)
     router, first = net.router[source], True
     while True:
         at = 4 * router
@@ -512,7 +272,7 @@ def reduce_train(
         flits: flits a vector.
     """
     if net.flags[2] != 0 and net.flags[3] != 0:
-        return _reduce_free(net, last_ps, sources, count, target, flits)
+        return reduce_free(net, last_ps, sources, count, target, flits)
     config = net.packet.config
     cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
     routers_total = config[ROUTERS]
@@ -531,13 +291,13 @@ def reduce_train(
     for k in range(found):
         router = (-tree[k]) % routers_total
         at = 4 * router
-        total = flits * _bits(net.union[at])
+        total = flits * count_tokens(net.union[at])
         if router == end:
             link = base + 2 * target + 1
         else:
             direction = next_direction(config, router, end)
             link = at + direction
-        start = _take(net, link, net.head[at] + router_ps, total)
+        start = take_link(net, link, net.head[at] + router_ps, total)
         tail = max(net.tail[at] + router_ps, start + (total - 1) * cycle) + link_ps
         if router != end:
             after = 4 * neighbour(config, router, direction)

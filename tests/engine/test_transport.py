@@ -7,17 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from cimsim.engine.network import Network, make_network, settle
 from cimsim.engine.noc.packet import FLITS, NocTiming
 from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.plan import Ports, Transport
-from cimsim.engine.transport import (
-    Network,
-    make_network,
-    reduce_train,
-    scatter_trains,
-    send_train,
-    settle,
-)
+from cimsim.engine.transport import reduce_train, scatter_trains, send_train
 
 
 def network(

@@ -1,0 +1,53 @@
+"""Events of the compiled engine: the heap, and the memory channels that all sides use."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from cimsim.engine import machine as m
+from cimsim.engine.machine_ref import Machine
+
+__all__ = [
+    "ARRIVAL",
+    "JOB_END",
+    "ROOM",
+    "STAGE_DONE",
+    "VISIT",
+    "WEIGHTS",
+    "WRITTEN",
+    "push",
+    "take_memory",
+]
+
+NONE = -1
+STAGE_DONE, JOB_END, VISIT, ROOM, WEIGHTS, WRITTEN, ARRIVAL = range(7)
+"""Kinds of events."""
+
+
+@njit(cache=True)
+def push(x: Machine, time_ps: int, kind: int, argument: int) -> None:
+    """Schedule an event: a binary heap ordered by time, then by order of scheduling."""
+    now, heap = x.now, x.heap
+    now[m.EVENTS] += 1
+    if x.fixed[m.MAX_EVENTS] != NONE and now[m.EVENTS] > x.fixed[m.MAX_EVENTS]:
+        now[m.FAILED] = 1
+    sequence = now[m.SEQUENCE]
+    now[m.SEQUENCE] += 1
+    at = now[m.HEAPED]
+    now[m.HEAPED] += 1
+    while at > 0:
+        parent = (at - 1) >> 1
+        if heap[parent, 0] <= time_ps:  # equal times: the parent was scheduled earlier
+            break
+        heap[at, 0], heap[at, 1], heap[at, 2] = heap[parent, 0], heap[parent, 1], heap[parent, 2]
+        at = parent
+    heap[at, 0], heap[at, 1], heap[at, 2] = time_ps, sequence, argument * 8 + kind
+
+
+@njit(cache=True)
+def take_memory(x: Machine, occupied_ps: int) -> int:
+    """Reserve the memory channels and return when the last byte leaves them."""
+    now = x.now
+    now[m.DRAM_FREE] = max(now[m.TIME], now[m.DRAM_FREE]) + occupied_ps
+    now[m.DRAM_BUSY] += occupied_ps
+    return int(now[m.DRAM_FREE])

@@ -1,0 +1,122 @@
+"""The network during a run: its state, its endpoints and what its links carried.
+
+Endpoints are ports (tiles, digital units, memory channels), each with an injection and an
+ejection link of its own, numbered behind the links between routers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from cimsim.engine.noc.packet import (
+    BUSY_PS,
+    CYCLE_PS,
+    FLITS,
+    PACKETS,
+    PacketState,
+    packet_state,
+    reserve,
+)
+from cimsim.engine.noc.shape import HEIGHT, WIDTH
+from cimsim.engine.plan import Transport
+
+__all__ = ["Network", "count_tokens", "make_network", "settle", "take_link"]
+
+Int64 = NDArray[np.int64]
+UInt64 = NDArray[np.uint64]
+
+
+class Network(NamedTuple):
+    """State of the network during a run, as arrays that the kernels change in place.
+
+    Attributes:
+        packet: link reservations and use.
+        router: [ports], router of every endpoint.
+        flags: [4], whether links are contended; scratch epoch; whether an uncontended route
+            is taken in closed form (mesh without wrap-around); whether every flight is one
+            token.
+        mark: [links], epoch in which a link joined a tree.
+        head, tail: [links], times of the train on a link of a tree.
+        union: [links, words], tokens that pass a link of a tree.
+        spans: [2, 4, height + 1, width + 1], flits and packets that start (positive) or end
+            (negative) to use links in a direction; only where links are not contended, see
+            `settle`.
+    """
+
+    packet: PacketState
+    router: Int64
+    flags: Int64
+    mark: Int64
+    head: Int64
+    tail: Int64
+    union: UInt64
+    spans: Int64
+
+
+def make_network(transport: Transport) -> Network:
+    """Return an idle network."""
+    shape = transport.shape
+    state = packet_state(shape, transport.timing)
+    closed = not transport.contended and shape.kind != "torus"
+    ports = len(transport.ports.router)
+    links = 4 * transport.shape.routers + 2 * ports
+    reserved = np.zeros((links, state.reserved.shape[1]), dtype=np.int64)
+    used = np.zeros((links, state.used.shape[1]), dtype=np.int64)
+    return Network(
+        packet=state._replace(reserved=reserved, used=used),
+        router=transport.ports.router,
+        flags=np.array([transport.contended, 0, closed, transport.single], dtype=np.int64),
+        mark=np.zeros(links, dtype=np.int64),
+        head=np.zeros(links, dtype=np.int64),
+        tail=np.zeros(links, dtype=np.int64),
+        union=np.zeros((links, transport.words), dtype=np.uint64),
+        spans=np.zeros((2, 4, shape.height + 1, shape.width + 1), dtype=np.int64),
+    )
+
+
+def settle(net: Network) -> Int64:
+    """Return the use of every link after a run, [links, 4] as in `PacketState.used`.
+
+    Uncontended routes are only counted where they start and end; the sum along a row or
+    column gives the use of each link.
+    """
+    used = net.packet.used.copy()
+    width, height = int(net.packet.config[WIDTH]), int(net.packet.config[HEIGHT])
+    cycle = int(net.packet.config[CYCLE_PS])
+    for direction in range(4):
+        axis = 1 if direction < 2 else 0
+        totals = net.spans[:, direction].cumsum(axis=axis + 1)[:, :height, :width]
+        links = 4 * np.arange(width * height) + direction
+        flits, packets = totals.reshape(2, -1)
+        used[links, FLITS] += flits
+        used[links, BUSY_PS] += flits * cycle
+        used[links, PACKETS] += packets
+    return used
+
+
+@njit(cache=True)
+def take_link(net: Network, link: int, ready_ps: int, flits: int) -> int:
+    """Reserve a link, or only count its use where links are not contended."""
+    if net.flags[0] != 0:
+        return reserve(net.packet, link, ready_ps, flits)
+    used = net.packet.used[link]
+    used[BUSY_PS] += flits * net.packet.config[CYCLE_PS]
+    used[FLITS] += flits
+    used[PACKETS] += 1
+    return int(ready_ps)
+
+
+@njit(cache=True)
+def count_tokens(words: UInt64) -> int:
+    """Return the number of tokens in a set."""
+    count = 0
+    for i in range(words.size):
+        word = words[i]
+        while word != np.uint64(0):
+            word &= word - np.uint64(1)
+            count += 1
+    return count
