@@ -97,12 +97,12 @@ class ProgrammedMatrix:
         self._input_scale = static_scale(tile, adc_range)
         groups = self.formats.groups
         self.products = Products(cells.values, groups, self.formats.max_code)
-        self._squares: Products | None = None
+        self.squares: Products | None = None
         if cells.squares is not None:
             power = greatest_power(tile, self.formats)
             wide: Real = np.asarray(cells.squares, dtype=np.result_type(cells.squares, np.float32))
-            self._squares = Products(wide, groups, power)
-            if self._squares.packed is not None:  # what is packed need not be kept wide
+            self.squares = Products(wide, groups, power)
+            if self.squares.packed is not None:  # what is packed need not be kept wide
                 self.cells = replace(cells, squares=wide.astype(np.int16))
         self._prepare_columns()
         self._prepare_noise()
@@ -346,7 +346,7 @@ class ProgrammedMatrix:
 
     def _power_planes(self, q: NDArray[np.int32], planes: Planes) -> Planes:
         """Return squared weighed codes of what each plane feeds, for noise fresh each cycle."""
-        formats, tile, squares = self.formats, self.tile, self._squares
+        formats, tile, squares = self.formats, self.tile, self.squares
         if self.noise.row_variance == 0.0 and squares is None:
             return planes
         power: Planes
@@ -387,9 +387,9 @@ class ProgrammedMatrix:
         variance = np.empty(acc.shape[0] * self.formats.planes, dtype=np.float32)
         row_power(power, group.start, group.stop, noise.row_variance, noise.adc_variance, variance)
         squares = sums[:0, :0]
-        if self._squares is not None:
-            squares = self._squares.empty_sums(power)
-            self._squares.fill(power, g, squares)
+        if self.squares is not None:
+            squares = self.squares.empty_sums(power)
+            self.squares.fill(power, g, squares)
         errors = _NO_ERRORS
         if cells.converters is not None:
             errors = cells.converters.of(group.row_block)

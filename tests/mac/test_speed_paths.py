@@ -1,0 +1,107 @@
+"""Fast paths change time and memory only; the benchmark reports what it promises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cimsim.bench.mac import run_mac_bench
+from cimsim.errors import CimsimError
+from cimsim.mac import products
+from cimsim.mac.vnni import BLOCK, TILE, has_dot_product, multiply_packed, pack
+from tests.mac.helpers import keys_of, make_tile, normal, program
+
+TILES: list[dict[str, Any]] = [
+    {},
+    {"weight": {"encoding": "isaac"}, "crossbar": {"rows_active": 5}},
+    {"pe": {"accumulate_cycles": True}, "input": {"signed": "shift"}},
+    {"dac": {"bits": 7}, "input": {"signed": "two_phase"}},
+    {"device": {"kind": "pcm", "read_noise": {"sigma": 0.05, "scaling": "proportional"}}},
+    {"device": {"kind": "pcm", "cell_bits": 7, "read_noise": {"sigma": 0.05, "scaling": "sqrt"}},
+     "dac": {"bits": 4}, "input": {"signed": "two_phase"}},
+    {"device": {"kind": "pcm", "read_noise": {"sigma": 0.05, "scaling": "sqrt"}},
+     "dac": {"bits": 8}, "input": {"signed": "shift"}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sections", TILES, ids=str)
+def test_blas_and_packed_products_give_the_same_bits(
+    sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    weight, x = normal(rng, 131, 37), normal(rng, 13, 131)
+    tile = make_tile(**sections)
+    packed = program(weight, tile).multiply(x, keys_of(13), read_seed=0)
+    monkeypatch.setattr(products, "has_dot_product", lambda: False)
+    plain = program(weight, tile)
+    assert plain.products.packed is None
+    np.testing.assert_array_equal(plain.multiply(x, keys_of(13), read_seed=0), packed)
+
+
+@pytest.mark.skipif(not has_dot_product(), reason="this processor has no 16-bit dot product")
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 3, 65), (12, 256, 130)])
+def test_packed_product_is_exact(shape: tuple[int, int, int]) -> None:
+    planes, rows, columns = shape
+    rng = np.random.default_rng(0)
+    values = rng.integers(-(2**15) + 1, 2**15, (rows, columns)).astype(np.float32)
+    codes = np.zeros((-(-planes // TILE) * TILE, rows + 2), dtype=np.int16)
+    codes[:planes, :rows] = rng.integers(0, 2, (planes, rows))
+    packed = pack(values)
+    sums = np.empty((codes.shape[0], packed.shape[0] * BLOCK), dtype=np.float32)
+    multiply_packed(codes, 0, packed.shape[1], packed, sums)
+    exact = codes[:, :rows].astype(np.int64) @ values.astype(np.int64)
+    np.testing.assert_array_equal(sums[:planes, :columns], exact[:planes])
+    assert not sums[:planes, columns:].any()
+
+
+@pytest.mark.parametrize("scaling", ["constant", "sqrt", "proportional"])
+def test_a_matrix_takes_less_than_three_times_its_conductances(scaling: str) -> None:
+    rng = np.random.default_rng(0)
+    tile = make_tile(
+        crossbar={"rows": 256, "cols": 256},
+        device={"kind": "pcm", "cell_bits": 2, "read_noise": {"sigma": 0.01, "scaling": scaling}},
+    )
+    programmed = program(normal(rng, 512, 256), tile)
+    cells = programmed.cells
+    held = cells.values.nbytes + programmed.encoded.wq.nbytes
+    held += 0 if cells.squares is None else cells.squares.nbytes
+    for exact in (programmed.products, programmed.squares):
+        held += sum(p.nbytes for p in exact.packed or []) if exact is not None else 0
+    assert held < 3 * 4 * cells.values.size
+
+
+def test_benchmark_reports_ratios_and_checks_itself_against_the_twin() -> None:
+    report = run_mac_bench(size=128, batch=8, repetitions=2)
+    for mode in ("simple", "detailed", "detailed_read_noise", "second_product"):
+        figures = report[mode]
+        assert figures["bit_equal_to_twin"]
+        assert figures["ratio_min"] <= figures["ratio"] <= figures["ratio_max"]
+        assert figures["ratio_expanded"] * figures["expansion"] == pytest.approx(figures["ratio"])
+    assert report["detailed"]["expansion"] == 32
+    assert report["batch1"]["ratio_per_vector"] > 0.0
+    assert 0.4 < report["inputs"]["bit_density"] < 0.6
+
+
+def test_benchmark_refuses_modes_it_does_not_know() -> None:
+    with pytest.raises(CimsimError, match="mode"):
+        run_mac_bench(modes=("fast",))
+    with pytest.raises(CimsimError, match="at least one"):
+        run_mac_bench(repetitions=0)
+
+
+def test_eflash_profile_reproduces_the_measured_read_back() -> None:
+    """Measured on a 40 nm chip: error of 1.74 to 3.02 LSB, cosine of 0.990 to 0.997."""
+    rng = np.random.default_rng(0)
+    weight = normal(rng, 256, 256)
+    tile = make_tile(crossbar={"rows": 256, "cols": 512}, device={"kind": "eflash", "cell_bits": 8})
+    programmed = program(weight, tile)
+    read = programmed.cells.values.astype(np.float64) * programmed.cells.grid
+    error = read - programmed.encoded.wq
+    assert error.std() == pytest.approx(2.2, rel=0.02)
+    assert abs(error.mean()) < 0.05
+    cosine = (read * programmed.encoded.wq).sum() / (
+        np.linalg.norm(read) * np.linalg.norm(programmed.encoded.wq.astype(float))
+    )
+    assert 0.990 < cosine < 0.998
