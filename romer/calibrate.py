@@ -71,7 +71,6 @@ def calibrate(task: Task, method: str, *, guarded: bool = True) -> Calibrated:
 def _lazy_routers(task: Task, correction: Correction) -> Routers:
     @cache
     def record() -> RouterRecord:
-        linear = task.deployment.linear(correction, read_seed=task.read_seeds[0], mode=task.mode)
-        return record_routers(task.decoder, linear, correction, task.text.fit)
+        return record_routers(task.decoder, task.linear(correction), correction, task.text.fit)
 
     return record

@@ -54,7 +54,7 @@ def fit_in_one_pass(task: Task, correction: Correction, fit: Fit) -> None:
         fit: called for every matrix that some token reaches.
     """
     windows = task.text.fit
-    chip = task.deployment.linear(correction, read_seed=task.read_seeds[0], mode=task.mode)
+    chip = task.linear(correction)
     # Columns and low-rank terms are what is being fitted: the other steps stay.
     base = replace(correction, columns={}, low_rank={})
     fitter = _Fitter(task, chip, fit, correction.router_refit)

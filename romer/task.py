@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
-from cimsim.model import Checkpoint, Decoder, FloatLinear
+from cimsim.model import Checkpoint, Correction, Decoder, FloatLinear, Linear
 from romer.deployment import Deployment, Mode
 from romer.record import RouterRecord, record_routers
 
@@ -153,3 +153,7 @@ class Task:
     analog: Sequence[str]
     model_hash: str
     chip_hash: str
+
+    def linear(self, correction: Correction | None) -> Linear:
+        """Return the chip's products as fits see them, under a correction."""
+        return self.deployment.linear(correction, read_seed=self.read_seeds[0], mode=self.mode)

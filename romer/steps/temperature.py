@@ -21,23 +21,26 @@ from romer.task import Task, log_probabilities
 __all__ = ["fit_temperature", "fit_temperature_and_bias"]
 
 GAINS = np.linspace(0.4, 1.2, 33)
+PRIOR_TOKENS = 4.0  # weight of "bias 0" of a vocabulary entry, in expected tokens
 WINDOWS = 24  # FIT windows that are read: a scalar needs no more
 
 
 def fit_temperature(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Fit one gain of the output logits on the FIT text's own next tokens."""
     del routers
-    logits, chosen = _outputs(task, correction)
+    logits, chosen = _outputs(task, correction, task.linear(correction))
     return _with_gain(task, correction, _best_gain(logits, chosen))
 
 
 def fit_temperature_and_bias(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Fit a bias towards the clean unigram prediction, then the gain."""
     del routers
-    logits, chosen = _outputs(task, correction)
-    count = np.bincount(chosen, minlength=logits.shape[1]) + 1.0
-    predicted = np.exp(log_probabilities(logits)).sum(axis=0, dtype=np.float64) + 1.0
-    bias = np.log(count / predicted).astype(np.float32)
+    logits, chosen = _outputs(task, correction, task.linear(correction))
+    clean, _ = _outputs(task, None, task.clean)
+    wanted, predicted = (
+        np.exp(log_probabilities(z)).sum(axis=0, dtype=np.float64) for z in (clean, logits)
+    )
+    bias = np.log((wanted + PRIOR_TOKENS) / (predicted + PRIOR_TOKENS)).astype(np.float32)
     gain = _best_gain(logits + bias, chosen)
     head = MatrixId(task.decoder.architecture.n_layers, "head")
     ones = np.ones_like(bias)
@@ -48,10 +51,11 @@ def fit_temperature_and_bias(task: Task, correction: Correction, routers: Router
     return _with_gain(task, moved, gain)
 
 
-def _outputs(task: Task, correction: Correction) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _outputs(
+    task: Task, correction: Correction | None, linear: Linear
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the logits [n, vocab] of FIT tokens and the tokens that followed, [n]."""
     windows = task.text.fit[:WINDOWS]
-    linear = task.deployment.linear(correction, read_seed=task.read_seeds[0], mode=task.mode)
     sequences = np.arange(len(windows), dtype=np.int64)
     out = task.decoder.forward(windows, linear, sequences=sequences, correction=correction)
     logits = out.logits[:, :-1]

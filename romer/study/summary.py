@@ -1,0 +1,174 @@
+"""From measurements to summary.csv: means over chips, intervals, tests, closures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtr
+
+from cimsim.results.statistics import mean_interval
+from romer.study.measure import Record
+from romer.study.plan import Cell
+
+__all__ = ["COLUMNS", "Measured", "holm", "one_sided_p", "summarise", "write_summary"]
+
+COLUMNS = (
+    "role", "model", "analog_parts", "device_profile", "temperature_c", "scale", "sigma_lsb",
+    "level_l", "rel_weight_error", "tile_mode", "calibrator", "guarded", "calibration_tokens",
+    "noise_mismatch", "chips", "nll_clean", "nll_noisy", "nll_calibrated", "ppl_clean",
+    "ppl_ideal_int", "ppl_noisy", "ppl_calibrated", "ci_low", "ci_high", "p_value", "reduction",
+    "gap_closure_ppl", "gap_closure_nll", "load_cv_clean", "load_cv_noisy", "load_cv_calibrated",
+    "load_tv_noisy", "load_tv_calibrated", "digital_ops_per_token", "cells_rewritten",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A cell and its measurements.
+
+    Attributes:
+        cell: what was measured.
+        shared: figures that all chips have in common.
+        noisy: one record a chip, untreated.
+        treated: one record a chip, in the same order.
+    """
+
+    cell: Cell
+    shared: Record
+    noisy: tuple[Record, ...]
+    treated: tuple[Record, ...]
+
+    def nll(self, *, treated: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the loss of every chip, [chips]."""
+        records = self.treated if treated else self.noisy
+        return np.array([r["nll"] for r in records], dtype=np.float64)
+
+
+def one_sided_p(gains: Sequence[float]) -> float:
+    """Return the p value of "the mean gain is not above zero", paired t over chips."""
+    values = np.asarray(gains, dtype=np.float64)
+    n = len(values)
+    if n < 2:
+        return math.nan
+    spread = float(values.std(ddof=1))
+    mean = float(values.mean())
+    if spread == 0.0:
+        return 0.0 if mean > 0 else 1.0
+    return float(stdtr(n - 1, -mean / (spread / math.sqrt(n))))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p values corrected after Holm: sorted p times the tests that are left.
+
+    Values that are not a number stay so and count as no test.
+    """
+    out = [math.nan] * len(p_values)
+    tested = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
+    worst = 0.0
+    for rank, (p, i) in enumerate(tested):
+        worst = max(worst, min(1.0, p * (len(tested) - rank)))
+        out[i] = worst
+    return out
+
+
+def summarise(measured: Sequence[Measured]) -> list[dict[str, Any]]:
+    """Return the rows of summary.csv in the order of the plan.
+
+    ci_low and ci_high bound the mean calibrated perplexity: exp of the t interval of the
+    loss over chips. p_value tests a gain over the noisy chip, one-sided and paired, Holm
+    corrected over the primary cells of one calibrator; elsewhere it is not corrected.
+    """
+    rows = [_row(m) for m in measured]
+    families: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        if row["role"] == "primary":
+            families.setdefault(row["calibrator"], []).append(i)
+    for members in families.values():
+        corrected = holm([rows[i]["p_value"] for i in members])
+        for i, p in zip(members, corrected, strict=True):
+            rows[i]["p_value"] = p
+    return rows
+
+
+def _row(m: Measured) -> dict[str, Any]:
+    cell, noisy, treated = m.cell, m.nll(treated=False), m.nll(treated=True)
+    clean = float(m.shared["nll_clean"])
+    nll_noisy, nll_after = float(noisy.mean()), float(treated.mean())
+    interval = mean_interval(treated)
+    ppl_clean, ppl_noisy, ppl_after = math.exp(clean), math.exp(nll_noisy), math.exp(nll_after)
+    knobs = dict(k.split("=", 1) for k in cell.overrides)
+    values = {
+        "role": cell.role,
+        "model": cell.model,
+        "analog_parts": "+".join(cell.analog),
+        "device_profile": knobs.get("tile.device.profile", "25c"),
+        "temperature_c": float(knobs.get("technology.temperature_c", 25)),
+        "scale": knobs.get("tile.weight.scale", "per_matrix"),
+        "sigma_lsb": cell.sigma,
+        "level_l": cell.level_l,
+        "rel_weight_error": m.shared["rel_weight_error"],
+        "tile_mode": cell.tile_mode,
+        "calibrator": cell.calibrator,
+        "guarded": cell.guarded,
+        "calibration_tokens": cell.tokens,
+        "noise_mismatch": cell.mismatch,
+        "chips": len(cell.chips),
+        "nll_clean": clean,
+        "nll_noisy": nll_noisy,
+        "nll_calibrated": nll_after,
+        "ppl_clean": ppl_clean,
+        "ppl_ideal_int": m.shared["ppl_ideal_int"],
+        "ppl_noisy": ppl_noisy,
+        "ppl_calibrated": ppl_after,
+        "ci_low": math.exp(interval.low),
+        "ci_high": math.exp(interval.high),
+        "p_value": one_sided_p(list(noisy - treated)),
+        "reduction": 1.0 - ppl_after / ppl_noisy,
+        "gap_closure_ppl": _share(ppl_noisy - ppl_after, ppl_noisy - ppl_clean),
+        "gap_closure_nll": _share(nll_noisy - nll_after, nll_noisy - clean),
+        "load_cv_clean": m.shared["load_cv_clean"],
+        "load_cv_noisy": _mean(m.noisy, "load_cv"),
+        "load_cv_calibrated": _mean(m.treated, "load_cv"),
+        "load_tv_noisy": _mean(m.noisy, "load_tv"),
+        "load_tv_calibrated": _mean(m.treated, "load_tv"),
+        "digital_ops_per_token": _mean(m.treated, "digital_ops_per_token"),
+        "cells_rewritten": _mean(m.treated, "cells_rewritten"),
+    }
+    return {name: values[name] for name in COLUMNS}
+
+
+def _mean(records: Sequence[Record], key: str) -> float:
+    return float(np.mean([r[key] for r in records]))
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else math.nan
+
+
+def write_summary(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write summary.csv, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: _cell(v) for k, v in row.items()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(text.getvalue(), encoding="utf-8")
+    os.replace(part, path)  # noqa: PTH105 - atomic
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return str(value)
