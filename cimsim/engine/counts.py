@@ -67,6 +67,7 @@ def count_run(
         dram_write_bytes={"kv": layers * int(traffic.dram_written.sum())},
         kv_read_bytes=layers * int(traffic.read.sum()),
         kv_write_bytes=layers * int(traffic.written.sum()),
+        weight_read_bytes=flights.count * sum(s.work.weight_bytes for s in plan.steps),
         programmed=written,
         busy_ps={
             "tile": int(tile_busy_ps(plan, raw.server_busy_ps).sum()),

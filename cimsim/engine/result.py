@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts
 from cimsim.engine.belady import belady_hits
+from cimsim.engine.cautions import list_cautions
 from cimsim.engine.counts import check_conservation, count_run, tile_busy_ps
 from cimsim.engine.noc.packet import BUSY_PS
 from cimsim.engine.plan import Plan
@@ -114,6 +115,8 @@ class EngineResult:
         peak_buffer_bytes: int64 [tiles].
         power_stall_ps: time that visits waited for chip.power_limit_w, summed (a part of queue).
         events: events processed.
+        cautions: what a reader of the latencies must know: saturation, limits of the network
+            model; empty if nothing.
         drained: True; a run that cannot finish raises an error instead.
         raw: the engine's own arrays.
     """
@@ -140,6 +143,7 @@ class EngineResult:
     peak_buffer_bytes: Int64
     power_stall_ps: int
     events: int
+    cautions: tuple[str, ...]
     drained: bool
     raw: RawRun
 
@@ -160,6 +164,7 @@ def make_result(
     first = flights.stream_ptr[:-1]
     ends = np.maximum.reduceat(raw.done_ps, first)
     used = _utilisation(plan, raw)
+    critical = _critical(plan, used)
     columns = raw.visits.T
     empty = np.zeros(0, dtype=np.int64)
     return EngineResult(
@@ -179,7 +184,7 @@ def make_result(
         tile_busy_ps=tile_busy_ps(plan, raw.server_busy_ps),
         tile_load_ps=_tile_load(plan, raw),
         utilisation=used,
-        critical_resource=_critical(plan, used),
+        critical_resource=critical,
         switching=_switching(plan, raw),
         visits=VisitLog(
             site=columns[2],
@@ -194,6 +199,7 @@ def make_result(
         peak_buffer_bytes=raw.peak_buffer_bytes,
         power_stall_ps=raw.power_stall_ps,
         events=raw.events,
+        cautions=list_cautions(plan, raw, critical),
         drained=True,
         raw=raw,
     )

@@ -40,22 +40,35 @@ class Work:
         macs: MACs by use.
         elements: elementwise operations by use.
         stream_bytes: weights streamed from DRAM a flight, however many tokens it has.
+        weight_bytes: weights read from the units' weight memory a flight; streamed ones pass
+            through it.
     """
 
     macs: dict[str, int] = field(default_factory=dict)
     elements: dict[str, int] = field(default_factory=dict)
     stream_bytes: int = 0
+    weight_bytes: int = 0
 
     def add(self, use: str, elements: int) -> None:
         """Add elementwise operations."""
         if elements:
             self.elements[use] = self.elements.get(use, 0) + elements
 
-    def multiply(self, matrices: Iterable[Matrix], streamed: dict[str, int], times: int) -> None:
-        """Add matrix products that run digitally, `times` of the given ones a token."""
+    def multiply(
+        self, matrices: Iterable[Matrix], streamed: dict[str, int], bits: int, times: int
+    ) -> None:
+        """Add matrix products that run digitally, `times` of the given ones a token.
+
+        Args:
+            matrices: which.
+            streamed: bytes of those that are streamed, by matrix id.
+            bits: of a weight.
+            times: of each a token.
+        """
         for matrix in matrices:
             self.macs["linear"] = self.macs.get("linear", 0) + times * matrix.size
             self.stream_bytes += times * streamed.get(str(matrix.id), 0)
+            self.weight_bytes += times * stored_bytes(matrix, bits)
 
 
 @dataclass
@@ -106,12 +119,17 @@ def digital_matrices(program: Program, config: ChipConfig) -> dict[str, int]:
     for matrix in program.matrices():
         if matrix.id.part in parts:
             continue
-        size = -(-matrix.size * config.tile.weight.bits // 8)
+        size = stored_bytes(matrix, config.tile.weight.bits)
         if size <= room:
             room -= size
         elif config.memory.kind != "none":
             streamed[str(matrix.id)] = size
     return streamed
+
+
+def stored_bytes(matrix: Matrix, bits: int) -> int:
+    """Return the bytes that a matrix takes in a digital memory."""
+    return -(-matrix.size * bits // 8)
 
 
 class _Builder:
@@ -120,6 +138,7 @@ class _Builder:
         self.parts = set(config.chip.analog_parts)
         self.correction = correction
         self.streamed = digital_matrices(program, config)
+        self.bits = config.tile.weight.bits
         self.steps: list[Step] = []
         self.work = Work()
         self.kv_layer = NONE
@@ -143,7 +162,7 @@ class _Builder:
             self.close(unit=("attention", "qkv"))
         else:
             qkv = [m for m in layer.attention if m.id.role != "o"]
-            self.work.multiply(qkv, self.streamed, 1)
+            self.work.multiply(qkv, self.streamed, self.bits, 1)
             self.close()
         self.kv_layer = layer.index
         self.work.add("rope", program.d_attention + program.d_kv)
@@ -151,7 +170,7 @@ class _Builder:
             self.close(unit=("attention", "o"))
         else:
             out = [m for m in layer.attention if m.id.role == "o"]
-            self.work.multiply(out, self.streamed, 1)
+            self.work.multiply(out, self.streamed, self.bits, 1)
         self.work.add("combine", d_model)  # residual
 
     def feed_forward(self, layer: Layer, moe_layer: int) -> None:
@@ -161,7 +180,7 @@ class _Builder:
             if "router" in self.parts:
                 self.close(unit=("router", "all"))
             else:
-                self.work.multiply(layer.router, self.streamed, 1)
+                self.work.multiply(layer.router, self.streamed, self.bits, 1)
             self.work.add("router", sum(m.n_out for m in layer.router))
         if layer.is_moe and (self.correction.macs or self.correction.elements):
             self.work.macs["correction"] = self.correction.macs
@@ -169,10 +188,11 @@ class _Builder:
         routed = layer.is_moe and "experts" in self.parts
         shared = bool(layer.shared) and "shared" in self.parts
         if layer.is_moe and not routed:
-            self.work.multiply(layer.experts[0], self._streamed_expert(layer), layer.top_k)
+            streamed = self._streamed_expert(layer)
+            self.work.multiply(layer.experts[0], streamed, self.bits, layer.top_k)
             self.work.add("activation", layer.top_k * _width(layer.experts[0]))
         if layer.shared and not shared:
-            self.work.multiply(layer.shared, self.streamed, 1)
+            self.work.multiply(layer.shared, self.streamed, self.bits, 1)
             self.work.add("activation", _width(layer.shared))
         if routed or shared:
             self.close(moe_layer=moe_layer if routed else NONE, shared=shared)
@@ -213,7 +233,7 @@ def build_steps(program: Program, config: ChipConfig, correction: CorrectionWork
     if "head" in builder.parts:
         builder.close(unit=("head", "all"))
     else:
-        builder.work.multiply([program.head], builder.streamed, 1)
+        builder.work.multiply([program.head], builder.streamed, builder.bits, 1)
     builder.close()
     return builder.steps
 

@@ -255,3 +255,55 @@ def test_a_power_limit_holds_at_every_moment_and_costs_time() -> None:
 def test_a_power_limit_below_one_visit_is_refused() -> None:
     with pytest.raises(CimsimError, match=r"chip\.power_limit_w"):
         run(make_system(config=make_config(chip={"power_limit_w": 1e-6})))
+
+
+def test_arrivals_past_saturation_end_with_a_caution() -> None:
+    system = make_system(sequences=8)
+    rushed = run(system, "decode", 4, arrival_ps=np.arange(8, dtype=np.int64) * 1_000_000)
+    calm = run(system, "decode", 4, arrival_ps=np.arange(8, dtype=np.int64) * 1_000_000_000)
+    assert any("arrivals exceed" in c for c in rushed.cautions)
+    assert not any("arrivals exceed" in c for c in calm.cautions)
+
+
+def test_a_run_says_when_network_contention_is_off() -> None:
+    result = run(make_system(config=make_config(noc={"contention": "none"})))
+    assert any("contention is switched off" in c for c in result.cautions)
+
+
+KNOBS: list[tuple[str, dict[str, dict[str, object]]]] = [
+    ("prefill", {"noc": {"kind": "torus"}}),
+    ("prefill", {"noc": {"kind": "cmesh", "concentration": 2}}),
+    ("decode", {"noc": {"flit_bits": 64}}),
+    ("decode", {"noc": {"clock_ghz": 2.0}}),
+    ("decode", {"noc": {"router_cycles": 1}}),
+    ("decode", {"noc": {"link_cycles": 3}}),
+    ("prefill", {"noc": {"contention": "none"}}),
+    ("decode", {"memory": {"channels": 1}}),
+    ("decode", {"memory": {"channel_gbps": 1.0}}),
+    ("decode", {"memory": {"latency_ns": 500.0}}),
+    ("decode", {"memory": {"kind": "none"}}),
+    ("decode", {"memory": {"kv": "dram"}}),
+    ("decode", {"memory": {"kv_bits": 8}}),
+    ("decode", {"digital": {"units": 1}}),
+    ("decode", {"digital": {"kv_sram_kb": 2.0}}),
+    ("decode", {"digital": {"weight_sram_kb": 0.0}}),
+    ("prefill", {"workload": {"in_flight": 1}}),
+    ("prefill", {"run": {"flight_tokens": 8}}),
+    ("prefill", {"tile": {"buffers": {"size_kb": 0.25}}}),
+    ("prefill", {"tile": {"pes": 4}}),
+    ("prefill", {"tile": {"pe": {"crossbars": 8}}}),
+    ("prefill", {"tile": {"input": {"bits": 4}}}),
+    ("prefill", {"tile": {"weight": {"bits": 4}}}),
+    ("prefill", {"chip": {"analog_parts": ["experts"]}}),
+    ("prefill", {"chip": {"power_limit_w": 25e-6}}),
+]
+
+
+@pytest.mark.parametrize(("phase", "change"), KNOBS, ids=[str(c) for _, c in KNOBS])
+def test_every_knob_moves_what_a_run_reports(phase: str, change: dict) -> None:  # type: ignore[type-arg]
+    plain, turned = (
+        run(make_system(), phase, 4),
+        run(make_system(config=make_config(**change)), phase, 4),
+    )
+    moved = plain.makespan_ps != turned.makespan_ps or plain.counts != turned.counts
+    assert moved

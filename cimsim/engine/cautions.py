@@ -1,0 +1,80 @@
+"""What a reader of a run's latencies must know: limits of the model, saturation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cimsim.engine.noc.packet import BUSY_PS, FLITS, PACKETS, WAIT_PS
+from cimsim.engine.noc.validity import LIMITS, PacketValidity
+from cimsim.engine.plan import Plan
+from cimsim.engine.raw import RawRun
+
+__all__ = ["list_cautions", "network_validity", "offered_load"]
+
+
+def network_validity(plan: Plan, raw: RawRun) -> PacketValidity:
+    """Judge whether links stayed where the packet-level network is accurate.
+
+    Injection ports are left out (the model is exact there). Vectors of a flight that share a
+    link travel as one train, which counts as one long packet: the strict reading.
+    """
+    shape = plan.transport.shape
+    ports = 4 * shape.routers
+    busy = raw.link_used[:, BUSY_PS].copy()
+    busy[ports::2] = 0
+    worst = int(np.argmax(busy))
+    packets, flits, wait = (
+        int(raw.link_used[ports::2, column].sum()) for column in (PACKETS, FLITS, WAIT_PS)
+    )
+    length = flits / packets if packets else 0.0
+    used = float(busy[worst]) / max(1, raw.end_ps)
+    longest, limit, error = next((row for row in LIMITS if length <= row[0]), LIMITS[-1])
+    measured = length <= longest
+    name = shape.link_name(worst) if worst < ports else f"ejection port {(worst - ports) // 2}"
+    return PacketValidity(
+        inside=measured and used <= limit,
+        utilisation=used,
+        limit=limit,
+        error=error if measured else None,
+        packet_flits=length,
+        wait_ps=wait / packets if packets else 0.0,
+        link=name,
+    )
+
+
+def offered_load(plan: Plan, raw: RawRun) -> float:
+    """Return the busy time of the busiest resource over the time in which streams arrived.
+
+    Above 1 the chip cannot keep up, and latencies grow with the length of the run. 0 where
+    streams enter as soon as there is room (a closed loop offers no load of its own).
+    """
+    arrivals = plan.arrival_ps
+    if arrivals[0] < 0 or len(arrivals) < 2 or arrivals[-1] == arrivals[0]:
+        return 0.0
+    # n arrivals span n - 1 gaps.
+    span = float(arrivals[-1] - arrivals[0]) * len(arrivals) / (len(arrivals) - 1)
+    busiest = max(
+        int((raw.server_busy_ps + raw.server_write_ps).max(initial=0)),
+        int(raw.digital_busy_ps.max()),
+        int(raw.link_used[:, BUSY_PS].max()),
+        raw.dram_busy_ps,
+    )
+    return busiest / span
+
+
+def list_cautions(plan: Plan, raw: RawRun, critical: str) -> tuple[str, ...]:
+    """Return sentences for the report, most important first."""
+    found: list[str] = []
+    load = offered_load(plan, raw)
+    if load > 1:
+        found.append(
+            f"arrivals exceed what the chip can serve: {critical} would be busy "
+            f"{100 * load:.0f} % of the time; latencies grow with the length of the run"
+        )
+    if not plan.transport.contended:
+        found.append("network contention is switched off: latencies are optimistic")
+        return tuple(found)
+    validity = network_validity(plan, raw)
+    if not validity.inside:
+        found.append(validity.sentence())
+    return tuple(found)
