@@ -10,7 +10,6 @@ import os
 import sys
 import traceback
 
-import click
 import typer
 
 from cimsim.errors import CimsimError
@@ -19,6 +18,11 @@ __all__ = ["new_app", "run_app"]
 
 INTERRUPTED = 130
 BUG = 3
+# The family of typer's complaints about the command line: typer carries its own click in
+# some versions and uses the installed one in others, so the class is found by its name.
+UsageError: type[Exception] = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
 
 
 def new_app(help_text: str) -> typer.Typer:
@@ -44,12 +48,12 @@ def run_app(app: typer.Typer, program: str) -> None:
 def _run(app: typer.Typer, program: str) -> int:  # noqa: PLR0911 - one return an exit code
     try:
         code = app(prog_name=program, standalone_mode=False)
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return int(stop.exit_code)
-    except click.ClickException as error:
-        _say(error.format_message())
+    except UsageError as error:
+        _say(error.format_message() if hasattr(error, "format_message") else str(error))
         return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")
         return INTERRUPTED
     except CimsimError as error:
