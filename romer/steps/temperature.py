@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.model import ColumnCorrection, Correction
+from cimsim.model import ColumnCorrection, Correction, Linear
 from cimsim.workload.program import MatrixId
 from romer.record import Routers
 from romer.task import Task, log_probabilities

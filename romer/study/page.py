@@ -12,12 +12,15 @@ import numpy as np
 from cimsim.stages.models import open_model, read_text
 from romer.study.figures import draw_closures, draw_front
 from romer.study.heldout import test_windows
-from romer.study.plan import Plan
-from romer.study.summary import Measured
+from romer.study.plan import BASELINES, Plan
+from romer.study.summary import Measured, holm, one_sided_p
 
 __all__ = ["unigram_perplexity", "write_page"]
 
 Row = dict[str, Any]
+
+ALPHA = 0.05
+HARM_NATS = 0.005
 
 LIMITS = """\
 These are models of about 8 million parameters, trained by us on technical English, without
@@ -75,7 +78,7 @@ def write_page(
         parts.append("A reduced version of the plan: few chips and little text; a smoke test.\n")
     parts.append(_level_lines(plan, levels))
     parts.append("## Primary cells\n\n" + _table(rows, worst, "primary"))
-    parts.append("## Hypotheses\n\n" + _verdicts(rows))
+    parts.append("## Hypotheses\n\n" + _verdicts(rows, measured))
     for role, title in (
         ("ablation", "One step at a time, bounds and baselines (default cell)"),
         ("sensitivity", "One factor at a time"),
@@ -139,15 +142,11 @@ def _table(rows: Sequence[Row], worst: dict[int, tuple[float, float]], role: str
     return "\n".join(lines) + "\n"
 
 
-def _verdicts(rows: Sequence[Row]) -> str:
+def _verdicts(rows: Sequence[Row], measured: Sequence[Measured]) -> str:
     """Say of every hypothesis whether it held, cell by cell where it did not."""
     plus = [r for r in rows if r["role"] == "primary" and r["calibrator"] == "romer_plus"]
     whole = [r for r in plus if "attention" in r["analog_parts"]]
     part = [r for r in plus if "attention" not in r["analog_parts"]]
-    guarded = [r for r in rows if r["guarded"] and r["role"] != "transfer"]
-    harm = [
-        r for r in guarded if r["p_value"] > 0.95 or r["nll_calibrated"] > r["nll_noisy"] + 5e-3
-    ]
     tests: list[tuple[str, list[Row], list[bool]]] = []
     for name, group, key, bound in (
         ("H2, cut of 65 % at L", [r for r in whole if r["level_l"]], "reduction", 0.65),
@@ -155,7 +154,7 @@ def _verdicts(rows: Sequence[Row]) -> str:
         ("H3, 75 % closed, digital attention", _below_l(part), "gap_closure_ppl", 0.75),
     ):
         tests.append((name, group, [r[key] >= bound for r in group]))
-    tests.insert(0, ("H1, lower loss", plus, [r["p_value"] < 0.05 for r in plus]))
+    tests.insert(0, ("H1, lower loss", plus, [r["p_value"] < ALPHA for r in plus]))
     lines = []
     for name, group, held in tests:
         missed = [r for r, holds in zip(group, held, strict=True) if not holds]
@@ -166,9 +165,23 @@ def _verdicts(rows: Sequence[Row]) -> str:
         )
         word = f"missed in {len(missed)} of {len(group)} cells ({where})" if missed else "held"
         lines.append(f"- {name}: {word if group else 'not tested'}.")
-    where = ", ".join(f"{r['calibrator']} on {r['model']}" for r in harm)
-    lines.append(f"- H4, never harmful: {'missed: ' + where if harm else 'held'}.")
+    harm = _harmful(measured)
+    lines.append(f"- H4, never harmful: {'missed: ' + '; '.join(harm) if harm else 'held'}.")
     return "\n".join(lines) + "\n"
+
+
+def _harmful(measured: Sequence[Measured]) -> list[str]:
+    """Name the guarded cells whose loss rises: significantly (Holm), or by over 0.005 nats."""
+    cells = [m for m in measured if m.cell.guarded and m.cell.role != "transfer"]
+    cells = [m for m in cells if m.cell.calibrator not in BASELINES]
+    rises = [m.nll(treated=True) - m.nll(treated=False) for m in cells]
+    p_values = holm([one_sided_p([float(v) for v in rise]) for rise in rises])
+    return [
+        f"{m.cell.calibrator} on {m.cell.model}, {m.cell.scope}, sigma {m.cell.sigma:g}: "
+        f"{rise.mean():+.4f} nats, p {p:.2g}"
+        for m, rise, p in zip(cells, rises, p_values, strict=True)
+        if p < ALPHA or rise.mean() > HARM_NATS
+    ]
 
 
 def _below_l(rows: Sequence[Row]) -> list[Row]:
