@@ -14,7 +14,7 @@ No result depends on the other tokens of a batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
-from cimsim.mac.adc import AdcRange, code_bounds, fresh_variance, step_of
+from cimsim.mac.adc import AdcRange, code_bounds, step_of
 from cimsim.mac.convert import add_units, convert, convert_noisy, convert_units, finish, flush
 from cimsim.mac.feed import code_power, feed_planes, row_power
 from cimsim.mac.folded import FoldedMatrix
 from cimsim.mac.formats import Formats
 from cimsim.mac.inputs import checked_inputs, matrix_words, static_scale
+from cimsim.mac.noise import fresh_noise
 from cimsim.mac.products import Planes, Products, Real
 from cimsim.mac.program import Cells, Deployment, Encoded, greatest_power, write_cells
 from cimsim.mac.quantize import quantize_inputs
@@ -48,23 +49,6 @@ _NO_ERRORS = np.zeros((3, 0), dtype=np.float32)
 Target = tuple[
     Real, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]
 ]
-
-
-@dataclass(frozen=True)
-class FreshNoise:
-    """Variances of fresh noise of a conversion, in codes squared.
-
-    Attributes:
-        row_variance: a squared code that drives a row, for all columns alike.
-        slope: a grid unit of the column sum.
-        square_scale: a unit of the second product (level-dependent noise).
-        adc_variance: of the converter itself.
-    """
-
-    row_variance: float
-    slope: float
-    square_scale: float
-    adc_variance: float
 
 
 class ProgrammedMatrix:
@@ -105,7 +89,9 @@ class ProgrammedMatrix:
             if self.squares.packed is not None:  # what is packed need not be kept wide
                 self.cells = replace(cells, squares=wide.astype(np.int16))
         self._prepare_columns()
-        self._prepare_noise()
+        self.noise = fresh_noise(tile, self.formats, self.cells, self.step_levels)
+        self.has_fresh_noise = cells.variance > 0.0 or self.noise.adc_variance > 0.0
+        self._plain = not self.has_fresh_noise and cells.converters is None
 
     def _prepare_columns(self) -> None:
         formats, cells = self.formats, self.cells
@@ -131,21 +117,6 @@ class ProgrammedMatrix:
         most = sum(abs(formats.plane_weight)) * sum(abs(self.column_weight))
         most *= max(self.high, -self.low) * len(formats.groups)
         self._acc_dtype = np.float32 if most <= 2.0**24 else np.float64
-
-    def _prepare_noise(self) -> None:
-        tile, formats, cells = self.tile, self.formats, self.cells
-        step2 = self.step_levels**2
-        variance = cells.variance
-        row, slope = 0.0, 0.0
-        if variance > 0.0 and tile.device.read_noise.scaling == "constant":
-            row = variance / step2 * (2.0 if formats.analog_difference else 1.0)
-        elif variance > 0.0 and cells.squares is None:
-            share = variance / cells.tables.to_levels / step2
-            slope = share * cells.grid
-            row = share * cells.tables.base  # the lowest level's conductance
-        self.noise = FreshNoise(row, slope, cells.square_grid / step2, fresh_variance(tile))
-        self.has_fresh_noise = variance > 0.0 or self.noise.adc_variance > 0.0
-        self._plain = not self.has_fresh_noise and cells.converters is None
 
     def multiply(
         self,
