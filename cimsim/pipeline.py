@@ -60,6 +60,7 @@ def run_chip(
     name: str | None = None,
     correction: Path | None = None,
     force: bool = False,
+    threads: int = 1,
     progress: Callable[[str, float], None] | None = None,
 ) -> ChipResult:
     """Run one model on one chip: accuracy, time, energy.
@@ -71,6 +72,7 @@ def run_chip(
         name: of the result; the chip's by default.
         correction: a saved correction to apply instead of calibrating.
         force: apply a correction that was made for something else.
+        threads: chip seeds evaluated at once; changes time only.
         progress: told (stage, share done).
 
     Raises:
@@ -114,6 +116,7 @@ def run_chip(
         texts,
         correction=correction,
         force=force,
+        threads=threads,
         progress=_accuracy_share(progress),
     )
 

@@ -52,7 +52,6 @@ class _Job:
 
     def run(self, progress: Callable[[str, float], None]) -> ChipResult:
         """Run the task in this process."""
-        _limit_threads(self.plan.threads)
         return run_chip(
             self.task.config,
             self.task.model,
@@ -60,6 +59,7 @@ class _Job:
             name=self.task.name,
             correction=self.plan.correction,
             force=self.plan.force,
+            threads=self.plan.threads,
             progress=progress,
         )
 
@@ -167,10 +167,3 @@ def _stop(pool: ProcessPoolExecutor) -> None:
     for process in processes:
         if process.pid is not None and process.is_alive():
             os.kill(process.pid, signal.SIGTERM)
-
-
-def _limit_threads(threads: int) -> None:
-    """Let compiled kernels of this process use at most so many threads."""
-    import numba  # noqa: PLC0415 - most commands need no kernels
-
-    numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))

@@ -59,8 +59,8 @@ def run(
     """Simulate models on chips: accuracy, latency, energy and a report."""
     from cimsim.cli.progress import Progress
     from cimsim.cli.summary import print_plan, print_summary
-    from cimsim.stages.plan import Request, make_plan
     from cimsim.session import run_plan
+    from cimsim.stages.plan import Request, make_plan
 
     extra = [("workload.tokens", tokens), ("run.seed", seed), ("run.engine", engine)]
     knobs = [*(overrides or ()), *(f"{key}={value}" for key, value in extra if value is not None)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +92,7 @@ def measure_accuracy(
     *,
     correction: Path | None,
     force: bool,
+    threads: int,
     progress: Callable[[str, float], None],
 ) -> Accuracy:
     """Score clean, ideal, noisy and calibrated over all chip seeds.
@@ -106,6 +108,7 @@ def measure_accuracy(
         texts: for calibration text.
         correction: a saved correction, or None to calibrate.
         force: apply a foreign correction.
+        threads: chip seeds evaluated at once.
         progress: told (stage, share done).
     """
     context = config.workload.context
@@ -125,26 +128,27 @@ def measure_accuracy(
     reference = CleanReference.measure(decoder, digital, type(text)(fit, text.accept))
     exact = is_exact(config)
     drawn = 1 if exact else config.run.chip_seeds
-    seeds: list[Seed] = []
-    for index in range(drawn):
+
+    def run_seed(index: int) -> Seed:
         said = _within(progress, index, drawn)
         said("programming", 0.0)
         deployment = Deployment.program(
             config, decoder.checkpoint, placement, ranges, digital, index
         )
-        identity = chip_identity(config, index)
-        seeds.append(
-            score_seed(
-                deployment,
-                decoder,
-                windows,
-                text,
-                reference,
-                identity,
-                correction=given,
-                progress=said,
-            )
+        return score_seed(
+            deployment,
+            decoder,
+            windows,
+            text,
+            reference,
+            chip_identity(config, index),
+            correction=given,
+            progress=said,
         )
+
+    # Chips share nothing that is written, and compiled kernels release the interpreter.
+    with ThreadPoolExecutor(max(1, min(threads, drawn))) as pool:
+        seeds = list(pool.map(run_seed, range(drawn)))
     if exact:
         # Nothing is drawn on such a chip: every seed is the first one again.
         seeds = seeds * config.run.chip_seeds
