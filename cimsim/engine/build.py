@@ -15,6 +15,7 @@ from cimsim.engine.placed import Costs, finish_slots, place_units, power_limit_n
 from cimsim.engine.plan import Plan, Ports, Transport
 from cimsim.engine.sites import RESULT_BITS, build_sites
 from cimsim.engine.steps import CorrectionWork, Step, build_steps
+from cimsim.engine.weight_reads import count_weight_reads
 from cimsim.errors import CimsimError
 from cimsim.units import period_ps, ps_from_ns
 from cimsim.workload.program import Program
@@ -60,8 +61,9 @@ def build_plan(
     """
     _check_trace(program, trace)
     flights = build_flights(config, trace, phase, batch)
-    steps = build_steps(program, config, correction)
     concurrency = batch if phase == "decode" else config.workload.in_flight
+    reads = count_weight_reads(flights, trace.experts, program.n_experts, concurrency)
+    steps = build_steps(program, config, correction, reads)
     largest = int(flights.size.max())
     memory = memory_times(config, program, flights, steps, min(concurrency, flights.n_streams))
     placed = place_units(config, placement, program, cost)

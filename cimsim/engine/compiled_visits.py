@@ -113,12 +113,13 @@ def _inside(x: Machine, v: int, first_ps: int, last_ps: int) -> int:
     """Move partial sums and activations between the tiles of a visit."""
     visit = x.pool[v]
     site = x.site[visit[m.V_SITE]]
+    net, pairs = x.net, x.pairs
     at, end = site[m.PAIRS], site[m.PAIRS_END]
     while at < end:
-        current, ready = x.pairs[at, 0], last_ps
-        while at < end and x.pairs[at, 0] == current:
+        current, ready = pairs[at, 0], last_ps
+        while at < end and pairs[at, 0] == current:
             done = send_train(
-                x.net, first_ps, ready, x.pairs[at, 1], x.pairs[at, 2], x.pairs[at, 3],
+                net, first_ps, ready, pairs[at, 1], pairs[at, 2], pairs[at, 3],
                 visit[m.V_SIZE],
             )  # fmt: skip
             last_ps = max(last_ps, done)

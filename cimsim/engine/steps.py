@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil
 
 from cimsim.config import ChipConfig
+from cimsim.engine.weight_reads import WeightReads
 from cimsim.workload.program import Layer, Matrix, Program
 
 __all__ = ["CorrectionWork", "Step", "Work", "build_steps", "digital_matrices"]
@@ -39,9 +42,9 @@ class Work:
     Attributes:
         macs: MACs by use.
         elements: elementwise operations by use.
-        stream_bytes: weights streamed from DRAM a flight, however many tokens it has.
-        weight_bytes: weights read from the units' weight memory a flight; streamed ones pass
-            through it.
+        stream_bytes: weights streamed from DRAM a flight, in the mean over flights.
+        weight_bytes: weights read from the units' weight memory a flight, in the mean;
+            streamed ones pass through it.
     """
 
     macs: dict[str, int] = field(default_factory=dict)
@@ -55,7 +58,12 @@ class Work:
             self.elements[use] = self.elements.get(use, 0) + elements
 
     def multiply(
-        self, matrices: Iterable[Matrix], streamed: dict[str, int], bits: int, times: int
+        self,
+        matrices: Iterable[Matrix],
+        streamed: dict[str, int],
+        bits: int,
+        reads: Fraction,
+        times: int = 1,
     ) -> None:
         """Add matrix products that run digitally, `times` of the given ones a token.
 
@@ -63,12 +71,13 @@ class Work:
             matrices: which.
             streamed: bytes of those that are streamed, by matrix id.
             bits: of a weight.
+            reads: of each a flight.
             times: of each a token.
         """
         for matrix in matrices:
             self.macs["linear"] = self.macs.get("linear", 0) + times * matrix.size
-            self.stream_bytes += times * streamed.get(str(matrix.id), 0)
-            self.weight_bytes += times * stored_bytes(matrix, bits)
+            self.stream_bytes += ceil(reads * streamed.get(str(matrix.id), 0))
+            self.weight_bytes += ceil(reads * stored_bytes(matrix, bits))
 
 
 @dataclass
@@ -133,12 +142,19 @@ def stored_bytes(matrix: Matrix, bits: int) -> int:
 
 
 class _Builder:
-    def __init__(self, program: Program, config: ChipConfig, correction: CorrectionWork) -> None:
+    def __init__(
+        self,
+        program: Program,
+        config: ChipConfig,
+        correction: CorrectionWork,
+        reads: WeightReads,
+    ) -> None:
         self.program = program
         self.parts = set(config.chip.analog_parts)
         self.correction = correction
         self.streamed = digital_matrices(program, config)
         self.bits = config.tile.weight.bits
+        self.reads = reads
         self.steps: list[Step] = []
         self.work = Work()
         self.kv_layer = NONE
@@ -155,6 +171,10 @@ class _Builder:
         self.steps.append(Step(self.layer, self.work, self.kv_layer, unit, moe_layer, shared))
         self.work, self.kv_layer = Work(), NONE
 
+    def multiply(self, matrices: Iterable[Matrix]) -> None:
+        """Add products that every token needs."""
+        self.work.multiply(matrices, self.streamed, self.bits, self.reads.dense)
+
     def attention(self, layer: Layer) -> None:
         d_model, program = self.program.d_model, self.program
         self.work.add("norm", d_model)
@@ -162,7 +182,7 @@ class _Builder:
             self.close(unit=("attention", "qkv"))
         else:
             qkv = [m for m in layer.attention if m.id.role != "o"]
-            self.work.multiply(qkv, self.streamed, self.bits, 1)
+            self.multiply(qkv)
             self.close()
         self.kv_layer = layer.index
         self.work.add("rope", program.d_attention + program.d_kv)
@@ -170,7 +190,7 @@ class _Builder:
             self.close(unit=("attention", "o"))
         else:
             out = [m for m in layer.attention if m.id.role == "o"]
-            self.work.multiply(out, self.streamed, self.bits, 1)
+            self.multiply(out)
         self.work.add("combine", d_model)  # residual
 
     def feed_forward(self, layer: Layer, moe_layer: int) -> None:
@@ -180,7 +200,7 @@ class _Builder:
             if "router" in self.parts:
                 self.close(unit=("router", "all"))
             else:
-                self.work.multiply(layer.router, self.streamed, self.bits, 1)
+                self.multiply(layer.router)
             self.work.add("router", sum(m.n_out for m in layer.router))
         if layer.is_moe and (self.correction.macs or self.correction.elements):
             self.work.macs["correction"] = self.correction.macs
@@ -189,10 +209,11 @@ class _Builder:
         shared = bool(layer.shared) and "shared" in self.parts
         if layer.is_moe and not routed:
             streamed = self._streamed_expert(layer)
-            self.work.multiply(layer.experts[0], streamed, self.bits, layer.top_k)
+            reads = self.reads.experts[moe_layer]
+            self.work.multiply(layer.experts[0], streamed, self.bits, reads, layer.top_k)
             self.work.add("activation", layer.top_k * _width(layer.experts[0]))
         if layer.shared and not shared:
-            self.work.multiply(layer.shared, self.streamed, self.bits, 1)
+            self.multiply(layer.shared)
             self.work.add("activation", _width(layer.shared))
         if routed or shared:
             self.close(moe_layer=moe_layer if routed else NONE, shared=shared)
@@ -212,15 +233,18 @@ class _Builder:
         return sizes
 
 
-def build_steps(program: Program, config: ChipConfig, correction: CorrectionWork) -> list[Step]:
+def build_steps(
+    program: Program, config: ChipConfig, correction: CorrectionWork, reads: WeightReads
+) -> list[Step]:
     """Return the steps of one flight, embedding to head.
 
     Args:
         program: the decoder.
         config: says which parts are analog.
         correction: what a calibration adds in every MoE layer.
+        reads: how often the weights of digital matrices are read.
     """
-    builder = _Builder(program, config, correction)
+    builder = _Builder(program, config, correction, reads)
     builder.work.add("embedding", program.d_model)
     moe = 0
     for layer in program.layers:
@@ -233,7 +257,7 @@ def build_steps(program: Program, config: ChipConfig, correction: CorrectionWork
     if "head" in builder.parts:
         builder.close(unit=("head", "all"))
     else:
-        builder.work.multiply([program.head], builder.streamed, builder.bits, 1)
+        builder.multiply([program.head])
     builder.close()
     return builder.steps
 

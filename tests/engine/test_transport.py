@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cimsim.engine.network import Network, make_network, settle
+from cimsim.engine.network import Network, count_tokens, make_network, settle
 from cimsim.engine.noc.packet import FLITS, NocTiming
 from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.plan import Ports, Transport
@@ -90,3 +90,11 @@ def test_a_train_streams_while_its_vectors_become_ready(contended: bool) -> None
     # 8 vectors of 2 flits, the last ready at 100 ns: it leaves then and 2 flits follow.
     arrival = send_train(net, 0, 100_000, 0, 1, 2, 8)
     assert arrival == 100_000 + (1 + 1 + 4 * 2 + 1) * 1000
+
+
+def test_tokens_of_a_set_are_counted_over_all_words() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        words = rng.integers(0, 2**64, 3, dtype=np.uint64)
+        assert count_tokens(words) == sum(int(w).bit_count() for w in words.tolist())
+    assert count_tokens(np.array([2**64 - 1, 0], dtype=np.uint64)) == 64

@@ -1,0 +1,20 @@
+"""The bench measures what it says: sizes of its models."""
+
+from __future__ import annotations
+
+from cimsim.bench import engine as bench
+
+
+def test_the_full_size_case_has_98304_crossbars_and_524288_visits() -> None:
+    plan = bench._olmoe("none")
+    assert sum(len(s.crossbars) for s in plan.placement.seats) == 98_304
+    assert plan.experts.size == 524_288
+    assert plan.flights.count == 4096
+    # One expert is one tile, so that 1,024 tiles hold them all.
+    assert len({int(t) for t in plan.sites.tiles}) == 1024
+
+
+def test_the_small_case_runs_on_crossbars_alone() -> None:
+    plan = bench._small()
+    assert all("linear" not in step.work.macs for step in plan.steps)
+    assert len(plan.steps[0].work.elements) > 0
