@@ -11,13 +11,13 @@ compiled engine's is the best of three, the reference engine's one run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import process_time
 
-from cimsim.chip import Placement, Seat, Unit, analog_units, build_mesh
+from cimsim.chip import Placement, Seat, Unit, UnitKey, analog_units, build_mesh
 from cimsim.config import ChipConfig
-from cimsim.cost import VisitTiming
+from cimsim.cost import ActionCounts, Density, Ledger, VisitTiming
 from cimsim.engine.build import build_plan
 from cimsim.engine.compiled import run_compiled
 from cimsim.engine.plan import Plan
@@ -52,6 +52,11 @@ class _Costs:
     def digital_ps(self, macs: int, elements: int) -> int:
         del macs
         return elements
+
+    def charge(
+        self, ledger: Ledger, counts: ActionCounts, density: Mapping[UnitKey, Density] | None
+    ) -> None:
+        """Charge nothing: the bench measures speed and sets no power limit."""
 
 
 def run_engine_bench() -> dict[str, object]:
