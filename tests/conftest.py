@@ -1,12 +1,15 @@
-"""Shared fixtures: counts that scale with `make test-full`."""
+"""Shared fixtures: counts that scale with `make test-full`, a tiny checkpoint, warm kernels."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tiny_model import warm_kernels, write_checkpoint
 
 settings.register_profile("cimsim", deadline=None, derandomize=True)
 settings.load_profile("cimsim")
@@ -14,6 +17,15 @@ settings.load_profile("cimsim")
 
 def _full() -> bool:
     return os.environ.get("CIMSIM_FULL_TESTS") == "1"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile kernels once before workers start, so that they don't compile the same ones."""
+    config = session.config
+    controls_workers = not hasattr(config, "workerinput") and config.getoption("numprocesses", None)
+    if controls_workers and not config.getoption("collectonly"):
+        with tempfile.TemporaryDirectory() as folder:
+            warm_kernels(Path(folder))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,3 +45,9 @@ def scaled() -> Callable[[int], int]:
         return full if _full() else max(1, full // 10)
 
     return count
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random checkpoint (`tiny_model.py` says its sizes)."""
+    return write_checkpoint(tmp_path_factory.mktemp("models") / "tiny moe")

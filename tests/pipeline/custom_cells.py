@@ -1,0 +1,24 @@
+"""Two cells of a user's own, registered on import: Gaussian errors, the second twice as large."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cimsim.config.device import CustomDevice
+from cimsim.mac import register_device
+from cimsim.mac.devices.base import DeviceModel, Fractions, Programming
+
+
+@register_device("first")
+class First(DeviceModel):
+    factor = 1.0
+
+    def programming(self, target: Fractions) -> Programming:
+        assert isinstance(self.config, CustomDevice)
+        sigma = self.factor * self.config.parameters["sigma"]
+        return Programming(np.zeros_like(target), np.full_like(target, sigma))
+
+
+@register_device("second")
+class Second(First):
+    factor = 2.0

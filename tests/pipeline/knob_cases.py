@@ -1,0 +1,184 @@
+"""How each knob is moved: on which chip, in which context, to which value.
+
+A knob's context is what its own description asks for: the percentile of a converter's range
+needs a range of that kind, a drift needs an age.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cimsim.config.knobs import Knob, find_knobs
+
+__all__ = ["BASE", "DOCUMENTARY", "Case", "cases"]
+
+# Words: they describe, and are printed beside results (a companion block is marked as such).
+DOCUMENTARY = (
+    "cimsim",
+    "name",
+    "description",
+    "tile.adc.source",
+    "tile.device.programming.source",
+    "cost.overrides.NAME.source",
+    "cost.tables.NAME.source",
+    "noc.source",
+    "cost.companion",
+)
+# Engines are interchangeable by contract: tests of the engines say so.
+INTERCHANGEABLE = ("run.engine",)
+# Where the code of a custom device is found: tests of the devices say so.
+FOUND = ("tile.device.module",)
+
+# Every source of error on, so that each of its parameters has something to move.
+BASE = (
+    "tile.pes=1",  # many tiles, so that placement and the network matter
+    "tile.device.sigma=0.05",
+    "tile.device.read_noise={sigma: 0.05, sigma_unit: cell_level, scaling: constant}",
+    "tile.device.drift={nu: 0.05, nu_sigma: 0.02, t0_s: 1.0}",
+    "tile.device.age_s=1000",
+    "tile.device.stuck_low=0.002",
+    "tile.device.stuck_high=0.002",
+    "tile.device.temperature={sigma_per_c: 0.002, read_noise_per_c: 0.002, "
+    "conductance_per_c: 0.001}",
+    "technology.temperature_c=60",
+    "tile.adc.offset_lsb=0.3",
+    "tile.adc.gain_sigma=0.02",
+    "tile.adc.inl_lsb=0.3",
+    "tile.adc.noise_lsb=0.3",
+    "run.chip_seeds=1",
+)
+# Small tiles; the second chip holds half of the experts, the third calibrates by rewriting.
+TILES = ("tile.pes=1", "run.chip_seeds=1")
+SWITCHING = ("chip.tiles=5", *TILES)
+COARSE = ("tile.adc.bits=4", *TILES)
+WALDEN = ("tile.adc={kind: walden, bits: 8, rate_gsps: 1.0, per_pe: 8, fom_fj: 20, area_um2: 900}",)
+SCHREIER = (
+    "tile.adc={kind: schreier, bits: 8, rate_gsps: 1.0, per_pe: 8, fom_db: 170, area_um2: 900}",
+)
+TABLE = (
+    "tile.adc={kind: table, bits: 8, rate_gsps: 1.0, per_pe: 8, energy_pj: 2, area_um2: 900, "
+    "source: test}",
+)
+PWM = ("tile.input.signed=two_phase", "tile.dac={kind: pwm, bits: 4, unit_ns: 10.0}")
+PCM = ("tile.device={kind: pcm, technology: pcm, age_s: 100}", "run.chip_seeds=1")
+
+
+EXTRA = ("cost.tables={extra: {power_mw: 5, area_mm2: 0.1, source: test}}",)
+USER = (
+    "cost.overrides={tile_buffer: {energy_fj: 5, area_um2: 9000, leakage_uw: 20, at_vdd_v: 1.0}}",
+)
+CUSTOM = (
+    "tile.device={kind: custom, technology: reram, model: first, module: custom_cells, "
+    "parameters: {sigma: 0.1}}",
+    "run.chip_seeds=1",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One knob moved.
+
+    Attributes:
+        path: the knob.
+        chip: the bundled chip that it is moved on.
+        context: overrides of both runs.
+        value: what the second run sets it to, as YAML.
+    """
+
+    path: str
+    chip: str
+    context: tuple[str, ...]
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.path}={self.value}"
+
+
+_SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "chip.power_limit_w": ("isaac", BASE, "0.001"),
+    "tile.pe.subtract": ("eflash_40nm", (), "digital"),
+    "tile.dac.bits": ("isaac", ("tile.input.signed=two_phase",), "2"),
+    "tile.adc.rate_gsps": ("isaac", BASE, "0.05"),
+    "tile.device.model": ("isaac", CUSTOM, "second"),
+    "tile.device.parameters": ("isaac", CUSTOM, "{sigma: 0.2}"),
+    "cost.idle.adc": ("isaac", (*TABLE, "tile.adc.leakage_uw=50"), "on"),
+    "cost.tables.NAME.covers": ("isaac", EXTRA, "[adc]"),
+    "technology.vdd_v": ("isaac", BASE, "1.0"),
+    "chip.tiles": ("isaac", BASE, "12"),
+    "chip.spare_fraction": ("isaac", BASE, "2.0"),
+    "chip.analog_parts": ("isaac", BASE, "[experts]"),
+    "tile.crossbar.kind": ("sram_analog_22nm", (), "digital"),
+    "tile.crossbar.rows_active": ("isaac", BASE, "8"),
+    "tile.crossbar.wire_ohm": ("isaac", BASE, "0.05"),
+    "tile.weight.encoding": ("isaac", (), "differential"),
+    "tile.dac.unit_ns": (
+        "isaac",
+        PWM,
+        "20.0",
+    ),
+    "tile.adc.enob": ("isaac", BASE, "5.0"),
+    "tile.adc.range.percentile": ("isaac", (*COARSE, "tile.adc.range={kind: percentile}"), "90"),
+    "tile.adc.range.levels": ("isaac", ("tile.adc.range={kind: fixed, levels: 60}",), "20"),
+    "tile.adc.range.kind": ("isaac", COARSE, "percentile"),
+    "tile.adc.kind": ("isaac", (), "sar_table"),
+    "tile.adc.optimism": ("isaac", ("tile.adc.kind=regression",), "median"),
+    "tile.adc.fom_fj": ("isaac", WALDEN, "40"),
+    "tile.adc.area_um2": ("isaac", WALDEN, "1800"),
+    "tile.adc.fom_db": ("isaac", SCHREIER, "165"),
+    "tile.adc.energy_pj": ("isaac", TABLE, "4"),
+    "tile.adc.leakage_uw": ("isaac", (*TABLE, "cost.idle.adc=on"), "50"),
+    "tile.device.kind": ("isaac", (), "reram"),
+    "tile.device.technology": ("isaac", (), "pcm"),
+    "tile.device.profile": ("isaac", PCM, "hermes_1dev"),
+    "tile.device.sigma_lsb": ("eflash_40nm", (), "1.0"),
+    "tile.device.temperature_factor": ("eflash_40nm", ("technology.temperature_c=85",), "3.0"),
+    "tile.device.drift_compensation": ("isaac", BASE, "global"),
+    "noc.concentration": ("isaac", BASE, "1"),
+    "noc.tile_pitch_mm": ("isaac", BASE, "5.0"),
+    "memory.pj_per_bit": ("isaac", ("memory.kv=dram",), "30"),
+    "cost.cell_area_um2": ("isaac", (), "1.0"),
+    "cost.cell_cap_ff": ("sram_analog_22nm", (), "6.0"),
+    "cost.booth": ("sram_digital_28nm", (), "true"),
+    "cost.cells_per_product": ("sram_digital_28nm", (), "4"),
+    "cost.digital_bit_fj": ("sram_digital_28nm", (), "3.0"),
+    "cost.digital_row_fj": ("sram_digital_28nm", ("cost.digital_bit_fj=3.0",), "2.0"),
+    "cost.stage_interval_ns": ("isaac", (), "300"),
+    "cost.drive_ns": ("isaac", (), "20"),
+    "cost.exclude": ("isaac", (), "[adc]"),
+    "cost.overrides": ("isaac", (), "{adc: {energy_scale: 2.0}}"),
+    "cost.tables": ("isaac", (), "{extra: {power_mw: 5, area_mm2: 0.1, source: test}}"),
+    "digital.weight_sram_kb": ("isaac", (), "0"),
+    "digital.kv_sram_kb": ("isaac", (), "0.5"),
+    "memory.kv": ("isaac", (), "dram"),
+    "mapping.policy": ("isaac", BASE, "round_robin"),
+    "calibration.method": ("isaac", BASE, "identity"),
+    "calibration.tokens": ("isaac", BASE, "512"),
+    "run.tile_mode": ("eflash_40nm", (), "folded"),
+    "run.decode_batch": ("isaac", (), "[2]"),
+    "run.chip_seeds": ("isaac", BASE, "2"),
+    "run.seed": ("isaac", BASE, "1"),
+    "chip.switching": ("sram_switching_28nm", SWITCHING, "pinned"),
+}
+_BY_PREFIX: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("tile.device.programming.", "sram_switching_28nm", SWITCHING),
+    ("memory.", "isaac", ("memory.kv=dram",)),
+    ("cost.overrides.", "isaac", USER),
+    ("cost.tables.", "isaac", EXTRA),
+    ("cost.", "isaac", ()),
+    ("noc.", "isaac", BASE),
+)
+
+
+def cases() -> tuple[Case, ...]:
+    """Return a case for every knob that can move a result."""
+    quiet = (*DOCUMENTARY, *INTERCHANGEABLE, *FOUND)
+    return tuple(_case(k) for k in find_knobs() if k.path not in quiet)
+
+
+def _case(knob: Knob) -> Case:
+    if knob.path in _SPECIAL:
+        return Case(knob.path, *_SPECIAL[knob.path])
+    for prefix, chip, context in _BY_PREFIX:
+        if knob.path.startswith(prefix):
+            return Case(knob.path, chip, context, "")
+    return Case(knob.path, "isaac", BASE, "")

@@ -1,0 +1,52 @@
+"""Chips too small for their experts: exact cells switch and pay for it, noisy ones refuse."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Runner
+
+from cimsim.errors import CimsimError
+
+SMALL_CHIP = ("chip.tiles=5", "tile.pes=1")
+EXPERT_BYTES = 3 * 32 * 16  # gate, up and down at 8 bits
+
+
+@pytest.mark.parametrize("policy", ["lru", "lfu", "pinned", "prefetch"])
+def test_exact_chip_that_switches_reports_bytes_and_energy(policy: str, run_tiny: Runner) -> None:
+    result = run_tiny("sram_switching_28nm", *SMALL_CHIP, f"chip.switching={policy}")
+    row = result.row
+    assert row["expert_switches"] > 0
+    assert row["expert_switch_bytes"] == row["expert_switches"] * EXPERT_BYTES
+    assert row["expert_switch_energy_nj"] > 0.0
+    assert row["cells_written"] == row["expert_switches"] * EXPERT_BYTES * 8
+    assert row["mapper"] == "slots"
+    programmed = [r for r in result.energy if r["component"] == "program"]
+    assert sum(float(r["energy_per_token_nj"]) for r in programmed if r["phase"] != "calibration")
+
+
+def test_switching_costs_time_and_leaves_numbers_alone(run_tiny: Runner) -> None:
+    small = run_tiny("sram_switching_28nm", *SMALL_CHIP).row
+    large = run_tiny("sram_switching_28nm", "chip.tiles=fit", "tile.pes=1").row
+    assert large["expert_switches"] == 0
+    assert large["expert_switch_bytes"] == 0
+    assert small["ppl_noisy_mean"] == large["ppl_noisy_mean"]
+    assert small["latency_p50_us"] > large["latency_p50_us"]
+
+
+def test_noisy_chip_that_would_have_to_switch_is_refused(run_tiny: Runner) -> None:
+    with pytest.raises(CimsimError, match="draw new errors") as caught:
+        run_tiny("isaac", "chip.tiles=6", "tile.pes=1", "chip.switching=lru")
+    assert caught.value.key == "chip.switching"
+
+
+def test_chip_that_may_not_switch_says_how_much_is_missing(run_tiny: Runner) -> None:
+    with pytest.raises(CimsimError, match="short") as caught:
+        run_tiny("sram_digital_28nm", *SMALL_CHIP)
+    assert caught.value.key == "chip.tiles"
+    assert "fit" in caught.value.sentence()
+
+
+def test_chip_that_cannot_hold_one_tokens_experts_is_refused(run_tiny: Runner) -> None:
+    with pytest.raises(CimsimError, match="experts of one token") as caught:
+        run_tiny("sram_switching_28nm", "chip.tiles=1", "tile.pes=1")
+    assert caught.value.key == "chip.tiles"
