@@ -129,8 +129,11 @@ def run_chip(
         config, program, placement, cost, first.calibration.correction, method
     )
     before, after = (
-        time_routing(config, mesh, placement, program, cost, score.trace, density, work)
-        for score, work in ((first.noisy, None), (first.calibrated, calibration.work))
+        time_routing(config, mesh, placement, program, cost, score.trace, density, work, copies)
+        for score, work, copies in (
+            (first.noisy, None, None),
+            (first.calibrated, calibration.work, calibration.copies),
+        )
     )
 
     # Results.
@@ -219,8 +222,6 @@ def _warnings(measured: Measured) -> tuple[str, ...]:
         found.append(
             f"{100 * clip:.2g} % of conversions are clipped: widen tile.adc.range or add bits"
         )
-    sequences = measured.tokens // measured.config.workload.context
-    batch = max(measured.config.run.decode_batch)
-    if batch > sequences:
-        found.append(f"decode batch {batch} has only {sequences} sequences of scored text")
+    cautions = (c for phase in measured.before.phases for c in phase.result.cautions)
+    found += list(dict.fromkeys(cautions))
     return tuple(found)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from cimsim.model import Correction, Linear
+from cimsim.workload.program import AnalogPart
 
 Mode = Literal["detailed", "folded"]
 
@@ -28,11 +30,20 @@ class Deployment(Protocol):
         """
         ...
 
-    def copies(self, layer: int, expert: int) -> int:
-        """Return how many copies of an expert are placed: 0 if it runs digitally.
+    def copies(self, layer: int, expert: int, part: AnalogPart = "experts") -> int:
+        """Return how many copies of a unit are placed: 0 if it runs digitally.
 
         Args:
             layer: decoder layer.
-            expert: routed expert.
+            expert: routed expert, or -1 for a part that no router selects.
+            part: part of the model.
+        """
+        ...
+
+    def room_for(self, parts: Sequence[AnalogPart]) -> int:
+        """Return how many further copies of all units of some parts idle crossbars hold.
+
+        Args:
+            parts: parts of the model, e.g. attention and router.
         """
         ...

@@ -44,6 +44,7 @@ STEPS: Mapping[str, Step] = {
     "digital_terms": digital_terms.fit_terms,
     "norm_gain": norm_gain.fit_norm_gain,
     "average_copies": replication.average_copies,
+    "copy_dense": replication.copy_dense,
     "offload_fragile": offload.offload_fragile,
     "offload_random": offload.offload_random,
     "offload_attention": offload.offload_attention,
@@ -56,7 +57,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     # The paper's two steps under our reading of ROMER.
     "romer": ("replace_e2", "match_r4"),
     # Beyond the paper.
-    "romer_plus": ("digital_terms", "replace_e2"),
+    "romer_plus": ("copy_dense", "digital_terms", "replace_e2"),
 }
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.model.correction import Correction
-from cimsim.workload.program import Layer, Matrix, MatrixId, Program
+from cimsim.workload.program import NO_EXPERT, Layer, Matrix, MatrixId, Program
 
 __all__ = ["check_correction"]
 
@@ -130,11 +130,15 @@ def _check_rewrites(correction: Correction, program: Program) -> None:
     for layer in program.moe_layers:
         _check_copies(correction, program.layers[layer])
     for layer, expert in (
-        *((r.layer, r.expert) for r in correction.replicas),
+        *((r.layer, r.expert) for r in correction.replicas if r.part == "experts"),
         *correction.offload_experts,
     ):
         if not 0 <= expert < len(_moe_layer(program, layer, "replicas").experts):
             raise CimsimError("a correction names an expert that is not there", value=expert)
+    for replica in correction.replicas:
+        known = replica.part == "experts" or replica.expert == NO_EXPERT
+        if not known or not 0 <= replica.layer < len(program.layers):
+            raise CimsimError("a correction copies a part that is not there", value=str(replica))
     if any(r.copies < 2 for r in correction.replicas):
         raise CimsimError("a replicated expert has at least 2 copies", key="replicas")
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model.correction import Correction
+from cimsim.model.correction_steps import Replica
 from cimsim.workload.program import NO_EXPERT, Matrix, MatrixId, Program
 
 __all__ = ["DigitalOps", "digital_ops_per_token", "rewritten_cells", "rewritten_matrices"]
@@ -38,8 +39,9 @@ def digital_ops_per_token(
     Router: affine 1 a term and expert, quantile map log2(knots) + 2 an expert, clamp and
     margin a sort (log2 E an expert) and 2 an expert. Matrices: 2 an output for scale and
     offset; rank x (n_in + n_out) MACs and 1 an output for a low-rank term; all times the
-    share of tokens that visit the matrix. Norm gains are folded into the norm. Offloaded
-    products replace analog ones and are charged where they run.
+    share of tokens that visit the matrix. Averaging: 1 an output and further copy. Norm
+    gains are folded into the norm. Offloaded products replace analog ones and are charged
+    where they run.
 
     Args:
         correction: what calibration changed.
@@ -62,6 +64,9 @@ def digital_ops_per_token(
         elements += sum(len(group.slots) - 1 for group in correction.copy_groups(layer))
     for matrix, columns in correction.columns.items():
         elements += _share(matrix, program, load) * 2 * columns.scale.size
+    for replica in correction.replicas:
+        for copied in _unit(replica, program):
+            elements += _share(copied.id, program, load) * (replica.copies - 1) * copied.n_out
     for matrix, low_rank in correction.low_rank.items():
         share = _share(matrix, program, load)
         macs += share * (low_rank.u.size + low_rank.v.size)
@@ -80,6 +85,14 @@ def _share(
     return layer.top_k / len(layer.experts)
 
 
+def _unit(replica: Replica, program: Program) -> tuple[Matrix, ...]:
+    """Return the matrices that are stored several times."""
+    layer = program.layers[replica.layer]
+    if replica.part == "experts":
+        return layer.experts[replica.expert]
+    return tuple(m for m in layer.matrices() if m.id.part == replica.part)
+
+
 def rewritten_matrices(correction: Correction, program: Program) -> list[Matrix]:
     """Return the matrices that are programmed beyond the deployment's own, with repetition.
 
@@ -92,7 +105,7 @@ def rewritten_matrices(correction: Correction, program: Program) -> list[Matrix]
         if refit.where == "reprogrammed":
             out.append(program.layers[layer].router[0])
     for replica in correction.replicas:
-        out.extend(program.layers[replica.layer].experts[replica.expert] * (replica.copies - 1))
+        out.extend(_unit(replica, program) * (replica.copies - 1))
     return out
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model.router_correction import Sharing
+from cimsim.workload.program import AnalogPart
 
 __all__ = ["ColumnCorrection", "LowRank", "Replica", "RouterRefit", "SlotRewrite"]
 
@@ -76,8 +77,16 @@ class SlotRewrite:
 
 @dataclass(frozen=True)
 class Replica:
-    """An expert stored `copies` times in all, its outputs averaged."""
+    """A unit stored `copies` times in all, its outputs averaged.
+
+    Attributes:
+        layer: decoder layer.
+        expert: routed expert, or -1 for a part that no router selects.
+        copies: copies in all, the first included.
+        part: part of the model that is stored several times.
+    """
 
     layer: int
     expert: int
     copies: int
+    part: AnalogPart = "experts"

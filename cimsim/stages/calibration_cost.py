@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cimsim.chip import Placement, UnitKey
@@ -28,6 +29,7 @@ class CalibrationCost:
         ops_per_token: digital operations added to a token.
         work: the same for the engine, in every MoE layer.
         ledger: rows of the writing, phase calibration.
+        copies: copies of each averaged unit: all of them are read for every token.
     """
 
     method: str
@@ -38,6 +40,7 @@ class CalibrationCost:
     ops_per_token: float
     work: CorrectionWork
     ledger: Ledger
+    copies: Mapping[UnitKey, int]
 
 
 def calibration_cost(
@@ -61,6 +64,7 @@ def calibration_cost(
     ops = digital_ops_per_token(correction, program)
     layers = max(1, len(program.moe_layers))
     work = CorrectionWork(round(ops.macs / layers), round(ops.elements / layers))
+    averaged = {UnitKey(r.layer, r.part, r.expert): r.copies for r in correction.replicas}
     written: dict[UnitKey, int] = {}
     cells = time_ps = 0
     for key in dict.fromkeys(_unit_of(m) for m in rewritten_matrices(correction, program)):
@@ -68,6 +72,11 @@ def calibration_cost(
         if unit is None:
             continue
         copies = len(placement.seats_of.get(key, ())) or 1
+        if key in averaged and key.part != "experts":
+            # Copies that the placement made are there already; the others are new.
+            copies = averaged[key] - copies
+            if copies < 1:
+                continue
         written[key] = copies
         cells += copies * unit.cells
         time_ps += copies * cost.programming_ps(unit)
@@ -85,6 +94,7 @@ def calibration_cost(
         ops_per_token=OPS_PER_MAC * ops.macs + ops.elements,
         work=work,
         ledger=ledger,
+        copies=averaged,
     )
 
 

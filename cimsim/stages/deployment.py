@@ -7,13 +7,14 @@ this protocol alone, so they never see conductances, noise, the chip seed or sig
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import Placement, Seat, Unit
+from cimsim.chip import Placement, Seat, Unit, UnitKey
 from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
 from cimsim.mac import (
@@ -28,7 +29,7 @@ from cimsim.mac import (
 from cimsim.model import Checkpoint, Correction, Decoder, FloatLinear
 from cimsim.model.kernels.product import product
 from cimsim.model.kernels.rows import swiglu
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.program import NO_EXPERT, AnalogPart, MatrixId, TokenKeys
 
 __all__ = ["AnalogLinear", "Deployment", "measure_ranges", "replica_of_token"]
 
@@ -175,6 +176,7 @@ class Deployment:
             programmed.update(self._rewritten_slots(correction))
             averaged |= _average_slots(programmed, correction)
             averaged |= self._check_replicas(correction)
+            averaged |= self._copy_dense_parts(programmed, correction)
             for matrix in [m for m in programmed if _is_offloaded(m, correction)]:
                 del programmed[matrix]
         return AnalogLinear(
@@ -187,9 +189,9 @@ class Deployment:
             statistics,
         )
 
-    def copies(self, layer: int, expert: int) -> int:
-        """Return how many copies of an expert are placed: 0 if it runs digitally."""
-        return len(self.programmed.get(MatrixId(layer, "gate", expert), ()))
+    def copies(self, layer: int, expert: int, part: AnalogPart = "experts") -> int:
+        """Return how many copies of a unit are placed: 0 if it runs digitally."""
+        return len(self.placement.seats_of.get(UnitKey(layer, part, expert), ()))
 
     def _reprogrammed_routers(self, correction: Correction) -> dict[MatrixId, tuple[Copy, ...]]:
         """Program refitted routers into their cells: a new epoch, so new noise."""
@@ -222,6 +224,8 @@ class Deployment:
         """Return the experts whose placed copies are averaged; all of them must be placed."""
         wanted: set[tuple[int, int]] = set()
         for replica in correction.replicas:
+            if replica.part != "experts":
+                continue
             placed = len(self.programmed.get(MatrixId(replica.layer, "gate", replica.expert), ()))
             if placed < replica.copies:
                 raise CimsimError(
@@ -232,6 +236,52 @@ class Deployment:
                 )
             wanted.add((replica.layer, replica.expert))
         return wanted
+
+    def room_for(self, parts: Sequence[AnalogPart]) -> int:
+        """Return how many further copies of all units of some parts idle crossbars hold."""
+        units = (u for key, u in self.placement.units.items() if key.part in parts)
+        needed = sum(u.crossbars for u in units)
+        return len(self._idle()) // needed if needed else 0
+
+    def _idle(self) -> list[int]:
+        """Crossbars that hold nothing, in rising order."""
+        placement = self.placement
+        used = {c for seat in placement.seats for c in seat.crossbars}
+        used |= {c for slot in placement.slots for c in slot}
+        total = placement.n_tiles * placement.crossbars_per_tile
+        return [c for c in range(total) if c not in used]
+
+    def _copy_dense_parts(
+        self, programmed: dict[MatrixId, tuple[Copy, ...]], correction: Correction
+    ) -> set[tuple[int, int]]:
+        """Program further copies of parts that no router selects into idle crossbars."""
+        found: set[tuple[int, int]] = set()
+        idle = iter(self._idle())
+        for replica in correction.replicas:
+            unit = self.placement.units.get(UnitKey(replica.layer, replica.part, NO_EXPERT))
+            if replica.part == "experts" or unit is None:
+                continue
+            placed = self.copies(replica.layer, NO_EXPERT, replica.part)
+            for _ in range(replica.copies - placed):
+                for tiling in unit.tilings:
+                    numbers = tuple(islice(idle, tiling.crossbars))
+                    if len(numbers) < tiling.crossbars:
+                        raise CimsimError(
+                            f"the idle crossbars do not hold {replica.copies} copies of the "
+                            f"{replica.part} of layer {replica.layer}",
+                            key="chip.spare_fraction",
+                            hint="give the chip more spare crossbars",
+                        )
+                    matrix = tiling.matrix.id
+                    refit = correction.router_refit.get(matrix.layer)
+                    weight = self.checkpoint.matrix(matrix)
+                    if matrix.role == "router" and refit and refit.where == "reprogrammed":
+                        weight = refit.weight
+                    copy = self._write(matrix, weight, numbers, self.ranges[matrix], epoch=0)
+                    programmed[matrix] = (*programmed[matrix], copy)
+            # Only matrices that have several copies are averaged: others are read alone.
+            found.add((replica.layer, NO_EXPERT))
+        return found
 
     def _write(
         self,

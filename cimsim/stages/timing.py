@@ -8,14 +8,14 @@ batch size. Energy is what the phases counted times what an action costs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip import ChipMesh, Placement, UnitKey
 from cimsim.config import ChipConfig
-from cimsim.cost import CostModel, Density, Ledger
+from cimsim.cost import ActionCounts, CostModel, Density, Ledger
 from cimsim.engine import CorrectionWork, EngineResult, simulate
 from cimsim.mac import MacStatistics
 from cimsim.units import FJ_PER_J, PS_PER_S, PS_PER_US
@@ -92,6 +92,7 @@ def time_routing(
     trace: RoutingTrace,
     density: Mapping[UnitKey, Density],
     correction: CorrectionWork | None,
+    copies: Mapping[UnitKey, int] | None = None,
 ) -> Timing:
     """Run prefill and every decode batch on the event engine, and charge what they counted.
 
@@ -104,6 +105,8 @@ def time_routing(
         trace: routing to replay.
         density: bit and level densities that the tiles measured.
         correction: digital work that a calibration adds.
+        copies: units whose copies are all read for every token, and averaged. Copies work
+            side by side: their energy is charged, their time is that of one.
     """
     plan = [("prefill", config.workload.in_flight)]
     plan += [(f"decode_b{b}", b) for b in sorted(config.run.decode_batch)]
@@ -120,6 +123,7 @@ def time_routing(
                 name=name,
                 batch=batch,
                 correction=correction,
+                copies=copies,
             )
             for name, batch in plan
         )
@@ -138,6 +142,7 @@ def time_phase(
     name: str,
     batch: int,
     correction: CorrectionWork | None = None,
+    copies: Mapping[UnitKey, int] | None = None,
 ) -> Phase:
     """Run one phase and charge it; arguments are those of `time_routing`."""
     result = simulate(
@@ -152,8 +157,17 @@ def time_phase(
         correction=correction,
     )
     ledger = Ledger()
-    cost.charge(ledger, result.counts, density, mapped_tiles=len(placement.occupied_tiles))
+    counts = _read_all_copies(result.counts, copies or {})
+    cost.charge(ledger, counts, density, mapped_tiles=len(placement.occupied_tiles))
     return Phase(name, batch, result, ledger)
+
+
+def _read_all_copies(counts: ActionCounts, copies: Mapping[UnitKey, int]) -> ActionCounts:
+    """Return the counts with every copy of an averaged unit fed with every vector."""
+    if not copies:
+        return counts
+    vectors = {key: n * copies.get(key, 1) for key, n in counts.unit_vectors.items()}
+    return replace(counts, unit_vectors=vectors)
 
 
 def densities(placement: Placement, statistics: MacStatistics) -> dict[UnitKey, Density]:

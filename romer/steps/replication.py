@@ -1,8 +1,10 @@
-"""Replication: the copies of an expert answer together and their outputs are averaged.
+"""Replication: copies of a unit answer together and their outputs are averaged.
 
-Two copies have independent programming errors, so the mean of n copies has 1/n of the
-error's variance. The copies are those that the placement put into idle crossbars: averaging
-gives up splitting the load among them.
+Copies have independent programming errors, so the mean of n has 1/n of the error's
+variance. `average_copies` uses the copies of experts that the placement made, and gives up
+splitting the load among them; `copy_dense` programs further copies of attention and routers
+into crossbars that hold nothing: every token passes these few matrices, so that a small
+part of the cells decides over most of the error.
 """
 
 from __future__ import annotations
@@ -10,10 +12,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cimsim.model import Correction, Replica
+from cimsim.workload.program import NO_EXPERT, AnalogPart
 from romer.record import Routers
 from romer.task import Task
 
-__all__ = ["average_copies"]
+__all__ = ["MOST_COPIES", "average_copies", "copy_dense"]
+
+MOST_COPIES = 4  # of attention and routers: each copy is read for every token
+DENSE_PARTS: tuple[AnalogPart, ...] = ("attention", "router")
 
 
 def average_copies(task: Task, correction: Correction, routers: Routers) -> Correction:
@@ -25,3 +31,19 @@ def average_copies(task: Task, correction: Correction, routers: Routers) -> Corr
         if (copies := task.deployment.copies(layer, expert)) > 1
     )
     return replace(correction, replicas=found) if found else correction
+
+
+def copy_dense(task: Task, correction: Correction, routers: Routers) -> Correction:
+    """Average the copies of attention and routers, and add copies where crossbars are idle."""
+    del routers
+    chip = task.deployment
+    parts = [p for p in DENSE_PARTS if p in task.analog and p not in correction.offload_parts]
+    room = chip.room_for(parts)
+    found = []
+    for layer in task.decoder.checkpoint.program.layers:
+        for part in parts:
+            placed = chip.copies(layer.index, NO_EXPERT, part)
+            copies = max(placed, min(MOST_COPIES, placed + room))
+            if placed and copies > 1:
+                found.append(Replica(layer.index, NO_EXPERT, copies, part))
+    return replace(correction, replicas=(*correction.replicas, *found)) if found else correction

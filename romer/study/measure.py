@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.chip import UnitKey
 from cimsim.config import ChipConfig
 from cimsim.config.load import find_chip, load_chip
 from cimsim.mac import Mode
@@ -207,12 +208,17 @@ class Bench:
             for key, unit in placement.units.items()
             for t in unit.tilings
         }
-        placed = replace(correction, replicas=())  # copies that the placement made anyway
-        return sum(
+        placed = replace(correction, replicas=())
+        cells = sum(
             size[m.id][0] * size[m.id][1]
             for m in rewritten_matrices(placed, self.laboratory.program)
             if m.id in size
         )
+        for r in correction.replicas:  # copies that the placement did not make
+            key = UnitKey(r.layer, r.part, r.expert)
+            missing = r.copies - len(placement.seats_of.get(key, ()))
+            cells += max(0, missing) * placement.units[key].cells
+        return cells
 
 
 def _cost(ops: float, cells: int) -> Record:

@@ -398,7 +398,9 @@ def test_digital_operations_by_hand(checkpoint: Checkpoint) -> None:
     sorts = 2 * N_EXPERTS * (4 + 2)  # ceil(log2 11) = 4
     quantiles = N_EXPERTS * (3 + 2)  # ceil(log2 5) = 3
     copies, columns, low_rank = 1, 2 * D, share * D
-    assert found.elements == pytest.approx(affine + sorts + quantiles + copies + columns + low_rank)
+    averaged = share * 2 * (20 + 20 + D)  # two further copies of gate, up and down
+    digital = affine + sorts + quantiles + copies + columns + low_rank + averaged
+    assert found.elements == pytest.approx(digital)
     load = {1: np.zeros(N_EXPERTS)}
     assert digital_ops_per_token(whole, checkpoint.program, load).macs == D * N_EXPERTS
 

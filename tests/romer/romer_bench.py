@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,9 +57,13 @@ class ArrayDeployment:
                 swapped[slot] = MatrixId(r.layer, role, r.source)
         return ArrayLinear(self._checkpoint, self._error, swapped)
 
-    def copies(self, layer: int, expert: int) -> int:
-        del layer, expert
+    def copies(self, layer: int, expert: int, part: str = "experts") -> int:
+        del layer, expert, part
         return 1
+
+    def room_for(self, parts: Sequence[str]) -> int:
+        del parts
+        return 0
 
 
 @dataclass(frozen=True)

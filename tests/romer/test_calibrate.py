@@ -137,7 +137,7 @@ def test_non_finite_predictions_are_one_clear_sentence(bench: Bench) -> None:
 
 def test_the_protocol_shows_a_calibrator_nothing_but_products() -> None:
     public = [n for n in vars(Deployment) if not n.startswith("_")]
-    assert public == ["linear", "copies"]
+    assert public == ["linear", "copies", "room_for"]
     hints = get_type_hints(Deployment.linear)
     assert hints["return"].__name__ == "Linear"
     names = set(inspect.signature(Task).parameters)

@@ -10,8 +10,9 @@ import pytest
 from romer_bench import ANALOG, Bench
 
 from cimsim.model import Correction, build_program, digital_ops_per_token, identity
+from cimsim.model.correction_cost import rewritten_matrices
 from romer.record import RouterRecord
-from romer.steps import recalibration, replacement
+from romer.steps import recalibration, replacement, replication
 from romer.steps.columns import PRIOR_TOKENS, fit_scale_and_offset
 from romer.steps.low_rank import MAC_SHARE, fit_reduced_rank, plan_ranks
 
@@ -152,3 +153,28 @@ def test_ranks_spend_the_budget_and_no_more(bench: Bench, analog: tuple[str, ...
     budget = MAC_SHARE * program.linear_macs_per_token()
     assert 0.8 * budget < spent <= budget
     assert {m.part for m in ranks} <= set(analog)
+
+
+@pytest.mark.parametrize(
+    ("placed", "room", "copies"), [(1, 0, None), (1, 1, 2), (1, 9, 4), (3, 0, 3), (5, 2, 5)]
+)
+def test_attention_and_routers_are_copied_as_often_as_idle_crossbars_allow(
+    bench: Bench, placed: int, room: int, copies: int | None
+) -> None:
+    program = build_program(bench.checkpoint)
+    task: Any = SimpleNamespace(
+        analog=ANALOG,
+        deployment=SimpleNamespace(
+            room_for=lambda _: room,
+            copies=lambda *_: placed,
+        ),
+        decoder=SimpleNamespace(checkpoint=SimpleNamespace(program=program)),
+    )
+    out = replication.copy_dense(task, NONE, lambda: routers_of(np.zeros((1, 2))))
+    if copies is None:
+        assert out is NONE
+        return
+    layers = len(program.layers)
+    assert {r.copies for r in out.replicas} == {copies}
+    assert [r.part for r in out.replicas] == ["attention", "router"] * layers
+    assert len(rewritten_matrices(out, program)) == (copies - 1) * 5 * layers
