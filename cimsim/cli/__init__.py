@@ -15,6 +15,7 @@ COMMANDS = (
     "explain",
     "peak",
     "published",
+    "compare",
     "noc",
     "bench",
     "doctor",

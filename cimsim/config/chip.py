@@ -11,6 +11,9 @@ from cimsim.config.section import Section, knob
 from cimsim.config.tile import Tile
 
 AnalogPart = Literal["attention", "router", "experts", "shared", "head"]
+ShapeName = Literal[
+    "olmoe-1b-7b", "qwen1.5-moe-a2.7b", "deepseek-moe-16b", "mixtral-8x7b", "moe-671b"
+]
 
 
 class Technology(Section):
@@ -101,8 +104,8 @@ class Digital(Section):
     )
     weight_sram_kb: float = knob(
         4096.0,
-        "On-chip memory for matrices computed digitally; the rest is streamed from DRAM once a "
-        "flight.",
+        "On-chip memory for matrices computed digitally; the rest is streamed from DRAM, once "
+        "for all tokens of a prefill flight or of a decode step.",
         unit="kB",
         ge=0,
     )
@@ -132,6 +135,9 @@ class Workload(Section):
     tokens: int = knob(2048, "Scored tokens: whole windows of context tokens.", unit="token", ge=2)
     context: int = knob(256, "Window length.", unit="token", ge=2, le=4096)
     in_flight: int = knob(4, "Sequences in flight at once in prefill.", ge=1)
+    shape: ShapeName = knob(
+        "olmoe-1b-7b", "Full-size model at whose shape scale.csv times and charges the tile."
+    )
 
 
 class Run(Section):

@@ -39,7 +39,7 @@ def accuracy_grid(view: View) -> Grid:
             design.name,
             design.technology,
             design.adc,
-            f"{number(row, 'crossbar_rows'):.0f} x {number(row, 'crossbar_cols'):.0f}",
+            design.crossbar,
             significant(number(row, "ppl_float"), 4),
             significant(number(row, "ppl_ideal_int"), 4),
             _interval(design, "noisy"),
@@ -191,7 +191,7 @@ def cost_grid(view: View) -> Grid:
             f"{significant(number(row, 'avg_power_w'))} / "
             f"{significant(number(row, 'peak_power_w'))}",
             significant(number(row, "area_mm2")),
-            percent(number(row, "cell_utilisation"), 0),
+            percent(optional(row, "cell_utilisation"), 0),
             *(switches if switching else ()),
         )
 

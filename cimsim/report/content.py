@@ -133,10 +133,10 @@ def _about_chip(design: Design) -> str:
     row = design.row
     weight, inputs = design.bits
     return (
-        f"{design.technology}, crossbars of {number(row, 'crossbar_rows'):.0f} x "
-        f"{number(row, 'crossbar_cols'):.0f}, {weight}-bit weights, {inputs}-bit inputs, "
-        f"{design.adc}; {number(row, 'tiles'):,.0f} tiles, {significant(number(row, 'area_mm2'))} "
-        f"mm² for {text(row, 'model')}; on crossbars: {text(row, 'analog_parts')}; mapper "
+        f"{design.technology}, crossbars: {design.crossbar}, {weight}-bit weights, "
+        f"{inputs}-bit inputs, {design.adc}; {number(row, 'tiles'):,.0f} tiles, "
+        f"{significant(number(row, 'area_mm2'))} mm² for {text(row, 'model')}; "
+        f"on crossbars: {text(row, 'analog_parts')}; mapper "
         f"{text(row, 'mapper')}, calibrator {text(row, 'calibrator')}, tile mode "
         f"{text(row, 'tile_mode')}; chip {text(row, 'chip_hash')}."
     )

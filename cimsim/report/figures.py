@@ -56,7 +56,12 @@ def draw_figures(view: View, folders: tuple[str, ...]) -> Figures:
         perplexity=perplexity_bars(view),
         chips=tuple(
             (
-                tile_load_map(design, folder),
+                *(
+                    # A digital chip has no tile that holds a weight.
+                    (tile_load_map(design, folder),)
+                    if design.chip.tile_load.holds_weights.any()
+                    else ()
+                ),
                 expert_load_histogram(design, folder),
                 latency_distribution(design, folder),
             )

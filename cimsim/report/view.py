@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from cimsim.report.cells import bits_label, number, optional, text
+from cimsim.report.cells import EMPTY, bits_label, number, optional, text
 from cimsim.results import ChipResult, Row, RunResults
 from cimsim.results.statistics import Paired, paired_difference
 
@@ -48,6 +48,12 @@ class Design:
         """ADC bits in words."""
         bits = optional(self.row, "adc_bits")
         return "no ADC" if bits is None else f"ADC {bits:.0f} b"
+
+    @property
+    def crossbar(self) -> str:
+        """Rows and columns of a crossbar in words."""
+        rows, columns = (optional(self.row, f"crossbar_{side}") for side in ("rows", "cols"))
+        return EMPTY if rows is None or columns is None else f"{rows:.0f} x {columns:.0f}"
 
     @property
     def technology(self) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from cimsim.results.column import Column
 from cimsim.results.declare import count, number, text, with_calibrated
 
-__all__ = ["AT_BATCH", "accuracy_columns", "identity_columns", "load_columns"]
+__all__ = ["AT_BATCH", "NO_CROSSBARS", "accuracy_columns", "identity_columns", "load_columns"]
 
 _CI = "95 % Student t interval over chip seeds; equals the mean with one seed"
 _WIDE = "Symmetric, so it may lie below 1 when chips differ widely."
+NO_CROSSBARS = "every matrix is digital: the chip has no crossbars"
 AT_BATCH = "decode at the batch size in latency_batch"
 
 
@@ -29,11 +30,11 @@ def identity_columns() -> tuple[Column, ...]:
         text("mapper", g, "Policy that placed units and copies on tiles."),
         text("calibrator", g, "Post-training calibrator; identity changes nothing."),
         text("tile_mode", g, "detailed: every slice, cycle and conversion; or folded."),
-        text("analog_parts", g, "Parts of the model on crossbars; the rest is digital."),
-        text("device", g, "Memory technology of the cells."),
+        text("analog_parts", g, "Parts of the model on crossbars, or none; the rest is digital."),
+        text("device", g, "Memory technology of the cells; digital without crossbars."),
         Column("node_nm", "nm", "number", "Process node.", group=g, minimum=1.0),
-        count("crossbar_rows", "1", g, "Rows of a crossbar."),
-        count("crossbar_cols", "1", g, "Physical columns of a crossbar."),
+        count("crossbar_rows", "1", g, "Rows of a crossbar.", NO_CROSSBARS),
+        count("crossbar_cols", "1", g, "Physical columns of a crossbar.", NO_CROSSBARS),
         count("weight_bits", "bit", g, "Bits of a stored weight."),
         count("input_bits", "bit", g, "Bits of an input."),
         count(
@@ -41,7 +42,7 @@ def identity_columns() -> tuple[Column, ...]:
             "bit",
             g,
             "Bits of a conversion: the output precision of a column sum.",
-            "the crossbars are digital and have no ADC",
+            f"the crossbars are digital and have no ADC, or {NO_CROSSBARS}",
         ),
     )
 
@@ -106,6 +107,7 @@ def load_columns() -> tuple[Column, ...]:
         f"Busiest tile over the mean of tiles that hold a weight; load is the sum over visits "
         f"of vectors x interval, {AT_BATCH}.",
         better="lower",
+        empty_when=NO_CROSSBARS,
     )
     return (
         number("expert_load_cv_clean", "1", g, f"Standard deviation over mean {cv} Float model."),
@@ -121,6 +123,6 @@ def load_columns() -> tuple[Column, ...]:
             g,
             "The same routing placed round-robin without copies: what the mapper is worth.",
             better="lower",
-            empty_when="the chip switches experts, so the mapper has no choice",
+            empty_when=f"the chip switches experts, so the mapper has no choice, or {NO_CROSSBARS}",
         ),
     )

@@ -8,6 +8,7 @@ from cimsim.results.column import EMPTY_BECAUSE, Column, Table
 from cimsim.results.declare import count, number, text, with_calibrated
 from cimsim.results.quality_columns import (
     AT_BATCH,
+    NO_CROSSBARS,
     accuracy_columns,
     identity_columns,
     load_columns,
@@ -208,6 +209,7 @@ def _area() -> tuple[Column, ...]:
             g,
             "Cells that hold a weight over all cells.",
             better="higher",
+            empty_when=NO_CROSSBARS,
             maximum=1.0,
         ),
     )

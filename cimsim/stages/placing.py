@@ -36,8 +36,8 @@ class Placed:
 
     Attributes:
         placement: where every copy sits.
-        problem: the mapping problem, None on a chip that switches experts.
-        assignment: the policy's answer, None on a chip that switches experts.
+        problem: the mapping problem, None on a chip that switches experts or holds no matrix.
+        assignment: the policy's answer, None where there is no problem.
     """
 
     placement: Placement
@@ -66,6 +66,8 @@ def place(
     Raises:
         CimsimError: if the units do not fit and experts may not be switched.
     """
+    if not units:
+        return Placed(_place_nothing(mesh), None, None)
     needed = sum(u.crossbars for u in units)
     have = mesh.n_tiles * mesh.crossbars_per_tile
     if needed > have:
@@ -101,7 +103,7 @@ def tile_load_ps(
         policy: name of the placement policy.
     """
     load = np.zeros(mesh.n_tiles, dtype=np.int64)
-    if sum(u.crossbars for u in units) > mesh.n_tiles * mesh.crossbars_per_tile:
+    if not units or sum(u.crossbars for u in units) > mesh.n_tiles * mesh.crossbars_per_tile:
         return load
     bare = config.model_copy(
         update={"mapping": config.mapping.model_copy(update={"replicas": False})}
@@ -198,6 +200,11 @@ def _number_crossbars(mesh: ChipMesh, units: tuple[Unit, ...], assignment: Assig
         seats=tuple(seats),
         units={u.key: u for u in units},
     )
+
+
+def _place_nothing(mesh: ChipMesh) -> Placement:
+    """Return the placement of a chip on which every matrix is digital."""
+    return Placement(mesh.crossbars_per_tile, mesh.n_tiles, seats=(), units={})
 
 
 def _place_with_slots(

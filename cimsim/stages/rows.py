@@ -30,6 +30,7 @@ from cimsim.workload.program import Program
 __all__ = ["Measured", "result_row"]
 
 FEW = "p99 needs at least 100 samples"
+NO_CROSSBARS = "every matrix is digital"
 IDENTITY = "the calibrator changed nothing"
 
 
@@ -73,7 +74,7 @@ def result_row(measured: Measured) -> Row:
         **_load(measured, reasons),
         **_speed(measured, reasons),
         **_energy(measured, reasons),
-        **_chip(measured),
+        **_chip(measured, reasons),
         **_writing(measured, reasons),
     }
     return results_row(cells, reasons, sorted(measured.config.run.decode_batch))
@@ -87,8 +88,12 @@ def main_decode(measured: Measured, timing: Timing) -> Phase:
 def _identity(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     config = measured.config
     tile = config.tile
-    digital = tile.crossbar.kind == "digital"
-    if digital:
+    crossbars = bool(config.chip.analog_parts)
+    digital = tile.crossbar.kind == "digital" or not crossbars
+    if not crossbars:
+        names = ("adc_bits", "crossbar_rows", "crossbar_cols")
+        reasons |= dict.fromkeys(names, NO_CROSSBARS)
+    elif digital:
         reasons["adc_bits"] = "digital crossbars have no ADC"
     return {
         "config": config.name,
@@ -97,18 +102,25 @@ def _identity(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
         "tokens": measured.tokens,
         "context": config.workload.context,
         "chip_seeds": config.run.chip_seeds,
-        "mapper": config.mapping.policy if not measured.placement.slots else "slots",
+        "mapper": _mapper(measured),
         "calibrator": measured.calibration.method,
         "tile_mode": config.run.tile_mode,
-        "analog_parts": "+".join(config.chip.analog_parts),
-        "device": tile.device.technology,
+        "analog_parts": "+".join(config.chip.analog_parts) or "none",
+        "device": tile.device.technology if crossbars else "digital",
         "node_nm": config.technology.node_nm,
-        "crossbar_rows": tile.crossbar.rows,
-        "crossbar_cols": tile.crossbar.cols,
+        "crossbar_rows": tile.crossbar.rows if crossbars else None,
+        "crossbar_cols": tile.crossbar.cols if crossbars else None,
         "weight_bits": tile.weight.bits,
         "input_bits": tile.input.bits,
         "adc_bits": None if digital else tile.adc.bits,
     }
+
+
+def _mapper(measured: Measured) -> str:
+    """Return what decided where units sit."""
+    if not measured.placement.units:
+        return "none"
+    return "slots" if measured.placement.slots else measured.config.mapping.policy
 
 
 def _accuracy(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
@@ -149,6 +161,14 @@ def _load(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
         loads = [getattr(s, stage).trace.load() for s in accuracy.seeds]
         for name, figure in (("cv", load_cv), ("gini", gini), ("max_over_mean", max_over_mean)):
             cells[f"expert_load_{name}{suffix}"] = float(np.mean([figure(x) for x in loads]))
+    if not measured.placement.units:
+        names = (
+            "tile_load_max_over_mean",
+            "tile_load_max_over_mean_calibrated",
+            "tile_load_max_over_mean_round_robin",
+        )
+        reasons |= dict.fromkeys(names, NO_CROSSBARS)
+        return cells | dict.fromkeys(names)
     held = load.holds_weights
     cells["tile_load_max_over_mean"] = TileLoad.max_over_mean(load.noisy_ps, held)
     cells["tile_load_max_over_mean_calibrated"] = TileLoad.max_over_mean(load.calibrated_ps, held)
@@ -233,18 +253,21 @@ def _average_power_w(phase: Phase) -> float:
     return phase.energy_fj / FJ_PER_J / (phase.result.makespan_ps / PS_PER_S)
 
 
-def _chip(measured: Measured) -> dict[str, object]:
+def _chip(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     mesh, crossbar = measured.mesh, measured.config.tile.crossbar
     area = measured.cost.area_mm2()
     main = main_decode(measured, measured.before)
+    analog = bool(measured.placement.units)
+    if not analog:
+        reasons["cell_utilisation"] = NO_CROSSBARS
     cells_in_all = mesh.n_tiles * mesh.crossbars_per_tile * crossbar.rows * crossbar.cols
     return {
         "area_mm2": area,
         "tokens_per_s_per_mm2": main.tokens_per_s / area,
         "power_density_w_per_mm2": _average_power_w(main) / area,
         "dies": int(np.ceil(area / DIE_LIMIT_MM2)),
-        "tiles": mesh.n_tiles,
-        "cell_utilisation": measured.placement.cells_used / cells_in_all,
+        "tiles": mesh.n_tiles if analog else 0,
+        "cell_utilisation": measured.placement.cells_used / cells_in_all if analog else None,
     }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip import ChipMesh, Placement, Seat, Unit, UnitKey, analog_units, build_mesh
-from cimsim.config import ChipConfig
+from cimsim.config import AnalogPart, ChipConfig
 from cimsim.cost import CostModel, Density
 from cimsim.results import SCALE, Row, scale_energy
 from cimsim.rng import derive_key, uniform_bits_at
@@ -26,9 +26,8 @@ from cimsim.workload.program import Program
 from cimsim.workload.shapes import shape_program
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["DIE_LIMIT_MM2", "SHAPE", "scale_rows"]
+__all__ = ["DIE_LIMIT_MM2", "scale_rows"]
 
-SHAPE = "olmoe-1b-7b"
 CONTEXT = 2048
 DECODE_BATCHES = (1, 32)
 DECODE_STEPS = 4  # tokens a sequence, ending at the full context
@@ -86,7 +85,7 @@ def scale_rows(
 
 
 def _fit(config: ChipConfig, density: Mapping[UnitKey, Density]) -> _FullSize:
-    program = shape_program(SHAPE)
+    program = shape_program(config.workload.shape)
     fitted = config.model_copy(
         update={
             "chip": config.chip.model_copy(
@@ -94,8 +93,7 @@ def _fit(config: ChipConfig, density: Mapping[UnitKey, Density]) -> _FullSize:
                     "tiles": "fit",
                     "spare_fraction": 0.0,
                     "switching": "refuse",
-                    # A full-size head does not fit the digital units' memory.
-                    "analog_parts": tuple(dict.fromkeys((*config.chip.analog_parts, "head"))),
+                    "analog_parts": _parts(config),
                 }
             ),
             "workload": config.workload.model_copy(update={"context": CONTEXT, "in_flight": 1}),
@@ -111,6 +109,16 @@ def _fit(config: ChipConfig, density: Mapping[UnitKey, Density]) -> _FullSize:
         CostModel(fitted, mesh, program),
         _spread_density(units, density),
     )
+
+
+def _parts(config: ChipConfig) -> tuple[AnalogPart, ...]:
+    """Return what is analog at full size: on a CIM chip the head too.
+
+    A full-size head does not fit the digital units' memory. On a chip without crossbars
+    every matrix stays digital and is streamed from DRAM where it does not fit.
+    """
+    parts = config.chip.analog_parts
+    return tuple(dict.fromkeys((*parts, "head"))) if parts else ()
 
 
 def _in_order(mesh: ChipMesh, units: tuple[Unit, ...]) -> Placement:
@@ -179,23 +187,24 @@ def _row(full: _FullSize, model: str, phase: Phase, batch: int) -> Row:
     energy = scale_energy(phase.ledger, result.tokens)
     total = energy["energy_per_token_nj"] or 0.0
     samples = result.ttft_ps if prefill else result.tpot_ps
-    digital = config.tile.crossbar.kind == "digital"
+    crossbars = bool(config.chip.analog_parts)
+    digital = config.tile.crossbar.kind == "digital" or not crossbars
     return SCALE.row(
         {
             "config": config.name,
             "model": model,
-            "shape": SHAPE,
+            "shape": program.name,
             "phase": phase.name,
             "context": CONTEXT,
             "batch": batch,
             "tokens": result.tokens,
-            "device": config.tile.device.technology,
+            "device": config.tile.device.technology if crossbars else "digital",
             "node_nm": config.technology.node_nm,
             "weight_bits": config.tile.weight.bits,
             "input_bits": config.tile.input.bits,
             "adc_bits": None if digital else config.tile.adc.bits,
             "dies": int(np.ceil(area / DIE_LIMIT_MM2)),
-            "tiles": full.mesh.n_tiles,
+            "tiles": full.mesh.n_tiles if crossbars else 0,
             "area_mm2": area,
             "power_w": phase.energy_fj / FJ_PER_J / (result.makespan_ps / PS_PER_S),
             "tokens_per_s": phase.tokens_per_s,

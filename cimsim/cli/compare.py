@@ -1,0 +1,129 @@
+"""``cimsim compare``: chips made equal in area, throughput or power at a full-size shape."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cimsim.stages.compare import Contender
+
+SHORT_TOKENS = 512
+
+
+class Iso(StrEnum):
+    """What is made equal."""
+
+    AREA = "area"
+    THROUGHPUT = "throughput"
+    POWER = "power"
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command."""
+    app.command("compare")(compare)
+
+
+def compare(
+    files: Annotated[
+        list[str], typer.Argument(help="Two or more chip files, or names of bundled chips.")
+    ],
+    iso: Annotated[Iso, typer.Option(help="What is made equal, within 2 %.")] = Iso.AREA,
+    shape: Annotated[
+        str, typer.Option(help="Full-size model whose shape is timed and charged.")
+    ] = "olmoe-1b-7b",
+    batch: Annotated[
+        int, typer.Option(help="Sequences that a copy decodes at once: 1 or 32.")
+    ] = 32,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a run that holds these chips; nothing is simulated."),
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(help=f"Scored tokens of the short run (default {SHORT_TOKENS}).")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a knob.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model of the short run (default olmoe-tiny).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Keep the short run and its report in this folder.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Chips simulated at once.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+) -> None:
+    """Replicate chips until they are equal: energy, speed, power, area, perplexity.
+
+    Without --results the chips are run first, briefly: 512 scored tokens, the calibrator and
+    chip seeds of each file.
+    """
+    import json
+
+    from cimsim.cli.compare_table import comparison_lines
+    from cimsim.errors import CimsimError
+    from cimsim.stages.compare import compare_chips, read_contenders
+
+    if results is not None:
+        given = {"--tokens": tokens, "--set": overrides, "--model": model, "--out": out}
+        for key, value in given.items():
+            if value:
+                raise CimsimError("has no effect on results that exist", key=key, value=value)
+        chips = read_contenders(results, _names(files), shape, batch)
+    else:
+        knobs = (f"workload.tokens={tokens or SHORT_TOKENS}", f"workload.shape={shape}")
+        chips = _run(files, (*knobs, *(overrides or ())), model, out, jobs, shape, batch)
+    comparison = compare_chips(chips, iso.value)
+    if as_json:
+        print(json.dumps(comparison.as_dict(), indent=2))
+    else:
+        print("\n".join(comparison_lines(comparison)))
+
+
+def _names(files: list[str]) -> list[str]:
+    """Return the chips' names: those of files, or as given."""
+    from cimsim.config.load import load_chip
+
+    return [load_chip(Path(f), ()).name if f.endswith((".yaml", ".yml")) else f for f in files]
+
+
+def _run(
+    files: list[str],
+    knobs: tuple[str, ...],
+    model: str | None,
+    out: Path | None,
+    jobs: int | None,
+    shape: str,
+    batch: int,
+) -> list[Contender]:
+    """Run the chips into a folder, a temporary one unless it is to be kept."""
+    from tempfile import TemporaryDirectory
+
+    from cimsim.cli.progress import Progress
+    from cimsim.errors import CimsimError
+    from cimsim.session import run_plan
+    from cimsim.stages.compare import SCALE_BATCHES, contenders
+    from cimsim.stages.plan import Request, make_plan
+
+    if len(files) < 2:
+        raise CimsimError("a comparison needs at least two chips", value=", ".join(files))
+    if batch not in SCALE_BATCHES:
+        allowed = ", ".join(map(str, SCALE_BATCHES))
+        raise CimsimError("is not simulated", key="--batch", value=batch, allowed=allowed)
+    with TemporaryDirectory() as temporary:
+        request = Request(
+            chips=tuple(files),
+            overrides=knobs,
+            models=(model or "olmoe-tiny",),
+            out=out or Path(temporary) / "run",
+            jobs=jobs,
+        )
+        plan = make_plan(request)
+        with Progress(plan) as progress:
+            tables = run_plan(plan, progress).tables()
+    names = [task.config.name for task in plan.tasks]
+    return contenders(tables["results"], tables["scale"], names, shape, batch)

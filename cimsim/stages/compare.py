@@ -1,0 +1,353 @@
+"""Chips on equal terms: whole copies of a full-size model until area, speed or power agree.
+
+A system is `copies` data-parallel copies of one chip that holds the shape once: `scale.csv`
+fits the tiles to the shape, so tiles beyond one copy (spare ones, or those of a published
+chip) are trimmed, and no tile idles. Every copy has its own digital units, memory channels
+and sequences; copies share nothing, so nothing saturates that does not saturate in the
+simulated copy, and area, power and tokens a second multiply. A batch is per copy.
+
+Copies are whole, so equality is approximate: the smallest counts are taken for which the
+largest is at most 2 % above the smallest. Nothing is scaled between process nodes or
+precisions; systems are ranked only within one class of node and bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.errors import CimsimError, CimsimInternalError, nearest
+from cimsim.results import SCALE, Row, pareto_front, read_results, rows_from_csv
+from cimsim.stages.scale import DECODE_BATCHES as SCALE_BATCHES
+from cimsim.units import FJ_PER_J, FJ_PER_NJ
+
+__all__ = [
+    "EQUAL_WITHIN",
+    "SCALE_BATCHES",
+    "Comparison",
+    "Contender",
+    "Iso",
+    "System",
+    "compare_chips",
+    "contenders",
+    "read_contenders",
+]
+
+Iso = Literal["area", "throughput", "power"]
+EQUAL_WITHIN = 0.02
+# With so many copies of the largest chip rounding is below 2 % for any others.
+MAX_COPIES = 64
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One chip that holds the shape once.
+
+    Attributes:
+        row: of results.csv: accuracy.
+        scale: of scale.csv: decode at the full-size shape.
+    """
+
+    row: Row
+    scale: Row
+
+    @property
+    def name(self) -> str:
+        """Name of the chip."""
+        return str(self.scale["config"])
+
+    @property
+    def energy_per_token_nj(self) -> float:
+        """Energy a token: chip, leakage and off-chip memory."""
+        return _number(self.scale, "energy_per_token_nj")
+
+    @property
+    def power_w(self) -> float:
+        """Energy over time, off-chip memory included."""
+        return _number(self.scale, "power_w")
+
+    @property
+    def tokens_per_s(self) -> float:
+        """All tokens over the whole time: power over energy a token."""
+        return self.power_w / self.energy_per_token_nj * (FJ_PER_J / FJ_PER_NJ)
+
+    @property
+    def area_mm2(self) -> float:
+        """On-chip area."""
+        return _number(self.scale, "area_mm2")
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of one copy."""
+        return int(_number(self.scale, "tiles"))
+
+    @property
+    def precision(self) -> tuple[float, int, int]:
+        """Node in nm, weight bits, input bits: chips are ranked only where all agree."""
+        node, *bits = (_number(self.scale, c) for c in ("node_nm", "weight_bits", "input_bits"))
+        return node, int(bits[0]), int(bits[1])
+
+    def figure(self, iso: Iso) -> float:
+        """Return what is made equal, of one copy."""
+        figures = {
+            "area": self.area_mm2,
+            "throughput": self.tokens_per_s,
+            "power": self.power_w,
+        }
+        return figures[iso]
+
+
+@dataclass(frozen=True)
+class System:
+    """Copies of one chip.
+
+    Attributes:
+        chip: one copy.
+        copies: how many.
+        on_front: whether no other system of its class beats it in energy a token, tokens a
+            second, area and perplexity together.
+    """
+
+    chip: Contender
+    copies: int
+    on_front: bool
+
+    @property
+    def perplexity(self) -> tuple[float, float, float]:
+        """Mean, low and high end of the calibrated perplexity's 95 % interval."""
+        mean, low, high = (
+            _number(self.chip.row, f"ppl_calibrated_{x}") for x in ("mean", "ci_low", "ci_high")
+        )
+        return mean, low, high
+
+    def as_dict(self) -> dict[str, object]:
+        """Return every figure with its unit in the name."""
+        chip, copies = self.chip, self.copies
+        node, weight, inputs = chip.precision
+        mean, low, high = self.perplexity
+        return {
+            "config": chip.name,
+            "device": chip.scale["device"],
+            "node_nm": node,
+            "weight_bits": weight,
+            "input_bits": inputs,
+            "adc_bits": chip.scale["adc_bits"],
+            "copies": copies,
+            "tiles": copies * chip.tiles,
+            "area_mm2": copies * chip.area_mm2,
+            "power_w": copies * chip.power_w,
+            "tokens_per_s": copies * chip.tokens_per_s,
+            "energy_per_token_nj": chip.energy_per_token_nj,
+            "latency_us": chip.scale["latency_us"],
+            "critical_resource": chip.scale["critical_resource"],
+            "ppl_float": chip.row["ppl_float"],
+            "ppl_mean": mean,
+            "ppl_ci_low": low,
+            "ppl_ci_high": high,
+            "calibrator": chip.row["calibrator"],
+            "chip_seeds": chip.row["chip_seeds"],
+            "scored_tokens": chip.row["tokens"],
+            "chip_hash": chip.row["chip_hash"],
+            "pareto": self.on_front,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Systems made equal.
+
+    Attributes:
+        iso: in what they are equal.
+        shape: model whose shape is timed and charged.
+        batch: sequences a copy decodes at once.
+        systems: in the order of the command.
+        spread: largest over smallest of what is equal, minus 1.
+        warnings: one sentence each.
+    """
+
+    iso: Iso
+    shape: str
+    batch: int
+    systems: tuple[System, ...]
+    spread: float
+    warnings: tuple[str, ...]
+
+    def classes(self) -> dict[tuple[float, int, int], list[System]]:
+        """Systems that may be ranked together, by node and bits."""
+        found: dict[tuple[float, int, int], list[System]] = {}
+        for system in self.systems:
+            found.setdefault(system.chip.precision, []).append(system)
+        return found
+
+    def as_dict(self) -> dict[str, object]:
+        """Return everything for JSON."""
+        return {
+            "iso": self.iso,
+            "shape": self.shape,
+            "phase": "decode",
+            "batch_per_copy": self.batch,
+            "equal_within": EQUAL_WITHIN,
+            "spread": self.spread,
+            "warnings": list(self.warnings),
+            "systems": [s.as_dict() for s in self.systems],
+        }
+
+
+def contenders(
+    results: Sequence[Row], scale: Sequence[Row], names: Sequence[str], shape: str, batch: int
+) -> list[Contender]:
+    """Join accuracy and full-size figures of the chips named.
+
+    Args:
+        results: rows of results.csv.
+        scale: rows of scale.csv.
+        names: chips in order.
+        shape: full-size model.
+        batch: sequences at once.
+
+    Raises:
+        CimsimError: if a chip, the shape or the batch is not there, or several models ran.
+    """
+    if len(names) < 2:
+        raise CimsimError("a comparison needs at least two chips", value=", ".join(names))
+    for name in names:
+        if names.count(name) > 1:
+            raise CimsimError("is named twice in one comparison", key="chip", value=name)
+    found = []
+    for name in names:
+        rows = [r for r in results if r["config"] == name]
+        if not rows:
+            known = [str(r["config"]) for r in results]
+            raise CimsimError(
+                "no results of this chip",
+                key="chip",
+                value=name,
+                allowed=", ".join(known) or "none",
+                hint=nearest(name, known),
+            )
+        if len(rows) > 1:
+            raise CimsimError("the results hold several models of this chip", value=name)
+        found.append(Contender(rows[0], _full_size(scale, name, shape, batch)))
+    return found
+
+
+def _full_size(scale: Sequence[Row], name: str, shape: str, batch: int) -> Row:
+    mine = [r for r in scale if r["config"] == name and r["phase"] == "decode"]
+    shapes = [str(r["shape"]) for r in mine]
+    for key, wanted, have in (
+        ("--shape", shape, list(dict.fromkeys(shapes))),
+        ("--batch", str(batch), [str(r["batch"]) for r in mine if r["shape"] == shape]),
+    ):
+        if wanted not in have:
+            raise CimsimError(
+                f"scale.csv of {name} has no such row",
+                key=key,
+                value=wanted,
+                allowed=", ".join(have) or "none",
+            )
+    return next(r for r in mine if r["shape"] == shape and r["batch"] == batch)
+
+
+def read_contenders(folder: Path, names: Sequence[str], shape: str, batch: int) -> list[Contender]:
+    """Read chips from the folder of an earlier run.
+
+    Raises:
+        CimsimError: if the folder holds no run of this version or not these chips.
+    """
+    _, results = read_results(folder)
+    path = folder / "scale.csv"
+    try:
+        scale = rows_from_csv(SCALE, path.read_bytes())
+    except (OSError, UnicodeDecodeError, CimsimInternalError) as error:
+        raise CimsimError(f"cannot be read: {error}", file=path) from error
+    return contenders(results, scale, names, shape, batch)
+
+
+def compare_chips(chips: Sequence[Contender], iso: Iso) -> Comparison:
+    """Replicate chips until they are equal.
+
+    Args:
+        chips: at least two.
+        iso: in what they shall be equal.
+    """
+    figures = np.array([c.figure(iso) for c in chips])
+    copies = _equal_copies(figures)
+    equal = figures * copies
+    first = chips[0].scale
+    return Comparison(
+        iso=iso,
+        shape=str(first["shape"]),
+        batch=int(_number(first, "batch")),
+        systems=tuple(
+            System(c, int(n), bool(front))
+            for c, n, front in zip(chips, copies, _fronts(chips, copies), strict=True)
+        ),
+        spread=float(equal.max() / equal.min() - 1.0),
+        warnings=_warnings(chips),
+    )
+
+
+def _equal_copies(figures: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the smallest whole copies whose figures agree within 2 %, [chips]."""
+    for most in range(1, MAX_COPIES + 1):
+        wanted = np.rint(most * figures.max() / figures)
+        copies: NDArray[np.int64] = np.maximum(1, wanted).astype(np.int64)
+        equal = copies * figures
+        if equal.max() <= (1.0 + EQUAL_WITHIN) * equal.min():
+            return copies
+    message = "no number of copies makes the chips equal"
+    raise CimsimInternalError(message)
+
+
+def _fronts(chips: Sequence[Contender], copies: NDArray[np.int64]) -> list[bool]:
+    """Return who is on the Pareto front of its class in all four figures."""
+    points = np.array(
+        [
+            (
+                c.energy_per_token_nj,
+                n * c.tokens_per_s,
+                n * c.area_mm2,
+                _number(c.row, "ppl_calibrated_mean"),
+            )
+            for c, n in zip(chips, copies, strict=True)
+        ]
+    )
+    front = np.zeros(len(chips), dtype=np.bool_)
+    classes = [c.precision for c in chips]
+    for one in dict.fromkeys(classes):
+        index = np.array([i for i, c in enumerate(classes) if c == one])
+        front[index] = pareto_front(points[index], ("lower", "higher", "lower", "lower"))
+    return [bool(f) for f in front]
+
+
+def _warnings(chips: Sequence[Contender]) -> tuple[str, ...]:
+    found = []
+    nodes = sorted({c.precision[0] for c in chips})
+    if len(nodes) > 1:
+        listed = ", ".join(f"{n:g}" for n in nodes)
+        found.append(f"nodes differ ({listed} nm): nothing is scaled between them")
+    if len({c.precision[1:] for c in chips}) > 1:
+        found.append("bits of weights or inputs differ: an operation is not the same everywhere")
+    for column, words in (("model", "models"), ("tokens", "numbers of scored tokens")):
+        if len({c.row[column] for c in chips}) > 1:
+            found.append(f"perplexities are of different {words}")
+    alone = [c.name for c in chips if c.row["chip_seeds"] == 1]
+    if alone:
+        found.append(f"one chip seed gives no interval: {', '.join(alone)}")
+    plain = [c.name for c in chips if c.row["calibrator"] == "identity"]
+    if plain and len(plain) < len(chips):
+        found.append(f"not calibrated: {', '.join(plain)}")
+    return tuple(found)
+
+
+def _number(row: Row, column: str) -> float:
+    value = row[column]
+    if not isinstance(value, int | float):
+        message = f"column {column} is no number"
+        raise CimsimInternalError(message)
+    return float(value)

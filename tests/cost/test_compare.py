@@ -1,0 +1,179 @@
+"""Chips on equal terms: whole copies, classes of node and bits, and the command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cimsim.cli.compare_table import comparison_lines
+from cimsim.config.chip import ShapeName
+from cimsim.errors import CimsimError
+from cimsim.results import SCALE, csv_bytes, results_table
+from cimsim.stages.compare import EQUAL_WITHIN, Contender, compare_chips, contenders
+from cimsim.workload.shapes import SHAPES
+from tests.results.fake_run import fake_run
+
+
+def chip(name: str, *, area: float, power: float, energy_nj: float, **cells: Any) -> Contender:
+    scale: dict[str, Any] = {
+        "config": name,
+        "shape": "olmoe-1b-7b",
+        "device": "reram",
+        "batch": 32,
+        "tiles": 10,
+        "node_nm": 32.0,
+        "weight_bits": 8,
+        "input_bits": 8,
+        "adc_bits": 8,
+        "latency_us": 5.0,
+        "critical_resource": "memory channels",
+        "area_mm2": area,
+        "power_w": power,
+        "energy_per_token_nj": energy_nj,
+    }
+    row: dict[str, Any] = {
+        "model": "olmoe-tiny",
+        "chip_hash": "0" * 12,
+        "tokens": 512,
+        "chip_seeds": 3,
+        "calibrator": "romer_plus",
+        "ppl_float": 13.9,
+        "ppl_calibrated_mean": 14.2,
+        "ppl_calibrated_ci_low": 14.0,
+        "ppl_calibrated_ci_high": 14.4,
+    }
+    for key, value in cells.items():
+        (row if key in row else scale)[key] = value
+    return Contender(row, scale)
+
+
+def test_equal_area_takes_as_many_small_chips_as_cover_the_large_one() -> None:
+    big = chip("big", area=400.0, power=8.0, energy_nj=2000.0)
+    small = chip("small", area=100.0, power=1.0, energy_nj=1000.0)
+    one, four = compare_chips([big, small], "area").systems
+    assert (one.copies, four.copies) == (1, 4)
+    # 8 W at 2 uJ a token are 4e6 tokens/s; 4 x 1 W at 1 uJ the same.
+    assert one.as_dict()["tokens_per_s"] == pytest.approx(4e6)
+    assert four.as_dict()["tokens_per_s"] == pytest.approx(4e6)
+    assert four.as_dict()["power_w"] == pytest.approx(4.0)
+    assert four.as_dict()["energy_per_token_nj"] == 1000.0
+
+
+def test_equal_power_and_equal_throughput_count_copies_of_their_own() -> None:
+    a = chip("a", area=100.0, power=3.0, energy_nj=1000.0)
+    b = chip("b", area=100.0, power=2.0, energy_nj=500.0)
+    assert [s.copies for s in compare_chips([a, b], "power").systems] == [2, 3]
+    # 3e6 and 4e6 tokens/s.
+    assert [s.copies for s in compare_chips([a, b], "throughput").systems] == [4, 3]
+
+
+@given(st.lists(st.floats(1.0, 1e5), min_size=2, max_size=5))
+def test_copies_always_agree_within_two_per_cent(areas: list[float]) -> None:
+    chips = [chip(f"c{i}", area=a, power=1.0, energy_nj=1.0) for i, a in enumerate(areas)]
+    found = compare_chips(chips, "area")
+    equal = [s.copies * s.chip.area_mm2 for s in found.systems]
+    assert max(equal) <= (1 + EQUAL_WITHIN) * min(equal) * (1 + 1e-12)
+    assert found.spread == pytest.approx(max(equal) / min(equal) - 1)
+
+
+def test_nodes_and_bits_are_kept_apart_and_said() -> None:
+    chips = [
+        chip("best", area=1.0, power=1.0, energy_nj=1.0),
+        chip("worse", area=1.0, power=1.0, energy_nj=2.0),
+        chip("other_node", area=1.0, power=1.0, energy_nj=3.0, node_nm=7.0),
+        chip("other_bits", area=1.0, power=1.0, energy_nj=3.0, weight_bits=4),
+    ]
+    found = compare_chips(chips, "area")
+    # Alone in its class a chip is on the front, however bad.
+    assert [s.on_front for s in found.systems] == [True, False, True, True]
+    assert any("nodes differ (7, 32 nm)" in w for w in found.warnings)
+    assert any("bits of weights" in w for w in found.warnings)
+    assert len(found.classes()) == 3
+    assert sum(line.startswith("-- ") for line in comparison_lines(found)) == 3
+
+
+def test_what_makes_perplexities_unlike_is_said() -> None:
+    a = chip("a", area=1.0, power=1.0, energy_nj=1.0, chip_seeds=1, calibrator="identity")
+    b = chip("b", area=1.0, power=1.0, energy_nj=1.0, tokens=1024, model="qwen-moe-tiny")
+    words = " | ".join(compare_chips([a, b], "area").warnings)
+    for part in ("different models", "scored tokens", "one chip seed", "not calibrated: a"):
+        assert part in words
+
+
+def test_the_table_fits_eighty_columns_with_long_names_and_large_numbers() -> None:
+    name = "pcm_two_cells_per_weight_wide_array_2027"
+    chips = [
+        chip(name, area=123456.7, power=98765.4, energy_nj=1.2e8, ppl_calibrated_mean=1234.5),
+        chip("tiny", area=0.0123, power=1e-4, energy_nj=0.5),
+    ]
+    lines = comparison_lines(compare_chips(chips, "power"))
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_shapes_of_the_knob_are_those_that_exist() -> None:
+    assert set(ShapeName.__args__) == set(SHAPES)  # type: ignore[attr-defined]
+
+
+def write_run(folder: Path, n_chips: int) -> list[str]:
+    run = fake_run(n_chips)
+    tables = run.tables()
+    folder.mkdir()
+    (folder / "results.csv").write_bytes(csv_bytes(results_table(run.batches), tables["results"]))
+    scale = [{**row, "shape": "olmoe-1b-7b"} for row in tables["scale"]]
+    (folder / "scale.csv").write_bytes(csv_bytes(SCALE, scale))
+    return [c.name for c in run.chips]
+
+
+def cimsim(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cimsim", "compare", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_reads_a_run_and_prints_json(tmp_path: Path) -> None:
+    names = write_run(tmp_path / "run", 3)
+    done = cimsim(*names, "--results", tmp_path / "run", "--iso", "power", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [s["config"] for s in found["systems"]] == names
+    watts = [s["power_w"] for s in found["systems"]]
+    assert max(watts) <= 1.02 * min(watts)
+    assert found["iso"] == "power"
+    for system in found["systems"]:
+        assert {"node_nm", "weight_bits", "area_mm2", "ppl_ci_low", "pareto"} <= system.keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--iso", "volume"], "volume"),
+        (["--batch", "7"], "--batch"),
+        (["--shape", "mixtral-8x7b"], "--shape"),
+        (["--tokens", "64"], "no effect"),
+        (["hermez"], "hermes"),
+    ],
+)
+def test_bad_input_is_refused_with_exit_code_2(
+    tmp_path: Path, options: list[str], words: str
+) -> None:
+    names = write_run(tmp_path / "run", 3)
+    done = cimsim(*names, "--results", tmp_path / "run", *options)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert not done.stdout
+
+
+def test_a_comparison_needs_two_different_chips() -> None:
+    run = fake_run(2)
+    tables = run.tables()
+    rows = tables["results"], tables["scale"]
+    with pytest.raises(CimsimError, match="two chips"):
+        contenders(*rows, ["isaac"], "olmoe-1b-7b", 32)
+    with pytest.raises(CimsimError, match="twice"):
+        contenders(*rows, ["isaac", "isaac"], "olmoe-1b-7b", 32)
