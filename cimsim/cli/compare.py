@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from cimsim.stages.compare import Contender
+    from cimsim.stages.contenders import Contender
 
 SHORT_TOKENS = 512
 
@@ -66,7 +66,8 @@ def compare(
 
     from cimsim.cli.compare_table import comparison_lines
     from cimsim.errors import CimsimError
-    from cimsim.stages.compare import compare_chips, read_contenders
+    from cimsim.stages.compare import compare_chips
+    from cimsim.stages.contenders import read_contenders
 
     if results is not None:
         given = {"--tokens": tokens, "--set": overrides, "--model": model, "--out": out}
@@ -106,13 +107,14 @@ def _run(
     from cimsim.cli.progress import Progress
     from cimsim.errors import CimsimError
     from cimsim.session import run_plan
-    from cimsim.stages.compare import SCALE_BATCHES, contenders
+    from cimsim.stages.contenders import contenders
     from cimsim.stages.plan import Request, make_plan
+    from cimsim.stages.scale import DECODE_BATCHES
 
     if len(files) < 2:
         raise CimsimError("a comparison needs at least two chips", value=", ".join(files))
-    if batch not in SCALE_BATCHES:
-        allowed = ", ".join(map(str, SCALE_BATCHES))
+    if batch not in DECODE_BATCHES:
+        allowed = ", ".join(map(str, DECODE_BATCHES))
         raise CimsimError("is not simulated", key="--batch", value=batch, allowed=allowed)
     with TemporaryDirectory() as temporary:
         request = Request(

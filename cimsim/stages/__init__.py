@@ -2,5 +2,6 @@
 
 `models` opens checkpoints and texts, `placing` joins chip and moe_mapping, `deployment`
 joins model and mac, `scoring` measures accuracy, `timing` joins routing, engine and
-cost, `scale` carries a tile to a full-size model, `rows` writes down what came out.
+cost, `scale` carries a tile to a full-size model, `contenders` and `compare` put such chips
+on equal terms, `rows` writes down what came out.
 """

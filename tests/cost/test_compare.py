@@ -16,7 +16,8 @@ from cimsim.cli.compare_table import comparison_lines
 from cimsim.config.chip import ShapeName
 from cimsim.errors import CimsimError
 from cimsim.results import SCALE, csv_bytes, results_table
-from cimsim.stages.compare import EQUAL_WITHIN, Contender, compare_chips, contenders
+from cimsim.stages.compare import EQUAL_WITHIN, compare_chips
+from cimsim.stages.contenders import Contender, contenders
 from cimsim.workload.shapes import SHAPES
 from tests.results.fake_run import fake_run
 

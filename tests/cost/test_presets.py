@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from cimsim.chip import build_mesh
+from cimsim.config.chip import Mesh
 from cimsim.config.load import bundled_folder, dump_yaml, load_chip
+from cimsim.cost import CostModel
 from cimsim.cost.peak import peak
 from cimsim.cost.peak_report import as_dict, find_published
 from cimsim.errors import CimsimError
+from cimsim.workload.shapes import shape_program
 
 PRESETS = sorted((bundled_folder() / "published").glob("*.yaml"))
 
@@ -38,6 +42,29 @@ def test_resolved_chip_reads_back_the_same(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "resolved.yaml"
     copy.write_text(dump_yaml(config), encoding="utf-8")
     assert load_chip(copy) == config
+
+
+RUNNABLE = sorted(bundled_folder().glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RUNNABLE, ids=lambda p: p.stem)
+def test_runnable_chip_names_its_source_and_has_prices(path: Path) -> None:
+    config = load_chip(path)
+    assert config.name == path.stem
+    assert path.read_text(encoding="utf-8").startswith("#")
+    program = shape_program("olmoe-1b-7b")
+    mesh = build_mesh(config.model_copy(update={"chip": Mesh(tiles=1)}), 0)
+    cost = CostModel(config, mesh, program)
+    assert isfinite(cost.area_mm2())
+    assert cost.area_mm2() > 0
+
+
+def test_every_published_design_has_a_runnable_chip() -> None:
+    names = " ".join(p.stem for p in RUNNABLE)
+    for word in ("isaac", "puma", "raella", "neurram", "hermes", "pcm", "eflash", "npu"):
+        assert word in names
+    for word in ("sram_analog_65nm", "sram_analog_22nm", "sram_analog_7nm", "sram_digital_28nm"):
+        assert word in names
 
 
 def test_presets_cover_the_published_designs() -> None:

@@ -1,0 +1,153 @@
+"""What takes part in a comparison: accuracy and full-size figures of one chip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cimsim.errors import CimsimError, CimsimInternalError, nearest
+from cimsim.results import SCALE, Row, read_results, rows_from_csv
+from cimsim.units import FJ_PER_J, FJ_PER_NJ
+
+__all__ = ["Contender", "Iso", "contenders", "number_of", "read_contenders"]
+
+Iso = Literal["area", "throughput", "power"]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One chip that holds the shape once.
+
+    Attributes:
+        row: of results.csv: accuracy.
+        scale: of scale.csv: decode at the full-size shape.
+    """
+
+    row: Row
+    scale: Row
+
+    @property
+    def name(self) -> str:
+        """Name of the chip."""
+        return str(self.scale["config"])
+
+    @property
+    def energy_per_token_nj(self) -> float:
+        """Energy a token: chip, leakage and off-chip memory."""
+        return number_of(self.scale, "energy_per_token_nj")
+
+    @property
+    def power_w(self) -> float:
+        """Energy over time, off-chip memory included."""
+        return number_of(self.scale, "power_w")
+
+    @property
+    def tokens_per_s(self) -> float:
+        """All tokens over the whole time: power over energy a token."""
+        return self.power_w / self.energy_per_token_nj * (FJ_PER_J / FJ_PER_NJ)
+
+    @property
+    def area_mm2(self) -> float:
+        """On-chip area."""
+        return number_of(self.scale, "area_mm2")
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of one copy."""
+        return int(number_of(self.scale, "tiles"))
+
+    @property
+    def precision(self) -> tuple[float, int, int]:
+        """Node in nm, weight bits, input bits: chips are ranked only where all agree."""
+        node, *bits = (number_of(self.scale, c) for c in ("node_nm", "weight_bits", "input_bits"))
+        return node, int(bits[0]), int(bits[1])
+
+    def figure(self, iso: Iso) -> float:
+        """Return what is made equal, of one copy."""
+        figures = {
+            "area": self.area_mm2,
+            "throughput": self.tokens_per_s,
+            "power": self.power_w,
+        }
+        return figures[iso]
+
+
+def contenders(
+    results: Sequence[Row], scale: Sequence[Row], names: Sequence[str], shape: str, batch: int
+) -> list[Contender]:
+    """Join accuracy and full-size figures of the chips named.
+
+    Args:
+        results: rows of results.csv.
+        scale: rows of scale.csv.
+        names: chips in order.
+        shape: full-size model.
+        batch: sequences at once.
+
+    Raises:
+        CimsimError: if a chip, the shape or the batch is not there, or several models ran.
+    """
+    if len(names) < 2:
+        raise CimsimError("a comparison needs at least two chips", value=", ".join(names))
+    for name in names:
+        if names.count(name) > 1:
+            raise CimsimError("is named twice in one comparison", key="chip", value=name)
+    found = []
+    for name in names:
+        rows = [r for r in results if r["config"] == name]
+        if not rows:
+            known = [str(r["config"]) for r in results]
+            raise CimsimError(
+                "no results of this chip",
+                key="chip",
+                value=name,
+                allowed=", ".join(known) or "none",
+                hint=nearest(name, known),
+            )
+        if len(rows) > 1:
+            raise CimsimError("the results hold several models of this chip", value=name)
+        found.append(Contender(rows[0], _full_size(scale, name, shape, batch)))
+    return found
+
+
+def _full_size(scale: Sequence[Row], name: str, shape: str, batch: int) -> Row:
+    mine = [r for r in scale if r["config"] == name and r["phase"] == "decode"]
+    shapes = [str(r["shape"]) for r in mine]
+    for key, wanted, have in (
+        ("--shape", shape, list(dict.fromkeys(shapes))),
+        ("--batch", str(batch), [str(r["batch"]) for r in mine if r["shape"] == shape]),
+    ):
+        if wanted not in have:
+            raise CimsimError(
+                f"scale.csv of {name} has no such row",
+                key=key,
+                value=wanted,
+                allowed=", ".join(have) or "none",
+            )
+    return next(r for r in mine if r["shape"] == shape and r["batch"] == batch)
+
+
+def read_contenders(folder: Path, names: Sequence[str], shape: str, batch: int) -> list[Contender]:
+    """Read chips from the folder of an earlier run.
+
+    Raises:
+        CimsimError: if the folder holds no run of this version or not these chips.
+    """
+    _, results = read_results(folder)
+    path = folder / "scale.csv"
+    try:
+        scale = rows_from_csv(SCALE, path.read_bytes())
+    except (OSError, UnicodeDecodeError, CimsimInternalError) as error:
+        raise CimsimError(f"cannot be read: {error}", file=path) from error
+    return contenders(results, scale, names, shape, batch)
+
+
+def number_of(row: Row, column: str) -> float:
+    """Return a number that may not be empty."""
+    value = row[column]
+    if not isinstance(value, int | float):
+        message = f"column {column} is no number"
+        raise CimsimInternalError(message)
+    return float(value)
