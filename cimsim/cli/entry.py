@@ -59,12 +59,17 @@ def _run(app: typer.Typer, program: str) -> int:  # noqa: PLR0911 - one return a
     except CimsimError as error:
         _say(error.sentence())
         return error.exit_code
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as error:
+        # Typer turns a closed pipe into SystemExit(1), which here means a failed simulation.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         # The reader of our output went away: nothing to say and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # the last border: anything else is our bug
         return _bug(error)
+    if code == INTERRUPTED:  # typer answers an interrupt with this code and no word
+        _say("interrupted")
     return int(code) if isinstance(code, int) else 0
 
 
