@@ -1,0 +1,51 @@
+"""Mean and variance of what a cell holds, by its level: over chips, without drawing one."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.mac.cells import FLICKER_STEPS, CellTables
+
+__all__ = ["level_moments"]
+
+Real = NDArray[np.float64]
+_WRITES, _SPREADS = 512, 32  # points of the quadrature over z0, and over z1 and z2
+
+
+def _normals(count: int) -> Real:
+    """Return normal quantiles of equal probability, scaled to a variance of 1."""
+    normal = NormalDist()
+    z = np.array([normal.inv_cdf((i + 0.5) / count) for i in range(count)])
+    return np.asarray(z / np.sqrt(np.mean(z**2)))
+
+
+def level_moments(tables: CellTables) -> tuple[Real, Real]:
+    """Return mean and variance of what a cell holds by its level, in levels.
+
+    Midpoints of equal probability stand for the normals: `_WRITES` of the write, `_SPREADS`
+    each of the drift exponent and the 1/f noise.
+    """
+    write, spread = _normals(_WRITES), _normals(_SPREADS)
+    drifts, flickers = tables.log_time > 0.0, bool(tables.flicker.any())
+    z1 = spread if drifts else np.zeros(1)
+    z2 = spread if flickers else np.zeros(1)
+    mean, square = np.empty(tables.target.size), np.empty(tables.target.size)
+    low, high = tables.stuck_low / 2.0**32, tables.stuck_high / 2.0**32
+    ends = np.array([tables.g_min, 1.0]) * max(tables.warmth, 0.0)
+    ends = ends * tables.to_levels - tables.base
+    for level, target in enumerate(tables.target):
+        written = np.maximum(0.0, target + tables.bias[level] + tables.sigma[level] * write)
+        nu = np.abs(tables.nu_mean[level] + tables.nu_sigma[level] * z1)
+        aged = written[:, None, None] * np.exp(-nu * tables.log_time)[None, :, None]
+        if flickers:
+            place = np.arange(tables.flicker.size) / FLICKER_STEPS
+            q = np.interp(written, place, tables.flicker)[:, None, None]
+            aged = np.maximum(0.0, aged * (1.0 + q * z2))
+        held = aged * max(tables.warmth, 0.0) * tables.to_levels - tables.base
+        works = 1.0 - low - high
+        mean[level] = works * held.mean() + low * ends[0] + high * ends[1]
+        square[level] = works * (held**2).mean() + low * ends[0] ** 2 + high * ends[1] ** 2
+    return mean, np.maximum(square - mean**2, 0.0)

@@ -1,0 +1,274 @@
+"""The error of a tile in closed form: what its device and converter tables lead one to expect.
+
+With L the level of a cell, V = L + b(L) + sqrt(v(L)) z what it holds after writing, drift, 1/f
+noise, temperature and stuck cells, c_s what column s of a weight counts, w_k what plane k
+counts, x the fed input and D the width of a code, all sums over the rows of an output::
+
+    cells        (sum x c_s b)^2 + sum x^2 c_s^2 v
+    read noise   sum_k w_k^2 code_k^2 sum c_s^2 sigma^2(G)
+    converters   c_s^2 [gain^2 (sum x L)^2 + (offset D sum_k w_k)^2 + noise^2 D^2 sum_k w_k^2]
+    rounding     sum_k w_k^2 sum c_s^2 D^2 / 12
+
+averaged over the chips that could be drawn. Columns that share a converter
+share its gain and offset; crossbars do not. Rounding is taken as uniform and independent,
+which it is not where most sums lie within a code. Clipping, wires and integral
+non-linearity have no term here, and `left_out` names those present.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.config import Tile
+from cimsim.mac.adc import AdcRange, fresh_variance, step_of
+from cimsim.mac.cells import CellTables, cell_tables
+from cimsim.mac.feed import code_power
+from cimsim.mac.formats import Formats
+from cimsim.mac.inputs import static_scale
+from cimsim.mac.moments import level_moments
+from cimsim.mac.program import Encoded, encode, read_variance, write_ideal
+from cimsim.mac.quantize import quantize_inputs
+from cimsim.workload.program import MatrixId
+
+__all__ = ["PredictedError", "predict_error"]
+
+Real = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PredictedError:
+    """Expected relative error of outputs, against the exact product of the same integers.
+
+    Attributes:
+        error: of everything that is predicted, root of the sum of squares.
+        by_source: cells (stuck ones included), read_noise, converter_errors, rounding.
+        left_out: sources present that have no term.
+    """
+
+    error: float
+    by_source: dict[str, float]
+    left_out: tuple[str, ...]
+
+
+def predict_error(
+    weight: NDArray[np.float32],
+    matrix: MatrixId,
+    tile: Tile,
+    inputs: NDArray[np.float32],
+    adc_range: AdcRange,
+    *,
+    temperature_c: float = 25.0,
+) -> PredictedError:
+    """Predict the error of a matrix on a tile with an analog crossbar.
+
+    Args:
+        weight: float32 [n_in, n_out].
+        matrix: its name.
+        tile: the tile.
+        inputs: float32 [n, n_in], finite.
+        adc_range: from `calibrate_range`.
+        temperature_c: temperature of the chip.
+    """
+    encoded = encode(weight, matrix, tile)
+    q = np.empty(inputs.shape, dtype=np.int32)
+    scale = np.empty(inputs.shape[0], dtype=np.float32)
+    x = np.ascontiguousarray(inputs, dtype=np.float32)
+    quantize_inputs(x, encoded.formats.input_max, static_scale(tile, adc_range), q, scale)
+    tables = cell_tables(tile, encoded.formats.slices, tile.device.age_s, temperature_c)
+    parts = _Parts(encoded, tile, tables, q)
+    step = step_of(tile, encoded.formats, adc_range)
+    fresh = cell_tables(tile, encoded.formats.slices, 0.0)
+    squares = {
+        "cells": parts.cells(fresh),
+        "read_noise": parts.read_noise(temperature_c),
+        "converter_errors": parts.converters(step),
+        "rounding": parts.rounding(step),
+    }
+    scales = scale[:, None].astype(np.float64) * encoded.scale.astype(np.float64)
+    signal = float(np.mean((scales * (q.astype(np.float64) @ encoded.wq)) ** 2))
+    found = {
+        name: float(np.sqrt(np.mean(scales**2 * square) / (signal or 1.0)))
+        for name, square in squares.items()
+    }
+    return PredictedError(
+        error=float(np.sqrt(sum(e**2 for e in found.values()))),
+        by_source=found,
+        left_out=_left_out(tile, adc_range),
+    )
+
+
+def _left_out(tile: Tile, adc_range: AdcRange) -> tuple[str, ...]:
+    present = {
+        "wires": tile.crossbar.wire_ohm > 0.0,
+        "clipping": bool(adc_range.clip_rate),
+        "integral non-linearity": tile.adc.inl_lsb > 0.0,
+    }
+    return tuple(name for name, there in present.items() if there)
+
+
+class _Parts:
+    """Expected squared errors of every output in units of one LSB product, [n, n_out]."""
+
+    def __init__(
+        self, encoded: Encoded, tile: Tile, tables: CellTables, q: NDArray[np.int32]
+    ) -> None:
+        self.encoded, self.tile, self.tables, self.q = encoded, tile, tables, q
+        self.formats: Formats = encoded.formats
+        values, grid = write_ideal(encoded, tile)
+        self.levels = np.rint(values.astype(np.float64) * grid).astype(np.int64)
+        self.fed = (q + self.formats.input_shift).astype(np.float64)
+        self.mean, self.variance = level_moments(tables)
+
+    def _column_sums(self, table: Real, *, power: int) -> Real:
+        """Return sum_s (sign c_s)^power table[L] of every weight, [n_in, n_out].
+
+        With pairs subtracted before the converter the two cells' entries are subtracted
+        (power 1) or added (power 2).
+        """
+        formats, levels = self.formats, self.levels
+        other = -1.0 if power == 1 else 1.0
+        entry = table[np.maximum(levels, 0)]
+        if formats.analog_difference:
+            entry = entry + other * table[np.maximum(-levels, 0)]
+        stored = formats.stored_columns * formats.n_out
+        weights = formats.column_weight()[:, None]
+        total = np.empty((formats.n_in, formats.n_out))
+        for g, group in enumerate(formats.groups):
+            rows = slice(group.start, group.stop)
+            signed = weights * self._signs(g)
+            cells = entry[rows, :stored].reshape(-1, weights.size, formats.n_out)
+            total[rows] = (cells * signed**power).sum(axis=1)
+            if formats.units:
+                unit = entry[rows][:, stored + self._block_of_output()]
+                total[rows] += unit * self._unit_coefficient(g) ** power
+        return total
+
+    def _signs(self, group: int) -> Real:
+        if self.formats.encoding != "isaac":
+            return np.ones((self.formats.stored_columns, self.formats.n_out))
+        return np.where(self.encoded.flip[group], -1.0, 1.0)
+
+    def _block_of_output(self) -> NDArray[np.int64]:
+        widths = self.formats.tiling.column_blocks
+        return np.repeat(np.arange(len(widths)), widths)
+
+    def _unit_coefficient(self, group: int) -> Real:
+        """Return what one level on the unit column counts, as the tile computes it."""
+        formats = self.formats
+        flipped = (formats.column_weight()[:, None] * self.encoded.flip[group]).sum(axis=0)
+        offset = self.encoded.offset.astype(np.float64)
+        counted: Real = (flipped * (formats.levels - 1) - offset) / formats.unit_level
+        return counted
+
+    def _conversions(self) -> Real:
+        """Return sum over conversions of one plane of what each counts, squared, [n_out]."""
+        weights = self.formats.column_weight()
+        total = np.full(self.formats.n_out, float(np.sum(weights**2)) * len(self.formats.groups))
+        if self.formats.units:
+            total += sum(self._unit_coefficient(g) ** 2 for g in range(len(self.formats.groups)))
+        return total
+
+    def cells(self, fresh: CellTables) -> Real:
+        """Return what cells add; `fresh` are their tables before they age."""
+        mean, variance = self.mean, self.variance
+        if self.tile.device.drift_compensation == "global":
+            both = np.concatenate([np.maximum(self.levels, 0).ravel(), self._negative().ravel()])
+            counts = np.bincount(both, minlength=mean.size)
+            gain = float(counts @ level_moments(fresh)[0]) / float(counts @ mean)
+            mean, variance = gain * mean, gain**2 * variance
+        bias = mean - np.arange(mean.size)
+        error = (self.fed @ self._column_sums(bias, power=1)) ** 2
+        spread = self._column_sums(variance, power=2)
+        if self.tables.weight_sigma.size > 1:
+            works = 1.0 - (self.tables.stuck_low + self.tables.stuck_high) / 2.0**32
+            whole = self.tables.weight_sigma[np.abs(self.encoded.wq.astype(np.int64))]
+            spread = spread + works * whole**2
+        total: Real = error + self.fed**2 @ spread
+        return total
+
+    def _negative(self) -> NDArray[np.int64]:
+        """Return levels of the negative cells of pairs that are subtracted as currents."""
+        whole = self.levels if self.formats.analog_difference else self.levels[:0]
+        return np.maximum(-whole, 0)
+
+    def read_noise(self, temperature_c: float) -> Real:
+        """Return what noise that is fresh at every read adds."""
+        formats, tile, tables = self.formats, self.tile, self.tables
+        variance, _ = read_variance(tile, formats, tables, temperature_c)
+        exponent = {"constant": 0, "sqrt": 1, "proportional": 2}[tile.device.read_noise.scaling]
+        g = np.maximum((self.mean + tables.base) / tables.to_levels, 0.0)
+        two_phase = tile.input.signed == "two_phase"
+        bits = tile.input.bits - 1 if two_phase else tile.input.bits
+        power = np.empty(self.fed.shape)
+        cycles = -(-bits // tile.dac.bits)
+        code_power(self.q, power, two_phase, tile.dac.bits, formats.input_shift, cycles)
+        total: Real = power @ self._column_sums(variance * g**exponent, power=2)
+        return total
+
+    def converters(self, step: float) -> Real:
+        """Return what gain, offset and noise of the converters add."""
+        formats, adc = self.formats, self.tile.adc
+        planes = formats.plane_weight
+        noise = fresh_variance(self.tile) * step**2 * float(np.sum(planes**2))
+        total = np.tile(noise * self._conversions(), (self.fed.shape[0], 1))
+        if adc.gain_sigma == 0.0 and adc.offset_lsb == 0.0:
+            return total
+        offset = adc.offset_lsb * step * float(np.sum(planes))
+        for block in range(len(formats.tiling.row_blocks)):
+            sums, zeros = self._converted(block)
+            total += adc.gain_sigma**2 * (sums**2).sum(axis=1)
+            total += offset**2 * (zeros**2).sum(axis=0)
+        return total
+
+    def _converted(self, block: int) -> tuple[Real, Real]:
+        """Return what each converter handles for an output of a row block, as it counts.
+
+        Returns:
+            Sums of levels, [n, converters, n_out], and what a code of 1 counts,
+            [converters, n_out], over the row groups.
+        """
+        formats, n = self.formats, self.fed.shape[0]
+        stored, served = formats.stored_columns, self._converter_of_column()
+        sums = np.zeros((n, int(served.max()) + 1, formats.n_out))
+        zeros = np.zeros(sums.shape[1:])
+        columns = np.arange(formats.n_out)
+        for g, group in enumerate(formats.groups):
+            if group.row_block != block:
+                continue
+            found = self.fed[:, group.start : group.stop] @ self.levels[group.start : group.stop]
+            weights = formats.column_weight()[:, None] * self._signs(g)
+            if formats.units:
+                weights = np.concatenate([weights, self._unit_coefficient(g)[None]])
+            for s, weight in enumerate(weights):
+                unit = s == stored
+                place = stored * formats.n_out + self._block_of_output() if unit else columns
+                at = place if unit else s * formats.n_out + place
+                sums[:, served[s], columns] += found[:, at] * weight
+                zeros[served[s], columns] += weight
+        return sums, zeros
+
+    def _converter_of_column(self) -> NDArray[np.int64]:
+        """Return which converter serves each stored column of an output, and the unit column.
+
+        A crossbar's converters are dealt to its columns in turn. They are numbered from 0 for
+        each output, so that equal numbers mean one converter, [columns of an output, n_out].
+        """
+        formats, tile = self.formats, self.tile
+        each = max(1, tile.adc.per_pe // tile.pe.crossbars)
+        stored, widths = formats.stored_columns, formats.tiling.column_blocks
+        own = np.arange(stored) % each
+        served = np.repeat(own[:, None], formats.n_out, axis=1)
+        if formats.units:
+            left = np.concatenate([(w - np.arange(w)) * stored for w in widths]) % each
+            served = np.vstack([served, np.where(left < stored, left, own.max() + 1)])
+        return served
+
+    def rounding(self, step: float) -> Real:
+        """Return what uniform rounding adds; none where whole levels meet whole codes."""
+        exact = self.tables.ideal and step == 1.0 and self.tile.crossbar.wire_ohm == 0.0
+        planes = float(np.sum(self.formats.plane_weight**2))
+        share = 0.0 if exact else step**2 / 12.0 * planes
+        return np.tile(share * self._conversions(), (self.fed.shape[0], 1))

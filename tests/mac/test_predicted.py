@@ -1,0 +1,100 @@
+"""Errors that are predicted in closed form are those that the tile makes, source by source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cimsim.mac import calibrate_range, ideal_integer
+from cimsim.mac.predict import PredictedError, predict_error
+from tests.mac.helpers import MATRIX, keys_of, make_tile, normal, program
+
+# Codes of a hundredth of a level: no error is rounded away.
+FINE: dict[str, Any] = {"kind": "isaac", "bits": 16, "range": {"kind": "fixed", "levels": 320.0}}
+WIDE: dict[str, Any] = FINE | {"range": {"kind": "fixed", "levels": 2000.0}}
+WHOLE: dict[str, Any] = {"kind": "isaac", "bits": 16}
+NOISY = {"kind": "gaussian", "sigma": 0.1, "sigma_unit": "cell_level", "cell_bits": 2}
+PCM: dict[str, Any] = {
+    "device": {"kind": "pcm", "profile": "joshi", "cell_bits": 4, "age_s": 1e5,
+               "drift": {"nu": 0.05, "nu_sigma": 0.02}},
+    "adc": WIDE,
+}  # fmt: skip
+
+
+def _both(seeds: int = 12, **sections: Any) -> tuple[float, PredictedError]:
+    """Observed error over some chips, and the predicted one."""
+    rng = np.random.default_rng(0)
+    weight, x = normal(rng, 96, 48), normal(rng, 48, 96)
+    tile = make_tile(**sections)
+    adc_range = calibrate_range(weight, MATRIX, tile, x)
+    exact = ideal_integer(weight, tile, adc_range=adc_range).multiply(x, keys_of(48))
+    errors = [
+        program(weight, tile, x, chip_seed=seed, adc_range=adc_range)
+        .multiply(x, keys_of(48), read_seed=seed)
+        .astype(np.float64)
+        - exact
+        for seed in range(seeds)
+    ]
+    observed = float(np.sqrt(np.mean(np.square(errors)) / np.mean(exact.astype(np.float64) ** 2)))
+    return observed, predict_error(weight, MATRIX, tile, x, adc_range)
+
+
+@pytest.mark.parametrize("encoding", ["differential", "offset", "isaac", "center"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"device": NOISY},
+        {"device": NOISY | {"stuck_low": 0.02, "stuck_high": 0.01, "on_off_ratio": 20.0}},
+        PCM,
+        {"device": {"kind": "ideal", "cell_bits": 2, "read_noise": {"sigma": 0.05}}},
+        {"adc": FINE | {"noise_lsb": 80.0}},
+        {"adc": FINE | {"gain_sigma": 0.02, "per_pe": 2048}},
+        {"adc": FINE | {"offset_lsb": 100.0, "per_pe": 2048}},
+        {"adc": WHOLE | {"bits": 9}, "device": NOISY},
+    ],
+    ids=["write", "stuck", "pcm", "read", "noise", "gain", "offset", "rounding"],
+)
+def test_a_source_errs_as_predicted(source: dict[str, Any], encoding: str) -> None:
+    sections = {"weight": {"encoding": encoding}, "adc": FINE} | source
+    # All outputs of a crossbar share the errors of ISAAC's unit column: few draws a chip.
+    shared = encoding == "isaac"
+    observed, predicted = _both(seeds=60 if shared else 12, **sections)
+    assert observed == pytest.approx(predicted.error, rel=0.12 if shared else 0.06)
+    assert predicted.left_out == ()
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"weight": {"encoding": "differential"}, "pe": {"subtract": "digital"}},
+        {"input": {"signed": "two_phase"}, "pe": {"accumulate_cycles": True}},
+        {"input": {"signed": "shift"}, "dac": {"bits": 4}},
+        {"crossbar": {"rows": 64, "cols": 64, "rows_active": 16}},
+    ],
+    ids=["apart", "charge", "shift", "groups"],
+)
+def test_formats_and_splits_err_as_predicted(sections: dict[str, Any]) -> None:
+    adc = WHOLE | {"bits": 7, "noise_lsb": 0.5}
+    observed, predicted = _both(device=NOISY | {"read_noise": {"sigma": 0.03}}, adc=adc, **sections)
+    assert observed == pytest.approx(predicted.error, rel=0.06)
+
+
+@pytest.mark.parametrize("encoding", ["offset", "isaac"])
+def test_columns_that_share_a_converter_share_its_errors(encoding: str) -> None:
+    adc = FINE | {"gain_sigma": 0.02, "offset_lsb": 100.0, "per_pe": 8}
+    observed, predicted = _both(seeds=100, weight={"encoding": encoding}, adc=adc)
+    assert observed == pytest.approx(predicted.error, rel=0.15)
+
+
+def test_an_ideal_tile_is_predicted_to_make_no_error() -> None:
+    observed, predicted = _both(seeds=1, adc=WHOLE)
+    assert observed == 0.0
+    assert predicted.error == 0.0
+
+
+def test_what_has_no_term_is_named() -> None:
+    adc = {"kind": "isaac", "bits": 6, "inl_lsb": 0.5, "range": {"kind": "fixed", "levels": 3.0}}
+    _, predicted = _both(seeds=1, adc=adc, crossbar={"wire_ohm": 0.5})
+    assert predicted.left_out == ("wires", "clipping", "integral non-linearity")
