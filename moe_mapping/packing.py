@@ -11,7 +11,7 @@ from moe_mapping.layout import OPEN, first_fit
 from moe_mapping.plan import empty_plan
 from moe_mapping.state import Fixed, Plan, can_put, copies_near, has_room, put, rebuild, tile_time
 
-__all__ = ["pack", "place_one_each", "replica_counts", "site_time", "sites_of"]
+__all__ = ["pack", "pack_in_turn", "place_one_each", "replica_counts", "site_time", "sites_of"]
 
 Ints = NDArray[np.int64]
 _MOST_RETRIES = 20
@@ -199,6 +199,28 @@ def pack(fixed: Fixed, counts: Ints) -> Plan:
     plan = place_one_each(fixed, np.argsort(-fixed.time_ps, kind="stable"))
     _add_copies(fixed, plan, wanted)
     return plan
+
+
+def pack_in_turn(fixed: Fixed, counts: Ints, rank: NDArray[np.float64]) -> Plan | None:
+    """Place the given copies in order of rank, so that high ranks find room that is whole.
+
+    Within a rank the longest share goes first, each to the least loaded site with room;
+    replicas without a site are dropped.
+
+    Args:
+        fixed: the problem.
+        counts: int64 [U], copies wanted.
+        rank: [U], the highest goes first.
+
+    Returns:
+        The plan, or None if a unit is left without any copy.
+    """
+    plan = empty_plan(fixed)
+    wanted = np.minimum(counts, plan.site.shape[1])
+    unit_of_copy = np.repeat(np.arange(wanted.size), wanted)
+    share = (fixed.time_ps / wanted)[unit_of_copy]
+    order = unit_of_copy[np.lexsort((-share, -rank[unit_of_copy]))]
+    return plan if _pack_kernel(fixed, plan, wanted, order) < 0 else None
 
 
 def place_one_each(fixed: Fixed, order: Ints) -> Plan:

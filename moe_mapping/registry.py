@@ -47,6 +47,7 @@ BUILT_IN: dict[str, tuple[str, str]] = {
     "eplb_global": ("moe_mapping.policies.eplb", "place_global"),
     "eplb_hierarchical": ("moe_mapping.policies.eplb", "place_hierarchical"),
     "local_search": ("moe_mapping.policies.local_search", "place"),
+    "compact": ("moe_mapping.policies.compact", "place"),
     "affinity": ("moe_mapping.policies.affinity", "place"),
     "annealing": ("moe_mapping.policies.annealing", "place"),
     "exact": ("moe_mapping.policies.exact", "place"),

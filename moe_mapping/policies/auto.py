@@ -1,9 +1,10 @@
 """The default: the best of all built-in policies on the shared objective, then improved.
 
 Every policy that fits the problem runs once, so that the result is never worse than any
-of them; then the winner is annealed on the whole objective. Where a policy has proven the
-optimum (the bound is met) the others are not asked, and policies that look at traffic are
-left out where there is none. The exact solver takes part in small problems.
+of them; partition and annealing start from the better of local search and compaction.
+Where a policy has proven the optimum (the bound is met) the others are not asked, and
+policies that look at traffic are left out where there is none. The exact solver takes part
+in small problems.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from moe_mapping.plan import assignment_of
 from moe_mapping.policies import exact
 from moe_mapping.policies.affinity import part
 from moe_mapping.policies.annealing import cool_down
+from moe_mapping.policies.compact import compact
 from moe_mapping.policies.eplb import divides, place_hierarchical, replicate_and_pack
 from moe_mapping.policies.local_search import search
 from moe_mapping.policies.lpt import longest_first
@@ -31,7 +33,7 @@ def place(problem: MappingProblem, seed: int) -> Assignment:
     """Run all policies that can differ and return the best; the first of equals."""
     fixed, price = problem.fixed, scale_of(problem)
     bound = price.per_ps * lower_bound_ps(problem) * _CERTAIN
-    searched = search(problem, seed)
+    searched = compact(problem, search(problem, seed), seed)
     if value(fixed, searched) <= bound:
         return assignment_of(fixed, searched)
     best = assignment_of(fixed, _best_plan(problem, searched, seed))

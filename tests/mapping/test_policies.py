@@ -11,6 +11,7 @@ from scipy import sparse
 
 from cimsim.errors import CimsimError
 from moe_mapping import Assignment, MappingProblem, Weights, evaluate, no_traffic, policies, solve
+from moe_mapping.objective import lower_bound_ps
 from moe_mapping.policies.affinity import partition
 from moe_mapping.policies.lpt import longest_first
 from moe_mapping.registry import BUILT_IN
@@ -24,6 +25,7 @@ SEES = {
     "affinity": "all",
     "annealing": "all",
     "local_search": "load",
+    "compact": "load",
     "lpt": "load",
     "eplb": "load",
     "eplb_global": "load",
@@ -242,6 +244,40 @@ def test_unknown_policy_names_the_nearest() -> None:
     with pytest.raises(CimsimError, match="did you mean 'annealing'"):
         solve(slots(np.ones(2), 2, 1), "anealing")
     assert set(SEES) < set(policies()) and set(BUILT_IN) <= set(policies())
+
+
+def attention_and_experts() -> MappingProblem:
+    """Four busy units of 64 crossbars and 256 experts of 12 on forty tiles of 96."""
+    experts = np.random.default_rng(0).gamma(3.0, 40.0, 256)
+    return MappingProblem(
+        units=tuple(range(260)),
+        layer=np.zeros(260, dtype=int),
+        crossbars=np.array([64] * 4 + [12] * 256),
+        time_ps=np.concatenate([[1600.0] * 4, experts]),
+        replicable=np.ones(260, dtype=bool),
+        traffic_bytes=no_traffic(260),
+        capacity=np.full(40, 96),
+        hops=1 - np.eye(40, dtype=int),
+    )
+
+
+def test_compaction_frees_whole_tiles_for_copies_of_large_units() -> None:
+    # 256 experts fill 32 tiles; eight are left, two for every large unit. Local search
+    # spreads experts over all forty, where a second copy of 64 crossbars finds no room.
+    case = attention_and_experts()
+    spread, found = solve(case, "local_search"), solve(case, "compact")
+    assert [len(copies) for copies in spread.copies[:4]] == [1] * 4
+    assert [len(copies) for copies in found.copies[:4]] == [2] * 4
+    assert evaluate(case, spread).slowest_tile_ps == 1600.0
+    assert evaluate(case, found).slowest_tile_ps < 1.25 * lower_bound_ps(case)
+    assert evaluate(case, solve(case, "auto")).value <= evaluate(case, found).value
+
+
+def test_compaction_respects_the_replica_budget() -> None:
+    case = replace(attention_and_experts(), replica_budget=130)
+    found = solve(case, "compact")
+    found.check(case)
+    assert 0 < evaluate(case, found).replica_crossbars <= 130
 
 
 def test_exact_refuses_what_is_too_large() -> None:
