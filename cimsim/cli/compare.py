@@ -83,6 +83,8 @@ def compare(
         print(json.dumps(comparison.as_dict(), indent=2))
     else:
         print("\n".join(comparison_lines(comparison)))
+        if out is not None:
+            print(f"report: {out}/report.html")
 
 
 def _names(files: list[str]) -> list[str]:

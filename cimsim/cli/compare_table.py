@@ -14,7 +14,8 @@ HEADS = (("copies", 7), ("mm2", 9), ("W", 8), ("token/s", 9), ("uJ/token", 10))
 RULE = (
     "One copy is a chip whose tiles hold the model once, with its own digital units and "
     "memory channels; copies are data-parallel, share nothing and serve {batch} sequences "
-    "each. Energy and W include DRAM, I/O where the chip states it, and leakage; mm2 are on "
+    "each. Energy and W include DRAM, I/O where the chip states it, and leakage; token/s are "
+    "all tokens over the whole time; mm2 are the modelled components on "
     "chip. Perplexity is the tiny model's, with its 95 % interval over chip seeds. "
     "* no chip of the same node and bits is better in everything."
 )

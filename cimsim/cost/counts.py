@@ -49,7 +49,7 @@ class ActionCounts:
         kv_read_bytes: bytes of keys and values read, wherever the cache lives.
         kv_write_bytes: bytes of keys and values written.
         weight_read_bytes: weight bytes that digital units read from their weight memory,
-            once a flight and matrix.
+            once for all tokens of a prefill flight or of a decode step.
         programmed: how often each unit was written.
         busy_ps: busy time summed over the resources of a kind: tile, digital, noc_link,
             dram, program.
