@@ -132,7 +132,7 @@ class Calibration(Section):
 class Workload(Section):
     """What is scored and timed."""
 
-    tokens: int = knob(2048, "Scored tokens: whole windows of context tokens.", unit="token", ge=2)
+    tokens: int = knob(1280, "Scored tokens: whole windows of context tokens.", unit="token", ge=2)
     context: int = knob(256, "Window length.", unit="token", ge=2, le=4096)
     in_flight: int = knob(4, "Sequences in flight at once in prefill.", ge=1)
     shape: ShapeName = knob(
