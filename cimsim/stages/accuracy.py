@@ -45,9 +45,28 @@ class Accuracy:
     warnings: tuple[str, ...]
 
 
+# What a run does with a chip; nothing that is written into its cells depends on it.
+_USE = (
+    ("workload", ("tokens", "in_flight")),
+    ("run", ("chip_seeds", "tile_mode", "flight_tokens", "decode_batch", "engine")),
+    ("calibration", ("method",)),
+)
+
+
 def chip_identity(config: ChipConfig, chip_seed: int) -> str:
-    """Return the opaque identity of one chip: what a correction is made for."""
-    return hashlib.sha256(f"{config_hash(config)}:{chip_seed}".encode()).hexdigest()
+    """Return the opaque identity of one chip: what a correction is made for.
+
+    How much text is scored or timed, and how, does not make another chip.
+    """
+    plain = ChipConfig(name=config.name)
+    sections = {
+        name: getattr(config, name).model_copy(
+            update={key: getattr(getattr(plain, name), key) for key in keys}
+        )
+        for name, keys in _USE
+    }
+    bare = config.model_copy(update=sections)
+    return hashlib.sha256(f"{config_hash(bare)}:{chip_seed}".encode()).hexdigest()
 
 
 def open_correction(
@@ -122,6 +141,11 @@ def measure_accuracy(
     warnings: tuple[str, ...] = ()
     if correction is not None:
         given, warnings = open_correction(correction, config, decoder.checkpoint.hash, force=force)
+        if config.run.chip_seeds > 1:
+            warnings += (
+                f"the correction was made for chip seed 0 and is applied to all "
+                f"{config.run.chip_seeds} (run.chip_seeds=1 takes the chip it was made for)",
+            )
     digital_only = config.tile.crossbar.kind == "digital"
     needed = given is None and not digital_only and bool(steps_of(method))
     fit = text.fit if needed else text.fit[:1]
