@@ -173,10 +173,24 @@ def measure_accuracy(
     # Chips share nothing that is written, and compiled kernels release the interpreter.
     with ThreadPoolExecutor(max(1, min(threads, drawn))) as pool:
         seeds = list(pool.map(run_seed, range(drawn)))
+    if config.run.tile_mode == "folded":
+        warnings += _unfolded(seeds[0])
     if exact:
         # Nothing is drawn on such a chip: every seed is the first one again.
         seeds = seeds * config.run.chip_seeds
     return Accuracy(clean, ideal, tuple(seeds), warnings)
+
+
+def _unfolded(seed: Seed) -> tuple[str, ...]:
+    """Say how many matrices run.tile_mode leaves as they are: folding is not faithful there."""
+    # A folded product makes no conversions.
+    detailed = sum(counts.conversions > 0 for _, counts in seed.statistics)
+    if not detailed:
+        return ()
+    return (
+        f"run.tile_mode: {detailed} of {len(seed.statistics.counts)} matrices cannot be folded "
+        "faithfully and were computed in detail",
+    )
 
 
 def _within(

@@ -166,3 +166,13 @@ def test_columns_of_a_result_are_the_promised_ones(run_tiny: Runner) -> None:
 
 def test_tiny_chip_uses_the_given_workload() -> None:
     assert tiny_chip("isaac").workload.tokens == TOKENS
+
+
+def test_matrices_that_do_not_fold_are_counted_in_a_warning(run_tiny: Runner) -> None:
+    inl = run_tiny("isaac", "tile.adc.inl_lsb=0.3", "run.tile_mode=folded")
+    (said,) = [w for w in inl.warnings if w.startswith("run.tile_mode")]
+    # 4 attention matrices, a router and 8 experts of 3 matrices in each of two layers.
+    count, _, total = said.split(":")[1].split()[:3]
+    assert count == total
+    assert 40 <= int(total) <= 2 * (4 + 1 + 24)  # some experts may see no token
+    assert not [w for w in run_tiny("isaac").warnings if "folded" in w]
