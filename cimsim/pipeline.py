@@ -21,7 +21,7 @@ import numpy as np
 from cimsim.chip import ChipMesh, Placement, Unit, analog_units, build_mesh
 from cimsim.config import ChipConfig
 from cimsim.config.load import dump_yaml
-from cimsim.cost import CostModel
+from cimsim.cost import CostModel, lifetime_s
 from cimsim.errors import CimsimError
 from cimsim.model import Decoder, FloatLinear, build_program
 from cimsim.results import ChipResult, TileLoad
@@ -42,6 +42,7 @@ from cimsim.stages.tables import (
     visit_log,
 )
 from cimsim.stages.timing import densities, time_routing
+from cimsim.units import PS_PER_S, PS_PER_US
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
@@ -49,6 +50,7 @@ __all__ = ["run_chip"]
 
 # Windows of calibration text from which ADC ranges and the expected load are taken.
 PROFILE_WINDOWS = 4
+SERVICE_LIFE_S = 10 * 365.25 * 86400.0  # cells that outlast ten years need no word
 CLIP_WARNING = 1e-2  # share of clipped conversions that a report warns of
 
 
@@ -224,4 +226,20 @@ def _warnings(measured: Measured) -> tuple[str, ...]:
         )
     cautions = (c for phase in measured.before.phases for c in phase.result.cautions)
     found += list(dict.fromkeys(cautions))
-    return tuple(found)
+    return (*found, *_wear(measured))
+
+
+def _wear(measured: Measured) -> tuple[str, ...]:
+    """Say when cells would be worn out if experts went on being switched as in decode."""
+    result = main_decode(measured, measured.before).result
+    if not result.switching.count:
+        return ()
+    most = int(np.bincount(result.switching.writes[:, 0]).max())
+    life = lifetime_s(measured.config, most, result.makespan_ps / PS_PER_S)
+    if life is None or life > SERVICE_LIFE_S:
+        return ()
+    return (
+        f"decode writes the busiest expert slot {most} times in "
+        f"{result.makespan_ps / PS_PER_US:.3g} us: at tile.device.programming.endurance its cells "
+        f"last {life:.3g} s",
+    )

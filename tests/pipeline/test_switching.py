@@ -50,3 +50,15 @@ def test_chip_that_cannot_hold_one_tokens_experts_is_refused(run_tiny: Runner) -
     with pytest.raises(CimsimError, match="experts of one token") as caught:
         run_tiny("sram_switching_28nm", "chip.tiles=1", "tile.pes=1")
     assert caught.value.key == "chip.tiles"
+
+
+def test_switching_says_how_long_cells_last(run_tiny: Runner) -> None:
+    lasting = run_tiny("sram_switching_28nm", *SMALL_CHIP).warnings
+    worn = run_tiny(
+        "sram_switching_28nm", *SMALL_CHIP, "tile.device.programming.endurance=1000"
+    ).warnings
+    assert not [w for w in lasting if "endurance" in w]
+    (said,) = [w for w in worn if "tile.device.programming.endurance" in w]
+    # endurance / writes x time, from the sentence's own figures (three digits each).
+    writes, span_us, life_s = int(said.split()[6]), float(said.split()[9]), float(said.split()[-2])
+    assert life_s == pytest.approx(1000 / writes * span_us * 1e-6, rel=0.01)
