@@ -207,7 +207,7 @@ def _row(full: _FullSize, model: str, phase: Phase, batch: int) -> Row:
             "tiles": full.mesh.n_tiles if crossbars else 0,
             "area_mm2": area,
             "power_w": phase.energy_fj / FJ_PER_J / (result.makespan_ps / PS_PER_S),
-            "tokens_per_s": phase.tokens_per_s,
+            "tokens_per_s": result.tokens / result.makespan_ps * PS_PER_S,
             "latency_us": float(np.median(samples)) / PS_PER_US,
             "macs_per_token": macs,
             "tops_per_w": 2.0 * macs / (1000.0 * total),
