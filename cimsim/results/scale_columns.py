@@ -53,7 +53,7 @@ SCALE = Table(
         _count("tiles", "1", "Tiles of all dies."),
         _amount("area_mm2", "mm2", "On-chip area of all dies."),
         _amount("power_w", "W", "Energy over time, DRAM and I/O included."),
-        _amount("tokens_per_s", "token/s", "Tokens over the time from start to drained.", better="higher"),
+        _amount("tokens_per_s", "token/s", "Tokens over the makespan.", better="higher"),
         _amount("latency_us", "us", "Median: decode a token, prefill a window.", better="lower"),
         _amount("macs_per_token", "1", "Multiply-accumulates a token, attention included."),
         _amount(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from cimsim.chip import Placement
 from cimsim.config import ChipConfig
+from cimsim.config.load import config_hash
 from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange
 from cimsim.model import Correction, Decoder, FloatLinear, ScoreResult, load_correction
