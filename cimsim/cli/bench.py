@@ -12,6 +12,7 @@ def register(app: typer.Typer) -> None:
     bench = typer.Typer(help="Measure speed: ratios, interleaved, medians.", no_args_is_help=True)
     bench.command("mac")(mac)
     bench.command("engine")(engine)
+    bench.command("mapping")(mapping)
     app.add_typer(bench, name="bench")
 
 
@@ -31,6 +32,15 @@ def engine(
     from cimsim.bench.engine import run_engine_bench
 
     _print(run_engine_bench(), as_json=as_json)
+
+
+def mapping(
+    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+) -> None:
+    """Measure what expert placement gains in the engine over round robin."""
+    from cimsim.bench.mapping import run_mapping_bench
+
+    _print(run_mapping_bench(), as_json=as_json)
 
 
 def _print(result: dict[str, object], *, as_json: bool) -> None:

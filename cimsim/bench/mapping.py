@@ -1,0 +1,267 @@
+"""What expert placement gains in the engine, not only on paper.
+
+A chip on which a tile is the critical resource holds every expert once and a quarter more:
+tiles of one PE (so that a tile is one server, as the mapping objective takes it to be) with
+four expert slots each, 25 % spare slots, digital units, buffers and links wide enough never
+to be the slowest. Packets do not wait for links unless a row says `noc: packet`.
+
+`olmoe_zipf`: the OLMoE-1B-7B shape, 16 layers x 64 experts, top-8, Zipf 1.2 popularity;
+    placed from one half of a trace and timed on the other. Saturated tokens/s in decode (a
+    closed loop of 512 streams) of `auto` and of round robin, which also fills the spare
+    slots; then p99 token latency under Poisson arrivals of requests of 16 tokens at 80 % of
+    round robin's saturation rate: in prefill, where a request's tokens come together, and
+    in decode, where each follows the one before it.
+`bundled`: the bundled models on their own traces, from a clean decoder run over held-out
+    text: placed from the trace that is timed, and (`placed_from_calibration_text`) from
+    other text. `prefill_gain` has all windows enter at once: work then comes layer by layer
+    in waves, which the objective, a sum over the whole run, does not see.
+
+Predicted gain: slowest-tile time of round robin over that of `auto` under the loads that are
+timed; `predicted_gain_before` under those that were placed for. `share_of_bound`: tokens/s
+of `auto` over those at the objective's lower bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.chip import ChipMesh, Unit, analog_units, build_mesh
+from cimsim.config import ChipConfig
+from cimsim.cost import CostModel
+from cimsim.engine import EngineResult, simulate
+from cimsim.model import Decoder, FloatLinear, build_program
+from cimsim.stages.models import calibration_windows, open_model, read_text, scored_windows
+from cimsim.stages.placing import Placed, place
+from cimsim.stages.scoring import score_clean
+from cimsim.units import PS_PER_S, PS_PER_US
+from cimsim.workload.arrivals import poisson_arrivals_ps
+from cimsim.workload.program import Program
+from cimsim.workload.shapes import shape_program
+from cimsim.workload.synthetic import Popularity, synthetic_trace
+from cimsim.workload.trace import RoutingTrace
+from cimsim.zoo import bundled_models
+from moe_mapping import MappingProblem
+from moe_mapping.objective import lower_bound_ps, tile_times_ps
+
+__all__ = ["run_mapping_bench"]
+
+SLOTS_PER_TILE = 4
+SPARE = 0.25
+SEQUENCES, LENGTH = 512, 16  # of the Zipf traces, for placing and for timing each
+STREAMS = 512  # at once: all sequences of a Zipf trace; a token each in decode saturates
+ZIPF = 1.2
+SEEDS = (0, 1, 2)
+LOAD = 0.8  # of round robin's saturation rate
+BUNDLED_TOKENS, CONTEXT = 4096, 128
+POLICIES = ("round_robin", "auto")
+
+
+@dataclass(frozen=True)
+class _Chip:
+    """A chip, the model on it and what is analog."""
+
+    config: ChipConfig
+    mesh: ChipMesh
+    program: Program
+    units: tuple[Unit, ...]
+    cost: CostModel
+
+
+def run_mapping_bench() -> dict[str, object]:
+    """Return the engine's figures of `auto` beside round robin, and what was predicted."""
+    started = perf_counter()
+    zipf = [_zipf(seed, "none") for seed in SEEDS]
+    return {
+        "olmoe_zipf": {
+            "tokens": SEQUENCES * LENGTH,
+            "zipf": ZIPF,
+            "throughput_gain_least": min(row["throughput_gain"] for row in zipf),
+            "prefill_p99_ratio_most": max(row["prefill_p99_ratio"] for row in zipf),
+            "decode_p99_ratio_most": max(row["decode_p99_ratio"] for row in zipf),
+            "prediction_error_most": max(abs(row["prediction_error"]) for row in zipf),
+            "by_seed": zipf,
+            "noc_packet": _zipf(SEEDS[0], "packet"),
+        },
+        "bundled": {name: _bundled(name) for name in bundled_models()},
+        "bundled_tokens": BUNDLED_TOKENS,
+        "seconds": perf_counter() - started,
+    }
+
+
+def _chip(program: Program, contention: str) -> _Chip:
+    """Return a chip of one-PE tiles with four expert slots each and a quarter to spare."""
+    config = _config(program, crossbars=1, tiles=1, contention=contention)
+    crossbars = max(u.crossbars for u in analog_units(program, config))
+    experts = len(program.moe_layers) * program.n_experts
+    tiles = -(-int(experts * (1.0 + SPARE)) // SLOTS_PER_TILE)
+    config = _config(program, SLOTS_PER_TILE * crossbars, tiles, contention)
+    units = analog_units(program, config)
+    mesh = build_mesh(config, sum(u.crossbars for u in units))
+    return _Chip(config, mesh, program, units, CostModel(config, mesh, program))
+
+
+def _config(program: Program, crossbars: int, tiles: int, contention: str) -> ChipConfig:
+    return ChipConfig.model_validate({
+        "name": f"bench-{program.name}",
+        "chip": {"analog_parts": ["experts"], "tiles": tiles},
+        "noc": {"flit_bits": 1024, "contention": contention},
+        "tile": {
+            "pes": 1,
+            "pe": {"crossbars": crossbars},
+            "crossbar": {"rows": 256, "cols": 256, "read_ns": 100},
+            "weight": {"encoding": "offset"},
+            "device": {"kind": "ideal", "cell_bits": 8},
+            "adc": {"kind": "isaac", "per_pe": crossbars, "rate_gsps": 10.0},
+            "buffers": {"size_kb": 1 << 20},
+        },
+        "memory": {"kind": "none"},
+        "digital": {
+            "units": 64, "macs_per_cycle": 1 << 20, "lanes": 1 << 16,
+            "kv_sram_kb": 1e6, "weight_sram_kb": 1e6,
+        },
+        "workload": {"in_flight": STREAMS},
+        "run": {"engine": "compiled", "flight_tokens": 1},
+    })  # fmt: skip
+
+
+def _zipf(seed: int, contention: str) -> dict[str, float]:
+    """Return throughput and latency of one trace of the OLMoE shape."""
+    chip = _chip(shape_program("olmoe-1b-7b"), contention)
+    trace = synthetic_trace(
+        chip.program,
+        sequences=2 * SEQUENCES,
+        length=LENGTH,
+        popularity=Popularity(skew=ZIPF),
+        seed=seed,
+    )
+    before, timed = _half(trace, 0), _half(trace, 1)
+    placed = {policy: _place(chip, before, policy) for policy in POLICIES}
+    row = {"seed": seed, **_saturate(chip, placed, timed)}
+    streams_per_s = LOAD * row["round_robin_tokens_per_s"] / LENGTH
+    arrivals = poisson_arrivals_ps(SEQUENCES, streams_per_s, seed)
+    for phase in ("prefill", "decode"):
+        p99 = {
+            policy: _p99_us(_run(chip, placed[policy], timed, phase, arrivals))
+            for policy in POLICIES
+        }
+        row |= {f"{policy}_{phase}_p99_us": value for policy, value in p99.items()}
+        row[f"{phase}_p99_ratio"] = p99["auto"] / p99["round_robin"]
+    return row
+
+
+def _bundled(name: str) -> dict[str, object]:
+    """Return throughput of one bundled model under the routing of its own clean run."""
+    checkpoint, texts = open_model(name), read_text(None)
+    program = build_program(checkpoint)
+    decoder, digital = Decoder(checkpoint), FloatLinear(checkpoint)
+    chip = _chip(program, "none")
+    workload = chip.config.workload.model_copy(
+        update={"tokens": BUNDLED_TOKENS, "context": CONTEXT}
+    )
+    other = calibration_windows(checkpoint, texts, BUNDLED_TOKENS, CONTEXT)
+    timed = scored_windows(checkpoint, texts, workload)
+    unseen, own = (score_clean(decoder, digital, windows).trace for windows in (other, timed))
+    placed = {policy: _place(chip, own, policy) for policy in POLICIES}
+    prefill = {
+        policy: _tokens_per_s(_run(chip, placed[policy], own, "prefill")) for policy in POLICIES
+    }
+    elsewhere = {policy: _place(chip, unseen, policy) for policy in POLICIES}
+    return {
+        **_saturate(chip, placed, own),
+        "prefill_gain": prefill["auto"] / prefill["round_robin"],
+        "placed_from_calibration_text": _saturate(chip, elsewhere, own),
+    }
+
+
+def _saturate(chip: _Chip, placed: dict[str, Placed], timed: RoutingTrace) -> dict[str, float]:
+    """Return closed-loop throughput of both placements, and what the objective says of it."""
+    expected = {p: _slowest_ps(_problem(placed[p]), placed[p]) for p in POLICIES}
+    problem = _problem(_place(chip, timed, "round_robin"))
+    actual = {policy: _slowest_ps(problem, placed[policy]) for policy in POLICIES}
+    runs = {policy: _run(chip, placed[policy], timed, "decode") for policy in POLICIES}
+    rate = {policy: _tokens_per_s(runs[policy]) for policy in POLICIES}
+    bound_per_s = timed.n_tokens / lower_bound_ps(problem) * PS_PER_S
+    gain = rate["auto"] / rate["round_robin"]
+    predicted = actual["round_robin"] / actual["auto"]
+    tile = {policy: float(runs[policy].utilisation.tile.max()) for policy in POLICIES}
+    return {
+        "round_robin_tokens_per_s": rate["round_robin"],
+        "auto_tokens_per_s": rate["auto"],
+        "throughput_gain": gain,
+        "predicted_gain": predicted,
+        "predicted_gain_before": expected["round_robin"] / expected["auto"],
+        "prediction_error": predicted / gain - 1.0,
+        "share_of_bound": rate["auto"] / bound_per_s,
+        "round_robin_busiest_tile": tile["round_robin"],
+        "auto_busiest_tile": tile["auto"],
+        "tile_is_critical": all(_is_tile(runs[p].critical_resource) for p in POLICIES),
+    }
+
+
+def _place(chip: _Chip, trace: RoutingTrace, policy: str) -> Placed:
+    mapping = chip.config.mapping.model_copy(update={"policy": policy})
+    config = chip.config.model_copy(update={"mapping": mapping})
+    return place(config, chip.mesh, chip.program, chip.units, chip.cost, trace)
+
+
+def _run(
+    chip: _Chip,
+    placed: Placed,
+    trace: RoutingTrace,
+    phase: str,
+    arrival_ps: NDArray[np.int64] | None = None,
+) -> EngineResult:
+    """Time a trace: closed loop, or at given arrivals of its sequences."""
+    return simulate(
+        chip.config,
+        chip.mesh,
+        placed.placement,
+        chip.program,
+        chip.cost,
+        trace,
+        phase=phase,
+        batch=STREAMS,
+        arrival_ps=arrival_ps,
+    )
+
+
+def _half(trace: RoutingTrace, half: int) -> RoutingTrace:
+    """Return the first (0) or second (1) half of a trace of whole sequences."""
+    middle = trace.n_tokens // 2
+    part = slice(half * middle, (half + 1) * middle)
+    return replace(
+        trace,
+        experts=trace.experts[part],
+        sequence=trace.sequence[part],
+        position=trace.position[part],
+    )
+
+
+def _slowest_ps(problem: MappingProblem, placed: Placed) -> float:
+    """Return the slowest tile's time under a problem's loads."""
+    assert placed.assignment is not None  # noqa: S101 - every expert is resident
+    return float(tile_times_ps(problem, placed.assignment).max())
+
+
+def _problem(placed: Placed) -> MappingProblem:
+    assert placed.problem is not None  # noqa: S101 - every expert is resident
+    return placed.problem
+
+
+def _tokens_per_s(result: EngineResult) -> float:
+    """Return tokens after the first completion over the time since then."""
+    span = result.last_completion_ps - result.first_completion_ps
+    later = int((result.complete_ps > result.first_completion_ps).sum())
+    return later / span * PS_PER_S
+
+
+def _p99_us(result: EngineResult) -> float:
+    return float(np.percentile(result.latency_ps, 99)) / PS_PER_US
+
+
+def _is_tile(resource: str) -> bool:
+    return resource.startswith("tile ")
