@@ -14,6 +14,7 @@ COMMANDS = (
     "schema",
     "explain",
     "peak",
+    "tile",
     "published",
     "compare",
     "noc",

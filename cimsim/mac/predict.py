@@ -11,8 +11,8 @@ counts, x the fed input and D the width of a code, all sums over the rows of an 
 
 averaged over the chips that could be drawn. Columns that share a converter
 share its gain and offset; crossbars do not. Rounding is taken as uniform and independent,
-which it is not where most sums lie within a code. Clipping, wires and integral
-non-linearity have no term here, and `left_out` names those present.
+which it is not where most sums lie within a code, or whole levels meet whole codes. Clipping,
+wires and integral non-linearity have no term here. `left_out` names what of this is present.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from cimsim.workload.program import MatrixId
 __all__ = ["PredictedError", "predict_error"]
 
 Real = NDArray[np.float64]
+_WHOLE, _COARSE = "whole levels on whole codes", "sums within a code"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class PredictedError:
     error: float
     by_source: dict[str, float]
     left_out: tuple[str, ...]
+
+    @property
+    def uniform(self) -> bool:
+        """Whether rounding is near the uniform error that the sum takes it for."""
+        return not {_WHOLE, _COARSE} & set(self.left_out)
 
 
 def predict_error(
@@ -96,15 +102,20 @@ def predict_error(
     return PredictedError(
         error=float(np.sqrt(sum(e**2 for e in found.values()))),
         by_source=found,
-        left_out=_left_out(tile, adc_range),
+        left_out=_left_out(parts, adc_range, step),
     )
 
 
-def _left_out(tile: Tile, adc_range: AdcRange) -> tuple[str, ...]:
+def _left_out(parts: _Parts, adc_range: AdcRange, step: float) -> tuple[str, ...]:
+    tile = parts.tile
+    lossless = parts.rounding(step).max() == 0.0
     present = {
         "wires": tile.crossbar.wire_ohm > 0.0,
         "clipping": bool(adc_range.clip_rate),
         "integral non-linearity": tile.adc.inl_lsb > 0.0,
+        # Errors below half a code vanish there, larger ones become a whole code.
+        _WHOLE: step == 1.0 and not lossless,
+        _COARSE: parts.sum_rms() < step,
     }
     return tuple(name for name, there in present.items() if there)
 
@@ -265,6 +276,14 @@ class _Parts:
             left = np.concatenate([(w - np.arange(w)) * stored for w in widths]) % each
             served = np.vstack([served, np.where(left < stored, left, own.max() + 1)])
         return served
+
+    def sum_rms(self) -> float:
+        """Return the rms of a column sum of one plane, in levels: as if planes were alike."""
+        planes = float(np.sum(self.formats.plane_weight**2))
+        groups = self.formats.groups
+        rows = [slice(g.start, g.stop) for g in groups]
+        means = [np.mean((self.fed[:, r] @ self.levels[r]) ** 2) for r in rows]
+        return float(np.sqrt(np.mean(means) / planes))
 
     def rounding(self, step: float) -> Real:
         """Return what uniform rounding adds; none where whole levels meet whole codes."""

@@ -17,12 +17,13 @@ from cimsim.chip.tiling import tile_matrix
 from cimsim.config import Device, Tile
 from cimsim.config.device import Drift, IdealDevice, ReadNoise
 from cimsim.errors import CimsimError
-from cimsim.mac.adc import fresh_variance, full_range_levels
+from cimsim.mac.adc import code_bounds, fresh_variance, full_range_levels
 from cimsim.mac.calibrate import calibrate_range
 from cimsim.mac.ideal import ideal_integer
 from cimsim.mac.matrix import ProgrammedMatrix
+from cimsim.mac.predict import PredictedError, predict_error
 from cimsim.mac.programming import program_matrix
-from cimsim.mac.statistics import MacStatistics
+from cimsim.mac.statistics import MacStatistics, MatrixCounts
 from cimsim.workload.program import Matrix, MatrixId, TokenKeys
 
 __all__ = ["SourceError", "TileStudy", "study_tile"]
@@ -38,7 +39,7 @@ class SourceError:
     """Error that one source causes.
 
     Attributes:
-        name: cells, stuck, read_noise, wires, converter_errors or rounding.
+        name: cells, stuck, read_noise, wires, converter_errors or rounding (and clipping).
         alone: relative error with this source only.
         without: relative error with every source but this.
     """
@@ -46,6 +47,11 @@ class SourceError:
     name: str
     alone: float
     without: float
+
+    @property
+    def label(self) -> str:
+        """Name for a reader: a converter without rounding has the full range, too."""
+        return "rounding, clipping" if self.name == "rounding" else self.name.replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class TileStudy:
         step_levels: width of a code.
         folds: whether folded mode serves this tile.
         errors: float64 [n x n_out], errors over the rms of the exact outputs, for a histogram.
+        counts: what its converters and word lines did.
+        predicted: the error that closed forms expect.
         sources: error by source, those that are present.
         error_by_bits: relative error by converter bits, all else the same.
         recommended_bits: least bits that are within 5 % of the best.
@@ -80,6 +88,8 @@ class TileStudy:
     step_levels: float
     folds: bool
     errors: NDArray[np.float64]
+    counts: MatrixCounts
+    predicted: PredictedError
     sources: tuple[SourceError, ...]
     error_by_bits: dict[int, float]
     recommended_bits: int
@@ -118,9 +128,11 @@ def _without_converter_errors(tile: Tile) -> Tile:
     return _adc(tile, enob=None, offset_lsb=0.0, gain_sigma=0.0, inl_lsb=0.0, noise_lsb=0.0)
 
 
-def _without_rounding(tile: Tile, step_levels: float, full_levels: float) -> Tile:
+def _without_rounding(tile: Tile, programmed: ProgrammedMatrix) -> Tile:
     """Return a tile with a 16-bit converter over the full range and the same other errors."""
-    scale = step_levels / (full_levels / ((1 << _FINE_BITS) - 1))
+    full_levels = full_range_levels(programmed.formats)
+    top_code = code_bounds(programmed.formats, _FINE_BITS)[1]
+    scale = programmed.step_levels / (full_levels / top_code)
     return _adc(
         tile,
         bits=_FINE_BITS,
@@ -168,7 +180,7 @@ def study_tile(
     if inputs.shape[0] == 0:
         raise CimsimError("a study needs inputs", value=inputs.shape)
     bench = _Bench(weight, inputs, chip_seed, read_seed, temperature_c)
-    found, clip_rate, programmed = bench.run(tile)
+    found, counts, programmed = bench.run(tile)
     exact = bench.exact(tile)
     real = inputs.astype(np.float64) @ weight
     error_float = _relative(found, real)
@@ -185,11 +197,15 @@ def study_tile(
         error_formats=_relative(exact, real),
         sqnr_db=float(sqnr),
         effective_bits=float((sqnr - 1.76) / 6.02),
-        clip_rate=clip_rate,
+        clip_rate=counts.clip_rate,
         range_levels=programmed.adc_range.top_levels,
         step_levels=programmed.step_levels,
         folds=programmed.folds,
         errors=((found - exact) / _rms(exact)).ravel(),
+        counts=counts,
+        predicted=predict_error(
+            weight, _MATRIX, tile, inputs, programmed.adc_range, temperature_c=temperature_c
+        ),
         sources=_by_source(bench, tile, programmed),
         error_by_bits=by_bits,
         recommended_bits=min(b for b, e in by_bits.items() if e <= _WORTH * least),
@@ -200,12 +216,11 @@ def study_tile(
 
 def _by_source(bench: _Bench, tile: Tile, programmed: ProgrammedMatrix) -> tuple[SourceError, ...]:
     """Return the errors of the sources whose removal changes the tile."""
-    full = full_range_levels(programmed.formats)
     remove: dict[str, Callable[[Tile], Tile]] = {
         n: f for n, f in _REMOVE.items() if f(tile) != tile
     }
     if not (programmed.step_levels == 1.0 and not remove):
-        remove["rounding"] = lambda t: _without_rounding(t, programmed.step_levels, full)
+        remove["rounding"] = lambda t: _without_rounding(t, programmed)
     sources = []
     for name, without in remove.items():
         alone = tile
@@ -229,8 +244,8 @@ class _Bench:
         n = self.inputs.shape[0]
         return TokenKeys(np.zeros(n, dtype=np.int64), np.arange(n, dtype=np.int64))
 
-    def run(self, tile: Tile) -> tuple[NDArray[np.float64], float, ProgrammedMatrix]:
-        """Return outputs, clip rate and the programmed matrix."""
+    def run(self, tile: Tile) -> tuple[NDArray[np.float64], MatrixCounts, ProgrammedMatrix]:
+        """Return outputs, counts and the programmed matrix."""
         n_in, n_out = self.weight.shape
         crossbars = tile_matrix(Matrix(_MATRIX, n_in, n_out), tile).crossbars
         programmed = program_matrix(
@@ -247,7 +262,7 @@ class _Bench:
         found = programmed.multiply(
             self.inputs, self._keys(), read_seed=self.read_seed, statistics=statistics
         )
-        return found.astype(np.float64), statistics.clip_rate, programmed
+        return found.astype(np.float64), statistics.total, programmed
 
     def exact(self, tile: Tile) -> NDArray[np.float64]:
         """Return the exact integer product in the formats of a tile."""

@@ -152,9 +152,11 @@ def study_page(
         seed: of the chip, of fresh noise and of what is drawn.
 
     Raises:
-        CimsimError: if the crossbars are digital, the file is no matrix, or a size is given
+        CimsimError: if crossbars are digital or unused, the file is no matrix, or a size is given
             for a file.
     """
+    if not config.chip.analog_parts:
+        raise CimsimError("nothing of this chip is on crossbars", key="chip.analog_parts")
     if matrix == "gaussian":
         shape = (rows or config.tile.crossbar.rows, cols or 64)
         if shape[0] * shape[1] * 4 > _MOST_BYTES:

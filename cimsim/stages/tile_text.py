@@ -30,7 +30,7 @@ def as_dict(page: TilePage) -> dict[str, Any]:
         "effective_bits": study.effective_bits if math.isfinite(study.effective_bits) else None,
         "clip_rate": study.clip_rate,
         "error_observed": study.error,
-        "error_predicted": study.predicted.error,
+        "error_predicted": study.predicted.error if study.predicted.uniform else None,
         "predicted_by_source": study.predicted.by_source,
         "not_predicted": list(study.predicted.left_out),
         "error_formats": study.error_formats,
@@ -77,6 +77,9 @@ def _fold(text: str) -> list[str]:
 
 def _head(page: TilePage) -> list[str]:
     study = page.study
+    predicted = f"predicted {study.predicted.error:.4f}"
+    if not study.predicted.uniform:
+        predicted = "not predicted: rounding is not uniform"
     n_in, n_out = page.shape
     lines = [
         f"{page.config.name}: {page.matrix} matrix of {n_in} x {n_out}, {page.tokens} normal "
@@ -86,10 +89,10 @@ def _head(page: TilePage) -> list[str]:
         f"  clipped conversions    {study.clip_rate:10.3%}       "
         f"folded mode {'holds' if study.folds else 'does not hold'}",
         f"  error of the formats   {study.error_formats:10.4f}       rms over rms of the outputs",
-        f"  error of the hardware  {study.error:10.4f}       predicted {study.predicted.error:.4f}",
+        f"  error of the hardware  {study.error:10.4f}       {predicted}",
     ]
     if study.predicted.left_out:
-        lines.append(f"  the prediction leaves out {', '.join(study.predicted.left_out)}")
+        lines.append(f"  no closed form for: {', '.join(study.predicted.left_out)}")
     return lines
 
 
@@ -103,9 +106,10 @@ def _sources(page: TilePage) -> list[str]:
         predicted = study.predicted.by_source.get(source.name)
         # Cells and stuck cells are predicted together.
         known = predicted is not None and not (both and source.name == "cells")
+        known &= study.predicted.uniform
         text = f"{predicted:.4f}" if known else "-"
         lines.append(f"  {source.label:<22}{source.alone:>10.4f}{source.without:>12.4f}{text:>12}")
-    if both:
+    if both and study.predicted.uniform:
         together = study.predicted.by_source["cells"]
         lines.append(f"  {'cells, stuck included':<22}{'-':>10}{'-':>12}{together:>12.4f}")
     return lines

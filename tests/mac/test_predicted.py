@@ -52,7 +52,7 @@ def _both(seeds: int = 12, **sections: Any) -> tuple[float, PredictedError]:
         {"adc": FINE | {"noise_lsb": 80.0}},
         {"adc": FINE | {"gain_sigma": 0.02, "per_pe": 2048}},
         {"adc": FINE | {"offset_lsb": 100.0, "per_pe": 2048}},
-        {"adc": WHOLE | {"bits": 9}, "device": NOISY},
+        {"adc": FINE | {"bits": 9}, "device": NOISY},
     ],
     ids=["write", "stuck", "pcm", "read", "noise", "gain", "offset", "rounding"],
 )
@@ -98,3 +98,13 @@ def test_what_has_no_term_is_named() -> None:
     adc = {"kind": "isaac", "bits": 6, "inl_lsb": 0.5, "range": {"kind": "fixed", "levels": 3.0}}
     _, predicted = _both(seeds=1, adc=adc, crossbar={"wire_ohm": 0.5})
     assert predicted.left_out == ("wires", "clipping", "integral non-linearity")
+
+
+def test_rounding_that_is_not_uniform_is_named() -> None:
+    _, whole = _both(seeds=1, adc=WHOLE, device=NOISY)
+    assert whole.left_out == ("whole levels on whole codes",)
+    coarse = WHOLE | {"bits": 4}
+    _, found = _both(seeds=1, adc=coarse, weight={"encoding": "differential"})
+    assert found.left_out == ("sums within a code",)
+    assert not whole.uniform
+    assert not found.uniform

@@ -46,6 +46,18 @@ def test_independent_sources_add_in_squares() -> None:
     assert np.sqrt(np.mean(study.errors**2)) == pytest.approx(study.error)
 
 
+@pytest.mark.parametrize("encoding", ["differential", "offset"])
+def test_noise_of_a_converter_alone_is_that_of_its_own_codes(encoding: str) -> None:
+    weight, x = _data()
+    tile = make_tile(
+        weight={"encoding": encoding}, adc={"kind": "isaac", "bits": 7, "noise_lsb": 1.0}
+    )
+    study = study_tile(tile, weight, x)
+    alone = {s.name: s.alone for s in study.sources}
+    predicted = study.predicted.by_source["converter_errors"]
+    assert alone["converter_errors"] == pytest.approx(predicted, rel=0.06)
+
+
 def test_a_recommended_range_is_better_than_a_bad_one() -> None:
     weight, x = _data()
     tile = make_tile(adc={"kind": "isaac", "bits": 6, "range": {"kind": "fixed", "levels": 3.0}})

@@ -1,0 +1,49 @@
+"""``cimsim tile``: one page on a tile: its error by source, the ADC it wants, its cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command."""
+    app.command("tile")(tile)
+
+
+def tile(
+    file: Annotated[str, typer.Argument(help="Chip file, or name of a bundled chip.")],
+    matrix: Annotated[
+        str, typer.Option(help="gaussian, or a .npy file of weights [n_in, n_out].")
+    ] = "gaussian",
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Inputs of a drawn matrix; a crossbar's rows.")
+    ] = None,
+    cols: Annotated[
+        int | None, typer.Option(min=1, help="Outputs of a drawn matrix; 64 if not given.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=1, max=4096, help="Input vectors.")] = 64,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. tile.adc.bits=7.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Seed of the chip and of all draws.")
+    ] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+    figure: Annotated[Path | None, typer.Option(help="Write a figure there: .png or .svg.")] = None,
+) -> None:
+    """Study one tile: error by source, clip rate, the best ADC range and bits, energy, time."""
+    import json
+
+    from cimsim.config.load import load_chip
+    from cimsim.cost.peak_report import find_published
+    from cimsim.stages.tile_page import check_figure, study_page, write_figure
+    from cimsim.stages.tile_text import as_dict, as_lines
+
+    check_figure(figure)
+    config = load_chip(find_published(file), tuple(overrides or ()))
+    page = study_page(config, matrix=matrix, rows=rows, cols=cols, tokens=tokens, seed=seed)
+    write_figure(page, figure)
+    print(json.dumps(as_dict(page), indent=2) if as_json else "\n".join(as_lines(page)))
