@@ -16,8 +16,9 @@ from cimsim.config.converter import FixedRange, PercentileRange
 from cimsim.errors import CimsimError
 from cimsim.mac.adc import AdcRange, code_bounds, full_range_levels, step_of
 from cimsim.mac.convert import histogram
+from cimsim.mac.encode import Encoded, encode
 from cimsim.mac.feed import feed_planes
-from cimsim.mac.program import Encoded, encode, write_ideal
+from cimsim.mac.program import write_ideal
 from cimsim.mac.quantize import quantize_inputs, scale_of
 from cimsim.workload.program import MatrixId
 

@@ -25,13 +25,14 @@ from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac.adc import AdcRange, code_bounds, step_of
 from cimsim.mac.convert import add_units, convert, convert_noisy, convert_units, finish, flush
+from cimsim.mac.encode import Encoded
 from cimsim.mac.feed import code_power, feed_planes, row_power
 from cimsim.mac.folded import FoldedMatrix
 from cimsim.mac.formats import Formats
 from cimsim.mac.inputs import checked_inputs, matrix_words, static_scale
 from cimsim.mac.noise import fresh_noise
 from cimsim.mac.products import Planes, Products, Real
-from cimsim.mac.program import Cells, Deployment, Encoded, greatest_power, write_cells
+from cimsim.mac.program import Cells, Deployment, greatest_power, write_cells
 from cimsim.mac.quantize import quantize_inputs
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
 from cimsim.rng import derive_key

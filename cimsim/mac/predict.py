@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 from cimsim.config import Tile
 from cimsim.mac.adc import AdcRange, fresh_variance, step_of
 from cimsim.mac.cells import CellTables, cell_tables
+from cimsim.mac.encode import Encoded, encode
 from cimsim.mac.feed import code_power
 from cimsim.mac.formats import Formats
 from cimsim.mac.inputs import static_scale
 from cimsim.mac.moments import level_moments
-from cimsim.mac.program import Encoded, encode, read_variance, write_ideal
+from cimsim.mac.program import read_variance, write_ideal
 from cimsim.mac.quantize import quantize_inputs
 from cimsim.workload.program import MatrixId
 

@@ -1,4 +1,4 @@
-"""Writing a matrix into crossbars: weights to integers, to levels, to noisy conductances.
+"""Writing an encoded matrix into crossbars: integers to levels, to noisy conductances.
 
 What a chip seed freezes is keyed by the physical crossbar, its programming epoch and the
 cell, so that two copies of a matrix differ and a rewrite draws anew.
@@ -18,14 +18,13 @@ from cimsim.config.device import IdealDevice
 from cimsim.errors import CimsimError
 from cimsim.mac.adc import Converters, converters_of
 from cimsim.mac.cells import CellTables, cell_tables
-from cimsim.mac.formats import Formats, formats_of
-from cimsim.mac.quantize import quantize_weights
+from cimsim.mac.encode import Encoded
+from cimsim.mac.formats import Formats
 from cimsim.mac.wires import drop_along_wires
-from cimsim.mac.write import column_bound, conductances, flip_columns, store_columns, to_grid
+from cimsim.mac.write import column_bound, conductances, store_columns, to_grid
 from cimsim.rng import derive_key
-from cimsim.workload.program import MatrixId
 
-__all__ = ["Cells", "Deployment", "Encoded", "encode", "write_cells", "write_ideal"]
+__all__ = ["Cells", "Deployment", "write_cells", "write_ideal"]
 
 _PURPOSE_CELL = 1
 _GRID_BITS = 12  # finest grid: 2**-12 of a level
@@ -39,29 +38,6 @@ _SQUARE_BITS = 6  # of the 15 of the greatest variance that may be lost to exact
 Real = NDArray[np.float32] | NDArray[np.float64]
 Table = NDArray[np.float64]
 WriterTables = tuple[Table, Table, Table, Table, Table, float, Table, int, int, float]
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Integers of one matrix, before anything physical.
-
-    Attributes:
-        formats: its formats.
-        wq: int16 [n_in, n_out].
-        scale: float32 [n_out], weight of one LSB.
-        offset: int64 [n_out], added to W_q before slicing.
-        flip: bool [groups, slices, n_out], complements of ISAAC's encoding, else [1, 1, 1].
-        starts: int64 [groups], first rows of the row groups.
-        stops: int64 [groups], one past their last rows.
-    """
-
-    formats: Formats
-    wq: NDArray[np.int16]
-    scale: NDArray[np.float32]
-    offset: NDArray[np.int64]
-    flip: NDArray[np.bool_]
-    starts: NDArray[np.int64]
-    stops: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -89,25 +65,6 @@ class Cells:
     mean_fraction: float
     gain: NDArray[np.float64] | None
     converters: Converters | None
-
-
-def encode(weight: NDArray[np.float32], matrix: MatrixId, tile: Tile) -> Encoded:
-    """Quantise and encode a weight matrix [n_in, n_out]."""
-    q_max = (1 << (tile.weight.bits - 1)) - 1
-    wq, scale = quantize_weights(weight, q_max, per_column=tile.weight.scale == "per_column")
-    formats = formats_of(matrix, wq.shape[0], wq.shape[1], tile)
-    starts = np.array([g.start for g in formats.groups], dtype=np.int64)
-    stops = np.array([g.stop for g in formats.groups], dtype=np.int64)
-    offset = np.zeros(formats.n_out, dtype=np.int64)
-    flip = np.zeros((1, 1, 1), dtype=np.bool_)
-    if formats.encoding in {"offset", "isaac"}:
-        offset[:] = q_max + 1
-    elif formats.encoding == "center":
-        offset[:] = -wq.min(axis=0).astype(np.int64)
-    if formats.encoding == "isaac":
-        flip = np.zeros((starts.size, formats.slices, formats.n_out), dtype=np.bool_)
-        flip_columns(wq, offset, starts, stops, formats.slices, formats.cell_bits, flip)
-    return Encoded(formats, wq, scale, offset, flip, starts, stops)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac.adc import AdcRange
+from cimsim.mac.encode import encode
 from cimsim.mac.formats import formats_of
 from cimsim.mac.ideal import IdealMatrix
 from cimsim.mac.matrix import ProgrammedMatrix
-from cimsim.mac.program import Deployment, encode, write_cells
+from cimsim.mac.program import Deployment, write_cells
 from cimsim.workload.program import MatrixId
 
 __all__ = ["program_matrix"]

@@ -11,7 +11,7 @@ from scipy import stats
 
 from cimsim.config import Tile
 from cimsim.mac import ideal_integer
-from cimsim.mac.reference import solve_wires
+from cimsim.mac.reference_wires import solve_wires
 from cimsim.mac.wires import drop_along_wires
 from cimsim.workload.program import TokenKeys
 from tests.mac.helpers import keys_of, make_tile, normal, program

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac import calibrate_range, reference
-from cimsim.mac.program import encode
+from cimsim.mac.encode import encode
 from cimsim.workload.program import TokenKeys
 from tests.mac.helpers import MATRIX, make_tile, normal, program
 
