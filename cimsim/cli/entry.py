@@ -18,6 +18,15 @@ __all__ = ["new_app", "run_app"]
 
 INTERRUPTED = 130
 BUG = 3
+PROCESS_SETTINGS = (
+    # One BLAS thread a process: parallelism is over chips, and the sums stay ordered.
+    ("OPENBLAS_NUM_THREADS", "1"),
+    ("MKL_NUM_THREADS", "1"),
+    ("OMP_NUM_THREADS", "1"),
+    # Workers give the memory of large arrays back to the system (glibc; others ignore it).
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_MMAP_THRESHOLD_", "4194304"),
+)
 # The family of typer's complaints about the command line: typer carries its own click in
 # some versions and uses the installed one in others, so the class is found by its name.
 UsageError: type[Exception] = next(
@@ -39,9 +48,8 @@ def new_app(help_text: str) -> typer.Typer:
 
 def run_app(app: typer.Typer, program: str) -> None:
     """Run a command line and exit with the project's codes."""
-    # One BLAS thread a process: parallelism is over chips, and the sums stay ordered.
-    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+    for name, value in PROCESS_SETTINGS:
+        os.environ.setdefault(name, value)
     sys.exit(_run(app, program))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -159,7 +160,7 @@ def measure_accuracy(
         deployment = Deployment.program(
             config, decoder.checkpoint, placement, ranges, digital, index
         )
-        return score_seed(
+        seed = score_seed(
             deployment,
             decoder,
             windows,
@@ -169,6 +170,10 @@ def measure_accuracy(
             correction=given,
             progress=said,
         )
+        # A programmed chip is a quarter of a gigabyte and part of reference cycles.
+        del deployment
+        gc.collect()
+        return seed
 
     # Chips share nothing that is written, and compiled kernels release the interpreter.
     with ThreadPoolExecutor(max(1, min(threads, drawn))) as pool:
