@@ -74,7 +74,7 @@ def run_plan(plan: Plan, listener: Listener) -> RunResults:
     names = [task.name for task in plan.tasks]
     manifest = Manifest(
         run_hash=plan.run_hash,
-        command=tuple(sys.argv),
+        command=("cimsim", *sys.argv[1:]),
         started=datetime.now(UTC),
         chips=names,
         jobs=plan.jobs,
