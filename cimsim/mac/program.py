@@ -161,6 +161,14 @@ def _conductances(
         g *= max(tables.warmth, 0.0)
     if tile.crossbar.wire_ohm > 0.0:
         drop_along_wires(g, tile.crossbar.wire_ohm * tile.device.g_max_us * 1e-6)
+        if g.min() < 0.0:
+            raise CimsimError(
+                "the wires drop more than a cell's whole voltage, where the first-order model of "
+                "voltage drop no longer holds",
+                key="tile.crossbar.wire_ohm",
+                value=tile.crossbar.wire_ohm,
+                hint="lower it or tile.device.g_max_us, or make the crossbar smaller",
+            )
     return g, stuck
 
 

@@ -317,3 +317,11 @@ def test_a_matrix_of_zeros_gives_zeros() -> None:
     np.testing.assert_array_equal(
         programmed.multiply(np.ones((1, 4), np.float32), keys_of(1), read_seed=0), 0.0
     )
+
+
+def test_wires_beyond_the_first_order_model_are_refused() -> None:
+    weight = normal(np.random.default_rng(0), 48, 8)
+    with pytest.raises(CimsimError, match=r"tile\.crossbar\.wire_ohm"):
+        program(
+            weight, make_tile(**{**NOISY, "crossbar": {"rows": 48, "cols": 64, "wire_ohm": 2000.0}})
+        )
