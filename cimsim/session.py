@@ -28,6 +28,7 @@ __all__ = ["Listener", "run_plan"]
 
 Message = tuple[str, str, float]
 POLL_S = 0.2
+JOIN_S = 2.0
 
 
 class Listener(Protocol):
@@ -167,3 +168,5 @@ def _stop(pool: ProcessPoolExecutor) -> None:
     for process in processes:
         if process.pid is not None and process.is_alive():
             os.kill(process.pid, signal.SIGTERM)
+    for process in processes:
+        process.join(timeout=JOIN_S)

@@ -128,6 +128,7 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> YamlTree:
             hint=error.hint,
         ) from error
     base = _read_with_parents(target, (*seen, real))
+    base.value.pop("name", None)  # a chip without a name is named after its own file
     _merge(base, tree, ())
     return base
 
