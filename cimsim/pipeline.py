@@ -27,9 +27,9 @@ from cimsim.model import Decoder, FloatLinear, build_program
 from cimsim.results import ChipResult, TileLoad
 from cimsim.stages.accuracy import measure_accuracy
 from cimsim.stages.calibration_cost import calibration_cost
-from cimsim.stages.deployment import measure_ranges
 from cimsim.stages.models import Texts, calibration_windows, open_model, scored_windows
 from cimsim.stages.placing import place, tile_load_ps
+from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.rows import Measured, main_decode, result_row
 from cimsim.stages.scale import scale_rows
 from cimsim.stages.scoring import is_exact, score_clean

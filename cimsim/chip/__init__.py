@@ -1,7 +1,7 @@
 """A configuration becomes a chip: geometry, tilings of matrices, placements."""
 
 from cimsim.chip.mesh import ChipMesh, build_mesh
-from cimsim.chip.placement import Placement, Seat
+from cimsim.chip.placement import Placement, Seat, copy_of_token, token_turn
 from cimsim.chip.tiling import ColumnLayout, Tiling, column_layout, tile_matrix
 from cimsim.chip.units import Unit, UnitKey, analog_units
 
@@ -16,5 +16,7 @@ __all__ = [
     "analog_units",
     "build_mesh",
     "column_layout",
+    "copy_of_token",
     "tile_matrix",
+    "token_turn",
 ]

@@ -17,7 +17,24 @@ from numpy.typing import NDArray
 from cimsim.chip.units import Unit, UnitKey
 from cimsim.errors import CimsimInternalError
 
-__all__ = ["Placement", "Seat"]
+__all__ = ["Placement", "Seat", "copy_of_token", "token_turn"]
+
+
+def token_turn(sequence: NDArray[np.int64], position: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the turn of each token, [n]: turn mod copies is the copy that serves it.
+
+    A static rule, sequence + position: independent of scheduling, so that routing traces
+    replay exactly, and even over any run of tokens.
+    """
+    turn: NDArray[np.int64] = sequence + position
+    return turn
+
+
+def copy_of_token(
+    sequence: NDArray[np.int64], position: NDArray[np.int64], copies: int
+) -> NDArray[np.int64]:
+    """Return which of several copies of a unit serves each token, [n], from 0."""
+    return token_turn(sequence, position) % copies
 
 
 @dataclass(frozen=True)

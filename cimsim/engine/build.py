@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import ChipMesh, Placement, UnitKey
+from cimsim.chip import ChipMesh, Placement, UnitKey, token_turn
 from cimsim.config import ChipConfig
 from cimsim.engine.flights import Flights, build_flights
 from cimsim.engine.memory import memory_times
@@ -79,7 +79,7 @@ def build_plan(
         flights=flights,
         concurrency=concurrency,
         arrival_ps=_arrivals(arrival_ps, flights),
-        token_key=trace.sequence + trace.position,
+        token_key=token_turn(trace.sequence, trace.position),
         experts=np.ascontiguousarray(trace.experts),
         n_experts=program.n_experts,
         digital_of=streams % mesh.n_digital,

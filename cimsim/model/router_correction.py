@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.chip import copy_of_token
 from cimsim.workload.program import TokenKeys
 
 __all__ = ["CopyGroup", "QuantileMap", "RouterCorrection", "Sharing"]
@@ -132,7 +133,7 @@ class RouterCorrection:
             if group.sharing != "split":
                 continue
             slots = np.array(group.slots, dtype=np.int16)
-            turn = (tokens.sequence + tokens.position) % len(slots)
+            turn = copy_of_token(tokens.sequence, tokens.position, len(slots))
             out = np.where(out == slots[0], slots[turn][:, None], out)
         return out
 

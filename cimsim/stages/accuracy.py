@@ -20,7 +20,7 @@ from cimsim.mac import AdcRange
 from cimsim.model import Correction, Decoder, FloatLinear, ScoreResult, load_correction
 from cimsim.stages.deployment import Deployment
 from cimsim.stages.models import Texts
-from cimsim.stages.scoring import Seed, is_exact, score_ideal, score_seed
+from cimsim.stages.scoring import Seed, calibration_method, is_exact, score_ideal, score_seed
 from cimsim.workload.program import MatrixId
 from romer import CleanReference, split_documents, steps_of
 
@@ -132,7 +132,6 @@ def measure_accuracy(
         progress: told (stage, share done).
     """
     context = config.workload.context
-    method = config.calibration.method
     text = split_documents(
         decoder.checkpoint, texts.calibration, config.calibration.tokens, context
     )
@@ -147,8 +146,7 @@ def measure_accuracy(
                 f"the correction was made for chip seed 0 and is applied to all "
                 f"{config.run.chip_seeds} (run.chip_seeds=1 takes the chip it was made for)",
             )
-    digital_only = config.tile.crossbar.kind == "digital"
-    needed = given is None and not digital_only and bool(steps_of(method))
+    needed = given is None and bool(steps_of(calibration_method(config)))
     fit = text.fit if needed else text.fit[:1]
     reference = CleanReference.measure(decoder, digital, type(text)(fit, text.accept))
     exact = is_exact(config)

@@ -14,91 +14,17 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import Placement, Seat, Unit, UnitKey
+from cimsim.chip import Placement, Seat, UnitKey
 from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
-from cimsim.mac import (
-    AdcRange,
-    IdealMatrix,
-    MacStatistics,
-    Mode,
-    ProgrammedMatrix,
-    calibrate_range,
-    program_matrix,
-)
-from cimsim.model import Checkpoint, Correction, Decoder, FloatLinear
-from cimsim.model.kernels.product import product
-from cimsim.model.kernels.rows import swiglu
-from cimsim.workload.program import NO_EXPERT, AnalogPart, MatrixId, TokenKeys
+from cimsim.mac import AdcRange, MacStatistics, Mode, program_matrix
+from cimsim.model import Checkpoint, Correction, FloatLinear
+from cimsim.stages.linear import AnalogLinear, Copy
+from cimsim.workload.program import NO_EXPERT, AnalogPart, MatrixId
 
-__all__ = ["AnalogLinear", "Deployment", "measure_ranges", "replica_of_token"]
+__all__ = ["Deployment"]
 
 Floats = NDArray[np.float32]
-Copy = ProgrammedMatrix | IdealMatrix
-LEAST_ROWS = 16  # inputs that an expert's converter range needs to be its own
-
-
-def replica_of_token(keys: TokenKeys, replicas: int) -> NDArray[np.int64]:
-    """Return which copy of an expert serves each token, [n]: a static rule.
-
-    (sequence + position) mod replicas: independent of scheduling, so that routing traces
-    replay exactly, and even over any run of tokens.
-    """
-    copies: NDArray[np.int64] = (keys.sequence + keys.position) % replicas
-    return copies
-
-
-@dataclass(frozen=True)
-class AnalogLinear:
-    """`Linear` of a deployed model: analog where programmed, digital float elsewhere.
-
-    Attributes:
-        programmed: copies of every analog matrix, in replica order.
-        n_out: outputs of every analog matrix.
-        digital: the float products of matrices that are not analog.
-        read_seed: seed of the read noise.
-        mode: detailed or folded.
-        averaged: experts (layer, expert) whose copies all serve every token and are averaged.
-        statistics: where conversions and clips are counted, by matrix; or None.
-    """
-
-    programmed: Mapping[MatrixId, tuple[Copy, ...]]
-    n_out: Mapping[MatrixId, int]
-    digital: FloatLinear
-    read_seed: int
-    mode: Mode
-    averaged: frozenset[tuple[int, int]] = frozenset()
-    statistics: MacStatistics | None = None
-
-    def __call__(self, matrix: MatrixId, x: Floats, tokens: TokenKeys) -> Floats:
-        """Return x @ W as the chip computes it, float32 [n, n_out]."""
-        copies = self.programmed.get(matrix)
-        if copies is None:
-            return self.digital(matrix, x, tokens)
-        if len(copies) == 1:
-            return self._read(copies[0], x, tokens, 0)
-        if (matrix.layer, matrix.expert) in self.averaged:
-            total = np.zeros((len(x), self.n_out[matrix]), dtype=np.float64)
-            for replica, copy in enumerate(copies):
-                total += self._read(copy, x, tokens, replica)
-            return (total / len(copies)).astype(np.float32)
-        chosen = replica_of_token(tokens, len(copies))
-        y = np.empty((len(x), self.n_out[matrix]), dtype=np.float32)
-        for replica, copy in enumerate(copies):
-            rows = np.flatnonzero(chosen == replica)
-            if len(rows):
-                y[rows] = self._read(copy, x[rows], tokens.take(rows), replica)
-        return y
-
-    def _read(self, copy: Copy, x: Floats, keys: TokenKeys, replica: int) -> Floats:
-        return copy.multiply(
-            x,
-            keys,
-            read_seed=self.read_seed,
-            mode=self.mode,
-            replica=replica,
-            statistics=self.statistics,
-        )
 
 
 @dataclass(frozen=True)
@@ -340,66 +266,3 @@ def _average_slots(
 def _is_offloaded(matrix: MatrixId, correction: Correction) -> bool:
     expert = (matrix.layer, matrix.expert) in correction.offload_experts
     return matrix.part in correction.offload_parts or (expert and matrix.part == "experts")
-
-
-class _InputRecorder:
-    """Float products that keep the first rows of every matrix's input."""
-
-    def __init__(self, digital: FloatLinear, rows: int) -> None:
-        self.digital = digital
-        self.rows = rows
-        self.inputs: dict[MatrixId, list[Floats]] = {}
-
-    def seen(self, matrix: MatrixId) -> Floats:
-        """Return the inputs kept of a matrix, float32 [rows, n_in]; none gives no rows."""
-        return np.concatenate(self.inputs.get(matrix, [np.zeros((0, 0), np.float32)]))
-
-    def __call__(self, matrix: MatrixId, x: Floats, tokens: TokenKeys) -> Floats:
-        kept = self.inputs.setdefault(matrix, [])
-        room = self.rows - sum(len(part) for part in kept)
-        if room > 0:
-            kept.append(x[:room].copy())
-        return self.digital(matrix, x, tokens)
-
-
-def measure_ranges(
-    config: ChipConfig,
-    decoder: Decoder,
-    placement: Placement,
-    windows: NDArray[np.int64],
-    rows: int = 512,
-) -> dict[MatrixId, AdcRange]:
-    """Find the ADC range of every analog matrix from clean calibration activations.
-
-    Args:
-        config: the chip.
-        decoder: the model.
-        placement: which matrices are analog.
-        windows: calibration text, int64 [windows, context].
-        rows: input vectors kept a matrix.
-    """
-    recorder = _InputRecorder(FloatLinear(decoder.checkpoint), rows)
-    decoder.score(windows, recorder, sequences=np.arange(len(windows), dtype=np.int64))
-    ranges: dict[MatrixId, AdcRange] = {}
-    for unit in placement.units.values():
-        seen = {t.matrix.id: recorder.seen(t.matrix.id) for t in unit.tilings}
-        if unit.key.part == "experts" and min(map(len, seen.values())) < LEAST_ROWS:
-            seen = _borrowed(decoder, recorder, unit)
-        for tiling in unit.tilings:
-            matrix = tiling.matrix.id
-            weight = decoder.checkpoint.matrix(matrix)
-            ranges[matrix] = calibrate_range(weight, matrix, config.tile, seen[matrix])
-    return ranges
-
-
-def _borrowed(decoder: Decoder, recorder: _InputRecorder, unit: Unit) -> dict[MatrixId, Floats]:
-    """Return inputs for an expert that few calibration tokens chose.
-
-    Its gate and up would see what its router saw: the normed hidden states of all tokens;
-    its down sees what they make of them.
-    """
-    gate, up, down = (t.matrix.id for t in unit.tilings)
-    x = recorder.seen(MatrixId(unit.key.layer, "router"))
-    weight = decoder.checkpoint.matrix
-    hidden = swiglu(product(x, weight(gate)), product(x, weight(up)))
-    return {gate: x, up: x, down: hidden}

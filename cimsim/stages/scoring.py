@@ -17,7 +17,7 @@ from cimsim.stages.deployment import Deployment
 from cimsim.workload.program import MatrixId, TokenKeys
 from romer import Calibrated, CalibrationText, CleanReference, Task, calibrate
 
-__all__ = ["Seed", "is_exact", "score_clean", "score_ideal", "score_seed"]
+__all__ = ["Seed", "calibration_method", "is_exact", "score_clean", "score_ideal", "score_seed"]
 
 Windows = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -71,6 +71,11 @@ def is_exact(config: ChipConfig) -> bool:
     effective = adc.enob is not None and adc.enob < adc.bits
     converter = adc.offset_lsb + adc.gain_sigma + adc.inl_lsb > 0
     return not (frozen or fresh or effective or converter)
+
+
+def calibration_method(config: ChipConfig) -> str:
+    """Return the calibrator that runs: digital crossbars have no error that it could undo."""
+    return "identity" if config.tile.crossbar.kind == "digital" else config.calibration.method
 
 
 def score_clean(decoder: Decoder, digital: FloatLinear, windows: Windows) -> ScoreResult:
@@ -144,9 +149,7 @@ def score_seed(
             model_hash=decoder.checkpoint.hash,
             chip_hash=chip_hash,
         )
-        # Digital crossbars have no error that calibration could undo.
-        digital = config.tile.crossbar.kind == "digital"
-        calibration = calibrate(task, "identity" if digital else config.calibration.method)
+        calibration = calibrate(task, calibration_method(config))
     else:
         calibration = Calibrated(correction, ())
     chosen = calibration.correction

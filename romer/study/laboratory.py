@@ -10,9 +10,10 @@ from cimsim.cost import CostModel
 from cimsim.mac import AdcRange
 from cimsim.model import Checkpoint, Decoder, FloatLinear, build_program
 from cimsim.stages.accuracy import chip_identity
-from cimsim.stages.deployment import Deployment, measure_ranges
+from cimsim.stages.deployment import Deployment
 from cimsim.stages.models import calibration_windows, open_model, read_text
 from cimsim.stages.placing import place
+from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.scoring import CALIBRATION_READ_SEEDS, score_clean
 from cimsim.workload.program import MatrixId, Program
 from romer import CalibrationText, CleanReference, Task, split_documents
