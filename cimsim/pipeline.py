@@ -103,6 +103,7 @@ def run_chip(
     expected = score_clean(decoder, digital, profile).trace
     placed = place(config, mesh, program, units, cost, expected)
     placement = placed.placement
+    _refuse_choice(config, placement)
 
     # Functional path: noisy MACs, routing, calibration.
     progress("converter ranges", 0.03)
@@ -195,6 +196,19 @@ def _refuse_coupled(config: ChipConfig, mesh: ChipMesh, units: tuple[Unit, ...])
         )
 
 
+def _refuse_choice(config: ChipConfig, placement: Placement) -> None:
+    """Refuse what trace mode cannot answer: copies that err apart, chosen by their load."""
+    several = any(len(seats) > 1 for seats in placement.seats_of.values())
+    if config.mapping.replica_choice == "least_loaded" and several and not is_exact(config):
+        raise CimsimError(
+            "which copy a token meets decides its errors here, and depends on time, which is "
+            "not modelled",
+            key="mapping.replica_choice",
+            value="least_loaded",
+            allowed="static on chips whose copies err",
+        )
+
+
 def _empty_load(mesh: ChipMesh, placement: Placement) -> TileLoad:
     zero = np.zeros(mesh.n_tiles, dtype=np.int64)
     held = np.zeros(mesh.n_tiles, dtype=np.bool_)
@@ -224,6 +238,9 @@ def _warnings(measured: Measured) -> tuple[str, ...]:
         found.append(
             f"{100 * clip:.2g} % of conversions are clipped: widen tile.adc.range or add bits"
         )
+    choice = measured.config.mapping.replica_choice
+    if choice != "static" and all(len(s) == 1 for s in measured.placement.seats_of.values()):
+        found.append(f"mapping.replica_choice: {choice} has no effect, no unit has two copies")
     cautions = (c for phase in measured.before.phases for c in phase.result.cautions)
     found += list(dict.fromkeys(cautions))
     return (*found, *_wear(measured))

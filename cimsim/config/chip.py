@@ -120,6 +120,11 @@ class Mapping(Section):
         description="Fill spare crossbars with copies of busy units.",
         json_schema_extra={"unit": "1"},
     )
+    replica_choice: Literal["static", "least_loaded"] = knob(
+        "static",
+        "Which copy serves a token: (sequence + position) mod copies, or the copy that would "
+        "take it in first when its flight is sent.",
+    )
 
 
 class Calibration(Section):

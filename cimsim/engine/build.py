@@ -109,6 +109,7 @@ def build_plan(
         slots=finish_slots(placed.slots, placement, config, memory, trace),
         tile_buffer_bytes=max(1, int(config.tile.buffers.size_kb * 1024)),
         power_limit_nw=power_limit_nw(config),
+        least_loaded=config.mapping.replica_choice == "least_loaded",
         transport=_transport(config, mesh, largest),
         mesh=mesh,
         placement=placement,

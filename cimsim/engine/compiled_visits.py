@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from cimsim.engine import machine as m
 from cimsim.engine.compiled_buffers import release_room, take_room
@@ -17,6 +18,7 @@ from cimsim.engine.transport import reduce_train, scatter_trains, send_train
 
 __all__ = ["dispatch", "on_visit"]
 
+Int64 = NDArray[np.int64]
 NONE = -1
 
 
@@ -48,6 +50,26 @@ def _add_token(x: Machine, flight: int, target: int, token: int) -> None:
 
 
 @njit(cache=True)
+def _choose(x: Machine, sites: Int64, low: int, copies: int, token: int) -> int:
+    """Return the site that serves a token (`ReplicaChoice.choose`)."""
+    if copies == 1:
+        return int(sites[low])
+    if x.fixed[m.LEAST_LOADED] == 0:
+        return int(sites[low + x.token_key[token] % copies])
+    best, best_ps = NONE, 0
+    for number in sites[low : low + copies]:
+        site = x.site[number]
+        ready = x.now[m.TIME]
+        for at in range(site[m.SERVERS], site[m.SERVERS_END]):
+            ready = max(ready, x.server[x.servers[at], m.FREE])
+        ready += site[m.INTERVAL] * site[m.SENT]
+        if best == NONE or ready < best_ps:
+            best, best_ps = number, ready
+    x.site[best, m.SENT] += 1
+    return int(best)
+
+
+@njit(cache=True)
 def _make_visits(x: Machine, flight: int) -> None:
     """Group the tokens of a flight by the site that serves them."""
     row, step = x.flight[flight], x.step[x.flight[flight, m.STEP]]
@@ -60,7 +82,7 @@ def _make_visits(x: Machine, flight: int) -> None:
                 low = x.expert[expert, m.E_SITES]
                 copies = x.expert[expert, m.E_SITES_END] - low
                 if copies > 0:
-                    target = x.expert_sites[low + x.token_key[first + i] % copies]
+                    target = _choose(x, x.expert_sites, low, copies, first + i)
                 else:
                     target = n_sites + expert
                 _add_token(x, flight, target, i)
@@ -69,7 +91,7 @@ def _make_visits(x: Machine, flight: int) -> None:
             low = x.group_ptr[group]
             copies = x.group_ptr[group + 1] - low
             for i in range(size):
-                _add_token(x, flight, x.group_sites[low + x.token_key[first + i] % copies], i)
+                _add_token(x, flight, _choose(x, x.group_sites, low, copies, first + i), i)
     v = row[m.VISIT_HEAD]
     while v != NONE:
         visit = x.pool[v]
@@ -176,6 +198,7 @@ def on_visit(x: Machine, v: int) -> None:
     visit, now_ps = x.pool[v], x.now[m.TIME]
     site, size = x.site[visit[m.V_SITE]], visit[m.V_SIZE]
     interval, fill = site[m.INTERVAL], site[m.FILL]
+    site[m.SENT] = max(0, site[m.SENT] - size)
     start = now_ps
     for at in range(site[m.SERVERS], site[m.SERVERS_END]):
         start = max(start, x.server[x.servers[at], m.FREE])

@@ -31,8 +31,8 @@ KV, ATTENTION, FETCH, GROUP, MOE, SHARED, SUMMED, IN_FLITS, OUT_FLITS, VISITS = 
 # Columns of `site`.
 (
     FILL, INTERVAL, VECTOR_BYTES, SERVERS, SERVERS_END, TILES, TILES_END, INS, INS_END, PAIRS,
-    PAIRS_END, OUTS, OUTS_END, SITE_VECTORS, SITE_VISITS, SITE_EXPERT, POWER,
-) = range(17)  # fmt: skip
+    PAIRS_END, OUTS, OUTS_END, SITE_VECTORS, SITE_VISITS, SITE_EXPERT, POWER, SENT,
+) = range(18)  # fmt: skip
 # Columns of `server`, `digital` and `stream`.
 FREE, BUSY, WRITTEN = range(3)
 S_FIRST, S_END, S_ARRIVAL, S_LEFT, S_DIGITAL = range(5)
@@ -61,8 +61,8 @@ HELD, PEAK, ARMED, WAIT_HEAD, WAIT_TAIL, RELEASE, RELEASES = range(7)
 # Entries of `fixed`: scalars that do not.
 (
     CONCURRENCY, SEQUENTIAL, LATENCY, CAPACITY, FIRST_DIGITAL, FIRST_CHANNEL, CHANNELS, RECORD,
-    POLICY, N_EXPERTS, STEPS, OPEN, CYCLE, MAX_EVENTS, TOP_K, POWER_LIMIT,
-) = range(16)  # fmt: skip
+    POLICY, N_EXPERTS, STEPS, OPEN, CYCLE, MAX_EVENTS, TOP_K, POWER_LIMIT, LEAST_LOADED,
+) = range(17)  # fmt: skip
 
 
 class Tables(NamedTuple):
@@ -250,7 +250,7 @@ def _scalars(flights: int) -> Int64:
 
 def _constants(plan: Plan, *, record: bool, max_events: int | None) -> Int64:
     ports = plan.transport.ports
-    fixed = np.zeros(16, dtype=np.int64)
+    fixed = np.zeros(17, dtype=np.int64)
     fixed[CONCURRENCY] = plan.concurrency
     fixed[SEQUENTIAL] = plan.flights.sequential
     fixed[LATENCY] = plan.dram_latency_ps
@@ -266,6 +266,7 @@ def _constants(plan: Plan, *, record: bool, max_events: int | None) -> Int64:
     fixed[MAX_EVENTS] = NONE if max_events is None else max_events
     fixed[POWER_LIMIT] = plan.power_limit_nw
     fixed[TOP_K] = plan.experts.shape[2]
+    fixed[LEAST_LOADED] = plan.least_loaded
     return fixed
 
 
@@ -298,7 +299,7 @@ def _step_table(plan: Plan) -> Int64:
 
 def _site_table(plan: Plan) -> Int64:
     sites = plan.sites
-    table = np.zeros((sites.count, 17), dtype=np.int64)
+    table = np.zeros((sites.count, 18), dtype=np.int64)
     table[:, FILL], table[:, INTERVAL] = sites.fill_ps, sites.interval_ps
     table[:, VECTOR_BYTES], table[:, POWER] = sites.buffer_bytes, sites.power_nw
     pointers = (sites.server_ptr, sites.tile_ptr, sites.in_ptr, sites.pair_ptr, sites.out_ptr)

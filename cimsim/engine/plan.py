@@ -137,6 +137,7 @@ class Plan:
         slots: switchable crossbars.
         tile_buffer_bytes: capacity of a tile's buffer.
         power_limit_nw: power of the sites active at once, 0 for no limit.
+        least_loaded: whether tokens go to the least loaded copy, not by the static rule.
         transport: the network.
         mesh, placement: what the plan was made from.
     """
@@ -175,6 +176,7 @@ class Plan:
     slots: Slots
     tile_buffer_bytes: int
     power_limit_nw: int
+    least_loaded: bool
     transport: Transport
     mesh: ChipMesh
     placement: Placement

@@ -19,6 +19,7 @@ from cimsim.engine.network import make_network
 from cimsim.engine.plan import PREFETCH, Plan
 from cimsim.engine.power import PowerBudget
 from cimsim.engine.raw import COMPUTE, NOC, QUEUE
+from cimsim.engine.replicas import ReplicaChoice
 from cimsim.engine.residency import Load, NextLayer, Residency
 from cimsim.engine.stall import event_limit_error
 from cimsim.engine.transport import reduce_train, scatter_trains, send_train
@@ -56,7 +57,10 @@ class ReferenceTiles:
         self.server_free = [0] * plan.sites.n_servers
         self.server_busy = [0] * plan.sites.n_servers
         self.server_write = [0] * plan.sites.n_servers
-        self.maker = VisitMaker(plan)
+        self.replicas = ReplicaChoice(
+            plan, self.server_free, rows_of(plan.sites.server_ptr, plan.sites.servers)
+        )
+        self.maker = VisitMaker(plan, self.replicas)
         self.buffers = TileBuffers(plan)
         self.residency = Residency(plan)
         self.next_layer = NextLayer(plan)
@@ -160,6 +164,7 @@ class ReferenceTiles:
         """The first vector of a visit is at its tiles: reserve the ADC groups."""
         visit: Visit = event.value
         now, site, size = self.env.now, visit.site, visit.size
+        self.replicas.begin(site, size)
         interval = self.interval_ps[site]
         start = max(now, *[self.server_free[s] for s in self.servers_of[site]])
         if self.power_limited:

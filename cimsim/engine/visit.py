@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from cimsim.engine.plan import Plan
+from cimsim.engine.replicas import ReplicaChoice
 
 __all__ = ["Visit", "VisitMaker"]
 
@@ -51,12 +52,17 @@ class Visit:
 
 
 class VisitMaker:
-    """Groups the tokens of a flight by the site that serves them."""
+    """Groups the tokens of a flight by the site that serves them.
 
-    def __init__(self, plan: Plan) -> None:
+    Args:
+        plan: what runs.
+        replicas: chooses among copies.
+    """
+
+    def __init__(self, plan: Plan, replicas: ReplicaChoice) -> None:
+        self._replicas = replicas
         flights = plan.flights
         self._first, self._size = flights.first.tolist(), flights.size.tolist()
-        self._key = plan.token_key.tolist()
         self._experts = plan.experts
         self._n_experts = plan.n_experts
         pointer = plan.group_ptr.tolist()
@@ -84,19 +90,22 @@ class VisitMaker:
             base = self._step_moe[step] * self._n_experts
             rows = self._experts[first : first + size, self._step_moe[step]].tolist()
             for i, row in enumerate(rows):
-                bit, key = 1 << i, self._key[first + i]
+                bit = 1 << i
                 for expert in row:
                     sites = self._expert_sites[base + expert]
                     # Experts in slots are keyed behind the sites: their site may change.
-                    at = sites[key % len(sites)] if sites else self._n_sites + base + expert
+                    at = (
+                        self._replicas.choose(sites, first + i, now_ps)
+                        if sites
+                        else self._n_sites + base + expert
+                    )
                     masks[at] = masks.get(at, 0) | bit
                     sizes[at] = sizes.get(at, 0) + 1
         for group in (self._step_group[step], self._step_shared[step]):
             if group != NONE:
                 sites = self._groups[group]
-                copies = len(sites)
                 for i in range(size):
-                    at = sites[self._key[first + i] % copies] if copies > 1 else sites[0]
+                    at = self._replicas.choose(sites, first + i, now_ps)
                     masks[at] = masks.get(at, 0) | (1 << i)
                     sizes[at] = sizes.get(at, 0) + 1
         return [self._visit(flight, at, sizes[at], mask, now_ps) for at, mask in masks.items()]

@@ -65,6 +65,7 @@ def random_plan(seed: int) -> Plan:
         memory={"kv": pick("on_chip", "dram"), "channels": pick(1, 2, 3)},
         digital={"units": pick(1, 3), "weight_sram_kb": pick(0, 4096), "kv_sram_kb": pick(2, 512)},
         workload={"tokens": 64, "context": 16, "in_flight": pick(1, 2, 4)},
+        mapping={"replica_choice": pick("static", "least_loaded")},
         run={"flight_tokens": pick(1, 3, 16, 70)},
     )  # fmt: skip
     cost = FakeCost(

@@ -153,6 +153,11 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "digital.kv_sram_kb": ("isaac", (), "0.5"),
     "memory.kv": ("isaac", (), "dram"),
     "mapping.policy": ("isaac", BASE, "round_robin"),
+    "mapping.replica_choice": (
+        "sram_digital_28nm",
+        (*TILES, "chip.spare_fraction=2.0"),
+        "least_loaded",
+    ),
     "calibration.method": ("isaac", BASE, "identity"),
     "calibration.tokens": ("isaac", BASE, "512"),
     "run.tile_mode": ("eflash_40nm", (), "folded"),
