@@ -15,9 +15,12 @@ Every function that is compiled has a NumPy twin with the same bits.
 from __future__ import annotations
 
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 __all__ = [
@@ -63,8 +66,10 @@ def _normal_table() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return z.astype(np.float32), slope.astype(np.float32)
 
 
-# Constants, and not arguments: only so may the compiler assume that nothing writes to them.
 _QUANTILE, _SLOPE = _normal_table()
+# Both in one word, slope above quantile, because fetching by index is what normals cost. A
+# constant, and not an argument: only so may the compiler assume that nothing writes to it.
+_SEGMENTS = _QUANTILE.view(np.uint32) | _SLOPE.view(np.uint32).astype(np.uint64) << _SHIFT
 
 
 def philox4x32(counter: NDArray[np.uint32], key: Key) -> NDArray[np.uint32]:
@@ -189,18 +194,39 @@ def fill_bits(out, first, w1, w2, w3, k0, k1):  # type: ignore[no-untyped-def]
             out[q * 64 + 48 + b] = r3
 
 
+def _emit_float(_typing_context: Any, _word: Any) -> Any:
+    """Emit the float32 that 32 bits encode."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.uint32), generate
+
+
+def _emit_word(_typing_context: Any, _value: Any) -> Any:
+    """Emit the 32 bits of a float32."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.uint32(types.float32), generate
+
+
+_float_of: Any = intrinsic(_emit_float)
+_word_of: Any = intrinsic(_emit_word)
+
+
 @njit(cache=True, error_model="numpy")
 def bits_to_normals(bits, out):  # type: ignore[no-untyped-def]
     """Turn uint32 `bits` into float32 standard normals `out` of the same size."""
-    words = out.view(np.uint32)
     for i in range(bits.size):
-        out[i] = np.float32(np.int32(bits[i] & _MAGNITUDE)) + np.float32(0.5)
-    for i in range(bits.size):
-        word = words[i]
-        segment = np.uint64((word >> _SEGMENT_BITS) - _FIRST_SEGMENT)
-        fraction = np.float32(np.int32(word & _FRACTION))
-        z = _QUANTILE[segment] + _SLOPE[segment] * fraction
-        out[i] = z if bits[i] >= _SIGN else -z
+        word = _word_of(np.float32(np.int32(bits[i] & _MAGNITUDE)) + np.float32(0.5))
+        segment = _SEGMENTS[np.uint64((word >> _SEGMENT_BITS) - _FIRST_SEGMENT)]
+        quantile = _float_of(np.uint32(segment))
+        slope = _float_of(np.uint32(segment >> _SHIFT))
+        z = quantile + slope * np.float32(np.int32(word & _FRACTION))
+        # The quantile of a tail is negative: a sign bit of 1 leaves it, 0 turns it.
+        out[i] = _float_of(_word_of(z) ^ (~bits[i] & _SIGN))
 
 
 @njit(cache=True, error_model="numpy")

@@ -156,7 +156,7 @@ def convert_noisy(  # type: ignore[no-untyped-def]
     bounds = (f(scales[1]), f(scales[2]), f(1.0) / (f(scales[2]) - f(scales[1])))
     z = np.zeros(_BLOCK, np.float32)
     bits = np.empty(_BLOCK, np.uint32)
-    codes = np.empty(columns, sums.dtype)
+    codes = np.empty(_BLOCK, sums.dtype)
     clipped = 0
     for t in range(n):
         units[t, :] = 0.0
@@ -167,27 +167,38 @@ def convert_noisy(  # type: ignore[no-untyped-def]
             for first in range(0, columns, _BLOCK):
                 last = min(first + _BLOCK, columns)
                 padded = ((last - first + 63) // 64) * 64
+                part = codes[: last - first]
                 count = _codes_of_row(
-                    codes[first:last], sums[row, first:last], second[first:last],
-                    f(row_variance[row]), noise, errors, first, bounds, address, z[:padded],
-                    bits[:padded],
+                    part, sums[row, first:last], second[first:last], f(row_variance[row]), noise,
+                    errors, first, bounds, address, z[:padded], bits[:padded],
                 )  # fmt: skip
                 clipped += int(count)
-            out = acc[t]
-            for c in range(column_weight.size):
-                part = codes[c * n_out : (c + 1) * n_out]
-                weight = acc.dtype.type(plane_weight[k] * column_weight[c])
-                if signs.size > 0:
-                    sign = signs[c * n_out : (c + 1) * n_out]
-                    for j in range(n_out):
-                        out[j] += acc.dtype.type(part[j] * sign[j]) * weight
-                else:
-                    for j in range(n_out):
-                        out[j] += acc.dtype.type(part[j]) * weight
-            for u in range(units.shape[1]):
-                at = column_weight.size * n_out + u
-                units[t, u] += np.float64(codes[at]) * plane_weight[k]
+                _add_codes(part, first, plane_weight[k], column_weight, signs, acc[t], units[t])
     return clipped
+
+
+@njit(cache=True, error_model="numpy")
+def _add_codes(codes, first, plane_weight, column_weight, signs, out, units):  # type: ignore[no-untyped-def]
+    """Weigh the codes of the columns from `first` on and add them to outputs and units."""
+    n_out = out.size
+    last = first + codes.size
+    place = first
+    while place < min(last, column_weight.size * n_out):
+        c = place // n_out
+        stop = min(last, (c + 1) * n_out)
+        part = codes[place - first : stop - first]
+        to = out[place - c * n_out : stop - c * n_out]
+        weight = out.dtype.type(plane_weight * column_weight[c])
+        if signs.size > 0:
+            sign = signs[place:stop]
+            for j in range(part.size):
+                to[j] += out.dtype.type(part[j] * sign[j]) * weight
+        else:
+            for j in range(part.size):
+                to[j] += out.dtype.type(part[j]) * weight
+        place = stop
+    for at in range(place, last):
+        units[at - column_weight.size * n_out] += np.float64(codes[at - first]) * plane_weight
 
 
 @njit(cache=True, error_model="numpy")
