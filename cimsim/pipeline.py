@@ -21,7 +21,7 @@ import numpy as np
 from cimsim.chip import ChipMesh, Placement, Unit, analog_units, build_mesh
 from cimsim.config import ChipConfig
 from cimsim.config.load import dump_yaml
-from cimsim.cost import CostModel, lifetime_s
+from cimsim.cost import CostModel
 from cimsim.errors import CimsimError
 from cimsim.model import Decoder, FloatLinear, build_program
 from cimsim.results import ChipResult, TileLoad
@@ -42,7 +42,7 @@ from cimsim.stages.tables import (
     visit_log,
 )
 from cimsim.stages.timing import densities, time_routing
-from cimsim.units import PS_PER_S, PS_PER_US
+from cimsim.stages.wear import wear_warning
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
@@ -50,7 +50,6 @@ __all__ = ["run_chip"]
 
 # Windows of calibration text from which ADC ranges and the expected load are taken.
 PROFILE_WINDOWS = 4
-SERVICE_LIFE_S = 10 * 365.25 * 86400.0  # cells that outlast ten years need no word
 CLIP_WARNING = 1e-2  # share of clipped conversions that a report warns of
 
 
@@ -241,22 +240,11 @@ def _warnings(measured: Measured) -> tuple[str, ...]:
     choice = measured.config.mapping.replica_choice
     if choice != "static" and all(len(s) == 1 for s in measured.placement.seats_of.values()):
         found.append(f"mapping.replica_choice: {choice} has no effect, no unit has two copies")
-    cautions = (c for phase in measured.before.phases for c in phase.result.cautions)
-    found += list(dict.fromkeys(cautions))
-    return (*found, *_wear(measured))
-
-
-def _wear(measured: Measured) -> tuple[str, ...]:
-    """Say when cells would be worn out if experts went on being switched as in decode."""
-    result = main_decode(measured, measured.before).result
-    if not result.switching.count:
-        return ()
-    most = int(np.bincount(result.switching.writes[:, 0]).max())
-    life = lifetime_s(measured.config, most, result.makespan_ps / PS_PER_S)
-    if life is None or life > SERVICE_LIFE_S:
-        return ()
-    return (
-        f"decode writes the busiest expert slot {most} times in "
-        f"{result.makespan_ps / PS_PER_US:.3g} us: at tile.device.programming.endurance its cells "
-        f"last {life:.3g} s",
-    )
+    cautions = [
+        f"in {phase.name.replace('_b', ', batch ')}, {caution}"
+        for phase in measured.before.phases
+        for caution in phase.result.cautions
+    ]
+    if cautions:
+        found.append(". ".join(cautions))
+    return (*found, *wear_warning(measured.config, main_decode(measured, measured.before)))

@@ -42,5 +42,5 @@ def price_dram(config: ChipConfig) -> Price | None:
         "on",
         (constant,) if given is None else (),
         config.memory.kind if given is None else "memory.pj_per_bit",
-        ("off-chip: its area and background power are not modelled",),
+        ("off-chip memory: area and background power not modelled",),
     )

@@ -48,6 +48,9 @@ _FORMULA: dict[str, tuple[str, str]] = {
     "io": ("links off the chip other than memory", "only from a table row"),
 }
 
+# Names that tables of results give to rows of the ledger.
+_REPORTED_AS = {"kv_dram": "dram"}
+
 
 def explainable() -> tuple[str, ...]:
     """Return every key that `lines_for` knows."""
@@ -69,7 +72,7 @@ def lines_for(key: str, config: ChipConfig) -> list[str]:
     knob = next((k for k in find_knobs() if k.path == key), None)
     if knob is not None:
         lines += _knob(knob, config)
-    name = key.removeprefix("leakage_")
+    name = _REPORTED_AS.get(key, key.removeprefix("leakage_"))
     if name in COMPONENTS:
         lines += _component(name, price_chip(config), config)
     constants = [c for c in all_constants() if c.key == key or c.key.startswith(f"{key}.")]

@@ -9,7 +9,7 @@ from cimsim.chip import ChipMesh, Unit, UnitKey, analog_units
 from cimsim.config import ChipConfig
 from cimsim.cost.actions import UnitActions, count_actions
 from cimsim.cost.area import AreaRow, area_rows
-from cimsim.cost.catalogue import Catalogue, price_chip
+from cimsim.cost.catalogue import Catalogue, covered, price_chip
 from cimsim.cost.charge import Charger
 from cimsim.cost.counts import ActionCounts, Density
 from cimsim.cost.digital import digital_ps
@@ -23,6 +23,7 @@ from cimsim.cost.leakage import (
 from cimsim.cost.ledger import Ledger
 from cimsim.cost.programming import programming_bytes, programming_ps
 from cimsim.cost.timing import VisitTiming, visit_timing
+from cimsim.units import BITS_PER_BYTE
 from cimsim.workload.program import Program
 
 __all__ = ["CostModel"]
@@ -80,6 +81,12 @@ class CostModel:
     def conversions(self, key: UnitKey) -> int:
         """Return ADC samples of one vector of a unit."""
         return int(self._actions.column("conversions")[self._actions.index[key]])
+
+    def off_chip_fj(self, size_bytes: int) -> float:
+        """Return the energy of moving bytes to or from off-chip memory, as it is charged."""
+        if not size_bytes or "dram" in covered(self.config):
+            return 0.0
+        return size_bytes * BITS_PER_BYTE * self.catalogue.fj("dram")
 
     def charge(
         self,

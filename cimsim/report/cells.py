@@ -11,6 +11,7 @@ from cimsim.results import Row
 __all__ = [
     "EMPTY",
     "bits_label",
+    "duration",
     "energy_unit",
     "number",
     "optional",
@@ -90,3 +91,12 @@ def bits_label(bits: Sequence[int]) -> str:
     """Return the precision of a product in words: weight and input bits."""
     weight, inputs = bits
     return f"{weight}-bit weights, {inputs}-bit inputs"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that reads best, from microseconds to years."""
+    units = (("years", 31_557_600.0), ("days", 86_400.0), ("h", 3_600.0), ("min", 60.0))
+    for unit, size in (*units, ("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{significant(seconds / size)} {unit}"
+    return f"{significant(seconds * 1e6)} us"

@@ -78,5 +78,6 @@ def energy_rows_grid(design: Design) -> Grid:
         ("component", "kind", "nJ/token", "share", "actions", "fJ each", "source"),
         (GridGroup("", cells),),
         last_words=True,
-        note=f"{rest} smaller rows are in energy.csv." if rest > 0 else "",
+        note="Leakage and rows of published tables count nanoseconds instead of actions (fJ/ns = "
+        "uW)." + (f" {rest} smaller rows are in energy.csv." if rest > 0 else ""),
     )

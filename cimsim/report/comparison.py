@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cimsim.report.cells import (
     EMPTY,
+    duration,
     energy_unit,
     number,
     optional,
@@ -15,7 +16,7 @@ from cimsim.report.cells import (
 )
 from cimsim.report.grid import Grid, GridGroup
 from cimsim.report.grouping import by_precision
-from cimsim.report.view import Design, View
+from cimsim.report.view import Design, View, off_chip_share
 
 __all__ = ["accuracy_grid", "cost_grid", "scale_grid", "speed_grid"]
 
@@ -38,7 +39,7 @@ def accuracy_grid(view: View) -> Grid:
             str(design.index),
             design.name,
             design.technology,
-            design.adc,
+            design.converter,
             design.crossbar,
             significant(number(row, "ppl_float"), 4),
             significant(number(row, "ppl_ideal_int"), 4),
@@ -86,6 +87,7 @@ def scale_grid(view: View) -> Grid:
                 significant(number(r, "tokens_per_s")),
                 significant(number(r, "latency_us")),
                 significant(number(r, "energy_per_token_nj") / size),
+                percent(off_chip_share(r), 0),
                 significant(number(r, "tops_per_w")),
                 f"{text(r, 'critical_resource')}, "
                 f"{percent(number(r, 'critical_resource_utilisation'), 0)}",
@@ -109,6 +111,7 @@ def scale_grid(view: View) -> Grid:
             "tokens/s",
             "latency us",
             f"{unit}/token",
+            "off chip",
             "TOPS/W",
             "critical resource",
         ),
@@ -117,8 +120,8 @@ def scale_grid(view: View) -> Grid:
         ),
         words=3,
         last_words=True,
-        note="Latency: a decoded token, or a whole window in prefill. TOPS/W at the bits of the "
-        "group; 1 MAC = 2 operations.",
+        note="Latency: a decoded token, or a whole window in prefill. Off chip: share of the "
+        "energy in DRAM and chip I/O. TOPS/W at the bits of the group; 1 MAC = 2 operations.",
     )
 
 
@@ -180,6 +183,7 @@ def cost_grid(view: View) -> Grid:
         switches = (
             f"{number(row, 'expert_switches'):,.0f}",
             f"{number(row, 'expert_switch_bytes'):,.0f}",
+            _lifetime(design),
         )
         return (
             str(design.index),
@@ -207,9 +211,17 @@ def cost_grid(view: View) -> Grid:
             "W mean / peak",
             "mm²",
             "cells used",
-            *(("switches", "switched bytes") if switching else ()),
+            *(("switches", "switched bytes", "cells last") if switching else ()),
         ),
         by_precision(view, cells),
         note="Decode at the largest batch, before calibration. A tiny model leaves large arrays "
-        "partly empty: compare chips by the full-size table.",
+        "partly empty: compare chips by the full-size table."
+        + (" Cells last: endurance at this switch rate." if switching else ""),
     )
+
+
+def _lifetime(design: Design) -> str:
+    life = optional(design.row, "switch_lifetime_s")
+    if life is not None:
+        return duration(life)
+    return "unlimited" if number(design.row, "expert_switches") else EMPTY

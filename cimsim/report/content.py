@@ -134,9 +134,14 @@ def _about_chip(design: Design) -> str:
     weight, inputs = design.bits
     return (
         f"{design.technology}, crossbars: {design.crossbar}, {weight}-bit weights, "
-        f"{inputs}-bit inputs, {design.adc}; {number(row, 'tiles'):,.0f} tiles, "
+        f"{inputs}-bit inputs, {_converter(design)}; {number(row, 'tiles'):,.0f} tiles, "
         f"{significant(number(row, 'area_mm2'))} mm² for {text(row, 'model')}; "
         f"on crossbars: {text(row, 'analog_parts')}; mapper "
         f"{text(row, 'mapper')}, calibrator {text(row, 'calibrator')}, tile mode "
         f"{text(row, 'tile_mode')}; chip {text(row, 'chip_hash')}."
     )
+
+
+def _converter(design: Design) -> str:
+    model = design.row["adc_model"]
+    return design.adc if model is None else f"{design.adc} (cost model {model})"

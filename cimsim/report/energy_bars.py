@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from cimsim.report.canvas import PALETTE, Picture, drawing, picture, short
 from cimsim.report.cells import energy_unit, number, optional, text
 from cimsim.report.view import Design, View
-from cimsim.results import COMPONENTS, family_of
+from cimsim.results import COMPONENTS, family_of, reported_component
 from cimsim.results.components import FAMILIES
 
 __all__ = ["energy_breakdown"]
@@ -51,8 +51,8 @@ def energy_breakdown(view: View, *, scaled: bool) -> Picture:
         source = "scale.csv" if scaled else "energy.csv"
         stage = "" if scaled else ", after calibration"
         caption = (
-            f"Energy a token by family of components{stage}, absolute and as a share. All rows "
-            f"are included: chip, leakage that is modelled, DRAM and I/O. Numbers: {source}."
+            f"Energy a token by family of components{stage}, absolute and as a share, with the "
+            f"leakage that is modelled and off-chip memory. Numbers: {source}."
         )
         name = "energy_breakdown" if scaled else "energy_breakdown_tiny"
         alt = _alt(view.designs, parts, totals, unit, size)
@@ -77,8 +77,7 @@ def _tiny_parts(design: Design) -> dict[str, float]:
     parts: dict[str, float] = {}
     for row in design.chip.energy:
         if text(row, "phase") == phase and row["calibrated"] is True:
-            leaks = text(row, "kind") == "leakage"
-            family = family_of("leakage" if leaks else text(row, "component"))
+            family = family_of(reported_component(text(row, "component"), text(row, "kind")))
             parts[family] = parts.get(family, 0.0) + (optional(row, "energy_per_token_nj") or 0.0)
     return parts
 

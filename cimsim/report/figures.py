@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cimsim.report.canvas import Picture
 from cimsim.report.chip_figures import expert_load_histogram, latency_distribution, tile_load_map
 from cimsim.report.energy_bars import energy_breakdown
-from cimsim.report.perplexity_bars import perplexity_bars
+from cimsim.report.perplexity_dots import perplexity_dots
 from cimsim.report.scatter import accuracy_energy
 from cimsim.report.view import View
 
@@ -53,7 +53,7 @@ def draw_figures(view: View, folders: tuple[str, ...]) -> Figures:
         accuracy_energy=accuracy_energy(view, scaled=view.scaled),
         energy=energy_breakdown(view, scaled=True) if view.scaled else None,
         energy_tiny=energy_breakdown(view, scaled=False),
-        perplexity=perplexity_bars(view),
+        perplexity=perplexity_dots(view),
         chips=tuple(
             (
                 *(

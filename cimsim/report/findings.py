@@ -10,12 +10,15 @@ from cimsim.report.cells import (
     significant,
     text,
 )
-from cimsim.report.view import SCALE_BATCH, Design, View
+from cimsim.report.view import SCALE_BATCH, Design, View, off_chip_share
 
 __all__ = ["CLIP_WARNING", "basis", "findings", "warnings"]
 
 # Beyond this share of clipped conversions the ADC range, not noise, decides accuracy.
 CLIP_WARNING = 0.01
+# Busiest resource of an engine result whose off-chip memory decides.
+MEMORY = "memory channels"
+SATURATED = 0.9
 
 
 def findings(view: View) -> list[str]:
@@ -37,7 +40,7 @@ def _best_of(view: View, designs: tuple[Design, ...], label: str) -> list[str]:
         ]
     best = min(designs, key=lambda d: number(d.row, "ppl_calibrated_mean"))
     sentences = [
-        f"At {label}, {best.name} is the most accurate of {len(designs)} chips: perplexity "
+        f"At {label}, {_at_node(best)} is the most accurate of {len(designs)} chips: perplexity "
         f"{_ppl(best, 'calibrated')} after calibration, {significant(_float(best), 4)} in float."
     ]
     if view.scaled:
@@ -45,11 +48,15 @@ def _best_of(view: View, designs: tuple[Design, ...], label: str) -> list[str]:
         most = max(designs, key=_scale_energy)
         ratio = _scale_energy(most) / _scale_energy(least)
         sentences.append(
-            f"At {label}, {least.name} needs the least energy at full size:"
-            f"{_energy_sentence(least)} The hungriest, {most.name}, needs "
+            f"At {label}, {_at_node(least)} needs the least energy at full size:"
+            f"{_energy_sentence(least)} The hungriest, {_at_node(most)}, needs "
             f"{ratio:.1f} times as much."
         )
     return sentences
+
+
+def _at_node(design: Design) -> str:
+    return f"{design.name} ({number(design.row, 'node_nm'):g} nm)"
 
 
 def _float(design: Design) -> float:
@@ -72,10 +79,11 @@ def _energy_sentence(design: Design) -> str:
     energy = number(row, "energy_per_token_nj")
     unit, size = energy_unit([energy])
     return (
-        f" {significant(energy / size)} {unit} a token at the {text(row, 'shape')} shape "
+        f" {significant(energy / size)} {unit} a token, {percent(off_chip_share(row), 0)} of it "
+        f"off the chip, at the {text(row, 'shape')} shape "
         f"(decode, context {number(row, 'context'):,.0f}, batch {SCALE_BATCH}), "
         f"{significant(number(row, 'tokens_per_s'))} tokens/s on "
-        f"{number(row, 'dies'):,.0f} dies."
+        f"{number(row, 'dies'):,.0f} dies, limited by {text(row, 'critical_resource')}."
     )
 
 
@@ -141,11 +149,34 @@ def warnings(view: View) -> list[str]:
                 f"{design.name}: {percent(clip)} of conversions clip; the ADC's range is too "
                 "narrow for this model."
             )
-    found += _warnings_of_chips(view)
+    found += [*_unlike(view), *_warnings_of_chips(view)]
     if not view.scaled:
         found.append(
             "Not every chip has results at full size: energies below are those of the tiny model, "
             "which leaves large arrays partly empty."
+        )
+    return found
+
+
+def _unlike(view: View) -> list[str]:
+    """Say what chips that stand side by side do not share, or share too much."""
+    found = []
+    nodes = sorted({number(d.row, "node_nm") for d in view.designs})
+    if len(nodes) > 1:
+        found.append(
+            f"Chips of {nodes[0]:g} to {nodes[-1]:g} nm stand side by side: every one is costed "
+            "at its own node, and nothing is scaled between them."
+        )
+    rows = [r for d in view.designs if (r := d.scale()) is not None]
+    waits = [
+        text(r, "critical_resource") == MEMORY
+        and number(r, "critical_resource_utilisation") > SATURATED
+        for r in rows
+    ]
+    if len(rows) > 1 and all(waits):
+        found.append(
+            "At full size every chip waits for its off-chip memory, which holds keys and values: "
+            "tokens/s compares memories there, not tiles, and slow tokens leak for longer."
         )
     return found
 
@@ -175,8 +206,8 @@ def basis(view: View) -> list[tuple[str, str]]:
         (
             "Energy",
             "Counted actions times the energy of one, plus leakage times time. Energy a token "
-            "includes the chip, DRAM and chip I/O; energy.csv and results.csv give each apart. "
-            "Attention, softmax and the KV cache are charged.",
+            f"includes the chip, its digital units (attention, softmax, norms), the KV cache and "
+            f"DRAM; {_io(view)} results.csv, scale.csv and energy.csv give off-chip energy apart.",
         ),
         ("Leakage", _leakage(view)),
         (
@@ -217,6 +248,18 @@ def _precision(view: View) -> str:
         parts.append(f"{label} ({', '.join(adc)}): {', '.join(d.name for d in designs)}")
     note = " Figures at unequal bits are never ranked together." if len(parts) > 1 else ""
     return "; ".join(parts) + "." + note
+
+
+def _io(view: View) -> str:
+    """Say whose links off the chip are charged."""
+    charged = [
+        d.name for d in view.designs if any(text(r, "component") == "io" for r in d.chip.energy)
+    ]
+    if not charged:
+        return "links off the chip other than to DRAM are not modelled."
+    if len(charged) == len(view.designs):
+        return "links off the chip are included."
+    return f"links off the chip are included for {', '.join(charged)} and not modelled for others."
 
 
 def _leakage(view: View) -> str:

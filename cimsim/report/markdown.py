@@ -7,10 +7,18 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
 from cimsim.report.canvas import Picture
-from cimsim.report.cells import energy_unit, number, percent, significant, text
+from cimsim.report.cells import (
+    duration,
+    energy_unit,
+    number,
+    optional,
+    percent,
+    significant,
+    text,
+)
 from cimsim.report.content import FILES, Content
 from cimsim.report.figures import Figures
-from cimsim.report.view import SCALE_BATCH, Design, View
+from cimsim.report.view import SCALE_BATCH, Design, View, off_chip_share
 
 __all__ = ["markdown_report"]
 
@@ -94,7 +102,7 @@ def _full_size(view: View, figures: Figures) -> list[str]:
     def cells(design: Design) -> tuple[str, ...]:
         row = design.scale()
         if row is None:
-            return (*_who(design), *["n/a"] * 6)
+            return (*_who(design), *["n/a"] * 7)
         return (
             *_who(design),
             f"{number(row, 'dies'):,.0f}",
@@ -102,14 +110,18 @@ def _full_size(view: View, figures: Figures) -> list[str]:
             significant(number(row, "power_w")),
             significant(number(row, "tokens_per_s")),
             significant(number(row, "energy_per_token_nj") / size),
+            percent(off_chip_share(row), 0),
             significant(number(row, "tops_per_w")),
         )
 
-    header = ("#", "chip", "dies", "mm²", "W", "tokens/s", unit, "TOPS/W")
+    header = ("#", "chip", "dies", "mm²", "W", "tokens/s", unit, "off", "TOPS/W")
     lines = ["## Full-size model", ""]
     row = view.designs[0].scale()
     shape = "" if row is None else f"{text(row, 'shape')}, context {number(row, 'context'):,.0f}, "
-    lines += _wrap(f"{shape}decode, batch {SCALE_BATCH}; energy a token. Compare chips here.")
+    lines += _wrap(
+        f"{shape}decode, batch {SCALE_BATCH}; energy a token, and its share off the "
+        "chip. Compare chips here."
+    )
     lines += ["", *_by_class(view, header, cells)]
     if figures.energy is not None:
         lines += _image(figures.energy)
@@ -128,6 +140,9 @@ def _chip_bullets(design: Design) -> list[str]:
         for i in (1, 2, 3)
         if row[f"energy_top{i}_name"] is not None
     ]
+    life = optional(row, "switch_lifetime_s")
+    worn = [] if life is None else [f"Cells last {duration(life)} at this rate of switching."]
+    notes = [f"{'; '.join(design.chip.notes)}."] if design.chip.notes else []
     return _bullets(
         [
             f"{effect}; top-k agreement "
@@ -139,6 +154,8 @@ def _chip_bullets(design: Design) -> list[str]:
             f"Energy goes to {', '.join(tops)}. Critical resource: "
             f"{text(row, 'critical_resource')}, busy "
             f"{percent(number(row, 'critical_resource_utilisation'), 0)} of the time.",
+            *worn,
+            *notes,
         ]
     )
 

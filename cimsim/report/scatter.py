@@ -70,7 +70,7 @@ def accuracy_energy(view: View, *, scaled: bool) -> Picture:
         caption = (
             "Filled: after calibration, with its 95 % interval over chip seeds. Hollow: before "
             "calibration. Lower left is better. Each precision (weight and input bits) has its "
-            "own Pareto front; chips of different precision are not ranked together. "
+            f"own Pareto front; chips of different precision are not ranked together.{_nodes(view)} "
             f"Perplexity: results.csv (tiny model). Energy: {where}."
         )
         title = (
@@ -80,6 +80,13 @@ def accuracy_energy(view: View, *, scaled: bool) -> Picture:
         )
         name = "accuracy_energy" if scaled else "accuracy_energy_tiny"
         return picture(figure, name, title, caption, _alt(view, points, unit))
+
+
+def _nodes(view: View) -> str:
+    nodes = {number(d.row, "node_nm") for d in view.designs}
+    if len(nodes) == 1:
+        return ""
+    return " A front joins chips of several process nodes (in the key), unscaled."
 
 
 def _energy_nj(design: Design, *, scaled: bool) -> float:

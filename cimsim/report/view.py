@@ -9,7 +9,7 @@ from cimsim.report.cells import EMPTY, bits_label, number, optional, text
 from cimsim.results import ChipResult, Row, RunResults
 from cimsim.results.statistics import Paired, paired_difference
 
-__all__ = ["Design", "View"]
+__all__ = ["Design", "View", "off_chip_share"]
 
 # The row of scale.csv that comparisons across chips use.
 SCALE_PHASE = "decode"
@@ -48,6 +48,11 @@ class Design:
         """ADC bits in words."""
         bits = optional(self.row, "adc_bits")
         return "no ADC" if bits is None else f"ADC {bits:.0f} b"
+
+    @property
+    def converter(self) -> str:
+        """ADC bits and the cost model of the ADC in words."""
+        return self.adc if self.row["adc_model"] is None else f"{self.adc}, {self.row['adc_model']}"
 
     @property
     def crossbar(self) -> str:
@@ -123,3 +128,8 @@ class View:
     def seeds(self) -> int:
         """Fewest chip seeds of any chip."""
         return min((int(number(d.row, "chip_seeds")) for d in self.designs), default=0)
+
+
+def off_chip_share(row: Row) -> float:
+    """Return the share of energy that is spent off the chip, from a row of scale.csv."""
+    return number(row, "energy_off_chip_per_token_nj") / number(row, "energy_per_token_nj")

@@ -3,7 +3,12 @@
 from cimsim.results.column import Cell, Column, Row, Table
 from cimsim.results.columns import all_tables, explain_column, find_columns
 from cimsim.results.compare import Change, compare_runs, read_results
-from cimsim.results.components import COMPONENTS, component_column, family_of
+from cimsim.results.components import (
+    COMPONENTS,
+    component_column,
+    family_of,
+    reported_component,
+)
 from cimsim.results.csv_file import csv_bytes, format_cell, rows_from_csv
 from cimsim.results.detail_columns import ENERGY, PER_LAYER, PER_SEED
 from cimsim.results.energy_rows import (
@@ -54,6 +59,7 @@ __all__ = [
     "energy_rows",
     "explain_column",
     "family_of",
+    "reported_component",
     "find_columns",
     "format_cell",
     "pareto_front",

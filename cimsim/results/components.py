@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-__all__ = ["COMPONENTS", "FAMILIES", "Component", "component_column", "family_of"]
+__all__ = [
+    "COMPONENTS",
+    "FAMILIES",
+    "Component",
+    "component_column",
+    "family_of",
+    "reported_component",
+]
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,11 @@ FAMILIES: tuple[str, ...] = (
     "digital matrices",
     "attention",
     "other digital",
-    "KV cache",
+    "KV cache, on chip",
+    "KV cache, DRAM",
     "programming",
     "leakage, clock",
-    "DRAM, I/O",
+    "other DRAM, I/O",
     "other",
 )
 
@@ -67,12 +75,13 @@ COMPONENTS: tuple[Component, ...] = (
     Component("router_digital", "other digital", "Softmax and top-k of the expert router."),
     Component("combine", "other digital", "Weighted sum of expert outputs."),
     Component("correction", "other digital", "Digital operations that calibration adds."),
-    Component("kv_read", "KV cache", "Keys and values read on the chip."),
-    Component("kv_write", "KV cache", "Keys and values written on the chip."),
+    Component("kv_read", "KV cache, on chip", "Keys and values read on the chip."),
+    Component("kv_write", "KV cache, on chip", "Keys and values written on the chip."),
+    Component("kv_dram", "KV cache, DRAM", "Keys and values in off-chip memory."),
     Component("program", "programming", "Weights written into cells, verify included."),
     Component("clock", "leakage, clock", "Clock tree and control."),
-    Component("dram", "DRAM, I/O", "Off-chip memory."),
-    Component("io", "DRAM, I/O", "Pads and links off the chip."),
+    Component("dram", "other DRAM, I/O", "Off-chip memory, keys and values apart."),
+    Component("io", "other DRAM, I/O", "Pads and links off the chip."),
 )
 
 
@@ -101,3 +110,20 @@ def component_column(component: str) -> str:
     if component == "leakage" or component.startswith("leakage_"):
         return "energy_leakage_nj"
     return f"energy_{component}_nj" if component in _families() else "energy_other_nj"
+
+
+def reported_component(component: str, kind: str) -> str:
+    """Return the name under which the energy of a ledger row is summed up.
+
+    All leakage is one component. Keys and values in off-chip memory stand apart from those
+    on the chip, whatever ledger row they came from.
+
+    Args:
+        component: name in the ledger.
+        kind: dynamic, leakage or off_chip.
+    """
+    if kind == "leakage":
+        return "leakage"
+    if kind == "off_chip" and component in {"kv_read", "kv_write"}:
+        return "kv_dram"
+    return component

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from cimsim.errors import CimsimInternalError
 from cimsim.results.column import Row
-from cimsim.results.components import COMPONENTS, component_column
+from cimsim.results.components import COMPONENTS, component_column, reported_component
 from cimsim.results.detail_columns import ENERGY
 from cimsim.units import FJ_PER_NJ
 
@@ -105,11 +105,11 @@ def energy_rows(
 
 
 def component_energies(entries: Iterable[EnergyEntry]) -> dict[str, float]:
-    """Return energy in nJ by component, every ``leakage_*`` together as ``leakage``."""
+    """Return energy in nJ by the component that it is reported as."""
     found: dict[str, list[float]] = {}
     for entry in entries:
-        leaks = entry.kind == "leakage"
-        found.setdefault("leakage" if leaks else entry.component, []).append(entry.energy_fj)
+        name = reported_component(entry.component, entry.kind)
+        found.setdefault(name, []).append(entry.energy_fj)
     return {name: fsum(parts) / FJ_PER_NJ for name, parts in found.items()}
 
 

@@ -10,6 +10,7 @@ __all__ = ["AT_BATCH", "NO_CROSSBARS", "accuracy_columns", "identity_columns", "
 _CI = "95 % Student t interval over chip seeds; equals the mean with one seed"
 _WIDE = "Symmetric, so it may lie below 1 when chips differ widely."
 NO_CROSSBARS = "every matrix is digital: the chip has no crossbars"
+NO_ADC = f"the crossbars are digital and have no ADC, or {NO_CROSSBARS}"
 AT_BATCH = "decode at the batch size in latency_batch"
 
 
@@ -42,8 +43,9 @@ def identity_columns() -> tuple[Column, ...]:
             "bit",
             g,
             "Bits of a conversion: the output precision of a column sum.",
-            f"the crossbars are digital and have no ADC, or {NO_CROSSBARS}",
+            NO_ADC,
         ),
+        text("adc_model", g, "Cost model of the ADC, tile.adc.kind.", NO_ADC),
     )
 
 

@@ -225,9 +225,26 @@ def _writing() -> tuple[Column, ...]:
             g,
             f"Stored weight bytes fetched by switches; {AT_BATCH}.",
         ),
-        number("expert_switch_energy_nj", "nJ", g, f"Energy of expert switches; {AT_BATCH}."),
+        number(
+            "expert_switch_energy_nj",
+            "nJ",
+            g,
+            f"Energy of expert switches: memory read and cells written; {AT_BATCH}.",
+        ),
         count("expert_switches", "1", g, f"Experts programmed on demand; {AT_BATCH}."),
         count("cells_written", "1", g, f"Cells programmed by switches; {AT_BATCH}."),
+        count(
+            "expert_slot_writes_max", "1", g, f"Writes of the most written expert slot; {AT_BATCH}."
+        ),
+        number(
+            "switch_lifetime_s",
+            "s",
+            g,
+            f"Time until the cells of that slot are worn out if switching goes on; {AT_BATCH}.",
+            "tile.device.programming.endurance x makespan_us / (1e6 x expert_slot_writes_max)",
+            "higher",
+            "no expert was switched, or the cells endure any number of writes",
+        ),
         count("calibration_tokens", "token", g, "Tokens that calibration saw.", none),
         count("calibration_cells_written", "1", g, "Cells rewritten by calibration.", none),
         number("calibration_energy_nj", "nJ", g, "Energy of rewriting them.", empty_when=none),

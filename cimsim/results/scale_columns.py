@@ -7,6 +7,7 @@ from cimsim.results.components import COMPONENTS
 
 __all__ = ["SCALE"]
 
+_NO_ADC = "digital crossbars have no ADC"
 _ABSENT = "the chip has no such component, or it was never active"
 
 
@@ -48,7 +49,8 @@ SCALE = Table(
         Column("node_nm", "nm", "number", "Process node.", minimum=1.0),
         _count("weight_bits", "bit", "Bits of a stored weight."),
         _count("input_bits", "bit", "Bits of an input."),
-        _count("adc_bits", "bit", "Bits of a conversion.", "digital crossbars have no ADC"),
+        _count("adc_bits", "bit", "Bits of a conversion.", _NO_ADC),
+        Column("adc_model", "", "text", "Cost model of the ADC.", empty_when=_NO_ADC),
         _count("dies", "1", "Dies that hold the model once."),
         _count("tiles", "1", "Tiles of all dies."),
         _amount("area_mm2", "mm2", "On-chip area of all dies."),
@@ -66,9 +68,14 @@ SCALE = Table(
         _amount(
             "energy_per_token_nj",
             "nJ",
-            "Energy a token: the sum of the columns below.",
+            "Energy a token: the sum of the component columns below.",
             "",
             "lower",
+        ),
+        _amount(
+            "energy_off_chip_per_token_nj",
+            "nJ",
+            "What of it is spent off the chip: DRAM, for weights, keys and values, and chip I/O.",
         ),
         *(_energy(c.name, c.meaning) for c in COMPONENTS),
         _energy("leakage", "Leakage of all on-chip components."),

@@ -24,6 +24,7 @@ from cimsim.stages.accuracy import Accuracy
 from cimsim.stages.calibration_cost import CalibrationCost
 from cimsim.stages.scale import DIE_LIMIT_MM2, critical_utilisation
 from cimsim.stages.timing import Phase, Timing, peak_power_w
+from cimsim.stages.wear import wear
 from cimsim.units import FJ_PER_J, FJ_PER_NJ, PS_PER_S, PS_PER_US
 from cimsim.workload.program import Program
 
@@ -91,10 +92,10 @@ def _identity(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     crossbars = bool(config.chip.analog_parts)
     digital = tile.crossbar.kind == "digital" or not crossbars
     if not crossbars:
-        names = ("adc_bits", "crossbar_rows", "crossbar_cols")
+        names = ("adc_bits", "adc_model", "crossbar_rows", "crossbar_cols")
         reasons |= dict.fromkeys(names, NO_CROSSBARS)
     elif digital:
-        reasons["adc_bits"] = "digital crossbars have no ADC"
+        reasons |= dict.fromkeys(("adc_bits", "adc_model"), "digital crossbars have no ADC")
     return {
         "config": config.name,
         "chip_hash": config_hash(config)[:12],
@@ -113,6 +114,7 @@ def _identity(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
         "weight_bits": tile.weight.bits,
         "input_bits": tile.input.bits,
         "adc_bits": None if digital else tile.adc.bits,
+        "adc_model": None if digital else tile.adc.kind,
     }
 
 
@@ -274,17 +276,19 @@ def _chip(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
 def _writing(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     main = main_decode(measured, measured.before)
     switching = main.result.switching
-    spent = [
-        row.energy_fj
-        for row in main.ledger
-        if row.component == "program" or (row.component == "dram" and "switch" in row.source)
-    ]
+    spent = main.ledger.total_fj(component="program")
+    spent += measured.cost.off_chip_fj(switching.fetched_bytes)
+    worn = wear(measured.config, main)
+    if worn.lifetime_s is None:
+        reasons["switch_lifetime_s"] = worn.unlimited
     cost = measured.calibration
     cells: dict[str, object] = {
         "expert_switch_bytes": switching.fetched_bytes,
-        "expert_switch_energy_nj": float(np.sum(spent)) / FJ_PER_NJ if switching.count else 0.0,
+        "expert_switch_energy_nj": spent / FJ_PER_NJ if switching.count else 0.0,
         "expert_switches": switching.count,
         "cells_written": switching.cells,
+        "expert_slot_writes_max": worn.writes,
+        "switch_lifetime_s": worn.lifetime_s,
         "calibration_tokens": cost.tokens,
         "calibration_cells_written": cost.cells,
         "calibration_energy_nj": cost.energy_nj,

@@ -21,7 +21,7 @@ from cimsim.cost import CostModel, Density
 from cimsim.results import SCALE, Row, scale_energy
 from cimsim.rng import derive_key, uniform_bits_at
 from cimsim.stages.timing import Phase, time_phase
-from cimsim.units import FJ_PER_J, PS_PER_S, PS_PER_US
+from cimsim.units import FJ_PER_J, FJ_PER_NJ, PS_PER_S, PS_PER_US
 from cimsim.workload.program import Program
 from cimsim.workload.shapes import shape_program
 from cimsim.workload.trace import RoutingTrace
@@ -203,6 +203,7 @@ def _row(full: _FullSize, model: str, phase: Phase, batch: int) -> Row:
             "weight_bits": config.tile.weight.bits,
             "input_bits": config.tile.input.bits,
             "adc_bits": None if digital else config.tile.adc.bits,
+            "adc_model": None if digital else config.tile.adc.kind,
             "dies": int(np.ceil(area / DIE_LIMIT_MM2)),
             "tiles": full.mesh.n_tiles if crossbars else 0,
             "area_mm2": area,
@@ -212,6 +213,9 @@ def _row(full: _FullSize, model: str, phase: Phase, batch: int) -> Row:
             "macs_per_token": macs,
             "tops_per_w": 2.0 * macs / (1000.0 * total),
             **energy,
+            "energy_off_chip_per_token_nj": (
+                phase.ledger.total_fj(kind="off_chip") / FJ_PER_NJ / result.tokens
+            ),
             "critical_resource": result.critical_resource,
             "critical_resource_utilisation": critical_utilisation(phase),
         }

@@ -62,3 +62,27 @@ def test_switching_says_how_long_cells_last(run_tiny: Runner) -> None:
     # endurance / writes x time, from the sentence's own figures (three digits each).
     writes, span_us, life_s = int(said.split()[6]), float(said.split()[9]), float(said.split()[-2])
     assert life_s == pytest.approx(1000 / writes * span_us * 1e-6, rel=0.01)
+
+
+def test_energy_of_a_switch_is_its_fetch_and_its_writes(run_tiny: Runner) -> None:
+    result = run_tiny("sram_switching_28nm", *SMALL_CHIP)
+    row = result.row
+    phase = f"decode_b{row['latency_batch']}"
+    each = {
+        (str(r["component"]), str(r["kind"])): float(r["energy_per_action_fj"])
+        for r in result.energy
+        if r["phase"] == phase and not r["calibrated"]
+    }
+    fetched = 8 * row["expert_switch_bytes"] * each["dram", "off_chip"]
+    written = row["cells_written"] * each["program", "dynamic"]
+    assert row["expert_switch_energy_nj"] == pytest.approx((fetched + written) / 1e6)
+
+
+def test_lifetime_is_endurance_over_the_writes_of_the_busiest_slot(run_tiny: Runner) -> None:
+    endless = run_tiny("sram_switching_28nm", *SMALL_CHIP).row
+    assert endless["switch_lifetime_s"] is None
+    assert "any number of writes" in str(endless["empty_because"])
+    row = run_tiny("sram_switching_28nm", *SMALL_CHIP, "tile.device.programming.endurance=1000").row
+    assert 1 <= row["expert_slot_writes_max"] <= row["expert_switches"]
+    expected = 1000 * row["makespan_us"] / 1e6 / row["expert_slot_writes_max"]
+    assert row["switch_lifetime_s"] == pytest.approx(expected)

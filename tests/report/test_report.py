@@ -21,8 +21,9 @@ from fake_run import fake_chip, fake_run
 
 from cimsim.errors import CimsimInternalError
 from cimsim.report import write_report
-from cimsim.report.cells import energy_unit, percent, significant
+from cimsim.report.cells import duration, energy_unit, percent, significant
 from cimsim.report.chip_figures import _on_mesh
+from cimsim.report.energy_bars import _scale_parts
 from cimsim.report.findings import basis, findings, warnings
 from cimsim.report.view import View
 from cimsim.results import Manifest, RunFolder, RunResults, TileLoad
@@ -167,7 +168,8 @@ def test_page_states_what_is_included_and_what_is_not(three: tuple[Path, str, st
     words = _words(three[1])
     for statement in (
         "1 MAC = 2 operations",
-        "includes the chip, DRAM and chip I/O",
+        "includes the chip, its digital units (attention, softmax, norms), the KV cache and DRAM; "
+        "links off the chip are included",
         "leakage of dac; leakage of noc_link",
         "accuracy of the full-size model",
         "averages of the timed work, not peaks",
@@ -221,9 +223,67 @@ def test_clipping_is_said_once() -> None:
 def test_warning_of_several_chips_is_said_once() -> None:
     chips = [replace(fake_chip(i), warnings=("few windows",)) for i in (0, 1)]
     everywhere = warnings(View.of(replace(fake_run(1), chips=tuple(chips))))
-    assert everywhere == ["all chips: few windows"]
+    assert everywhere[1:] == ["all chips: few windows"]
     some = warnings(View.of(replace(fake_run(1), chips=(*chips, fake_chip(2)))))
-    assert some == ["isaac, eflash_40nm: few windows"]
+    assert some[1:] == ["isaac, eflash_40nm: few windows"]
+
+
+def test_chips_of_different_nodes_are_never_mixed_silently(
+    three: tuple[Path, str, str],
+) -> None:
+    assert "Chips of 14 to 40 nm stand side by side" in _words(three[1])
+    assert "A front joins chips of several process nodes" in _words(three[1])
+    assert not any("nm stand" in w for w in warnings(View.of(fake_run(1))))
+    assert re.search(r"isaac \(32 nm\) needs|\w+ \(\d+ nm\) needs", _words(three[1]))
+
+
+def test_chips_that_all_wait_for_memory_say_so() -> None:
+    def waiting(chip, share):
+        rows = tuple(
+            {**r, "critical_resource": "memory channels", "critical_resource_utilisation": share}
+            for r in chip.scale
+        )
+        return replace(chip, scale=rows)
+
+    for share, said in ((0.97, True), (0.5, False)):
+        chips = tuple(waiting(fake_chip(i), share) for i in (0, 1))
+        found = warnings(View.of(replace(fake_run(1), chips=chips)))
+        assert any("waits for its off-chip memory" in w for w in found) is said
+
+
+def test_links_off_the_chip_are_claimed_only_where_they_are_charged() -> None:
+    chip = fake_chip(0)
+    bare = replace(chip, energy=tuple(r for r in chip.energy if r["component"] != "io"))
+    statement = dict(basis(View.of(replace(fake_run(1), chips=(bare,)))))["Energy"]
+    assert "links off the chip other than to DRAM are not modelled" in statement
+    both = dict(basis(View.of(replace(fake_run(1), chips=(bare, fake_chip(1))))))["Energy"]
+    assert "included for eflash_40nm and not modelled for others" in both
+
+
+def test_lifetime_at_the_switch_rate_is_in_both_reports(tmp_path: Path) -> None:
+    html, markdown = _report(tmp_path / "run", replace(fake_run(1), chips=(fake_chip(7),)))
+    assert "2.80 h" in _words(html)
+    assert "Cells last 2.80 h at this rate of switching." in re.sub(r"\s+", " ", markdown)
+
+
+def test_keys_and_values_in_dram_stand_apart_from_those_on_the_chip() -> None:
+    parts = _scale_parts(View.of(fake_run(1)).designs[0])
+    assert parts["KV cache, DRAM"] > 0
+    assert parts["KV cache, on chip"] > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (3e-5, "30.0 us"),
+        (0.5, "500 ms"),
+        (90.0, "1.50 min"),
+        (10_080, "2.80 h"),
+        (4e9, "127 years"),
+    ],
+)
+def test_durations_take_the_unit_that_fits(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 def test_calibration_without_effect_says_so() -> None:
@@ -239,6 +299,7 @@ def test_calibration_without_effect_says_so() -> None:
 
 def test_notes_stand_with_their_chip(three: tuple[Path, str, str]) -> None:
     assert _words(three[1]).count("ADC energy is extrapolated below 28 nm") == 1
+    assert re.sub(r"\s+", " ", three[2]).count("ADC energy is extrapolated below 28 nm") == 1
 
 
 def test_incomplete_run_and_single_seed_say_so(tmp_path: Path) -> None:

@@ -155,7 +155,9 @@ def _energy_row(
     name: str, model: str, phase: str, component: str, per_token: float, calibrated: bool
 ) -> Row:
     leaks = component.startswith("leakage")
-    kind = "leakage" if leaks else "off_chip" if component in {"dram", "io"} else "dynamic"
+    kind = (
+        "leakage" if leaks else "off_chip" if component in {"dram", "io", "kv_dram"} else "dynamic"
+    )
     return ENERGY.row(
         {
             "config": name,
@@ -221,6 +223,7 @@ def _row(chip, model, tokens, seeds, experts, tiles, latency, energy) -> Row:
         "weight_bits": weight,
         "input_bits": inputs,
         "adc_bits": adc,
+        "adc_model": "sar_table" if adc else None,
         "ppl_float": 14.05,
         "ppl_ideal_int": 14.08 if weight == 8 else 15.3,
         "ppl_noisy_mean": noisy.mean,
@@ -283,6 +286,8 @@ def _row(chip, model, tokens, seeds, experts, tiles, latency, energy) -> Row:
         "expert_switch_energy_nj": 456.7 if "switching" in name else 0.0,
         "expert_switches": 99 if "switching" in name else 0,
         "cells_written": 9_876_543 if "switching" in name else 0,
+        "expert_slot_writes_max": 7 if "switching" in name else 0,
+        "switch_lifetime_s": 10_080.0 if "switching" in name else None,
         "calibration_tokens": 4096 if difficulty else None,
         "calibration_cells_written": 98304 if difficulty else None,
         "calibration_energy_nj": 1.2e5 if difficulty else None,
@@ -293,6 +298,8 @@ def _row(chip, model, tokens, seeds, experts, tiles, latency, energy) -> Row:
         if value is None:
             reasons[column] = {
                 "adc_bits": "digital crossbars have no ADC",
+                "adc_model": "digital crossbars have no ADC",
+                "switch_lifetime_s": "no expert was switched",
             }.get(column, reasons.get(column) or _why(column, tokens))
     return results_row(cells, reasons)
 
@@ -375,6 +382,7 @@ def _scale(chip, model: str, energy: tuple[Row, ...]) -> tuple[Row, ...]:
             "weight_bits": weight,
             "input_bits": inputs,
             "adc_bits": adc,
+            "adc_model": "sar_table" if adc else None,
             "dies": 12,
             "tiles": 4000,
             "area_mm2": 5300.0 * (1 + scale),
@@ -384,6 +392,9 @@ def _scale(chip, model: str, energy: tuple[Row, ...]) -> tuple[Row, ...]:
             "macs_per_token": 1.35e9,
             "tops_per_w": 2 * 1.35e9 / (1000 * total),
             "energy_per_token_nj": total,
+            "energy_off_chip_per_token_nj": sum(
+                columns[f"energy_{c}_nj"] for c in ("kv_dram", "dram", "io")
+            ),
             "critical_resource": "digital units",
             "critical_resource_utilisation": 0.93,
         }

@@ -100,6 +100,16 @@ def test_leakage_is_one_component_among_the_largest() -> None:
     ]
 
 
+def test_keys_and_values_off_the_chip_are_a_component_of_their_own() -> None:
+    entries = [
+        Entry("kv_read", 1, 2e6),
+        Entry("kv_read", 1, 5e6, "off_chip"),
+        Entry("kv_write", 1, 1e6, "off_chip"),
+    ]
+    assert component_energies(entries) == {"kv_read": 2.0, "kv_dram": 6.0}
+    assert scale_energy(entries, tokens=1)["energy_kv_dram_nj"] == 6.0
+
+
 def test_ties_among_the_largest_are_broken_by_name() -> None:
     assert [n for n, _ in top_components({"b": 1.0, "a": 1.0, "c": 0.0})] == ["a", "b"]
 
