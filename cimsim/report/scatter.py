@@ -70,8 +70,8 @@ def accuracy_energy(view: View, *, scaled: bool) -> Picture:
         caption = (
             "Filled: after calibration, with its 95 % interval over chip seeds. Hollow: before "
             "calibration. Lower left is better. Each precision (weight and input bits) has its "
-            f"own Pareto front; chips of different precision are not ranked together.{_nodes(view)} "
-            f"Perplexity: results.csv (tiny model). Energy: {where}."
+            "own Pareto front; chips of different precision are not ranked together."
+            f"{_nodes(view)} Perplexity: results.csv (tiny model). Energy: {where}."
         )
         title = (
             "Accuracy against energy: full-size model, decode, batch 32"
