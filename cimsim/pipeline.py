@@ -23,6 +23,7 @@ from cimsim.config import ChipConfig
 from cimsim.config.load import dump_yaml
 from cimsim.cost import CostModel
 from cimsim.errors import CimsimError
+from cimsim.mac import inert_knobs
 from cimsim.model import Decoder, FloatLinear, build_program
 from cimsim.results import ChipResult, TileLoad
 from cimsim.stages.accuracy import measure_accuracy
@@ -231,7 +232,7 @@ def _tile_load(
 
 def _warnings(measured: Measured) -> tuple[str, ...]:
     """Say what a reader must mind before anything else."""
-    found = []
+    found = list(inert_knobs(measured.config))
     clip = float(np.mean([s.statistics.clip_rate for s in measured.accuracy.seeds]))
     if clip > CLIP_WARNING:
         found.append(

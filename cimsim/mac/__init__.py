@@ -7,6 +7,7 @@
 | `ProgrammedMatrix.multiply` | its product with tokens, detailed or folded |
 | `ideal_integer` | the exact integer product in the same formats |
 | `study_tile` | what limits a tile: error by source, best range and bits |
+| `inert_knobs` | warnings of knobs that have no effect on a chip |
 | `MacStatistics` | clip rate, bit density and counts by matrix |
 | `DeviceModel`, `register_device` | how to plug in a cell of one's own |
 """
@@ -15,6 +16,7 @@ from cimsim.mac.adc import AdcRange
 from cimsim.mac.calibrate import calibrate_range
 from cimsim.mac.devices import DeviceModel, DriftLaw, Programming, register_device
 from cimsim.mac.ideal import IdealMatrix, ideal_integer
+from cimsim.mac.inert import inert_knobs
 from cimsim.mac.matrix import Mode, ProgrammedMatrix
 from cimsim.mac.programming import program_matrix
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
@@ -34,6 +36,7 @@ __all__ = [
     "TileStudy",
     "calibrate_range",
     "ideal_integer",
+    "inert_knobs",
     "program_matrix",
     "register_device",
     "study_tile",

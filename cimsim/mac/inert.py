@@ -1,0 +1,93 @@
+"""Knobs of a tile that a chip file sets and that its other choices make pointless."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cimsim.config import ChipConfig, Tile
+from cimsim.config.device import Device, Temperature
+
+__all__ = ["inert_knobs"]
+
+_REFERENCE_C = 25.0
+# What only an analog crossbar has: sections of the tile and their knobs.
+_ANALOG = {
+    "pe": ("subtract", "accumulate_cycles", "sample_hold"),
+    "crossbar": ("wire_ohm", "v_read_v"),
+    "adc": (
+        "kind", "bits", "enob", "rate_gsps", "per_pe", "range", "offset_lsb", "gain_sigma",
+        "inl_lsb", "noise_lsb",
+    ),
+    "device": (
+        "kind", "on_off_ratio", "age_s", "drift_compensation", "stuck_low", "stuck_high",
+        "read_noise", "drift", "temperature",
+    ),
+}  # fmt: skip
+
+
+def inert_knobs(config: ChipConfig) -> tuple[str, ...]:
+    """Return a warning for every knob of the tile that is set and has no effect on this chip.
+
+    A knob is set if its value is not the default.
+    """
+    tile, found = config.tile, []
+    warm = config.technology.temperature_c != _REFERENCE_C
+    digital = tile.crossbar.kind == "digital"
+    if warm and (digital or tile.device.temperature == Temperature()):
+        found.append("technology.temperature_c has no effect: no tile.device.temperature is given")
+    if digital:
+        found += [f"tile.{path} has no effect: digital crossbars are exact" for path in _set(tile)]
+        if config.run.tile_mode != "detailed":
+            found.append("run.tile_mode has no effect: digital crossbars make no conversions")
+        return tuple(found)
+    for path, inert, reason in _rules(tile, config.technology.temperature_c):
+        section: object = tile
+        default: object = _default_of(tile)
+        for key in path.split("."):
+            section, default = getattr(section, key), getattr(default, key)
+        if inert and section != default:
+            found.append(f"tile.{path} has no effect: {reason}")
+    return tuple(found)
+
+
+def _set(tile: Tile) -> Iterator[str]:
+    """Yield the knobs of analog crossbars that a tile sets."""
+    default = Tile()
+    for section, names in _ANALOG.items():
+        for name in names:
+            if getattr(getattr(tile, section), name) != getattr(getattr(default, section), name):
+                yield f"{section}.{name}"
+
+
+def _default_of(tile: Tile) -> Tile:
+    """Return a tile of defaults; of its device what every kind has."""
+    known = {name: getattr(Tile().device, name) for name in Device.model_fields}
+    return Tile().model_copy(update={"device": tile.device.model_copy(update=known)})
+
+
+def _rules(tile: Tile, temperature_c: float) -> Iterator[tuple[str, bool, str]]:
+    """Yield each knob that may be pointless, whether it is here, and why."""
+    device, noise, drift = tile.device, tile.device.read_noise, tile.device.drift
+    yield (
+        "pe.subtract",
+        tile.weight.encoding != "differential",
+        "only the pairs of tile.weight.encoding differential are subtracted",
+    )
+    yield (
+        "crossbar.rows_active",
+        (tile.crossbar.rows_active or 0) > tile.crossbar.rows,
+        "a crossbar has no more rows than tile.crossbar.rows, which are all driven",
+    )
+    yield "dac.unit_ns", tile.dac.kind != "pwm", "only drivers of tile.dac.kind pwm send pulses"
+    quiet = "tile.device.read_noise.sigma is 0"
+    for name in ("read_noise.sigma_unit", "read_noise.scaling", "temperature.read_noise_per_c"):
+        yield f"device.{name}", noise.sigma == 0.0, quiet
+    keeps = drift.nu == 0.0 and drift.nu_sigma == 0.0
+    yield "device.drift.t0_s", keeps, "tile.device.drift.nu is 0"
+    cool, exact = temperature_c == _REFERENCE_C, getattr(device, "kind", "ideal") == "ideal"
+    for name in ("sigma_per_c", "read_noise_per_c", "conductance_per_c"):
+        if name != "read_noise_per_c" or noise.sigma > 0.0:
+            same = "technology.temperature_c is that to which it refers, 25 C"
+            yield f"device.temperature.{name}", cool, same
+    if not cool:
+        yield "device.temperature.sigma_per_c", exact, "ideal cells have no error that could grow"
