@@ -29,6 +29,7 @@ from cimsim.results import ChipResult, TileLoad
 from cimsim.stages.accuracy import measure_accuracy
 from cimsim.stages.calibration_cost import calibration_cost
 from cimsim.stages.models import Texts, calibration_windows, open_model, scored_windows
+from cimsim.stages.peaks import peak_rows
 from cimsim.stages.placing import place, tile_load_ps
 from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.rows import Measured, main_decode, result_row
@@ -163,6 +164,7 @@ def run_chip(
         per_seed=seed_rows(measured),
         energy=all_energy_rows(measured),
         scale=scale_rows(config, program.name, first.noisy.trace, density),
+        peak=peak_rows(config, program.name, mesh, density),
         tile_load=measured.tile_load,
         expert_load=expert_load(measured),
         latency=latency_samples(measured),

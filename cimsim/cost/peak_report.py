@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from cimsim.config.load import bundled_folder, find_chip
@@ -11,6 +12,8 @@ from cimsim.cost.peak import Peak, power_rows
 from cimsim.units import PS_PER_NS
 
 __all__ = ["as_dict", "as_lines", "find_published"]
+
+WIDTH = 80
 
 
 def find_published(name: str) -> Path:
@@ -31,11 +34,16 @@ def as_dict(found: Peak) -> dict[str, Any]:
         "node_nm": config.technology.node_nm,
         "weight_bits": config.tile.weight.bits,
         "input_bits": config.tile.input.bits,
+        "adc": _adc(found),
         "tiles": found.cost.mesh.n_tiles,
         "tops": found.tops,
         "tops_per_w": found.tops_per_w,
         "tops_per_mm2": found.tops_per_mm2,
         "power_w": found.power_w,
+        "power_w_by_kind": {
+            kind: fj / found.timing.interval_ps * 1e-3
+            for kind, fj in found.ledger.by_kind().items()
+        },
         "area_mm2": found.area_mm2,
         "interval_ns": found.timing.interval_ps / PS_PER_NS,
         "latency_ns": found.timing.latency_ps / PS_PER_NS,
@@ -55,15 +63,23 @@ def as_dict(found: Peak) -> dict[str, Any]:
 
 
 def as_lines(report: dict[str, Any]) -> list[str]:
-    """Return a peak report as text: headline, power and area by component, what is missing."""
+    """Return a peak report, 80 columns wide: headline, power and area, what is missing."""
     bits = f"{report['weight_bits']}-bit weights, {report['input_bits']}-bit inputs"
-    lines = [
+    kinds = report["power_w_by_kind"]
+    headline = (
         f"{report['config']}: {report['node_nm']:g} nm, {report['tiles']} tiles, {bits}, "
-        "1 MAC = 2 operations",
-        f"  {report['tops']:.4g} TOPS, {report['tops_per_w']:.4g} TOPS/W, "
-        f"{report['tops_per_mm2']:.4g} TOPS/mm2, {report['power_w']:.4g} W, "
-        f"{report['area_mm2']:.4g} mm2, a vector every {report['interval_ns']:g} ns",
-        f"  {'component':<24}{'power mW':>12}{'share':>8}{'area mm2':>12}",
+        f"{report['adc']}, 1 MAC = 2 operations"
+    )
+    figures = (
+        f"{report['tops']:.4g} TOPS, {report['tops_per_w']:.4g} TOPS/W, "
+        f"{report['tops_per_mm2']:.4g} TOPS/mm2, {report['power_w']:.4g} W (leakage "
+        f"{kinds['leakage']:.3g} W, off-chip interfaces {kinds['off_chip']:.3g} W), "
+        f"{report['area_mm2']:.4g} mm2, a vector every {report['interval_ns']:g} ns"
+    )
+    lines = [
+        *_wrap(headline, ""),
+        *_wrap(figures),
+        f"  {'component':<26}{'power mW':>12}{'share':>8}{'area mm2':>12}",
     ]
     area = {row["component"]: row["mm2"] for row in report["area"]}
     power = {row["component"]: row for row in report["power"]}
@@ -71,9 +87,22 @@ def as_lines(report: dict[str, Any]) -> list[str]:
         mw = f"{power[name]['mw']:.4g}" if name in power else "-"
         share = f"{power[name]['share']:.1%}" if name in power else "-"
         mm2 = "-" if area.get(name) is None else f"{area[name]:.4g}"
-        lines.append(f"  {name:<24}{mw:>12}{share:>8}{mm2:>12}")
+        lines.append(f"  {name:<26}{mw:>12}{share:>8}{mm2:>12}")
     if report["excluded"]:
-        lines.append(f"  not included: {', '.join(report['excluded'])}")
-    lines.append(f"  not modelled: {'; '.join(report['not_modelled'])}")
-    lines += [f"  note: {note}" for note in report["notes"]]
-    return lines
+        lines += _wrap(f"not included: {', '.join(report['excluded'])}")
+    lines += _wrap(f"not modelled: {'; '.join(report['not_modelled'])}")
+    return [*lines, *(line for note in report["notes"] for line in _wrap(f"note: {note}"))]
+
+
+def _wrap(text: str, indent: str = "  ") -> list[str]:
+    return wrap(text, WIDTH, initial_indent=indent, subsequent_indent="    ")
+
+
+def _adc(found: Peak) -> str:
+    """Name the ADC and the model that prices it."""
+    adc = found.config.tile.adc
+    if not found.conversions:
+        return "no ADC"
+    if "adc" in found.config.cost.tables:
+        return f"{adc.bits}-bit ADC (table row)"
+    return f"{adc.bits}-bit ADC ({found.cost.catalogue.prices['adc'].model})"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from textwrap import wrap
 from typing import Any
 
 from cimsim.cost.validation import CheckResult, summarise
 
 __all__ = ["as_dict", "as_lines", "parity_points"]
+
+WIDTH = 80
+_KINDS = {"structural": "struct", "fit": "fit", "predicted": "pred"}
 
 
 def as_dict(results: tuple[CheckResult, ...]) -> dict[str, Any]:
@@ -25,29 +30,38 @@ def as_dict(results: tuple[CheckResult, ...]) -> dict[str, Any]:
 
 
 def as_lines(results: tuple[CheckResult, ...]) -> list[str]:
-    """Return the table of checks, the fitted constants and the summary as text."""
-    lines = [
-        f"{'item':<28}{'figure':<36}{'class':<13}{'published':>11}{'simulated':>11}"
-        f"{'error':>8}{'tol':>7}  result"
-    ]
-    for row in (_row(r) for r in results):
-        if row["status"] == "not_modelled":
-            lines.append(f"{row['item']:<28}{row['figure']:<36}not modelled: {row['note']}")
-            continue
-        lines.append(
-            f"{row['item']:<28}{row['figure']:<36}{row['class']:<13}{row['published']:>11.5g}"
-            f"{row['simulated']:>11.5g}{row['error']:>+8.1%}{row['tolerance']:>7.1%}"
-            f"  {row['status']} [{row['unit']}, {row['confidence']}]"
-        )
-    for item, names in as_dict(results)["fitted_constants"].items():
-        lines.append(f"fitted in {item}: {', '.join(names)}")
+    """Return the table of checks, the fitted constants and the summary, 80 columns wide."""
+    lines: list[str] = []
+    fitted = as_dict(results)["fitted_constants"]
+    for item, group in groupby(results, key=lambda r: r.check.item):
+        rows = list(group)
+        lines += wrap(f"{item}: {rows[0].check.source}", WIDTH, subsequent_indent="  ")
+        head = "".join(h.rjust(w) for h, w in (("paper", 10), ("model", 10), ("error", 7)))
+        lines.append(f"{'':<45}{head}{'tol':>5}")
+        lines += [line for row in rows for line in _line(row)]
+        if item in fitted:
+            names = f"fitted: {', '.join(fitted[item])}"
+            lines += wrap(names, WIDTH, initial_indent="  ", subsequent_indent="    ")
     summary = summarise(results)
-    lines.append(
+    end = (
         f"{summary.passed} passed, {summary.failed} failed, {summary.not_modelled} not modelled; "
         f"predicted checks: median error {summary.predicted_median:.1%}, "
         f"largest {summary.predicted_max:.1%}"
     )
-    return lines
+    return [*lines, "struct: sum of published parts or closed form; pred: predicted", *wrap(end)]
+
+
+def _line(result: CheckResult) -> list[str]:
+    check = result.check
+    unit = check.unit.replace("conversion", "conv.")
+    if check.published is None or result.simulated is None or result.error is None:
+        text = f"{check.name}: not modelled: {check.note}"
+        return wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
+    status = {"passed": " ok", "failed": " NO"}[result.status]
+    return [
+        f"{f'  {check.name}, {unit}':<38}{_KINDS[check.kind]:<7}{check.published:>10.4g}{result.simulated:>10.4g}"
+        f"{result.error:>+7.1%}{f'{100 * check.tolerance:.3g}%':>5}{status}"
+    ]
 
 
 def parity_points(results: tuple[CheckResult, ...]) -> list[tuple[str, str, float, float]]:

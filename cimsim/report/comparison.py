@@ -18,7 +18,15 @@ from cimsim.report.grid import Grid, GridGroup
 from cimsim.report.grouping import by_precision
 from cimsim.report.view import Design, View, off_chip_share
 
-__all__ = ["accuracy_grid", "cost_grid", "scale_grid", "speed_grid"]
+__all__ = ["PEAK_NOTE", "accuracy_grid", "cost_grid", "peak_grid", "scale_grid", "speed_grid"]
+
+
+PEAK_NOTE = (
+    "Every crossbar full and busy, 1 MAC = 2 operations at the bits of the row, power with the "
+    "modelled leakage. As run: the tiles that hold the model, at the bits of the run; it is "
+    "scaled to that number of tiles and not the published chip. As published: the tile count, "
+    "bits and powers of the publication, which cimsim published checks."
+)
 
 
 def _interval(design: Design, stage: str) -> str:
@@ -225,3 +233,46 @@ def _lifetime(design: Design) -> str:
     if life is not None:
         return duration(life)
     return "unlimited" if number(design.row, "expert_switches") else EMPTY
+
+
+def peak_grid(view: View) -> Grid:
+    """What every chip could do at most: its tiles as run, and the published chip."""
+    rows = tuple(
+        (
+            str(d.index) if first else "",
+            d.name if first else "",
+            f"{text(r, 'form')} ({text(r, 'preset')})",
+            f"{number(r, 'weight_bits'):.0f} / {number(r, 'input_bits'):.0f}",
+            f"{number(r, 'tiles'):,.0f}",
+            significant(number(r, "peak_tops")),
+            significant(number(r, "peak_tops_per_w")),
+            significant(number(r, "peak_tops_per_mm2")),
+            significant(number(r, "peak_total_w")),
+            significant(number(r, "peak_off_chip_w")),
+            significant(number(r, "peak_area_mm2")),
+            text(r, "excluded"),
+        )
+        for d in view.designs
+        for first, r in ((i == 0, r) for i, r in enumerate(d.chip.peak))
+    )
+    return Grid(
+        "Peak: as run, and as published",
+        (
+            "#",
+            "chip",
+            "form",
+            "weight / input bits",
+            "tiles",
+            "TOPS",
+            "TOPS/W",
+            "TOPS/mm²",
+            "W",
+            "off chip W",
+            "mm²",
+            "not included",
+        ),
+        (GridGroup("", rows),),
+        words=3,
+        last_words=True,
+        note=PEAK_NOTE,
+    )

@@ -10,6 +10,7 @@ from cimsim.report.chip_tables import energy_rows_grid, layer_grid
 from cimsim.report.comparison import (
     accuracy_grid,
     cost_grid,
+    peak_grid,
     scale_grid,
     speed_grid,
 )
@@ -24,6 +25,7 @@ FILES = (
     ("report.md", "The same in short, for terminals and code reviews."),
     ("results.csv", "One row a chip and model."),
     ("scale.csv", "The chips at the shape of a full-size model."),
+    ("peak.csv", "Peak figures, as run and as published."),
     ("per_layer.csv, per_seed.csv", "Layers, and the chip seeds behind every interval."),
     ("energy.csv", "Energy by component with sources; rows sum to the totals."),
     ("tile_load.csv, expert_load.csv, latency.csv", "The numbers behind the figures."),
@@ -63,6 +65,7 @@ class Content:
         warnings: what must not be overlooked.
         accuracy: table.
         scale: table of full-size results, or None.
+        peak: table of peak figures.
         calibration: tables.
         speed: table.
         cost: table.
@@ -76,6 +79,7 @@ class Content:
     warnings: list[str]
     accuracy: Grid
     scale: Grid | None
+    peak: Grid
     calibration: tuple[Grid, ...]
     speed: Grid
     cost: Grid
@@ -97,6 +101,7 @@ def build_content(view: View) -> Content:
         warnings=warnings(view),
         accuracy=accuracy_grid(view),
         scale=scale_grid(view) if some else None,
+        peak=peak_grid(view),
         calibration=calibration_grids(view),
         speed=speed_grid(view),
         cost=cost_grid(view),

@@ -16,9 +16,11 @@ from cimsim.report.cells import (
     significant,
     text,
 )
+from cimsim.report.comparison import PEAK_NOTE
 from cimsim.report.content import FILES, Content
 from cimsim.report.figures import Figures
 from cimsim.report.view import SCALE_BATCH, Design, View, off_chip_share
+from cimsim.results import AS_PUBLISHED, AS_RUN
 
 __all__ = ["markdown_report"]
 
@@ -43,6 +45,7 @@ def markdown_report(view: View, content: Content, figures: Figures) -> str:
     lines += _image(figures.perplexity)
     if view.scaled:
         lines += _full_size(view, figures)
+    lines += _peak(view)
     lines += ["## Tiny model: speed and energy", ""]
     lines += _wrap(
         "Decode at the largest batch; p50 and p99 in us, energy in nJ a token. Compare chips at "
@@ -126,6 +129,26 @@ def _full_size(view: View, figures: Figures) -> list[str]:
     if figures.energy is not None:
         lines += _image(figures.energy)
     return lines
+
+
+def _peak(view: View) -> list[str]:
+    forms = {AS_RUN: "run", AS_PUBLISHED: "paper"}
+    rows = [
+        (
+            *(_who(d) if first else ("", "")),
+            forms[text(r, "form")],
+            f"{number(r, 'weight_bits'):.0f}/{number(r, 'input_bits'):.0f}",
+            f"{number(r, 'tiles'):,.0f}",
+            significant(number(r, "peak_tops")),
+            significant(number(r, "peak_tops_per_w")),
+            significant(number(r, "peak_total_w")),
+        )
+        for d in view.designs
+        for first, r in ((i == 0, r) for i, r in enumerate(d.chip.peak))
+    ]
+    header = ("#", "chip", "as", "bits", "tiles", "TOPS", "TOPS/W", "W")
+    lines = ["## Peak: as run, and as published", "", *_wrap(PEAK_NOTE)]
+    return [*lines, "", *_table(header, rows), ""]
 
 
 def _chip_bullets(design: Design) -> list[str]:

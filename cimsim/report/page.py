@@ -22,6 +22,7 @@ CONTENTS = (
     ("findings", "Findings"),
     ("accuracy", "Accuracy"),
     ("scale", "Full-size model"),
+    ("peak", "Peak"),
     ("calibration", "Calibration"),
     ("tiny", "Speed and energy"),
     ("chips", "Chip by chip"),
@@ -31,7 +32,7 @@ CONTENTS = (
 )
 # What a quoted attribute and the data scheme leave alone.
 URI_SAFE = " '/:;=(),.-+!*$@?~[]{}|^"
-GLOSSARY = ("results", "scale")
+GLOSSARY = ("results", "scale", "peak")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def html_page(run: RunResults, content: Content, figures: Figures) -> str:
         warnings=content.warnings,
         accuracy=content.accuracy,
         scale=content.scale,
+        peak=content.peak,
         calibration=content.calibration,
         speed=content.speed,
         cost=content.cost,

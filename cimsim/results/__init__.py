@@ -20,6 +20,7 @@ from cimsim.results.energy_rows import (
 from cimsim.results.identities import results_row
 from cimsim.results.manifest import Manifest
 from cimsim.results.pareto import pareto_front
+from cimsim.results.peak_columns import AS_PUBLISHED, AS_RUN, PEAK
 from cimsim.results.result_columns import results_table
 from cimsim.results.run import (
     ChipResult,
@@ -33,8 +34,11 @@ from cimsim.results.store import RunFolder, write_whole
 from cimsim.results.trace_json import VisitLog, trace_json, write_gzip
 
 __all__ = [
+    "AS_PUBLISHED",
+    "AS_RUN",
     "COMPONENTS",
     "ENERGY",
+    "PEAK",
     "PER_LAYER",
     "PER_SEED",
     "SCALE",

@@ -14,6 +14,7 @@ from cimsim.results.detail_columns import (
     PER_SEED,
     TILE_LOAD,
 )
+from cimsim.results.peak_columns import PEAK
 from cimsim.results.result_columns import DEFAULT_BATCHES, results_table
 from cimsim.results.scale_columns import SCALE
 
@@ -34,6 +35,7 @@ def all_tables(batches: Sequence[int] = DEFAULT_BATCHES) -> tuple[Table, ...]:
         PER_SEED,
         ENERGY,
         SCALE,
+        PEAK,
         TILE_LOAD,
         EXPERT_LOAD,
         LATENCY,

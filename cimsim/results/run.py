@@ -104,6 +104,7 @@ class ChipResult:
         per_seed: rows of per_seed.csv.
         energy: rows of energy.csv.
         scale: rows of scale.csv.
+        peak: rows of peak.csv.
         tile_load: busy time of tiles.
         expert_load: visits of experts.
         latency: samples, prefill first.
@@ -122,6 +123,7 @@ class ChipResult:
     per_seed: tuple[Row, ...]
     energy: tuple[Row, ...]
     scale: tuple[Row, ...]
+    peak: tuple[Row, ...]
     tile_load: TileLoad
     expert_load: ExpertLoad
     latency: tuple[LatencySamples, ...]
@@ -143,6 +145,7 @@ class ChipResult:
             "per_seed": list(self.per_seed),
             "energy": list(self.energy),
             "scale": list(self.scale),
+            "peak": list(self.peak),
             "tile_load": _tile_rows(self),
             "expert_load": _expert_rows(self),
             "latency": _latency_rows(self),

@@ -31,6 +31,7 @@ RUN_FILES = (
     "per_seed.csv",
     "energy.csv",
     "scale.csv",
+    "peak.csv",
     "tile_load.csv",
     "expert_load.csv",
     "latency.csv",

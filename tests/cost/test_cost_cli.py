@@ -36,6 +36,17 @@ def test_peak_takes_several_files_and_says_what_it_leaves_out() -> None:
     assert "1 MAC = 2 operations" in done.stdout
 
 
+def test_peak_names_the_adc_model_and_fits_80_columns() -> None:
+    names = ["isaac_peak", "hermes_peak", "sram_digital_28nm_peak", "npu_hbm_peak"]
+    done = cimsim("peak", *names)
+    assert done.returncode == 0, done.stderr
+    assert "8-bit ADC (table row)" in " ".join(done.stdout.split())
+    assert "8-bit ADC (table: fitted" in " ".join(done.stdout.split())
+    assert done.stdout.count("no ADC") == 2
+    assert "off-chip interfaces 10.4 W" in " ".join(done.stdout.split())
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+
+
 def test_peak_of_a_fitted_chip_is_refused_with_the_way_out() -> None:
     done = cimsim("peak", "isaac")
     assert done.returncode == 2

@@ -102,5 +102,6 @@ def test_report_counts_match_the_rows() -> None:
     assert found["failed"] == status["failed"] == 0
     assert found["not_modelled"] == status["not_modelled"]
     lines = as_lines(results())
-    assert lines[-1].startswith(f"{found['passed']} passed, 0 failed")
+    assert f"{found['passed']} passed, 0 failed" in " ".join(lines)
+    assert max(len(line) for line in lines) <= 80
     assert len(parity_points(results())) == status["passed"]

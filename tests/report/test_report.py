@@ -260,6 +260,18 @@ def test_links_off_the_chip_are_claimed_only_where_they_are_charged() -> None:
     assert "included for eflash_40nm and not modelled for others" in both
 
 
+def test_peak_as_run_stands_beside_the_published_precision(
+    three: tuple[Path, str, str],
+) -> None:
+    html, markdown = _words(three[1]), three[2]
+    assert "as run (isaac)" in html
+    assert "as published (isaac_peak)" in html
+    assert "16 / 16" in html
+    assert "not the published chip" in html
+    assert re.search(r"\| +run \| +8/8 \|", markdown)
+    assert re.search(r"\| paper \| 16/16 \|", markdown)
+
+
 def test_lifetime_at_the_switch_rate_is_in_both_reports(tmp_path: Path) -> None:
     html, markdown = _report(tmp_path / "run", replace(fake_run(1), chips=(fake_chip(7),)))
     assert "2.80 h" in _words(html)

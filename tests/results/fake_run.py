@@ -7,8 +7,11 @@ from hashlib import sha256
 import numpy as np
 
 from cimsim.results import (
+    AS_PUBLISHED,
+    AS_RUN,
     COMPONENTS,
     ENERGY,
+    PEAK,
     PER_LAYER,
     PER_SEED,
     SCALE,
@@ -71,6 +74,7 @@ def fake_chip(index: int, *, model: str = "olmoe-tiny", tokens: int = 1024) -> C
         per_seed=seeds,
         energy=energy,
         scale=_scale(chip, model, energy),
+        peak=_peak(chip, model),
         tile_load=tiles,
         expert_load=experts,
         latency=latency,
@@ -401,6 +405,33 @@ def _scale(chip, model: str, energy: tuple[Row, ...]) -> tuple[Row, ...]:
         absent = {c.name: None for c in SCALE.columns if c.name not in cells}
         rows.append(SCALE.row({**absent, **columns, **cells}))
     return tuple(rows)
+
+
+def _peak(chip, model: str) -> tuple[Row, ...]:
+    name, _, node, _, _, weight, inputs, *_ = chip
+    return tuple(
+        PEAK.row(
+            {
+                "config": name,
+                "model": model,
+                "form": form,
+                "preset": name if form == AS_RUN else f"{name}_peak",
+                "node_nm": node,
+                "weight_bits": weight * factor,
+                "input_bits": inputs * factor,
+                "tiles": 40 * factor,
+                "peak_tops": 39.3 * factor,
+                "peak_tops_per_w": 2.8 / factor,
+                "peak_tops_per_mm2": 0.9 / factor,
+                "peak_total_w": 14.0 * factor,
+                "peak_leakage_w": 0.5,
+                "peak_off_chip_w": 0.0,
+                "peak_area_mm2": 42.0 * factor,
+                "excluded": "nothing" if form == AS_RUN else "clock, noc_link",
+            }
+        )
+        for form, factor in ((AS_RUN, 1), (AS_PUBLISHED, 2))[: 2 if name == "isaac" else 1]
+    )
 
 
 def _visits(rng: np.random.Generator, tiles: int, n: int = 3000) -> VisitLog:
