@@ -8,13 +8,14 @@ immutable `Correction`.
 ==================  =============================================================
 `calibrate`         run a method's steps, each kept only if it helps fresh documents
 `Task`              everything that a calibrator sees
+`Untreated`         where all methods on one chip start, measured once
 `split_documents`   FIT and ACCEPT windows of a text
 `steps_of`          the steps of a method
 `METHODS`           the registered methods
 ==================  =============================================================
 """
 
-from romer.calibrate import Calibrated, calibrate
+from romer.calibrate import Calibrated, Untreated, calibrate
 from romer.registry import METHODS, steps_of
 from romer.task import CalibrationText, CleanReference, Task, split_documents
 
@@ -24,6 +25,7 @@ __all__ = [
     "CalibrationText",
     "CleanReference",
     "Task",
+    "Untreated",
     "calibrate",
     "split_documents",
     "steps_of",

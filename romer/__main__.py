@@ -54,14 +54,16 @@ def calibrate(
     from romer.calibrate import calibrate as run_calibration
     from romer.registry import steps_of
     from romer.study.laboratory import Laboratory
+    from romer.study.subject import Subject
 
     chip = load_chip(find_chip(config), tuple(overrides or ()))
     wanted = method or chip.calibration.method
     steps_of(wanted)
     if not out.parent.is_dir():
         raise CimsimError("no such folder", file=out.parent, key="--out")
-    laboratory = Laboratory.open(chip, model)
-    prepared = laboratory.prepare(tokens or chip.calibration.tokens)
+    subject = Subject(model, chip.workload.context)
+    laboratory = Laboratory.open(chip, subject)
+    prepared = subject.prepared(tokens or chip.calibration.tokens)
     task = laboratory.task(prepared, laboratory.deploy(seed), seed)
     found = run_calibration(task, wanted, guarded=not unguarded)
     save_correction(found.correction, out)
@@ -101,14 +103,27 @@ def study(
         int | None, typer.Option(min=2, help="Test chips a cell, at most (default: the plan's).")
     ] = None,
     reduced: Annotated[
-        bool, typer.Option("--reduced", help="The plan's reduced version: about three minutes.")
+        bool, typer.Option("--reduced", help="The plan's reduced version: a few minutes.")
     ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, each of one thread.")] = 1,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0, help="Begin no measurement after so many seconds; run again to go on."),
+    ] = None,
+    models_dir: Annotated[
+        Path | None, typer.Option(help="Folder that holds the plan's extra models.")
+    ] = None,
 ) -> None:
     """Measure what calibration gains on the bundled models, as the plan says."""
     from romer.study.plan import read_plan
-    from romer.study.run import run_study
+    from romer.study.run import Study
 
-    run_study(read_plan(plan, reduced=reduced, chips=chips), out, say=_say)
+    wanted = read_plan(plan, reduced=reduced, chips=chips)
+    found = Study(wanted, out, models_dir=models_dir, jobs=jobs, seconds=seconds, say=_say)
+    if missing := found.run():
+        _say(f"{missing} measurements of this stage are missing: run the same command again")
+    else:
+        print(f"written: {out}/report.md")
 
 
 def _say(text: str) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 
 from cimsim.model import Correction, identity
-from romer.acceptance import Verdict, accept_loss, compare
+from romer.acceptance import AcceptLoss, Verdict, accept_loss, compare
 from romer.record import RouterRecord, Routers, record_routers
-from romer.registry import find_steps, steps_of
+from romer.registry import step_of, steps_of
 from romer.task import Task
 
-__all__ = ["Calibrated", "calibrate"]
+__all__ = ["Calibrated", "Untreated", "calibrate"]
 
 # A chip whose predictions are this close to the clean model's has nothing to correct but
 # the rounding of its number formats: 0.05 % in perplexity.
@@ -31,7 +31,36 @@ class Calibrated:
     verdicts: tuple[Verdict, ...]
 
 
-def calibrate(task: Task, method: str, *, guarded: bool = True) -> Calibrated:
+class Untreated:
+    """What a chip says before anything is corrected: where every method starts.
+
+    Measured when first asked for and kept, so that several methods on one chip share it.
+
+    Args:
+        task: what the calibrator sees.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._identity = identity(task.model_hash, task.chip_hash)
+
+    @cached_property
+    def loss(self) -> AcceptLoss:
+        """Losses of the ACCEPT text."""
+        return accept_loss(self.task, self._identity)
+
+    @cached_property
+    def _record(self) -> RouterRecord:
+        return _lazy_routers(self.task, self._identity)()
+
+    def routers(self) -> RouterRecord:
+        """Return what the routers saw and said over the FIT text."""
+        return self._record
+
+
+def calibrate(
+    task: Task, method: str, *, guarded: bool = True, untreated: Untreated | None = None
+) -> Calibrated:
     """Calibrate a deployed model.
 
     Args:
@@ -39,6 +68,7 @@ def calibrate(task: Task, method: str, *, guarded: bool = True) -> Calibrated:
         method: registered method, or steps joined by '+'.
         guarded: keep a step only if it lowers the ACCEPT loss by more than a standard
             error; False keeps every step (for studies).
+        untreated: of the same task, to share it among methods.
 
     Raises:
         CimsimError: if the method is unknown or statistics are not finite.
@@ -48,13 +78,13 @@ def calibrate(task: Task, method: str, *, guarded: bool = True) -> Calibrated:
     if not names:
         return Calibrated(current, ())
     verdicts: list[Verdict] = []
-    known = find_steps()
-    loss = accept_loss(task, current)
+    untreated = untreated or Untreated(task)
+    loss = untreated.loss
     if loss.expected.mean() < NOTHING_TO_CORRECT_NATS:
         return Calibrated(current, ())
-    routers = _lazy_routers(task, current)
+    routers: Routers = untreated.routers
     for name in names:
-        proposed = known[name](task, current, routers)
+        proposed = step_of(name)(task, current, routers)
         if proposed is current or proposed.digest() == current.digest():
             continue
         new_loss = accept_loss(task, proposed)

@@ -3,8 +3,8 @@
 `offload_fragile` sends the experts with the greatest maximum neuron norm to digital units,
 after the rule of Chowdhury et al. (arXiv 2603.02633), as many as the MAC budget allows at
 the load that the noisy routers show; `offload_random` spends the same budget on experts
-drawn at random, which says what the rule is worth; `offload_attention` moves all attention
-projections, whatever that costs.
+drawn at random, which says what the rule is worth; `offload_attention` and `offload_router`
+move all attention projections or all routers, whatever that costs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ from romer.record import Routers
 from romer.steps.low_rank import MAC_SHARE
 from romer.task import Task
 
-__all__ = ["neuron_norm", "offload_attention", "offload_fragile", "offload_random"]
+__all__ = [
+    "neuron_norm",
+    "offload_attention",
+    "offload_fragile",
+    "offload_random",
+    "offload_router",
+]
 
 Expert = tuple[int, int]
 
@@ -56,6 +62,14 @@ def offload_attention(task: Task, correction: Correction, routers: Routers) -> C
     if "attention" not in task.analog or "attention" in correction.offload_parts:
         return correction
     return replace(correction, offload_parts=(*correction.offload_parts, "attention"))
+
+
+def offload_router(task: Task, correction: Correction, routers: Routers) -> Correction:
+    """Compute the routers digitally, with their clean weights: no refit."""
+    del routers
+    if "router" not in task.analog or "router" in correction.offload_parts:
+        return correction
+    return replace(correction, offload_parts=(*correction.offload_parts, "router"))
 
 
 def _experts(routers: Routers) -> list[Expert]:

@@ -30,24 +30,30 @@ QUANTILES = np.linspace(0.02, 0.98, 25)
 Floats = NDArray[np.float64]
 
 
-def clamp(task: Task, correction: Correction, routers: Routers) -> Correction:
+def clamp(
+    task: Task, correction: Correction, routers: Routers, amount: float = CLAMP_LAMBDA
+) -> Correction:
     """R1: clamp each token's logits to its own quartiles plus a reach."""
     del task
-    return replace(correction, router_clamp=dict.fromkeys(routers().logits, CLAMP_LAMBDA))
+    return replace(correction, router_clamp=dict.fromkeys(routers().logits, amount))
 
 
-def margin(task: Task, correction: Correction, routers: Routers) -> Correction:
+def margin(
+    task: Task, correction: Correction, routers: Routers, amount: float = MARGIN_LAMBDA
+) -> Correction:
     """R2: widen the margin between chosen and other experts of each token."""
     del task
-    return replace(correction, router_margin=dict.fromkeys(routers().logits, MARGIN_LAMBDA))
+    return replace(correction, router_margin=dict.fromkeys(routers().logits, amount))
 
 
-def load_bias(task: Task, correction: Correction, routers: Routers) -> Correction:
+def load_bias(
+    task: Task, correction: Correction, routers: Routers, amount: float = BIAS_LAMBDA
+) -> Correction:
     """R3: a bias against over-used experts and for under-used ones, in units of IQR."""
     scale, offset = dict(correction.router_scale), dict(correction.router_offset)
     for layer, logits in routers().logits.items():
         low, high = np.quantile(logits.astype(np.float64), [0.25, 0.75], axis=1)
-        shift = BIAS_LAMBDA * float(np.mean(high - low))
+        shift = amount * float(np.mean(high - low))
         sign = np.sign(task.reference.fit.load[layer] - routers().load[layer])
         known = offset.get(layer, np.zeros(logits.shape[1], dtype=np.float32))
         offset[layer] = (known + shift * sign).astype(np.float32)

@@ -2,51 +2,86 @@
 
 An expert is cold if, under noise, fewer than tau k / E of the tokens choose it. The j-th
 coldest slot is rewritten with the j-th hottest expert of its layer. In E1 the slot keeps
-its router row; in E2 it takes over the row too and the two copies' outputs are averaged;
-E3 rewrites a fixed number of slots whatever their load.
+its router row; in E2 it takes over the row too and the two copies' outputs are averaged, or
+its tokens are shared out between them; E3 rewrites a fixed number of slots whatever their load.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.model import Correction, SlotRewrite
 from romer.record import Routers
 from romer.task import Task
 
-__all__ = ["COLD_SHARE", "copy_weights_and_row", "rewrite_fixed_count", "rewrite_weights"]
+__all__ = [
+    "COLD_SHARE",
+    "copy_and_split_load",
+    "copy_weights_and_row",
+    "rewrite_fixed_count",
+    "rewrite_weights",
+]
+
+Floats = NDArray[np.float64]
 
 COLD_SHARE = 0.1  # tau: share of the mean load below which an expert is cold
 FIXED_SHARE = 16  # E3 rewrites one slot in this many
 
 
-def rewrite_weights(task: Task, correction: Correction, routers: Routers) -> Correction:
+def rewrite_weights(
+    task: Task, correction: Correction, routers: Routers, amount: float = COLD_SHARE
+) -> Correction:
     """E1: rewrite cold slots' weights; the router stays as it is."""
-    return _replace(task, correction, routers, copy_router=False, count=None)
+    return _replace(task, correction, routers, _cold(routers, amount), copy_router=False)
 
 
-def copy_weights_and_row(task: Task, correction: Correction, routers: Routers) -> Correction:
+def copy_weights_and_row(
+    task: Task, correction: Correction, routers: Routers, amount: float = COLD_SHARE
+) -> Correction:
     """E2: a cold slot becomes a second copy of a hot expert, outputs averaged."""
-    return _replace(task, correction, routers, copy_router=True, count=None)
+    return _replace(task, correction, routers, _cold(routers, amount), copy_router=True)
+
+
+def copy_and_split_load(
+    task: Task, correction: Correction, routers: Routers, amount: float = COLD_SHARE
+) -> Correction:
+    """E2 with split load: each token of the hot expert goes to one of the two copies."""
+    cold = _cold(routers, amount)
+    return _replace(task, correction, routers, cold, copy_router=True, sharing="split")
 
 
 def rewrite_fixed_count(task: Task, correction: Correction, routers: Routers) -> Correction:
     """E3: the E / 16 coldest slots become second copies of the hottest experts."""
     experts = max(len(load) for load in routers().load.values())
-    return _replace(
-        task, correction, routers, copy_router=True, count=max(1, experts // FIXED_SHARE)
-    )
+    count = max(1, experts // FIXED_SHARE)
+    slots = {layer: _coldest_first(load)[:count] for layer, load in routers().load.items()}
+    return _replace(task, correction, routers, slots, copy_router=True)
+
+
+def _coldest_first(load: Floats) -> list[int]:
+    return [int(e) for e in np.argsort(load, kind="stable")]
+
+
+def _cold(routers: Routers, share: float) -> dict[int, list[int]]:
+    """Return the experts of each layer that are cold, the coldest first."""
+    return {
+        layer: [e for e in _coldest_first(load) if load[e] < share * load.mean()]
+        for layer, load in routers().load.items()
+    }
 
 
 def _replace(
     task: Task,
     correction: Correction,
     routers: Routers,
+    slots: dict[int, list[int]],
     *,
     copy_router: bool,
-    count: int | None,
+    sharing: Literal["average", "split"] = "average",
 ) -> Correction:
     if "experts" not in task.analog:
         return correction
@@ -54,16 +89,11 @@ def _replace(
     for layer, load in routers().load.items():
         if any(r.layer == layer for r in rewrites):
             continue
-        order = np.argsort(load, kind="stable")
-        mean = load.mean()
-        cold = [int(e) for e in order if load[e] < COLD_SHARE * mean]
-        if count is not None:
-            cold = [int(e) for e in order[:count]]
         # Never more slots than there are experts left to copy.
-        cold = cold[: len(load) // 2]
-        hot = [int(e) for e in order[::-1][: len(cold)]]
+        cold = slots[layer][: len(load) // 2]
+        hot = _coldest_first(load)[::-1][: len(cold)]
         rewrites += [
-            SlotRewrite(layer, slot, source, copy_router=copy_router, sharing="average")
+            SlotRewrite(layer, slot, source, copy_router=copy_router, sharing=sharing)
             for slot, source in zip(cold, hot, strict=True)
         ]
     if len(rewrites) == len(correction.rewrites):

@@ -8,36 +8,38 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Cache"]
+__all__ = ["Cache", "name_of"]
+
+
+def name_of(key: dict[str, Any]) -> str:
+    """Return the name of the record that answers a question: the hash of the question."""
+    text = json.dumps(key, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 class Cache:
-    """JSON files named by the hash of what they answer.
+    """One JSON file a record, named by what it answers; written whole or not at all.
 
     Args:
         folder: where the files are.
-        context: what every question has in common, e.g. the plan and the models' hashes.
     """
 
-    def __init__(self, folder: Path, context: dict[str, Any]) -> None:
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._context = folder, context
+        self._folder = folder
 
-    def get(self, key: dict[str, Any]) -> dict[str, Any] | None:
+    def get(self, name: str) -> dict[str, Any] | None:
         """Return a finished measurement, or None."""
-        path = self._path(key)
+        path = self._folder / f"{name}.json"
         if not path.is_file():
             return None
-        row: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["row"]
-        return row
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return record
 
-    def put(self, key: dict[str, Any], row: dict[str, Any]) -> None:
-        """Keep a measurement, whole or not at all."""
-        path = self._path(key)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps({"key": key, "row": row}, indent=1), encoding="utf-8")
+    def put(self, name: str, record: dict[str, Any]) -> None:
+        """Keep a measurement."""
+        path = self._folder / f"{name}.json"
+        # Two processes may measure the same record: each writes a file of its own first.
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(record), encoding="utf-8")
         os.replace(part, path)  # noqa: PTH105 - atomic
-
-    def _path(self, key: dict[str, Any]) -> Path:
-        text = json.dumps({**self._context, **key}, sort_keys=True)
-        return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"

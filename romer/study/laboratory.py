@@ -4,32 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cimsim.chip import Placement, analog_units, build_mesh
+from cimsim.chip import ChipMesh, Placement, analog_units, build_mesh
 from cimsim.config import ChipConfig
 from cimsim.cost import CostModel
 from cimsim.mac import AdcRange
 from cimsim.model import Checkpoint, Decoder, FloatLinear, build_program
 from cimsim.stages.accuracy import chip_identity
 from cimsim.stages.deployment import Deployment
-from cimsim.stages.models import calibration_windows, open_model, read_text
+from cimsim.stages.models import calibration_windows, read_text
 from cimsim.stages.placing import place
 from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.scoring import CALIBRATION_READ_SEEDS, score_clean
 from cimsim.workload.program import MatrixId, Program
-from romer import CalibrationText, CleanReference, Task, split_documents
+from romer import Task
 from romer.deployment import Mode
+from romer.study.subject import Prepared, Subject
 
-__all__ = ["Laboratory", "Prepared"]
+__all__ = ["Laboratory"]
 
 PROFILE_WINDOWS = 4  # as in a run: ranges and expected load come from these
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Calibration text and what the clean model says about it."""
-
-    text: CalibrationText
-    reference: CleanReference
 
 
 @dataclass(frozen=True)
@@ -39,30 +32,43 @@ class Laboratory:
     Attributes:
         config: the chip.
         checkpoint: the model.
+        stored: the model as it is written into cells: the same unless weights are clipped.
         decoder: its digital parts.
         digital: its float products.
         program: its operations.
+        mesh: the chip's geometry.
+        cost: the chip's prices.
         placement: where copies sit.
         ranges: ADC range of every analog matrix.
     """
 
     config: ChipConfig
     checkpoint: Checkpoint
+    stored: Checkpoint
     decoder: Decoder
     digital: FloatLinear
     program: Program
+    mesh: ChipMesh
+    cost: CostModel
     placement: Placement
     ranges: dict[MatrixId, AdcRange]
 
     @classmethod
-    def open(cls, config: ChipConfig, model: str) -> Laboratory:
-        """Open a model and place it as `cimsim run` does.
+    def open(
+        cls, config: ChipConfig, subject: Subject, stored: Checkpoint | None = None
+    ) -> Laboratory:
+        """Place a model as `cimsim run` does.
+
+        Args:
+            config: the chip.
+            subject: the model.
+            stored: what is written into cells, the model itself by default.
 
         Raises:
             CimsimError: if chip and model do not go together.
         """
-        checkpoint = open_model(model)
-        decoder, digital = Decoder(checkpoint), FloatLinear(checkpoint)
+        checkpoint, decoder, digital = subject.checkpoint, subject.decoder, subject.digital
+        stored = stored or checkpoint
         program = build_program(checkpoint)
         units = analog_units(program, config)
         mesh = build_mesh(config, sum(u.crossbars for u in units))
@@ -72,24 +78,17 @@ class Laboratory:
         cost = CostModel(config, mesh, program)
         trace = score_clean(decoder, digital, profile).trace
         placement = place(config, mesh, program, units, cost, trace).placement
-        ranges = measure_ranges(config, decoder, placement, profile)
-        return cls(config, checkpoint, decoder, digital, program, placement, ranges)
-
-    def prepare(self, tokens: int) -> Prepared:
-        """Split calibration text and run the clean model over it.
-
-        Raises:
-            CimsimError: if the text is too short.
-        """
-        text = split_documents(
-            self.checkpoint, read_text(None).calibration, tokens, self.config.workload.context
+        # Ranges are those of the codes that the cells hold.
+        ranging = decoder if stored is checkpoint else Decoder(stored)
+        ranges = measure_ranges(config, ranging, placement, profile)
+        return cls(
+            config, checkpoint, stored, decoder, digital, program, mesh, cost, placement, ranges
         )
-        return Prepared(text, CleanReference.measure(self.decoder, self.digital, text))
 
     def deploy(self, chip_seed: int) -> Deployment:
         """Program one chip."""
         return Deployment.program(
-            self.config, self.checkpoint, self.placement, self.ranges, self.digital, chip_seed
+            self.config, self.stored, self.placement, self.ranges, self.digital, chip_seed
         )
 
     def task(

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import UnitKey
 from cimsim.config import ChipConfig
+from cimsim.config.device import IdealDevice
 from cimsim.config.load import find_chip, load_chip
 from cimsim.mac import Mode
-from cimsim.model import Correction, Linear, ScoreResult, digital_ops_per_token
-from cimsim.model.correction_cost import rewritten_matrices
+from cimsim.model import Correction, Linear, ScoreResult
 from cimsim.model.routing import RoutingRecord
 from cimsim.results.statistics import load_cv, topk_agreement, total_variation
 from cimsim.stages.deployment import Deployment
-from cimsim.stages.scoring import score_clean, score_ideal
-from cimsim.units import OPS_PER_MAC
+from cimsim.stages.scoring import score_ideal
 from cimsim.workload.program import MatrixId, TokenKeys
-from romer import calibrate
-from romer.study.heldout import test_windows
-from romer.study.laboratory import Laboratory, Prepared
-from romer.study.plan import Cell, Plan
+from romer import Untreated, calibrate
+from romer.study.cells import Cell, Kind
+from romer.study.charge import charge, replay
+from romer.study.laboratory import Laboratory
+from romer.study.quantiser import clipped, quantiser_of
+from romer.study.routing import RoutingLogits, routing_divergence
+from romer.study.subject import Subject
+from romer.study.verify import verify_worst
+from romer.study.weight_error import relative_weight_error
 
 __all__ = ["Bench", "Record", "configure"]
 
@@ -35,16 +36,17 @@ Floats = NDArray[np.float32]
 TWICE_SEED = 1 << 40  # chip seed of the second copies: far from every other
 
 
-def configure(plan: Plan, cell: Cell, sigma: float) -> ChipConfig:
-    """Return the chip of a cell with some error of programmed weights."""
-    parts = ",".join(cell.analog)
+def configure(chip: str, kind: Kind) -> ChipConfig:
+    """Return the chip of a kind."""
+    sigma = () if kind.sigma is None else (f"tile.device.sigma_lsb={kind.sigma}",)
     knobs = (
-        *cell.overrides,
-        f"tile.device.sigma_lsb={sigma}",
-        f"chip.analog_parts=[{parts}]",
+        *kind.overrides,
+        *sigma,
+        f"tile.weight.scale={quantiser_of(kind.quantiser).scale}",
+        f"chip.analog_parts=[{','.join(kind.analog)}]",
         "run.tile_mode=folded",
     )
-    return load_chip(find_chip(plan["chip"]), knobs)
+    return load_chip(find_chip(chip), knobs)
 
 
 @dataclass(frozen=True)
@@ -63,59 +65,86 @@ class Bench:
     """A model on one kind of chip, with what all its chips share.
 
     Args:
-        plan: the study's plan.
-        cell: which model and chip; its treatment plays no part here.
-        sigma: error of programmed weights, in LSB.
+        chip: the chip file.
+        subject: the model and its texts.
+        kind: the kind of chip.
     """
 
-    def __init__(self, plan: Plan, cell: Cell, sigma: float) -> None:
-        self._plan = plan
-        self.laboratory = Laboratory.open(configure(plan, cell, sigma), cell.model)
-        self._prepared: dict[int, Prepared] = {}
+    def __init__(self, chip: str, subject: Subject, kind: Kind) -> None:
+        self.subject = subject
+        stored = clipped(subject.checkpoint, quantiser_of(kind.quantiser))
+        self.laboratory = Laboratory.open(configure(chip, kind), subject, stored)
+        self._seed = self.laboratory.config.run.seed
         self._deployed: tuple[int, Deployment] | None = None
-
-    def prepared(self, tokens: int) -> Prepared:
-        """Return calibration text of some size."""
-        if tokens not in self._prepared:
-            self._prepared = {tokens: self.laboratory.prepare(tokens)}
-        return self._prepared[tokens]
+        self._untreated: tuple[tuple[int, int, str], Untreated] | None = None
 
     def deployment(self, chip: int) -> Deployment:
         """Return one chip; the last one is kept."""
         if self._deployed is None or self._deployed[0] != chip:
+            self._deployed = self._untreated = None  # two chips at once are half a gigabyte
             self._deployed = (chip, self.laboratory.deploy(chip))
         return self._deployed[1]
 
-    @cached_property
-    def windows(self) -> NDArray[np.int64]:
-        """TEST text."""
-        lab = self.laboratory
-        context = lab.config.workload.context
-        return test_windows(lab.checkpoint, self._plan["test_tokens"], context)
-
-    @cached_property
-    def clean(self) -> ScoreResult:
-        """The float model on TEST text."""
-        return score_clean(self.laboratory.decoder, self.laboratory.digital, self.windows)
-
     def shared(self) -> Record:
         """Return what all chips of this kind have in common."""
-        lab = self.laboratory
+        lab, clean = self.laboratory, self.subject.clean
+        windows = self.subject.windows
         ideal = score_ideal(
-            lab.config, lab.decoder, lab.digital, lab.placement, lab.ranges, self.windows
+            lab.config, lab.decoder, lab.digital, lab.placement, lab.ranges, windows
         )
         return {
-            "nll_clean": float(self.clean.nll.mean()),
+            "nll_clean": float(clean.nll.mean()),
+            "nll_clean_windows": [float(v) for v in clean.nll.mean(axis=1)],
             "ppl_ideal_int": ideal,
-            "load_cv_clean": float(load_cv(self.clean.trace.load()).mean()),
+            "ppl_adc_only": float(np.exp(self._without_cell_errors().nll.mean())),
+            "device_profile": str(getattr(lab.config.tile.device, "profile", "")),
+            "temperature_c": lab.config.technology.temperature_c,
+            "load_cv_clean": float(load_cv(clean.trace.load()).mean()),
             "rel_weight_error": relative_weight_error(lab),
         }
 
-    def noisy(self, chip: int, mode: Mode) -> Record:
-        """Score a chip without any treatment."""
-        return self._row(self._score(self.deployment(chip), None, mode))
+    def _without_cell_errors(self) -> ScoreResult:
+        """Score a chip whose cells hold exact levels: what its converters alone cost."""
+        lab = self.laboratory
+        device = IdealDevice(
+            cell_bits=lab.config.tile.device.cell_bits, g_max_us=lab.config.tile.device.g_max_us
+        )
+        tile = lab.config.tile.model_copy(update={"device": device})
+        exact = replace(lab, config=lab.config.model_copy(update={"tile": tile}))
+        linear = exact.deploy(0).linear(None, read_seed=self._seed, mode="folded")
+        windows = self.subject.windows
+        sequences = np.arange(len(windows), dtype=np.int64)
+        return lab.decoder.score(windows, linear, sequences=sequences)
 
-    def treated(self, cell: Cell, chip: int, fitted: Bench, fitted_chip: int) -> Record:
+    def elsewhere(self, words: str) -> Record:
+        """Return which scored windows touch no document with some words."""
+        return {"windows": [bool(v) for v in self.subject.elsewhere(words)]}
+
+    def development(self, chip: int, tokens: int) -> Record:
+        """Return the loss of an uncalibrated chip on ACCEPT calibration text."""
+        prepared = self.subject.prepared(tokens)
+        windows = prepared.text.accept
+        sequences = np.arange(len(windows), dtype=np.int64)
+        linear = self.deployment(chip).linear(None, read_seed=0, mode="folded")
+        noisy = self.laboratory.decoder.score(windows, linear, sequences=sequences).nll
+        log_p = prepared.reference.accept_log_p
+        clean = np.take_along_axis(log_p, windows[:, 1:, None], axis=2)
+        return {"nll_clean": -float(clean.mean()), "nll_noisy": float(noisy.mean())}
+
+    def noisy(self, chip: int, mode: Mode, *, timed: bool) -> Record:
+        """Score a chip without any treatment.
+
+        Args:
+            chip: the chip.
+            mode: tile mode.
+            timed: replay its routing on the engine too.
+        """
+        score, row = self._score(self.deployment(chip), None, mode)
+        return {**row, **(replay(self.laboratory, score.trace, None) if timed else {})}
+
+    def treated(
+        self, cell: Cell, chip: int, fitted: Bench, fitted_chip: int, budget: int
+    ) -> Record:
         """Score a chip with the treatment of a cell.
 
         Args:
@@ -123,54 +152,67 @@ class Bench:
             chip: the scored chip.
             fitted: the kind of chip that calibration saw.
             fitted_chip: the chip that calibration saw.
+            budget: cells that program-verify may write.
         """
         mode: Mode = "detailed" if cell.tile_mode == "detailed" else "folded"
         if cell.calibrator == "twice":
             return self._twice(chip, mode)
+        if cell.calibrator == "verify_worst":
+            better, cells = verify_worst(self.deployment(chip), budget)
+            return {**self._score(better, None, mode)[1], **_cost(0.0, cells)}
+        if cell.calibrator == "quantiser":
+            cells = sum(u.cells for u in self.laboratory.placement.units.values())
+            return {**self._score(self.deployment(chip), None, mode)[1], **_cost(0.0, cells)}
         if cell.calibrator.startswith("oracle"):
             return self._oracle(cell.calibrator, chip, mode)
-        prepared = fitted.prepared(cell.tokens)
-        lab = fitted.laboratory
-        task = lab.task(prepared, fitted.deployment(fitted_chip), fitted_chip)
-        found = calibrate(task, cell.calibrator, guarded=cell.guarded)
+        untreated = fitted.untreated(cell, fitted_chip)
+        found = calibrate(
+            untreated.task, cell.calibrator, guarded=cell.guarded, untreated=untreated
+        )
         correction = found.correction
-        row = self._row(self._score(self.deployment(chip), correction, mode))
-        ops = digital_ops_per_token(correction, lab.program)
+        score, row = self._score(self.deployment(chip), correction, mode)
+        cost, charged = charge(self.laboratory, correction)
+        timed = cell.role == "primary" and chip == cell.chips[0]
         return {
             **row,
-            "digital_ops_per_token": OPS_PER_MAC * ops.macs + ops.elements,
-            "cells_rewritten": self._cells(correction),
+            **charged,
+            **(replay(self.laboratory, score.trace, cost) if timed else {}),
             "kept": [v.step for v in found.verdicts if v.kept],
             "digest": correction.digest(),
         }
 
+    def untreated(self, cell: Cell, chip: int) -> Untreated:
+        """Return where calibration of one chip starts; the last one is kept."""
+        key = (chip, cell.tokens, cell.words)
+        deployment = self.deployment(chip)
+        if self._untreated is None or self._untreated[0] != key:
+            prepared = self.subject.prepared(cell.tokens, cell.words)
+            self._untreated = (key, Untreated(self.laboratory.task(prepared, deployment, chip)))
+        return self._untreated[1]
+
     def _twice(self, chip: int, mode: Mode) -> Record:
-        seed = self.laboratory.config.run.seed
         second = self.laboratory.deploy(chip + TWICE_SEED)
         both = _Mean(
-            self.deployment(chip).linear(None, read_seed=seed, mode=mode),
-            second.linear(None, read_seed=seed + 1, mode=mode),
+            self.deployment(chip).linear(None, read_seed=self._seed, mode=mode),
+            second.linear(None, read_seed=self._seed + 1, mode=mode),
         )
         cells = sum(u.cells for u in self.laboratory.placement.units.values())
-        return {**self._row(self._forward(both)), **_cost(0.0, cells)}
+        return {**self._forward(both)[1], **_cost(0.0, cells)}
 
     def _oracle(self, name: str, chip: int, mode: Mode) -> Record:
-        linear = self.deployment(chip).linear(
-            None, read_seed=self.laboratory.config.run.seed, mode=mode
-        )
+        linear = self.deployment(chip).linear(None, read_seed=self._seed, mode=mode)
         if name == "oracle_clean_routing":
-            forced = RoutingRecord(self.clean.experts, self.clean.gates)
-            return {**self._row(self._forward(linear, forced)), **_cost(0.0, 0)}
-        noisy = self._forward(linear)
+            clean = self.subject.clean
+            forced = RoutingRecord(clean.experts, clean.gates)
+            return {**self._forward(linear, forced)[1], **_cost(0.0, 0)}
+        noisy = self._forward(linear)[0]
         forced = RoutingRecord(noisy.experts, noisy.gates)
-        clean = self._forward(self.laboratory.digital, forced)
-        return {**self._row(clean), **_cost(0.0, 0)}
+        return {**self._forward(self.laboratory.digital, forced)[1], **_cost(0.0, 0)}
 
     def _score(
         self, deployment: Deployment, correction: Correction | None, mode: Mode
-    ) -> ScoreResult:
-        seed = self.laboratory.config.run.seed
-        linear = deployment.linear(correction, read_seed=seed, mode=mode)
+    ) -> tuple[ScoreResult, Record]:
+        linear = deployment.linear(correction, read_seed=self._seed, mode=mode)
         return self._forward(linear, None, correction)
 
     def _forward(
@@ -178,71 +220,33 @@ class Bench:
         linear: Linear,
         routing: RoutingRecord | None = None,
         correction: Correction | None = None,
-    ) -> ScoreResult:
+    ) -> tuple[ScoreResult, Record]:
+        """Score TEST text; return the score and its figures."""
+        subject = self.subject
         if correction is not None:
             # A correction of another chip is applied all the same: transfer is what is asked.
-            checkpoint = self.laboratory.checkpoint
-            correction = replace(correction, model_hash=checkpoint.hash)
-        sequences = np.arange(len(self.windows), dtype=np.int64)
-        return self.laboratory.decoder.score(
-            self.windows, linear, sequences=sequences, routing=routing, correction=correction
+            correction = replace(correction, model_hash=subject.checkpoint.hash)
+        seen = RoutingLogits(subject.windows.size)
+        sequences = np.arange(len(subject.windows), dtype=np.int64)
+        score = subject.decoder.score(
+            subject.windows,
+            linear,
+            sequences=sequences,
+            routing=routing,
+            correction=correction,
+            observer=seen,
         )
-
-    def _row(self, score: ScoreResult) -> Record:
-        load = score.trace.load()
-        clean = self.clean.trace.load()
-        agree = topk_agreement(self.clean.experts, score.experts)
-        return {
+        load, clean = score.trace.load(), subject.clean.trace.load()
+        forced = routing is not None
+        return score, {
             "nll": float(score.nll.mean()),
             "nll_windows": [float(v) for v in score.nll.mean(axis=1)],
             "load_cv": float(load_cv(load).mean()),
             "load_tv": float(total_variation(load, clean).mean()),
-            "topk_agreement": float(agree.mean()),
+            "topk_agreement": float(topk_agreement(subject.clean.experts, score.experts).mean()),
+            "routing_kl": None if forced else routing_divergence(subject.clean_logits, seen),
         }
-
-    def _cells(self, correction: Correction) -> int:
-        """Return the cells that a correction writes, all placed copies."""
-        placement = self.laboratory.placement
-        size = {
-            t.matrix.id: (t.cells, len(placement.seats_of.get(key, ())) or 1)
-            for key, unit in placement.units.items()
-            for t in unit.tilings
-        }
-        placed = replace(correction, replicas=())
-        cells = sum(
-            size[m.id][0] * size[m.id][1]
-            for m in rewritten_matrices(placed, self.laboratory.program)
-            if m.id in size
-        )
-        for r in correction.replicas:  # copies that the placement did not make
-            key = UnitKey(r.layer, r.part, r.expert)
-            missing = r.copies - len(placement.seats_of.get(key, ()))
-            cells += max(0, missing) * placement.units[key].cells
-        return cells
 
 
 def _cost(ops: float, cells: int) -> Record:
     return {"digital_ops_per_token": ops, "cells_rewritten": cells, "kept": [], "digest": ""}
-
-
-def relative_weight_error(lab: Laboratory) -> float:
-    """Return the root mean square of sigma x LSB / rms(W) over the analog matrices.
-
-    The device model's own figure (form N1: additive, in LSB of the stored code), not a
-    measurement; nan for other devices.
-    """
-    device = lab.config.tile.device
-    if device.kind != "eflash" or device.profile not in ("25c", "80c_assumed"):
-        return math.nan
-    sigma = device.sigma_lsb
-    if device.profile == "80c_assumed":
-        sigma *= device.temperature_factor
-    per_column = lab.config.tile.weight.scale == "per_column"
-    shares = []
-    for unit in lab.placement.units.values():
-        for tiling in unit.tilings:
-            weight = lab.checkpoint.matrix(tiling.matrix.id).astype(np.float64)
-            greatest = np.abs(weight).max(axis=0) if per_column else np.abs(weight).max()
-            step = greatest / (2 ** (lab.config.tile.weight.bits - 1) - 1)
-            shares.append(float(np.mean((sigma * step) ** 2) / np.mean(weight**2)))
-    return float(np.sqrt(np.mean(shares)))

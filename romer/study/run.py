@@ -1,142 +1,240 @@
-"""The study from plan to page: measure every chip of every cell, then sum up."""
+"""The study from plan to page: choose, measure every chip of every cell, then sum up."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cimsim.config.load import config_hash, find_chip, load_chip
 from cimsim.errors import CimsimError
-from cimsim.mac import Mode
 from cimsim.stages.models import open_model
-from romer.study.cache import Cache
-from romer.study.level import find_level
-from romer.study.measure import Bench, Record
+from cimsim.zoo import bundled_models
+from romer.study.cache import Cache, name_of
+from romer.study.cells import Cell, Kind, cells_of, check_plan
+from romer.study.choices import (
+    choose_level,
+    choose_quantiser,
+    level_kinds,
+    quantiser_kinds,
+)
+from romer.study.jobs import Job, batches_of, run_batches
+from romer.study.measure import Record
+from romer.study.measured import Measured
 from romer.study.page import write_page
-from romer.study.plan import Cell, Plan, cells_of
-from romer.study.summary import Measured, summarise, write_summary
+from romer.study.plan import Plan
+from romer.study.summary import summarise, write_table
+from romer.study.worker import Worker
 
-__all__ = ["run_study"]
+__all__ = ["Study"]
 
 
-def run_study(plan: Plan, out: Path, *, say: Callable[[str], None]) -> None:
-    """Carry out a plan in a folder; what the folder already holds is not measured again.
+class Study:
+    """A plan carried out in a folder; what the folder already holds is not measured again.
 
     Args:
         plan: what to do.
         out: folder for summary.csv, tables, figures, the page and the cache.
+        models_dir: folder that holds the plan's extra models, or None.
+        jobs: processes at once.
+        seconds: no measurement is begun after so many seconds; None measures all.
         say: told what is under way.
 
     Raises:
         CimsimError: if the folder cannot be used, or a cell cannot be measured.
     """
-    if out.exists() and not out.is_dir():
-        raise CimsimError("is not a folder", file=out, key="--out")
-    hashes = {name: open_model(name).hash for name in plan["models"]}
-    context = {
-        "models": hashes,
-        "chip": plan["chip"],
-        "test_tokens": plan["test_tokens"],
-        "version": version("cimsim"),
-    }
-    cache = Cache(out / "cache", context)
-    levels = {model: find_level(plan, model, cache, say) for model in plan["models"]}
-    cells = cells_of(plan, {model: level for model, (level, _) in levels.items()})
-    measured = _measure_all(plan, cells, cache, say)
-    rows = summarise(measured)
-    write_summary(rows, out / "summary.csv")
-    write_page(plan, rows, measured, levels, out)
 
+    def __init__(
+        self,
+        plan: Plan,
+        out: Path,
+        *,
+        models_dir: Path | None = None,
+        jobs: int = 1,
+        seconds: float | None = None,
+        say: Callable[[str], None],
+    ) -> None:
+        if out.exists() and not out.is_dir():
+            raise CimsimError("is not a folder", file=out, key="--out")
+        if models_dir is not None and not models_dir.is_dir():
+            raise CimsimError("is not a folder", file=models_dir, key="--models-dir")
+        check_plan(plan)
+        self._plan, self._out, self._jobs, self._say = plan, out, jobs, say
+        self._until = float("inf") if seconds is None else time.monotonic() + seconds
+        self._folders, self.missing = _folders(plan, models_dir)
+        self._hashes = {name: open_model(folder).hash for name, folder in self._folders.items()}
+        self._context = {
+            "chip": config_hash(load_chip(find_chip(plan["chip"]))),
+            "test_tokens": plan["test_tokens"],
+            "version": version("cimsim"),
+        }
+        self._cache = Cache(out / "cache")
+        self._worker = Worker(out / "cache", plan["chip"], plan["test_tokens"], self._folders)
 
-def _measure_all(
-    plan: Plan, cells: list[Cell], cache: Cache, say: Callable[[str], None]
-) -> list[Measured]:
-    """Measure cells kind of chip by kind of chip, so that each is opened once."""
-    found: dict[Cell, Measured] = {}
-    order = sorted(range(len(cells)), key=lambda i: (str(_kind(cells[i])), i))
-    runner = _Runner(plan, cache)
-    start, done = time.monotonic(), 0
-    for number, index in enumerate(order, start=1):
-        cell = cells[index]
-        found[cell] = runner.cell(cell)
-        done += runner.fresh
-        spent = time.monotonic() - start
-        left = spent / number * (len(order) - number)
-        say(
-            f"{number} of {len(order)}: {cell.model} {cell.scope} sigma {cell.sigma:g} "
-            f"{cell.calibrator}{'' if cell.guarded else ' unguarded'}; about {left:.0f} s left"
+    def run(self) -> int:
+        """Measure what time allows; write the results once nothing is missing.
+
+        Returns:
+            How many measurements are still missing; 0 once the results are written.
+        """
+        plan = self._plan
+        models = plan["models"]
+        kinds = [k for m in models for k in level_kinds(plan, m)]
+        if left := self._measure([j for k in kinds for j in self._development(k)], "level L"):
+            return left
+        levels = {m: choose_level(plan, m, self._losses) for m in models}
+        sigmas = {
+            (m, s): levels[m][0] if s == "L" else float(s)
+            for m in models
+            for s in plan["primary"]["sigmas"]
+        }
+        kinds = [k for (m, _), s in sigmas.items() for k in quantiser_kinds(plan, m, s)]
+        if left := self._measure([j for k in kinds for j in self._development(k)], "quantisers"):
+            return left
+        best = {
+            (m, s): choose_quantiser(plan, m, sigma, self._losses)
+            for (m, s), sigma in sigmas.items()
+        }
+        # Extra models have no level of their own: their cells do not ask for it.
+        number = {m: level for m, (level, _) in levels.items()}
+        number |= dict.fromkeys(plan["extra_models"] or {}, float("nan"))
+        cells = [c for c in cells_of(plan, number, best) if c.model in self._folders]
+        timed = {c.kind for c in cells if c.role == "primary"}
+        records = {cell: _Records(self, cell, timed) for cell in cells}
+        first = [j for r in records.values() for j in r.jobs if not r.budget]
+        if left := self._measure(first, "cells"):
+            return left
+        second = [j for r in records.values() for j in r.jobs if r.budget]
+        if left := self._measure(second, "program-verify"):
+            return left
+        self._write([r.measured() for r in records.values()], levels, best)
+        return 0
+
+    def name(self, what: str, kind: Kind, **key: Any) -> str:
+        """Return the name of a record."""
+        model = self._hashes[kind.model]
+        return name_of({**self._context, "what": what, "model": model, **asdict(kind), **key})
+
+    def record(self, name: str) -> Record:
+        """Return a record that is there."""
+        found = self._cache.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def _development(self, kind: Kind) -> list[Job]:
+        tokens = self._plan["calibration_tokens"]
+        return [
+            Job(
+                self.name("development", kind, chip=chip, tokens=tokens),
+                kind, chip, "development", (chip, tokens),
+            )
+            for chip in self._plan["development_chips"]
+        ]  # fmt: skip
+
+    def _losses(self, kind: Kind) -> tuple[float, float]:
+        rows = [self.record(job.name) for job in self._development(kind)]
+        noisy = sum(r["nll_noisy"] for r in rows) / len(rows)
+        return rows[0]["nll_clean"], noisy
+
+    def _measure(self, jobs: Sequence[Job], what: str) -> int:
+        """Measure what the cache lacks; return how much is still missing."""
+        wanted = {j.name: j for j in jobs if self._cache.get(j.name) is None}
+        if not wanted:
+            return 0
+        start, done = time.monotonic(), 0
+
+        def progress(count: int) -> None:
+            nonlocal done
+            done += count
+            spent = time.monotonic() - start
+            ahead = spent / done * (len(wanted) - done) if done else 0.0
+            self._say(f"{what}: {done} of {len(wanted)}; about {ahead:.0f} s left")
+
+        self._say(f"{what}: {len(wanted)} measurements")
+        run_batches(
+            batches_of(list(wanted.values())),
+            self._worker,
+            processes=self._jobs,
+            until=self._until,
+            say=progress,
         )
-    return [found[cell] for cell in cells]
+        return sum(self._cache.get(name) is None for name in wanted)
+
+    def _write(
+        self,
+        measured: list[Measured],
+        levels: dict[str, tuple[float, bool]],
+        best: dict[tuple[str, float | str], str],
+    ) -> None:
+        summary = summarise(measured)
+        write_table(summary.rows, self._out / "summary.csv")
+        write_table(summary.details, self._out / "details.csv")
+        write_table(summary.chips, self._out / "chips.csv")
+        write_page(self._plan, summary, levels, best, self.missing, self._out)
 
 
-def _kind(cell: Cell) -> dict[str, Any]:
-    """Return what decides the chips of a cell."""
-    return {
-        "model": cell.model,
-        "analog": cell.analog,
-        "sigma": cell.sigma,
-        "overrides": cell.overrides,
-    }
+class _Records:
+    """The records that a cell is made of."""
+
+    def __init__(self, study: Study, cell: Cell, timed: set[Kind]) -> None:
+        self._study, self._cell = study, cell
+        self.budget = cell.calibrator == "verify_worst"
+        self._shared = Job(study.name("shared", cell.noisy_kind), cell.noisy_kind, -1, "shared", ())
+        self._noisy = [self._noisy_job(chip, timed) for chip in cell.chips]
+        self._treated = [self._treated_job(index) for index in range(len(cell.chips))]
+        self._masks = []
+        if cell.words:
+            name = study.name("elsewhere", cell.kind, words=cell.words)
+            self._masks = [Job(name, cell.kind, -1, "elsewhere", (cell.words,))]
+        self.jobs = (self._shared, *self._masks, *self._noisy, *self._treated)
+
+    def _noisy_job(self, chip: int, timed: set[Kind]) -> Job:
+        kind, mode = self._cell.noisy_kind, self._cell.tile_mode
+        replayed = kind in timed and mode == "folded" and chip == self._cell.chips[0]
+        name = self._study.name("noisy", kind, chip=chip, mode=mode, timed=replayed)
+        return Job(name, kind, chip, "noisy_timed" if replayed else "noisy", (chip, mode))
+
+    def _treated_job(self, index: int) -> Job:
+        cell = self._cell
+        chip = cell.chips[index]
+        bare = replace(cell, chips=(), fitted_on=(), role="", compared="", level_l=False)
+        fitted = cell.fitted_on[index] if cell.fitted_on else chip
+        timed = cell.role == "primary" and index == 0
+        name = self._study.name(
+            "treated", cell.kind, cell=asdict(bare), chip=chip, fitted=fitted, timed=timed
+        )
+        # Program-verify may write as many cells as the main calibrator of the same chip.
+        budget = ""
+        if self.budget:
+            main = replace(cell, calibrator="romer_plus", role="primary")
+            budget = _Records(self._study, main, set())._treated[index].name
+        return Job(name, cell.kind, chip, "treated", (cell, index, budget))
+
+    def measured(self) -> Measured:
+        """Return the cell with all its records."""
+        record = self._study.record
+        return Measured(
+            self._cell,
+            record(self._shared.name),
+            tuple(record(j.name) for j in self._noisy),
+            tuple(record(j.name) for j in self._treated),
+            tuple(record(self._masks[0].name)["windows"]) if self._masks else None,
+        )
 
 
-class _Runner:
-    """Measures cells, keeping the last two kinds of chip open."""
-
-    def __init__(self, plan: Plan, cache: Cache) -> None:
-        self._plan, self._cache = plan, cache
-        self._open: dict[str, Bench] = {}
-        self.fresh = 0
-
-    def cell(self, cell: Cell) -> Measured:
-        """Return the measurements of every chip of a cell."""
-        self.fresh = 0
-        kind = _kind(cell)
-        shared = self._row({**kind, "what": "shared"}, lambda: self._bench(cell, 0).shared())
-        noisy, treated = [], []
-        for index, chip in enumerate(cell.chips):
-            mode: Mode = "detailed" if cell.tile_mode == "detailed" else "folded"
-            noisy.append(
-                self._row(
-                    {**kind, "what": "noisy", "chip": chip, "mode": mode},
-                    partial(self._noisy, cell, chip, mode),
-                )
-            )
-            treatment = asdict(replace(cell, chips=(), role=""))
-            treatment["fitted_on"] = cell.fitted_on[index] if cell.fitted_on else chip
-            treated.append(
-                self._row(
-                    {**treatment, "what": "treated", "chip": chip},
-                    partial(self._treated, cell, chip, index),
-                )
-            )
-        return Measured(cell, shared, tuple(noisy), tuple(treated))
-
-    def _noisy(self, cell: Cell, chip: int, mode: Mode) -> Record:
-        return self._bench(cell, 0).noisy(chip, mode)
-
-    def _treated(self, cell: Cell, chip: int, index: int) -> Record:
-        fitted_chip = cell.fitted_on[index] if cell.fitted_on else chip
-        scored = self._bench(cell, 0)
-        fitted = scored if not cell.mismatch else self._bench(cell, cell.mismatch)
-        return scored.treated(cell, chip, fitted, fitted_chip)
-
-    def _row(self, key: dict[str, Any], measure: Callable[[], Record]) -> Record:
-        row = self._cache.get(key)
-        if row is None:
-            row = measure()
-            self._cache.put(key, row)
-            self.fresh += 1
-        return row
-
-    def _bench(self, cell: Cell, mismatch: float) -> Bench:
-        sigma = cell.sigma * (1.0 + mismatch)
-        name = str({**_kind(cell), "sigma": sigma})
-        if name not in self._open:
-            while len(self._open) > 1:
-                del self._open[next(iter(self._open))]
-            self._open[name] = Bench(self._plan, cell, sigma)
-        return self._open[name]
+def _folders(plan: Plan, models_dir: Path | None) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return where each model is, and which extra ones are not there."""
+    folders: dict[str, str] = {name: name for name in plan["models"]}
+    missing = []
+    for name in plan["extra_models"] or {}:
+        if name in bundled_models():
+            folders[name] = name
+        elif models_dir is not None and (models_dir / name).is_dir():
+            folders[name] = str(models_dir / name)
+        else:
+            missing.append(name)
+    return folders, tuple(missing)

@@ -1,4 +1,4 @@
-"""From measurements to summary.csv: means over chips, intervals, tests, closures."""
+"""From measurements to tables: means over chips, intervals, tests, closures."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ import numpy as np
 from scipy.special import stdtr
 
 from cimsim.results.statistics import mean_interval
-from romer.study.measure import Record
-from romer.study.plan import Cell
+from romer.study.details import detail_row
+from romer.study.measured import Measured
 
-__all__ = ["COLUMNS", "Measured", "holm", "one_sided_p", "summarise", "write_summary"]
+__all__ = ["COLUMNS", "Summary", "holm", "one_sided_p", "summarise", "write_table"]
+
+Record = dict[str, Any]
+Row = dict[str, Any]
 
 COLUMNS = (
     "role", "model", "analog_parts", "device_profile", "temperature_c", "scale", "sigma_lsb",
@@ -31,25 +34,20 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A cell and its measurements.
+class Summary:
+    """The tables of a study.
 
     Attributes:
-        cell: what was measured.
-        shared: figures that all chips have in common.
-        noisy: one record a chip, untreated.
-        treated: one record a chip, in the same order.
+        rows: of summary.csv, one a cell.
+        details: of details.csv, in the same order.
+        chips: of chips.csv, one a chip of a cell.
+        measured: what they are made of, in the order of rows.
     """
 
-    cell: Cell
-    shared: Record
-    noisy: tuple[Record, ...]
-    treated: tuple[Record, ...]
-
-    def nll(self, *, treated: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the loss of every chip, [chips]."""
-        records = self.treated if treated else self.noisy
-        return np.array([r["nll"] for r in records], dtype=np.float64)
+    rows: list[Row]
+    details: list[Row]
+    chips: list[Row]
+    measured: tuple[Measured, ...]
 
 
 def one_sided_p(gains: Sequence[float]) -> float:
@@ -79,8 +77,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return out
 
 
-def summarise(measured: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Return the rows of summary.csv in the order of the plan.
+def summarise(measured: Sequence[Measured]) -> Summary:
+    """Return the tables in the order of the plan.
 
     ci_low and ci_high bound the mean calibrated perplexity: exp of the t interval of the
     loss over chips. p_value tests a gain over the noisy chip, one-sided and paired, Holm
@@ -95,24 +93,36 @@ def summarise(measured: Sequence[Measured]) -> list[dict[str, Any]]:
         corrected = holm([rows[i]["p_value"] for i in members])
         for i, p in zip(members, corrected, strict=True):
             rows[i]["p_value"] = p
-    return rows
+    whole = {_place(m): m for m in measured if m.cell.role == "primary" and _all_analog(m)}
+    details = [
+        detail_row(m, whole.get(_place(m)) if m.cell.role == "primary" else None) for m in measured
+    ]
+    return Summary(rows, details, [r for m in measured for r in _chip_rows(m)], tuple(measured))
 
 
-def _row(m: Measured) -> dict[str, Any]:
+def _place(m: Measured) -> tuple[Any, ...]:
+    return m.cell.model, m.cell.sigma, m.cell.calibrator, m.cell.guarded
+
+
+def _all_analog(m: Measured) -> bool:
+    return "attention" in m.cell.analog
+
+
+def _row(m: Measured) -> Row:
     cell, noisy, treated = m.cell, m.nll(treated=False), m.nll(treated=True)
-    clean = float(m.shared["nll_clean"])
+    clean = m.nll_clean
     nll_noisy, nll_after = float(noisy.mean()), float(treated.mean())
     interval = mean_interval(treated)
     ppl_clean, ppl_noisy, ppl_after = math.exp(clean), math.exp(nll_noisy), math.exp(nll_after)
-    knobs = dict(k.split("=", 1) for k in cell.overrides)
+    profile, temperature = m.shared["device_profile"], m.shared["temperature_c"]
     values = {
         "role": cell.role,
         "model": cell.model,
         "analog_parts": "+".join(cell.analog),
-        "device_profile": knobs.get("tile.device.profile", "25c"),
-        "temperature_c": float(knobs.get("technology.temperature_c", 25)),
-        "scale": knobs.get("tile.weight.scale", "per_matrix"),
-        "sigma_lsb": cell.sigma,
+        "device_profile": profile,
+        "temperature_c": temperature,
+        "scale": cell.quantiser,
+        "sigma_lsb": math.nan if cell.sigma is None else cell.sigma,
         "level_l": cell.level_l,
         "rel_weight_error": m.shared["rel_weight_error"],
         "tile_mode": cell.tile_mode,
@@ -125,7 +135,7 @@ def _row(m: Measured) -> dict[str, Any]:
         "nll_noisy": nll_noisy,
         "nll_calibrated": nll_after,
         "ppl_clean": ppl_clean,
-        "ppl_ideal_int": m.shared["ppl_ideal_int"],
+        "ppl_ideal_int": m.shared["ppl_ideal_int"] if m.windows is None else math.nan,
         "ppl_noisy": ppl_noisy,
         "ppl_calibrated": ppl_after,
         "ci_low": math.exp(interval.low),
@@ -145,6 +155,22 @@ def _row(m: Measured) -> dict[str, Any]:
     return {name: values[name] for name in COLUMNS}
 
 
+def _chip_rows(m: Measured) -> list[Row]:
+    """Return what each chip gave: what the means and intervals are made of."""
+    noisy, treated = m.nll(treated=False), m.nll(treated=True)
+    return [
+        {
+            **m.names(),
+            "chip": chip,
+            "nll_noisy": float(noisy[i]),
+            "nll_calibrated": float(treated[i]),
+            "steps_kept": "+".join(m.treated[i].get("kept", ())),
+            "correction": str(m.treated[i].get("digest", ""))[:12],
+        }
+        for i, chip in enumerate(m.cell.chips)
+    ]
+
+
 def _mean(records: Sequence[Record], key: str) -> float:
     return float(np.mean([r[key] for r in records]))
 
@@ -153,20 +179,22 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole > 0 else math.nan
 
 
-def write_summary(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write summary.csv, whole or not at all."""
+def write_table(rows: Sequence[Row], path: Path) -> None:
+    """Write a table of rows with the same columns, whole or not at all."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({k: _cell(v) for k, v in row.items()})
+        writer.writerow({k: _written(v) for k, v in row.items()})
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(text.getvalue(), encoding="utf-8")
     os.replace(part, path)  # noqa: PTH105 - atomic
 
 
-def _cell(value: Any) -> str:
+def _written(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

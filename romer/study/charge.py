@@ -1,0 +1,67 @@
+"""What a correction costs on its chip, and what it does to latency: the engine's own figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cimsim.model import Correction
+from cimsim.results.statistics import percentile
+from cimsim.stages.calibration_cost import CalibrationCost, calibration_cost
+from cimsim.stages.timing import time_phase
+from cimsim.units import PS_PER_US
+from cimsim.workload.trace import RoutingTrace
+from romer.study.laboratory import Laboratory
+
+__all__ = ["charge", "replay"]
+
+Record = dict[str, Any]
+
+
+def charge(lab: Laboratory, correction: Correction) -> tuple[CalibrationCost, Record]:
+    """Return the cost of a correction: cells, energy and time of writing, digital work."""
+    cost = calibration_cost(
+        lab.config, lab.program, lab.placement, lab.cost, correction, correction.method
+    )
+    return cost, {
+        "digital_ops_per_token": cost.ops_per_token,
+        "cells_rewritten": cost.cells,
+        "programming_nj": cost.energy_nj,
+        "programming_us": cost.time_us,
+    }
+
+
+def replay(lab: Laboratory, trace: RoutingTrace, cost: CalibrationCost | None) -> Record:
+    """Replay a routing in decode, at the chip file's largest batch.
+
+    Args:
+        lab: the chip.
+        trace: where its tokens went.
+        cost: of the correction under which they went there, or None.
+
+    Returns:
+        99th percentile of the time per output token (None with too few samples), energy a
+        token, and the busiest tile's load over the mean of tiles that hold weights.
+    """
+    batch = max(lab.config.run.decode_batch)
+    phase = time_phase(
+        lab.config,
+        lab.mesh,
+        lab.placement,
+        lab.program,
+        lab.cost,
+        trace,
+        None,
+        name=f"decode_b{batch}",
+        batch=batch,
+        correction=cost.work if cost else None,
+        copies=cost.copies if cost else None,
+    )
+    p99_ps = percentile(phase.result.tpot_ps, 99)
+    load = phase.result.tile_load_ps[lab.placement.occupied_tiles]
+    return {
+        "p99_us": None if p99_ps is None else p99_ps / PS_PER_US,
+        "energy_per_token_nj": phase.energy_per_token_nj,
+        "tile_max_mean": float(load.max() / np.mean(load)),
+    }

@@ -1,0 +1,102 @@
+"""What one process of a study has open, and how it measures a batch of jobs."""
+
+from __future__ import annotations
+
+import gc
+import time
+from pathlib import Path
+from typing import Any
+
+from cimsim.mac import Mode
+from romer.study.cache import Cache
+from romer.study.cells import Cell, Kind
+from romer.study.jobs import Batch
+from romer.study.measure import Bench, Record, configure
+from romer.study.subject import Subject
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """Measures jobs, keeping one model and up to two kinds of chip open.
+
+    Args:
+        folder: the cache's folder.
+        chip: the chip file.
+        test_tokens: TEST text that is scored.
+        folders: where each model is.
+    """
+
+    def __init__(self, folder: Path, chip: str, test_tokens: int, folders: dict[str, str]) -> None:
+        self._cache = Cache(folder)
+        self._chip, self._test_tokens, self._folders = chip, test_tokens, folders
+        self._subject: tuple[str, Subject] | None = None
+        self._benches: dict[Kind, Bench] = {}
+
+    def __call__(self, batch: Batch, until: float) -> int:
+        """Measure jobs of a batch until a monotonic time; return how many are done."""
+        for done, job in enumerate(batch.jobs):
+            if time.monotonic() >= until:
+                return done
+            if self._cache.get(job.name) is None:
+                record = getattr(self, job.call)(job.kind, *job.arguments)
+                self._cache.put(job.name, record)
+        return len(batch.jobs)
+
+    def shared(self, kind: Kind) -> Record:
+        """Measure what all chips of a kind have in common."""
+        return self._bench(kind).shared()
+
+    def elsewhere(self, kind: Kind, words: str) -> Record:
+        """Measure which scored windows are free of some words."""
+        return self._bench(kind).elsewhere(words)
+
+    def development(self, kind: Kind, chip: int, tokens: int) -> Record:
+        """Measure an uncalibrated development chip on ACCEPT text."""
+        return self._bench(kind).development(chip, tokens)
+
+    def noisy(self, kind: Kind, chip: int, mode: Mode) -> Record:
+        """Measure an untreated test chip."""
+        return self._bench(kind).noisy(chip, mode, timed=False)
+
+    def noisy_timed(self, kind: Kind, chip: int, mode: Mode) -> Record:
+        """Measure an untreated test chip and replay its routing on the engine."""
+        return self._bench(kind).noisy(chip, mode, timed=True)
+
+    def treated(self, kind: Kind, cell: Cell, index: int, budget: str) -> Record:
+        """Measure one chip of a cell.
+
+        Args:
+            kind: the kind of chip that is treated.
+            cell: the treatment.
+            index: which of the cell's chips.
+            budget: name of the record whose rewritten cells program-verify may spend, or "".
+        """
+        chip = cell.chips[index]
+        fitted_chip = cell.fitted_on[index] if cell.fitted_on else chip
+        cells = 0
+        if budget:
+            spent: Any = self._cache.get(budget)
+            cells = int(spent["cells_rewritten"])
+        bench = self._bench(kind)
+        fitted = bench if cell.fitted_kind == kind else self._bench(cell.fitted_kind)
+        return bench.treated(cell, chip, fitted, fitted_chip, cells)
+
+    def _bench(self, kind: Kind) -> Bench:
+        if kind not in self._benches:
+            subject = self._open(kind)
+            while len(self._benches) > 1:
+                del self._benches[next(iter(self._benches))]
+            gc.collect()  # a programmed chip is part of reference cycles
+            self._benches[kind] = Bench(self._chip, subject, kind)
+        return self._benches[kind]
+
+    def _open(self, kind: Kind) -> Subject:
+        if self._subject is None or self._subject[0] != kind.model:
+            self._subject = None
+            self._benches.clear()
+            gc.collect()
+            context = configure(self._chip, kind).workload.context
+            folder = self._folders[kind.model]
+            self._subject = (kind.model, Subject(folder, context, self._test_tokens))
+        return self._subject[1]
