@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -25,10 +26,10 @@ def fenced(language: str) -> list[str]:
     """Return the fenced blocks of the README in a language."""
     blocks, inside, kept = [], False, []
     for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines():
-        if line.startswith("```"):
+        if line.strip().startswith("```"):
             if inside:
-                blocks.append("\n".join(kept))
-            inside, kept = not inside and line[3:].strip() == language, []
+                blocks.append(dedent("\n".join(kept)))
+            inside, kept = not inside and line.strip()[3:] == language, []
         elif inside:
             kept.append(line)
     return blocks
@@ -44,6 +45,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a reader of the README has it: the tree, a chip file and a text."""
     folder = tmp_path_factory.mktemp("newcomer")
     (folder / "my.yaml").write_text(fenced("yaml")[0])
+    (folder / "my_cell.py").write_text(fenced("python")[0])
     (folder / "mytext.txt").write_text("The tide came in before noon. " * 400)
     for name in ("arch_configs", "tests"):
         (folder / name).symlink_to(ROOT / name)
@@ -88,6 +90,35 @@ def test_every_command_of_the_readme_is_accepted(line: str, newcomer: Path) -> N
     assert found.returncode == 0, found.stderr
     assert found.stdout
     assert not target or target.split()[0]
+
+
+def test_the_device_model_of_the_readme_passes_its_own_test(newcomer: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "my_cell.py"],
+        cwd=newcomer,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert found.returncode == 0, found.stdout
+    assert "1 passed" in found.stdout
+
+
+def test_a_device_model_is_found_in_the_current_folder(newcomer: Path) -> None:
+    """As by the console script, which does not look there by itself."""
+    line = next(line for line in commands() if "my_cell" in line)
+    code = "import sys; sys.path[0] = '/'; from cimsim.cli import main; main()"
+    found = subprocess.run(
+        [sys.executable, "-c", code, *shlex.split(line)[1:]],
+        cwd=newcomer,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert found.returncode == 0, found.stderr
+    assert "error by source" in found.stdout
 
 
 def test_files_that_the_readme_links_to_exist() -> None:

@@ -14,9 +14,11 @@ belong to the tile, so that a model cannot break reproducibility.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -137,6 +139,9 @@ def _import_module(config: CustomDevice) -> None:
     """Import the module of the user that registers a custom model."""
     if config.module is None or config.model in _REGISTRY:
         return
+    # A console script does not look for modules in the current folder, where the user's are.
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
     try:
         import_module(config.module)
     except ImportError as error:
@@ -144,7 +149,10 @@ def _import_module(config: CustomDevice) -> None:
             f"the module of a device model cannot be imported: {error}",
             key="tile.device.module",
             value=config.module,
+            hint=f"it is looked for in {folder} and among what is installed",
         ) from error
+    finally:
+        sys.path.remove(folder)
 
 
 def device_model(config: Device, weight_bits: int) -> DeviceModel:
