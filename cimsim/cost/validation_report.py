@@ -58,9 +58,11 @@ def _line(result: CheckResult) -> list[str]:
         text = f"{check.name}: not modelled: {check.note}"
         return wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
     status = {"passed": " ok", "failed": " NO"}[result.status]
+    name, tolerance = f"  {check.name}, {unit}", f"{100 * check.tolerance:.3g}%"
+    kind = _KINDS[check.kind]
     return [
-        f"{f'  {check.name}, {unit}':<38}{_KINDS[check.kind]:<7}{check.published:>10.4g}{result.simulated:>10.4g}"
-        f"{result.error:>+7.1%}{f'{100 * check.tolerance:.3g}%':>5}{status}"
+        f"{name:<38}{kind:<7}{check.published:>10.4g}{result.simulated:>10.4g}"
+        f"{result.error:>+7.1%}{tolerance:>5}{status}"
     ]
 
 
