@@ -14,6 +14,7 @@ COMMANDS = (
     "schema",
     "explain",
     "peak",
+    "adc",
     "tile",
     "published",
     "compare",

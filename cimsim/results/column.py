@@ -12,12 +12,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from cimsim.errors import CimsimInternalError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["EMPTY_BECAUSE", "Better", "Cell", "Column", "Row", "Table"]
 
@@ -170,6 +172,8 @@ class Table:
 
     def frame(self, rows: Iterable[Row]) -> pd.DataFrame:
         """Return checked rows as a data frame with typed columns."""
+        import pandas as pd  # noqa: PLC0415 - 30 MB in every process of a run, which needs none
+
         listed = list(rows)
         dtypes = {"text": "object", "integer": "Int64", "number": "float64", "flag": "boolean"}
         data = {
