@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cimsim.config.components import Cost
 from cimsim.config.section import Section, knob
+from cimsim.config.system import System
 from cimsim.config.tile import Tile
 
 AnalogPart = Literal["attention", "router", "experts", "shared", "head"]
@@ -172,6 +173,7 @@ class ChipConfig(Section):
     chip: Mesh = Field(Mesh(), description="Size of the chip and what is analog on it.")
     tile: Tile = Field(Tile(), description="The tile that the mesh repeats.")
     noc: Noc = Field(Noc(), description="Network between tiles.")
+    system: System = Field(System(), description="Chips of the system and links between them.")
     memory: Memory = Field(Memory(), description="Off-chip memory and KV cache.")
     cost: Cost = Field(Cost(), description="Cost overrides and published tables.")
     digital: Digital = Field(Digital(), description="Digital units.")

@@ -47,7 +47,7 @@ def area_rows(config: ChipConfig, mesh: ChipMesh, catalogue: Catalogue) -> tuple
         mm2 = None if area is None else count * area / UM2_PER_MM2
         rows.append(AreaRow(name, count, mm2, source))
     for name, table in config.cost.tables.items():
-        groups = table.groups * (tiles if table.per == "tile" else 1)
+        groups = table.groups * (tiles if table.per == "tile" else mesh.chips)
         rows.append(AreaRow(name, groups, groups * table.area_mm2, f"table: {table.source}"))
     return tuple(rows)
 

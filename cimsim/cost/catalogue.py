@@ -11,6 +11,7 @@ from cimsim.cost import (
     adc,
     buffers,
     cells,
+    chip_link,
     clock,
     crossbar,
     dac,
@@ -61,6 +62,7 @@ COMPONENTS = (
     "dram",
     "program",
     "clock",
+    "chip_link",
     "io",
 )
 
@@ -77,6 +79,7 @@ def all_constants() -> tuple[Constant, ...]:
         registers,
         buffers,
         noc,
+        chip_link,
         digital,
         dram,
         programming,
@@ -226,9 +229,11 @@ def _chip_prices(
         "kv_sram": digital.price_unit_memory(config, "kv"),
         "weight_sram": digital.price_unit_memory(config, "weight"),
     }
-    memory = dram.price_dram(config)
-    if memory is not None:
-        found["dram"] = memory
+    if config.system.chips > 1:
+        found["chip_link"] = chip_link.price_chip_link(config)
+    for price in (dram.price_dram(config), chip_link.price_io(config)):
+        if price is not None:
+            found[price.component] = price
     found |= _derived(config, prices, found)
     return found
 

@@ -151,6 +151,13 @@ class Charger:
         self._add("psum_traffic", counts.psum_bits)
         self._add("noc_router", counts.router_bits)
         self._add("noc_link", counts.link_bits)
+        self._add("chip_link", counts.chip_link_bits, kind="off_chip")
+
+    def charge_io(self) -> None:
+        """Charge what enters and leaves the system, unless a table row does."""
+        if "io" in self.catalogue.prices:
+            moved = self.counts.io_in_bytes + self.counts.io_out_bytes
+            self._add("io", moved * BITS_PER_BYTE, kind="off_chip")
 
     def charge_digital(self) -> None:
         """Charge MACs and elementwise operations of digital units."""

@@ -38,6 +38,8 @@ class ActionCounts:
         unit_vectors: input vectors multiplied by each unit, all copies together.
         router_bits: bits x routers passed.
         link_bits: bits x links between routers.
+        chip_link_bits: bits x links between chips.
+        io_in_bytes, io_out_bytes: between the system and its host: token ids, logits.
         digital_macs: MACs by use: attention, linear, correction.
         digital_elements: elementwise operations by use: norm, rope, softmax, router,
             activation, combine, embedding, correction.
@@ -61,6 +63,9 @@ class ActionCounts:
     unit_vectors: Mapping[UnitKey, int] = field(default_factory=dict)
     router_bits: int = 0
     link_bits: int = 0
+    chip_link_bits: int = 0
+    io_in_bytes: int = 0
+    io_out_bytes: int = 0
     digital_macs: Mapping[str, int] = field(default_factory=dict)
     digital_elements: Mapping[str, int] = field(default_factory=dict)
     buffer_read_bits: int = 0

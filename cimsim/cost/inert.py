@@ -28,8 +28,29 @@ def inert_knobs(config: ChipConfig) -> tuple[str, ...]:
     absent = {"adc", "sample_hold"} if digital else set()
     if config.memory.kind == "none":
         absent.add("dram")
+    if config.system.chips == 1:
+        absent.add("chip_link")
+    if config.system.io_pj_per_bit is None:
+        absent.add("io")
     found += [
         f"cost.overrides.{name} has no effect: the chip has no {name}"
         for name in sorted(absent & set(cost.overrides))
     ]
-    return tuple(found)
+    return (*found, *_inert_system(config))
+
+
+def _inert_system(config: ChipConfig) -> list[str]:
+    """Warn of knobs of links between chips on a system of one chip, and of I/O in a table."""
+    system, found = config.system, []
+    if system.chips == 1:
+        if system.placement != type(system).model_fields["placement"].default:
+            found.append("system.placement has no effect with one chip")
+        link = system.link
+        found += [
+            f"system.link.{name} has no effect with one chip"
+            for name, field in type(link).model_fields.items()
+            if getattr(link, name) != field.default
+        ]
+    if system.io_pj_per_bit is not None and "io" in config.cost.tables:
+        found.append("system.io_pj_per_bit has no effect: cost.tables.io charges chip I/O")
+    return found

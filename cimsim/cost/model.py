@@ -109,6 +109,7 @@ class CostModel:
         charger = Charger(self.config, self.catalogue, self._actions, ledger, counts)
         charger.charge_tiles(density)
         charger.charge_traffic()
+        charger.charge_io()
         charger.charge_digital()
         charger.charge_memory()
         charger.charge_programming()
@@ -151,7 +152,11 @@ class CostModel:
         """Return what has no cost, in words."""
         found = [f"leakage of {r.component}" for r in self._leakage if isinstance(r.power_uw, str)]
         found += [f"area of {r.component}" for r in self._area if r.mm2 is None]
-        if "io" not in self.config.cost.tables:
-            found.append("chip I/O other than the memory interface")
+        if "io" not in self.config.cost.tables and "io" not in self.catalogue.prices:
+            found.append("energy of chip I/O: token ids in, logits out (system.io_pj_per_bit)")
+        found.append("time of chip I/O")
+        if self.mesh.chips > 1:
+            found.append("area of links between chips, gateways and package")
+        found.append("thermal feedback")
         found.append("leakage over temperature")
         return (*found, "area and background power of off-chip memory", "area of links and clock")

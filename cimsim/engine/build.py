@@ -6,18 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip import ChipMesh, Placement, UnitKey, token_turn
+from cimsim.chip.chip_links import chip_links, next_chips
 from cimsim.config import ChipConfig
 from cimsim.engine.flights import Flights, build_flights
-from cimsim.engine.memory import memory_times
+from cimsim.engine.memory import memory_times, most_kv_layers
 from cimsim.engine.noc.packet import NocTiming
 from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.placed import Costs, finish_slots, place_units, power_limit_nw
-from cimsim.engine.plan import Plan, Ports, Transport
+from cimsim.engine.plan import ONE_CHIP, ChipNetwork, Plan, Ports, Transport
 from cimsim.engine.sites import RESULT_BITS, build_sites
 from cimsim.engine.steps import CorrectionWork, Step, build_steps
 from cimsim.engine.weight_reads import count_weight_reads
 from cimsim.errors import CimsimError
-from cimsim.units import period_ps, ps_from_ns
+from cimsim.units import BITS_PER_BYTE, period_ps, ps_from_ns
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
@@ -26,6 +27,7 @@ __all__ = ["Costs", "build_plan"]
 Int64 = NDArray[np.int64]
 NONE = -1
 WORD_BITS = 64
+FS_PER_NS = 1_000_000
 
 
 def build_plan(
@@ -65,7 +67,12 @@ def build_plan(
     reads = count_weight_reads(flights, trace.experts, program.n_experts, concurrency)
     steps = build_steps(program, config, correction, reads)
     largest = int(flights.size.max())
-    memory = memory_times(config, program, flights, steps, min(concurrency, flights.n_streams))
+    chip_of_step = step_chips(steps, program, mesh, placement)
+    kv_step = np.array([s.kv_layer for s in steps], dtype=np.int64)
+    memory = memory_times(
+        config, program, flights, steps, min(concurrency, flights.n_streams),
+        most_kv_layers(kv_step, chip_of_step),
+    )  # fmt: skip
     placed = place_units(config, placement, program, cost)
     jobs = _job_times(program, cost, flights, steps)
     attention_of, attention_ps = _attention_times(program, cost, flights, steps)
@@ -82,12 +89,14 @@ def build_plan(
         token_key=token_turn(trace.sequence, trace.position),
         experts=np.ascontiguousarray(trace.experts),
         n_experts=program.n_experts,
-        digital_of=streams % mesh.n_digital,
+        digital_of=streams % config.digital.units,
+        step_chip=chip_of_step,
+        step_digital=chip_of_step * config.digital.units,
         steps=tuple(steps),
         job_ps=jobs,
         attention_of=attention_of,
         attention_ps=attention_ps,
-        kv_step=np.array([s.kv_layer for s in steps], dtype=np.int64),
+        kv_step=kv_step,
         stream_ps=memory.stream_ps,
         embed_ps=memory.embed_ps[: largest + 1],
         kv_read_ps=memory.kv_read_ps,
@@ -114,6 +123,25 @@ def build_plan(
         mesh=mesh,
         placement=placement,
     )
+
+
+def step_chips(
+    steps: list[Step], program: Program, mesh: ChipMesh, placement: Placement
+) -> Int64:
+    """Return the chip whose digital units run each step: where its layer sits, [steps].
+
+    That is the chip of the layer's first resident unit in program order; layers without any
+    are spread over the chips in order.
+    """
+    n_layers = len(program.layers) + 1  # the head counts as one
+    chip_of = {layer: layer * mesh.chips // n_layers for layer in range(n_layers)}
+    seen: set[int] = set()
+    for key in placement.units:
+        seats = placement.seats_of.get(key, ())
+        if seats and key.layer not in seen:
+            seen.add(key.layer)
+            chip_of[key.layer] = mesh.chip_of_tile(placement.tile_of(seats[0].crossbars[0]))
+    return np.array([chip_of[s.layer] for s in steps], dtype=np.int64)
 
 
 def _check_trace(program: Program, trace: RoutingTrace) -> None:
@@ -201,7 +229,7 @@ def _transport(config: ChipConfig, mesh: ChipMesh, largest: int) -> Transport:
     noc = config.noc
     concentration = mesh.concentration if mesh.kind == "cmesh" else 1
     kind = config.noc.kind
-    shape = NocShape(kind, mesh.width, mesh.height, concentration)
+    shape = NocShape(kind, mesh.width, mesh.height, concentration, mesh.chips)
     timing = NocTiming(
         flit_bytes=max(1, noc.flit_bits // 8),
         cycle_ps=period_ps(noc.clock_ghz),
@@ -212,7 +240,24 @@ def _transport(config: ChipConfig, mesh: ChipMesh, largest: int) -> Transport:
         *(mesh.router_of_tile(t) for t in range(mesh.n_tiles)),
         *mesh.router_of_digital,
         *mesh.router_of_channel,
+        *(mesh.router_of_gateway if mesh.chips > 1 else ()),
     ]
     ports = Ports(np.array(routers, dtype=np.int64), mesh.n_tiles, mesh.n_digital, mesh.n_channels)
     words = -(-largest // WORD_BITS)
-    return Transport(shape, timing, ports, noc.contention == "packet", words, largest == 1)
+    contended = noc.contention == "packet"
+    between = _chip_network(config, mesh)
+    return Transport(shape, timing, ports, contended, words, largest == 1, between)
+
+
+def _chip_network(config: ChipConfig, mesh: ChipMesh) -> ChipNetwork:
+    if mesh.chips == 1:
+        return ONE_CHIP
+    link, chips = config.system.link, mesh.chips
+    pairs = chip_links(link.topology, chips)
+    number = np.full((chips, chips), NONE, dtype=np.int64)
+    for i, pair in enumerate(pairs):
+        number[pair] = i
+    after = next_chips(link.topology, chips)
+    on_the_way = np.take_along_axis(number, after, axis=1)
+    flit_fs = max(1, round(config.noc.flit_bits / BITS_PER_BYTE / link.gbps * FS_PER_NS))
+    return ChipNetwork(after, on_the_way, tuple(pairs), flit_fs, ps_from_ns(link.latency_ns))

@@ -20,20 +20,21 @@ def network_validity(plan: Plan, raw: RawRun) -> PacketValidity:
     """
     shape = plan.transport.shape
     ports = 4 * shape.routers
-    busy = raw.link_used[:, BUSY_PS].copy()
+    used = raw.link_used[: plan.transport.first_chip_link]  # links between chips are exact too
+    busy = used[:, BUSY_PS].copy()
     busy[ports::2] = 0
     worst = int(np.argmax(busy))
     packets, flits, wait = (
-        int(raw.link_used[ports::2, column].sum()) for column in (PACKETS, FLITS, WAIT_PS)
+        int(used[ports::2, column].sum()) for column in (PACKETS, FLITS, WAIT_PS)
     )
     length = flits / packets if packets else 0.0
-    used = float(busy[worst]) / max(1, raw.end_ps)
+    share = float(busy[worst]) / max(1, raw.end_ps)
     longest, limit, error = next((row for row in LIMITS if length <= row[0]), LIMITS[-1])
     measured = length <= longest
     name = shape.link_name(worst) if worst < ports else f"ejection port {(worst - ports) // 2}"
     return PacketValidity(
-        inside=measured and used <= limit,
-        utilisation=used,
+        inside=measured and share <= limit,
+        utilisation=share,
         limit=limit,
         error=error if measured else None,
         packet_flits=length,
@@ -57,7 +58,7 @@ def offered_load(plan: Plan, raw: RawRun) -> float:
         int((raw.server_busy_ps + raw.server_write_ps).max(initial=0)),
         int(raw.digital_busy_ps.max()),
         int(raw.link_used[:, BUSY_PS].max()),
-        raw.dram_busy_ps,
+        int(raw.dram_busy_ps.max()),
     )
     return busiest / span
 

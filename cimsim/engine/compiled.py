@@ -22,14 +22,16 @@ from cimsim.engine.compiled_events import (
     push,
     take_memory,
 )
+from cimsim.engine.compiled_sending import digital_unit, move
 from cimsim.engine.compiled_slots import on_weights, on_written
 from cimsim.engine.compiled_visits import dispatch, on_visit
 from cimsim.engine.machine import Tables, make_tables
 from cimsim.engine.machine_ref import Machine, borrow
 from cimsim.engine.network import settle
 from cimsim.engine.plan import Plan
-from cimsim.engine.raw import DIGITAL, DRAM, QUEUE, RawRun, within_run
+from cimsim.engine.raw import DIGITAL, DRAM, NOC, QUEUE, RawRun, within_run
 from cimsim.engine.stall import event_limit_error
+from cimsim.engine.transport import send_train
 from cimsim.errors import CimsimInternalError
 
 __all__ = ["run_compiled"]
@@ -178,10 +180,23 @@ def _complete(x: Machine, flight: int) -> None:
             _admit_next(x)
     elif x.fixed[m.SEQUENTIAL] != 0:
         x.flight[flight + 1, m.ENTER] = now[m.TIME]
-        _reach_digital(x, flight + 1)
+        _feed_back(x, flight)
     if now[m.LEFT] == 0:
         now[m.STOP_TIME], now[m.STOP_SEQUENCE] = now[m.TIME], now[m.SEQUENCE]
         now[m.SEQUENCE] += 1
+
+
+@njit(cache=True)
+def _feed_back(x: Machine, flight: int) -> None:
+    """Start the next token of a stream: its id, one flit, goes back to the first step."""
+    now_ps, port = x.now[m.TIME], x.fixed[m.FIRST_DIGITAL]
+    last, first = digital_unit(x, flight, x.fixed[m.STEPS] - 1), digital_unit(x, flight, 0)
+    if last == first:
+        _reach_digital(x, flight + 1)
+        return
+    arrival = send_train(x.net, now_ps, now_ps, port + last, port + first, 1, 1)
+    x.flight[flight + 1, m.PARTS + NOC] += arrival - now_ps
+    push(x, arrival, STAGE_DONE, flight + 1)
 
 
 # ---------------------------------------------------------------------- digital units
@@ -224,7 +239,7 @@ def _job(x: Machine, flight: int) -> None:
     """Reserve the digital unit; it holds on while its operands come from memory."""
     now_ps, row = x.now[m.TIME], x.flight[flight]
     number, size = row[m.STEP], row[m.SIZE]
-    step, unit = x.step[number], x.stream[row[m.STREAM], m.S_DIGITAL]
+    step, unit = x.step[number], digital_unit(x, flight, number)
     if step[m.ATTENTION] == NONE:
         work = x.job_ps[number, size]
     else:
@@ -239,11 +254,11 @@ def _job(x: Machine, flight: int) -> None:
     if step[m.KV] != NONE:
         fetch += row[m.KV_READ]
     if fetch != 0:
-        ready = take_memory(x, fetch) + x.fixed[m.LATENCY]
+        ready = take_memory(x, step[m.STEP_CHIP], fetch) + x.fixed[m.LATENCY]
         row[m.PARTS + DRAM] += max(0, ready - end)
         end = max(end, ready)
     if step[m.KV] != NONE and row[m.KV_WRITE] != 0:
-        take_memory(x, row[m.KV_WRITE])
+        take_memory(x, step[m.STEP_CHIP], row[m.KV_WRITE])
     x.digital[unit, m.FREE] = end
     x.digital[unit, m.BUSY] += work
     if x.fixed[m.RECORD] != 0:
@@ -262,15 +277,21 @@ def _on_job_end(x: Machine, flight: int) -> None:
     row[m.STEP] += 1
     if row[m.STEP] == x.fixed[m.STEPS]:
         _complete(x, flight)
-    else:
+        return
+    now_ps = x.now[m.TIME]
+    arrival = move(x, flight, row[m.STEP] - 1, now_ps)
+    if arrival == now_ps:
         _reach_digital(x, flight)
+    else:
+        row[m.PARTS + NOC] += arrival - now_ps
+        push(x, arrival, STAGE_DONE, flight)
 
 
 def _raw(x: Tables) -> RawRun:
     now = x.now
     done = x.flight[:, m.DONE]
     end = int(np.max(done))
-    channels = now[m.DRAM_BUSY : m.DRAM_BUSY + 1], now[m.DRAM_FREE : m.DRAM_FREE + 1]
+    channels = x.dram[:, m.BUSY], x.dram[:, m.FREE]
     return RawRun(
         enter_ps=x.flight[:, m.ENTER].copy(),
         done_ps=done.copy(),
@@ -278,7 +299,7 @@ def _raw(x: Tables) -> RawRun:
         server_busy_ps=x.server[:, m.BUSY].copy(),
         server_write_ps=within_run(x.server[:, m.WRITTEN], x.server[:, m.FREE], end),
         digital_busy_ps=x.digital[:, m.BUSY].copy(),
-        dram_busy_ps=int(within_run(*channels, end)[0]),
+        dram_busy_ps=within_run(*channels, end),
         site_vectors=x.site[:, m.SITE_VECTORS].copy(),
         site_visits=x.site[:, m.SITE_VISITS].copy(),
         expert_vectors=x.expert[:, m.E_VECTORS].copy(),

@@ -45,9 +45,9 @@ def push(x: Machine, time_ps: int, kind: int, argument: int) -> None:
 
 
 @njit(cache=True)
-def take_memory(x: Machine, occupied_ps: int) -> int:
-    """Reserve the memory channels and return when the last byte leaves them."""
-    now = x.now
-    now[m.DRAM_FREE] = max(now[m.TIME], now[m.DRAM_FREE]) + occupied_ps
-    now[m.DRAM_BUSY] += occupied_ps
-    return int(now[m.DRAM_FREE])
+def take_memory(x: Machine, chip: int, occupied_ps: int) -> int:
+    """Reserve the memory channels of a chip and return when the last byte leaves them."""
+    row = x.dram[chip]
+    row[m.FREE] = max(x.now[m.TIME], row[m.FREE]) + occupied_ps
+    row[m.BUSY] += occupied_ps
+    return int(row[m.FREE])

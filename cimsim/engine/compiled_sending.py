@@ -8,9 +8,9 @@ from cimsim.engine import machine as m
 from cimsim.engine.compiled_events import VISIT, push
 from cimsim.engine.machine_ref import Machine
 from cimsim.engine.raw import NOC
-from cimsim.engine.transport import scatter_trains
+from cimsim.engine.transport import scatter_trains, send_train
 
-__all__ = ["add_targets", "arrive", "digital_port", "send_one"]
+__all__ = ["add_targets", "arrive", "digital_port", "digital_unit", "move", "send_one"]
 
 
 @njit(cache=True)
@@ -43,8 +43,26 @@ def arrive(x: Machine, v: int, at: int, flits: int) -> int:
 @njit(cache=True)
 def digital_port(x: Machine, flight: int) -> int:
     """Return the port of a flight's digital unit."""
+    return int(x.fixed[m.FIRST_DIGITAL] + digital_unit(x, flight, x.flight[flight, m.STEP]))
+
+
+@njit(cache=True)
+def digital_unit(x: Machine, flight: int, step: int) -> int:
+    """Return the digital unit that serves a flight in a step."""
     stream = x.stream[x.flight[flight, m.STREAM]]
-    return int(x.fixed[m.FIRST_DIGITAL] + stream[m.S_DIGITAL])
+    return int(x.step[step, m.STEP_DIGITAL] + stream[m.S_DIGITAL])
+
+
+@njit(cache=True)
+def move(x: Machine, flight: int, step: int, ready_ps: int) -> int:
+    """Move a flight's vectors to the next step's digital unit (`ReferenceTiles._move`)."""
+    unit, after = digital_unit(x, flight, step), digital_unit(x, flight, step + 1)
+    if unit == after:
+        return int(ready_ps)
+    size, flits = x.flight[flight, m.SIZE], x.step[step, m.OUT_FLITS]
+    start = ready_ps - (size - 1) * flits * x.fixed[m.CYCLE]
+    port = x.fixed[m.FIRST_DIGITAL]
+    return send_train(x.net, start, ready_ps, port + unit, port + after, flits, size)
 
 
 @njit(cache=True)

@@ -106,9 +106,11 @@ def serve_slots(x: Machine) -> None:
 def _load(x: Machine, number: int, slot: int) -> None:
     """Fetch an expert's weights from memory and send them to a slot's tiles."""
     row, expert, fixed = x.slot[slot], x.expert[number], x.fixed
-    fetched = take_memory(x, expert[m.E_FETCH]) + fixed[m.LATENCY]
-    arrived, site = fetched, x.site[row[m.SLOT_SITE]]
-    for channel in range(fixed[m.CHANNELS]):
+    site = x.site[row[m.SLOT_SITE]]
+    chip = site[m.SITE_CHIP]
+    fetched = take_memory(x, chip, expert[m.E_FETCH]) + fixed[m.LATENCY]
+    arrived = fetched
+    for channel in range(chip * fixed[m.CHANNELS], (chip + 1) * fixed[m.CHANNELS]):
         for at in range(site[m.TILES], site[m.TILES_END]):
             done = send_train(
                 x.net, fetched, fetched, fixed[m.FIRST_CHANNEL] + channel, x.tiles[at],

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cimsim.engine import machine as m
 from cimsim.engine.compiled_buffers import release_room, take_room
 from cimsim.engine.compiled_events import STAGE_DONE, push
-from cimsim.engine.compiled_sending import add_targets, arrive, digital_port
+from cimsim.engine.compiled_sending import add_targets, arrive, digital_port, move
 from cimsim.engine.compiled_slots import make_resident, prefetch, serve_slots
 from cimsim.engine.machine_ref import Machine
 from cimsim.engine.plan import PREFETCH
@@ -160,19 +160,19 @@ def _log_visit(x: Machine, v: int, start_ps: int, expert: int) -> None:
 
 
 @njit(cache=True)
-def _power_start(x: Machine, wanted_ps: int, power_nw: int) -> int:
+def _power_start(x: Machine, chip: int, wanted_ps: int, power_nw: int) -> int:
     """Return when a visit may start under the power limit (`PowerBudget.start_ps`)."""
-    now, drawing = x.now, x.drawing
+    now, active, drawing = x.now, x.drawing[chip, 0], x.drawing[chip, 1:]
     done = 0
-    while done < now[m.DRAWING] and drawing[done, 0] <= now[m.TIME]:
+    while done < active[0] and drawing[done, 0] <= now[m.TIME]:
         done += 1
-    now[m.DRAWING] -= done
+    active[0] -= done
     drawn = 0
-    for k in range(now[m.DRAWING]):
+    for k in range(active[0]):
         drawing[k, 0], drawing[k, 1] = drawing[k + done, 0], drawing[k + done, 1]
         drawn += drawing[k, 1]
     start = wanted_ps
-    for k in range(now[m.DRAWING]):
+    for k in range(active[0]):
         if drawing[k, 0] > start and drawn + power_nw <= x.fixed[m.POWER_LIMIT]:
             break
         drawn -= drawing[k, 1]
@@ -182,10 +182,10 @@ def _power_start(x: Machine, wanted_ps: int, power_nw: int) -> int:
 
 
 @njit(cache=True)
-def _draw(x: Machine, end_ps: int, power_nw: int) -> None:
+def _draw(x: Machine, chip: int, end_ps: int, power_nw: int) -> None:
     """Note that a visit draws power until `end_ps`."""
-    drawing, at = x.drawing, x.now[m.DRAWING]
-    x.now[m.DRAWING] += 1
+    drawing, at = x.drawing[chip, 1:], x.drawing[chip, 0, 0]
+    x.drawing[chip, 0, 0] += 1
     while at > 0 and drawing[at - 1, 0] > end_ps:
         drawing[at, 0], drawing[at, 1] = drawing[at - 1, 0], drawing[at - 1, 1]
         at -= 1
@@ -203,10 +203,10 @@ def on_visit(x: Machine, v: int) -> None:
     for at in range(site[m.SERVERS], site[m.SERVERS_END]):
         start = max(start, x.server[x.servers[at], m.FREE])
     if x.fixed[m.POWER_LIMIT] > 0:
-        start = _power_start(x, start, site[m.POWER])
+        start = _power_start(x, site[m.SITE_CHIP], start, site[m.POWER])
     taken_in = max(start + interval * size, visit[m.V_TAIL] + interval)
     if x.fixed[m.POWER_LIMIT] > 0:
-        _draw(x, taken_in, site[m.POWER])
+        _draw(x, site[m.SITE_CHIP], taken_in, site[m.POWER])
     for at in range(site[m.SERVERS], site[m.SERVERS_END]):
         server = x.server[x.servers[at]]
         server[m.FREE] = taken_in
@@ -265,6 +265,7 @@ def _gather(x: Machine, flight: int) -> None:
         arrival = reduce_train(
             x.net, x.times[0], x.times[1], x.ports, x.port_masks, count, port, step[m.OUT_FLITS]
         )
+    arrival = move(x, flight, row[m.STEP], arrival)
     for part in range(5):
         row[m.PARTS + part] += x.pool[last, m.V_PARTS + part]
     row[m.PARTS + NOC] += arrival - x.pool[last, m.V_FINISH]

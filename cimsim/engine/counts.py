@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cimsim.chip import UnitKey
 from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts
-from cimsim.engine.memory import EMBEDDING_BYTES, kv_traffic
+from cimsim.engine.memory import EMBEDDING_BYTES, kv_traffic, most_kv_layers
 from cimsim.engine.noc.packet import BUSY_PS, FLITS
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import RawRun
@@ -25,6 +25,10 @@ from cimsim.workload.program import Program
 __all__ = ["check_conservation", "count_run", "tile_busy_ps"]
 
 Int64 = NDArray[np.int64]
+TOKEN_ID_BYTES = 4
+"""Bytes of a token id, which is what enters a system."""
+LOGIT_BYTES = 2
+"""Bytes of a logit (bfloat16): all logits of a token leave, sampling is the host's."""
 
 
 def count_run(
@@ -34,7 +38,9 @@ def count_run(
     flights = plan.flights
     tokens = int(flights.size.sum())
     macs, elements, streamed = _digital_work(program, plan, tokens)
-    traffic = kv_traffic(config, program, flights, min(plan.concurrency, flights.n_streams))
+    concurrency = min(plan.concurrency, flights.n_streams)
+    kv_layers = most_kv_layers(plan.kv_step, plan.step_chip)
+    traffic = kv_traffic(config, program, flights, concurrency, kv_layers)
     layers = int(np.sum(plan.kv_step != NONE))
     off_chip = config.memory.kind != "none"
     fetched = int((raw.loads * plan.slots.fetch_bytes).sum())
@@ -45,7 +51,8 @@ def count_run(
         "embedding": tokens * program.d_model * EMBEDDING_BYTES if off_chip else 0,
     }
     links = 4 * plan.transport.shape.routers
-    ports = raw.link_used[links:]
+    crossed = plan.transport.first_chip_link
+    ports = raw.link_used[links:crossed]
     between = int(raw.link_used[:links, FLITS].sum())
     # Every flit that leaves a router goes to another router or out of an ejection port.
     passed = between + int(ports[1::2, FLITS].sum())
@@ -58,6 +65,9 @@ def count_run(
         unit_vectors=_unit_vectors(plan, raw),
         router_bits=passed * config.noc.flit_bits,
         link_bits=between * config.noc.flit_bits,
+        chip_link_bits=int(raw.link_used[crossed:, FLITS].sum()) * config.noc.flit_bits,
+        io_in_bytes=tokens * TOKEN_ID_BYTES,
+        io_out_bytes=tokens * program.vocab_size * LOGIT_BYTES,
         digital_macs=macs,
         digital_elements=elements,
         buffer_read_bits=buffered_in + buffered_out,
@@ -73,7 +83,7 @@ def count_run(
             "tile": int(tile_busy_ps(plan, raw.server_busy_ps).sum()),
             "digital": int(raw.digital_busy_ps.sum()),
             "noc_link": int(raw.link_used[:links, BUSY_PS].sum()),
-            "dram": raw.dram_busy_ps * plan.mesh.n_channels,
+            "dram": int(raw.dram_busy_ps.sum()) * (plan.mesh.n_channels // plan.chips),
             "program": int(tile_busy_ps(plan, raw.server_write_ps).sum()),
         },
     )

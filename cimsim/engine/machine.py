@@ -27,13 +27,16 @@ NONE = -1
     VISIT_TAIL, KV_WAIT, KV_SINCE, PARTS,
 ) = range(15)  # fmt: skip
 # Columns of `step`.
-KV, ATTENTION, FETCH, GROUP, MOE, SHARED, SUMMED, IN_FLITS, OUT_FLITS, VISITS = range(10)
+(
+    KV, ATTENTION, FETCH, GROUP, MOE, SHARED, SUMMED, IN_FLITS, OUT_FLITS, VISITS, STEP_CHIP,
+    STEP_DIGITAL,
+) = range(12)  # fmt: skip
 # Columns of `site`.
 (
     FILL, INTERVAL, VECTOR_BYTES, SERVERS, SERVERS_END, TILES, TILES_END, INS, INS_END, PAIRS,
-    PAIRS_END, OUTS, OUTS_END, SITE_VECTORS, SITE_VISITS, SITE_EXPERT, POWER, SENT,
-) = range(18)  # fmt: skip
-# Columns of `server`, `digital` and `stream`.
+    PAIRS_END, OUTS, OUTS_END, SITE_VECTORS, SITE_VISITS, SITE_EXPERT, POWER, SENT, SITE_CHIP,
+) = range(19)  # fmt: skip
+# Columns of `server`, `digital` and `dram`; of `stream`.
 FREE, BUSY, WRITTEN = range(3)
 S_FIRST, S_END, S_ARRIVAL, S_LEFT, S_DIGITAL = range(5)
 # Columns of `tile`.
@@ -54,10 +57,10 @@ HELD, PEAK, ARMED, WAIT_HEAD, WAIT_TAIL, RELEASE, RELEASES = range(7)
 ) = range(11)  # fmt: skip
 # Entries of `now`: scalars that change.
 (
-    TIME, SEQUENCE, HEAPED, LEFT, ACTIVE, NEXT_STREAM, DRAM_FREE, DRAM_BUSY, CLOCK, HITS, MISSES,
+    TIME, SEQUENCE, HEAPED, LEFT, ACTIVE, NEXT_STREAM, CLOCK, HITS, MISSES,
     STALL, POOL_FREE, VISIT_ROWS, JOB_ROWS, LOAD_ROWS, STREAM_QUEUE, STREAM_QUEUED, SLOT_QUEUE,
-    SLOT_QUEUED, EVENTS, STOP_TIME, STOP_SEQUENCE, REQUESTED, FAILED, MOVED, DRAWING, POWER_STALL,
-) = range(28)  # fmt: skip
+    SLOT_QUEUED, EVENTS, STOP_TIME, STOP_SEQUENCE, REQUESTED, FAILED, MOVED, POWER_STALL,
+) = range(25)  # fmt: skip
 # Entries of `fixed`: scalars that do not.
 (
     CONCURRENCY, SEQUENTIAL, LATENCY, CAPACITY, FIRST_DIGITAL, FIRST_CHANNEL, CHANNELS, RECORD,
@@ -70,14 +73,16 @@ class Tables(NamedTuple):
 
     Attributes:
         now, fixed: scalars.
-        flight, stream, step, site, server, digital, tile, slot, expert: one row each.
+        flight, stream, step, site, server, digital, dram, tile, slot, expert: one row each;
+            `dram` has one a chip.
         job_ps, attention_ps, embed_ps: times of jobs and of reading embeddings.
         published, prefix: keys and values, [flights, layers] and [streams, layers].
         servers, tiles, ins, pairs, outs: rows of the sites, flattened.
         group_ptr, group_sites, expert_sites: sites of copies.
         token_key, experts: the routing.
         releases: [.., 2], per tile a heap of (time, bytes) that will be given back.
-        drawing: [.., 2], ends and power of visits that draw power, in order of their end.
+        drawing: [chips, .., 2], ends and power of visits that draw power, in order of their
+            end; the first row of a chip says how many there are.
         pool, masks: visits and their tokens.
         heap: [.., 3], events: time, sequence, argument x 8 + kind.
         stream_queue, slot_queue: streams and experts that wait.
@@ -97,6 +102,7 @@ class Tables(NamedTuple):
     site: Int64
     server: Int64
     digital: Int64
+    dram: Int64
     tile: Int64
     slot: Int64
     expert: Int64
@@ -184,6 +190,7 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None) -> Tables:
         site=_site_table(plan),
         server=np.zeros((sites.n_servers, 3), dtype=np.int64),
         digital=np.zeros((plan.mesh.n_digital, 2), dtype=np.int64),
+        dram=np.zeros((plan.chips, 2), dtype=np.int64),
         tile=tile,
         slot=_slot_table(plan),
         expert=_expert_table(plan),
@@ -203,7 +210,7 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None) -> Tables:
         token_key=plan.token_key,
         experts=plan.experts,
         releases=releases,
-        drawing=np.zeros((pool if plan.power_limit_nw else 0, 2), dtype=np.int64),
+        drawing=np.zeros((plan.chips, pool + 1 if plan.power_limit_nw else 0, 2), dtype=np.int64),
         pool=links,
         masks=np.zeros((pool, words), dtype=np.uint64),
         heap=np.zeros((heap, 3), dtype=np.int64),
@@ -242,7 +249,7 @@ def _live_flights(plan: Plan) -> int:
 
 
 def _scalars(flights: int) -> Int64:
-    now = np.zeros(28, dtype=np.int64)
+    now = np.zeros(25, dtype=np.int64)
     now[LEFT] = flights
     now[STOP_TIME] = NONE
     return now
@@ -256,7 +263,7 @@ def _constants(plan: Plan, *, record: bool, max_events: int | None) -> Int64:
     fixed[LATENCY] = plan.dram_latency_ps
     fixed[CAPACITY] = plan.tile_buffer_bytes
     fixed[FIRST_DIGITAL], fixed[FIRST_CHANNEL] = ports.first_digital, ports.first_channel
-    fixed[CHANNELS] = ports.n_channels
+    fixed[CHANNELS] = ports.n_channels // plan.chips
     fixed[RECORD] = record
     fixed[POLICY] = plan.slots.policy
     fixed[N_EXPERTS] = plan.n_experts
@@ -292,6 +299,7 @@ def _step_table(plan: Plan) -> Int64:
         (
             plan.kv_step, plan.attention_of, plan.stream_ps, plan.step_group, plan.step_moe,
             plan.step_shared, plan.step_summed, plan.in_flits, plan.out_flits, visits,
+            plan.step_chip, plan.step_digital,
         ),
         axis=1,
     )  # fmt: skip
@@ -299,13 +307,14 @@ def _step_table(plan: Plan) -> Int64:
 
 def _site_table(plan: Plan) -> Int64:
     sites = plan.sites
-    table = np.zeros((sites.count, 18), dtype=np.int64)
+    table = np.zeros((sites.count, 19), dtype=np.int64)
     table[:, FILL], table[:, INTERVAL] = sites.fill_ps, sites.interval_ps
     table[:, VECTOR_BYTES], table[:, POWER] = sites.buffer_bytes, sites.power_nw
     pointers = (sites.server_ptr, sites.tile_ptr, sites.in_ptr, sites.pair_ptr, sites.out_ptr)
     for column, pointer in zip((SERVERS, TILES, INS, PAIRS, OUTS), pointers, strict=True):
         table[:, column], table[:, column + 1] = pointer[:-1], pointer[1:]
     table[:, SITE_EXPERT] = NONE
+    table[:, SITE_CHIP] = sites.tiles[sites.tile_ptr[:-1]] // plan.mesh.chip_tiles
     for expert, (low, high) in enumerate(pairwise(plan.expert_ptr.tolist())):
         table[plan.expert_sites[low:high], SITE_EXPERT] = expert
     return table

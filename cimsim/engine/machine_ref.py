@@ -31,6 +31,7 @@ FIELDS = (
     "site",
     "server",
     "digital",
+    "dram",
     "tile",
     "slot",
     "expert",
@@ -112,6 +113,11 @@ def _borrow_network(net: Network) -> Network:
         _bare(net.tail),
         _bare(net.union),
         _bare(net.spans),
+        _bare(net.chip),
+        _bare(net.gateway),
+        _bare(net.after),
+        _bare(net.chip_link),
+        _bare(net.between),
     )
 
 
@@ -127,6 +133,7 @@ def borrow(t: Tables) -> Machine:
         _bare(t.site),
         _bare(t.server),
         _bare(t.digital),
+        _bare(t.dram),
         _bare(t.tile),
         _bare(t.slot),
         _bare(t.expert),

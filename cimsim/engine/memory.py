@@ -4,7 +4,7 @@ Addresses are interleaved over the channels, so a request of B bytes takes B / c
 each and all channels advance together: they are one server of their joint bandwidth, first
 come first served, plus the time to the first byte, which overlaps with other requests.
 Digital units read it through a port of their own; only weights for crossbars cross the
-network on chip.
+network on chip. Every chip of a system has memory of its own, for the layers that sit there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from cimsim.errors import CimsimError
 from cimsim.units import transfer_ps
 from cimsim.workload.program import Program
 
-__all__ = ["EMBEDDING_BYTES", "KvTraffic", "MemoryTimes", "kv_traffic", "memory_times"]
+__all__ = [
+    "EMBEDDING_BYTES", "KvTraffic", "MemoryTimes", "kv_traffic", "memory_times", "most_kv_layers",
+]  # fmt: skip
 
 Int64 = NDArray[np.int64]
 EMBEDDING_BYTES = 2
@@ -71,13 +73,30 @@ class MemoryTimes:
         return _transfer(size_bytes, self.channel_gbps, self.channels)
 
 
+def most_kv_layers(kv_step: Int64, step_chip: Int64) -> int:
+    """Return the layers with keys and values on the chip that has most of them.
+
+    Args:
+        kv_step: [steps], layer whose keys and values a step reads, or -1.
+        step_chip: [steps], chip of each step.
+    """
+    return int(np.bincount(step_chip[kv_step >= 0]).max(initial=1))
+
+
 def kv_traffic(
-    config: ChipConfig, program: Program, flights: Flights, concurrency: int
+    config: ChipConfig, program: Program, flights: Flights, concurrency: int, layers: int
 ) -> KvTraffic:
     """Return the traffic of keys and values.
 
-    A stream's cache lives in the memory of its digital unit, shared evenly with the other
-    streams in flight there; positions beyond that spill to DRAM.
+    A stream's cache of a layer lives in the memory of its digital unit there, shared evenly
+    with the other streams in flight and layers; positions beyond that spill to DRAM.
+
+    Args:
+        config: the chip.
+        program: the decoder.
+        flights: which tokens travel together.
+        concurrency: streams in flight at once.
+        layers: layers that share the memory of one chip.
 
     Raises:
         CimsimError: if the cache doesn't fit on chip and there is no off-chip memory.
@@ -89,10 +108,10 @@ def kv_traffic(
     else:
         per_unit = -(-concurrency // config.digital.units)
         room = int(config.digital.kv_sram_kb * 1024)
-        resident = room // (per_unit * len(program.layers) * position_bytes)
+        resident = room // (per_unit * layers * position_bytes)
     longest = int(ends.max())
     if resident < longest and config.memory.kind == "none":
-        missing = (longest - resident) * len(program.layers) * position_bytes
+        missing = (longest - resident) * layers * position_bytes
         raise CimsimError(
             f"keys and values of a sequence of {longest} positions don't fit on chip: "
             f"{missing} bytes short, and there is no off-chip memory",
@@ -116,10 +135,11 @@ def memory_times(
     flights: Flights,
     steps: list[Step],
     concurrency: int,
+    layers: int,
 ) -> MemoryTimes:
-    """Return the channel times of a phase."""
+    """Return the channel times of a phase; the last arguments are those of `kv_traffic`."""
     memory = config.memory
-    traffic = kv_traffic(config, program, flights, concurrency)
+    traffic = kv_traffic(config, program, flights, concurrency, layers)
     rate, channels = memory.channel_gbps, max(1, memory.channels)
     streamed = np.array([s.work.stream_bytes for s in steps], dtype=np.int64)
     tokens = np.arange(int(flights.size.max()) + 1, dtype=np.int64)

@@ -1,7 +1,8 @@
 """The network during a run: its state, its endpoints and what its links carried.
 
-Endpoints are ports (tiles, digital units, memory channels), each with an injection and an
-ejection link of its own, numbered behind the links between routers.
+Endpoints are ports (tiles, digital units, memory channels, gateways), each with an injection
+and an ejection link of its own, numbered behind the links between routers. Links between
+chips come last.
 """
 
 from __future__ import annotations
@@ -18,13 +19,21 @@ from cimsim.engine.noc.packet import (
     FLITS,
     PACKETS,
     PacketState,
+    hold,
     packet_state,
     reserve,
 )
-from cimsim.engine.noc.shape import HEIGHT, WIDTH
+from cimsim.engine.noc.shape import ROUTERS, WIDTH
 from cimsim.engine.plan import Transport
 
-__all__ = ["Network", "count_tokens", "make_network", "settle", "take_link"]
+__all__ = [
+    "FLIT_FS", "FS_PER_PS", "LATENCY_PS", "Network", "count_tokens", "make_network", "settle",
+    "take_chip_link", "take_link",
+]  # fmt: skip
+
+# Entries of Network.between.
+FLIT_FS, LATENCY_PS = range(2)
+FS_PER_PS = 1000
 
 Int64 = NDArray[np.int64]
 UInt64 = NDArray[np.uint64]
@@ -42,9 +51,14 @@ class Network(NamedTuple):
         mark: [links], epoch in which a link joined a tree.
         head, tail: [links], times of the train on a link of a tree.
         union: [links, words], tokens that pass a link of a tree.
-        spans: [2, 4, height + 1, width + 1], flits and packets that start (positive) or end
+        spans: [2, 4, rows + 1, width + 1], flits and packets that start (positive) or end
             (negative) to use links in a direction; only where links are not contended, see
             `settle`.
+        chip: [ports], chip of every endpoint.
+        gateway: [chips], port of every chip's gateway; of one chip its first port.
+        after: [chips, chips], next chip on the way from one to another.
+        chip_link: [chips, chips], link to take there, or -1.
+        between: time of a flit on a link between chips in fs, and its latency in ps.
     """
 
     packet: PacketState
@@ -55,6 +69,11 @@ class Network(NamedTuple):
     tail: Int64
     union: UInt64
     spans: Int64
+    chip: Int64
+    gateway: Int64
+    after: Int64
+    chip_link: Int64
+    between: Int64
 
 
 def make_network(transport: Transport) -> Network:
@@ -62,8 +81,9 @@ def make_network(transport: Transport) -> Network:
     shape = transport.shape
     state = packet_state(shape, transport.timing)
     closed = not transport.contended and shape.kind != "torus"
-    ports = len(transport.ports.router)
-    links = 4 * transport.shape.routers + 2 * ports
+    chips, between = transport.between.chips, transport.between
+    rows = shape.height * shape.chips
+    links = transport.first_chip_link + len(between.pairs)
     reserved = np.zeros((links, state.reserved.shape[1]), dtype=np.int64)
     used = np.zeros((links, state.used.shape[1]), dtype=np.int64)
     return Network(
@@ -74,7 +94,12 @@ def make_network(transport: Transport) -> Network:
         head=np.zeros(links, dtype=np.int64),
         tail=np.zeros(links, dtype=np.int64),
         union=np.zeros((links, transport.words), dtype=np.uint64),
-        spans=np.zeros((2, 4, shape.height + 1, shape.width + 1), dtype=np.int64),
+        spans=np.zeros((2, 4, rows + 1, shape.width + 1), dtype=np.int64),
+        chip=transport.ports.router // (shape.width * shape.height),
+        gateway=np.arange(chips) + (transport.ports.first_gateway if chips > 1 else 0),
+        after=between.after,
+        chip_link=np.where(between.link < 0, -1, between.link + transport.first_chip_link),
+        between=np.array([between.flit_fs, between.latency_ps], dtype=np.int64),
     )
 
 
@@ -85,7 +110,8 @@ def settle(net: Network) -> Int64:
     column gives the use of each link.
     """
     used = net.packet.used.copy()
-    width, height = int(net.packet.config[WIDTH]), int(net.packet.config[HEIGHT])
+    width = int(net.packet.config[WIDTH])
+    height = int(net.packet.config[ROUTERS]) // width
     cycle = int(net.packet.config[CYCLE_PS])
     for direction in range(4):
         axis = 1 if direction < 2 else 0
@@ -108,6 +134,31 @@ def take_link(net: Network, link: int, ready_ps: int, flits: int) -> int:
     used[FLITS] += flits
     used[PACKETS] += 1
     return int(ready_ps)
+
+
+@njit(cache=True)
+def take_chip_link(net: Network, link: int, first_ps: int, last_ps: int, flits: int, n: int) -> int:
+    """Reserve a link between chips for a train; return when its last vector arrives.
+
+    Args:
+        net: the network.
+        link: which.
+        first_ps: when the first vector is ready at the sending chip.
+        last_ps: when the last one is.
+        flits: flits a vector.
+        n: vectors.
+    """
+    one_ps = -(-flits * net.between[FLIT_FS] // FS_PER_PS)
+    hold_ps = -(-n * flits * net.between[FLIT_FS] // FS_PER_PS)
+    start = max(first_ps, last_ps - (hold_ps - one_ps))
+    if net.flags[0] != 0:
+        start = hold(net.packet, link, start, n * flits, hold_ps)
+    else:
+        used = net.packet.used[link]
+        used[BUSY_PS] += hold_ps
+        used[FLITS] += n * flits
+        used[PACKETS] += 1
+    return int(start + hold_ps + net.between[LATENCY_PS])
 
 
 @njit(cache=True)

@@ -19,7 +19,10 @@ from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.sites import Sites
 from cimsim.engine.steps import Step
 
-__all__ = ["LFU", "LRU", "PINNED", "POLICIES", "PREFETCH", "Plan", "Ports", "Slots", "Transport"]
+__all__ = [
+    "LFU", "LRU", "ONE_CHIP", "PINNED", "POLICIES", "PREFETCH", "ChipNetwork", "Plan", "Ports",
+    "Slots", "Transport",
+]  # fmt: skip
 
 LRU, LFU, PINNED, PREFETCH = range(4)
 POLICIES = {"refuse": LRU, "lru": LRU, "lfu": LFU, "pinned": PINNED, "prefetch": PREFETCH}
@@ -30,11 +33,12 @@ Int64 = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Ports:
-    """Endpoints of the network: tiles, then digital units, then memory channels.
+    """Endpoints of the network: tiles, digital units, memory channels, gateways.
 
     Attributes:
         router: [ports], router that each endpoint hangs on.
-        n_tiles, n_digital, n_channels: how many of each.
+        n_tiles, n_digital, n_channels: how many of each, over all chips; a system of several
+            chips has one gateway a chip behind them.
     """
 
     router: Int64
@@ -52,6 +56,41 @@ class Ports:
         """Port of memory channel 0."""
         return self.n_tiles + self.n_digital
 
+    @property
+    def first_gateway(self) -> int:
+        """Port of the gateway of chip 0."""
+        return self.n_tiles + self.n_digital + self.n_channels
+
+
+@dataclass(frozen=True)
+class ChipNetwork:
+    """Links between chips, store and forward a vector at a time.
+
+    Attributes:
+        after: [chips, chips], next chip on the way from one to another (itself: arrived).
+        link: [chips, chips], number among the links of the one to the next chip, or -1.
+        pairs: (sender, receiver) of every link.
+        flit_fs: time of a flit on a link, in femtoseconds.
+        latency_ps: from a sending to a receiving pad.
+    """
+
+    after: Int64
+    link: Int64
+    pairs: tuple[tuple[int, int], ...]
+    flit_fs: int
+    latency_ps: int
+
+    @property
+    def chips(self) -> int:
+        """Chips of the system."""
+        return len(self.after)
+
+
+ONE_CHIP = ChipNetwork(
+    np.zeros((1, 1), dtype=np.int64), np.full((1, 1), -1, dtype=np.int64), (), 0, 0
+)
+"""A system without links between chips."""
+
 
 @dataclass(frozen=True)
 class Transport:
@@ -63,6 +102,7 @@ class Transport:
         contended: whether links serve one packet at a time.
         words: 64-bit words that mark the tokens of a flight.
         single: whether every flight is one token.
+        between: links between chips.
     """
 
     shape: NocShape
@@ -71,6 +111,12 @@ class Transport:
     contended: bool
     words: int
     single: bool
+    between: ChipNetwork = ONE_CHIP
+
+    @property
+    def first_chip_link(self) -> int:
+        """Index of the first link between chips; those of routers and ports come before."""
+        return 4 * self.shape.routers + 2 * len(self.ports.router)
 
 
 @dataclass(frozen=True)
@@ -112,7 +158,9 @@ class Plan:
         token_key: [tokens], index that chooses replicas.
         experts: int16 [tokens, MoE layers, k], routing.
         n_experts: routed experts a layer; expert e of MoE layer m has id m x n_experts + e.
-        digital_of: [streams], digital unit that serves a stream.
+        digital_of: [streams], digital unit of a chip that serves a stream.
+        step_chip: [steps], chip whose digital units run the job: where the layer sits.
+        step_digital: [steps], first digital unit of that chip.
         steps: the steps of a flight.
         job_ps: [steps, largest flight + 1], time of a job by tokens of the flight.
         attention_of: [steps], row of `attention_ps` that replaces `job_ps`, or -1.
@@ -136,7 +184,7 @@ class Plan:
         sites: where visits are served.
         slots: switchable crossbars.
         tile_buffer_bytes: capacity of a tile's buffer.
-        power_limit_nw: power of the sites active at once, 0 for no limit.
+        power_limit_nw: power of the sites of a chip active at once, 0 for no limit.
         least_loaded: whether tokens go to the least loaded copy, not by the static rule.
         transport: the network.
         mesh, placement: what the plan was made from.
@@ -150,6 +198,8 @@ class Plan:
     experts: NDArray[np.int16]
     n_experts: int
     digital_of: Int64
+    step_chip: Int64
+    step_digital: Int64
     steps: tuple[Step, ...]
     job_ps: Int64
     attention_of: Int64
@@ -180,6 +230,11 @@ class Plan:
     transport: Transport
     mesh: ChipMesh
     placement: Placement
+
+    @property
+    def chips(self) -> int:
+        """Chips of the system."""
+        return self.transport.between.chips
 
     @property
     def n_layers(self) -> int:

@@ -34,7 +34,7 @@ class RawRun:
         server_busy_ps: [servers], ADC groups serving visits.
         server_write_ps: [servers], ADC groups whose crossbars were written.
         digital_busy_ps: [digital units].
-        dram_busy_ps: time that every memory channel was busy.
+        dram_busy_ps: [chips], time that every memory channel of a chip was busy.
         site_vectors, site_visits: [sites].
         expert_vectors: [experts], by id.
         loads: [experts], how often each was written.
@@ -57,7 +57,7 @@ class RawRun:
     server_busy_ps: Int64
     server_write_ps: Int64
     digital_busy_ps: Int64
-    dram_busy_ps: int
+    dram_busy_ps: Int64
     site_vectors: Int64
     site_visits: Int64
     expert_vectors: Int64

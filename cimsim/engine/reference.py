@@ -20,9 +20,10 @@ import numpy as np
 
 from cimsim.engine.network import settle
 from cimsim.engine.plan import Plan
-from cimsim.engine.raw import DIGITAL, DRAM, QUEUE, RawRun, within_run
+from cimsim.engine.raw import DIGITAL, DRAM, NOC, QUEUE, RawRun, within_run
 from cimsim.engine.reference_tiles import ReferenceTiles
 from cimsim.engine.stall import Waiting, stall_error
+from cimsim.engine.transport import send_train
 from cimsim.engine.visit import Visit
 
 __all__ = ["ReferenceEngine", "run_reference"]
@@ -133,9 +134,20 @@ class ReferenceEngine(ReferenceTiles):
                 self._admit_next()
         elif self.plan.flights.sequential:
             self.enter_ps[flight + 1] = self.env.now
-            self._reach_digital(flight + 1)
+            self._feed_back(flight)
         if self.left == 0:
             self.drained.succeed()
+
+    def _feed_back(self, flight: int) -> None:
+        """Start the next token of a stream: its id, one flit, goes back to the first step."""
+        last, first = (self._digital_unit(flight, s) for s in (len(self.kv_step) - 1, 0))
+        if last == first:
+            self._reach_digital(flight + 1)
+            return
+        now, port = self.env.now, self.first_digital
+        arrival = send_train(self.net, now, now, port + last, port + first, 1, 1)
+        self.parts[flight + 1][NOC] += arrival - now
+        self._at(arrival, self._stage_done, flight + 1)
 
     # ------------------------------------------------------------------ digital units
 
@@ -171,7 +183,7 @@ class ReferenceEngine(ReferenceTiles):
     def _job(self, flight: int) -> None:
         """Reserve the digital unit; it holds on while its operands come from memory."""
         now, step, size = self.env.now, self.at_step[flight], self.size[flight]
-        unit = self.digital_of[self.stream[flight]]
+        unit, chip = self._digital_unit(flight, step), self.step_chip[step]
         row = self.attention_of[step]
         work = self.job_ps[step][size] if row == NONE else self.attention_ps[row][flight]
         start = max(now, self.digital_free[unit])
@@ -183,11 +195,11 @@ class ReferenceEngine(ReferenceTiles):
         if self.kv_step[step] != NONE:
             fetch += self.kv_read_ps[flight]
         if fetch:
-            ready = self._memory(fetch) + self.plan.dram_latency_ps
+            ready = self._memory(chip, fetch) + self.plan.dram_latency_ps
             parts[DRAM] += max(0, ready - end)
             end = max(end, ready)
         if self.kv_step[step] != NONE and self.kv_write_ps[flight]:
-            self._memory(self.kv_write_ps[flight])
+            self._memory(chip, self.kv_write_ps[flight])
         self.digital_free[unit] = end
         self.digital_busy[unit] += work
         if self.record:
@@ -202,11 +214,17 @@ class ReferenceEngine(ReferenceTiles):
             self._next_step(flight)
 
     def _next_step(self, flight: int) -> None:
+        step, now = self.at_step[flight], self.env.now
         self.at_step[flight] += 1
         if self.at_step[flight] == len(self.kv_step):
             self._complete(flight)
-        else:
+            return
+        arrival = self._move(flight, step, now)
+        if arrival == now:
             self._reach_digital(flight)
+        else:
+            self.parts[flight][NOC] += arrival - now
+            self._at(arrival, self._stage_done, flight)
 
     # ------------------------------------------------------------------ the end
 
@@ -239,7 +257,7 @@ class ReferenceEngine(ReferenceTiles):
         residency = self.residency
         end = int(max(self.done_ps))
         writes, free = np.array(self.server_write), np.array(self.server_free)
-        channels = np.array([self.dram_busy]), np.array([self.dram_free])
+        channels = np.array(self.dram_busy), np.array(self.dram_free)
         return RawRun(
             enter_ps=np.array(self.enter_ps, dtype=np.int64),
             done_ps=np.array(self.done_ps, dtype=np.int64),
@@ -247,7 +265,7 @@ class ReferenceEngine(ReferenceTiles):
             server_busy_ps=np.array(self.server_busy, dtype=np.int64),
             server_write_ps=within_run(writes, free, end).astype(np.int64),
             digital_busy_ps=np.array(self.digital_busy, dtype=np.int64),
-            dram_busy_ps=int(within_run(*channels, end)[0]),
+            dram_busy_ps=within_run(*channels, end).astype(np.int64),
             site_vectors=np.array(self.site_vectors, dtype=np.int64),
             site_visits=np.array(self.site_visits, dtype=np.int64),
             expert_vectors=np.array(self.expert_vectors, dtype=np.int64),

@@ -53,7 +53,7 @@ class ReferenceTiles:
         self.at_step = [0] * flights.count
         self.pending = [0] * flights.count
         self.visits_of: list[list[Visit]] = [[] for _ in range(flights.count)]
-        self.dram_free = self.dram_busy = 0
+        self.dram_free, self.dram_busy = [0] * plan.chips, [0] * plan.chips
         self.server_free = [0] * plan.sites.n_servers
         self.server_busy = [0] * plan.sites.n_servers
         self.server_write = [0] * plan.sites.n_servers
@@ -64,7 +64,7 @@ class ReferenceTiles:
         self.buffers = TileBuffers(plan)
         self.residency = Residency(plan)
         self.next_layer = NextLayer(plan)
-        self.power = PowerBudget(plan.power_limit_nw)
+        self.power = [PowerBudget(plan.power_limit_nw) for _ in range(plan.chips)]
         self.power_limited = plan.power_limit_nw > 0
         self.power_nw = plan.sites.power_nw.tolist()
         self.power_stall_ps = 0
@@ -101,6 +101,9 @@ class ReferenceTiles:
         self.first_digital: int = plan.transport.ports.first_digital
         self.summed = plan.step_summed.tolist()
         self.digital_of: list[int] = plan.digital_of.tolist()
+        self.step_chip: list[int] = plan.step_chip.tolist()
+        self.step_digital: list[int] = plan.step_digital.tolist()
+        self.chip_of = [plan.mesh.chip_of_tile(tiles[0]) for tiles in self.tiles_of]
         room = max(1, self.maker.most_targets)
         self.ports = np.zeros(room, dtype=np.int64)
         self.masks = np.zeros((room, plan.transport.words), dtype=np.uint64)
@@ -113,11 +116,11 @@ class ReferenceTiles:
             raise event_limit_error(self.max_events, self.left, self.env.now)
         self.env.timeout(time_ps - self.env.now, value).callbacks.append(handler)
 
-    def _memory(self, occupied_ps: int) -> int:
-        """Reserve the memory channels and return when the last byte leaves them."""
-        self.dram_free = max(self.env.now, self.dram_free) + occupied_ps
-        self.dram_busy += occupied_ps
-        return self.dram_free
+    def _memory(self, chip: int, occupied_ps: int) -> int:
+        """Reserve the memory channels of a chip and return when the last byte leaves them."""
+        self.dram_free[chip] = max(self.env.now, self.dram_free[chip]) + occupied_ps
+        self.dram_busy[chip] += occupied_ps
+        return self.dram_free[chip]
 
     def _stage_done(self, event: Any) -> None:
         """A flight's results are back at its digital unit (`ReferenceEngine`)."""
@@ -157,8 +160,32 @@ class ReferenceTiles:
             visit.parts[NOC] += first - now
             self._at(first, self._on_visit, visit)
 
+    def _digital_unit(self, flight: int, step: int) -> int:
+        """Return the digital unit that serves a flight in a step."""
+        return self.step_digital[step] + self.digital_of[self.stream[flight]]
+
     def _digital_port(self, flight: int) -> int:
-        return self.first_digital + self.digital_of[self.stream[flight]]
+        return self.first_digital + self._digital_unit(flight, self.at_step[flight])
+
+    def _move(self, flight: int, step: int, ready_ps: int) -> int:
+        """Move a flight's vectors from a step to the next one's digital unit.
+
+        Nothing moves while both are the same unit.
+
+        Args:
+            flight: which.
+            step: the step that is done.
+            ready_ps: when the last vector is at its digital unit.
+
+        Returns:
+            When the last vector is at the next step's digital unit.
+        """
+        unit, after = (self._digital_unit(flight, s) for s in (step, step + 1))
+        if unit == after:
+            return ready_ps
+        size, flits, first = self.size[flight], self.out_flits[step], self.first_digital
+        start = ready_ps - (size - 1) * flits * self.cycle_ps
+        return send_train(self.net, start, ready_ps, first + unit, first + after, flits, size)
 
     def _on_visit(self, event: Any) -> None:
         """The first vector of a visit is at its tiles: reserve the ADC groups."""
@@ -169,11 +196,11 @@ class ReferenceTiles:
         start = max(now, *[self.server_free[s] for s in self.servers_of[site]])
         if self.power_limited:
             power, ready = self.power_nw[site], start
-            start = self.power.start_ps(now, start, power)
+            start = self.power[self.chip_of[site]].start_ps(now, start, power)
             self.power_stall_ps += start - ready
         taken_in = max(start + interval * size, visit.tail_ps + interval)
         if self.power_limited:
-            self.power.reserve(taken_in, power)
+            self.power[self.chip_of[site]].reserve(taken_in, power)
         for server in self.servers_of[site]:
             self.server_free[server] = taken_in
             self.server_busy[server] += interval * size
@@ -235,6 +262,7 @@ class ReferenceTiles:
                         self.net, visit.first_ps, visit.finish_ps, tile, port, flits, visit.size
                     )
                     arrival = max(arrival, done)
+        arrival = self._move(flight, step, arrival)
         last = max(visits, key=lambda v: v.finish_ps)  # the first of equals
         parts = self.parts[flight]
         for i, part in enumerate(last.parts):
@@ -294,9 +322,11 @@ class ReferenceTiles:
     def _load(self, expert: int, slot: int) -> None:
         """Fetch an expert's weights from memory and send them to a slot's tiles."""
         slots, ports, now = self.plan.slots, self.plan.transport.ports, self.env.now
-        fetched = self._memory(int(slots.fetch_ps[expert])) + self.plan.dram_latency_ps
+        chip = self.chip_of[self.residency.site[slot]]
+        fetched = self._memory(chip, int(slots.fetch_ps[expert])) + self.plan.dram_latency_ps
         flits, arrived = int(slots.fetch_flits[expert]), fetched
-        for channel in range(ports.n_channels):
+        channels = ports.n_channels // self.plan.chips
+        for channel in range(chip * channels, (chip + 1) * channels):
             for tile in self.tiles_of[self.residency.site[slot]]:
                 port = ports.first_channel + channel
                 done = send_train(self.net, fetched, fetched, port, tile, flits, 1)

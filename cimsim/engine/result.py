@@ -77,14 +77,14 @@ class Utilisation:
         tile: [tiles], its busiest PE, visits and writes together.
         digital: [digital units].
         link: [links], links between routers, then injection and ejection port of each
-            endpoint.
-        dram: of every memory channel.
+            endpoint, then links between chips.
+        dram: [chips], of every memory channel of a chip.
     """
 
     tile: Float64
     digital: Float64
     link: Float64
-    dram: float
+    dram: Float64
 
 
 @dataclass(frozen=True)
@@ -234,11 +234,16 @@ def _critical(plan: Plan, used: Utilisation) -> str:
     def link_name(link: int) -> str:
         if link < 4 * routers:
             return f"link {plan.transport.shape.link_name(link)}"
+        if link >= plan.transport.first_chip_link:
+            a, b = plan.transport.between.pairs[link - plan.transport.first_chip_link]
+            return f"link from chip {a} to chip {b}"
         port, out = divmod(link - 4 * routers, 2)
         side = "ejection" if out else "injection"
         return f"{side} port of {_port_name(plan, port)}"
 
-    found = [("memory channels", used.dram)]
+    chip = int(used.dram.argmax())
+    channels = "memory channels" + (f" of chip {chip}" if plan.chips > 1 else "")
+    found = [(channels, float(used.dram[chip]))]
     if used.tile.size:
         found.append((f"tile {int(used.tile.argmax())}", float(used.tile.max())))
     found.append((f"digital unit {int(used.digital.argmax())}", float(used.digital.max())))
@@ -252,7 +257,9 @@ def _port_name(plan: Plan, port: int) -> str:
         return f"tile {port}"
     if port < ports.first_channel:
         return f"digital unit {port - ports.first_digital}"
-    return f"memory channel {port - ports.first_channel}"
+    if port < ports.first_gateway:
+        return f"memory channel {port - ports.first_channel}"
+    return f"the gateway of chip {port - ports.first_gateway}"
 
 
 def _switching(plan: Plan, raw: RawRun) -> Switching:

@@ -123,7 +123,8 @@ def digital_matrices(program: Program, config: ChipConfig) -> dict[str, int]:
     are streamed. Without off-chip memory all of them are held on chip.
     """
     parts = set(config.chip.analog_parts)
-    room = int(config.digital.weight_sram_kb * 1024) * config.digital.units
+    units = config.digital.units * config.system.chips
+    room = int(config.digital.weight_sram_kb * 1024) * units
     streamed: dict[str, int] = {}
     for matrix in program.matrices():
         if matrix.id.part in parts:

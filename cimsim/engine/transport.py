@@ -1,10 +1,12 @@
-"""Moving vectors over the packet-level network: trains, multicast and reduction.
+"""Moving vectors through a system: inside a chip, and from chip to chip.
 
-A *train* is the packets of the vectors of one flight that share a link, one packet a
-vector. Its head reaches a link when it has passed the router before; its tail follows the
-last flit of the train or the last flit that the sender had ready, whichever is later. Links
-are reserved through `cimsim.engine.noc.packet.reserve`; a link of a multicast or reduction
-tree carries each token once, however many experts of that token lie behind it.
+Every chip has one gateway, an endpoint of its network. A train for another chip goes to the
+gateway, over links between chips, and from the other chip's gateway on. Gateways hold a
+vector until all of it is there, because width and clock change; the vectors of a train
+follow each other, and those that arrive are taken to come back to back up to the last one.
+A multicast crosses each link between chips once with the tokens that any chip behind it
+needs, and spreads from the gateway of every chip that it reaches; a reduction is summed on
+each chip, then in the gateways on the way. Gateways have room for whatever waits in them.
 
 Both engines call these kernels with the same arguments.
 """
@@ -15,12 +17,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cimsim.engine.free_routes import reduce_free, scatter_free, send_free
-from cimsim.engine.network import Network, count_tokens, take_link
-from cimsim.engine.noc.packet import CYCLE_PS, INTERFACE_PS, LINK_PS, ROUTER_PS
-from cimsim.engine.noc.shape import HEIGHT, ROUTERS, WIDTH, neighbour, next_direction
-from cimsim.engine.noc.shape import LOCAL as ARRIVED
-from cimsim.engine.noc.shape import router_distance as distance
+from cimsim.engine.network import FLIT_FS, FS_PER_PS, Network, count_tokens, take_chip_link
+from cimsim.engine.noc.packet import CYCLE_PS
+from cimsim.engine.trains import reduce_local, scatter_local, send_local
 
 __all__ = ["reduce_train", "scatter_trains", "send_train"]
 
@@ -43,90 +42,40 @@ def send_train(
         flits: flits a vector.
         vectors: how many.
     """
-    config = net.packet.config
-    cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
-    total = flits * vectors
-    # The train leaves as late as lets its last vector go out when that is ready.
-    depart = max(first_ps, last_ps - (vectors - 1) * flits * cycle) + config[INTERFACE_PS]
-    if net.flags[2] != 0:
-        return send_free(net, depart, source, target, total)
-    base = 4 * config[ROUTERS]
-    start = take_link(net, base + 2 * source, depart, total)
-    head, tail = start + link_ps, start + (total - 1) * cycle + link_ps
-    router, end = net.router[source], net.router[target]
-    while True:
-        direction = next_direction(config, router, end)
-        link = base + 2 * target + 1 if direction == ARRIVED else 4 * router + direction
-        start = take_link(net, link, head + router_ps, total)
-        tail = max(tail + router_ps, start + (total - 1) * cycle) + link_ps
-        head = start + link_ps
-        if direction == ARRIVED:
-            return int(tail)
-        router = neighbour(config, router, direction)
+    chip, end = net.chip[source], net.chip[target]
+    if chip == end:
+        return send_local(net, first_ps, last_ps, source, target, flits, vectors)
+    last = send_local(net, first_ps, last_ps, source, net.gateway[chip], flits, vectors)
+    first = last - _noc_span(net, flits, vectors)
+    while chip != end:
+        last = take_chip_link(net, net.chip_link[chip, end], first, last, flits, vectors)
+        first = last - _chip_span(net, flits, vectors)
+        chip = net.after[chip, end]
+    return send_local(net, first, last, net.gateway[end], target, flits, vectors)
 
 
 @njit(cache=True)
-def _backwards(net: Network, source: int, target: int) -> tuple[int, int, int, int]:
-    """Return how to walk a route from its end: directions and lengths along y, then x."""
-    config = net.packet.config
-    width, start, end = config[WIDTH], net.router[source], net.router[target]
-    corner = start - start % width + end % width
-    along_x = next_direction(config, start, corner)
-    along_y = next_direction(config, corner, end)
-    return along_y, distance(config, corner, end), along_x, distance(config, start, corner)
+def _noc_span(net: Network, flits: int, vectors: int) -> int:
+    """Return the time from the first to the last vector of a train out of a chip's network."""
+    return int((vectors - 1) * flits * net.packet.config[CYCLE_PS])
 
 
 @njit(cache=True)
-def _contains(words: UInt64, mask: UInt64) -> bool:
-    missing = np.uint64(0)
-    for w in range(mask.size):
-        missing |= mask[w] & ~words[w]
-    return bool(missing == np.uint64(0))
+def _chip_span(net: Network, flits: int, vectors: int) -> int:
+    """Return the time from the first to the last vector of a train off a link of chips."""
+    one = -(-flits * net.between[FLIT_FS] // FS_PER_PS)
+    return int(-(-vectors * flits * net.between[FLIT_FS] // FS_PER_PS) - one)
 
 
 @njit(cache=True)
-def _join(net: Network, link: int, mask: UInt64) -> bool:
-    """Add tokens to a link of a tree; return whether the links before it have them already."""
-    epoch = net.flags[1]
-    if net.mark[link] != epoch:
-        net.mark[link] = epoch
-        net.head[link] = -1
-        net.union[link] = np.uint64(0)
-    elif _contains(net.union[link], mask):
+def _is_local(net: Network, port: int, others: Int64, count: int) -> bool:
+    if net.gateway.size == 1:
         return True
-    for w in range(mask.size):
-        net.union[link, w] |= mask[w]
-    return False
-
-
-@njit(cache=True)
-def _opposite(direction: int) -> int:
-    return direction ^ 1
-
-
-@njit(cache=True)
-def _mark_tree(net: Network, source: int, targets: Int64, masks: UInt64, count: int) -> None:
-    """Find the links of a multicast tree and the tokens that pass each.
-
-    Routes are walked from their ends, and only to where the tree has the tokens already.
-    """
-    config = net.packet.config
-    base = 4 * config[ROUTERS]
-    net.flags[1] += 1
+    chip = net.chip[port]
     for k in range(count):
-        mask = masks[k]
-        if _join(net, base + 2 * targets[k] + 1, mask):
-            continue
-        along_y, ys, along_x, xs = _backwards(net, source, targets[k])
-        router, done = net.router[targets[k]], False
-        for hop in range(ys + xs):
-            direction = along_y if hop < ys else along_x
-            router = neighbour(config, router, _opposite(direction))
-            done = _join(net, 4 * router + direction, mask)
-            if done:
-                break
-        if not done:
-            _join(net, base + 2 * source, mask)
+        if net.chip[others[k]] != chip:
+            return False
+    return True
 
 
 @njit(cache=True)
@@ -152,96 +101,109 @@ def scatter_trains(
         flits: flits a vector.
         arrivals_ps: out, [>= count], when the last flit reaches each target.
     """
-    if net.flags[2] != 0 and net.flags[3] != 0:
-        scatter_free(net, now_ps, source, targets, count, flits, arrivals_ps)
+    if _is_local(net, source, targets, count):
+        scatter_local(net, now_ps, now_ps, source, targets, masks, count, flits, arrivals_ps)
         return
-    config = net.packet.config
-    cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
-    base = 4 * config[ROUTERS]
-    inject = base + 2 * source
-    _mark_tree(net, source, targets, masks, count)
-    total = flits * count_tokens(net.union[inject])
-    start = take_link(net, inject, now_ps + config[INTERFACE_PS], total)
-    net.head[inject] = start + link_ps
-    net.tail[inject] = start + (total - 1) * cycle + link_ps
+    home, chips = net.chip[source], net.gateway.size
+    wanted = np.zeros((chips, masks.shape[1]), dtype=np.uint64)
     for k in range(count):
-        eject = base + 2 * targets[k] + 1
-        if net.head[eject] < 0:
-            # Back to where the tree is reserved already, then forwards again.
-            along_y, ys, along_x, xs = _backwards(net, source, targets[k])
-            router, link, back = net.router[targets[k]], eject, 0
-            while net.head[link] < 0 and back < ys + xs:
-                direction = along_y if back < ys else along_x
-                router = neighbour(config, router, _opposite(direction))
-                link = 4 * router + direction
-                back += 1
-            if net.head[link] < 0:
-                link = inject
-            else:
-                router = neighbour(config, router, direction)
-                back -= 1
-            head, tail = net.head[link], net.tail[link]
-            while back >= 0:
-                if back == 0:
-                    link = eject
-                else:
-                    direction = along_y if back <= ys else along_x
-                    link = 4 * router + direction
-                    router = neighbour(config, router, direction)
-                back -= 1
-                train = flits * count_tokens(net.union[link])
-                left = take_link(net, link, head + router_ps, train)
-                tail = max(tail + router_ps, left + (train - 1) * cycle) + link_ps
-                head = left + link_ps
-                net.head[link], net.tail[link] = head, tail
-        arrivals_ps[k] = net.tail[eject]
+        for w in range(masks.shape[1]):
+            wanted[net.chip[targets[k]], w] |= masks[k, w]
+    # At home: to the tiles here, and to the gateway all that other chips want.
+    away = np.zeros(masks.shape[1], dtype=np.uint64)
+    for chip in range(chips):
+        if chip != home:
+            for w in range(masks.shape[1]):
+                away[w] |= wanted[chip, w]
+    first, last = np.zeros(chips, dtype=np.int64), np.zeros(chips, dtype=np.int64)
+    last[home] = _scatter_on(
+        net, home, now_ps, now_ps, source, targets, masks, count, flits, arrivals_ps, away
+    )
+    first[home] = last[home] - _noc_span(net, flits, count_tokens(away))
+    _cross_chips(net, home, wanted, flits, first, last)
+    none = np.zeros(masks.shape[1], dtype=np.uint64)
+    for chip in range(chips):
+        if chip != home and count_tokens(wanted[chip]) > 0:
+            _scatter_on(
+                net, chip, first[chip], last[chip], net.gateway[chip], targets, masks, count,
+                flits, arrivals_ps, none,
+            )  # fmt: skip
 
 
 @njit(cache=True)
-def _enter_tree(
+def _scatter_on(
     net: Network,
+    chip: int,
     first_ps: int,
     last_ps: int,
     source: int,
-    mask: UInt64,
-    end: int,
+    targets: Int64,
+    masks: UInt64,
+    count: int,
     flits: int,
-    order: Int64,
-    found: int,
+    arrivals_ps: Int64,
+    away: UInt64,
 ) -> int:
-    """Inject one source's train and mark the routers of its way to `end`.
-
-    The tree's state at a router is kept at index 4 x router, its first output link. New
-    routers are appended to `order`, farthest first after sorting.
+    """Multicast to the targets on one chip, and to its gateway the tokens that go `away`.
 
     Returns:
-        The number of routers found so far.
+        When the last of those reaches the gateway.
     """
-    config = net.packet.config
-    cycle, link_ps = config[CYCLE_PS], config[LINK_PS]
-    epoch, size = net.flags[1], count_tokens(mask)
-    depart = max(first_ps, last_ps - (size - 1) * flits * cycle) + config[INTERFACE_PS]
-    start = take_link(net, 4 * config[ROUTERS] + 2 * source, depart, flits * size)
-    router, first = net.router[source], True
-    while True:
-        at = 4 * router
-        if net.mark[at] != epoch:
-            net.mark[at] = epoch
-            net.head[at] = net.tail[at] = 0
-            net.union[at] = np.uint64(0)
-            order[found] = -(distance(config, router, end) * config[ROUTERS] + router)
+    here = np.empty(count + 1, dtype=np.int64)
+    tokens = np.empty((count + 1, masks.shape[1]), dtype=np.uint64)
+    index = np.empty(count, dtype=np.int64)
+    found = 0
+    for k in range(count):
+        if net.chip[targets[k]] == chip:
+            here[found], index[found] = targets[k], k
+            tokens[found] = masks[k]
             found += 1
-        elif not first and _contains(net.union[at], mask):
-            return found  # the rest of the way has these tokens already
-        for w in range(mask.size):
-            net.union[at, w] |= mask[w]
-        if first:
-            net.head[at] = max(net.head[at], start + link_ps)
-            net.tail[at] = max(net.tail[at], start + (flits * size - 1) * cycle + link_ps)
-            first = False
-        if router == end:
-            return found
-        router = neighbour(config, router, next_direction(config, router, end))
+    sent = found
+    if count_tokens(away) > 0:
+        here[sent] = net.gateway[chip]
+        tokens[sent] = away
+        sent += 1
+    out = np.empty(sent, dtype=np.int64)
+    scatter_local(net, first_ps, last_ps, source, here, tokens, sent, flits, out)
+    for k in range(found):
+        arrivals_ps[index[k]] = out[k]
+    return int(out[sent - 1])
+
+
+@njit(cache=True)
+def _cross_chips(
+    net: Network, home: int, wanted: UInt64, flits: int, first_ps: Int64, last_ps: Int64
+) -> None:
+    """Send tokens from one chip to all that want some, each once over a link between chips.
+
+    Args:
+        net: the network.
+        home: sending chip, whose `first_ps` and `last_ps` are known.
+        wanted: [chips, words], tokens that each chip takes.
+        flits: flits a vector.
+        first_ps: in and out, [chips], when the first token is at the gateway.
+        last_ps: in and out, [chips], when the last one is.
+    """
+    chips, words = wanted.shape
+    behind = np.zeros((chips, words), dtype=np.uint64)  # tokens that reach or pass a chip
+    for chip in range(chips):
+        at = home
+        while at != chip and count_tokens(wanted[chip]) > 0:
+            at = net.after[at, chip]
+            for w in range(words):
+                behind[at, w] |= wanted[chip, w]
+    sent = np.zeros(chips, dtype=np.uint8)
+    for chip in range(chips):
+        at = home
+        while at != chip and count_tokens(wanted[chip]) > 0:
+            to = net.after[at, chip]
+            if sent[to] == 0:
+                sent[to] = 1
+                n = count_tokens(behind[to])
+                link = net.chip_link[at, chip]
+                last_ps[to] = take_chip_link(net, link, first_ps[at], last_ps[at], flits, n)
+                first_ps[to] = last_ps[to] - _chip_span(net, flits, n)
+            at = to
 
 
 @njit(cache=True)
@@ -257,10 +219,6 @@ def reduce_train(
 ) -> int:
     """Add the results of several visits on their way to one port; return the last arrival.
 
-    A router where branches meet waits for the heads of all of them, adds flit by flit and
-    passes one train on, in which each token occurs once. Branches wait in the routers'
-    buffers, which are taken to be large enough.
-
     Args:
         net: the network.
         first_ps: [>= count], when the first result of each source is ready.
@@ -271,36 +229,71 @@ def reduce_train(
         target: receiving port.
         flits: flits a vector.
     """
-    if net.flags[2] != 0 and net.flags[3] != 0:
-        return reduce_free(net, last_ps, sources, count, target, flits)
-    config = net.packet.config
-    cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
-    routers_total = config[ROUTERS]
-    base = 4 * routers_total
-    end = net.router[target]
-    net.flags[1] += 1
-    order = np.empty(count * (config[WIDTH] + config[HEIGHT]) + 1, dtype=np.int64)
+    if _is_local(net, target, sources, count):
+        return reduce_local(net, first_ps, last_ps, sources, masks, count, target, flits)
+    home, chips, words = net.chip[target], net.gateway.size, masks.shape[1]
+    first, last = np.zeros(chips, dtype=np.int64), np.zeros(chips, dtype=np.int64)
+    tokens = np.zeros((chips, words), dtype=np.uint64)
+    farthest = 0
+    distance = np.zeros(chips, dtype=np.int64)
+    for chip in range(chips):
+        at = chip
+        while at != home:
+            at = net.after[at, home]
+            distance[chip] += 1
+        farthest = max(farthest, distance[chip])
+    # Room for the sources of one chip and, at home, for the gateway.
+    ready = np.empty((2, count + 1), dtype=np.int64)
+    here = np.empty(count + 1, dtype=np.int64)
+    marks = np.empty((count + 1, words), dtype=np.uint64)
+    for chip in range(chips):
+        if chip == home:
+            continue
+        found = _sources_on(net, chip, first_ps, last_ps, sources, masks, count, ready, here, marks)
+        if found > 0:
+            for k in range(found):
+                for w in range(words):
+                    tokens[chip, w] |= marks[k, w]
+            last[chip] = reduce_local(
+                net, ready[0], ready[1], here, marks, found, net.gateway[chip], flits
+            )
+            first[chip] = last[chip] - _noc_span(net, flits, count_tokens(tokens[chip]))
+    for hops in range(farthest, 0, -1):
+        for chip in range(chips):
+            n = count_tokens(tokens[chip])
+            if distance[chip] == hops and n > 0:
+                to, link = net.after[chip, home], net.chip_link[chip, home]
+                tail = take_chip_link(net, link, first[chip], last[chip], flits, n)
+                last[to] = max(last[to], tail)
+                first[to] = max(first[to], tail - _chip_span(net, flits, n))
+                for w in range(words):
+                    tokens[to, w] |= tokens[chip, w]
+    found = _sources_on(net, home, first_ps, last_ps, sources, masks, count, ready, here, marks)
+    here[found] = net.gateway[home]
+    marks[found] = tokens[home]
+    ready[0, found], ready[1, found] = first[home], last[home]
+    return reduce_local(net, ready[0], ready[1], here, marks, found + 1, target, flits)
+
+
+@njit(cache=True)
+def _sources_on(
+    net: Network,
+    chip: int,
+    first_ps: Int64,
+    last_ps: Int64,
+    sources: Int64,
+    masks: UInt64,
+    count: int,
+    ready: Int64,
+    here: Int64,
+    marks: UInt64,
+) -> int:
+    """Pick the sources on one chip; return how many there are."""
     found = 0
     for k in range(count):
-        found = _enter_tree(
-            net, first_ps[k], last_ps[k], sources[k], masks[k], end, flits, order, found
-        )
-    tree = order[:found]
-    tree.sort()  # farthest routers first
-    tail = np.int64(0)
-    for k in range(found):
-        router = (-tree[k]) % routers_total
-        at = 4 * router
-        total = flits * count_tokens(net.union[at])
-        if router == end:
-            link = base + 2 * target + 1
-        else:
-            direction = next_direction(config, router, end)
-            link = at + direction
-        start = take_link(net, link, net.head[at] + router_ps, total)
-        tail = max(net.tail[at] + router_ps, start + (total - 1) * cycle) + link_ps
-        if router != end:
-            after = 4 * neighbour(config, router, direction)
-            net.head[after] = max(net.head[after], start + link_ps)
-            net.tail[after] = max(net.tail[after], tail)
-    return int(tail)
+        if net.chip[sources[k]] == chip:
+            ready[0, found], ready[1, found] = first_ps[k], last_ps[k]
+            here[found] = sources[k]
+            marks[found] = masks[k]
+            found += 1
+    return found

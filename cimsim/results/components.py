@@ -81,6 +81,7 @@ COMPONENTS: tuple[Component, ...] = (
     Component("program", "programming", "Weights written into cells, verify included."),
     Component("clock", "leakage, clock", "Clock tree and control."),
     Component("dram", "other DRAM, I/O", "Off-chip memory, keys and values apart."),
+    Component("chip_link", "other DRAM, I/O", "Bits over links between chips."),
     Component("io", "other DRAM, I/O", "Pads and links off the chip."),
 )
 

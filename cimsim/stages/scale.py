@@ -225,5 +225,5 @@ def _row(full: _FullSize, model: str, phase: Phase, batch: int) -> Row:
 def critical_utilisation(phase: Phase) -> float:
     """Return the utilisation of the busiest resource of a phase."""
     used = phase.result.utilisation
-    groups = (used.tile, used.digital, used.link, np.array([used.dram]))
+    groups = (used.tile, used.digital, used.link, used.dram)
     return float(min(1.0, max(group.max() for group in groups if group.size)))

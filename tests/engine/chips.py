@@ -148,7 +148,7 @@ def make_system(
         needed = rest + slots * experts[0].crossbars
     else:
         needed = sum(u.crossbars * extra.get(u.key, 1) for u in units)
-    mesh = build_mesh(config, needed)
+    mesh = build_mesh(config, -(-needed // config.system.chips))
     placement = (
         place_with_slots(units, mesh, slots, resident)
         if slots

@@ -30,6 +30,16 @@ def differences(a: RawRun, b: RawRun) -> list[str]:
     return [f.name for f in fields(a) if not np.array_equal(getattr(a, f.name), getattr(b, f.name))]
 
 
+def several_chips(seed: int) -> dict[str, object]:
+    """Half of the systems have one chip, the others up to six."""
+    rng = np.random.default_rng(seed + 1_000_000)
+    link = {
+        "topology": ("mesh", "ring", "full")[int(rng.integers(3))],
+        "gbps": float(rng.choice([0.5, 4.0, 37.3])), "latency_ns": float(rng.choice([0.0, 20.0])),
+    }  # fmt: skip
+    return {"chips": max(1, int(rng.integers(-4, 7))), "link": link}
+
+
 def random_plan(seed: int) -> Plan:
     """Draw a chip and a workload that stress every contended resource now and then."""
     rng = np.random.default_rng(seed)
@@ -67,6 +77,7 @@ def random_plan(seed: int) -> Plan:
         workload={"tokens": 64, "context": 16, "in_flight": pick(1, 2, 4)},
         mapping={"replica_choice": pick("static", "least_loaded")},
         run={"flight_tokens": pick(1, 3, 16, 70)},
+        system=several_chips(seed),
     )  # fmt: skip
     cost = FakeCost(
         fill_ps=int(rng.integers(0, 10_000)), interval_ps=int(rng.integers(1, 200_000)),
@@ -94,7 +105,7 @@ def random_plan(seed: int) -> Plan:
 
 
 def test_engines_agree_on_random_chips_and_workloads(scaled: Callable[[int], int]) -> None:
-    switching = contention = waiting = limited = 0
+    switching = contention = waiting = limited = crossed = 0
     for seed in range(scaled(300)):
         plan = random_plan(seed)
         slow, fast = run_reference(plan), run_compiled(plan)
@@ -103,12 +114,14 @@ def test_engines_agree_on_random_chips_and_workloads(scaled: Callable[[int], int
         switching += bool(slow.loads.sum())
         contention += bool(slow.parts_ps[:, 0].sum())
         limited += bool(slow.power_stall_ps)
+        crossed += bool(slow.link_used[plan.transport.first_chip_link :].any())
         waiting += bool((slow.peak_buffer_bytes >= plan.tile_buffer_bytes).any())
     # The draw covers what it is for.
     assert switching
     assert contention
     assert limited
     assert waiting
+    assert crossed
 
 
 def test_a_stall_is_named_by_the_compiled_engine_too() -> None:

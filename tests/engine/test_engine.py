@@ -172,7 +172,7 @@ def test_a_load_takes_an_empty_slot_then_the_least_recently_used_free_one() -> N
 def test_utilisation_stays_within_one_and_names_the_busiest() -> None:
     result = run(make_system(), "prefill")
     used = result.utilisation
-    for share in (used.tile, used.digital, used.link, np.array([used.dram])):
+    for share in (used.tile, used.digital, used.link, used.dram):
         assert share.min() >= 0
         assert share.max() <= 1
     assert result.critical_resource

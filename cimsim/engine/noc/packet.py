@@ -40,7 +40,7 @@ from cimsim.engine.noc.shape import (
 )
 from cimsim.errors import CimsimError
 
-__all__ = ["NocTiming", "PacketState", "packet_state", "reserve", "send"]
+__all__ = ["NocTiming", "PacketState", "hold", "packet_state", "reserve", "send"]
 
 INTERVALS = 8
 # Columns of PacketState.reserved: number of intervals, end of what was given up, intervals.
@@ -168,8 +168,21 @@ def reserve(state: PacketState, link: int, ready_ps: int, flits: int) -> int:
         ready_ps: when the head could start.
         flits: length of the packet.
     """
+    return hold(state, link, ready_ps, flits, flits * state.config[CYCLE_PS])
+
+
+@kernel
+def hold(state: PacketState, link: int, ready_ps: int, flits: int, hold_ps: int) -> int:
+    """Reserve a link for a given time and return when its head starts, in ps.
+
+    Args:
+        state: the network.
+        link: link index (see `shape`).
+        ready_ps: when the head could start.
+        flits: length of the packet, for the statistics.
+        hold_ps: how long the link is busy.
+    """
     row = state.reserved[link]
-    hold_ps = flits * state.config[CYCLE_PS]
     start = max(ready_ps, row[FLOOR])
     count = row[COUNT]
     position = count

@@ -12,6 +12,9 @@ number but are never used.
 
 Routing is dimension order, x first. In a torus the shorter way round is taken; where both
 are equally long, packets leave even coordinates upwards and odd ones downwards.
+
+Several chips have networks of their own that no route joins: their routers are numbered one
+chip after the other, rows through, so that a router is at row r // width in all chips.
 """
 
 from __future__ import annotations
@@ -62,6 +65,7 @@ class NocShape:
         width: routers in x.
         height: routers in y.
         concentration: nodes a router; 1 unless `kind` is `cmesh`.
+        chips: equal networks.
 
     Raises:
         CimsimError: on an unknown kind, a size below 1 or above 2**20 routers, or a
@@ -72,6 +76,7 @@ class NocShape:
     width: int
     height: int
     concentration: int = 1
+    chips: int = 1
 
     def __post_init__(self) -> None:
         kinds = get_args(NocKind)
@@ -83,7 +88,7 @@ class NocShape:
                 allowed=", ".join(kinds),
                 hint=nearest(str(self.kind), kinds),
             )
-        for name in ("width", "height", "concentration"):
+        for name in ("width", "height", "concentration", "chips"):
             if getattr(self, name) < 1:
                 raise CimsimError(
                     "a network needs at least one router and one node",
@@ -91,11 +96,11 @@ class NocShape:
                     value=getattr(self, name),
                     allowed="1 or more",
                 )
-        if self.width * self.height > MAX_ROUTERS:
+        if self.routers > MAX_ROUTERS:
             raise CimsimError(
                 "the network has too many routers",
                 key="noc.width",
-                value=self.width * self.height,
+                value=self.routers,
                 allowed=f"at most {MAX_ROUTERS} routers",
             )
         if self.kind != "cmesh" and self.concentration != 1:
@@ -108,8 +113,8 @@ class NocShape:
 
     @property
     def routers(self) -> int:
-        """Number of routers."""
-        return self.width * self.height
+        """Number of routers, over all chips."""
+        return self.width * self.height * self.chips
 
     @property
     def nodes(self) -> int:
@@ -164,8 +169,10 @@ class NocShape:
         """Return a readable name such as ``router (3,1) +x`` or ``node 12 out``."""
         if link < 4 * self.routers:
             router, direction = divmod(link, 4)
-            y, x = divmod(router, self.width)
-            return f"router ({x},{y}) {('+x', '-x', '+y', '-y')[direction]}"
+            chip, local = divmod(router, self.width * self.height)
+            y, x = divmod(local, self.width)
+            where = f"chip {chip} " if self.chips > 1 else ""
+            return f"{where}router ({x},{y}) {('+x', '-x', '+y', '-y')[direction]}"
         node = link - 4 * self.routers
         return f"node {node} in" if node < self.nodes else f"node {node - self.nodes} out"
 
@@ -201,7 +208,7 @@ def next_direction(geometry: npt.NDArray[np.int64], router: int, target: int) ->
         return int(axis if there > here else axis + 1)
     ahead = (there - here) % size
     if 2 * ahead == size:
-        return int(axis + here % 2)
+        return int(axis + (here % size) % 2)
     return int(axis if 2 * ahead < size else axis + 1)
 
 
@@ -209,19 +216,22 @@ def next_direction(geometry: npt.NDArray[np.int64], router: int, target: int) ->
 def neighbour(geometry: npt.NDArray[np.int64], router: int, direction: int) -> int:
     """Return the router that the link in `direction` leads to (-1 over a mesh's edge)."""
     width, height = geometry[WIDTH], geometry[HEIGHT]
-    x, y = router % width, router // width
+    local = router % (width * height)
+    x, y = local % width, local // width
     if direction < 2:
         x += 1 - 2 * direction
     else:
         y += 1 - 2 * (direction - 2)
-    if geometry[WRAP] == 0 and (x < 0 or y < 0 or x >= width or y >= height):
-        return -1
-    return int((y % height) * width + x % width)
+    if geometry[WRAP] == 0:
+        if x < 0 or y < 0 or x >= width or y >= height:
+            return -1
+        return int(router - local + y * width + x)
+    return int(router - local + (y % height) * width + x % width)
 
 
 @njit(cache=True)
 def router_distance(geometry: npt.NDArray[np.int64], start: int, end: int) -> int:
-    """Return the number of links between two routers on the XY route."""
+    """Return the number of links between two routers of a chip on the XY route."""
     width, height = geometry[WIDTH], geometry[HEIGHT]
     dx = abs(end % width - start % width)
     dy = abs(end // width - start // width)
