@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cimsim.chip import ChipMesh, Placement, Unit, analog_units, build_mesh
+from cimsim.chip import ChipMesh, Placement, Unit, analog_units, build_system
 from cimsim.config import ChipConfig
 from cimsim.config.load import dump_yaml
 from cimsim.cost import CostModel
@@ -33,7 +33,7 @@ from cimsim.stages.peaks import peak_rows
 from cimsim.stages.placing import place, tile_load_ps
 from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.rows import Measured, main_decode, result_row
-from cimsim.stages.scale import scale_rows
+from cimsim.stages.scale import DIE_LIMIT_MM2, scale_rows
 from cimsim.stages.scoring import is_exact, score_clean
 from cimsim.stages.tables import (
     all_energy_rows,
@@ -95,7 +95,7 @@ def run_chip(
 
     # Config -> chip graph.
     units = analog_units(program, config)
-    mesh = build_mesh(config, sum(u.crossbars for u in units))
+    mesh = build_system(config, units)
     _refuse_coupled(config, mesh, units)
     cost = CostModel(config, mesh, program)
 
@@ -243,6 +243,7 @@ def _warnings(measured: Measured) -> tuple[str, ...]:
     choice = measured.config.mapping.replica_choice
     if choice != "static" and all(len(s) == 1 for s in measured.placement.seats_of.values()):
         found.append(f"mapping.replica_choice: {choice} has no effect, no unit has two copies")
+    found += _large_die(measured)
     cautions = [
         f"in {phase.name.replace('_b', ', batch ')}, {caution}"
         for phase in measured.before.phases
@@ -251,3 +252,16 @@ def _warnings(measured: Measured) -> tuple[str, ...]:
     if cautions:
         found.append(". ".join(cautions))
     return (*found, *wear_warning(measured.config, main_decode(measured, measured.before)))
+
+
+def _large_die(measured: Measured) -> tuple[str, ...]:
+    """Say when a chip is larger than a reticle."""
+    chips = measured.mesh.chips
+    area = measured.cost.area_mm2() / chips
+    if area <= DIE_LIMIT_MM2:
+        return ()
+    each = " each" if chips > 1 else ""
+    return (
+        f"a chip of {area:.4g} mm2{each} exceeds the reticle limit of {DIE_LIMIT_MM2:g} mm2: "
+        "it cannot be one die; split it with system.chips",
+    )

@@ -170,7 +170,7 @@ def _shape(replicas: int | None, groups: int, nodes: int, gpus: int, experts: in
 
 def _chip_problem(chip: str | None, trace: Path | None, model: str) -> tuple[MappingProblem, int]:
     """Return the mapping problem of a model on a chip, and the width of its mesh."""
-    from cimsim.chip import analog_units, build_mesh
+    from cimsim.chip import analog_units, build_system
     from cimsim.config.load import find_chip, load_chip
     from cimsim.cost import CostModel
     from cimsim.model import build_program
@@ -189,7 +189,7 @@ def _chip_problem(chip: str | None, trace: Path | None, model: str) -> tuple[Map
             file=trace,
         )
     units = analog_units(program, config)
-    mesh = build_mesh(config, sum(unit.crossbars for unit in units))
+    mesh = build_system(config, units)
     placed = place_program(config, mesh, program, units, CostModel(config, mesh, program), routing)
     if placed.problem is None:
         raise CimsimError("a chip that switches experts has no fixed placement to compare")

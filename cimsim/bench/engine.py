@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import process_time
 
-from cimsim.chip import Placement, Seat, Unit, UnitKey, analog_units, build_mesh
+from cimsim.chip import Placement, Unit, UnitKey, analog_units, build_system, seats_in_order
 from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts, Density, Ledger, VisitTiming
 from cimsim.engine.build import build_plan
@@ -134,14 +134,9 @@ def _small() -> Plan:
 
 def _plan(config: ChipConfig, program: Program) -> Plan:
     units = analog_units(program, config)
-    mesh = build_mesh(config, sum(u.crossbars for u in units))
-    seats, start = [], 0
-    for unit in units:
-        seats.append(Seat(unit.key, 0, tuple(range(start, start + unit.crossbars))))
-        start += unit.crossbars
-    placement = Placement(
-        mesh.crossbars_per_tile, mesh.n_tiles, tuple(seats), {u.key: u for u in units}
-    )
+    mesh = build_system(config, units)
+    seats = seats_in_order(config, mesh, units)
+    placement = Placement(mesh.crossbars_per_tile, mesh.n_tiles, seats, {u.key: u for u in units})
     trace = synthetic_trace(
         program, sequences=SEQUENCES, length=LENGTH, popularity=Popularity(skew=0.6), seed=0
     )

@@ -2,6 +2,7 @@
 
 from cimsim.chip.mesh import ChipMesh, build_mesh
 from cimsim.chip.placement import Placement, Seat, copy_of_token, token_turn
+from cimsim.chip.system import assign_chips, build_system, seats_in_order
 from cimsim.chip.tiling import ColumnLayout, Tiling, column_layout, tile_matrix
 from cimsim.chip.units import Unit, UnitKey, analog_units
 
@@ -14,9 +15,12 @@ __all__ = [
     "Unit",
     "UnitKey",
     "analog_units",
+    "assign_chips",
     "build_mesh",
+    "build_system",
     "column_layout",
     "copy_of_token",
+    "seats_in_order",
     "tile_matrix",
     "token_turn",
 ]

@@ -45,7 +45,8 @@ def next_chips(topology: str, chips: int) -> Int64:
         after = (here + step) % chips
     else:
         after = there
-    return after.reshape(chips, chips)
+    table: Int64 = after.reshape(chips, chips)
+    return table
 
 
 def chip_links(topology: str, chips: int) -> list[tuple[int, int]]:

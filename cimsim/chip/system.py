@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from cimsim.chip.mesh import ChipMesh, build_mesh
+from cimsim.chip.placement import Seat
 from cimsim.chip.units import Unit
 from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
 
-__all__ = ["assign_chips", "build_system"]
+__all__ = ["assign_chips", "build_system", "seats_in_order"]
 
 
 def assign_chips(config: ChipConfig, units: Sequence[Unit]) -> tuple[int, ...]:
@@ -74,6 +75,24 @@ def build_system(config: ChipConfig, units: Sequence[Unit]) -> ChipMesh:
             allowed=error.allowed,
             hint=error.hint,
         ) from error
+
+
+def seats_in_order(config: ChipConfig, mesh: ChipMesh, units: Sequence[Unit]) -> tuple[Seat, ...]:
+    """Return one copy of every unit, in program order on consecutive crossbars of its chip.
+
+    Args:
+        config: says what is spread over the chips.
+        mesh: the geometry, with room for every unit on its chip.
+        units: all units in program order.
+    """
+    room = mesh.chip_tiles * mesh.crossbars_per_tile
+    free = [chip * room for chip in range(mesh.chips)]
+    seats = []
+    for unit, chip in zip(units, assign_chips(config, units), strict=True):
+        start = free[chip]
+        free[chip] += unit.crossbars
+        seats.append(Seat(unit.key, 0, tuple(range(start, free[chip]))))
+    return tuple(seats)
 
 
 def _cut(sizes: Sequence[int], chips: int) -> list[int]:

@@ -21,7 +21,7 @@ def validate(
     model: Annotated[str, typer.Option(help="Bundled model or checkpoint folder.")] = "olmoe-tiny",
 ) -> None:
     """Check chip files: formats, bounds, and whether the model fits."""
-    from cimsim.chip import analog_units, build_mesh
+    from cimsim.chip import analog_units, build_system
     from cimsim.config.load import config_hash, find_chip, load_chip
     from cimsim.model import build_program
     from cimsim.stages.models import open_model
@@ -32,9 +32,11 @@ def validate(
         config = load_chip(path, tuple(overrides or ()))
         units = analog_units(program, config)
         needed = sum(u.crossbars for u in units)
-        mesh = build_mesh(config, needed)
+        mesh = build_system(config, units)
         have = mesh.n_tiles * mesh.crossbars_per_tile
+        chips = f" on each of {mesh.chips} chips" if mesh.chips > 1 else ""
         print(
             f"{path}: ok, chip {config_hash(config)[:12]}, {mesh.n_tiles} tiles on "
-            f"{mesh.width}x{mesh.height} routers, {needed} of {have} crossbars for {program.name}"
+            f"{mesh.width}x{mesh.height} routers{chips}, {needed} of {have} "
+            f"crossbars for {program.name}"
         )

@@ -247,7 +247,8 @@ class Charger:
         """Charge published table powers: power x busy time, never also leakage."""
         for name, table in self.config.cost.tables.items():
             tile = table.per == "tile"
-            time_ps = self.counts.busy_ps.get("tile", 0) if tile else self.counts.makespan_ps
+            always_ps = self.counts.makespan_ps * self.config.system.chips
+            time_ps = self.counts.busy_ps.get("tile", 0) if tile else always_ps
             # mW x ns = 1e3 fJ.
             self.ledger.add(
                 name,

@@ -125,9 +125,7 @@ def build_plan(
     )
 
 
-def step_chips(
-    steps: list[Step], program: Program, mesh: ChipMesh, placement: Placement
-) -> Int64:
+def step_chips(steps: list[Step], program: Program, mesh: ChipMesh, placement: Placement) -> Int64:
     """Return the chip whose digital units run each step: where its layer sits, [steps].
 
     That is the chip of the layer's first resident unit in program order; layers without any

@@ -29,8 +29,8 @@ class ReplicaChoice:
     def __init__(self, plan: Plan, server_free: list[int], servers_of: list[list[int]]) -> None:
         self._least_loaded = plan.least_loaded
         self._free, self._servers = server_free, servers_of
-        self._interval = plan.sites.interval_ps.tolist()
-        self._key = plan.token_key.tolist()
+        self._interval: list[int] = plan.sites.interval_ps.tolist()
+        self._key: list[int] = plan.token_key.tolist()
         self._sent = [0] * plan.sites.count
 
     def choose(self, sites: list[int], token: int, now_ps: int) -> int:

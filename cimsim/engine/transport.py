@@ -72,10 +72,10 @@ def _is_local(net: Network, port: int, others: Int64, count: int) -> bool:
     if net.gateway.size == 1:
         return True
     chip = net.chip[port]
+    away = 0
     for k in range(count):
-        if net.chip[others[k]] != chip:
-            return False
-    return True
+        away += net.chip[others[k]] != chip
+    return away == 0
 
 
 @njit(cache=True)

@@ -151,6 +151,19 @@ def _energy() -> tuple[Column, ...]:
         ),
         number("energy_off_chip_per_token_nj", "nJ", g, f"DRAM and chip I/O; {AT_BATCH}."),
         number(
+            "chip_link_bytes_per_token",
+            "byte",
+            g,
+            f"Bytes over links between chips, each link counted; {AT_BATCH}.",
+            better="lower",
+        ),
+        number(
+            "io_bytes_per_token",
+            "byte",
+            g,
+            f"Token ids in, logits out; charged where system.io_pj_per_bit is given; {AT_BATCH}.",
+        ),
+        number(
             "prefill_energy_per_token_nj", "nJ", g, "Energy a token in prefill.", better="lower"
         ),
         *tops,
@@ -201,6 +214,7 @@ def _area() -> tuple[Column, ...]:
             "avg_power_w / area_mm2",
             "lower",
         ),
+        count("chips", "1", g, "Chips of the system (system.chips)."),
         count("dies", "1", g, "Dies that hold the model once."),
         count("tiles", "1", g, "Tiles of the chip."),
         number(

@@ -3,7 +3,8 @@
 Loads come from the clean model's routing of calibration text, because a chip is placed
 before it is programmed. A unit's busy time is its vectors times its interval; experts and
 dense blocks talk to the attention block of their layer, whose digital unit sends them
-their tokens and gathers their answers.
+their tokens and gathers their answers. Chips of a system are placed one by one, each with
+the units that `cimsim.chip.assign_chips` gives it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cimsim.chip import ChipMesh, Placement, Seat, Unit, UnitKey
+from cimsim.chip import ChipMesh, Placement, Seat, Unit, UnitKey, assign_chips
 from cimsim.config import ChipConfig
 from cimsim.cost import CostModel
 from cimsim.errors import CimsimError
@@ -36,7 +37,8 @@ class Placed:
 
     Attributes:
         placement: where every copy sits.
-        problem: the mapping problem, None on a chip that switches experts or holds no matrix.
+        problem: the mapping problem; None on a chip that switches experts or holds no matrix,
+            and for several chips.
         assignment: the policy's answer, None where there is no problem.
     """
 
@@ -71,12 +73,38 @@ def place(
     needed = sum(u.crossbars for u in units)
     have = mesh.n_tiles * mesh.crossbars_per_tile
     if needed > have:
+        if mesh.chips > 1:
+            raise CimsimError(
+                "experts are switched on one chip only",
+                key="system.chips",
+                value=mesh.chips,
+                allowed="1, or chips that hold all experts",
+            )
         return Placed(_place_with_slots(mesh, units, trace, program), None, None)
-    problem = _problem(config, mesh, program, units, cost, trace)
-    assignment = solve(problem, config.mapping.policy, config.run.seed)
-    placement = _number_crossbars(mesh, units, assignment)
+    seats: list[Seat] = []
+    for chip, own in enumerate(units_by_chip(config, units)):
+        problem = _problem(config, mesh, program, own, cost, trace)
+        assignment = solve(problem, config.mapping.policy, config.run.seed)
+        seats += _number_crossbars(mesh, own, assignment, chip)
+    placement = Placement(
+        crossbars_per_tile=mesh.crossbars_per_tile,
+        n_tiles=mesh.n_tiles,
+        seats=tuple(seats),
+        units={u.key: u for u in units},
+    )
     placement.check()
+    if mesh.chips > 1:
+        return Placed(placement, None, None)
     return Placed(placement, problem, assignment)
+
+
+def units_by_chip(config: ChipConfig, units: tuple[Unit, ...]) -> list[tuple[Unit, ...]]:
+    """Return the units of every chip of the system."""
+    chip_of = assign_chips(config, units)
+    return [
+        tuple(u for u, c in zip(units, chip_of, strict=True) if c == chip)
+        for chip in range(config.system.chips)
+    ]
 
 
 def tile_load_ps(
@@ -108,11 +136,12 @@ def tile_load_ps(
     bare = config.model_copy(
         update={"mapping": config.mapping.model_copy(update={"replicas": False})}
     )
-    problem = _problem(bare, mesh, program, units, cost, trace)
-    assignment = solve(problem, policy, config.run.seed)
-    for time_ps, copies in zip(problem.time_ps, assignment.copies, strict=True):
-        for tile, _ in copies[0]:
-            load[tile] += int(time_ps)
+    for chip, own in enumerate(units_by_chip(config, units)):
+        problem = _problem(bare, mesh, program, own, cost, trace)
+        assignment = solve(problem, policy, config.run.seed)
+        for time_ps, copies in zip(problem.time_ps, assignment.copies, strict=True):
+            for tile, _ in copies[0]:
+                load[chip * mesh.chip_tiles + tile] += int(time_ps)
     return load
 
 
@@ -154,7 +183,7 @@ def _problem(
         time_ps=vectors * interval,
         replicable=np.full(len(units), config.mapping.replicas),
         traffic_bytes=_traffic(config, units, vectors),
-        capacity=np.full(mesh.n_tiles, mesh.crossbars_per_tile, dtype=np.int64),
+        capacity=np.full(mesh.chip_tiles, mesh.crossbars_per_tile, dtype=np.int64),
         hops=mesh.tile_hops,
     )
 
@@ -182,10 +211,12 @@ def _traffic(
     )
 
 
-def _number_crossbars(mesh: ChipMesh, units: tuple[Unit, ...], assignment: Assignment) -> Placement:
+def _number_crossbars(
+    mesh: ChipMesh, units: tuple[Unit, ...], assignment: Assignment, chip: int
+) -> list[Seat]:
     """Give every part of every copy the next free crossbars of its tile, in unit order."""
     per_tile = mesh.crossbars_per_tile
-    free = [tile * per_tile for tile in range(mesh.n_tiles)]
+    free = [(chip * mesh.chip_tiles + tile) * per_tile for tile in range(mesh.chip_tiles)]
     seats: list[Seat] = []
     for unit, copies in zip(units, assignment.copies, strict=True):
         for replica, copy in enumerate(copies):
@@ -194,12 +225,7 @@ def _number_crossbars(mesh: ChipMesh, units: tuple[Unit, ...], assignment: Assig
                 crossbars += range(free[tile], free[tile] + count)
                 free[tile] += count
             seats.append(Seat(unit.key, replica, tuple(crossbars)))
-    return Placement(
-        crossbars_per_tile=per_tile,
-        n_tiles=mesh.n_tiles,
-        seats=tuple(seats),
-        units={u.key: u for u in units},
-    )
+    return seats
 
 
 def _place_nothing(mesh: ChipMesh) -> Placement:

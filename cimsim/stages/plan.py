@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cimsim.chip import analog_units, build_mesh
+from cimsim.chip import analog_units, build_system
 from cimsim.config import ChipConfig
 from cimsim.config.load import config_hash, find_chip, load_chip
 from cimsim.errors import CimsimError
@@ -104,7 +104,7 @@ def make_plan(request: Request) -> Plan:
         for model, checkpoint in checkpoints.items():
             program = build_program(checkpoint)
             units = analog_units(program, config)
-            build_mesh(config, sum(u.crossbars for u in units))
+            build_system(config, units)
             scored_windows(checkpoint, texts, config.workload)
             calibration_windows(
                 checkpoint, texts, config.calibration.tokens, config.workload.context

@@ -22,10 +22,10 @@ from cimsim.results.statistics import (
 )
 from cimsim.stages.accuracy import Accuracy
 from cimsim.stages.calibration_cost import CalibrationCost
-from cimsim.stages.scale import DIE_LIMIT_MM2, critical_utilisation
+from cimsim.stages.scale import count_dies, critical_utilisation
 from cimsim.stages.timing import Phase, Timing, peak_power_w
 from cimsim.stages.wear import wear
-from cimsim.units import FJ_PER_J, FJ_PER_NJ, PS_PER_S, PS_PER_US
+from cimsim.units import BITS_PER_BYTE, FJ_PER_J, FJ_PER_NJ, PS_PER_S, PS_PER_US
 from cimsim.workload.program import Program
 
 __all__ = ["Measured", "result_row"]
@@ -226,12 +226,15 @@ def _energy(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     macs = float(measured.program.linear_macs_per_token())
     macs += measured.program.attention_macs_per_token((measured.config.workload.context + 1) / 2)
     tops = top_components(component_energies(main.ledger))
+    counts = main.result.counts
     cells: dict[str, object] = {
         "energy_per_token_nj": total,
         "energy_per_token_nj_calibrated": main_decode(measured, measured.after).energy_per_token_nj,
         "energy_dynamic_per_token_nj": kinds["dynamic"],
         "energy_leakage_per_token_nj": kinds["leakage"],
         "energy_off_chip_per_token_nj": kinds["off_chip"],
+        "chip_link_bytes_per_token": counts.chip_link_bits / BITS_PER_BYTE / counts.tokens,
+        "io_bytes_per_token": (counts.io_in_bytes + counts.io_out_bytes) / counts.tokens,
         "prefill_energy_per_token_nj": measured.before.prefill.energy_per_token_nj,
         "macs_per_token": macs,
         "tops_per_w": 2.0 * macs / (1000.0 * total),
@@ -267,7 +270,8 @@ def _chip(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
         "area_mm2": area,
         "tokens_per_s_per_mm2": main.tokens_per_s / area,
         "power_density_w_per_mm2": _average_power_w(main) / area,
-        "dies": int(np.ceil(area / DIE_LIMIT_MM2)),
+        "chips": mesh.chips,
+        "dies": count_dies(area, mesh.chips),
         "tiles": mesh.n_tiles if analog else 0,
         "cell_utilisation": measured.placement.cells_used / cells_in_all if analog else None,
     }

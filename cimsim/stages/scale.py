@@ -15,7 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import ChipMesh, Placement, Seat, Unit, UnitKey, analog_units, build_mesh
+from cimsim.chip import (
+    ChipMesh,
+    Placement,
+    Unit,
+    UnitKey,
+    analog_units,
+    build_system,
+    seats_in_order,
+)
 from cimsim.config import AnalogPart, ChipConfig
 from cimsim.cost import CostModel, Density
 from cimsim.results import SCALE, Row, scale_energy
@@ -26,7 +34,7 @@ from cimsim.workload.program import Program
 from cimsim.workload.shapes import shape_program
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["DIE_LIMIT_MM2", "scale_rows"]
+__all__ = ["DIE_LIMIT_MM2", "count_dies", "scale_rows"]
 
 CONTEXT = 2048
 DECODE_BATCHES = (1, 32)
@@ -100,12 +108,12 @@ def _fit(config: ChipConfig, density: Mapping[UnitKey, Density]) -> _FullSize:
         }
     )
     units = analog_units(program, fitted)
-    mesh = build_mesh(fitted, sum(u.crossbars for u in units))
+    mesh = build_system(fitted, units)
     return _FullSize(
         fitted,
         mesh,
         program,
-        _in_order(mesh, units),
+        _in_order(fitted, mesh, units),
         CostModel(fitted, mesh, program),
         _spread_density(units, density),
     )
@@ -121,15 +129,11 @@ def _parts(config: ChipConfig) -> tuple[AnalogPart, ...]:
     return tuple(dict.fromkeys((*parts, "head"))) if parts else ()
 
 
-def _in_order(mesh: ChipMesh, units: tuple[Unit, ...]) -> Placement:
-    seats, start = [], 0
-    for unit in units:
-        seats.append(Seat(unit.key, 0, tuple(range(start, start + unit.crossbars))))
-        start += unit.crossbars
+def _in_order(config: ChipConfig, mesh: ChipMesh, units: tuple[Unit, ...]) -> Placement:
     return Placement(
         crossbars_per_tile=mesh.crossbars_per_tile,
         n_tiles=mesh.n_tiles,
-        seats=tuple(seats),
+        seats=seats_in_order(config, mesh, units),
         units={u.key: u for u in units},
     )
 
@@ -204,9 +208,11 @@ def _row(full: _FullSize, model: str, phase: Phase, batch: int) -> Row:
             "input_bits": config.tile.input.bits,
             "adc_bits": None if digital else config.tile.adc.bits,
             "adc_model": None if digital else config.tile.adc.kind,
-            "dies": int(np.ceil(area / DIE_LIMIT_MM2)),
+            "chips": full.mesh.chips,
+            "dies": count_dies(area, full.mesh.chips),
             "tiles": full.mesh.n_tiles if crossbars else 0,
             "area_mm2": area,
+            "chip_link_bytes_per_token": result.counts.chip_link_bits / 8 / result.tokens,
             "power_w": phase.energy_fj / FJ_PER_J / (result.makespan_ps / PS_PER_S),
             "tokens_per_s": result.tokens / result.makespan_ps * PS_PER_S,
             "latency_us": float(np.median(samples)) / PS_PER_US,
@@ -220,6 +226,16 @@ def _row(full: _FullSize, model: str, phase: Phase, batch: int) -> Row:
             "critical_resource_utilisation": critical_utilisation(phase),
         }
     )
+
+
+def count_dies(area_mm2: float, chips: int) -> int:
+    """Return the dies of a system: a chip that exceeds the reticle takes several.
+
+    Args:
+        area_mm2: on-chip area of the system.
+        chips: equal chips that share it.
+    """
+    return chips * int(np.ceil(area_mm2 / chips / DIE_LIMIT_MM2))
 
 
 def critical_utilisation(phase: Phase) -> float:

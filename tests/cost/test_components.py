@@ -334,9 +334,8 @@ def test_negative_costs_are_refused(field: str) -> None:
 
 def test_every_component_can_be_overridden() -> None:
     for name in COMPONENTS:
-        if name == "io":
-            continue
-        config = chip(cost={"overrides": {name: {"energy_fj": 3.0}}})
+        system = {"chips": 2, "io_pj_per_bit": 1.0}  # for chip_link and io
+        config = chip(cost={"overrides": {name: {"energy_fj": 3.0}}}, system=system)
         assert price_chip(config).prices[name].energy_fj == 3.0
 
 

@@ -22,6 +22,7 @@ DOCUMENTARY = (
     "cost.overrides.NAME.source",
     "cost.tables.NAME.source",
     "noc.source",
+    "system.link.source",
     "cost.companion",
 )
 # Engines are interchangeable by contract: tests of the engines say so.
@@ -65,6 +66,8 @@ PWM = ("tile.input.signed=two_phase", "tile.dac={kind: pwm, bits: 4, unit_ns: 10
 PCM = ("tile.device={kind: pcm, technology: pcm, age_s: 100}", "run.chip_seeds=1")
 
 
+CHIPS = ("system.chips=4", *BASE)  # so many that topologies differ
+
 EXTRA = ("cost.tables={extra: {power_mw: 5, area_mm2: 0.1, source: test}}",)
 USER = (
     "cost.overrides={tile_buffer: {energy_fj: 5, area_um2: 9000, leakage_uw: 20, at_vdd_v: 1.0}}",
@@ -97,6 +100,8 @@ class Case:
 
 
 _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "system.chips": ("isaac", BASE, "3"),
+    "system.placement": ("isaac", CHIPS, "experts"),
     "chip.power_limit_w": ("isaac", BASE, "0.001"),
     "tile.pe.subtract": ("eflash_40nm", (), "digital"),
     "tile.dac.bits": ("isaac", ("tile.input.signed=two_phase",), "2"),
@@ -173,6 +178,7 @@ _BY_PREFIX: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("cost.tables.", "isaac", EXTRA),
     ("cost.", "isaac", ()),
     ("noc.", "isaac", BASE),
+    ("system.link.", "isaac", CHIPS),
 )
 
 
