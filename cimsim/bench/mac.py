@@ -236,7 +236,7 @@ def _stages(
     stages = {}
     calls = x.shape[0] / tokens
     for name, stage in (("products", multiply), ("normals", draw)):
-        if name == "products" or programmed.has_fresh_noise:
+        if name == "products" or programmed.conversion.has_fresh_noise:
             stage()
             seconds = median(_seconds(stage) for _ in range(max(1, repetitions // 3))) * calls
             stages[name] = seconds * 1e3

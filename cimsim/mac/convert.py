@@ -1,7 +1,7 @@
 """Compiled conversion: column sums become codes, shifted and added.
 
 One pass over the sums of a row group, each read once. The plain twin that follows the
-equations of `cimsim.mac.adc` is `cimsim.mac.reference.convert`.
+equations of `cimsim.mac.adc` is `cimsim.mac.reference.codes`.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class FoldedMatrix:
         if rate is None or rate > _CLIP_LIMIT:
             return False
         exact = self._m.cells.tables.ideal and self._m.step_levels == 1.0
-        return (exact and not self._m.has_fresh_noise) or _errs_alike(self._m, self)
+        return (exact and not self._m.conversion.has_fresh_noise) or _errs_alike(self._m, self)
 
     def multiply(
         self,

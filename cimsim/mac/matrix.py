@@ -23,16 +23,16 @@ from numpy.typing import NDArray
 
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
-from cimsim.mac.adc import AdcRange, code_bounds, step_of
-from cimsim.mac.convert import add_units, convert, convert_noisy, convert_units, finish, flush
+from cimsim.mac.adc import AdcRange, step_of
+from cimsim.mac.conversion import NO_SIGNS, Conversion
+from cimsim.mac.convert import add_units, finish, flush
 from cimsim.mac.encode import Encoded
-from cimsim.mac.feed import code_power, feed_planes, row_power
+from cimsim.mac.feed import feed_planes
 from cimsim.mac.folded import FoldedMatrix
 from cimsim.mac.formats import Formats
 from cimsim.mac.inputs import checked_inputs, matrix_words, static_scale
-from cimsim.mac.noise import fresh_noise
-from cimsim.mac.products import Planes, Products, Real
-from cimsim.mac.program import Cells, Deployment, greatest_power, write_cells
+from cimsim.mac.products import Planes, Products
+from cimsim.mac.program import Cells, Deployment, write_cells
 from cimsim.mac.quantize import quantize_inputs
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
 from cimsim.rng import derive_key
@@ -44,12 +44,6 @@ Mode = Literal["detailed", "folded"]
 
 _PURPOSE_READ = 3
 _CHUNK_BYTES = 1 << 20  # of column sums at a time: within a second-level cache
-_NO_SIGNS = np.zeros(0, dtype=np.float32)
-_NO_ERRORS = np.zeros((3, 0), dtype=np.float32)
-# Codes of outputs, codes of unit columns, weight of planes and of columns, signs of columns.
-Target = tuple[
-    Real, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]
-]
 
 
 class ProgrammedMatrix:
@@ -78,32 +72,25 @@ class ProgrammedMatrix:
         self.deployment = deployment
         self.formats: Formats = encoded.formats
         self.step_levels = step_of(tile, self.formats, adc_range)
-        self.low, self.high = code_bounds(self.formats, tile.adc.bits)
         self._input_scale = static_scale(tile, adc_range)
         groups = self.formats.groups
         self.products = Products(cells.values, groups, self.formats.max_code)
-        self.squares: Products | None = None
-        if cells.squares is not None:
-            power = greatest_power(tile, self.formats)
-            wide: Real = np.asarray(cells.squares, dtype=np.result_type(cells.squares, np.float32))
-            self.squares = Products(wide, groups, power)
-            if self.squares.packed is not None:  # what is packed need not be kept wide
-                self.cells = replace(cells, squares=wide.astype(np.int16))
+        self.conversion = Conversion(tile, self.formats, cells, self.step_levels)
+        packed = self.conversion.squares
+        if cells.squares is not None and packed is not None and packed.packed is not None:
+            # What is packed need not be kept wide.
+            self.cells = replace(cells, squares=cells.squares.astype(np.int16))
         self._prepare_columns()
-        self.noise = fresh_noise(tile, self.formats, self.cells, self.step_levels)
-        self.has_fresh_noise = cells.variance > 0.0 or self.noise.adc_variance > 0.0
-        self._plain = not self.has_fresh_noise and cells.converters is None
 
     def _prepare_columns(self) -> None:
-        formats, cells = self.formats, self.cells
+        formats = self.formats
         self.column_weight = formats.column_weight()
-        self._inverse = cells.grid / self.step_levels
         shifted = formats.input_shift
         column_sum = self.encoded.wq.sum(axis=0, dtype=np.int64)
         self.shift_share = (shifted * column_sum).astype(np.float64)
         # What sum(x) counts digitally: the offset that was added to every weight.
         self.coefficient = -self.encoded.offset.astype(np.float64)
-        self._signs = [_NO_SIGNS] * len(formats.groups)
+        self._signs = [NO_SIGNS] * len(formats.groups)
         self._unit_coefficient: list[NDArray[np.float64]] = []
         self.block_of_output = np.repeat(
             np.arange(len(formats.tiling.column_blocks)), formats.tiling.column_blocks
@@ -116,7 +103,7 @@ class ProgrammedMatrix:
                 self._unit_coefficient.append((share + self.coefficient) / formats.unit_level)
             self.coefficient = np.zeros(formats.n_out)
         most = sum(abs(formats.plane_weight)) * sum(abs(self.column_weight))
-        most *= max(self.high, -self.low) * len(formats.groups)
+        most *= max(self.conversion.high, -self.conversion.low) * len(formats.groups)
         self._acc_dtype = np.float32 if most <= 2.0**24 else np.float64
 
     def multiply(
@@ -225,7 +212,7 @@ class ProgrammedMatrix:
             raise CimsimError(f"an input of matrix {self.matrix} is not a finite number")
         key = derive_key(read_seed, _PURPOSE_READ, *matrix_words(self.matrix), replica)
         planes, _ = self._planes(q, MatrixCounts())
-        power = self._power_planes(q, planes)
+        power = self.conversion.power_planes(q, planes)
         found = np.empty((len(formats.groups), n, formats.planes, columns), dtype=np.int32)
         sums = self.products.empty_sums(planes)
         for g in range(len(formats.groups)):
@@ -234,8 +221,8 @@ class ProgrammedMatrix:
                 only = np.zeros(formats.planes)
                 only[k] = 1.0
                 acc = np.zeros((n, columns))
-                target = (acc, np.zeros((n, 0)), only, np.ones(1), _NO_SIGNS)
-                self._convert(g, sums, power, target, sequence, position, key)
+                target = (acc, np.zeros((n, 0)), only, np.ones(1), NO_SIGNS)
+                self.conversion.convert(g, sums, power, target, sequence, position, key)
                 found[g, :, k] = acc.astype(np.int32)
         return found
 
@@ -292,7 +279,7 @@ class ProgrammedMatrix:
         formats = self.formats
         n, n_out = out.shape
         planes, fed = self._planes(q, counts)
-        power = self._power_planes(q, planes)
+        power = self.conversion.power_planes(q, planes)
         acc = np.zeros((n, n_out), dtype=self._acc_dtype)
         units = np.zeros((n, formats.units), dtype=np.float64)
         extra = np.zeros((n, n_out) if formats.units else (0, 0), dtype=np.float64)
@@ -301,7 +288,8 @@ class ProgrammedMatrix:
         for g, group in enumerate(formats.groups):
             self.products.fill(planes, g, sums)
             target = (acc, units, formats.plane_weight, self.column_weight, self._signs[g])
-            counts.clipped += self._convert(g, sums, power, target, sequence, position, key)
+            clipped = self.conversion.convert(g, sums, power, target, sequence, position, key)
+            counts.clipped += clipped
             if self.cells.gain is not None:
                 if formats.units:
                     units *= self.cells.gain[group.row_block]
@@ -314,64 +302,4 @@ class ProgrammedMatrix:
         finish(
             out, acc, extra, fed, self.step_levels, self.coefficient, self.shift_share, scale,
             self.encoded.scale,
-        )  # fmt: skip
-
-    def _power_planes(self, q: NDArray[np.int32], planes: Planes) -> Planes:
-        """Return squared weighed codes of what each plane feeds, for noise fresh each cycle."""
-        formats, tile, squares = self.formats, self.tile, self.squares
-        if self.noise.row_variance == 0.0 and squares is None:
-            return planes
-        power: Planes
-        if tile.pe.accumulate_cycles:
-            power = np.empty(q.shape, dtype=np.float64)
-            two_phase = tile.input.signed == "two_phase"
-            bits = tile.input.bits - 1 if two_phase else tile.input.bits
-            cycles = -(-bits // tile.dac.bits)
-            code_power(q, power, two_phase, tile.dac.bits, formats.input_shift, cycles)
-        elif formats.max_code == 1:
-            if squares is None or squares.dtype == planes.dtype:
-                return planes
-            power = planes
-        else:
-            power = np.square(planes, dtype=np.float32)
-        return power if squares is None else squares.adopt(power, q.shape[0] * formats.planes)
-
-    def _convert(
-        self,
-        g: int,
-        sums: Real,
-        power: Planes,
-        target: Target,
-        sequence: NDArray[np.int64],
-        position: NDArray[np.int64],
-        key: tuple[int, int],
-    ) -> int:
-        """Convert the sums of a row group into `target`; return how many codes clipped."""
-        acc, units, plane_weight, column_weight, signs = target
-        if self._plain:
-            bounds = (self._inverse, self.low, self.high)
-            clipped: int = convert(sums, acc, plane_weight, column_weight, signs, *bounds)
-            if units.shape[1] > 0:
-                first = self.formats.columns - self.formats.units
-                clipped += convert_units(sums, units, first, plane_weight, *bounds)
-            return clipped
-        cells, noise, group = self.cells, self.noise, self.formats.groups[g]
-        variance = np.empty(acc.shape[0] * self.formats.planes, dtype=np.float32)
-        row_power(power, group.start, group.stop, noise.row_variance, noise.adc_variance, variance)
-        squares = sums[:0, :0]
-        if self.squares is not None:
-            squares = self.squares.empty_sums(power)
-            self.squares.fill(power, g, squares)
-        errors = _NO_ERRORS
-        if cells.converters is not None:
-            errors = cells.converters.of(group.row_block)
-        scales = (
-            self._inverse, self.low, self.high, self.noise.slope, self.noise.square_scale,
-            self.has_fresh_noise,
-        )  # fmt: skip
-        return int(
-            convert_noisy(
-                sums, squares, *target, scales, variance, errors, sequence,
-                position, g, *key,
-            )
         )  # fmt: skip

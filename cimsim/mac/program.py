@@ -20,20 +20,14 @@ from cimsim.mac.adc import Converters, converters_of
 from cimsim.mac.cells import CellTables, cell_tables
 from cimsim.mac.encode import Encoded
 from cimsim.mac.formats import Formats
+from cimsim.mac.grid import cell_bounds, on_grid
 from cimsim.mac.wires import drop_along_wires
-from cimsim.mac.write import column_bound, conductances, store_columns, to_grid
+from cimsim.mac.write import conductances, store_columns
 from cimsim.rng import derive_key
 
 __all__ = ["Cells", "Deployment", "write_cells", "write_ideal"]
 
 _PURPOSE_CELL = 1
-_GRID_BITS = 12  # finest grid: 2**-12 of a level
-# Below these grids float32 gives way to float64: 2**-6 of a level; of cells with many
-# levels 2**-10 of the range and 2**-3 of a level, which is finer against the range.
-_COARSEST_SINGLE = 6
-_COARSEST_MANY = 3
-_COARSEST_OF_RANGE = 10
-_WIDEST_CELL = 2**15 - 1
 _SQUARE_BITS = 6  # of the 15 of the greatest variance that may be lost to exact sums
 Real = NDArray[np.float32] | NDArray[np.float64]
 Table = NDArray[np.float64]
@@ -115,17 +109,13 @@ def write_cells(encoded: Encoded, tile: Tile, deployment: Deployment) -> Cells:
             (tables.to_levels, tables.base, variance), power,
             _address(deployment, fragment),
         )  # fmt: skip
-    coarsest = min(_COARSEST_SINGLE, max(_COARSEST_MANY, _COARSEST_OF_RANGE - formats.cell_bits))
-    finest = _GRID_BITS
-    if values.any():  # cells of 15 bits multiply twice as fast, and seldom cost a bit
-        narrow = floor(log2((_WIDEST_CELL - 0.5) / float(np.abs(values).max())))
-        finest = max(min(finest, narrow), min(finest, _COARSEST_SINGLE))
-    values, grid = _on_grid(values, encoded, formats.max_code, finest, coarsest)
+    finest, coarsest = cell_bounds(values, formats.cell_bits)
+    values, grid = on_grid(values, encoded, formats.max_code, finest, coarsest)
     square_grid = 0.0
     if power:
         most = floor(log2(2.0**15 / float(squares.max()))) if squares.any() else 0
         code = greatest_power(tile, formats)
-        squares, square_grid = _on_grid(squares, encoded, code, most, most - _SQUARE_BITS)
+        squares, square_grid = on_grid(squares, encoded, code, most, most - _SQUARE_BITS)
     places = np.array(deployment.crossbars, dtype=np.int64)
     return Cells(
         values=values,
@@ -285,30 +275,3 @@ def _blocks(formats: Formats) -> list[tuple[int, int, int, int, int, int, int]]:
         row += rows
         group += formats.tiling.row_groups[block]
     return blocks
-
-
-def _on_grid(
-    values: Real, encoded: Encoded, greatest_code: float, finest: int, coarsest: int
-) -> tuple[Real, float]:
-    """Round values to a grid on which every column sum is exact.
-
-    Args:
-        values: float32 [n_in, columns]; rounded in place or replaced.
-        encoded: gives the rows that are summed.
-        greatest_code: greatest absolute value a row is multiplied with.
-        finest: most bits below one.
-        coarsest: least bits below one before float32 gives way to float64.
-
-    Returns:
-        Values in grid units and the size of a unit.
-    """
-    bound = column_bound(values, encoded.starts, encoded.stops) * greatest_code
-    rounding = 0.5 * encoded.formats.rows_at_once * greatest_code
-    bits = finest
-    if bound > 0.0 and rounding < 2.0**23:
-        bits = min(finest, floor(log2((2.0**24 - rounding) / bound)))
-    if rounding >= 2.0**23 or bits < coarsest:
-        values = values.astype(np.float64)
-        bits = finest if bound == 0.0 else min(finest, floor(log2((2.0**53 - rounding) / bound)))
-    to_grid(values, 2.0**bits)
-    return values, 2.0**-bits

@@ -2,7 +2,7 @@
 
 Three steps on a crossbar: the conductance of every cell (`conductances`), the voltage drop
 of its wires (`cimsim.mac.wires`), and column values in levels (`store_columns`). The plain
-twins that follow the equations are in `cimsim.mac.reference`.
+twins that follow the equations are in `cimsim.mac.reference_cells`.
 """
 
 from __future__ import annotations

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from cimsim.config import Device, Tile
 from cimsim.config.tile import WeightFormat
-from cimsim.mac import DeviceModel, ProgrammedMatrix, calibrate_range, program_matrix, reference
+from cimsim.mac import DeviceModel, ProgrammedMatrix, calibrate_range, program_matrix
 from cimsim.mac.cells import CellTables, cell_tables
 from cimsim.mac.devices import device_model
+from cimsim.mac.reference_cells import column_values, conductance_of_crossbar
 from cimsim.rng import derive_key
 from cimsim.testing.battery import run_checks
 from cimsim.workload.program import MatrixId
@@ -93,7 +94,7 @@ def _time(model: DeviceModel) -> str | None:
 
 def _cells_of(tables: CellTables, level: int) -> NDArray[np.float64]:
     levels = np.full((_ROWS, _COLUMNS), level, dtype=np.int64)
-    return reference.conductance_of_crossbar(levels, tables, 1, 0, derive_key(0, 1))[0]
+    return conductance_of_crossbar(levels, tables, 1, 0, derive_key(0, 1))[0]
 
 
 def _written(tables: CellTables) -> str | None:
@@ -147,7 +148,7 @@ def _twin(tile: Tile) -> str | None:
     programmed = _program(tile, 3, 5, 7)
     if programmed is None:
         return None
-    slow = reference.column_values(programmed.encoded, tile, programmed.deployment)
+    slow = column_values(programmed.encoded, tile, programmed.deployment)
     same = np.array_equal(
         programmed.cells.values, np.rint(slow.astype(np.float64) / programmed.cells.grid)
     )

@@ -11,7 +11,7 @@ from cimsim.errors import CimsimError
 from cimsim.mac.cells import CellTables, cell_tables
 from cimsim.mac.devices import device_model
 from cimsim.mac.program import writer_draws, writer_tables
-from cimsim.mac.reference import conductance_of_crossbar
+from cimsim.mac.reference_cells import conductance_of_crossbar
 from cimsim.mac.write import conductances, exp_minus
 from cimsim.rng import derive_key
 from tests.mac.helpers import make_tile, normal, program

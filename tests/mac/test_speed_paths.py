@@ -67,7 +67,7 @@ def test_a_matrix_takes_less_than_three_times_its_conductances(scaling: str) -> 
     cells = programmed.cells
     held = cells.values.nbytes + programmed.encoded.wq.nbytes
     held += 0 if cells.squares is None else cells.squares.nbytes
-    for exact in (programmed.products, programmed.squares):
+    for exact in (programmed.products, programmed.conversion.squares):
         held += sum(p.nbytes for p in exact.packed or []) if exact is not None else 0
     assert held < 3 * 4 * cells.values.size
 
