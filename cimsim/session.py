@@ -22,6 +22,7 @@ from typing import Protocol
 from cimsim.pipeline import run_chip
 from cimsim.report import write_report
 from cimsim.results import ChipResult, Manifest, RunResults
+from cimsim.stages.heap import release_heap
 from cimsim.stages.plan import Plan, Task
 
 __all__ = ["Listener", "run_plan"]
@@ -82,6 +83,8 @@ def run_plan(plan: Plan, listener: Listener) -> RunResults:
         threads=plan.threads,
     )
     plan.folder.prepare(manifest)
+    # What checking the plan read is not wanted while workers run.
+    release_heap()
     batches = tuple(sorted({b for t in plan.tasks for b in t.config.run.decode_batch}))
     started = time.monotonic()
     done: dict[str, ChipResult] = {}
@@ -158,7 +161,9 @@ def _work(job: _Job) -> ChipResult:
         if queue is not None:
             queue.put((name, stage, share))
 
-    return job.run(progress)
+    chip = job.run(progress)
+    release_heap()
+    return chip
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:

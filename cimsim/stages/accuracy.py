@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange
 from cimsim.model import Correction, Decoder, FloatLinear, ScoreResult, load_correction
 from cimsim.stages.deployment import Deployment
+from cimsim.stages.heap import release_heap
 from cimsim.stages.models import Texts
 from cimsim.stages.scoring import Seed, calibration_method, is_exact, score_ideal, score_seed
 from cimsim.workload.program import MatrixId
@@ -170,7 +170,7 @@ def measure_accuracy(
         )
         # A programmed chip is a quarter of a gigabyte and part of reference cycles.
         del deployment
-        gc.collect()
+        release_heap()
         return seed
 
     # Chips share nothing that is written, and compiled kernels release the interpreter.

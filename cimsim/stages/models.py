@@ -16,6 +16,8 @@ from cimsim.zoo import bundled_models, calibration_text, heldout_text, model_fol
 __all__ = ["Texts", "calibration_windows", "open_model", "read_text", "scored_windows"]
 
 MAX_TEXT_BYTES = 64 << 20
+CHARACTERS_A_TOKEN = 5  # of English text; others take another round
+CUT_MARGIN = 256  # tokens at the end of a cut text that are not used
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,7 @@ def _windows(
             value=tokens,
             allowed=f"at least workload.context = {context}",
         )
-    # A token is at most a few hundred characters: only read as much text as is needed.
-    ids = checkpoint.tokenizer.encode(text[: wanted * context * 64], add_special_tokens=False).ids
+    ids = _first_ids(checkpoint, text, wanted * context)
     if len(ids) < wanted * context:
         raise CimsimError(
             f"the text has {len(ids)} tokens and {wanted * context} are asked for",
@@ -113,3 +114,17 @@ def _windows(
             allowed=f"at most {len(ids) // context * context} with windows of {context}",
         )
     return np.asarray(ids[: wanted * context], dtype=np.int64).reshape(wanted, context)
+
+
+def _first_ids(checkpoint: Checkpoint, text: str, wanted: int) -> list[int]:
+    """Return the tokens of a text, at least `wanted` of them if it has as many.
+
+    Encoding takes a kilobyte and a microsecond a token, so the text is cut. A cut changes
+    tokens of the word that it falls in; those beyond the margin are the whole text's.
+    """
+    size = CHARACTERS_A_TOKEN * wanted
+    while True:
+        ids = checkpoint.tokenizer.encode(text[:size], add_special_tokens=False).ids
+        if size >= len(text) or len(ids) >= wanted + CUT_MARGIN:
+            return ids
+        size *= 2
