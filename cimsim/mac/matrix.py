@@ -191,6 +191,10 @@ class ProgrammedMatrix:
         folded = FoldedMatrix(self)
         return folded if folded.faithful() else None
 
+    def forget_folded(self) -> None:
+        """Free the folded form; it is made again, with the same bits, when it is next used."""
+        self.__dict__.pop("folded", None)
+
     @property
     def folds(self) -> bool:
         """Whether the folded form is faithful: few clipped codes, errors that are random."""

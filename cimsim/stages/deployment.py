@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cimsim.chip import Placement, Seat, UnitKey
 from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
-from cimsim.mac import AdcRange, MacStatistics, Mode, program_matrix
+from cimsim.mac import AdcRange, MacStatistics, Mode, ProgrammedMatrix, program_matrix
 from cimsim.model import Checkpoint, Correction, FloatLinear
 from cimsim.stages.linear import AnalogLinear, Copy
 from cimsim.workload.program import NO_EXPERT, AnalogPart, MatrixId
@@ -114,6 +114,13 @@ class Deployment:
             frozenset(averaged),
             statistics,
         )
+
+    def forget_folded(self) -> None:
+        """Free the folded forms of every copy: a quarter of a programmed chip."""
+        for copies in self.programmed.values():
+            for copy in copies:
+                if isinstance(copy, ProgrammedMatrix):
+                    copy.forget_folded()
 
     def copies(self, layer: int, expert: int, part: AnalogPart = "experts") -> int:
         """Return how many copies of a unit are placed: 0 if it runs digitally."""

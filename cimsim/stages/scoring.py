@@ -153,6 +153,8 @@ def score_seed(
     else:
         calibration = Calibrated(correction, ())
     chosen = calibration.correction
+    if mode == "detailed":
+        deployment.forget_folded()
     progress("scoring calibrated", 0.6)
     if chosen.is_identity:
         return Seed(deployment.chip_seed, noisy, noisy, calibration, float("nan"), statistics)

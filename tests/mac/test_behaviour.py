@@ -189,6 +189,17 @@ def test_folded_errors_are_those_of_the_detailed_tile(sections: dict[str, Any]) 
     assert float(folded.mean()) == pytest.approx(float(detailed.mean()), abs=0.05 * spread)
 
 
+def test_a_folded_form_that_was_freed_is_made_again_with_the_same_bits() -> None:
+    rng = np.random.default_rng(0)
+    weight, x = normal(rng, 128, 16), normal(rng, 8, 128)
+    programmed = program(weight, make_tile(**FOLDING[0]), x)
+    first = programmed.multiply(x, keys_of(8), read_seed=0, mode="folded")
+    programmed.forget_folded()
+    assert "folded" not in vars(programmed)
+    again = programmed.multiply(x, keys_of(8), read_seed=0, mode="folded")
+    np.testing.assert_array_equal(first, again)
+
+
 @pytest.mark.parametrize(
     "sections",
     [
