@@ -3,6 +3,8 @@
 `olmoe_1b_7b`: 16 layers x 64 experts, top-8, on 98,304 crossbars of 256 x 256 (96 an expert,
 one tile each), 4,096 tokens that travel alone: 524,288 expert visits. Expert matrices are
 analog; the digital side costs no time, so that the engine and not a bottleneck is measured.
+`olmoe_1b_7b_64_chips`: the same tiles on 64 chips of 16, a quarter of a layer each, joined as
+an 8 x 8 mesh of chips, with contention on every link.
 `small`: 4 layers, 8 experts, top-2, d_model 512, every matrix analog.
 
 Process CPU time on one thread, after one run that compiles or loads the kernels; the
@@ -20,6 +22,7 @@ from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts, Density, Ledger, VisitTiming
 from cimsim.engine.build import build_plan
 from cimsim.engine.compiled import run_compiled
+from cimsim.engine.noc.packet import FLITS
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import RawRun
 from cimsim.engine.reference import run_reference
@@ -32,6 +35,7 @@ __all__ = ["run_engine_bench"]
 
 SEQUENCES, LENGTH = 16, 256
 SMALL = DecoderShape("small", "olmoe", 4, 512, 8, 8, 64, 1024, 8, 2, 512, source="bench")
+SPREAD = 64
 REPEATS = 3
 
 
@@ -68,6 +72,10 @@ def run_engine_bench() -> dict[str, object]:
     compiled_noc_s, raw_noc = _best(run_compiled, loaded)
     reference_s, _ = _once(run_reference, free)
     reference_noc_s, _ = _once(run_reference, loaded)
+    spread = _olmoe("packet", chips=SPREAD)
+    run_compiled(spread, record=False)
+    compiled_chips_s, raw_chips = _best(run_compiled, spread)
+    reference_chips_s, _ = _once(run_reference, spread)
     small = _small()
     run_compiled(small, record=False)
     small_s, small_raw = _best(run_compiled, small)
@@ -84,6 +92,14 @@ def run_engine_bench() -> dict[str, object]:
             "crossbars": sum(len(s.crossbars) for s in free.placement.seats),
             "tokens": tokens,
         },
+        "olmoe_1b_7b_64_chips": {
+            "reference_noc_s": reference_chips_s,
+            "compiled_noc_s": compiled_chips_s,
+            "events": raw_chips.events,
+            "chips": spread.chips,
+            "links_between_chips": len(spread.transport.between.pairs),
+            "chip_link_bytes_per_token": _crossed_bytes(spread, raw_chips) / tokens,
+        },
         "small": {
             "s_per_token": small_s / tokens,
             "events": small_raw.events,
@@ -93,9 +109,10 @@ def run_engine_bench() -> dict[str, object]:
     }
 
 
-def _olmoe(contention: str) -> Plan:
+def _olmoe(contention: str, chips: int = 1) -> Plan:
     config = ChipConfig.model_validate({
         "name": "bench-olmoe",
+        "system": {"chips": chips},
         "chip": {"analog_parts": ["experts"], "spare_fraction": 0.0},
         "noc": {"contention": contention, "flit_bits": 256},
         "tile": {
@@ -106,7 +123,7 @@ def _olmoe(contention: str) -> Plan:
             "device": {"kind": "ideal", "cell_bits": 8},
         },
         "memory": {"kind": "none"},
-        "digital": {"units": 64, "kv_sram_kb": 1e6, "weight_sram_kb": 1e6},
+        "digital": {"units": 64 // chips, "kv_sram_kb": 1e6, "weight_sram_kb": 1e6},
         "workload": {"tokens": SEQUENCES * LENGTH, "context": LENGTH, "in_flight": SEQUENCES},
         "run": {"flight_tokens": 1},
     })  # fmt: skip
@@ -155,6 +172,12 @@ def _once(run: Callable[..., RawRun], plan: Plan) -> tuple[float, RawRun]:
 def _best(run: Callable[..., RawRun], plan: Plan) -> tuple[float, RawRun]:
     runs = [_once(run, plan) for _ in range(REPEATS)]
     return min(runs, key=lambda item: item[0])
+
+
+def _crossed_bytes(plan: Plan, raw: RawRun) -> float:
+    """Return bytes over links between chips."""
+    flits = int(raw.link_used[plan.transport.first_chip_link :, FLITS].sum())
+    return flits * plan.transport.timing.flit_bytes
 
 
 def _crossbars_a_token(plan: Plan, raw: RawRun) -> int:
