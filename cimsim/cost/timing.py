@@ -9,6 +9,9 @@ stage takes
 and the interval is cycles x row groups x step. The first result leaves two stages after
 its last read (sample and convert, then shift-and-add), which gives ISAAC's 18 of 22
 cycles and PUMA's 2,304 ns = (16 + 2) x 128 ns.
+
+What conversions add is the difference to the same visit with converters that take no time;
+a published stage interval is not taken apart.
 """
 
 from __future__ import annotations
@@ -30,10 +33,15 @@ class VisitTiming:
     Attributes:
         fill_ps: what the first vector takes beyond one interval.
         interval_ps: between two results.
+        adc_fill_ps: what conversions add to the fill; less than 0 where they add more to the
+            interval than to the latency of one vector.
+        adc_interval_ps: what conversions add to the interval.
     """
 
     fill_ps: int
     interval_ps: int
+    adc_fill_ps: int = 0
+    adc_interval_ps: int = 0
 
     def visit_ps(self, vectors: int) -> int:
         """Return the time of a visit of `vectors` vectors."""
@@ -72,7 +80,7 @@ def convert_ps(config: ChipConfig, conversions: int, crossbars: int) -> int:
 
 
 def stage_ps(config: ChipConfig, conversions: int, crossbars: int) -> int:
-    """Return the time of one pipeline stage of a crossbar."""
+    """Return the time of one pipeline stage of a crossbar; 0 conversions take no time."""
     if config.cost.stage_interval_ns is not None:
         return ps_from_ns(config.cost.stage_interval_ns)
     read = read_ps(config)
@@ -84,16 +92,20 @@ def stage_ps(config: ChipConfig, conversions: int, crossbars: int) -> int:
     return read + convert
 
 
-def matrix_timing(config: ChipConfig, tiling: Tiling, crossbars: int) -> VisitTiming:
+def matrix_timing(
+    config: ChipConfig, tiling: Tiling, crossbars: int, *, converted: bool = True
+) -> VisitTiming:
     """Return fill and interval of one matrix.
 
     Args:
         config: the chip.
         tiling: how the matrix is cut.
         crossbars: crossbars that the visit reads at the same time.
+        converted: False takes conversions to need no time.
     """
     clock = period_ps(config.technology.clock_ghz)
     conversions = max(tiling.conversions_per_read(c) for c in range(len(tiling.column_blocks)))
+    conversions *= converted
     groups, cycles = max(tiling.row_groups), tiling.layout.cycles
     # Row blocks are added in a tree, one clock a level.
     reduce_ps = ceil(log2(len(tiling.row_blocks))) * clock
@@ -124,11 +136,22 @@ def visit_timing(config: ChipConfig, unit: Unit) -> VisitTiming:
     shift-and-add. The stages form a pipeline: the interval is the slowest matrix's, the
     latency of one vector the sum over stages.
     """
+    whole = _unit_timing(config, unit, converted=True)
+    instant = _unit_timing(config, unit, converted=False)
+    return VisitTiming(
+        whole.fill_ps,
+        whole.interval_ps,
+        whole.fill_ps - instant.fill_ps,
+        whole.interval_ps - instant.interval_ps,
+    )
+
+
+def _unit_timing(config: ChipConfig, unit: Unit, *, converted: bool) -> VisitTiming:
     clock = period_ps(config.technology.clock_ghz)
     latency = interval = 0
     for i, stage in enumerate(_stages(unit)):
         crossbars = sum(t.crossbars for t in stage)
-        times = [matrix_timing(config, t, crossbars) for t in stage]
+        times = [matrix_timing(config, t, crossbars, converted=converted) for t in stage]
         latency += max(t.latency_ps for t in times) + (clock if i else 0)
         interval = max(interval, *(t.interval_ps for t in times))
     return VisitTiming(latency - interval, interval)

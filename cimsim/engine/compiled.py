@@ -29,7 +29,7 @@ from cimsim.engine.machine import Tables, make_tables
 from cimsim.engine.machine_ref import Machine, borrow
 from cimsim.engine.network import settle
 from cimsim.engine.plan import Plan
-from cimsim.engine.raw import DIGITAL, DRAM, NOC, QUEUE, RawRun, within_run
+from cimsim.engine.raw import DIGITAL, DRAM, NOC, QUEUE, VISIT_PARTS, RawRun, within_run
 from cimsim.engine.stall import event_limit_error
 from cimsim.engine.transport import send_train
 from cimsim.errors import CimsimInternalError
@@ -295,7 +295,7 @@ def _raw(x: Tables) -> RawRun:
     return RawRun(
         enter_ps=x.flight[:, m.ENTER].copy(),
         done_ps=done.copy(),
-        parts_ps=x.flight[:, m.PARTS : m.PARTS + 6].copy(),
+        parts_ps=x.flight[:, m.PARTS : m.PARTS + 1 + VISIT_PARTS].copy(),
         server_busy_ps=x.server[:, m.BUSY].copy(),
         server_write_ps=within_run(x.server[:, m.WRITTEN], x.server[:, m.FREE], end),
         digital_busy_ps=x.digital[:, m.BUSY].copy(),

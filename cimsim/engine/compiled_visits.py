@@ -13,7 +13,7 @@ from cimsim.engine.compiled_sending import add_targets, arrive, digital_port, mo
 from cimsim.engine.compiled_slots import make_resident, prefetch, serve_slots
 from cimsim.engine.machine_ref import Machine
 from cimsim.engine.plan import PREFETCH
-from cimsim.engine.raw import COMPUTE, NOC, QUEUE
+from cimsim.engine.raw import ADC, COMPUTE, NOC, QUEUE, VISIT_PARTS
 from cimsim.engine.transport import reduce_train, scatter_trains, send_train
 
 __all__ = ["dispatch", "on_visit"]
@@ -215,7 +215,9 @@ def on_visit(x: Machine, v: int) -> None:
     visit[m.V_FIRST] = start + interval + fill
     visit[m.V_FINISH] = after + fill
     visit[m.V_PARTS + QUEUE] += start - now_ps
-    visit[m.V_PARTS + COMPUTE] += interval * size + fill
+    converting = site[m.ADC_INTERVAL] * size + site[m.ADC_FILL]
+    visit[m.V_PARTS + COMPUTE] += interval * size + fill - converting
+    visit[m.V_PARTS + ADC] += converting
     visit[m.V_PARTS + NOC] += after - start - interval * size
     site[m.SITE_VECTORS] += size
     site[m.SITE_VISITS] += 1
@@ -266,7 +268,7 @@ def _gather(x: Machine, flight: int) -> None:
             x.net, x.times[0], x.times[1], x.ports, x.port_masks, count, port, step[m.OUT_FLITS]
         )
     arrival = move(x, flight, row[m.STEP], arrival)
-    for part in range(5):
+    for part in range(VISIT_PARTS):
         row[m.PARTS + part] += x.pool[last, m.V_PARTS + part]
     row[m.PARTS + NOC] += arrival - x.pool[last, m.V_FINISH]
     x.pool[row[m.VISIT_TAIL], m.V_NEXT] = x.now[m.POOL_FREE]

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from cimsim.engine.network import Network, make_network
 from cimsim.engine.plan import Plan
+from cimsim.engine.raw import VISIT_PARTS
 
 __all__ = ["Tables", "make_tables", "visit_bound"]
 
 Int64 = NDArray[np.int64]
 NONE = -1
 
-# Columns of `flight`; six latency parts follow PARTS.
+# Columns of `flight`; seven latency parts follow PARTS.
 (
     FIRST, SIZE, STREAM, NEEDS, KV_READ, KV_WRITE, ENTER, DONE, STEP, PENDING, VISIT_HEAD,
     VISIT_TAIL, KV_WAIT, KV_SINCE, PARTS,
@@ -35,7 +36,8 @@ NONE = -1
 (
     FILL, INTERVAL, VECTOR_BYTES, SERVERS, SERVERS_END, TILES, TILES_END, INS, INS_END, PAIRS,
     PAIRS_END, OUTS, OUTS_END, SITE_VECTORS, SITE_VISITS, SITE_EXPERT, POWER, SENT, SITE_CHIP,
-) = range(19)  # fmt: skip
+    ADC_FILL, ADC_INTERVAL,
+) = range(21)  # fmt: skip
 # Columns of `server`, `digital` and `dram`; of `stream`.
 FREE, BUSY, WRITTEN = range(3)
 S_FIRST, S_END, S_ARRIVAL, S_LEFT, S_DIGITAL = range(5)
@@ -50,7 +52,7 @@ HELD, PEAK, ARMED, WAIT_HEAD, WAIT_TAIL, RELEASE, RELEASES = range(7)
     E_SITES, E_SITES_END, E_SLOT, E_VECTORS, E_LOADS, E_HEAD, E_TAIL, E_USES, E_WRITE, E_FETCH,
     E_FLITS, E_HOT,
 ) = range(12)  # fmt: skip
-# Columns of `pool` (visits); five latency parts follow V_PARTS.
+# Columns of `pool` (visits); six latency parts follow V_PARTS.
 (
     V_FLIGHT, V_SITE, V_EXPERT, V_SIZE, V_ASKED, V_TAIL, V_FIRST, V_FINISH, V_NEXT, V_WAIT_NEXT,
     V_PARTS,
@@ -179,7 +181,7 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None) -> Tables:
     rows = bound if record else 0
     tile, releases = _tile_table(plan)
     pairs = (sites.pair_round, sites.pair_source, sites.pair_target, sites.pair_flits)
-    links = np.zeros((pool, V_PARTS + 5), dtype=np.int64)
+    links = np.zeros((pool, V_PARTS + VISIT_PARTS), dtype=np.int64)
     links[:, V_NEXT] = np.arange(1, pool + 1)
     return Tables(
         now=_scalars(flights.count),
@@ -279,7 +281,7 @@ def _constants(plan: Plan, *, record: bool, max_events: int | None) -> Int64:
 
 def _flight_table(plan: Plan) -> Int64:
     flights = plan.flights
-    table = np.zeros((flights.count, PARTS + 6), dtype=np.int64)
+    table = np.zeros((flights.count, PARTS + 1 + VISIT_PARTS), dtype=np.int64)
     table[:, FIRST], table[:, SIZE] = flights.first, flights.size
     table[:, STREAM], table[:, NEEDS] = flights.stream, flights.needs
     table[:, KV_READ], table[:, KV_WRITE] = plan.kv_read_ps, plan.kv_write_ps
@@ -307,8 +309,9 @@ def _step_table(plan: Plan) -> Int64:
 
 def _site_table(plan: Plan) -> Int64:
     sites = plan.sites
-    table = np.zeros((sites.count, 19), dtype=np.int64)
+    table = np.zeros((sites.count, 21), dtype=np.int64)
     table[:, FILL], table[:, INTERVAL] = sites.fill_ps, sites.interval_ps
+    table[:, ADC_FILL], table[:, ADC_INTERVAL] = sites.adc_fill_ps, sites.adc_interval_ps
     table[:, VECTOR_BYTES], table[:, POWER] = sites.buffer_bytes, sites.power_nw
     pointers = (sites.server_ptr, sites.tile_ptr, sites.in_ptr, sites.pair_ptr, sites.out_ptr)
     for column, pointer in zip((SERVERS, TILES, INS, PAIRS, OUTS), pointers, strict=True):

@@ -36,6 +36,14 @@ class Timing(Protocol):
     def interval_ps(self) -> int:
         """Time between two vectors."""
 
+    @property
+    def adc_fill_ps(self) -> int:
+        """What conversions add to the fill."""
+
+    @property
+    def adc_interval_ps(self) -> int:
+        """What conversions add to the interval."""
+
 
 class Costs(Protocol):
     """Closed-form times and sizes that the engine takes from the cost model."""
@@ -70,7 +78,7 @@ class Placed:
     """Sites of groups and experts before they are flattened."""
 
     specs: list[SiteSpec]
-    timing_ps: list[tuple[int, int]]
+    timing_ps: list[tuple[int, int, int, int]]
     power_nw: list[int]
     group_of: dict[tuple[UnitKey, str], int]
     group_sites: list[list[int]]
@@ -83,10 +91,10 @@ class Placed:
 def place_units(config: ChipConfig, placement: Placement, program: Program, cost: Costs) -> Placed:
     """Turn seats and slots into site specifications."""
     specs: list[SiteSpec] = []
-    timing: list[tuple[int, int]] = []
+    timing: list[tuple[int, int, int, int]] = []
     power: list[int] = []
     limit = power_limit_nw(config)
-    cache: dict[object, tuple[int, int, int]] = {}
+    cache: dict[object, tuple[int, int, int, int, int]] = {}
 
     def site(unit: Unit, crossbars: tuple[int, ...], name: str) -> int:
         shape = (unit.key.part, tuple((t.row_blocks, t.column_blocks) for t in unit.tilings))
@@ -96,11 +104,17 @@ def place_units(config: ChipConfig, placement: Placement, program: Program, cost
             if limit:
                 whole = placement.units[unit.key]
                 drawn = site_power_nw(cost, unit, whole, int(found.interval_ps), limit)
-            cache[shape] = (int(found.fill_ps), int(found.interval_ps), drawn)
+            cache[shape] = (
+                int(found.fill_ps),
+                int(found.interval_ps),
+                int(found.adc_fill_ps),
+                int(found.adc_interval_ps),
+                drawn,
+            )
         summed = unit.key.part in {"experts", "shared"}
         specs.append(SiteSpec(unit, crossbars, summed, name))
-        timing.append(cache[shape][:2])
-        power.append(cache[shape][2])
+        timing.append(cache[shape][:4])
+        power.append(cache[shape][4])
         return len(specs) - 1
 
     in_slot = {c for slot in placement.slots for c in slot}

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PARTS", "VISIT_FIELDS", "RawRun", "within_run"]
+__all__ = ["PARTS", "VISIT_FIELDS", "VISIT_PARTS", "RawRun", "within_run"]
 
 Int64 = NDArray[np.int64]
 
-PARTS = ("queue", "compute", "noc", "dram", "write", "digital")
-"""Parts of a latency, in the order of the columns of `RawRun.parts_ps`."""
-QUEUE, COMPUTE, NOC, DRAM, WRITE, DIGITAL = range(6)
+PARTS = ("queue", "compute", "noc", "dram", "write", "adc", "digital")
+"""Parts of a latency, in the order of the columns of `RawRun.parts_ps`: `adc` is what
+conversions add to the time of visits, `compute` is the rest of it."""
+QUEUE, COMPUTE, NOC, DRAM, WRITE, ADC, DIGITAL = range(7)
+VISIT_PARTS = DIGITAL
+"""Parts that visits have: all but the last."""
 
 VISIT_FIELDS = ("flight", "step", "site", "expert", "vectors", "arrive_ps", "start_ps", "end_ps")
 JOB_FIELDS = ("digital", "flight", "step", "start_ps", "end_ps")
@@ -30,7 +33,7 @@ class RawRun:
     Attributes:
         enter_ps: [flights], when each flight entered (or its stream arrived).
         done_ps: [flights], when it was complete.
-        parts_ps: [flights, 6], the latency by part.
+        parts_ps: [flights, 7], the latency by part.
         server_busy_ps: [servers], ADC groups serving visits.
         server_write_ps: [servers], ADC groups whose crossbars were written.
         digital_busy_ps: [digital units].

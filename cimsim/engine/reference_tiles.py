@@ -18,7 +18,7 @@ from cimsim.engine.buffer import TileBuffers
 from cimsim.engine.network import make_network
 from cimsim.engine.plan import PREFETCH, Plan
 from cimsim.engine.power import PowerBudget
-from cimsim.engine.raw import COMPUTE, NOC, QUEUE
+from cimsim.engine.raw import ADC, COMPUTE, NOC, PARTS, QUEUE
 from cimsim.engine.replicas import ReplicaChoice
 from cimsim.engine.residency import Load, NextLayer, Residency
 from cimsim.engine.stall import event_limit_error
@@ -49,7 +49,7 @@ class ReferenceTiles:
         self.size = flights.size.tolist()
         self.stream: list[int] = flights.stream.tolist()
         self.left = flights.count
-        self.parts = [[0] * 6 for _ in range(flights.count)]
+        self.parts = [[0] * len(PARTS) for _ in range(flights.count)]
         self.at_step = [0] * flights.count
         self.pending = [0] * flights.count
         self.visits_of: list[list[Visit]] = [[] for _ in range(flights.count)]
@@ -97,6 +97,8 @@ class ReferenceTiles:
         pairs = [rows_of(sites.pair_ptr, c) for c in columns]
         self.pairs_of = [list(zip(*row, strict=True)) for row in zip(*pairs, strict=True)]
         self.fill_ps, self.interval_ps = sites.fill_ps.tolist(), sites.interval_ps.tolist()
+        self.adc_fill_ps: list[int] = sites.adc_fill_ps.tolist()
+        self.adc_interval_ps: list[int] = sites.adc_interval_ps.tolist()
         self.in_flits, self.out_flits = plan.in_flits.tolist(), plan.out_flits.tolist()
         self.first_digital: int = plan.transport.ports.first_digital
         self.summed = plan.step_summed.tolist()
@@ -209,7 +211,9 @@ class ReferenceTiles:
         visit.first_ps = start + interval + self.fill_ps[site]
         visit.finish_ps = after + self.fill_ps[site]
         visit.parts[QUEUE] += start - now
-        visit.parts[COMPUTE] += interval * size + self.fill_ps[site]
+        converting = self.adc_interval_ps[site] * size + self.adc_fill_ps[site]
+        visit.parts[COMPUTE] += interval * size + self.fill_ps[site] - converting
+        visit.parts[ADC] += converting
         visit.parts[NOC] += after - start - interval * size
         self.site_vectors[site] += size
         self.site_visits[site] += 1

@@ -98,8 +98,8 @@ class EngineResult:
         makespan_ps: from 0 to the last completion.
         first_completion_ps, last_completion_ps: of a flight.
         latency_ps: int64 [tokens], from entering (or arriving) to completion of its flight.
-        parts_ps: int64 [tokens, 6], columns `parts`, which sum to `latency_ps`.
-        parts: queue, compute, noc, dram, write, digital.
+        parts_ps: int64 [tokens, 7], columns `parts`, which sum to `latency_ps`.
+        parts: queue, compute, noc, dram, write, adc, digital.
         complete_ps: int64 [tokens].
         ttft_ps: int64 [sequences] in prefill: from entering (or arriving) to the completion
             of its last flight; empty in decode.

@@ -57,6 +57,7 @@ class Sites:
 
     Attributes:
         fill_ps, interval_ps: closed form of a visit, per site.
+        adc_fill_ps, adc_interval_ps: what conversions add to them.
         buffer_bytes: input and result bytes of one vector in each tile of the site.
         server_ptr, servers: ADC groups occupied.
         tile_ptr, tiles: tiles touched, rising.
@@ -74,6 +75,8 @@ class Sites:
 
     fill_ps: Int64
     interval_ps: Int64
+    adc_fill_ps: Int64
+    adc_interval_ps: Int64
     buffer_bytes: Int64
     server_ptr: Int64
     servers: Int64
@@ -112,7 +115,7 @@ class Sites:
 
 def build_sites(
     specs: list[SiteSpec],
-    timing_ps: list[tuple[int, int]],
+    timing_ps: list[tuple[int, int, int, int]],
     power_nw: list[int],
     config: ChipConfig,
     mesh: ChipMesh,
@@ -121,7 +124,7 @@ def build_sites(
 
     Args:
         specs: one a site.
-        timing_ps: fill and interval of each, in ps.
+        timing_ps: fill and interval of each, in ps, and what conversions add to them.
         power_nw: power of each while it takes vectors in.
         config: the chip.
         mesh: its geometry.
@@ -135,6 +138,8 @@ def build_sites(
     return Sites(
         fill_ps=np.array([t[0] for t in timing_ps], dtype=np.int64),
         interval_ps=np.array([t[1] for t in timing_ps], dtype=np.int64),
+        adc_fill_ps=np.array([t[2] for t in timing_ps], dtype=np.int64),
+        adc_interval_ps=np.array([t[3] for t in timing_ps], dtype=np.int64),
         buffer_bytes=np.array([row.buffer_bytes for row in rows], dtype=np.int64),
         server_ptr=_pointer(servers),
         servers=_flat(servers),

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from cimsim.engine.plan import Plan
+from cimsim.engine.raw import VISIT_PARTS
 from cimsim.engine.replicas import ReplicaChoice
 
 __all__ = ["Visit", "VisitMaker"]
@@ -27,7 +28,7 @@ class Visit:
         asked_ps: when the visit began to wait for what it waits for.
         tail_ps: when the last input arrives.
         first_ps, finish_ps: when the first and the last result are ready.
-        parts: latency so far by part: queue, compute, noc, dram, write.
+        parts: latency so far by part: queue, compute, noc, dram, write, adc.
     """
 
     __slots__ = (
@@ -47,7 +48,7 @@ class Visit:
             [(mask >> (WORD_BITS * w)) & low for w in range(words)], dtype=np.uint64
         )
         self.asked_ps = asked_ps
-        self.parts = [0] * 5
+        self.parts = [0] * VISIT_PARTS
         self.arrived_ps = self.tail_ps = self.first_ps = self.finish_ps = 0
 
 

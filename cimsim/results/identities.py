@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cimsim.errors import CimsimInternalError
 from cimsim.results.column import Row
-from cimsim.results.result_columns import DEFAULT_BATCHES, results_table
+from cimsim.results.result_columns import DEFAULT_BATCHES, LATENCY_PARTS, results_table
 
 __all__ = ["check_identities", "results_row"]
 
@@ -52,6 +52,11 @@ def check_identities(row: Row) -> None:
     )
     total = number("energy_per_token_nj")
     _same("energy parts sum to the total", parts, total)
+    _same(
+        "latency parts sum to the latency",
+        sum(number(f"latency_{part}_us") for part in LATENCY_PARTS),
+        number("latency_mean_us"),
+    )
     _same(
         "tops_per_w x energy = 2 x MACs",
         number("tops_per_w") * total * 1000,

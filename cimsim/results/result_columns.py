@@ -14,9 +14,19 @@ from cimsim.results.quality_columns import (
     load_columns,
 )
 
-__all__ = ["DEFAULT_BATCHES", "batch_columns", "results_table"]
+__all__ = ["DEFAULT_BATCHES", "LATENCY_PARTS", "batch_columns", "results_table"]
 
 DEFAULT_BATCHES = (1, 8)
+LATENCY_PARTS = {
+    "queue": "waiting for digital units, ADC groups, buffers, power, keys and values",
+    "compute": "in crossbars, conversions apart",
+    "adc": "that conversions add to visits",
+    "noc": "in the network, between tiles and between chips",
+    "dram": "waiting for off-chip memory",
+    "write": "waiting for crossbars to be written",
+    "digital": "in digital units",
+}
+"""Parts of a latency, which sum to it; of stages in parallel, those of the last to finish."""
 
 
 def batch_columns(batches: Sequence[int]) -> tuple[Column, ...]:
@@ -103,6 +113,11 @@ def _speed(batches: Sequence[int]) -> tuple[Column, ...]:
         count("latency_batch", "sequence", g, "Batch size of the columns that name none."),
         *with_calibrated(p50),
         *with_calibrated(p99),
+        number("latency_mean_us", "us", g, f"Time a token, mean; {AT_BATCH}."),
+        *(
+            number(f"latency_{part}_us", "us", g, f"Mean time a token {what}; {AT_BATCH}.")
+            for part, what in LATENCY_PARTS.items()
+        ),
         *with_calibrated(rate),
         number("makespan_us", "us", g, f"Time from start to drained; {AT_BATCH}."),
         text("critical_resource", g, f"Busiest resource; {AT_BATCH}."),

@@ -204,6 +204,9 @@ def _speed(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
             name = f"latency_p{percent}_us{suffix}"
             cells[name] = _us(phase, percent, name, reasons)
         cells[f"tokens_per_s{suffix}"] = phase.tokens_per_s
+    cells["latency_mean_us"] = float(main.result.latency_ps.mean()) / PS_PER_US
+    for part, mean in zip(main.result.parts, main.result.parts_ps.mean(axis=0), strict=True):
+        cells[f"latency_{part}_us"] = float(mean) / PS_PER_US
     cells["makespan_us"] = main.result.makespan_ps / PS_PER_US
     cells["critical_resource"] = main.result.critical_resource
     cells["critical_resource_utilisation"] = critical_utilisation(main)

@@ -36,6 +36,18 @@ def test_interval_is_cycles_times_the_read_where_converting_is_hidden() -> None:
     assert timing.visit_ps(10) == 200_000 + 10 * 800_000
 
 
+def test_conversions_add_what_faster_converters_would_save() -> None:
+    hidden = visit_timing(isaac(), unit(isaac(), ("up", 128, 32)))
+    assert (hidden.adc_fill_ps, hidden.adc_interval_ps) == (0, 0)  # 100 ns, like the read
+    slow = isaac(adc={"kind": "isaac", "rate_gsps": 0.64, "per_pe": 8})
+    timing = visit_timing(slow, unit(slow, ("up", 128, 32)))
+    # 200 ns a step instead of 100: 8 cycles, and two stages to drain.
+    assert (timing.adc_fill_ps, timing.adc_interval_ps) == (200_000, 800_000)
+    single = isaac(pe={"sample_hold": "single"})
+    timing = visit_timing(single, unit(single, ("up", 128, 32)))
+    assert (timing.adc_fill_ps, timing.adc_interval_ps) == (0, 800_000)
+
+
 def test_published_pipelines_follow_from_the_fill() -> None:
     config = isaac(weight={"bits": 16, "encoding": "offset"}, input={"bits": 16})
     one = unit(config, ("up", 128, 16))

@@ -18,6 +18,8 @@ from cimsim.workload.trace import RoutingTrace
 class FakeTiming:
     fill_ps: int
     interval_ps: int
+    adc_fill_ps: int = 0
+    adc_interval_ps: int = 0
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class FakeCost:
     vector_fj: float = 1000.0
 
     def visit_timing(self, unit: Unit) -> FakeTiming:
-        return FakeTiming(self.fill_ps, self.interval_ps + unit.crossbars)
+        interval = self.interval_ps + unit.crossbars
+        return FakeTiming(self.fill_ps, interval, self.fill_ps // 5, interval // 3)
 
     def programming_ps(self, unit: Unit) -> int:
         return self.write_ps + unit.crossbars

@@ -58,7 +58,9 @@ def test_a_visit_without_contention_takes_network_plus_fill_plus_interval() -> N
     )
     assert hops == 0
     assert result.latency_ps.tolist() == [there + inside + back]
-    assert result.parts_ps[0].tolist() == [0, inside, there + back, 0, 0, 0]
+    # A fifth of the fill and a third of the interval are conversions.
+    adc = 1_000 + (100_000 + len(crossbars)) // 3
+    assert result.parts_ps[0].tolist() == [0, inside - adc, there + back, 0, 0, adc, 0]
 
 
 def test_zero_load_network_is_never_slower_than_a_contended_one() -> None:
