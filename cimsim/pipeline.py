@@ -28,7 +28,13 @@ from cimsim.model import Decoder, FloatLinear, build_program
 from cimsim.results import ChipResult, TileLoad
 from cimsim.stages.accuracy import measure_accuracy
 from cimsim.stages.calibration_cost import calibration_cost
-from cimsim.stages.models import Texts, calibration_windows, open_model, scored_windows
+from cimsim.stages.models import (
+    Texts,
+    calibration_windows,
+    open_model,
+    scored_windows,
+    spread_windows,
+)
 from cimsim.stages.peaks import peak_rows
 from cimsim.stages.placing import place, tile_load_ps
 from cimsim.stages.ranges import measure_ranges
@@ -50,7 +56,7 @@ from cimsim.workload.trace import RoutingTrace
 
 __all__ = ["run_chip"]
 
-# Windows of calibration text from which ADC ranges and the expected load are taken.
+# Windows of calibration text from which ADC ranges are taken.
 PROFILE_WINDOWS = 4
 CLIP_WARNING = 1e-2  # share of clipped conversions that a report warns of
 
@@ -101,7 +107,8 @@ def run_chip(
 
     # Chip graph -> mapping, from the load that the clean model expects.
     progress("placing", 0.0)
-    expected = score_clean(decoder, digital, profile).trace
+    sampled = spread_windows(checkpoint, texts, config.calibration.tokens, config.workload.context)
+    expected = score_clean(decoder, digital, sampled).trace
     placed = place(config, mesh, program, units, cost, expected)
     placement = placed.placement
     _refuse_choice(config, placement)

@@ -13,6 +13,7 @@ from cimsim.cli.entry import new_app, run_app
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
+    from cimsim.chip import ChipMesh
     from moe_mapping.problem import MappingProblem
     from moe_mapping.slots import SlotShape
 
@@ -91,13 +92,14 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Run all policies on one problem: a table, and a figure of the load on the mesh."""
+    from moe_mapping.figure import draw_chip, draw_slots
     from moe_mapping.table import compare_on_chip, compare_slots, read_loads, warm_up
 
     if _wants_chip(loads, chip, trace):
-        problem, width = _chip_problem(chip, trace, model)
+        problem, mesh = _chip_problem(chip, trace, model)
         rows = compare_on_chip(problem, seed)
         if figure is not None:
-            _draw_chip(figure, rows, width)
+            draw_chip(figure, rows, mesh.width, mesh.concentration)
         _show_table([_chip_answer(problem, row, brief=True) for row in rows], as_json)
         return
     table = read_loads(_given(loads, "--loads"))
@@ -105,8 +107,29 @@ def compare(
     warm_up()
     slot_rows = compare_slots(table, shape, seed)
     if figure is not None:
-        _draw_slots(figure, slot_rows, table, shape.devices)
+        draw_slots(figure, slot_rows, table, shape.devices)
     _show_table([_slot_answer(row, brief=True) for row in slot_rows], as_json)
+
+
+@app.command()
+def remap(
+    chip: Annotated[str, typer.Option(help="Chip file, or the name of a bundled chip.")],
+    trace: Annotated[Path, typer.Option(help="Routing trace that the chip is placed for.")],
+    now: Annotated[Path, typer.Option(help="Routing trace that it meets.")],
+    model: Model = "olmoe-tiny",
+    slack: Annotated[
+        float, typer.Option(min=0, help="Stop within this share of the lower bound.")
+    ] = 0.05,
+    moves: Annotated[int | None, typer.Option(min=0, help="Most copies to program.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a drift of the load on a chip: few moves, or placed anew; gain and cost."""
+    from dataclasses import asdict
+
+    from cimsim.stages.migrating import follow_drift
+
+    found = follow_drift(*_on_chip(chip, model, trace, now), slack=slack, most_moves=moves)
+    _show_table([asdict(row) for row in found], as_json)
 
 
 @app.command()
@@ -168,32 +191,50 @@ def _shape(replicas: int | None, groups: int, nodes: int, gpus: int, experts: in
     return shape
 
 
-def _chip_problem(chip: str | None, trace: Path | None, model: str) -> tuple[MappingProblem, int]:
-    """Return the mapping problem of a model on a chip, and the width of its mesh."""
+def _on_chip(chip: str, model: str, *traces: Path) -> tuple[Any, ...]:
+    """Return config, mesh, program, units, cost model and routing traces of a model on a chip."""
     from cimsim.chip import analog_units, build_system
     from cimsim.config.load import find_chip, load_chip
     from cimsim.cost import CostModel
     from cimsim.model import build_program
     from cimsim.stages.models import open_model
-    from cimsim.stages.placing import place as place_program
     from cimsim.workload.trace import load_trace
 
-    config = load_chip(find_chip(str(chip)), ("mapping.policy=round_robin",))
+    config = load_chip(find_chip(chip))
     program = build_program(open_model(model))
-    routing = load_trace(Path(str(trace)))
+    routings = [load_trace(path) for path in traces]
     layers, experts = len(program.moe_layers), program.n_experts
-    if routing.experts.shape[1] != layers or routing.n_experts > experts:
-        raise CimsimError(
-            f"the trace has {routing.experts.shape[1]} layers of {routing.n_experts} experts "
-            f"and {program.name} has {layers} of {experts}",
-            file=trace,
-        )
+    for path, routing in zip(traces, routings, strict=True):
+        if routing.experts.shape[1] != layers or routing.n_experts > experts:
+            raise CimsimError(
+                f"the trace has {routing.experts.shape[1]} layers of {routing.n_experts} experts "
+                f"and {program.name} has {layers} of {experts}",
+                file=path,
+            )
     units = analog_units(program, config)
     mesh = build_system(config, units)
-    placed = place_program(config, mesh, program, units, CostModel(config, mesh, program), routing)
-    if placed.problem is None:
-        raise CimsimError("a chip that switches experts has no fixed placement to compare")
-    return placed.problem, mesh.width * mesh.concentration
+    return config, mesh, program, units, CostModel(config, mesh, program), *routings
+
+
+def _chip_problem(
+    chip: str | None, trace: Path | None, model: str
+) -> tuple[MappingProblem, ChipMesh]:
+    """Return the mapping problem of a model on a chip, and its mesh."""
+    from cimsim.stages.placing import problem_of
+
+    config, mesh, program, units, cost, routing = _on_chip(str(chip), model, Path(str(trace)))
+    if mesh.chips > 1:
+        raise CimsimError(
+            "policies are compared on one chip", key="system.chips", value=mesh.chips, allowed="1"
+        )
+    needed, have = sum(u.crossbars for u in units), mesh.n_tiles * mesh.crossbars_per_tile
+    if needed > have:
+        raise CimsimError(
+            f"the model needs {needed} crossbars and the chip has {have}: {needed - have} short",
+            hint="a chip that switches experts has no fixed placement to compare",
+        )
+    problem = problem_of(config, mesh, program, units, cost, routing)
+    return problem, mesh
 
 
 def _slot_answer(row: Any, *, brief: bool = False) -> dict[str, Any]:
@@ -233,36 +274,6 @@ def _chip_answer(problem: MappingProblem, row: Any, *, brief: bool = False) -> d
             for unit, copies in zip(problem.units, row.assignment.copies, strict=True)
         }
     return answer
-
-
-def _draw_chip(path: Path, rows: Any, width: int) -> None:
-    import numpy as np
-
-    from moe_mapping.figure import draw_panels
-
-    panels = []
-    for row in rows:
-        height = -(-row.tile_times_ps.size // width)
-        mesh = np.full(height * width, np.nan)
-        mesh[: row.tile_times_ps.size] = row.tile_times_ps / 1e6
-        title = f"{row.policy}: slowest {row.slowest_tile_ps / 1e6:.3g} us"
-        panels.append((title, mesh.reshape(height, width)))
-    draw_panels(path, panels, "tile busy time [us]", ("x", "y"))
-
-
-def _draw_slots(path: Path, rows: Any, loads: Any, devices: int) -> None:
-    import numpy as np
-
-    from moe_mapping.figure import draw_panels
-
-    panels = []
-    for row in rows:
-        share = loads / row.plan.replicas
-        load = np.take_along_axis(share, row.plan.phy2log, axis=1)
-        load = load.reshape(loads.shape[0], devices, -1).sum(axis=2)
-        title = f"{row.policy}: {row.plan.balance.mean():.4f}"
-        panels.append((title, load / load.mean(axis=1, keepdims=True)))
-    draw_panels(path, panels, "GPU load / mean", ("GPU", "layer"))
 
 
 def _show(answer: dict[str, Any], as_json: bool) -> None:

@@ -19,6 +19,7 @@ from moe_mapping.state import (
     Floats,
     Ints,
     Plan,
+    add_layer_time,
     add_site_time,
     copies_near,
     rebuild,
@@ -82,6 +83,39 @@ def _swap_change(
     return total
 
 
+@inlined
+def _exchange_layers(
+    start: Ints,
+    tile: Ints,
+    layers: Floats,
+    first: int,
+    mine: float,
+    second: int,
+    other: float,
+    old: int,
+    new: int,
+) -> float:
+    """Move times of two layers between sites; return how the sum of slowest tiles changes.
+
+    Args:
+        start: where a site's parts start.
+        tile: tiles of the parts.
+        layers: tournament of every layer.
+        first: layer of the copy that goes from old to new.
+        mine: its time.
+        second: layer of the copy that comes back.
+        other: its time, 0 where none does.
+        old: site.
+        new: site.
+    """
+    change = add_layer_time(start, tile, layers, first, old, -mine)
+    change += add_layer_time(start, tile, layers, first, new, mine)
+    if other > 0.0:
+        change += add_layer_time(start, tile, layers, second, new, -other)
+        change += add_layer_time(start, tile, layers, second, old, other)
+    return float(change)
+
+
 @inner
 def _dense_traffic(fixed: Fixed, plan: Plan) -> Floats:
     """Return the traffic as a full matrix where that is the faster way, else [0, 0]."""
@@ -119,7 +153,9 @@ def _walk(  # noqa: PLR0912, PLR0915 - one hot loop: a call costs more than a mo
     traffic_start, traffic_unit = fixed.traffic_start, fixed.traffic_unit
     traffic_bytes, site_hops = fixed.traffic_bytes, fixed.site_hops
     count, sites, free, taken, tree = plan.copies, plan.site, plan.free, plan.taken, plan.tree
+    layer, layers = fixed.layer, plan.layers
     per_ps, per_hop_byte, per_cell = fixed.price[0], fixed.price[1], fixed.price[3]
+    per_layer_ps = fixed.price[4]
     units, tiles = need.size, free.size
     # Free sites are worth trying in proportion to their number, but not more than that.
     moving = 0.3 if free.sum() + class_site.size > taken.sum() else 0.0
@@ -177,11 +213,22 @@ def _walk(  # noqa: PLR0912, PLR0915 - one hot loop: a call costs more than a mo
         add_site_time(site_start, site_tile, tree, old, -moved_time)
         add_site_time(site_start, site_tile, tree, new, moved_time)
         change = per_ps * (tree[1] - before) + per_hop_byte * hops + per_cell * cells
+        if per_layer_ps != 0.0:
+            mine = time_ps[u] / count[u]
+            other = time_ps[v] / count[v] if v >= 0 else 0.0
+            serial = _exchange_layers(
+                site_start, site_tile, layers, layer[u], mine, layer[v], other, old, new
+            )
+            change += per_layer_ps * serial
         total += abs(change)
         fitted += 1
         if change > 0.0 and uniform(seed, at + 5) >= math.exp(-change / temperature):
             add_site_time(site_start, site_tile, tree, new, -moved_time)
             add_site_time(site_start, site_tile, tree, old, moved_time)
+            if per_layer_ps != 0.0:
+                _exchange_layers(
+                    site_start, site_tile, layers, layer[u], mine, layer[v], other, new, old
+                )
             continue
         moved_need = need[u] - (need[v] if v >= 0 else 0)
         if kind[u] < 0:

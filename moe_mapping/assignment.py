@@ -130,13 +130,18 @@ class Assignment:
             total += sum(max(0, crossbars - old.get(tile, 0)) for tile, crossbars in new.items())
         return total
 
-    def moves(self, current: Assignment) -> int:
-        """Return the copies of `self` that hold a crossbar which must be programmed."""
-        total = 0
-        for new, old in zip(self.copies, current.held(), strict=True):
+    def written(self, current: Assignment) -> tuple[int, ...]:
+        """Return the unit of every copy of `self` that has a crossbar to be programmed."""
+        units = []
+        for unit, (new, old) in enumerate(zip(self.copies, current.held(), strict=True)):
             left = dict(old)
             for copy in new:
-                total += any(left.get(tile, 0) < crossbars for tile, crossbars in copy)
+                if any(left.get(tile, 0) < crossbars for tile, crossbars in copy):
+                    units.append(unit)
                 for tile, crossbars in copy:
                     left[tile] = left.get(tile, 0) - crossbars
-        return total
+        return tuple(units)
+
+    def moves(self, current: Assignment) -> int:
+        """Return the copies of `self` that have a crossbar to be programmed."""
+        return len(self.written(current))

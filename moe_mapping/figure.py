@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil, sqrt
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 
-__all__ = ["draw_panels"]
+if TYPE_CHECKING:
+    from moe_mapping.table import ChipRow, SlotRow
+
+__all__ = ["draw_chip", "draw_panels", "draw_slots"]
+
+Floats = NDArray[np.float64]
 
 _FORMATS = ("svg", "png", "pdf")
 
@@ -20,6 +27,8 @@ def draw_panels(
     panels: Sequence[tuple[str, NDArray[np.float64]]],
     label: str,
     axes: tuple[str, str],
+    *,
+    square: bool = False,
 ) -> None:
     """Draw one heat map a policy on a common colour scale.
 
@@ -28,6 +37,7 @@ def draw_panels(
         panels: (title, values [rows, columns]); NaN is left white.
         label: what a value is, with its unit.
         axes: names of columns and rows.
+        square: whether a value is drawn as a square.
 
     Raises:
         CimsimError: for an unknown file format or a folder that does not exist.
@@ -50,13 +60,13 @@ def draw_panels(
     FigureCanvasAgg(figure)
     high = max(float(np.nanmax(values)) for _, values in panels)
     grid = figure.subplots(rows, columns, squeeze=False)
-    image = None
+    image, aspect = None, "equal" if square else "auto"
     for i, axis in enumerate(grid.ravel()):
         if i >= len(panels):
             axis.set_axis_off()
             continue
         title, values = panels[i]
-        image = axis.imshow(values, vmin=0.0, vmax=high, cmap="viridis", aspect="auto")
+        image = axis.imshow(values, vmin=0.0, vmax=high, cmap="viridis", aspect=aspect)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_title(title, fontsize=9)
@@ -70,3 +80,40 @@ def draw_panels(
         metadata = {"Date": None} if kind == "svg" else None
         figure.savefig(draft, format=kind, metadata=metadata)
     draft.replace(path)
+
+
+def draw_chip(path: Path, rows: Sequence[ChipRow], width: int, concentration: int) -> None:
+    """Draw the busy time of every tile where it lies, a panel a policy.
+
+    Args:
+        path: of the figure.
+        rows: one a policy.
+        width: routers in a row of the mesh.
+        concentration: tiles of a router, drawn as a block.
+    """
+    tile = np.arange(rows[0].tile_times_ps.size)
+    router, k = tile // concentration, tile % concentration
+    across = ceil(sqrt(concentration))
+    down = ceil(concentration / across)
+    x, y = router % width * across + k % across, router // width * down + k // across
+    slowest = max(row.slowest_tile_ps for row in rows)
+    scale, unit = (1e9, "ms") if slowest >= 1e9 else (1e6, "us")
+    panels = []
+    for row in rows:
+        mesh = np.full((int(y.max()) + 1, int(x.max()) + 1), np.nan)
+        mesh[y, x] = row.tile_times_ps / scale
+        panels.append((f"{row.policy}: slowest {row.slowest_tile_ps / scale:.3g} {unit}", mesh))
+    axes = ("x [tiles]", "y [tiles]")
+    draw_panels(path, panels, f"tile busy time [{unit}]", axes, square=True)
+
+
+def draw_slots(path: Path, rows: Sequence[SlotRow], loads: Floats, devices: int) -> None:
+    """Draw the load of every device by layer, a panel a policy."""
+    panels = []
+    for row in rows:
+        share = loads / row.plan.replicas
+        load = np.take_along_axis(share, row.plan.phy2log, axis=1)
+        load = load.reshape(loads.shape[0], devices, -1).sum(axis=2)
+        title = f"{row.policy}: {row.plan.balance.mean():.4f}"
+        panels.append((title, load / load.mean(axis=1, keepdims=True)))
+    draw_panels(path, panels, "GPU load / mean", ("GPU", "layer"))

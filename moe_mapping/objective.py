@@ -1,12 +1,20 @@
 """The one objective that all policies share, its parts, and its lower bound.
 
-    value = w_time * slowest / even + w_hops * hop_bytes / random_hop_bytes
+    value = w_time * slowest / even + w_layers * serial / alone
+          + w_hops * hop_bytes / random_hop_bytes
           + w_replicas * replica_crossbars / needed + w_migration * rewritten / needed
 
+`slowest` is the busy time of the slowest tile: the time of a window where many tokens are
+in flight, each in another layer. `serial` is the sum over layers of the slowest tile of that
+layer: the time where all tokens are in the same layer, as when a batch enters at once, and
+what a group of tokens waits for from layer to layer. A window takes at least the first, and
+with layers that overlap less and less up to the second. With a single layer they are the
+same, and the second costs nothing.
+
 `even` is the total busy time, each copy on as few tiles as its size allows, spread
-perfectly over all tiles; `random_hop_bytes` the
-traffic times the mean hops between two tiles, `needed` the crossbars of one copy of
-everything. Dividing makes the weights mean the same on every chip.
+perfectly over all tiles; `alone` the sum over layers of the busiest unit, one copy each;
+`random_hop_bytes` the traffic times the mean hops between two tiles, `needed` the crossbars
+of one copy of everything. Dividing makes the weights mean the same on every chip.
 
 This module follows the equations in NumPy; `moe_mapping.state` keeps the same numbers up
 to date move by move, and a test holds the two together.
@@ -23,7 +31,16 @@ from scipy import sparse
 from moe_mapping.assignment import Assignment
 from moe_mapping.problem import MappingProblem
 
-__all__ = ["Objective", "Scale", "evaluate", "lower_bound_ps", "scale_of", "tile_times_ps"]
+__all__ = [
+    "Objective",
+    "Scale",
+    "evaluate",
+    "layer_times_ps",
+    "lower_bound_ps",
+    "scale_of",
+    "serial_bound_ps",
+    "tile_times_ps",
+]
 
 Floats = NDArray[np.float64]
 
@@ -34,12 +51,14 @@ class Scale:
 
     Attributes:
         per_ps: of slowest-tile time.
+        per_layer_ps: of slowest-tile time of a layer.
         per_hop_byte: of traffic.
         per_replica_crossbar: of a crossbar in an extra copy.
         per_rewritten_crossbar: of a crossbar programmed to leave the current assignment.
     """
 
     per_ps: float
+    per_layer_ps: float
     per_hop_byte: float
     per_replica_crossbar: float
     per_rewritten_crossbar: float
@@ -52,6 +71,7 @@ class Objective:
     Attributes:
         value: weighted sum, dimensionless, lower is better.
         slowest_tile_ps: busy time of the slowest tile.
+        serial_ps: sum over layers of the busy time of the layer's slowest tile.
         even_tile_ps: busy time of every tile if the copies' time were spread evenly.
         hop_bytes: bytes times hops over all pairs of units, each pair once.
         replica_crossbars: crossbars in extra copies.
@@ -61,6 +81,7 @@ class Objective:
 
     value: float
     slowest_tile_ps: float
+    serial_ps: float
     even_tile_ps: float
     hop_bytes: float
     replica_crossbars: int
@@ -79,8 +100,11 @@ def scale_of(problem: MappingProblem) -> Scale:
     mean_hops = float(problem.hops.sum()) / max(1, tiles * (tiles - 1))
     random_hop_bytes = float(problem.traffic_bytes.sum()) / 2.0 * mean_hops
     migration = weights.migration if problem.current is not None else 0.0
+    alone = float(_busiest_of_layers(problem).sum())
+    layered = alone > 0.0 and np.unique(problem.layer).size > 1
     return Scale(
         per_ps=weights.time / even if even else 0.0,
+        per_layer_ps=weights.layers / alone if layered else 0.0,
         per_hop_byte=weights.hop_bytes / random_hop_bytes if random_hop_bytes else 0.0,
         per_replica_crossbar=weights.replicas / needed,
         per_rewritten_crossbar=migration / needed,
@@ -99,6 +123,17 @@ def tile_times_ps(problem: MappingProblem, assignment: Assignment) -> Floats:
         for copy in copies:
             for tile, _ in copy:
                 times[tile] += share
+    return times
+
+
+def layer_times_ps(problem: MappingProblem, assignment: Assignment) -> Floats:
+    """Return the busy time of every tile by layer, [L, T], layers rising."""
+    layers, row = np.unique(problem.layer, return_inverse=True)
+    times = np.zeros((layers.size, problem.n_tiles))
+    for unit, copies in enumerate(assignment.copies):
+        for copy in copies:
+            for tile, _ in copy:
+                times[row[unit], tile] += problem.time_ps[unit] / len(copies)
     return times
 
 
@@ -142,14 +177,16 @@ def evaluate(problem: MappingProblem, assignment: Assignment) -> Objective:
     replicas = int(np.dot(assignment.counts() - 1, problem.crossbars))
     rewritten = 0 if problem.current is None else assignment.rewritten(problem.current)
     price = scale_of(problem)
+    serial = float(layer_times_ps(problem, assignment).max(axis=1).sum())
     value = (
         price.per_ps * slowest
+        + price.per_layer_ps * serial
         + price.per_hop_byte * bytes_hops
         + price.per_replica_crossbar * replicas
         + price.per_rewritten_crossbar * rewritten
     )
     even = float(times.sum()) / problem.n_tiles
-    return Objective(value, slowest, even, bytes_hops, replicas, rewritten)
+    return Objective(value, slowest, serial, even, bytes_hops, replicas, rewritten)
 
 
 def lower_bound_ps(problem: MappingProblem) -> float:
@@ -171,6 +208,63 @@ def lower_bound_ps(problem: MappingProblem) -> float:
         ordered = np.sort(times)
         bound = max(bound, float(ordered[-1] + ordered[: slots - 1].sum()))
     return bound
+
+
+def serial_bound_ps(problem: MappingProblem) -> float:
+    """Return a time that no assignment's sum over layers of the slowest tile can beat.
+
+    In a layer with c crossbars for replicas no tile does better than the even spread, nor
+    than the largest share after greedy replication. The budget is shared by all layers: the
+    sum is bounded from below by the lower convex hulls of these curves, along which the
+    steepest parts are bought first.
+    """
+    steps: list[tuple[float, float]] = []  # (time saved a crossbar, crossbars)
+    start = 0.0
+    for layer in np.unique(problem.layer):
+        curve = _layer_curve(problem, np.flatnonzero(problem.layer == layer))
+        start += curve[0][1]
+        hull = [curve[0]]
+        while hull[-1] != curve[-1]:
+            x, y = hull[-1]
+            later = [point for point in curve if point[0] > x]
+            hull.append(max(later, key=lambda p: ((y - p[1]) / (p[0] - x), p[0])))
+            steps.append(((y - hull[-1][1]) / (hull[-1][0] - x), hull[-1][0] - x))
+    left = float(problem.budget)
+    for slope, crossbars in sorted(steps, reverse=True):
+        used = min(left, crossbars)
+        start -= slope * used
+        left -= used
+    return start
+
+
+def _layer_curve(problem: MappingProblem, units: NDArray[np.int64]) -> list[tuple[float, float]]:
+    """Return (crossbars for replicas, least slowest-tile time) of one layer, times falling."""
+    parts = -(-problem.crossbars[units] // problem.capacity.max())
+    even = float(np.dot(problem.time_ps[units], parts)) / problem.n_tiles
+    counts, spent = np.ones(units.size), 0.0
+    shares = problem.time_ps[units].copy()
+    curve = [(0.0, max(even, float(shares.max())))]
+    while curve[-1][1] > even:
+        at = int(np.argmax(shares))
+        spent += float(problem.crossbars[units[at]])
+        if not problem.replicable[units[at]] or counts[at] >= problem.n_tiles:
+            break
+        if spent > problem.budget:
+            break
+        counts[at] += 1
+        shares[at] = problem.time_ps[units[at]] / counts[at]
+        time = max(even, float(shares.max()))
+        if time < curve[-1][1]:
+            curve.append((spent, time))
+    return curve
+
+
+def _busiest_of_layers(problem: MappingProblem) -> Floats:
+    """Return the time of the busiest unit of every layer, [L]."""
+    layers, row = np.unique(problem.layer, return_inverse=True)
+    busiest = np.zeros(layers.size)
+    np.maximum.at(busiest, row, problem.time_ps)
+    return busiest
 
 
 def _even_ps(problem: MappingProblem) -> float:

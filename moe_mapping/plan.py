@@ -58,6 +58,7 @@ def arrays_of(problem: MappingProblem) -> Fixed:
     held_start, held_tile, held_crossbars = _held(problem)
     return Fixed(
         time_ps=problem.time_ps.copy(),
+        layer=np.unique(problem.layer, return_inverse=True)[1].astype(np.int64),
         need=problem.crossbars.copy(),
         replicable=problem.replicable.copy(),
         unit_class=layout.unit_class,
@@ -82,6 +83,7 @@ def arrays_of(problem: MappingProblem) -> Fixed:
                 per_hop_byte,
                 price.per_replica_crossbar,
                 price.per_rewritten_crossbar,
+                price.per_layer_ps,
             ]
         ),
         limits=np.array([problem.budget, 1], dtype=np.int64),
@@ -125,13 +127,15 @@ def empty_plan(fixed: Fixed) -> Plan:
     leaves = 1
     while leaves < tiles:
         leaves *= 2
+    layers = int(fixed.layer.max()) + 1 if fixed.price[4] > 0.0 else 0
     return Plan(
         copies=np.zeros(units, dtype=np.int64),
         site=np.full((units, most), -1, dtype=np.int64),
         free=fixed.room.copy(),
         taken=np.zeros(sites, dtype=np.int64),
         tree=np.zeros(2 * leaves),
-        totals=np.zeros(3),
+        layers=np.zeros((layers, 2 * leaves)),
+        totals=np.zeros(4),
     )
 
 

@@ -29,6 +29,8 @@ class Weights:
 
     Attributes:
         time: of slowest-tile time / perfectly even tile time. 1 is a balanced chip.
+        layers: of the sum over layers of the layer's slowest-tile time / that of every unit
+            alone on a tile, one copy each; nothing where there is a single layer.
         hop_bytes: of hop-bytes / mean hop-bytes of a random placement.
         replicas: of crossbars in extra copies / crossbars of one copy of everything.
         migration: of crossbars rewritten / crossbars of one copy of everything; counts
@@ -36,12 +38,13 @@ class Weights:
     """
 
     time: float = 1.0
+    layers: float = 0.5
     hop_bytes: float = 0.05
     replicas: float = 0.01
     migration: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in ("time", "hop_bytes", "replicas", "migration"):
+        for name in ("time", "layers", "hop_bytes", "replicas", "migration"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0):
                 raise CimsimError(

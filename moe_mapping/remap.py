@@ -78,18 +78,16 @@ class Remap:
         """Return the weights fetched from memory."""
         return self.rewritten_crossbars * bytes_per_crossbar
 
-    def payback_windows(self, crossbar_write_ps: float) -> float:
-        """Return the windows after which the move has paid for its programming time.
+    def payback_windows(self, write_ps: float) -> float:
+        """Return the windows after which the move has paid for the time it stops the chip.
 
         Args:
-            crossbar_write_ps: time to program one crossbar; a tile programs its own one
-                after the other, tiles at the same time.
+            write_ps: that time: of one copy where every crossbar has write drivers of its
+                own, of `busiest_tile_crossbars` one after the other where a tile has one.
         """
         if self.moves == 0:
             return 0.0
-        if self.gain_ps <= 0:
-            return float("inf")
-        return self.busiest_tile_crossbars * crossbar_write_ps / self.gain_ps
+        return write_ps / self.gain_ps if self.gain_ps > 0 else float("inf")
 
 
 def remap(problem: MappingProblem, slack: float = 0.05, most_moves: int | None = None) -> Remap:

@@ -2,7 +2,8 @@
 
 `Fixed` holds what never changes, `Plan` what a move changes; both are bundles of arrays,
 so that compiled policies can share the moves below. Tile times sit in the leaves of a
-tournament tree whose root is the slowest tile: a move costs O(log tiles).
+tournament tree whose root is the slowest tile, and so do the times of every layer alone: a
+move costs O(log tiles).
 `moe_mapping.objective` is the slow twin.
 """
 
@@ -19,8 +20,10 @@ __all__ = [
     "HOPS",
     "REPLICAS",
     "REWRITTEN",
+    "SERIAL",
     "Fixed",
     "Plan",
+    "add_layer_time",
     "add_site_time",
     "can_put",
     "can_swap",
@@ -41,7 +44,7 @@ __all__ = [
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-HOPS, REPLICAS, REWRITTEN = 0, 1, 2
+HOPS, REPLICAS, REWRITTEN, SERIAL = 0, 1, 2, 3
 
 
 class Fixed(NamedTuple):
@@ -49,6 +52,7 @@ class Fixed(NamedTuple):
 
     Attributes:
         time_ps: [U].
+        layer: int64 [U], layers numbered without gaps.
         need: int64 [U], crossbars of a copy.
         replicable: bool [U].
         unit_class: int64 [U], -1 for units that fit a tile.
@@ -67,11 +71,13 @@ class Fixed(NamedTuple):
         held_start: int64 [U + 1], crossbars held in the current assignment.
         held_tile: int64 [held].
         held_crossbars: int64 [held].
-        price: [4], of a ps, a hop-byte, a replica's crossbar, a rewritten crossbar.
+        price: [5], of a ps, a hop-byte, a replica's crossbar, a rewritten crossbar, a ps of
+            a layer.
         limits: int64 [2], crossbars for replicas, copies of one unit on one tile.
     """
 
     time_ps: Floats
+    layer: Ints
     need: Ints
     replicable: NDArray[np.bool_]
     unit_class: Ints
@@ -103,7 +109,9 @@ class Plan(NamedTuple):
         free: int64 [T], crossbars left for open units.
         taken: int64 [S], 1 where a wide site is occupied.
         tree: [2 P], tournament of tile times: root at 1, tile t at P + t.
-        totals: [3], hop-bytes, replicas' crossbars, rewritten crossbars.
+        layers: [L, 2 P], the same for every layer alone; [0, 2 P] where layers cost nothing.
+        totals: [4], hop-bytes, replicas' crossbars, rewritten crossbars, sum over layers of
+            the slowest tile.
     """
 
     copies: Ints
@@ -111,6 +119,7 @@ class Plan(NamedTuple):
     free: Ints
     taken: Ints
     tree: Floats
+    layers: Floats
     totals: Floats
 
 
@@ -135,6 +144,7 @@ def value(fixed: Fixed, plan: Plan) -> float:
         + price[1] * totals[HOPS]
         + price[2] * totals[REPLICAS]
         + price[3] * totals[REWRITTEN]
+        + price[4] * totals[SERIAL]
     )
 
 
@@ -157,9 +167,24 @@ def add_site_time(site_start: Ints, site_tile: Ints, tree: Floats, site: int, ti
             leaf //= 2
 
 
+@inlined
+def add_layer_time(
+    site_start: Ints, site_tile: Ints, layers: Floats, layer: int, site: int, time: float
+) -> float:
+    """Add busy time of a layer to every tile of a site; return how its slowest tile changes."""
+    tree = layers[layer]
+    before = tree[1]
+    add_site_time(site_start, site_tile, tree, site, time)
+    return float(tree[1] - before)
+
+
 @inner
-def _add_time(fixed: Fixed, plan: Plan, site: int, time: float) -> None:
-    add_site_time(fixed.site_start, fixed.site_tile, plan.tree, site, time)
+def _add_time(fixed: Fixed, plan: Plan, unit: int, site: int, time: float) -> None:
+    start, tile = fixed.site_start, fixed.site_tile
+    add_site_time(start, tile, plan.tree, site, time)
+    if plan.layers.shape[0] > 0:
+        layer = fixed.layer[unit]
+        plan.totals[SERIAL] += add_layer_time(start, tile, plan.layers, layer, site, time)
 
 
 @inner
@@ -266,7 +291,7 @@ def _reshare(fixed: Fixed, plan: Plan, unit: int, before: int, after: int) -> No
     if before > 0 and after > 0:
         change = fixed.time_ps[unit] / after - fixed.time_ps[unit] / before
         for k in range(min(before, after)):
-            _add_time(fixed, plan, plan.site[unit, k], change)
+            _add_time(fixed, plan, unit, plan.site[unit, k], change)
 
 
 @inner
@@ -278,7 +303,7 @@ def put(fixed: Fixed, plan: Plan, unit: int, site: int) -> None:
     plan.site[unit, copies] = site
     plan.copies[unit] = copies + 1
     _occupy(fixed, plan, unit, site, 1)
-    _add_time(fixed, plan, site, fixed.time_ps[unit] / (copies + 1))
+    _add_time(fixed, plan, unit, site, fixed.time_ps[unit] / (copies + 1))
     plan.totals[HOPS] += hop_bytes_of(fixed, plan, unit)
     if copies >= 1:
         plan.totals[REPLICAS] += fixed.need[unit]
@@ -294,7 +319,7 @@ def drop(fixed: Fixed, plan: Plan, unit: int, k: int) -> None:
     plan.site[unit, k] = plan.site[unit, copies - 1]
     plan.copies[unit] = copies - 1
     _occupy(fixed, plan, unit, site, -1)
-    _add_time(fixed, plan, site, -fixed.time_ps[unit] / copies)
+    _add_time(fixed, plan, unit, site, -fixed.time_ps[unit] / copies)
     _reshare(fixed, plan, unit, copies, copies - 1)
     plan.totals[HOPS] += hop_bytes_of(fixed, plan, unit)
     if copies >= 2:
@@ -314,8 +339,8 @@ def shift(fixed: Fixed, plan: Plan, unit: int, k: int, site: int) -> None:
     plan.site[unit, k] = site
     _occupy(fixed, plan, unit, old, -1)
     _occupy(fixed, plan, unit, site, 1)
-    _add_time(fixed, plan, old, -share)
-    _add_time(fixed, plan, site, share)
+    _add_time(fixed, plan, unit, old, -share)
+    _add_time(fixed, plan, unit, site, share)
     plan.totals[REWRITTEN] += rewritten(fixed, unit, site) - rewritten(fixed, unit, old)
 
 
@@ -343,6 +368,13 @@ def swap(fixed: Fixed, plan: Plan, u: int, k: int, v: int, m: int) -> None:
     shift(fixed, plan, v, m, a)
 
 
+@inner
+def _play(tree: Floats) -> None:
+    """Play the tournament of a tree whose leaves are set."""
+    for node in range(tree.size // 2 - 1, 0, -1):
+        tree[node] = max(tree[2 * node], tree[2 * node + 1])
+
+
 @kernel
 def rebuild(fixed: Fixed, plan: Plan) -> None:
     """Recompute room, times and totals from the copies: removes rounding of many moves."""
@@ -350,6 +382,7 @@ def rebuild(fixed: Fixed, plan: Plan) -> None:
     plan.free[:] = fixed.room
     plan.taken[:] = 0
     plan.tree[:] = 0.0
+    plan.layers[:] = 0.0
     plan.totals[:] = 0.0
     leaves = plan.tree.size // 2
     for unit in range(plan.copies.size):
@@ -359,9 +392,13 @@ def rebuild(fixed: Fixed, plan: Plan) -> None:
             for part in range(fixed.site_start[site], fixed.site_start[site + 1]):
                 share = fixed.time_ps[unit] / plan.copies[unit]
                 plan.tree[leaves + fixed.site_tile[part]] += share
+                if plan.layers.shape[0] > 0:
+                    plan.layers[fixed.layer[unit], leaves + fixed.site_tile[part]] += share
             plan.totals[REWRITTEN] += rewritten(fixed, unit, site)
         plan.totals[REPLICAS] += max(0, plan.copies[unit] - 1) * fixed.need[unit]
         plan.totals[HOPS] += 0.5 * hop_bytes_of(fixed, plan, unit)
     plan.tree[leaves + tiles :] = 0.0
-    for node in range(leaves - 1, 0, -1):
-        plan.tree[node] = max(plan.tree[2 * node], plan.tree[2 * node + 1])
+    _play(plan.tree)
+    for layer in range(plan.layers.shape[0]):
+        _play(plan.layers[layer])
+        plan.totals[SERIAL] += plan.layers[layer, 1]

@@ -112,6 +112,26 @@ class Digital(Section):
     )
 
 
+class MappingWeights(Section):
+    """What each part of the objective of placement is worth; every part is about 1 or less."""
+
+    time: float = knob(
+        1.0, "Weight of the slowest tile's busy time, over that of an even spread.", ge=0
+    )
+    layers: float = knob(
+        0.5,
+        "Weight of the sum over layers of the layer's slowest tile, over that of one copy of "
+        "every matrix alone on its tiles: what a batch that enters at once waits for.",
+        ge=0,
+    )
+    hop_bytes: float = knob(
+        0.05, "Weight of bytes x hops on the network, over those of a random placement.", ge=0
+    )
+    replicas: float = knob(
+        0.01, "Weight of crossbars in extra copies, over those of one copy of everything.", ge=0
+    )
+
+
 class Mapping(Section):
     """How matrices are placed on tiles."""
 
@@ -126,6 +146,7 @@ class Mapping(Section):
         "Which copy serves a token: (sequence + position) mod copies, or the copy that would "
         "take it in first when its flight is sent.",
     )
+    weights: MappingWeights = Field(MappingWeights(), description="Objective of policies.")
 
 
 class Calibration(Section):

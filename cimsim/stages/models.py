@@ -13,7 +13,14 @@ from cimsim.errors import CimsimError, nearest
 from cimsim.model import Checkpoint, load_checkpoint
 from cimsim.zoo import bundled_models, calibration_text, heldout_text, model_folder
 
-__all__ = ["Texts", "calibration_windows", "open_model", "read_text", "scored_windows"]
+__all__ = [
+    "Texts",
+    "calibration_windows",
+    "open_model",
+    "read_text",
+    "scored_windows",
+    "spread_windows",
+]
 
 MAX_TEXT_BYTES = 64 << 20
 CHARACTERS_A_TOKEN = 5  # of English text; others take another round
@@ -92,6 +99,33 @@ def calibration_windows(
 ) -> NDArray[np.int64]:
     """Return windows of calibration text, int64 [windows, context]."""
     return _windows(checkpoint, texts.calibration, tokens, context, "calibration.txt")
+
+
+def spread_windows(
+    checkpoint: Checkpoint, texts: Texts, tokens: int, context: int
+) -> NDArray[np.int64]:
+    """Return windows spread evenly over the calibration text, int64 [windows, context].
+
+    Which experts are busy changes from document to document: windows that follow each other
+    say much about one document and little about the next, windows far apart sample many.
+
+    Raises:
+        CimsimError: if the text is shorter than asked for.
+    """
+    wanted, text = max(1, tokens // context), texts.calibration
+    found = []
+    for i in range(wanted):
+        start = text.find(" ", len(text) * i // wanted) + 1  # at the start of a word
+        piece = text[start : start + 3 * context * CHARACTERS_A_TOKEN]
+        ids = checkpoint.tokenizer.encode(piece, add_special_tokens=False).ids
+        if len(ids) < context:
+            raise CimsimError(
+                f"the calibration text is too short for {wanted} windows of {context} tokens",
+                key="calibration.tokens",
+                value=tokens,
+            )
+        found.append(ids[:context])
+    return np.asarray(found, dtype=np.int64)
 
 
 def _windows(

@@ -22,10 +22,10 @@ from cimsim.errors import CimsimError
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 from moe_mapping.assignment import Assignment
-from moe_mapping.problem import MappingProblem
+from moe_mapping.problem import MappingProblem, Weights
 from moe_mapping.registry import solve
 
-__all__ = ["Placed", "place", "tile_load_ps"]
+__all__ = ["Placed", "place", "problem_of", "tile_load_ps"]
 
 BYTES_PER_ACTIVATION = 1  # activations travel as input codes of at most 8 bits ...
 BYTES_PER_WIDE_ACTIVATION = 2  # ... or 16
@@ -83,7 +83,7 @@ def place(
         return Placed(_place_with_slots(mesh, units, trace, program), None, None)
     seats: list[Seat] = []
     for chip, own in enumerate(units_by_chip(config, units)):
-        problem = _problem(config, mesh, program, own, cost, trace)
+        problem = problem_of(config, mesh, program, own, cost, trace)
         assignment = solve(problem, config.mapping.policy, config.run.seed)
         seats += _number_crossbars(mesh, own, assignment, chip)
     placement = Placement(
@@ -137,7 +137,7 @@ def tile_load_ps(
         update={"mapping": config.mapping.model_copy(update={"replicas": False})}
     )
     for chip, own in enumerate(units_by_chip(config, units)):
-        problem = _problem(bare, mesh, program, own, cost, trace)
+        problem = problem_of(bare, mesh, program, own, cost, trace)
         assignment = solve(problem, policy, config.run.seed)
         for time_ps, copies in zip(problem.time_ps, assignment.copies, strict=True):
             for tile, _ in copies[0]:
@@ -166,7 +166,7 @@ def _interval_ps(unit: Unit, cost: CostModel) -> int:
     return sum(cost.visit_timing(Unit(unit.key, stage)).interval_ps for stage in stages)
 
 
-def _problem(
+def problem_of(
     config: ChipConfig,
     mesh: ChipMesh,
     program: Program,
@@ -174,6 +174,7 @@ def _problem(
     cost: CostModel,
     trace: RoutingTrace,
 ) -> MappingProblem:
+    """Return the mapping problem of a program on a chip under the loads of a routing."""
     vectors = _vectors(units, program, trace)
     interval = np.array([_interval_ps(u, cost) for u in units], dtype=np.float64)
     return MappingProblem(
@@ -185,6 +186,14 @@ def _problem(
         traffic_bytes=_traffic(config, units, vectors),
         capacity=np.full(mesh.chip_tiles, mesh.crossbars_per_tile, dtype=np.int64),
         hops=mesh.tile_hops,
+        weights=_weights(config),
+    )
+
+
+def _weights(config: ChipConfig) -> Weights:
+    given = config.mapping.weights
+    return Weights(
+        time=given.time, layers=given.layers, hop_bytes=given.hop_bytes, replicas=given.replicas
     )
 
 

@@ -4,13 +4,14 @@ Every policy that fits the problem runs once, so that the result is never worse 
 of them; partition and annealing start from the better of local search and compaction.
 Where a policy has proven the optimum (the bound is met) the others are not asked, and
 policies that look at traffic are left out where there is none. The exact solver takes part
-in small problems.
+in small problems. Among plans of equal objective the last step prefers those where experts
+of one layer have tiles of their own.
 """
 
 from __future__ import annotations
 
 from moe_mapping.assignment import Assignment
-from moe_mapping.objective import evaluate, lower_bound_ps, scale_of
+from moe_mapping.objective import evaluate, lower_bound_ps, scale_of, serial_bound_ps
 from moe_mapping.plan import assignment_of
 from moe_mapping.policies import exact
 from moe_mapping.policies.affinity import part
@@ -22,6 +23,7 @@ from moe_mapping.policies.lpt import longest_first
 from moe_mapping.policies.round_robin import deal
 from moe_mapping.policies.uniform import scatter
 from moe_mapping.problem import MappingProblem
+from moe_mapping.separate import separate
 from moe_mapping.state import Plan, value
 
 __all__ = ["place"]
@@ -32,11 +34,16 @@ _CERTAIN = 1.0 + 1e-9
 def place(problem: MappingProblem, seed: int) -> Assignment:
     """Run all policies that can differ and return the best; the first of equals."""
     fixed, price = problem.fixed, scale_of(problem)
-    bound = price.per_ps * lower_bound_ps(problem) * _CERTAIN
+    bound = price.per_ps * lower_bound_ps(problem)
+    bound += price.per_layer_ps * serial_bound_ps(problem) if price.per_layer_ps else 0.0
     searched = compact(problem, search(problem, seed), seed)
-    if value(fixed, searched) <= bound:
-        return assignment_of(fixed, searched)
-    best = assignment_of(fixed, _best_plan(problem, searched, seed))
+    proven = value(fixed, searched) <= bound * _CERTAIN
+    plan = searched if proven else _best_plan(problem, searched, seed)
+    if price.per_layer_ps:
+        separate(fixed, plan)
+    best = assignment_of(fixed, plan)
+    if proven:
+        return best
     others = [] if problem.current is None else [problem.current]
     if divides(problem):
         others.append(place_hierarchical(problem, seed))
@@ -54,7 +61,7 @@ def _best_plan(problem: MappingProblem, searched: Plan, seed: int) -> Plan:
         deal(fixed),
         scatter(fixed, seed),
     ]
-    if fixed.price[1] > 0.0 or fixed.price[3] > 0.0:
+    if fixed.price[1] > 0.0:
         plans.append(part(problem, searched, seed))
-        plans.append(cool_down(problem, searched, seed))
+    plans.append(cool_down(problem, searched, seed))
     return min(plans, key=lambda plan: value(fixed, plan))

@@ -1,8 +1,9 @@
 """The optimum of small problems, as a mixed-integer program solved by HiGHS (scipy).
 
-    minimise  p_time z + p_hops sum_uv b_uv sum_st d_st f_uvst + p_rep R + p_new N
+    minimise  p_time z + p_layer sum_l z_l + p_hops sum_uv b_uv sum_st d_st f_uvst
+              + p_rep R + p_new N
     copies    sum_s x_us^n = n y_u^n,  sum_n y_u^n = 1        (y: how many copies)
-    time      sum of t_u / n x_us^n over the sites of a tile <= z
+    time      sum of t_u / n x_us^n over the sites of a tile <= z, over those of layer l <= z_l
     room      crossbars on every tile, one copy a wide site, one copy of a unit a tile
     hops      sum_t f_uvst = x_us, sum_s f_uvst = x_vt        (Adams, Johnson 1994)
 
@@ -79,6 +80,11 @@ class _Program:
         self.unit_ps = max(float(self.fixed.time_ps.sum()), 1e-300)
         self.cost: list[float] = [float(self.fixed.price[0]) * self.unit_ps]  # column 0 is z
         self.whole: list[int] = [0]
+        self.layers = 0
+        if self.fixed.price[4] > 0.0:  # columns 1 to L are z_l
+            self.layers = int(self.fixed.layer.max()) + 1
+            self.cost += [float(self.fixed.price[4]) * self.unit_ps] * self.layers
+            self.whole += [0] * self.layers
         self.rows: list[tuple[dict[int, float], float, float]] = []
         self.on_site: dict[tuple[int, int, int], int] = {}
         self._place_columns()
@@ -117,6 +123,9 @@ class _Program:
     def _room_rows(self) -> None:
         fixed = self.fixed
         time: list[dict[int, float]] = [{0: -1.0} for _ in range(self.tiles)]
+        layers: list[list[dict[int, float]]] = [
+            [{1 + i: -1.0} for _ in range(self.tiles)] for i in range(self.layers)
+        ]
         room: list[dict[int, float]] = [{} for _ in range(self.tiles)]
         wide: dict[int, dict[int, float]] = {}
         twins: dict[tuple[int, int], dict[int, float]] = {}
@@ -125,6 +134,8 @@ class _Program:
             for part in range(int(fixed.site_start[s]), int(fixed.site_start[s + 1])):
                 tile = int(fixed.site_tile[part])
                 time[tile][x] = float(fixed.time_ps[u]) / n / self.unit_ps
+                if self.layers:
+                    layers[int(fixed.layer[u])][tile][x] = time[tile][x]
                 twins.setdefault((u, tile), {})[x] = 1.0
                 if fixed.site_class[s] < 0:
                     room[tile][x] = float(fixed.need[u])
@@ -132,7 +143,7 @@ class _Program:
                 wide.setdefault(s, {})[x] = 1.0
             budget[x] = float(fixed.need[u])
         total = float(fixed.need.sum() + fixed.limits[0])
-        self.rows += [(row, -np.inf, 0.0) for row in time]
+        self.rows += [(row, -np.inf, 0.0) for row in (*time, *(r for rows in layers for r in rows))]
         self.rows += [(row, 0.0, float(fixed.room[t])) for t, row in enumerate(room) if row]
         self.rows += [(row, 0.0, 1.0) for row in (*wide.values(), *twins.values())]
         self.rows.append((budget, 0.0, total))
@@ -164,7 +175,7 @@ class _Program:
             matrix, [low for _, low, _ in self.rows], [high for _, _, high in self.rows]
         )
         upper = np.ones(n)
-        upper[0] = np.inf
+        upper[: 1 + self.layers] = np.inf
         found: Any = milp(
             self.cost,
             integrality=np.array(self.whole, dtype=np.int64),

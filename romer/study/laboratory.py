@@ -11,7 +11,7 @@ from cimsim.mac import AdcRange
 from cimsim.model import Checkpoint, Decoder, FloatLinear, build_program
 from cimsim.stages.accuracy import chip_identity
 from cimsim.stages.deployment import Deployment
-from cimsim.stages.models import calibration_windows, read_text
+from cimsim.stages.models import calibration_windows, read_text, spread_windows
 from cimsim.stages.placing import place
 from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.scoring import CALIBRATION_READ_SEEDS, score_clean
@@ -22,7 +22,7 @@ from romer.study.subject import Prepared, Subject
 
 __all__ = ["Laboratory"]
 
-PROFILE_WINDOWS = 4  # as in a run: ranges and expected load come from these
+PROFILE_WINDOWS = 4  # as in a run: ranges come from these
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,10 @@ class Laboratory:
         program = build_program(checkpoint)
         units = analog_units(program, config)
         mesh = build_mesh(config, sum(u.crossbars for u in units))
-        profile = calibration_windows(
-            checkpoint, read_text(None), config.calibration.tokens, config.workload.context
-        )[:PROFILE_WINDOWS]
+        texts, budget = read_text(None), (config.calibration.tokens, config.workload.context)
+        profile = calibration_windows(checkpoint, texts, *budget)[:PROFILE_WINDOWS]
         cost = CostModel(config, mesh, program)
-        trace = score_clean(decoder, digital, profile).trace
+        trace = score_clean(decoder, digital, spread_windows(checkpoint, texts, *budget)).trace
         placement = place(config, mesh, program, units, cost, trace).placement
         # Ranges are those of the codes that the cells hold.
         ranging = decoder if stored is checkpoint else Decoder(stored)

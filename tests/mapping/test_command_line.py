@@ -171,3 +171,29 @@ def test_import_brings_in_neither_torch_nor_matplotlib() -> None:
         "assert not {'torch', 'matplotlib', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_drift_is_followed_with_few_moves_and_its_cost_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(1)
+    popularity = 1.0 / np.arange(1, 65) ** 1.2
+    paths = []
+    for day, order in enumerate((np.arange(64), np.roll(np.arange(64), 5))):
+        noise = draw.gumbel(size=(256, 4, 64)) + np.log(popularity[order])
+        experts = np.argsort(-noise, axis=2)[:, :, :8].astype(np.int16)
+        paths.append(tmp_path / f"day{day}.npz")
+        np.savez(paths[-1], experts=experts, n_experts=64)
+    words = ("remap", "--chip", "isaac", "--trace", str(paths[0]), "--now", str(paths[1]))
+    code, out, _ = run(capsys, monkeypatch, *words, "--json")
+    stay, few, many = json.loads(out)
+    assert code == 0
+    assert (stay["name"], few["name"], many["name"]) == ("stay", "remap", "solve")
+    assert stay["gain_ps"] == stay["moves"] == stay["write_ps"] == 0
+    assert 0 < few["moves"] <= 0.25 * many["moves"]
+    assert few["slowest_tile_ps"] <= 1.05 * many["slowest_tile_ps"]
+    assert few["gain_ps"] == pytest.approx(stay["slowest_tile_ps"] - few["slowest_tile_ps"])
+    assert few["payback_windows"] == pytest.approx(few["write_ps"] / few["gain_ps"])
+    assert few["cells"] > 0 and few["fetched_bytes"] > 0 and few["write_j"] > 0
+    code, out, _ = run(capsys, monkeypatch, *words, "--moves", "0")
+    assert code == 0 and "remap" in out

@@ -11,10 +11,14 @@ from scipy import sparse
 
 from cimsim.errors import CimsimError
 from moe_mapping import Assignment, MappingProblem, Weights, evaluate, no_traffic, policies, solve
-from moe_mapping.objective import lower_bound_ps
+from moe_mapping.layering import layer_counts
+from moe_mapping.objective import lower_bound_ps, serial_bound_ps
+from moe_mapping.plan import assignment_of, plan_of
 from moe_mapping.policies.affinity import partition
 from moe_mapping.policies.lpt import longest_first
 from moe_mapping.registry import BUILT_IN
+from moe_mapping.separate import neighbours, separate
+from moe_mapping.state import value
 from moe_mapping.testing import KINDS, check_mapper, generated_case
 
 DATA = Path(__file__).parent / "data"
@@ -135,6 +139,52 @@ def test_exact_finds_what_trying_everything_finds(scaled: Scaled) -> None:
         )
         assert evaluate(case, solve(case, "exact")).value == pytest.approx(best, rel=1e-6)
         assert evaluate(case, solve(case, "auto")).value <= best * 1.01
+
+
+def test_exact_knows_layers(scaled: Scaled) -> None:
+    for index in range(scaled(40)):
+        draw = np.random.default_rng(index)
+        case = slots(draw.gamma(1.0, 100.0, 5), 4, 2)
+        case = replace(
+            case, replica_budget=0, layer=np.array([0, 0, 1, 1, 1]), weights=Weights(layers=1.0)
+        )
+        best = min(
+            evaluate(case, Assignment(tuple((((tile, 1),),) for tile in tiles))).value
+            for tiles in product(range(4), repeat=5)
+            if max(tiles.count(tile) for tile in range(4)) <= 2
+        )
+        assert evaluate(case, solve(case, "exact")).value == pytest.approx(best, rel=1e-6)
+        assert evaluate(case, solve(case, "auto")).value <= best * 1.01
+
+
+def test_auto_spreads_the_busy_experts_of_a_layer_over_tiles() -> None:
+    # 4 layers of 16 experts on 20 tiles of four slots: room for one copy of every layer a
+    # tile, with a quarter of the experts twice. Loads alone leave layers side by side.
+    draw = np.random.default_rng(0)
+    case = slots(draw.gamma(2.0, 100.0, 64), devices=20, per_device=4)
+    case = replace(case, layer=np.repeat(np.arange(4), 16), weights=Weights(replicas=0.0))
+    blind = replace(case, weights=Weights(layers=0.0, replicas=0.0))
+    seeing, loads = (evaluate(case, solve(c, "auto")) for c in (case, blind))
+    assert seeing.serial_ps < 1.1 * serial_bound_ps(case)
+    assert seeing.serial_ps < 0.7 * loads.serial_ps
+    assert seeing.slowest_tile_ps < 1.02 * lower_bound_ps(case)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_separating_layers_costs_nothing(kind: str) -> None:
+    fewer = 0
+    for index in range(20):
+        case = generated_case(5, index, kind)
+        plan = plan_of(case.fixed, solve(case, "local_search"))
+        assert plan is not None
+        before, beside = value(case.fixed, plan), neighbours(case.fixed, plan)
+        separate(case.fixed, plan)
+        after = assignment_of(case.fixed, plan)
+        after.check(case)
+        assert evaluate(case, after).value <= before * (1 + 1e-9)
+        assert neighbours(case.fixed, plan) <= beside
+        fewer += neighbours(case.fixed, plan) < beside
+    assert fewer > 0 or kind == "traffic"  # where every exchange changes hop-bytes
 
 
 def test_auto_finds_the_optimum_with_replicas_and_traffic_at_once() -> None:
@@ -283,3 +333,14 @@ def test_compaction_respects_the_replica_budget() -> None:
 def test_exact_refuses_what_is_too_large() -> None:
     with pytest.raises(CimsimError, match="too large for exact placement"):
         solve(slots(np.ones(64), 16, 8), "exact")
+
+
+def test_replicas_for_layers_go_where_a_layer_gets_shorter() -> None:
+    # Layer 0: 90 and 10; layer 1: 60 and 58. Two replicas: the first halves 90; then a copy
+    # of 60 would save 2 and one more of 90 saves 15.
+    case = slots(np.array([90.0, 10.0, 60.0, 58.0]), devices=6, per_device=1)
+    case = replace(case, layer=np.array([0, 0, 1, 1]))
+    assert layer_counts(case.fixed).tolist() == [3, 1, 1, 1]
+    assert layer_counts(replace(case, replica_budget=1).fixed).tolist() == [2, 1, 1, 1]
+    fixed = replace(case, replicable=np.array([False, True, True, True])).fixed
+    assert layer_counts(fixed).tolist() == [1, 1, 2, 2]

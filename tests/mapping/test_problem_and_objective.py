@@ -10,7 +10,7 @@ from scipy import sparse
 
 from cimsim.errors import CimsimError
 from moe_mapping import Assignment, MappingProblem, Weights, evaluate, lower_bound_ps, solve
-from moe_mapping.objective import scale_of
+from moe_mapping.objective import scale_of, serial_bound_ps
 from moe_mapping.plan import assignment_of, plan_of
 from moe_mapping.policies.annealing import cool_down
 from moe_mapping.state import value
@@ -34,18 +34,20 @@ def problem(**changes: object) -> MappingProblem:
 
 
 def test_objective_has_the_values_computed_by_hand() -> None:
-    weights = Weights(time=2.0, hop_bytes=0.5, replicas=0.1, migration=0.0)
+    weights = Weights(time=2.0, layers=0.7, hop_bytes=0.5, replicas=0.1, migration=0.0)
     # a and b on tile 0; a second copy of b and all of c on tile 1.
     found = Assignment((((((0, 2),)),), (((0, 1),), ((1, 1),)), (((1, 5),),)))
     case = problem(weights=weights)
     score = evaluate(case, found)
     assert score.slowest_tile_ps == 100 + 30
+    # Layer 0 is slowest on tile 0, layer 1 (all of c) on tile 1.
+    assert score.serial_ps == 130 + 40
     assert score.even_tile_ps == (100 + 30 + 30 + 40) / 2
     # a-b: half the traffic crosses 3 hops; b-c: half of b is beside c.
     assert score.hop_bytes == pytest.approx(10 * 0.5 * 3 + 4 * 0.5 * 3)
     assert score.replica_crossbars == 1
     even, random_hop_bytes = 200 / 2, 14 * 3
-    expected = 2.0 * 130 / even + 0.5 * 21 / random_hop_bytes + 0.1 * 1 / 8
+    expected = 2.0 * 130 / even + 0.7 * 170 / (100 + 40) + 0.5 * 21 / random_hop_bytes + 0.1 * 1 / 8
     assert score.value == pytest.approx(expected)
 
 
@@ -131,6 +133,31 @@ def test_no_policy_beats_the_bound(index: int, kind: str) -> None:
     bound = lower_bound_ps(case)
     for policy in ("auto", "eplb", "random"):
         assert evaluate(case, solve(case, policy)).slowest_tile_ps >= bound * (1 - 1e-9)
+
+
+@given(st.integers(0, 10_000), st.sampled_from(KINDS))
+def test_no_policy_beats_the_bound_of_layers_one_after_another(index: int, kind: str) -> None:
+    case = generated_case(2, index, kind)
+    bound = serial_bound_ps(case)
+    layers = replace(case, weights=Weights(time=0.0, layers=1.0, hop_bytes=0.0))
+    assert bound > 0
+    for policy in ("auto", "eplb", "random"):
+        assert evaluate(layers, solve(layers, policy)).serial_ps >= bound * (1 - 1e-9)
+
+
+def test_bound_of_layers_spends_the_replica_budget_where_it_saves_most() -> None:
+    # Layer 0: a alone for 100, the next is b (60). Layer 1: c alone for 40. A copy of a
+    # takes two crossbars and saves 40, one of b would save nothing before that.
+    case = problem(capacity=np.array([6, 6]), replica_budget=2)
+    assert serial_bound_ps(replace(case, replica_budget=0)) == pytest.approx(100 + 40)
+    assert serial_bound_ps(case) == pytest.approx(80 + 40)  # two tiles share 160
+
+
+def test_a_single_layer_is_not_charged_twice() -> None:
+    case = problem(layer=np.zeros(3))
+    assert scale_of(case).per_layer_ps == 0.0
+    found = solve(case)
+    assert evaluate(case, found).serial_ps == evaluate(case, found).slowest_tile_ps
 
 
 def test_bound_is_the_even_spread_or_the_unit_that_may_not_be_split() -> None:

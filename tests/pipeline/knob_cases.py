@@ -52,6 +52,7 @@ BASE = (
 )
 # Small tiles; the second chip holds half of the experts, the third calibrates by rewriting.
 TILES = ("tile.pes=1", "run.chip_seeds=1")
+ROOMY = (*TILES, "chip.spare_fraction=1.0")  # copies of large blocks find room
 SWITCHING = ("chip.tiles=5", *TILES)
 COARSE = ("tile.adc.bits=4", *TILES)
 WALDEN = ("tile.adc={kind: walden, bits: 8, rate_gsps: 1.0, per_pe: 8, fom_fj: 20, area_um2: 900}",)
@@ -163,6 +164,11 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
         (*TILES, "chip.spare_fraction=2.0"),
         "least_loaded",
     ),
+    "mapping.replicas": ("isaac", ROOMY, "false"),
+    "mapping.weights.time": ("isaac", BASE, "0"),
+    "mapping.weights.layers": ("isaac", BASE, "10"),
+    "mapping.weights.hop_bytes": ("isaac", BASE, "10"),
+    "mapping.weights.replicas": ("isaac", ROOMY, "10"),
     "calibration.method": ("isaac", BASE, "identity"),
     "calibration.tokens": ("isaac", BASE, "512"),
     "run.tile_mode": ("eflash_40nm", (), "folded"),
