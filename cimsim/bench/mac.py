@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.bench.mac_stages import find_limits, time_stages
 from cimsim.config import Tile
 from cimsim.errors import CimsimError, CimsimInternalError
 from cimsim.mac import MacStatistics, ProgrammedMatrix, calibrate_range, program_matrix, reference
 from cimsim.mac.formats import formats_of
 from cimsim.mac.vnni import has_dot_product
-from cimsim.rng import fill_normals
 from cimsim.workload.program import MatrixId, TokenKeys
 
 __all__ = ["run_mac_bench"]
@@ -96,7 +96,8 @@ def run_mac_bench(
 
     Returns:
         For each mode `ratio` (time over one sgemm) and `ratio_expanded` (over as many sgemms
-        as slices x cycles), each with min and max, milliseconds and stages; `batch1` with
+        as slices x cycles), each with min and max, milliseconds, stages and
+        limits (`cimsim.bench.mac_stages`); `batch1` with
         `ratio_per_vector`; `inputs` with the bit density; `protocol`.
 
     Raises:
@@ -207,41 +208,25 @@ def _time_mode(
         "expansion": case.expansion,
         "milliseconds": median(ours) * 1e3,
         "sgemm_milliseconds": median(theirs) * 1e3,
-        "stages_milliseconds": _stages(case, x, repetitions, median(ours)),
+        **_where_time_goes(case, x, keys, repetitions, min(ours), min(theirs)),
         "bit_equal_to_twin": True,
     }
 
 
-def _stages(
-    case: _Case, x: NDArray[np.float32], repetitions: int, total_s: float
-) -> dict[str, float]:
-    """Time exact products and normals alone; the rest is feeding, converting and adding."""
-    programmed = case.programmed
-    formats, products = programmed.formats, programmed.products
-    tokens = min(programmed.chunk_tokens, x.shape[0])
-    planes = products.empty_planes(tokens * formats.planes)
-    planes[:] = 1
-    sums = products.empty_sums(planes)
-    z = np.empty(-(-formats.columns // 64) * 64, dtype=np.float32)
-    bits = np.empty(z.size, dtype=np.uint32)
-
-    def multiply() -> None:
-        for group in range(len(formats.groups)):
-            products.fill(planes, group, sums)
-
-    def draw() -> None:
-        for row in range(planes.shape[0] * len(formats.groups)):
-            fill_normals(z, bits, 0, row, 0, 0, 0, 0)
-
-    stages = {}
-    calls = x.shape[0] / tokens
-    for name, stage in (("products", multiply), ("normals", draw)):
-        if name == "products" or programmed.conversion.has_fresh_noise:
-            stage()
-            seconds = median(_seconds(stage) for _ in range(max(1, repetitions // 3))) * calls
-            stages[name] = seconds * 1e3
-    stages["rest"] = total_s * 1e3 - sum(stages.values())
-    return stages
+def _where_time_goes(
+    case: _Case,
+    x: NDArray[np.float32],
+    keys: TokenKeys,
+    repetitions: int,
+    ours_s: float,
+    sgemm_s: float,
+) -> dict[str, Any]:
+    """Return stages, and the rates that bound them."""
+    stages = time_stages(case.programmed, x, keys, repetitions, ours_s)
+    rates = find_limits(case.programmed, x.shape[0], stages, repetitions)
+    formats = case.programmed.formats
+    rates["sgemm_gmac_per_s"] = x.shape[0] * formats.n_in * formats.n_out / sgemm_s / 1e9
+    return {"stages_milliseconds": stages, "limits": rates}
 
 
 def _time_small_batches(

@@ -215,7 +215,7 @@ class ProgrammedMatrix:
         if not quantize_inputs(x, formats.input_max, self._input_scale, q, np.empty(n, np.float32)):
             raise CimsimError(f"an input of matrix {self.matrix} is not a finite number")
         key = derive_key(read_seed, _PURPOSE_READ, *matrix_words(self.matrix), replica)
-        planes, _ = self._planes(q, MatrixCounts())
+        planes, _ = self.planes_of(q, MatrixCounts())
         power = self.conversion.power_planes(q, planes)
         found = np.empty((len(formats.groups), n, formats.planes, columns), dtype=np.int32)
         sums = self.products.empty_sums(planes)
@@ -230,7 +230,7 @@ class ProgrammedMatrix:
                 found[g, :, k] = acc.astype(np.int32)
         return found
 
-    def _planes(
+    def planes_of(
         self, q: NDArray[np.int32], counts: MatrixCounts
     ) -> tuple[Planes, NDArray[np.float64]]:
         """Return what rows are driven with, [n x planes, n_in], and the sum of fed inputs."""
@@ -282,7 +282,7 @@ class ProgrammedMatrix:
     ) -> None:
         formats = self.formats
         n, n_out = out.shape
-        planes, fed = self._planes(q, counts)
+        planes, fed = self.planes_of(q, counts)
         power = self.conversion.power_planes(q, planes)
         acc = np.zeros((n, n_out), dtype=self._acc_dtype)
         units = np.zeros((n, formats.units), dtype=np.float64)

@@ -79,6 +79,9 @@ def test_benchmark_reports_ratios_and_checks_itself_against_the_twin() -> None:
         assert figures["bit_equal_to_twin"]
         assert figures["ratio_min"] <= figures["ratio"] <= figures["ratio_max"]
         assert figures["ratio_expanded"] * figures["expansion"] == pytest.approx(figures["ratio"])
+        assert {"products", "conversion", "rest"} <= set(figures["stages_milliseconds"])
+        assert ("normals" in figures["stages_milliseconds"]) == (mode != "detailed")
+        assert figures["limits"]["products_peak_gmac_per_s"] > 0.0
     assert report["detailed"]["expansion"] == 32
     assert report["batch1"]["ratio_per_vector"] > 0.0
     assert 0.4 < report["inputs"]["bit_density"] < 0.6
