@@ -121,7 +121,7 @@ def study(
     wanted = read_plan(plan, reduced=reduced, chips=chips)
     found = Study(wanted, out, models_dir=models_dir, jobs=jobs, seconds=seconds, say=_say)
     if missing := found.run():
-        _say(f"{missing} measurements of this stage are missing: run the same command again")
+        print(f"{missing} measurements of this stage are missing: run the same command again")
     else:
         print(f"written: {out}/report.md")
 

@@ -191,11 +191,12 @@ def _sensitivities(plan: Plan, build: _Builder) -> list[Cell]:
     detailed = section["detailed"]
     cells += [
         build.cell(
-            role, n, model=m, sigma=s, tile_mode="detailed", chips=detailed["chips"],
-            compared="detailed mode",
+            role, n, model=m, scope=scope, sigma=s, tile_mode="detailed",
+            chips=detailed["chips"], compared="detailed mode",
         )
         for m in plan["models"]
-        for s in detailed["sigmas"]
+        for scope in plan["primary"]["scopes"]
+        for s in plan["primary"]["sigmas"]
         for n in detailed["calibrators"]
     ]  # fmt: skip
     for scope, entry in section["scopes"].items():

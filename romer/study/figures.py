@@ -33,13 +33,23 @@ def draw_closures(rows: Sequence[Row], path: Path) -> None:
 
 
 def draw_front(rows: Sequence[Row], path: Path) -> None:
-    """Draw calibrated perplexity against digital operations a token, one dot a treatment."""
-    figure, axes = _figure(6.0)
-    shown = [r for r in rows if r["role"] == "ablation" and r["guarded"]]
+    """Draw calibrated perplexity against digital operations a token, default cell.
+
+    One dot a treatment of the noisy chip; what has other codes in all cells is red.
+    """
+    figure, axes = _figure(8.0)
+    guarded = [r for r in rows if r["role"] == "ablation" and r["guarded"]]
+    shown = [r for r in guarded if _place(r) == _place(guarded[0])]
+    shown = [r for r in shown if r["scale"] == "per_matrix" or r["calibrator"] == "quantiser"]
     for r in shown:
-        axes.plot(r["digital_ops_per_token"], r["ppl_calibrated"], "o", color="C0", markersize=4)
+        better = r["scale"] != "per_matrix"
+        axes.plot(
+            r["digital_ops_per_token"], r["ppl_calibrated"], "o",
+            color="C3" if better else "C0", markersize=4,
+        )  # fmt: skip
         axes.annotate(
-            r["calibrator"], (r["digital_ops_per_token"], r["ppl_calibrated"]), fontsize=6,
+            r["scale"] if better else r["calibrator"],
+            (r["digital_ops_per_token"], r["ppl_calibrated"]), fontsize=6,
             xytext=(3, 2), textcoords="offset points",
         )  # fmt: skip
     if shown:

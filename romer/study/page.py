@@ -84,6 +84,7 @@ def write_page(
     )
     parts.append("## Hypotheses of the plan\n\n" + _list(verdicts(summary)))
     parts.append(_level_lines(plan, levels, quantisers))
+    parts.append("## Against the best quantiser\n\n" + _quantisers(summary))
     parts.append("## In the form of the paper: perplexity\n\n" + _paper_table(summary.rows))
     for role, title in (
         ("primary", "Primary cells"),
@@ -185,6 +186,43 @@ def _paper_table(rows: Sequence[Row]) -> str:
             f"| {after[0]} | {after[1]} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _quantisers(summary: Summary) -> str:
+    """Say, cell by cell, what better stored codes alone win back, and what is won on top."""
+    lines = [
+        "Errors are in LSB of the stored code, so a smaller LSB is less error: this baseline needs "
+        "other codes in all cells and no calibration. Share of the gap closed, in nats; the last "
+        "column is of the gap that the quantiser leaves.\n",
+        "| model | analog | sigma | best quantiser alone | romer_plus alone | romer_plus on top |",
+        "|---" * 6 + "|",
+    ]
+    found: dict[tuple[Any, ...], dict[str, Row]] = {}
+    for r in summary.rows:
+        better = r["scale"] != "per_matrix"
+        name = {
+            ("primary", "romer_plus", False): "plus",
+            ("ablation", "romer_plus", True): "top",
+            ("ablation", "quantiser", True): "quantiser",
+        }.get((r["role"], r["calibrator"], better))
+        if name:
+            place = (r["model"], r["analog_parts"], r["sigma_lsb"], r["level_l"])
+            kept = found.setdefault(place, {})
+            # The default cell has every quantiser: the best one is the one built upon.
+            if (
+                name != "quantiser"
+                or name not in kept
+                or r["nll_calibrated"] < kept[name]["nll_calibrated"]
+            ):
+                kept[name] = r
+    for (model, analog, sigma, level), r in found.items():
+        if len(r) == 3:
+            closed = [f"{r[n]['gap_closure_nll']:.0%}" for n in ("quantiser", "plus", "top")]
+            lines.append(
+                f"| {model} | {analog} | {sigma:g}{' (L)' if level else ''} | {closed[0]} "
+                f"({r['quantiser']['scale']}) | {closed[1]} | {closed[2]} |"
+            )
+    return "\n".join(lines) + "\n" if len(lines) > 3 else "Not measured.\n"
 
 
 def _table(summary: Summary, role: str) -> str:

@@ -7,7 +7,7 @@ import io
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import stdtr
 
 from cimsim.results.statistics import mean_interval
+from romer.study.cells import Cell
 from romer.study.details import detail_row
 from romer.study.measured import Measured
 
@@ -93,15 +94,14 @@ def summarise(measured: Sequence[Measured]) -> Summary:
         corrected = holm([rows[i]["p_value"] for i in members])
         for i, p in zip(members, corrected, strict=True):
             rows[i]["p_value"] = p
-    whole = {_place(m): m for m in measured if m.cell.role == "primary" and _all_analog(m)}
-    details = [
-        detail_row(m, whole.get(_place(m)) if m.cell.role == "primary" else None) for m in measured
-    ]
+    # Digital attention is also held against the gap of the same chips all analog.
+    whole = {_place(m): m for m in measured if _all_analog(m)}
+    details = [detail_row(m, whole.get(_place(m))) for m in measured]
     return Summary(rows, details, [r for m in measured for r in _chip_rows(m)], tuple(measured))
 
 
-def _place(m: Measured) -> tuple[Any, ...]:
-    return m.cell.model, m.cell.sigma, m.cell.calibrator, m.cell.guarded
+def _place(m: Measured) -> Cell:
+    return replace(m.cell, analog=(), scope="", level_l=False)
 
 
 def _all_analog(m: Measured) -> bool:

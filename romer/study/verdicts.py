@@ -24,7 +24,7 @@ MAIN = "romer_plus"
 def verdicts(summary: Summary) -> list[str]:
     """Return one sentence a hypothesis."""
     joined = [{**d, **r} for d, r in zip(summary.details, summary.rows, strict=True)]
-    plus = [r for r in joined if r["role"] == "primary" and r["calibrator"] == MAIN]
+    plus = _judged(summary, joined)
     whole, part = _split(plus)
     on_top = [
         r
@@ -68,6 +68,30 @@ def verdicts(summary: Summary) -> list[str]:
     return lines
 
 
+def _judged(summary: Summary, joined: Sequence[Row]) -> list[Row]:
+    """Return the rows on which the main calibrator is judged, one a primary cell.
+
+    The folded row, unless its detailed twin differs by more than `MODE_NATS`.
+    """
+    rows = {id(m): r for m, r in zip(summary.measured, joined, strict=True)}
+    apart = {
+        _folded_key(m): rows[id(m)]
+        for m, noisy, after in mode_differences(summary.measured)
+        if max(abs(noisy), abs(after)) > MODE_NATS
+    }
+    primary = [m for m in summary.measured if m.cell.role == "primary"]
+    primary = [m for m in primary if m.cell.calibrator == MAIN]
+    found = []
+    for m in primary:
+        twin = apart.get(_folded_key(m))
+        if twin is None:
+            found.append(rows[id(m)])
+        else:
+            p_value = min(1.0, twin["p_value"] * len(primary))
+            found.append({**twin, "level_l": m.cell.level_l, "p_value": p_value})
+    return found
+
+
 def _sentence(name: str, group: Sequence[Row], held: Sequence[bool]) -> str:
     if not group:
         return f"{name}: not tested."
@@ -75,7 +99,9 @@ def _sentence(name: str, group: Sequence[Row], held: Sequence[bool]) -> str:
     if not missed:
         return f"{name}: held in {len(group)} of {len(group)} cells."
     where = "; ".join(
-        f"{r['model']} {r['scope']} sigma {r['sigma_lsb']:g}: cut {r['reduction']:.1%}, closed "
+        f"{r['model']} {r['scope']} sigma {r['sigma_lsb']:g}"
+        f"{' (detailed)' if r['tile_mode'] == 'detailed' else ''}: "
+        f"cut {r['reduction']:.1%}, closed "
         f"{r['gap_closure_ppl']:.0%}, of the all-analog gap "
         f"{_percent(r['gap_closure_ppl_of_all_analog'])}, load TV {r['load_tv_noisy']:.3f} -> "
         f"{r['load_tv_calibrated']:.3f}, p {r['p_value']:.2g}"

@@ -19,7 +19,7 @@ from cimsim.workload.program import Program
 ROOT = Path(__file__).resolve().parents[2]
 CLI = ".venv/bin/cimsim"
 # What a command would take minutes for is checked without it.
-SHORTER = {"run": ("--dry-run",), "calibrate": ("--help",)}
+SHORTER = {"run": ("--dry-run",), "calibrate": ("--help",), "study": ("--seconds", "0")}
 
 
 def fenced(language: str) -> list[str]:

@@ -156,7 +156,7 @@ def test_the_plan_has_every_primary_cell_once() -> None:
     assert all(len(c.chips) == 10 for c in plus)
     assert sum(len(c.chips) for c in cells) < 1500
     assert not {c for c in cells if set(c.chips) & set(plan["development_chips"])}
-    assert sum(c.tile_mode == "detailed" for c in cells) == 12
+    assert sum(c.tile_mode == "detailed" for c in cells) == 18
     assert not {c for c in cells if c.sigma is not None and math.isnan(c.sigma)}
 
 
