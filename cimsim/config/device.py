@@ -62,7 +62,16 @@ class Programming(Section):
     verify_ns: float = knob(0.0, "Time of the verifying read after a pulse.", unit="ns", ge=0)
     erase_ns: float = knob(0.0, "Time to erase a crossbar before it is written.", unit="ns", ge=0)
     pulse_energy_pj: float = knob(0.6, "Energy of one write pulse in one cell.", unit="pJ", ge=0)
-    verify_energy_pj: float = knob(0.0, "Energy of one verifying read of a cell.", unit="pJ", ge=0)
+    verify_energy_pj: float | None = knob(
+        None,
+        "Energy of one verifying read of a cell; null takes the cell's current for verify_ns "
+        "and one conversion.",
+        unit="pJ",
+        ge=0,
+    )
+    erase_energy_pj: float | None = knob(
+        None, "Energy to erase one cell; null where erasing is not charged.", unit="pJ", ge=0
+    )
     endurance: float | None = knob(
         None, "Writes that a cell survives; null means unlimited.", unit="writes", gt=0
     )

@@ -1,8 +1,10 @@
 """Writing weights: time, energy, bytes and endurance.
 
 t = max over crossbars of ceil(rows / rows at once) x pulses x (pulse + verify) + erase;
-every crossbar has its own write drivers and a row is written whole. E = cells x pulses x
-(E_pulse + E_verify). Lifetime = endurance / writes a second of the most written cell.
+every crossbar has its own write drivers and a row is written whole. E = cells x (pulses x
+(E_pulse + E_verify) + E_erase). A verifying read draws t G V^2 of a half-way cell for its
+time and converts its column once. Lifetime = endurance / writes a second of the most
+written cell.
 """
 
 from __future__ import annotations
@@ -11,11 +13,19 @@ from math import ceil
 
 from cimsim.chip import Unit
 from cimsim.config import ChipConfig
+from cimsim.cost.adc import price_adc
 from cimsim.cost.constant import Constant
 from cimsim.cost.price import Price
 from cimsim.units import BITS_PER_BYTE, FJ_PER_PJ, ps_from_ns
 
-__all__ = ["CONSTANTS", "lifetime_s", "price_program", "programming_bytes", "programming_ps"]
+__all__ = [
+    "CONSTANTS",
+    "lifetime_s",
+    "price_program",
+    "programming_bytes",
+    "programming_ps",
+    "verify_pj",
+]
 
 _NVSIM = "NVSim cell, NVMExplorer"
 CONSTANTS = (
@@ -57,20 +67,42 @@ def programming_bytes(config: ChipConfig, unit: Unit) -> int:
 def price_program(config: ChipConfig) -> Price:
     """Return the cost of writing; an action is one cell written to its target."""
     spec = config.tile.device.programming
+    pulses = spec.pulses * (spec.pulse_energy_pj + verify_pj(config))
     return Price(
         component="program",
         action="cell write",
-        energy_fj=spec.pulses * (spec.pulse_energy_pj + spec.verify_energy_pj) * FJ_PER_PJ,
+        energy_fj=(pulses + (spec.erase_energy_pj or 0.0)) * FJ_PER_PJ,
         area_um2=None,
         leakage_uw=None,
         idle="gated",
         constants=(),
-        model=f"tile.device.programming ({spec.source})",
+        model=f"tile.device.programming ({spec.source}); verify {verify_pj(config):.3g} pJ",
         notes=(
             "write drivers: area not modelled",
-            *(("erasing: time modelled, energy not modelled",) if spec.erase_ns else ()),
+            *(
+                ("erasing: time modelled, energy not modelled",)
+                if spec.erase_ns and spec.erase_energy_pj is None
+                else ()
+            ),
         ),
     )
+
+
+def verify_pj(config: ChipConfig) -> float:
+    """Return the energy of one verifying read of one cell."""
+    tile, spec = config.tile, config.tile.device.programming
+    if spec.verify_energy_pj is not None:
+        return spec.verify_energy_pj
+    if not spec.verify_ns:
+        return 0.0
+    # uS x V^2 x ns = fJ.
+    cell_fj = 0.5 * tile.device.g_max_us * tile.crossbar.v_read_v**2 * spec.verify_ns
+    convert_fj = 0.0
+    if tile.crossbar.kind == "analog":
+        # The model's price, so that an override of the ADC moves the ADC's own row alone.
+        tech = config.technology
+        convert_fj = price_adc(tile, tech.node_nm, tech.vdd_v).energy_fj or 0.0
+    return (cell_fj + convert_fj) / FJ_PER_PJ
 
 
 def lifetime_s(config: ChipConfig, writes: int, seconds: float) -> float | None:

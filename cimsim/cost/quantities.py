@@ -93,6 +93,7 @@ _QUANTITIES: dict[str, Callable[[Peak, tuple[str, ...]], float]] = {
     "tops_mm2_1b": lambda p, _: _bit_ops(p) / p.timing.interval_ps / p.area_mm2,
     "pj_per_use": lambda p, n: _energy_fj(p, n) / FJ_PER_PJ / _uses(p),
     "nj_per_tile_vector": lambda p, _: p.ledger.total_fj() / FJ_PER_NJ / p.cost.mesh.n_tiles,
+    "unit_pj": lambda p, n: p.cost.catalogue.fj(n[0]) / FJ_PER_PJ,
     "adc_pj": lambda p, _: p.cost.catalogue.fj("adc") / FJ_PER_PJ,
     "adc_um2": lambda p, _: p.cost.catalogue.prices["adc"].area_um2 or 0.0,
     "adc_delay_ns": lambda p, _: _adc_delay_ns(p),

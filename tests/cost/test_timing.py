@@ -7,7 +7,14 @@ import pytest
 from cimsim.chip import Unit, UnitKey, tile_matrix
 from cimsim.config import ChipConfig
 from cimsim.cost.actions import count_actions
-from cimsim.cost.programming import lifetime_s, price_program, programming_bytes, programming_ps
+from cimsim.cost.adc import price_adc
+from cimsim.cost.programming import (
+    lifetime_s,
+    price_program,
+    programming_bytes,
+    programming_ps,
+    verify_pj,
+)
 from cimsim.cost.timing import pipeline_depth, visit_timing
 from cimsim.workload.program import Matrix, MatrixId
 from tests.cost.chips import chip
@@ -179,6 +186,37 @@ def test_write_time_is_rows_times_pulses_plus_erase() -> None:
 def test_write_energy_is_cells_times_pulses() -> None:
     config = writing(pulses=2.5, pulse_energy_pj=0.6, verify_energy_pj=0.1)
     assert price_program(config).energy_fj == pytest.approx(2.5 * 700)
+
+
+def test_a_verifying_read_is_the_cells_current_and_one_conversion() -> None:
+    config = isaac(
+        crossbar={"rows": 128, "cols": 128, "v_read_v": 0.2},
+        device={
+            "kind": "ideal",
+            "g_max_us": 100,
+            "programming": {"pulses": 3, "pulse_energy_pj": 0.6, "verify_ns": 10},
+        },
+    )
+    convert_fj = price_adc(config.tile, 32, 0.9).energy_fj
+    assert convert_fj is not None
+    # 50 uS x 0.04 V2 x 10 ns = 20 fJ.
+    assert verify_pj(config) == pytest.approx((20 + convert_fj) / 1e3)
+    assert price_program(config).energy_fj == pytest.approx(3 * (600 + 20 + convert_fj))
+    assert "verify" in price_program(config).source
+
+
+def test_no_verifying_read_costs_nothing() -> None:
+    assert verify_pj(writing(pulses=2.5)) == 0.0
+
+
+def test_erasing_is_charged_once_a_cell_or_said_to_be_missing() -> None:
+    silent = price_program(writing(pulses=2, pulse_energy_pj=0.6, erase_ns=1000))
+    assert any("energy not modelled" in n for n in silent.notes)
+    told = price_program(
+        writing(pulses=2, pulse_energy_pj=0.6, erase_ns=1000, erase_energy_pj=30.0)
+    )
+    assert told.energy_fj == pytest.approx(2 * 600 + 30_000)
+    assert not any("energy not modelled" in n for n in told.notes)
 
 
 def test_stored_bytes_are_weights_times_their_bits() -> None:
