@@ -4,9 +4,9 @@
                      model + text -> program --+-- events: time, energy, contention --+
 
 Numbers come first and time replays them (trace mode): that is exact as long as no state of
-the chip depends on time. Where it does (analog experts that are switched on demand, drift
-that goes on while the run lasts) numbers and time must be coupled, which is not modelled:
-such chips are refused or say so.
+the chip depends on time. Where it does (noisy experts switched on demand, drift that goes on
+while the run lasts, least loaded copies that err apart) the event engine drives the model, and
+each visit computes its numbers when it is served (coupled mode, `cimsim.stages.coupled`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,19 @@ from cimsim.chip import ChipMesh, Placement, Unit, analog_units, build_system
 from cimsim.config import ChipConfig
 from cimsim.config.load import dump_yaml
 from cimsim.cost import CostModel
-from cimsim.errors import CimsimError
 from cimsim.mac import inert_knobs
 from cimsim.model import Decoder, FloatLinear, build_program
+from cimsim.model.text import perplexity
 from cimsim.results import ChipResult, TileLoad
-from cimsim.stages.accuracy import measure_accuracy
-from cimsim.stages.calibration_cost import calibration_cost
+from cimsim.stages.accuracy import Accuracy, measure_accuracy
+from cimsim.stages.calibration_cost import CalibrationCost, calibration_cost
+from cimsim.stages.coupled import CoupledChip, charge_phases
+from cimsim.stages.coupling import (
+    choose_mode,
+    drifts_within,
+    inert_coupling,
+    refuse_trace,
+)
 from cimsim.stages.models import (
     Texts,
     calibration_windows,
@@ -40,7 +47,7 @@ from cimsim.stages.placing import place, tile_load_ps
 from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.rows import Measured, main_decode, result_row
 from cimsim.stages.scale import DIE_LIMIT_MM2, scale_rows
-from cimsim.stages.scoring import is_exact, score_clean
+from cimsim.stages.scoring import score_clean
 from cimsim.stages.tables import (
     all_energy_rows,
     expert_load,
@@ -49,7 +56,7 @@ from cimsim.stages.tables import (
     seed_rows,
     visit_log,
 )
-from cimsim.stages.timing import densities, time_routing
+from cimsim.stages.timing import Timing, densities, longest_ps, time_routing
 from cimsim.stages.wear import wear_warning
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
@@ -102,7 +109,6 @@ def run_chip(
     # Config -> chip graph.
     units = analog_units(program, config)
     mesh = build_system(config, units)
-    _refuse_coupled(config, mesh, units)
     cost = CostModel(config, mesh, program)
 
     # Chip graph -> mapping, from the load that the clean model expects.
@@ -111,41 +117,60 @@ def run_chip(
     expected = score_clean(decoder, digital, sampled).trace
     placed = place(config, mesh, program, units, cost, expected)
     placement = placed.placement
-    _refuse_choice(config, placement)
+    mode = choose_mode(config, placement)
 
-    # Functional path: noisy MACs, routing, calibration.
     progress("converter ranges", 0.03)
     ranges = measure_ranges(config, decoder, placement, profile)
-    accuracy = measure_accuracy(
-        config,
-        decoder,
-        digital,
-        placement,
-        ranges,
-        windows,
-        score_clean(decoder, digital, windows),
-        texts,
-        correction=correction,
-        force=force,
-        threads=threads,
-        progress=_accuracy_share(progress),
+    clean = score_clean(decoder, digital, windows)
+    load = expected.load()
+    together = CoupledChip(
+        config, mesh, placement, program, cost, decoder, windows, clean.trace, load
     )
 
-    # Event path: the routing of chip seed 0, before and after calibration.
-    progress("events", 0.8)
+    def measure(coupled: CoupledChip | None) -> tuple[Accuracy, CalibrationCost, Timing, Timing]:
+        # Functional path: noisy MACs, routing, calibration.
+        accuracy = measure_accuracy(
+            config,
+            decoder,
+            digital,
+            placement,
+            ranges,
+            windows,
+            clean,
+            texts,
+            correction=correction,
+            force=force,
+            coupled=coupled,
+            threads=threads,
+            progress=_accuracy_share(progress),
+        )
+        # Event path: chip seed 0, before and after calibration.
+        progress("events", 0.8)
+        first = accuracy.seeds[0]
+        density = densities(placement, first.statistics)
+        chosen = first.calibration.correction
+        paid = calibration_cost(config, program, placement, cost, chosen, chosen.method)
+        sides = (
+            (first.noisy, first.phases, None, None),
+            (first.calibrated, first.calibrated_phases, paid.work, paid.copies),
+        )
+        before, after = (
+            charge_phases(phases, placement, cost, density, copies)
+            if coupled
+            else time_routing(
+                config, mesh, placement, program, cost, score.trace, density, work, copies, load
+            )
+            for score, phases, work, copies in sides
+        )
+        return accuracy, paid, before, after
+
+    accuracy, calibration, before, after = measure(together if mode == "coupled" else None)
+    if mode == "trace" and (reason := drifts_within(config, longest_ps(before, after))):
+        if config.run.coupling == "trace":
+            refuse_trace(reason)
+        accuracy, calibration, before, after = measure(together)
     first = accuracy.seeds[0]
     density = densities(placement, first.statistics)
-    method = first.calibration.correction.method
-    calibration = calibration_cost(
-        config, program, placement, cost, first.calibration.correction, method
-    )
-    before, after = (
-        time_routing(config, mesh, placement, program, cost, score.trace, density, work, copies)
-        for score, work, copies in (
-            (first.noisy, None, None),
-            (first.calibrated, calibration.work, calibration.copies),
-        )
-    )
 
     # Results.
     progress("full-size model", 0.9)
@@ -192,32 +217,6 @@ def _silent(stage: str, share: float) -> None:
     """Report to nobody."""
 
 
-def _refuse_coupled(config: ChipConfig, mesh: ChipMesh, units: tuple[Unit, ...]) -> None:
-    """Refuse what trace mode cannot answer: switching experts whose cells err anew."""
-    needed = sum(u.crossbars for u in units)
-    if needed > mesh.n_tiles * mesh.crossbars_per_tile and not is_exact(config):
-        raise CimsimError(
-            "experts that are switched on demand draw new errors at every write, which is not "
-            "modelled",
-            key="chip.switching",
-            value=config.chip.switching,
-            hint="make the chip larger (chip.tiles: fit), or switch experts in exact cells",
-        )
-
-
-def _refuse_choice(config: ChipConfig, placement: Placement) -> None:
-    """Refuse what trace mode cannot answer: copies that err apart, chosen by their load."""
-    several = any(len(seats) > 1 for seats in placement.seats_of.values())
-    if config.mapping.replica_choice == "least_loaded" and several and not is_exact(config):
-        raise CimsimError(
-            "which copy a token meets decides its errors here, and depends on time, which is "
-            "not modelled",
-            key="mapping.replica_choice",
-            value="least_loaded",
-            allowed="static on chips whose copies err",
-        )
-
-
 def _empty_load(mesh: ChipMesh, placement: Placement) -> TileLoad:
     zero = np.zeros(mesh.n_tiles, dtype=np.int64)
     held = np.zeros(mesh.n_tiles, dtype=np.bool_)
@@ -247,9 +246,8 @@ def _warnings(measured: Measured) -> tuple[str, ...]:
         found.append(
             f"{100 * clip:.2g} % of conversions are clipped: widen tile.adc.range or add bits"
         )
-    choice = measured.config.mapping.replica_choice
-    if choice != "static" and all(len(s) == 1 for s in measured.placement.seats_of.values()):
-        found.append(f"mapping.replica_choice: {choice} has no effect, no unit has two copies")
+    found += inert_coupling(measured.config, measured.placement)
+    found += _decode_numbers(measured)
     found += _large_die(measured)
     cautions = [
         f"in {phase.name.replace('_b', ', batch ')}, {caution}"
@@ -271,4 +269,18 @@ def _large_die(measured: Measured) -> tuple[str, ...]:
     return (
         f"a chip of {area:.4g} mm2{each} exceeds the reticle limit of {DIE_LIMIT_MM2:g} mm2: "
         "it cannot be one die; split it with system.chips",
+    )
+
+
+def _decode_numbers(measured: Measured) -> tuple[str, ...]:
+    """Say what decode computed where numbers depend on time: prefill is what is scored."""
+    first = measured.accuracy.seeds[0]
+    scored = perplexity(first.noisy.nll)
+    found = [(p.batch, perplexity(p.score.nll)) for p in first.phases[1:]]
+    if all(value == scored for _, value in found):
+        return ()
+    each = ", ".join(f"{value:.6g} at batch {batch}" for batch, value in found)
+    return (
+        f"numbers depend on time: chip seed 0 has perplexity {scored:.6g} in prefill, which is "
+        f"scored, and in decode {each}",
     )

@@ -14,6 +14,7 @@ Every function that is compiled has a NumPy twin with the same bits.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -95,6 +96,7 @@ def philox4x32(counter: NDArray[np.uint32], key: Key) -> NDArray[np.uint32]:
     return np.stack([c0, c1, c2, c3], axis=-1)
 
 
+@lru_cache(maxsize=1 << 16)  # a run asks for the same few thousand again and again
 def derive_key(seed: int, *words: int) -> Key:
     """Return the key of a purpose: a hash of a seed and of words that name the purpose.
 

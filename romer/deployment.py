@@ -31,7 +31,9 @@ class Deployment(Protocol):
         ...
 
     def copies(self, layer: int, expert: int, part: AnalogPart = "experts") -> int:
-        """Return how many copies of a unit are placed: 0 if it runs digitally.
+        """Return how many copies of a unit are placed.
+
+        0 if it runs digitally, or has no place of its own because experts are switched.
 
         Args:
             layer: decoder layer.

@@ -182,6 +182,19 @@ class Run(Section):
     engine: Literal["auto", "reference", "compiled"] = knob(
         "auto", "Event engine: SimPy, its compiled twin, or by size."
     )
+    coupling: Literal["auto", "coupled", "trace"] = knob(
+        "auto",
+        "Numbers first and time after them (trace), or numbers computed as simulated time passes, "
+        "on the SimPy engine (coupled). Auto couples where numbers depend on time: noisy experts "
+        "switched on demand, least loaded copies that err apart, drift within the run.",
+    )
+    age_step: float = knob(
+        1e-3,
+        "Step of ln(age + t0) at which drifting conductances are evaluated: they are off by at "
+        "most their drift exponent times half of it. 0 evaluates every visit at its own age.",
+        ge=0,
+        le=1,
+    )
 
 
 class ChipConfig(Section):

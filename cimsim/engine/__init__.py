@@ -4,17 +4,24 @@
 model for scale.
 """
 
+from cimsim.engine.numbers import Numbers, rows_of_visit
+from cimsim.engine.plan import Plan
 from cimsim.engine.raw import PARTS
 from cimsim.engine.result import EngineResult, Switching, Utilisation, VisitLog
 from cimsim.engine.run import simulate
 from cimsim.engine.steps import CorrectionWork
+from cimsim.engine.visit import Visit
 
 __all__ = [
     "PARTS",
     "CorrectionWork",
     "EngineResult",
+    "Numbers",
+    "Plan",
     "Switching",
     "Utilisation",
+    "Visit",
     "VisitLog",
+    "rows_of_visit",
     "simulate",
 ]

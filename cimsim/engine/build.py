@@ -42,6 +42,7 @@ def build_plan(
     batch: int,
     correction: CorrectionWork,
     arrival_ps: Int64 | None = None,
+    expected_load: Int64 | None = None,
 ) -> Plan:
     """Lower one phase.
 
@@ -56,12 +57,15 @@ def build_plan(
         batch: sequences at once in decode.
         correction: digital work that a calibration adds.
         arrival_ps: [streams], arrival times; None lets streams enter as soon as there is room.
+        expected_load: [MoE layers, experts], visits that the pinned policy expects; those of
+            the trace by default.
 
     Raises:
         CimsimError: if trace, placement and program don't go together, or off-chip memory
             is needed and missing.
     """
     _check_trace(program, trace)
+    load = trace.load() if expected_load is None else expected_load
     flights = build_flights(config, trace, phase, batch)
     concurrency = batch if phase == "decode" else config.workload.in_flight
     reads = count_weight_reads(flights, trace.experts, program.n_experts, concurrency)
@@ -115,7 +119,7 @@ def build_plan(
         expert_sites=np.array([s for g in placed.expert_sites for s in g], dtype=np.int64),
         expert_units=tuple(placed.expert_units),
         sites=build_sites(placed.specs, placed.timing_ps, placed.power_nw, config, mesh),
-        slots=finish_slots(placed.slots, placement, config, memory, trace),
+        slots=finish_slots(placed.slots, placement, config, memory, load),
         tile_buffer_bytes=max(1, int(config.tile.buffers.size_kb * 1024)),
         power_limit_nw=power_limit_nw(config),
         least_loaded=config.mapping.replica_choice == "least_loaded",

@@ -18,7 +18,6 @@ from cimsim.engine.power import site_power_nw
 from cimsim.engine.sites import SiteSpec
 from cimsim.errors import CimsimError
 from cimsim.workload.program import Program
-from cimsim.workload.trace import RoutingTrace
 
 __all__ = ["Costs", "Placed", "finish_slots", "place_units", "power_limit_nw"]
 
@@ -215,7 +214,7 @@ def finish_slots(
     placement: Placement,
     config: ChipConfig,
     memory: MemoryTimes,
-    trace: RoutingTrace,
+    load: NDArray[np.int64],
 ) -> Slots:
     """Add the policy and the times that fetching weights takes on channels and links."""
     if not len(slots.site):
@@ -235,13 +234,13 @@ def finish_slots(
         fetch_ps=memory.transfer_all(slots.fetch_bytes),
         fetch_flits=-(-slots.fetch_bytes * 8 // flit_bits),
         policy=POLICIES[config.chip.switching],
-        hot=_hot_experts(slots, trace),
+        hot=_hot_experts(slots, load),
     )
 
 
-def _hot_experts(slots: Slots, trace: RoutingTrace) -> NDArray[np.bool_]:
+def _hot_experts(slots: Slots, expected: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return the experts that the pinned policy keeps: the most used, in 3/4 of the slots."""
-    load = np.where(slots.write_ps > 0, trace.load().ravel(), -1)
+    load = np.where(slots.write_ps > 0, expected.ravel(), -1)
     kept = len(slots.site) - max(1, len(slots.site) // 4)
     hot = np.zeros(len(load), dtype=np.bool_)
     hot[np.argsort(-load, kind="stable")[:kept]] = True

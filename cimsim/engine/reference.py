@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from cimsim.engine.network import settle
+from cimsim.engine.numbers import Numbers
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import DIGITAL, DRAM, NOC, QUEUE, RawRun, within_run
 from cimsim.engine.reference_tiles import ReferenceTiles
@@ -31,26 +32,40 @@ __all__ = ["ReferenceEngine", "run_reference"]
 NONE = -1
 
 
-def run_reference(plan: Plan, *, record: bool = True, max_events: int | None = None) -> RawRun:
+def run_reference(
+    plan: Plan,
+    *,
+    record: bool = True,
+    max_events: int | None = None,
+    numbers: Numbers | None = None,
+) -> RawRun:
     """Run a plan in SimPy.
 
     Args:
         plan: what to run.
         record: whether to keep a log of visits and jobs.
         max_events: give up after this many events.
+        numbers: the model, where numbers depend on time (coupled mode).
 
     Raises:
         SimulationError: if the run stalls (the message says who waits for what) or exceeds
             `max_events`.
     """
-    return ReferenceEngine(plan, record=record, max_events=max_events).run()
+    return ReferenceEngine(plan, record=record, max_events=max_events, numbers=numbers).run()
 
 
 class ReferenceEngine(ReferenceTiles):
     """One run of a plan; use `run_reference`."""
 
-    def __init__(self, plan: Plan, *, record: bool, max_events: int | None) -> None:
-        super().__init__(plan, record=record, max_events=max_events)
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        record: bool,
+        max_events: int | None,
+        numbers: Numbers | None = None,
+    ) -> None:
+        super().__init__(plan, record=record, max_events=max_events, numbers=numbers)
         self.drained = self.env.event()
         flights = plan.flights
         self.needs = flights.needs.tolist()
@@ -208,6 +223,8 @@ class ReferenceEngine(ReferenceTiles):
 
     def _on_job_end(self, event: Any) -> None:
         flight = event.value
+        if self.numbers is not None:
+            self.numbers.stage(flight, self.at_step[flight])
         if self.visits_tiles[self.at_step[flight]]:
             self._dispatch(flight)
         else:

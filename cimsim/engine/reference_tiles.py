@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cimsim.engine.buffer import TileBuffers
 from cimsim.engine.network import make_network
+from cimsim.engine.numbers import Numbers
 from cimsim.engine.plan import PREFETCH, Plan
 from cimsim.engine.power import PowerBudget
 from cimsim.engine.raw import ADC, COMPUTE, NOC, PARTS, QUEUE
@@ -37,10 +38,14 @@ class ReferenceTiles:
         plan: what runs.
         record: whether to keep a log of visits and jobs.
         max_events: give up after this many events.
+        numbers: the model, where numbers depend on time.
     """
 
-    def __init__(self, plan: Plan, *, record: bool, max_events: int | None) -> None:
+    def __init__(
+        self, plan: Plan, *, record: bool, max_events: int | None, numbers: Numbers | None
+    ) -> None:
         self.plan = plan
+        self.numbers = numbers
         self.record = record
         self.max_events = max_events
         self.env: Any = simpy.Environment(initial_time=0)  # its time is an int here
@@ -200,6 +205,8 @@ class ReferenceTiles:
             power, ready = self.power_nw[site], start
             start = self.power[self.chip_of[site]].start_ps(now, start, power)
             self.power_stall_ps += start - ready
+        if self.numbers is not None:
+            self.numbers.serve(visit, start)
         taken_in = max(start + interval * size, visit.tail_ps + interval)
         if self.power_limited:
             self.power[self.chip_of[site]].reserve(taken_in, power)
@@ -376,6 +383,8 @@ class ReferenceTiles:
         self._at(load.end_ps, self._on_written, slot)
 
     def _on_written(self, event: Any) -> None:
+        if self.numbers is not None:
+            self.numbers.written(event.value, self.residency.holds[event.value], self.env.now)
         for visit in self.residency.end(event.value, self.env.now):
             if self._room(visit):
                 self._send(visit.flight, [visit])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +13,7 @@ from cimsim.config import ChipConfig
 from cimsim.engine.build import Costs, build_plan
 from cimsim.engine.compiled import run_compiled
 from cimsim.engine.machine import visit_bound
+from cimsim.engine.numbers import Numbers
 from cimsim.engine.plan import Plan
 from cimsim.engine.reference import run_reference
 from cimsim.engine.result import EngineResult, make_result
@@ -41,6 +45,8 @@ def simulate(
     correction: CorrectionWork | None = None,
     arrival_ps: NDArray[np.int64] | None = None,
     max_events: int | None = None,
+    expected_load: NDArray[np.int64] | None = None,
+    numbers: Callable[[Plan], Numbers] | None = None,
 ) -> EngineResult:
     """Time one phase of a workload on a chip.
 
@@ -58,6 +64,10 @@ def simulate(
         arrival_ps: [streams], rising arrival times; None lets streams enter as soon as there
             is room (closed loop).
         max_events: give up after this many events.
+        expected_load: [MoE layers, experts], visits that the pinned policy expects; those of
+            the trace by default.
+        numbers: makes the model that computes its numbers as time passes (coupled mode). The
+            trace then says which tokens there are; where they go is the model's to say.
 
     Raises:
         CimsimError: if the parts don't fit together.
@@ -74,8 +84,9 @@ def simulate(
         batch=batch,
         correction=correction or CorrectionWork(),
         arrival_ps=arrival_ps,
+        expected_load=expected_load,
     )
-    return run_plan(config, program, plan, engine=engine, max_events=max_events)
+    return run_plan(config, program, plan, engine=engine, max_events=max_events, numbers=numbers)
 
 
 def run_plan(
@@ -85,10 +96,24 @@ def run_plan(
     *,
     engine: str | None = None,
     max_events: int | None = None,
+    numbers: Callable[[Plan], Numbers] | None = None,
 ) -> EngineResult:
     """Run a plan on an engine; see `simulate`."""
     record = visit_bound(plan) <= RECORDED_VISITS
-    name = choose_engine(plan, engine or config.run.engine)
+    wanted = engine or config.run.engine
+    if numbers is not None:
+        if wanted == "compiled":
+            raise CimsimError(
+                "numbers that depend on time are computed by the SimPy engine only",
+                key="run.engine",
+                value=wanted,
+                allowed="auto, reference",
+            )
+        # No token goes anywhere before the model has said where.
+        plan = replace(plan, experts=np.full_like(plan.experts, -1))
+        raw = run_reference(plan, record=record, max_events=max_events, numbers=numbers(plan))
+        return make_result(config, program, plan, raw, "reference")
+    name = choose_engine(plan, wanted)
     run = run_reference if name == "reference" else run_compiled
     raw = run(plan, record=record, max_events=max_events)
     return make_result(config, program, plan, raw, name)

@@ -8,11 +8,13 @@
 | `ideal_integer` | the exact integer product in the same formats |
 | `study_tile` | what limits a tile: error by source, best range and bits |
 | `inert_knobs` | warnings of knobs that have no effect on a chip |
+| `AgeGrid` | ages at which drifting conductances are evaluated |
 | `MacStatistics` | clip rate, bit density and counts by matrix |
 | `DeviceModel`, `register_device` | how to plug in a cell of one's own |
 """
 
 from cimsim.mac.adc import AdcRange
+from cimsim.mac.ageing import AgeGrid
 from cimsim.mac.calibrate import calibrate_range
 from cimsim.mac.devices import DeviceModel, DriftLaw, Programming, register_device
 from cimsim.mac.ideal import IdealMatrix, ideal_integer
@@ -24,6 +26,7 @@ from cimsim.mac.study import SourceError, TileStudy, study_tile
 
 __all__ = [
     "AdcRange",
+    "AgeGrid",
     "DeviceModel",
     "DriftLaw",
     "IdealMatrix",

@@ -27,7 +27,7 @@ from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac.devices import DeviceModel, DriftLaw, device_model
 
-__all__ = ["DRAW", "FLICKER_STEPS", "CellTables", "cell_tables"]
+__all__ = ["DRAW", "FLICKER_STEPS", "CellTables", "cell_tables", "drift_law_of"]
 
 Table = NDArray[np.float64]
 
@@ -156,6 +156,15 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
         base=g_min * (levels - 1) / (1.0 - g_min),
         warmth=1.0 + device.temperature.conductance_per_c * (temperature_c - 25.0),
     )
+
+
+def drift_law_of(tile: Tile) -> DriftLaw | None:
+    """Return the drift law of the cells of a tile, None for cells that keep what they hold."""
+    device = tile.device
+    g_min = 1.0 / device.on_off_ratio if device.on_off_ratio else 0.0
+    levels = 1 << device.cell_bits
+    target = g_min + np.arange(levels) * (1.0 - g_min) / (levels - 1)
+    return _drift_law(device_model(device, tile.weight.bits), target)
 
 
 def _drift_law(model: DeviceModel, target: Table) -> DriftLaw | None:

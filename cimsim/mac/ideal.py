@@ -16,7 +16,7 @@ from cimsim.mac.adc import AdcRange
 from cimsim.mac.inputs import checked_inputs, static_scale
 from cimsim.mac.matrix import Mode
 from cimsim.mac.quantize import quantize_inputs, quantize_weights
-from cimsim.mac.statistics import MacStatistics, MatrixCounts
+from cimsim.mac.statistics import MacStatistics, MatrixCounts, exact_share
 from cimsim.workload.program import MatrixId, TokenKeys
 
 __all__ = ["IdealMatrix", "ideal_integer"]
@@ -92,7 +92,7 @@ class IdealMatrix:
             ones = np.unpackbits((q & mask).astype(np.uint16).view(np.uint8)).sum(dtype=np.int64)
             counts = MatrixCounts(vectors=n, code_sum=int(ones))
             counts.code_slots = q.size * self._input_bits
-            counts.level_fraction_sum = n * self._mean_fraction
+            counts.level_fraction_sum = n * exact_share(self._mean_fraction)
             statistics.add(self.matrix, counts)
         scales = scale[:, None].astype(np.float64) * self._scale.astype(np.float64)
         return np.asarray(exact.astype(np.float64) * scales, dtype=np.float32)

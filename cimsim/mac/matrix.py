@@ -34,7 +34,7 @@ from cimsim.mac.inputs import checked_inputs, matrix_words, static_scale
 from cimsim.mac.products import Planes, Products
 from cimsim.mac.program import Cells, Deployment, write_cells
 from cimsim.mac.quantize import quantize_inputs
-from cimsim.mac.statistics import MacStatistics, MatrixCounts
+from cimsim.mac.statistics import MacStatistics, MatrixCounts, exact_share
 from cimsim.rng import derive_key
 from cimsim.workload.program import MatrixId, TokenKeys
 
@@ -150,7 +150,7 @@ class ProgrammedMatrix:
         else:
             counts = self.multiply_detailed(q, scale, sequence, position, key, out)
         if statistics is not None:
-            counts.level_fraction_sum = n * self.cells.mean_fraction
+            counts.level_fraction_sum = n * exact_share(self.cells.mean_fraction)
             statistics.add(self.matrix, counts)
         return out
 
@@ -173,8 +173,24 @@ class ProgrammedMatrix:
 
     def at(self, age_s: float) -> ProgrammedMatrix:
         """Return the same copy as it is `age_s` seconds after it was written."""
-        deployment = replace(self.deployment, age_s=age_s)
-        cells = write_cells(self.encoded, self.tile, deployment)
+        return self._written(replace(self.deployment, age_s=age_s))
+
+    def rewritten(self, crossbars: tuple[int, ...], epoch: int, age_s: float) -> ProgrammedMatrix:
+        """Return the same weights written into other crossbars, or anew into the same ones.
+
+        Args:
+            crossbars: global number of the crossbar of each fragment.
+            epoch: how often they had been written before.
+            age_s: seconds since this write.
+        """
+        epochs = (epoch,) * len(crossbars)
+        return self._written(
+            replace(self.deployment, crossbars=crossbars, epochs=epochs, age_s=age_s)
+        )
+
+    def _written(self, deployment: Deployment) -> ProgrammedMatrix:
+        tables = self.cells.tables if deployment.age_s == self.deployment.age_s else None
+        cells = write_cells(self.encoded, self.tile, deployment, tables)
         return ProgrammedMatrix(
             self.matrix, self.tile, self.encoded, cells, self.adc_range, deployment
         )

@@ -80,8 +80,16 @@ class Deployment:
     temperature_c: float = 25.0
 
 
-def write_cells(encoded: Encoded, tile: Tile, deployment: Deployment) -> Cells:
+def write_cells(
+    encoded: Encoded, tile: Tile, deployment: Deployment, tables: CellTables | None = None
+) -> Cells:
     """Write an encoded matrix into crossbars and age it.
+
+    Args:
+        encoded: the matrix.
+        tile: the tile.
+        deployment: where and when.
+        tables: of the cells at the deployment's age, if they are known.
 
     Raises:
         CimsimError: if the numbers of crossbars or epochs do not fit the matrix.
@@ -89,7 +97,8 @@ def write_cells(encoded: Encoded, tile: Tile, deployment: Deployment) -> Cells:
     formats = encoded.formats
     _check_count("crossbars", deployment.crossbars, formats)
     _check_count("epochs", deployment.epochs, formats)
-    tables = cell_tables(tile, formats.slices, deployment.age_s, deployment.temperature_c)
+    if tables is None:
+        tables = cell_tables(tile, formats.slices, deployment.age_s, deployment.temperature_c)
     variance, power = read_variance(tile, formats, tables, deployment.temperature_c)
     values: Real = np.zeros((formats.n_in, formats.columns), dtype=np.float32)
     squares: Real = np.zeros(values.shape if power else (1, 1), dtype=np.float32)

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 
 from cimsim.workload.program import MatrixId
 
-__all__ = ["MacStatistics", "MatrixCounts"]
+__all__ = ["MacStatistics", "MatrixCounts", "exact_share"]
+
+_SHARES = 1 << 30
+
+
+def exact_share(share: float) -> float:
+    """Return a share on a grid of 2**-30, so that sums over 8 million vectors are exact.
+
+    Sums then do not depend on how vectors were cut into batches.
+    """
+    return round(share * _SHARES) / _SHARES
 
 
 @dataclass

@@ -33,6 +33,7 @@ from cimsim.model.text import (
     predicted_bytes,
     split_documents,
 )
+from cimsim.model.walk import Stage, StreamMemory, Walk
 
 __all__ = [
     "Checkpoint",
@@ -53,7 +54,10 @@ __all__ = [
     "RoutingRecord",
     "ScoreResult",
     "SlotRewrite",
+    "Stage",
     "Stepper",
+    "StreamMemory",
+    "Walk",
     "bits_per_byte",
     "build_program",
     "cut_windows",

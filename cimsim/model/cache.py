@@ -47,10 +47,15 @@ class KVCache:
             raise CimsimInternalError(f"sequence {error} is not in the cache") from error
         return slots[index]
 
+    def arrays(self, layer: int) -> tuple[Array, Array]:
+        """Return keys [slots, kv_heads, head_dim, capacity] and values [.., capacity, head_dim]."""
+        keys, values, _ = self._layer(layer)
+        return keys, values
+
     def append(
         self, layer: int, slots: NDArray[np.int64], position: NDArray[np.int64], k: Array, v: Array
-    ) -> tuple[Array, Array]:
-        """Store keys and values of n tokens and return the layer's arrays.
+    ) -> None:
+        """Store keys and values of n tokens.
 
         Args:
             layer: decoder layer.
@@ -58,10 +63,6 @@ class KVCache:
             position: int64 [n]; each sequence goes on where it stopped.
             k: float32 [n, kv_heads, head_dim].
             v: float32 [n, kv_heads, head_dim].
-
-        Returns:
-            keys [slots, kv_heads, head_dim, capacity] and values
-            [slots, kv_heads, capacity, head_dim].
         """
         keys, values, filled = self._layer(layer)
         order = np.lexsort((position, slots))
@@ -74,7 +75,18 @@ class KVCache:
         keys[slots, :, :, position] = k
         values[slots, :, position] = v
         np.add.at(filled, slots, 1)
-        return keys, values
+
+    def prime(self, other: KVCache, sequence: int, length: int) -> None:
+        """Take over the first positions of a sequence from a cache that holds all its layers."""
+        slot, source = self._slot[sequence], other._slot[sequence]
+        for layer in other._layers:
+            keys, values, filled = self._layer(layer)
+            given_keys, given_values, given = other._layers[layer]
+            if given[source] < length:
+                raise CimsimInternalError("a cache does not hold what another one continues")
+            keys[slot, :, :, :length] = given_keys[source, :, :, :length]
+            values[slot, :, :length] = given_values[source, :, :length]
+            filled[slot] = length
 
     def drop(self, layer: int) -> None:
         """Forget a layer that is not needed any more."""

@@ -17,10 +17,12 @@ from cimsim.config.load import config_hash
 from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange
 from cimsim.model import Correction, Decoder, FloatLinear, ScoreResult, load_correction
+from cimsim.stages.coupled import CoupledChip
 from cimsim.stages.deployment import Deployment
+from cimsim.stages.exactness import is_exact
 from cimsim.stages.heap import release_heap
 from cimsim.stages.models import Texts
-from cimsim.stages.scoring import Seed, calibration_method, is_exact, score_ideal, score_seed
+from cimsim.stages.scoring import Seed, calibration_method, score_ideal, score_seed
 from cimsim.workload.program import MatrixId
 from romer import CleanReference, split_documents, steps_of
 
@@ -49,7 +51,7 @@ class Accuracy:
 # What a run does with a chip; nothing that is written into its cells depends on it.
 _USE = (
     ("workload", ("tokens", "in_flight")),
-    ("run", ("chip_seeds", "tile_mode", "flight_tokens", "decode_batch", "engine")),
+    ("run", ("chip_seeds", "tile_mode", "flight_tokens", "decode_batch", "engine", "coupling")),
     ("calibration", ("method",)),
 )
 
@@ -112,6 +114,7 @@ def measure_accuracy(
     *,
     correction: Path | None,
     force: bool,
+    coupled: CoupledChip | None,
     threads: int,
     progress: Callable[[str, float], None],
 ) -> Accuracy:
@@ -128,6 +131,7 @@ def measure_accuracy(
         texts: for calibration text.
         correction: a saved correction, or None to calibrate.
         force: apply a foreign correction.
+        coupled: computes numbers and time together, None for numbers alone.
         threads: chip seeds evaluated at once.
         progress: told (stage, share done).
     """
@@ -166,6 +170,7 @@ def measure_accuracy(
             reference,
             chip_identity(config, index),
             correction=given,
+            coupled=coupled,
             progress=said,
         )
         # A programmed chip is a quarter of a gigabyte and part of reference cycles.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -19,12 +20,25 @@ from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange, MacStatistics, Mode, ProgrammedMatrix, program_matrix
 from cimsim.model import Checkpoint, Correction, FloatLinear
+from cimsim.stages.exactness import is_exact
 from cimsim.stages.linear import AnalogLinear, Copy
 from cimsim.workload.program import NO_EXPERT, AnalogPart, MatrixId
 
 __all__ = ["Deployment"]
 
 Floats = NDArray[np.float32]
+
+# Epochs of writes for calibration, which no run reaches: one a pass and turn of a slot.
+CALIBRATION_EPOCH, MOST_PASSES, MOST_TURNS = 1 << 30, 1 << 19, 1 << 10
+
+
+@dataclass(frozen=True)
+class Written:
+    """One copy of a matrix and where and when it was written."""
+
+    crossbars: tuple[int, ...]
+    epoch: int
+    copy: Copy
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,7 @@ class Deployment:
         chip_seed: which draw of the frozen randomness this chip is.
         crossbars: crossbars of every copy of a matrix, in replica order.
         programmed: copies of every analog matrix.
+        drawn: experts in slots as written for passes of calibration text, by read seed.
     """
 
     config: ChipConfig
@@ -50,6 +65,7 @@ class Deployment:
     chip_seed: int = field(repr=False)
     crossbars: Mapping[MatrixId, tuple[tuple[int, ...], ...]] = field(repr=False)
     programmed: Mapping[MatrixId, tuple[Copy, ...]] = field(repr=False)
+    drawn: dict[int, dict[MatrixId, Written]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def program(
@@ -63,9 +79,9 @@ class Deployment:
     ) -> Deployment:
         """Write every analog matrix into its crossbars.
 
-        An expert that no slot holds at the start is programmed as if its slot were free: it
-        is written before it is read. Only chips whose cells hold exact levels may switch
-        experts while numbers and time are apart, so where it is written does not matter.
+        An expert that no slot holds at the start is programmed as if a slot were free: it is
+        written before it is read. Where cells hold exact levels it does not matter where. Where
+        they err, a run writes it again, and so does calibration (`linear`).
         """
         crossbars = _crossbars_of(placement)
         bare = cls(config, checkpoint, placement, ranges, digital, chip_seed, crossbars, {})
@@ -88,6 +104,10 @@ class Deployment:
     ) -> AnalogLinear:
         """Return the chip's products, with the rewrites of a correction carried out.
 
+        A chip that switches experts whose cells err writes them anew again and again. What a
+        lab measures over a text is one such write: experts in slots err anew for every read
+        seed, so that a correction which only fits the errors of one write is not accepted.
+
         Args:
             correction: rewritten expert slots and router rows, averaged copies, offloaded
                 experts; None or the identity leaves the chip as programmed.
@@ -95,11 +115,35 @@ class Deployment:
             mode: detailed or folded.
             statistics: where to count conversions, or None.
         """
-        programmed = dict(self.programmed)
+        drawn = self._draw(read_seed) if self.placement.slots and not is_exact(self.config) else {}
+        return self._join(correction, drawn, read_seed, mode, statistics)
+
+    def at_start(
+        self,
+        correction: Correction | None = None,
+        *,
+        read_seed: int,
+        mode: Mode,
+        statistics: MacStatistics | None = None,
+    ) -> AnalogLinear:
+        """Return the chip's products as a run finds it; arguments are those of `linear`."""
+        return self._join(correction, {}, read_seed, mode, statistics)
+
+    def _join(
+        self,
+        correction: Correction | None,
+        drawn: dict[MatrixId, Written],
+        read_seed: int,
+        mode: Mode,
+        statistics: MacStatistics | None,
+    ) -> AnalogLinear:
+        programmed = {**self.programmed, **{m: (w.copy,) for m, w in drawn.items()}}
         averaged: set[tuple[int, int]] = set()
         if correction is not None and not correction.is_identity:
             programmed.update(self._reprogrammed_routers(correction))
-            programmed.update(self._rewritten_slots(correction))
+            programmed.update(self._rewritten_slots(correction, drawn))
+            if self.placement.slots:
+                _check_slots_apart(correction)
             averaged |= _average_slots(programmed, correction)
             averaged |= self._check_replicas(correction)
             averaged |= self._copy_dense_parts(programmed, correction)
@@ -123,8 +167,14 @@ class Deployment:
                     copy.forget_folded()
 
     def copies(self, layer: int, expert: int, part: AnalogPart = "experts") -> int:
-        """Return how many copies of a unit are placed: 0 if it runs digitally."""
-        return len(self.placement.seats_of.get(UnitKey(layer, part, expert), ()))
+        """Return how many copies of a unit are placed.
+
+        0 if it runs digitally, or has no place of its own because experts are switched.
+        """
+        key = UnitKey(layer, part, expert)
+        if key in self.experts_in_slots:
+            return 0
+        return len(self.placement.seats_of.get(key, ()))
 
     def _reprogrammed_routers(self, correction: Correction) -> dict[MatrixId, tuple[Copy, ...]]:
         """Program refitted routers into their cells: a new epoch, so new noise."""
@@ -135,7 +185,9 @@ class Deployment:
                 written[matrix] = self._rewrite(matrix, refit.weight, self.ranges[matrix])
         return written
 
-    def _rewritten_slots(self, correction: Correction) -> dict[MatrixId, tuple[Copy, ...]]:
+    def _rewritten_slots(
+        self, correction: Correction, drawn: dict[MatrixId, Written]
+    ) -> dict[MatrixId, tuple[Copy, ...]]:
         """Program expert slots with other experts' weights: a new epoch, so new noise."""
         written: dict[MatrixId, tuple[Copy, ...]] = {}
         for rewrite in correction.rewrites:
@@ -144,8 +196,56 @@ class Deployment:
                 if slot and matrix.part == "experts":
                     source = matrix._replace(expert=rewrite.source)
                     weight = self.checkpoint.matrix(source)
-                    written[matrix] = self._rewrite(matrix, weight, self.ranges[source])
+                    at = drawn.get(matrix)
+                    if at is None:
+                        written[matrix] = self._rewrite(matrix, weight, self.ranges[source])
+                    else:
+                        copy = self._write(
+                            matrix, weight, at.crossbars, self.ranges[source], epoch=at.epoch
+                        )
+                        written[matrix] = (copy,)
         return written
+
+    def _draw(self, read_seed: int) -> dict[MatrixId, Written]:
+        """Write every expert that lives in slots for one pass of calibration text."""
+        if read_seed not in self.drawn:
+            slots = len(self.placement.slots)
+            epoch = CALIBRATION_EPOCH + (read_seed % MOST_PASSES) * MOST_TURNS
+            self.drawn[read_seed] = {
+                tiling.matrix.id: self._draw_matrix(
+                    tiling.matrix.id, number % slots, epoch + number // slots
+                )
+                for number, key in enumerate(self.experts_in_slots)
+                for tiling in self.placement.units[key].tilings
+            }
+        return self.drawn[read_seed]
+
+    def _draw_matrix(self, matrix: MatrixId, slot: int, epoch: int) -> Written:
+        crossbars = self.crossbars_in_slot(matrix, slot)
+        weight = self.checkpoint.matrix(matrix)
+        copy = self._write(matrix, weight, crossbars, self.ranges[matrix], epoch=epoch)
+        return Written(crossbars, epoch, copy)
+
+    @cached_property
+    def experts_in_slots(self) -> tuple[UnitKey, ...]:
+        """Return the experts that are switched, resident at the start or not."""
+        inside = {c for slot in self.placement.slots for c in slot}
+        held = (s.unit for s in self.placement.seats if s.crossbars[0] in inside)
+        return (*held, *self.placement.absent)
+
+    def crossbars_in_slot(self, matrix: MatrixId, slot: int) -> tuple[int, ...]:
+        """Return the crossbars that a matrix of a switched expert takes in a slot."""
+        start = 0
+        for tiling in self.placement.units[UnitKey(*_address(matrix))].tilings:
+            if tiling.matrix.id == matrix:
+                break
+            start += tiling.crossbars
+        return self.placement.slots[slot][start : start + tiling.crossbars]
+
+    def epoch_at_start(self, key: UnitKey, correction: Correction | None) -> int:
+        """Return the epoch of a resident expert's crossbars: 1 if calibration rewrote them."""
+        rewrites = () if correction is None else correction.rewrites
+        return int(any((r.layer, r.slot) == (key.layer, key.expert) for r in rewrites))
 
     def _rewrite(self, matrix: MatrixId, weight: Floats, adc_range: AdcRange) -> tuple[Copy, ...]:
         return tuple(
@@ -237,11 +337,29 @@ class Deployment:
         )
 
 
+def _address(matrix: MatrixId) -> tuple[int, AnalogPart, int]:
+    return matrix.layer, matrix.part, matrix.expert
+
+
+def _check_slots_apart(correction: Correction) -> None:
+    """Refuse corrections that read two experts at once where one may not be resident."""
+    for rewrite in correction.rewrites:
+        if rewrite.copy_router and rewrite.sharing == "average":
+            raise CimsimError(
+                f"the correction averages experts {rewrite.source} and {rewrite.slot} of layer "
+                f"{rewrite.layer}, and on a chip that switches experts one of them may not be "
+                "resident",
+                key="calibration.method",
+                hint="take a method without averaging, or a chip that holds all experts",
+            )
+
+
 def _crossbars_of(placement: Placement) -> dict[MatrixId, tuple[tuple[int, ...], ...]]:
     """Return the crossbars of every copy of every matrix, in program order."""
+    slots = placement.slots
     absent = tuple(
-        Seat(key, 0, placement.slots[0][: placement.units[key].crossbars])
-        for key in placement.absent
+        Seat(key, 0, slots[number % len(slots)][: placement.units[key].crossbars])
+        for number, key in enumerate(placement.absent)
     )
     found: dict[MatrixId, list[tuple[int, ...]]] = {
         t.matrix.id: [] for unit in placement.units.values() for t in unit.tilings

@@ -47,21 +47,28 @@ class AnalogLinear:
         if copies is None:
             return self.digital(matrix, x, tokens)
         if len(copies) == 1:
-            return self._read(copies[0], x, tokens, 0)
+            return self.read(copies[0], x, tokens, 0)
         if (matrix.layer, matrix.expert) in self.averaged:
-            total = np.zeros((len(x), self.n_out[matrix]), dtype=np.float64)
-            for replica, copy in enumerate(copies):
-                total += self._read(copy, x, tokens, replica)
-            return (total / len(copies)).astype(np.float32)
+            return self.mean(matrix, copies, x, tokens)
         chosen = copy_of_token(tokens.sequence, tokens.position, len(copies))
         y = np.empty((len(x), self.n_out[matrix]), dtype=np.float32)
         for replica, copy in enumerate(copies):
             rows = np.flatnonzero(chosen == replica)
             if len(rows):
-                y[rows] = self._read(copy, x[rows], tokens.take(rows), replica)
+                y[rows] = self.read(copy, x[rows], tokens.take(rows), replica)
         return y
 
-    def _read(self, copy: Copy, x: Floats, keys: TokenKeys, replica: int) -> Floats:
+    def mean(
+        self, matrix: MatrixId, copies: tuple[Copy, ...], x: Floats, tokens: TokenKeys
+    ) -> Floats:
+        """Return the mean of the products of all copies of a matrix, float32 [n, n_out]."""
+        total = np.zeros((len(x), self.n_out[matrix]), dtype=np.float64)
+        for replica, copy in enumerate(copies):
+            total += self.read(copy, x, tokens, replica)
+        return (total / len(copies)).astype(np.float32)
+
+    def read(self, copy: Copy, x: Floats, keys: TokenKeys, replica: int) -> Floats:
+        """Return the product of one copy, float32 [n, n_out]."""
         return copy.multiply(
             x,
             keys,

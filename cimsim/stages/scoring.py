@@ -13,11 +13,12 @@ from cimsim.config import ChipConfig
 from cimsim.mac import AdcRange, IdealMatrix, MacStatistics, Mode, ideal_integer
 from cimsim.model import Correction, Decoder, FloatLinear, Linear, ScoreResult
 from cimsim.model.text import perplexity
+from cimsim.stages.coupled import CoupledChip, CoupledPhase
 from cimsim.stages.deployment import Deployment
 from cimsim.workload.program import MatrixId, TokenKeys
 from romer import Calibrated, CalibrationText, CleanReference, Task, calibrate
 
-__all__ = ["Seed", "calibration_method", "is_exact", "score_clean", "score_ideal", "score_seed"]
+__all__ = ["Seed", "calibration_method", "score_clean", "score_ideal", "score_seed"]
 
 Windows = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -37,6 +38,8 @@ class Seed:
         calibration: the correction and why its steps were kept.
         clean_ppl_with_correction: the float model's perplexity under the correction.
         statistics: conversions and densities of the noisy pass.
+        phases: phases of a coupled run before calibration; none in trace mode.
+        calibrated_phases: the same with the correction.
     """
 
     chip_seed: int
@@ -45,6 +48,8 @@ class Seed:
     calibration: Calibrated
     clean_ppl_with_correction: float
     statistics: MacStatistics
+    phases: tuple[CoupledPhase, ...] = ()
+    calibrated_phases: tuple[CoupledPhase, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,18 +64,6 @@ class _IdealLinear:
         if ideal is None:
             return self.digital(matrix, x, tokens)
         return ideal.multiply(x, tokens)
-
-
-def is_exact(config: ChipConfig) -> bool:
-    """Whether nothing on this chip is drawn: every chip seed gives the same numbers."""
-    if config.tile.crossbar.kind == "digital":
-        return True
-    device, adc = config.tile.device, config.tile.adc
-    frozen = device.kind != "ideal" or device.stuck_low + device.stuck_high > 0
-    fresh = device.read_noise.sigma > 0 or adc.noise_lsb > 0
-    effective = adc.enob is not None and adc.enob < adc.bits
-    converter = adc.offset_lsb + adc.gain_sigma + adc.inl_lsb > 0
-    return not (frozen or fresh or effective or converter)
 
 
 def calibration_method(config: ChipConfig) -> str:
@@ -114,6 +107,7 @@ def score_seed(
     chip_hash: str,
     *,
     correction: Correction | None,
+    coupled: CoupledChip | None,
     progress: Callable[[str, float], None],
 ) -> Seed:
     """Score one chip, calibrate it (or apply a given correction), and score it again.
@@ -126,6 +120,8 @@ def score_seed(
         reference: clean routing of the FIT text.
         chip_hash: opaque identity of chip and seed.
         correction: a saved correction to apply instead of calibrating.
+        coupled: computes numbers and time together; None computes numbers alone. A correction
+            is fitted on the chip as it is when the run starts.
         progress: told (stage, share done).
     """
     config = deployment.config
@@ -133,8 +129,15 @@ def score_seed(
     seed = config.run.seed
     statistics = MacStatistics()
     progress("scoring", 0.0)
-    linear = deployment.linear(None, read_seed=seed, mode=mode, statistics=statistics)
-    noisy = _score(decoder, linear, windows, None)
+    phases: tuple[CoupledPhase, ...] = ()
+    # Time is reported of the first chip.
+    decode = deployment.chip_seed == 0
+    if coupled is None:
+        linear = deployment.linear(None, read_seed=seed, mode=mode, statistics=statistics)
+        noisy = _score(decoder, linear, windows, None)
+    else:
+        phases = coupled.run(deployment, None, statistics=statistics, decode=decode)
+        noisy = phases[0].score
     if correction is None:
         progress("calibrating", 0.4)
         task = Task(
@@ -157,11 +160,27 @@ def score_seed(
         deployment.forget_folded()
     progress("scoring calibrated", 0.6)
     if chosen.is_identity:
-        return Seed(deployment.chip_seed, noisy, noisy, calibration, float("nan"), statistics)
-    after = deployment.linear(chosen, read_seed=seed, mode=mode)
-    calibrated = _score(decoder, after, windows, chosen)
+        return Seed(
+            deployment.chip_seed,
+            noisy,
+            noisy,
+            calibration,
+            float("nan"),
+            statistics,
+            phases,
+            phases,
+        )
+    after: tuple[CoupledPhase, ...] = ()
+    if coupled is None:
+        linear = deployment.linear(chosen, read_seed=seed, mode=mode)
+        calibrated = _score(decoder, linear, windows, chosen)
+    else:
+        after = coupled.run(deployment, chosen, statistics=None, decode=decode)
+        calibrated = after[0].score
     clean = perplexity(_score(decoder, deployment.digital, windows, chosen).nll)
-    return Seed(deployment.chip_seed, noisy, calibrated, calibration, clean, statistics)
+    return Seed(
+        deployment.chip_seed, noisy, calibrated, calibration, clean, statistics, phases, after
+    )
 
 
 def _score(

@@ -22,7 +22,17 @@ from cimsim.units import FJ_PER_J, PS_PER_S, PS_PER_US
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["Phase", "Timing", "densities", "peak_power_w", "time_phase", "time_routing"]
+__all__ = [
+    "Phase",
+    "Timing",
+    "charge_phase",
+    "densities",
+    "longest_ps",
+    "peak_power_w",
+    "phase_plan",
+    "time_phase",
+    "time_routing",
+]
 
 Floats = NDArray[np.float64]
 
@@ -93,6 +103,7 @@ def time_routing(
     density: Mapping[UnitKey, Density],
     correction: CorrectionWork | None,
     copies: Mapping[UnitKey, int] | None = None,
+    expected_load: NDArray[np.int64] | None = None,
 ) -> Timing:
     """Run prefill and every decode batch on the event engine, and charge what they counted.
 
@@ -107,9 +118,8 @@ def time_routing(
         correction: digital work that a calibration adds.
         copies: units whose copies are all read for every token, and averaged. Copies work
             side by side: their energy is charged, their time is that of one.
+        expected_load: [MoE layers, experts], visits that the pinned switching policy expects.
     """
-    plan = [("prefill", config.workload.in_flight)]
-    plan += [(f"decode_b{b}", b) for b in sorted(config.run.decode_batch)]
     return Timing(
         tuple(
             time_phase(
@@ -124,8 +134,9 @@ def time_routing(
                 batch=batch,
                 correction=correction,
                 copies=copies,
+                expected_load=expected_load,
             )
-            for name, batch in plan
+            for name, batch in phase_plan(config)
         )
     )
 
@@ -143,6 +154,7 @@ def time_phase(
     batch: int,
     correction: CorrectionWork | None = None,
     copies: Mapping[UnitKey, int] | None = None,
+    expected_load: NDArray[np.int64] | None = None,
 ) -> Phase:
     """Run one phase and charge it; arguments are those of `time_routing`."""
     result = simulate(
@@ -155,7 +167,32 @@ def time_phase(
         phase=name.split("_", maxsplit=1)[0],
         batch=batch,
         correction=correction,
+        expected_load=expected_load,
     )
+    return charge_phase(name, batch, result, placement, cost, density, copies)
+
+
+def longest_ps(*timings: Timing) -> int:
+    """Return the longest makespan of all phases."""
+    return max(p.result.makespan_ps for timing in timings for p in timing.phases)
+
+
+def phase_plan(config: ChipConfig) -> tuple[tuple[str, int], ...]:
+    """Return name and batch of every phase of a run, prefill first."""
+    batches = sorted(config.run.decode_batch)
+    return (("prefill", config.workload.in_flight), *((f"decode_b{b}", b) for b in batches))
+
+
+def charge_phase(
+    name: str,
+    batch: int,
+    result: EngineResult,
+    placement: Placement,
+    cost: CostModel,
+    density: Mapping[UnitKey, Density] | None,
+    copies: Mapping[UnitKey, int] | None = None,
+) -> Phase:
+    """Charge what a phase counted; arguments are those of `time_routing`."""
     ledger = Ledger()
     counts = _read_all_copies(result.counts, copies or {})
     cost.charge(ledger, counts, density, mapped_tiles=len(placement.occupied_tiles))

@@ -4,6 +4,8 @@ An expert is cold if, under noise, fewer than tau k / E of the tokens choose it.
 coldest slot is rewritten with the j-th hottest expert of its layer. In E1 the slot keeps
 its router row; in E2 it takes over the row too and the two copies' outputs are averaged, or
 its tokens are shared out between them; E3 rewrites a fixed number of slots whatever their load.
+A chip that switches experts on demand has no slot that belongs to one expert: nothing is
+replaced there.
 """
 
 from __future__ import annotations
@@ -88,6 +90,8 @@ def _replace(
     rewrites = list(correction.rewrites)
     for layer, load in routers().load.items():
         if any(r.layer == layer for r in rewrites):
+            continue
+        if not all(task.deployment.copies(layer, expert) for expert in range(len(load))):
             continue
         # Never more slots than there are experts left to copy.
         cold = slots[layer][: len(load) // 2]

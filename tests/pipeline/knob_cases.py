@@ -175,6 +175,12 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "run.decode_batch": ("isaac", (), "[2]"),
     "run.chip_seeds": ("isaac", BASE, "2"),
     "run.seed": ("isaac", BASE, "1"),
+    "run.coupling": ("isaac", ("chip.tiles=6", "chip.switching=lru", *TILES), "trace"),
+    "run.age_step": (
+        "isaac",
+        ("tile.device.drift={nu: 0.1, t0_s: 1e-5}", "calibration.method=identity", *TILES),
+        "0.2",
+    ),
     "chip.switching": ("sram_switching_28nm", SWITCHING, "pinned"),
 }
 _BY_PREFIX: tuple[tuple[str, str, tuple[str, ...]], ...] = (

@@ -25,8 +25,9 @@ def routers_of(logits: Any, load: Any = None) -> RouterRecord:
     return RouterRecord({0: z}, {0: z}, {0: share}, {0: z})
 
 
-def task_of(clean: RouterRecord) -> Any:
-    return SimpleNamespace(reference=SimpleNamespace(fit=clean), analog=ANALOG)
+def task_of(clean: RouterRecord, placed: int = 1) -> Any:
+    chip = SimpleNamespace(copies=lambda *_: placed)
+    return SimpleNamespace(reference=SimpleNamespace(fit=clean), analog=ANALOG, deployment=chip)
 
 
 def test_r1_clamp_and_r2_margin_state_their_lambda_for_every_router() -> None:
@@ -90,6 +91,12 @@ def test_e1_and_e2_rewrite_the_coldest_slot_with_the_hottest_expert(
 def test_replacement_leaves_a_balanced_model_alone() -> None:
     noisy = load_of(0.3, 0.3, 0.2, 0.2)
     assert replacement.copy_weights_and_row(task_of(noisy), NONE, lambda: noisy) is NONE
+
+
+def test_replacement_leaves_a_chip_alone_that_switches_experts() -> None:
+    noisy = load_of(0.5, 0.3, 0.01, 0.19)
+    assert replacement.copy_weights_and_row(task_of(noisy), NONE, lambda: noisy).rewrites
+    assert replacement.copy_weights_and_row(task_of(noisy, 0), NONE, lambda: noisy) is NONE
 
 
 def test_e3_rewrites_one_slot_in_sixteen_whatever_the_load() -> None:

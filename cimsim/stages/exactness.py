@@ -1,0 +1,20 @@
+"""Whether chips of one configuration differ: what is drawn on them."""
+
+from __future__ import annotations
+
+from cimsim.config import ChipConfig
+
+__all__ = ["is_exact"]
+
+
+def is_exact(config: ChipConfig) -> bool:
+    """Whether nothing on this chip is drawn: every chip seed gives the same numbers."""
+    if config.tile.crossbar.kind == "digital":
+        return True
+    device, adc = config.tile.device, config.tile.adc
+    frozen = device.kind != "ideal" or device.stuck_low + device.stuck_high > 0
+    frozen = frozen or device.drift.nu_sigma > 0
+    fresh = device.read_noise.sigma > 0 or adc.noise_lsb > 0
+    effective = adc.enob is not None and adc.enob < adc.bits
+    converter = adc.offset_lsb + adc.gain_sigma + adc.inl_lsb > 0
+    return not (frozen or fresh or effective or converter)

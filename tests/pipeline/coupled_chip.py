@@ -1,0 +1,126 @@
+"""One phase of one chip in coupled mode, with everything that its visits computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.chip import analog_units, build_mesh
+from cimsim.config import ChipConfig
+from cimsim.cost import CostModel
+from cimsim.engine import EngineResult, Plan, Visit, simulate
+from cimsim.model import Decoder, FloatLinear, build_program
+from cimsim.stages.coupled import CoupledModel
+from cimsim.stages.deployment import Deployment
+from cimsim.stages.models import calibration_windows, open_model, read_text, scored_windows
+from cimsim.stages.placing import place
+from cimsim.stages.ranges import measure_ranges
+from cimsim.stages.scoring import score_clean
+from cimsim.stages.timed_linear import TimedLinear
+from cimsim.workload.program import MatrixId, TokenKeys
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Product:
+    """What one matrix of one visit was given and computed."""
+
+    matrix: MatrixId
+    x: Floats
+    tokens: TokenKeys
+    y: Floats
+    start_ps: int
+    visit: tuple[int, int, int]  # flight, site, expert id
+
+
+@dataclass
+class Recorder:
+    """A `Linear` that keeps what it computed; the engine says for which visit."""
+
+    linear: TimedLinear
+    products: list[Product] = field(default_factory=list)
+    start_ps: int = -1
+    visit: tuple[int, int, int] = (-1, -1, -1)
+
+    def serve(self, now_ps: int, replica: int, slot: int = -1) -> None:
+        self.linear.serve(now_ps, replica, slot)
+
+    def written(self, slot: int, end_ps: int) -> None:
+        self.linear.written(slot, end_ps)
+
+    def __call__(self, matrix: MatrixId, x: Floats, tokens: TokenKeys) -> Floats:
+        y = self.linear(matrix, x, tokens)
+        self.products.append(Product(matrix, x, tokens, y, self.start_ps, self.visit))
+        return y
+
+
+class RecordedModel(CoupledModel):
+    """A model that tells its recorder which visit is served."""
+
+    recorder: Recorder
+
+    def serve(self, visit: Visit, start_ps: int) -> None:
+        self.recorder.start_ps = start_ps
+        self.recorder.visit = (visit.flight, visit.site, visit.expert)
+        super().serve(visit, start_ps)
+        self.recorder.start_ps = -1
+
+
+@dataclass(frozen=True)
+class CoupledRun:
+    """One coupled phase."""
+
+    deployment: Deployment
+    plan: Plan
+    result: EngineResult
+    products: tuple[Product, ...]
+
+
+def deploy(config: ChipConfig, folder: Path) -> Deployment:
+    """Program chip seed 0 with a checkpoint."""
+    checkpoint = open_model(folder)
+    program, texts = build_program(checkpoint), read_text(None)
+    decoder, digital = Decoder(checkpoint), FloatLinear(checkpoint)
+    profile = calibration_windows(checkpoint, texts, 64, config.workload.context)
+    units = analog_units(program, config)
+    mesh = build_mesh(config, sum(u.crossbars for u in units))
+    cost = CostModel(config, mesh, program)
+    expected = score_clean(decoder, digital, profile).trace
+    placement = place(config, mesh, program, units, cost, expected).placement
+    ranges = measure_ranges(config, decoder, placement, profile)
+    return Deployment.program(config, checkpoint, placement, ranges, digital, 0)
+
+
+def run_phase(config: ChipConfig, folder: Path, phase: str, batch: int) -> CoupledRun:
+    """Run prefill, or decode of whole windows, and record every product on tiles."""
+    deployment = deploy(config, folder)
+    checkpoint = deployment.checkpoint
+    program, decoder = build_program(checkpoint), Decoder(checkpoint)
+    windows = scored_windows(checkpoint, read_text(None), config.workload)
+    trace = score_clean(decoder, deployment.digital, windows).trace
+    mesh = build_mesh(config, sum(u.crossbars for u in analog_units(program, config)))
+    linear = TimedLinear(
+        deployment, None, read_seed=config.run.seed, mode="detailed", statistics=None
+    )
+    recorder = Recorder(linear)
+    plans: list[Plan] = []
+
+    def model(plan: Plan) -> RecordedModel:
+        plans.append(plan)
+        made = RecordedModel(
+            plan, program, decoder, recorder, None, windows,  # type: ignore[arg-type]
+            frozenset(config.chip.analog_parts), {},
+        )  # fmt: skip
+        made.recorder = recorder
+        return made
+
+    result = simulate(
+        config, mesh, deployment.placement, program, CostModel(config, mesh, program), trace,
+        phase=phase, batch=batch, numbers=model,
+    )  # fmt: skip
+    served = tuple(p for p in recorder.products if p.start_ps >= 0)
+    return CoupledRun(deployment, plans[0], result, served)
