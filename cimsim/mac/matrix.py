@@ -74,12 +74,14 @@ class ProgrammedMatrix:
         self.step_levels = step_of(tile, self.formats, adc_range)
         self._input_scale = static_scale(tile, adc_range)
         groups = self.formats.groups
-        self.products = Products(cells.values, groups, self.formats.max_code)
+        self.products = Products(cells.wide(), groups, self.formats.max_code)
         self.conversion = Conversion(tile, self.formats, cells, self.step_levels)
         packed = self.conversion.squares
+        # What is packed need not be kept wide.
+        if self.products.packed is not None:
+            self.cells = replace(self.cells, values=cells.values.astype(np.int16))
         if cells.squares is not None and packed is not None and packed.packed is not None:
-            # What is packed need not be kept wide.
-            self.cells = replace(cells, squares=cells.squares.astype(np.int16))
+            self.cells = replace(self.cells, squares=cells.squares.astype(np.int16))
         self._prepare_columns()
 
     def _prepare_columns(self) -> None:
@@ -263,7 +265,7 @@ class ProgrammedMatrix:
     def chunk_tokens(self) -> int:
         """Tokens whose sums are held at a time; no result depends on it."""
         per_token = self.formats.planes * (self.formats.columns + self.formats.n_in)
-        return max(1, _CHUNK_BYTES // (self.cells.values.itemsize * per_token))
+        return max(1, _CHUNK_BYTES // (max(4, self.cells.values.itemsize) * per_token))
 
     def multiply_detailed(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log2
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,8 @@ class Cells:
     """Conductances of one copy of a matrix.
 
     Attributes:
-        values: float32 or float64 [n_in, columns], whole multiples of the grid.
+        values: float32 or float64 [n_in, columns], whole multiples of the grid; int16 once
+            they are packed for dot products.
         grid: value of one grid unit in levels, a power of two.
         squares: like `values`, read variance in `square_grid` levels^2, None if not needed.
         square_grid: value of one unit of `squares` in levels^2.
@@ -50,7 +52,7 @@ class Cells:
         converters: frozen errors of the converters, None without.
     """
 
-    values: Real
+    values: Real | NDArray[np.int16]
     grid: float
     squares: Real | NDArray[np.int16] | None
     square_grid: float
@@ -59,6 +61,12 @@ class Cells:
     mean_fraction: float
     gain: NDArray[np.float64] | None
     converters: Converters | None
+
+    def wide(self) -> Real:
+        """Return the values as floating numbers, [n_in, columns]."""
+        if self.values.dtype == np.int16:
+            return self.values.astype(np.float32)
+        return cast("Real", self.values)
 
 
 @dataclass(frozen=True)
@@ -223,7 +231,7 @@ def write_ideal(encoded: Encoded, tile: Tile) -> tuple[Real, float]:
     )
     zeros = (0,) * encoded.formats.tiling.crossbars
     cells = write_cells(encoded, clean, Deployment(0, zeros, zeros, 0.0))
-    return cells.values, cells.grid
+    return cells.wide(), cells.grid
 
 
 def read_variance(

@@ -75,7 +75,7 @@ def codes(
     planes, _ = planes_of(q, tile)  # [planes, n, n_in]
     power = _power_of(q, planes, tile)
     values = cells.values.astype(np.int64)
-    f = cells.values.dtype.type
+    f = np.float64 if cells.values.dtype == np.float64 else np.float32
     key = derive_key(read_seed, _PURPOSE_READ, *matrix_words(programmed.matrix), replica)
     conversion, noise = programmed.conversion, programmed.conversion.noise
     found = np.zeros((len(formats.groups), x.shape[0], planes.shape[0], formats.columns), np.int64)

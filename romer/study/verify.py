@@ -37,7 +37,7 @@ def verify_worst(deployment: Deployment, cells: int) -> tuple[Deployment, int]:
     """
     copies = _copies(deployment)
     target = {p: _levels(*write_ideal(c.encoded, c.tile)) for p, c in copies.items()}
-    values = {p: _levels(c.cells.values, c.cells.grid) for p, c in copies.items()}
+    values = {p: _levels(c.cells.wide(), c.cells.grid) for p, c in copies.items()}
     per_weight = {p: c.formats.tiling.cells / target[p].size for p, c in copies.items()}
     written = 0.0
     for turn in range(1, ROUNDS + 1):
@@ -108,11 +108,11 @@ def _again(
     )
     if not isinstance(written, ProgrammedMatrix):
         raise TypeError(type(written))
-    return _levels(written.cells.values, written.cells.grid)
+    return _levels(written.cells.wide(), written.cells.grid)
 
 
 def _with(copy: ProgrammedMatrix, values: Values) -> ProgrammedMatrix:
-    grid, known = copy.cells.grid, copy.cells.values
+    grid, known = copy.cells.grid, copy.cells.wide()
     # On the grid that makes sums exact, and never wider than the widest cell was.
     widest = float(np.abs(known).max())
     codes = np.clip(np.rint(values / grid), -widest, widest)
