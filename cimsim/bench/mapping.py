@@ -31,56 +31,44 @@ draining included.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import ChipMesh, Unit, analog_units, build_system
-from cimsim.config import ChipConfig
+from cimsim.bench.mapping_chip import (
+    POLICIES,
+    BenchChip,
+    chip_of,
+    p99_us,
+    place_on,
+    problem_of,
+    run_on,
+    saturate,
+    slot_chip,
+)
 from cimsim.config.load import find_chip, load_chip
-from cimsim.cost import CostModel
-from cimsim.engine import EngineResult, simulate
 from cimsim.model import Decoder, FloatLinear, build_program
 from cimsim.stages.models import open_model, read_text, scored_windows, spread_windows
-from cimsim.stages.placing import Placed, place
 from cimsim.stages.scoring import score_clean
-from cimsim.units import PS_PER_S, PS_PER_US
+from cimsim.units import PS_PER_S
 from cimsim.workload.arrivals import poisson_arrivals_ps
-from cimsim.workload.program import Program
 from cimsim.workload.shapes import shape_program
 from cimsim.workload.synthetic import Popularity, synthetic_trace
 from cimsim.workload.trace import RoutingTrace
 from cimsim.zoo import bundled_models
-from moe_mapping import MappingProblem
-from moe_mapping.objective import lower_bound_ps, tile_times_ps
 
 __all__ = ["run_mapping_bench"]
 
-SLOTS_PER_TILE = 4
-SPARE = 0.25
 SEQUENCES, LENGTH = 512, 16  # of the Zipf traces, for placing and for timing each
-STREAMS = 512  # at once: all sequences of a Zipf trace; a token each in decode saturates
 ZIPF = 1.2
 SEEDS = (0, 1, 2)
 LOAD = 0.8  # of round robin's saturation rate
 BUNDLED_TOKENS, CONTEXT = 4096, 128
-POLICIES = ("round_robin", "auto")
 CHIPS = ("isaac", "eflash_40nm", "sram_digital_28nm")
 QUEUE = "queue"  # the part of a latency that placement can change
 EVEN_VISITS = 1 << 20  # drawn for the waits of an evenly loaded chip
-
-
-@dataclass(frozen=True)
-class _Chip:
-    """A chip, the model on it and what is analog."""
-
-    config: ChipConfig
-    mesh: ChipMesh
-    program: Program
-    units: tuple[Unit, ...]
-    cost: CostModel
 
 
 def run_mapping_bench() -> dict[str, object]:
@@ -118,50 +106,9 @@ def _extremes(rows: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
-def _chip(program: Program, contention: str, choice: str = "static") -> _Chip:
-    """Return a chip of one-PE tiles with four expert slots each and a quarter to spare."""
-    config = _config(program, crossbars=1, tiles=1, contention=contention)
-    crossbars = max(u.crossbars for u in analog_units(program, config))
-    experts = len(program.moe_layers) * program.n_experts
-    tiles = -(-int(experts * (1.0 + SPARE)) // SLOTS_PER_TILE)
-    config = _config(program, SLOTS_PER_TILE * crossbars, tiles, contention)
-    mapping = config.mapping.model_copy(update={"replica_choice": choice})
-    return _chip_of(config.model_copy(update={"mapping": mapping}), program)
-
-
-def _chip_of(config: ChipConfig, program: Program) -> _Chip:
-    units = analog_units(program, config)
-    mesh = build_system(config, units)
-    return _Chip(config, mesh, program, units, CostModel(config, mesh, program))
-
-
-def _config(program: Program, crossbars: int, tiles: int, contention: str) -> ChipConfig:
-    return ChipConfig.model_validate({
-        "name": f"bench-{program.name}",
-        "chip": {"analog_parts": ["experts"], "tiles": tiles},
-        "noc": {"flit_bits": 1024, "contention": contention},
-        "tile": {
-            "pes": 1,
-            "pe": {"crossbars": crossbars},
-            "crossbar": {"rows": 256, "cols": 256, "read_ns": 100},
-            "weight": {"encoding": "offset"},
-            "device": {"kind": "ideal", "cell_bits": 8},
-            "adc": {"kind": "isaac", "per_pe": crossbars, "rate_gsps": 10.0},
-            "buffers": {"size_kb": 1 << 20},
-        },
-        "memory": {"kind": "none"},
-        "digital": {
-            "units": 64, "macs_per_cycle": 1 << 20, "lanes": 1 << 16,
-            "kv_sram_kb": 1e6, "weight_sram_kb": 1e6,
-        },
-        "workload": {"in_flight": STREAMS},
-        "run": {"engine": "compiled", "flight_tokens": 1},
-    })  # fmt: skip
-
-
 def _zipf(seed: int, contention: str, choice: str = "static") -> dict[str, float]:
     """Return throughput and latency of one trace of the OLMoE shape."""
-    chip = _chip(shape_program("olmoe-1b-7b"), contention, choice)
+    chip = slot_chip(shape_program("olmoe-1b-7b"), contention, choice)
     trace = synthetic_trace(
         chip.program,
         sequences=2 * SEQUENCES,
@@ -170,29 +117,29 @@ def _zipf(seed: int, contention: str, choice: str = "static") -> dict[str, float
         seed=seed,
     )
     before, timed = _half(trace, 0), _half(trace, 1)
-    placed = {policy: _place(chip, before, policy) for policy in POLICIES}
-    row = {"seed": seed, **_saturate(chip, placed, timed)}
+    placed = {policy: place_on(chip, before, policy) for policy in POLICIES}
+    row = {"seed": seed, **saturate(chip, placed, timed)}
     streams_per_s = LOAD * row["round_robin_tokens_per_s"] / LENGTH
     arrivals = poisson_arrivals_ps(SEQUENCES, streams_per_s, seed)
     for phase in ("prefill", "decode"):
-        runs = {policy: _run(chip, placed[policy], timed, phase, arrivals) for policy in POLICIES}
-        p99 = {policy: _p99_us(run.latency_ps) for policy, run in runs.items()}
+        runs = {policy: run_on(chip, placed[policy], timed, phase, arrivals) for policy in POLICIES}
+        p99 = {policy: p99_us(run.latency_ps) for policy, run in runs.items()}
         row |= {f"{policy}_{phase}_p99_us": value for policy, value in p99.items()}
         row[f"{phase}_p99_ratio"] = p99["auto"] / p99["round_robin"]
     run = runs["auto"]  # of decode
     alone_ps = run.latency_ps - run.parts_ps[:, run.parts.index(QUEUE)]
-    load = float(_problem(placed["auto"]).time_ps.sum()) / before.n_tokens
+    load = float(problem_of(placed["auto"]).time_ps.sum()) / before.n_tokens
     load *= streams_per_s * LENGTH / chip.mesh.n_tiles / PS_PER_S
     even_ps = alone_ps + _even_queue_ps(chip, load, len(alone_ps), seed)
     row |= {
         "load": load,
-        "decode_p99_alone_ratio": _p99_us(alone_ps) / p99["round_robin"],
-        "decode_p99_even_ratio": _p99_us(even_ps) / p99["round_robin"],
+        "decode_p99_alone_ratio": p99_us(alone_ps) / p99["round_robin"],
+        "decode_p99_even_ratio": p99_us(even_ps) / p99["round_robin"],
     }
     return row
 
 
-def _even_queue_ps(chip: _Chip, load: float, tokens: int, seed: int) -> NDArray[np.float64]:
+def _even_queue_ps(chip: BenchChip, load: float, tokens: int, seed: int) -> NDArray[np.float64]:
     """Return what tokens wait on a chip whose tiles are all equally busy, [tokens].
 
     Every visit waits as in an M/D/1 queue (Lindley's recursion over drawn arrivals); a layer
@@ -214,7 +161,7 @@ def _bundled(name: str) -> dict[str, object]:
     checkpoint, texts = open_model(name), read_text(None)
     program = build_program(checkpoint)
     decoder, digital = Decoder(checkpoint), FloatLinear(checkpoint)
-    chip = _chip(program, "none")
+    chip = slot_chip(program, "none")
     workload = chip.config.workload.model_copy(
         update={"tokens": BUNDLED_TOKENS, "context": CONTEXT}
     )
@@ -222,9 +169,9 @@ def _bundled(name: str) -> dict[str, object]:
     timed = scored_windows(checkpoint, texts, workload)
     unseen, own = (score_clean(decoder, digital, windows).trace for windows in (other, timed))
     return {
-        **_saturate(chip, {policy: _place(chip, own, policy) for policy in POLICIES}, own),
-        "placed_from_calibration_text": _saturate(
-            chip, {policy: _place(chip, unseen, policy) for policy in POLICIES}, own
+        **saturate(chip, {policy: place_on(chip, own, policy) for policy in POLICIES}, own),
+        "placed_from_calibration_text": saturate(
+            chip, {policy: place_on(chip, unseen, policy) for policy in POLICIES}, own
         ),
     }
 
@@ -232,80 +179,24 @@ def _bundled(name: str) -> dict[str, object]:
 def _bundled_chip(chip_name: str, name: str) -> dict[str, object]:
     """Return the gain on a bundled chip as it is, in the phases of a run."""
     checkpoint, texts = open_model(name), read_text(None)
-    chip = _chip_of(load_chip(find_chip(chip_name)), build_program(checkpoint))
+    chip = chip_of(load_chip(find_chip(chip_name)), build_program(checkpoint))
     decoder, digital = Decoder(checkpoint), FloatLinear(checkpoint)
     workload, budget = chip.config.workload, chip.config.calibration.tokens
     windows = spread_windows(checkpoint, texts, budget, workload.context)
     unseen = score_clean(decoder, digital, windows).trace
     timed = score_clean(decoder, digital, scored_windows(checkpoint, texts, workload)).trace
-    placed = {policy: _place(chip, unseen, policy) for policy in POLICIES}
+    placed = {policy: place_on(chip, unseen, policy) for policy in POLICIES}
     row: dict[str, object] = {}
     for phase in ("prefill", "decode"):
         batch = max(chip.config.run.decode_batch)
         runs = {
-            policy: _run(chip, placed[policy], timed, phase, batch=batch) for policy in POLICIES
+            policy: run_on(chip, placed[policy], timed, phase, batch=batch) for policy in POLICIES
         }
         row[f"{phase}_gain"] = runs["round_robin"].makespan_ps / runs["auto"].makespan_ps
-        p99 = {policy: _p99_us(run.latency_ps) for policy, run in runs.items()}
+        p99 = {policy: p99_us(run.latency_ps) for policy, run in runs.items()}
         row[f"{phase}_p99_ratio"] = p99["auto"] / p99["round_robin"]
         row[f"{phase}_critical"] = runs["auto"].critical_resource
     return row
-
-
-def _saturate(chip: _Chip, placed: dict[str, Placed], timed: RoutingTrace) -> dict[str, float]:
-    """Return closed-loop throughput of both placements, and what the objective says of it."""
-    expected = {p: _slowest_ps(_problem(placed[p]), placed[p]) for p in POLICIES}
-    problem = _problem(_place(chip, timed, "round_robin"))
-    actual = {policy: _slowest_ps(problem, placed[policy]) for policy in POLICIES}
-    runs = {policy: _run(chip, placed[policy], timed, "decode") for policy in POLICIES}
-    waves = {policy: _run(chip, placed[policy], timed, "prefill") for policy in POLICIES}
-    rate = {policy: _tokens_per_s(runs[policy]) for policy in POLICIES}
-    bound_ps = lower_bound_ps(problem)
-    gain = rate["auto"] / rate["round_robin"]
-    predicted = actual["round_robin"] / actual["auto"]
-    tile = {policy: float(runs[policy].utilisation.tile.max()) for policy in POLICIES}
-    return {
-        "round_robin_tokens_per_s": rate["round_robin"],
-        "auto_tokens_per_s": rate["auto"],
-        "throughput_gain": gain,
-        "predicted_gain": predicted,
-        "predicted_gain_before": expected["round_robin"] / expected["auto"],
-        "prediction_error": predicted / gain - 1.0,
-        "share_of_bound": bound_ps / runs["auto"].makespan_ps,
-        "prefill_gain": waves["round_robin"].makespan_ps / waves["auto"].makespan_ps,
-        "prefill_share_of_bound": bound_ps / waves["auto"].makespan_ps,
-        "round_robin_busiest_tile": tile["round_robin"],
-        "auto_busiest_tile": tile["auto"],
-        "tile_is_critical": all(_is_tile(runs[p].critical_resource) for p in POLICIES),
-    }
-
-
-def _place(chip: _Chip, trace: RoutingTrace, policy: str) -> Placed:
-    mapping = chip.config.mapping.model_copy(update={"policy": policy})
-    config = chip.config.model_copy(update={"mapping": mapping})
-    return place(config, chip.mesh, chip.program, chip.units, chip.cost, trace)
-
-
-def _run(
-    chip: _Chip,
-    placed: Placed,
-    trace: RoutingTrace,
-    phase: str,
-    arrival_ps: NDArray[np.int64] | None = None,
-    batch: int = STREAMS,
-) -> EngineResult:
-    """Time a trace: closed loop, or at given arrivals of its sequences."""
-    return simulate(
-        chip.config,
-        chip.mesh,
-        placed.placement,
-        chip.program,
-        chip.cost,
-        trace,
-        phase=phase,
-        batch=batch,
-        arrival_ps=arrival_ps,
-    )
 
 
 def _half(trace: RoutingTrace, half: int) -> RoutingTrace:
@@ -318,29 +209,3 @@ def _half(trace: RoutingTrace, half: int) -> RoutingTrace:
         sequence=trace.sequence[part],
         position=trace.position[part],
     )
-
-
-def _slowest_ps(problem: MappingProblem, placed: Placed) -> float:
-    """Return the slowest tile's time under a problem's loads."""
-    assert placed.assignment is not None  # noqa: S101 - every expert is resident
-    return float(tile_times_ps(problem, placed.assignment).max())
-
-
-def _problem(placed: Placed) -> MappingProblem:
-    assert placed.problem is not None  # noqa: S101 - every expert is resident
-    return placed.problem
-
-
-def _tokens_per_s(result: EngineResult) -> float:
-    """Return the rate between a quarter and three quarters of the completions."""
-    done = np.sort(result.complete_ps)
-    first, last = done.size // 4, 3 * done.size // 4
-    return (last - first) / float(done[last] - done[first]) * PS_PER_S
-
-
-def _p99_us(latency_ps: NDArray[np.integer | np.floating]) -> float:
-    return float(np.percentile(latency_ps, 99)) / PS_PER_US
-
-
-def _is_tile(resource: str) -> bool:
-    return resource.startswith("tile ")
