@@ -18,6 +18,7 @@ COMMANDS = (
     "tile",
     "published",
     "compare",
+    "serve",
     "noc",
     "bench",
     "doctor",

@@ -4,6 +4,7 @@
 model for scale.
 """
 
+from cimsim.engine.build import check_trace
 from cimsim.engine.numbers import Numbers, rows_of_visit
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import PARTS
@@ -22,6 +23,7 @@ __all__ = [
     "Utilisation",
     "Visit",
     "VisitLog",
+    "check_trace",
     "rows_of_visit",
     "simulate",
 ]

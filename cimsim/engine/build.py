@@ -22,7 +22,7 @@ from cimsim.units import BITS_PER_BYTE, period_ps, ps_from_ns
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["Costs", "build_plan"]
+__all__ = ["Costs", "build_plan", "check_trace"]
 
 Int64 = NDArray[np.int64]
 NONE = -1
@@ -64,7 +64,7 @@ def build_plan(
         CimsimError: if trace, placement and program don't go together, or off-chip memory
             is needed and missing.
     """
-    _check_trace(program, trace)
+    check_trace(program, trace)
     load = trace.load() if expected_load is None else expected_load
     flights = build_flights(config, trace, phase, batch)
     concurrency = batch if phase == "decode" else config.workload.in_flight
@@ -146,7 +146,12 @@ def step_chips(steps: list[Step], program: Program, mesh: ChipMesh, placement: P
     return np.array([chip_of[s.layer] for s in steps], dtype=np.int64)
 
 
-def _check_trace(program: Program, trace: RoutingTrace) -> None:
+def check_trace(program: Program, trace: RoutingTrace) -> None:
+    """Check that a routing trace is one of a model.
+
+    Raises:
+        CimsimError: if layers, experts a token or experts differ.
+    """
     moe = program.moe_layers
     wanted = (len(moe), program.top_k)
     if trace.experts.shape[1:] != wanted:

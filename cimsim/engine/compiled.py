@@ -30,7 +30,7 @@ from cimsim.engine.machine_ref import Machine, borrow
 from cimsim.engine.network import settle
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import DIGITAL, DRAM, NOC, QUEUE, VISIT_PARTS, RawRun, within_run
-from cimsim.engine.stall import event_limit_error
+from cimsim.engine.stall import Deadline, event_limit_error
 from cimsim.engine.transport import send_train
 from cimsim.errors import CimsimInternalError
 
@@ -38,43 +38,74 @@ __all__ = ["run_compiled"]
 
 NONE = -1
 DRAINED, STALLED, LIMITED = range(3)
+SLICE_EVENTS = 1_000_000
+"""Events between two looks at the clock: about a second."""
 
 
-def run_compiled(plan: Plan, *, record: bool = True, max_events: int | None = None) -> RawRun:
+def run_compiled(
+    plan: Plan,
+    *,
+    record: bool = True,
+    max_events: int | None = None,
+    max_seconds: float | None = None,
+) -> RawRun:
     """Run a plan in compiled code.
 
     Args:
         plan: what to run.
         record: whether to keep a log of visits, jobs and writes.
         max_events: give up after this many events.
+        max_seconds: give up after this time.
 
     Raises:
-        SimulationError: if the run stalls or exceeds `max_events`; the reference engine
-            then names who waits for what.
+        SimulationError: if the run stalls or exceeds a limit; the reference engine then
+            names who waits for what.
     """
     x = make_tables(plan, record=record, max_events=max_events)
-    outcome = _run(borrow(x))
-    if outcome == LIMITED:
-        raise event_limit_error(int(max_events or 0), int(x.now[m.LEFT]), int(x.now[m.TIME]))
+    deadline, machine = Deadline(max_seconds), borrow(x)
+    limit = int(x.fixed[m.MAX_EVENTS])
+    if max_seconds is not None:  # compiled code cannot see the clock: look at it in between
+        x.fixed[m.MAX_EVENTS] = _slice(0, limit)
+    _start(machine)
+    outcome = _run(machine)
+    while outcome == LIMITED:
+        events, left, now_ps = (int(x.now[i]) for i in (m.EVENTS, m.LEFT, m.TIME))
+        if max_events is not None and events > max_events:
+            raise event_limit_error(max_events, left, now_ps)
+        deadline.check(left, now_ps)
+        x.fixed[m.MAX_EVENTS], x.now[m.FAILED] = _slice(events, limit), 0
+        outcome = _run(machine)
     if outcome == STALLED:
         # A stalled run is short: the reference engine repeats it and says who waits.
         from cimsim.engine.reference import run_reference  # noqa: PLC0415 - only on this path
 
-        run_reference(plan, record=False, max_events=max_events)
+        run_reference(plan, record=False, max_events=max_events, max_seconds=max_seconds)
         message = "the compiled engine stalled where the reference engine does not"
         raise CimsimInternalError(message)
     return _raw(x)
 
 
+def _slice(events: int, limit: int) -> int:
+    """Return at how many events to look at the clock again."""
+    following = events + SLICE_EVENTS
+    return following if limit == NONE else min(following, limit)
+
+
 @njit(cache=True)
-def _run(x: Machine) -> int:
-    """Run until drained, stalled or out of events."""
-    now, heap = x.now, x.heap
+def _start(x: Machine) -> None:
+    """Let the first streams in."""
+    now = x.now
     if x.fixed[m.OPEN] != 0:
         push(x, x.stream[0, m.S_ARRIVAL], ARRIVAL, 0)
     else:
         while now[m.NEXT_STREAM] < x.stream.shape[0] and now[m.ACTIVE] < x.fixed[m.CONCURRENCY]:
             _admit_next(x)
+
+
+@njit(cache=True)
+def _run(x: Machine) -> int:
+    """Run until drained, stalled or out of events; may be called again after the last."""
+    now, heap = x.now, x.heap
     while now[m.HEAPED] > 0:
         time, sequence, what = heap[0, 0], heap[0, 1], heap[0, 2]
         if now[m.STOP_TIME] != NONE and (

@@ -23,7 +23,7 @@ from cimsim.engine.numbers import Numbers
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import DIGITAL, DRAM, NOC, QUEUE, RawRun, within_run
 from cimsim.engine.reference_tiles import ReferenceTiles
-from cimsim.engine.stall import Waiting, stall_error
+from cimsim.engine.stall import Deadline, Waiting, stall_error
 from cimsim.engine.transport import send_train
 from cimsim.engine.visit import Visit
 
@@ -37,6 +37,7 @@ def run_reference(
     *,
     record: bool = True,
     max_events: int | None = None,
+    max_seconds: float | None = None,
     numbers: Numbers | None = None,
 ) -> RawRun:
     """Run a plan in SimPy.
@@ -45,13 +46,16 @@ def run_reference(
         plan: what to run.
         record: whether to keep a log of visits and jobs.
         max_events: give up after this many events.
+        max_seconds: give up after this time.
         numbers: the model, where numbers depend on time (coupled mode).
 
     Raises:
         SimulationError: if the run stalls (the message says who waits for what) or exceeds
-            `max_events`.
+            a limit.
     """
-    return ReferenceEngine(plan, record=record, max_events=max_events, numbers=numbers).run()
+    engine = ReferenceEngine(plan, record=record, max_events=max_events, numbers=numbers)
+    engine.deadline = Deadline(max_seconds)
+    return engine.run()
 
 
 class ReferenceEngine(ReferenceTiles):

@@ -22,7 +22,7 @@ from cimsim.engine.power import PowerBudget
 from cimsim.engine.raw import ADC, COMPUTE, NOC, PARTS, QUEUE
 from cimsim.engine.replicas import ReplicaChoice
 from cimsim.engine.residency import Load, NextLayer, Residency
-from cimsim.engine.stall import event_limit_error
+from cimsim.engine.stall import CHECK_EVENTS, Deadline, event_limit_error
 from cimsim.engine.transport import reduce_train, scatter_trains, send_train
 from cimsim.engine.visit import Visit, VisitMaker
 
@@ -48,6 +48,7 @@ class ReferenceTiles:
         self.numbers = numbers
         self.record = record
         self.max_events = max_events
+        self.deadline = Deadline(None)
         self.env: Any = simpy.Environment(initial_time=0)  # its time is an int here
         self.events = 0
         flights = plan.flights
@@ -121,6 +122,8 @@ class ReferenceTiles:
         self.events += 1
         if self.max_events is not None and self.events > self.max_events:
             raise event_limit_error(self.max_events, self.left, self.env.now)
+        if self.events % CHECK_EVENTS == 0:
+            self.deadline.check(self.left, self.env.now)
         self.env.timeout(time_ps - self.env.now, value).callbacks.append(handler)
 
     def _memory(self, chip: int, occupied_ps: int) -> int:

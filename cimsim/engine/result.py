@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +104,10 @@ class EngineResult:
         complete_ps: int64 [tokens].
         ttft_ps: int64 [sequences] in prefill: from entering (or arriving) to the completion
             of its last flight; empty in decode.
+        request_ps: int64 [streams]: from entering (or arriving) to the completion of the last
+            token of a window or sequence.
+        request_parts_ps: int64 [streams, 7], columns `parts`, which sum to `request_ps`.
+        arrive_ps: int64 [streams], when each entered (or arrived).
         tpot_ps: int64 [tokens] in decode: time per output token of each stream; empty in
             prefill.
         counts: actions for the ledger.
@@ -132,6 +137,9 @@ class EngineResult:
     parts: tuple[str, ...]
     complete_ps: Int64
     ttft_ps: Int64
+    request_ps: Int64
+    request_parts_ps: Int64
+    arrive_ps: Int64
     tpot_ps: Int64
     counts: ActionCounts
     tile_busy_ps: Int64
@@ -162,7 +170,7 @@ def make_result(
     latency = raw.done_ps - raw.enter_ps
     per_token = flights.size
     first = flights.stream_ptr[:-1]
-    ends = np.maximum.reduceat(raw.done_ps, first)
+    request = np.maximum.reduceat(raw.done_ps, first) - raw.enter_ps[first]
     used = _utilisation(plan, raw)
     critical = _critical(plan, used)
     columns = raw.visits.T
@@ -178,7 +186,10 @@ def make_result(
         parts_ps=np.repeat(raw.parts_ps, per_token, axis=0),
         parts=PARTS,
         complete_ps=np.repeat(raw.done_ps, per_token),
-        ttft_ps=empty if sequential else ends - raw.enter_ps[first],
+        ttft_ps=empty if sequential else request,
+        request_ps=request,
+        request_parts_ps=_request_parts(plan, raw),
+        arrive_ps=raw.enter_ps[first],
         tpot_ps=latency if sequential else empty,
         counts=count_run(config, program, plan, raw, raw.end_ps),
         tile_busy_ps=tile_busy_ps(plan, raw.server_busy_ps),
@@ -203,6 +214,17 @@ def make_result(
         drained=True,
         raw=raw,
     )
+
+
+def _request_parts(plan: Plan, raw: RawRun) -> Int64:
+    """Return the parts of the time of every stream: all tokens', or the last flight's."""
+    pointer = plan.flights.stream_ptr
+    if plan.flights.sequential:  # a token starts when the one before is complete
+        total: Int64 = np.add.reduceat(raw.parts_ps, pointer[:-1], axis=0)
+        return total
+    last = [a + int(raw.done_ps[a:b].argmax()) for a, b in pairwise(pointer.tolist())]
+    found: Int64 = raw.parts_ps[last]
+    return found
 
 
 def _tile_load(plan: Plan, raw: RawRun) -> Int64:

@@ -45,6 +45,7 @@ def simulate(
     correction: CorrectionWork | None = None,
     arrival_ps: NDArray[np.int64] | None = None,
     max_events: int | None = None,
+    max_seconds: float | None = None,
     expected_load: NDArray[np.int64] | None = None,
     numbers: Callable[[Plan], Numbers] | None = None,
 ) -> EngineResult:
@@ -64,6 +65,7 @@ def simulate(
         arrival_ps: [streams], rising arrival times; None lets streams enter as soon as there
             is room (closed loop).
         max_events: give up after this many events.
+        max_seconds: give up after this time.
         expected_load: [MoE layers, experts], visits that the pinned policy expects; those of
             the trace by default.
         numbers: makes the model that computes its numbers as time passes (coupled mode). The
@@ -71,7 +73,7 @@ def simulate(
 
     Raises:
         CimsimError: if the parts don't fit together.
-        SimulationError: if the run stalls or exceeds its limit.
+        SimulationError: if the run stalls or exceeds a limit.
     """
     plan = build_plan(
         config,
@@ -86,7 +88,15 @@ def simulate(
         arrival_ps=arrival_ps,
         expected_load=expected_load,
     )
-    return run_plan(config, program, plan, engine=engine, max_events=max_events, numbers=numbers)
+    return run_plan(
+        config,
+        program,
+        plan,
+        engine=engine,
+        max_events=max_events,
+        max_seconds=max_seconds,
+        numbers=numbers,
+    )
 
 
 def run_plan(
@@ -96,6 +106,7 @@ def run_plan(
     *,
     engine: str | None = None,
     max_events: int | None = None,
+    max_seconds: float | None = None,
     numbers: Callable[[Plan], Numbers] | None = None,
 ) -> EngineResult:
     """Run a plan on an engine; see `simulate`."""
@@ -111,11 +122,17 @@ def run_plan(
             )
         # No token goes anywhere before the model has said where.
         plan = replace(plan, experts=np.full_like(plan.experts, -1))
-        raw = run_reference(plan, record=record, max_events=max_events, numbers=numbers(plan))
+        raw = run_reference(
+            plan,
+            record=record,
+            max_events=max_events,
+            max_seconds=max_seconds,
+            numbers=numbers(plan),
+        )
         return make_result(config, program, plan, raw, "reference")
     name = choose_engine(plan, wanted)
     run = run_reference if name == "reference" else run_compiled
-    raw = run(plan, record=record, max_events=max_events)
+    raw = run(plan, record=record, max_events=max_events, max_seconds=max_seconds)
     return make_result(config, program, plan, raw, name)
 
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import monotonic
 
 from cimsim.errors import SimulationError
 
-__all__ = ["Waiting", "event_limit_error", "stall_error"]
+__all__ = [
+    "CHECK_EVENTS",
+    "Deadline",
+    "Waiting",
+    "event_limit_error",
+    "stall_error",
+    "time_limit_error",
+]
 
 SHOWN = 5
+CHECK_EVENTS = 1 << 14
+"""Events between two looks at the clock: a few hundredths of a second."""
 
 
 @dataclass(frozen=True)
@@ -48,3 +58,33 @@ def event_limit_error(limit: int, left: int, time_ps: int) -> SimulationError:
         f"the simulation reached its limit of {limit} events at {time_ps} ps "
         f"with {left} flights unfinished"
     )
+
+
+def time_limit_error(limit_s: float, left: int, time_ps: int) -> SimulationError:
+    """Return the error of a run that took too long."""
+    return SimulationError(
+        f"the simulation reached its limit of {limit_s:g} s at {time_ps} ps of simulated time "
+        f"with {left} flights unfinished"
+    )
+
+
+class Deadline:
+    """A limit on the time that a run may take; it decides whether there is a result, never which.
+
+    Args:
+        seconds: from now on, or None for no limit.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self._end = None if seconds is None else monotonic() + seconds
+
+    def check(self, left: int, time_ps: int) -> None:
+        """Raise if the time is over.
+
+        Args:
+            left: flights unfinished.
+            time_ps: simulated time.
+        """
+        if self._end is not None and self.seconds is not None and monotonic() > self._end:
+            raise time_limit_error(self.seconds, left, time_ps)

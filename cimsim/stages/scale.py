@@ -28,13 +28,13 @@ from cimsim.config import AnalogPart, ChipConfig
 from cimsim.cost import CostModel, Density
 from cimsim.results import SCALE, Row, scale_energy
 from cimsim.rng import derive_key, uniform_bits_at
-from cimsim.stages.timing import Phase, time_phase
+from cimsim.stages.timing import Phase, time_phase, utilisation_of
 from cimsim.units import FJ_PER_J, FJ_PER_NJ, PS_PER_S, PS_PER_US
 from cimsim.workload.program import Program
 from cimsim.workload.shapes import shape_program
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["DIE_LIMIT_MM2", "count_dies", "scale_rows"]
+__all__ = ["DIE_LIMIT_MM2", "FullSize", "count_dies", "fit_shape", "scale_rows"]
 
 CONTEXT = 2048
 DECODE_BATCHES = (1, 32)
@@ -44,7 +44,9 @@ _PURPOSE = 0x5CA1E
 
 
 @dataclass(frozen=True)
-class _FullSize:
+class FullSize:
+    """A chip fitted to a full-size shape, units in program order."""
+
     config: ChipConfig
     mesh: ChipMesh
     program: Program
@@ -67,7 +69,7 @@ def scale_rows(
         trace: routing of that checkpoint on the chip.
         density: densities that its tiles measured.
     """
-    full = _fit(config, density)
+    full = fit_shape(config, shape_program(config.workload.shape), density)
     load = np.maximum(trace.load().astype(np.float64), 0.5)
     prefill = _route(full.program, load, np.zeros(CONTEXT, np.int64), np.arange(CONTEXT))
     phases = [("prefill", 1, prefill)]
@@ -92,8 +94,14 @@ def scale_rows(
     return tuple(rows)
 
 
-def _fit(config: ChipConfig, density: Mapping[UnitKey, Density]) -> _FullSize:
-    program = shape_program(config.workload.shape)
+def fit_shape(config: ChipConfig, program: Program, density: Mapping[UnitKey, Density]) -> FullSize:
+    """Fit a chip to a full-size shape: as many tiles as hold every analog matrix once.
+
+    Args:
+        config: the chip.
+        program: the shape.
+        density: densities that tiles measured on another model.
+    """
     fitted = config.model_copy(
         update={
             "chip": config.chip.model_copy(
@@ -109,7 +117,7 @@ def _fit(config: ChipConfig, density: Mapping[UnitKey, Density]) -> _FullSize:
     )
     units = analog_units(program, fitted)
     mesh = build_system(fitted, units)
-    return _FullSize(
+    return FullSize(
         fitted,
         mesh,
         program,
@@ -182,7 +190,7 @@ def _route(
     return RoutingTrace(experts, sequence, position, n_experts)
 
 
-def _row(full: _FullSize, model: str, phase: Phase, batch: int) -> Row:
+def _row(full: FullSize, model: str, phase: Phase, batch: int) -> Row:
     config, program, result = full.config, full.program, phase.result
     prefill = phase.name == "prefill"
     context = (CONTEXT + 1) / 2 if prefill else CONTEXT - (DECODE_STEPS - 1) / 2
@@ -240,6 +248,4 @@ def count_dies(area_mm2: float, chips: int) -> int:
 
 def critical_utilisation(phase: Phase) -> float:
     """Return the utilisation of the busiest resource of a phase."""
-    used = phase.result.utilisation
-    groups = (used.tile, used.digital, used.link, used.dram)
-    return float(min(1.0, max(group.max() for group in groups if group.size)))
+    return utilisation_of(phase.result)

@@ -32,6 +32,7 @@ __all__ = [
     "phase_plan",
     "time_phase",
     "time_routing",
+    "utilisation_of",
 ]
 
 Floats = NDArray[np.float64]
@@ -247,6 +248,13 @@ def peak_power_w(phase: Phase, placement: Placement, window_ps: int = PS_PER_US)
     whole = bins[: max(1, span // window_ps)]
     rest = (phase.energy_fj - tile_fj) / span
     return float((whole.max() / window_ps + rest) * PS_PER_S / FJ_PER_J)
+
+
+def utilisation_of(result: EngineResult) -> float:
+    """Return the utilisation of the busiest resource of a run."""
+    used = result.utilisation
+    groups = (used.tile, used.digital, used.link, used.dram)
+    return float(min(1.0, max(group.max() for group in groups if group.size)))
 
 
 def _site_crossbars(names: tuple[str, ...], placement: Placement) -> Floats:

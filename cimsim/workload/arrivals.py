@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,9 +11,11 @@ from cimsim.errors import CimsimError
 from cimsim.rng import derive_key, uniform_bits_at
 from cimsim.units import PS_PER_S
 
-__all__ = ["poisson_arrivals_ps", "trace_arrivals_ps"]
+__all__ = ["load_arrivals", "poisson_arrivals_ps", "trace_arrivals_ps"]
 
 _PURPOSE = 65
+LONGEST_S = 1e6
+"""Latest arrival: picoseconds of longer runs come near the end of 64-bit integers."""
 
 
 def poisson_arrivals_ps(count: int, rate_per_s: float, seed: int) -> NDArray[np.int64]:
@@ -25,8 +29,12 @@ def poisson_arrivals_ps(count: int, rate_per_s: float, seed: int) -> NDArray[np.
     Raises:
         CimsimError: if the rate isn't a positive number.
     """
-    if not np.isfinite(rate_per_s) or rate_per_s <= 0:
-        raise CimsimError("an arrival rate must be positive", value=rate_per_s, allowed="> 0")
+    if not np.isfinite(rate_per_s) or not count / LONGEST_S <= rate_per_s <= PS_PER_S:
+        raise CimsimError(
+            "an arrival rate must be positive, and all must arrive in time",
+            value=rate_per_s,
+            allowed=f"{count / LONGEST_S:g} to {PS_PER_S:g} a second",
+        )
     bits = uniform_bits_at(count, (0, 0, 0), derive_key(seed, _PURPOSE))
     gaps = -np.log((bits + 0.5) / 2.0**32) * (PS_PER_S / rate_per_s)
     return np.cumsum(gaps).round().astype(np.int64)
@@ -46,3 +54,43 @@ def trace_arrivals_ps(times_s: NDArray[np.float64]) -> NDArray[np.int64]:
     if np.any(np.diff(times_s, prepend=0.0) < 0):
         raise CimsimError("arrival times must rise from 0 on")
     return (times_s * PS_PER_S).round().astype(np.int64)
+
+
+def load_arrivals(path: Path) -> NDArray[np.int64]:
+    """Read recorded arrival times: a text file, one time in seconds a line.
+
+    Args:
+        path: the file; lines that are empty or begin with # are left out.
+
+    Returns:
+        Times in whole ps.
+
+    Raises:
+        CimsimError: naming the line that is not a finite time, or earlier than the one before.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CimsimError("cannot be read as a text file of arrival times", file=path) from error
+    times: list[float] = []
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        try:
+            time = float(text)
+        except ValueError:
+            time = float("nan")
+        least = times[-1] if times else 0.0
+        if not least <= time <= LONGEST_S:
+            raise CimsimError(
+                "is not an arrival time",
+                file=path,
+                line=number,
+                value=text,
+                allowed=f"a number of seconds from {least:g} (the time before) to {LONGEST_S:g}",
+            )
+        times.append(time)
+    if not times:
+        raise CimsimError("holds no arrival time", file=path)
+    return trace_arrivals_ps(np.array(times))

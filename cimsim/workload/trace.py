@@ -7,8 +7,10 @@ then position. Layers are the MoE layers of the model in order.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +61,7 @@ def load_trace(path: Path) -> RoutingTrace:
     try:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, BadZipFile, zlib.error) as error:
         raise CimsimError("not a routing trace (an npz of plain arrays)", file=path) from error
     if "experts" not in arrays:
         raise CimsimError("the routing trace has no array 'experts'", file=path)
@@ -79,17 +81,37 @@ def load_trace(path: Path) -> RoutingTrace:
             value=top,
             allowed=f"0 to {n_experts - 1}",
         )
+    ordered = np.sort(experts, axis=2)
+    if (ordered[:, :, 1:] == ordered[:, :, :-1]).any():
+        token, layer, _ = np.argwhere(ordered[:, :, 1:] == ordered[:, :, :-1])[0].tolist()
+        raise CimsimError(
+            f"token {token} of a routing trace chooses an expert twice in layer {layer}", file=path
+        )
     tokens = experts.shape[0]
     sequence = arrays.get("sequence", np.zeros(tokens, dtype=np.int64))
     position = arrays.get("position", np.arange(tokens, dtype=np.int64))
     if sequence.shape != (tokens,) or position.shape != (tokens,):
         raise CimsimError("'sequence' and 'position' need one value a token", file=path)
+    for name, values in (("sequence", sequence), ("position", position)):
+        if not np.issubdtype(values.dtype, np.integer) or int(values.min()) < 0:
+            raise CimsimError(
+                f"'{name}' must be integers from 0 on", file=path, value=_first_bad(values)
+            )
     return RoutingTrace(
         experts.astype(np.int16),
         sequence.astype(np.int64),
         position.astype(np.int64),
         n_experts,
     )
+
+
+def _first_bad(values: NDArray[np.generic]) -> str:
+    """Return what is wrong with an array that should hold integers from 0 on."""
+    if not np.issubdtype(values.dtype, np.number):
+        return str(values.dtype)
+    numbers = values.astype(np.float64)
+    bad = np.flatnonzero(~(numbers >= 0))
+    return f"{numbers[bad[0]]:g} at token {bad[0]}" if bad.size else str(values.dtype)
 
 
 def save_trace(trace: RoutingTrace, path: Path) -> None:

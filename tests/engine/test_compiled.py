@@ -138,6 +138,21 @@ def test_an_event_limit_ends_a_compiled_run() -> None:
         run_compiled(lower(make_system(), "prefill", 1), max_events=100)
 
 
+@pytest.mark.parametrize("run", [run_reference, run_compiled])
+def test_a_time_limit_ends_a_run_by_name_and_one_not_reached_changes_nothing(
+    run: Callable[..., RawRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Look at the clock often, so that a short run is looked at.
+    monkeypatch.setattr("cimsim.engine.reference_tiles.CHECK_EVENTS", 50)
+    monkeypatch.setattr("cimsim.engine.compiled.SLICE_EVENTS", 50)
+    plan = lower(make_system(), "prefill", 1)
+    with pytest.raises(SimulationError, match=r"limit of 0 s at .* flights unfinished"):
+        run(plan, max_seconds=0.0)
+    assert differences(run(plan, max_seconds=600.0), run(plan)) == []
+    with pytest.raises(SimulationError, match="limit of 120 events"):
+        run(plan, max_seconds=600.0, max_events=120)
+
+
 def test_the_engine_is_chosen_by_size_and_by_name() -> None:
     plan = lower(make_system(), "prefill", 1)
     assert choose_engine(plan, "auto") == "reference"
