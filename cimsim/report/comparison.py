@@ -189,8 +189,9 @@ def cost_grid(view: View) -> Grid:
         )
         top = text(row, "energy_top1_name")
         switches = (
-            f"{number(row, 'expert_switches'):,.0f}",
-            f"{number(row, 'expert_switch_bytes'):,.0f}",
+            significant(number(row, "expert_switches_per_token")),
+            f"{percent(optional(row, 'expert_hit_rate'), 0)} / "
+            f"{percent(optional(row, 'expert_hit_rate_bound'), 0)}",
             _lifetime(design),
         )
         return (
@@ -219,12 +220,17 @@ def cost_grid(view: View) -> Grid:
             "W mean / peak",
             "mm²",
             "cells used",
-            *(("switches", "switched bytes", "cells last") if switching else ()),
+            *(("switches/token", "hits / at most", "cells last") if switching else ()),
         ),
         by_precision(view, cells),
         note="Decode at the largest batch, before calibration. A tiny model leaves large arrays "
         "partly empty: compare chips by the full-size table."
-        + (" Cells last: endurance at this switch rate." if switching else ""),
+        + (
+            " Hits: expert visits whose expert was resident, and the bound of Belady's optimum. "
+            "Cells last: endurance at this switch rate."
+            if switching
+            else ""
+        ),
     )
 
 

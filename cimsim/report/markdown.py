@@ -165,6 +165,16 @@ def _chip_bullets(design: Design) -> list[str]:
     ]
     life = optional(row, "switch_lifetime_s")
     worn = [] if life is None else [f"Cells last {duration(life)} at this rate of switching."]
+    hits = optional(row, "expert_hit_rate")
+    if hits is not None:
+        worn.insert(
+            0,
+            f"{significant(number(row, 'expert_switches_per_token'))} expert switches a token, "
+            f"{significant(number(row, 'expert_switch_bytes_per_s') / 1e9)} GB/s; "
+            f"{percent(hits, 0)} of expert visits find their expert resident (at most "
+            f"{percent(optional(row, 'expert_hit_rate_bound'), 0)}), the others make a token wait "
+            f"{significant(number(row, 'expert_switch_stall_per_token_us'))} us in all.",
+        )
     notes = [f"{'; '.join(design.chip.notes)}."] if design.chip.notes else []
     return _bullets(
         [

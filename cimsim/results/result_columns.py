@@ -29,6 +29,9 @@ LATENCY_PARTS = {
 """Parts of a latency, which sum to it; of stages in parallel, those of the last to finish."""
 
 
+HOLDS_ALL = "the chip holds every expert, or none is on tiles"
+
+
 def batch_columns(batches: Sequence[int]) -> tuple[Column, ...]:
     """Return the decode columns of every batch size, e.g. ``tpot_p50_us_b8``."""
     g = "Speed"
@@ -261,6 +264,48 @@ def _writing() -> tuple[Column, ...]:
             f"Energy of expert switches: memory read and cells written; {AT_BATCH}.",
         ),
         count("expert_switches", "1", g, f"Experts programmed on demand; {AT_BATCH}."),
+        number(
+            "expert_switches_per_token",
+            "1",
+            g,
+            f"The same a token; {AT_BATCH}.",
+            "expert_switches / tokens",
+            "lower",
+        ),
+        number(
+            "expert_switch_bytes_per_s",
+            "byte/s",
+            g,
+            f"Weight bytes that switches fetch in a second; {AT_BATCH}.",
+            "1e6 x expert_switch_bytes / makespan_us",
+            "lower",
+        ),
+        number(
+            "expert_switch_stall_per_token_us",
+            "us",
+            g,
+            "Time that expert visits wait for their expert, summed over the visits of a token, "
+            f"which wait side by side; {AT_BATCH}.",
+            better="lower",
+        ),
+        number(
+            "expert_hit_rate",
+            "1",
+            g,
+            f"Expert visits whose expert was resident at once; {AT_BATCH}.",
+            better="higher",
+            empty_when=HOLDS_ALL,
+            maximum=1.0,
+        ),
+        number(
+            "expert_hit_rate_bound",
+            "1",
+            g,
+            "The same of the best policy that loads experts when they are asked for, on the same "
+            f"requests (Belady's optimum; prefetching may exceed it); {AT_BATCH}.",
+            empty_when=HOLDS_ALL,
+            maximum=1.0,
+        ),
         count("cells_written", "1", g, f"Cells programmed by switches; {AT_BATCH}."),
         count(
             "expert_slot_writes_max", "1", g, f"Writes of the most written expert slot; {AT_BATCH}."

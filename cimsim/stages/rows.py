@@ -32,6 +32,7 @@ __all__ = ["Measured", "result_row"]
 
 FEW = "p99 needs at least 100 samples"
 NO_CROSSBARS = "every matrix is digital"
+HOLDS_ALL = "the chip holds every expert, or none is on tiles"
 IDENTITY = "the calibrator changed nothing"
 
 
@@ -288,11 +289,19 @@ def _writing(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     worn = wear(measured.config, main)
     if worn.lifetime_s is None:
         reasons["switch_lifetime_s"] = worn.unlimited
+    switched = bool(measured.placement.slots)
+    if not switched:
+        reasons |= dict.fromkeys(("expert_hit_rate", "expert_hit_rate_bound"), HOLDS_ALL)
     cost = measured.calibration
     cells: dict[str, object] = {
         "expert_switch_bytes": switching.fetched_bytes,
         "expert_switch_energy_nj": spent / FJ_PER_NJ if switching.count else 0.0,
         "expert_switches": switching.count,
+        "expert_switches_per_token": switching.count / main.result.tokens,
+        "expert_switch_bytes_per_s": (switching.fetched_bytes / main.result.makespan_ps * PS_PER_S),
+        "expert_switch_stall_per_token_us": switching.stall_ps / PS_PER_US / main.result.tokens,
+        "expert_hit_rate": switching.hit_rate if switched else None,
+        "expert_hit_rate_bound": switching.hit_rate_bound if switched else None,
         "cells_written": switching.cells,
         "expert_slot_writes_max": worn.writes,
         "switch_lifetime_s": worn.lifetime_s,

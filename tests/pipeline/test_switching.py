@@ -24,6 +24,19 @@ def test_exact_chip_that_switches_reports_bytes_and_energy(policy: str, run_tiny
     assert sum(float(r["energy_per_token_nj"]) for r in programmed if r["phase"] != "calibration")
 
 
+def test_what_switching_does_to_a_token_follows_from_what_was_counted(run_tiny: Runner) -> None:
+    row = run_tiny("sram_switching_28nm", *SMALL_CHIP).row
+    assert row["expert_switches_per_token"] == row["expert_switches"] / row["tokens"]
+    rate = row["expert_switch_bytes"] / (row["makespan_us"] * 1e-6)
+    assert row["expert_switch_bytes_per_s"] == pytest.approx(rate)
+    assert 0 < row["expert_hit_rate"] <= row["expert_hit_rate_bound"] < 1
+    # A visit that misses waits for a fetch and a write at least; some wait for one of others.
+    assert row["expert_switch_stall_per_token_us"] > 0
+    held = run_tiny("sram_switching_28nm", "chip.tiles=fit", "tile.pes=1").row
+    assert held["expert_hit_rate"] is None
+    assert held["expert_switches_per_token"] == held["expert_switch_stall_per_token_us"] == 0
+
+
 def test_switching_costs_time_and_leaves_numbers_alone(run_tiny: Runner) -> None:
     small = run_tiny("sram_switching_28nm", *SMALL_CHIP).row
     large = run_tiny("sram_switching_28nm", "chip.tiles=fit", "tile.pes=1").row

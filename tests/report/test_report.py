@@ -275,7 +275,9 @@ def test_peak_as_run_stands_beside_the_published_precision(
 def test_lifetime_at_the_switch_rate_is_in_both_reports(tmp_path: Path) -> None:
     html, markdown = _report(tmp_path / "run", replace(fake_run(1), chips=(fake_chip(7),)))
     assert "2.80 h" in _words(html)
-    assert "Cells last 2.80 h at this rate of switching." in re.sub(r"\s+", " ", markdown)
+    said = re.sub(r"\s+", " ", markdown)
+    assert "Cells last 2.80 h at this rate of switching." in said
+    assert "2.50 GB/s; 75 % of expert visits find their expert resident (at most 88 %)" in said
 
 
 def test_keys_and_values_in_dram_stand_apart_from_those_on_the_chip() -> None:

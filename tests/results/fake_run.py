@@ -296,6 +296,11 @@ def _row(chip, model, tokens, seeds, experts, tiles, latency, energy) -> Row:
         "expert_switch_bytes": 1_234_567 if "switching" in name else 0,
         "expert_switch_energy_nj": 456.7 if "switching" in name else 0.0,
         "expert_switches": 99 if "switching" in name else 0,
+        "expert_switches_per_token": 99 / tokens if "switching" in name else 0.0,
+        "expert_switch_bytes_per_s": 2.5e9 if "switching" in name else 0.0,
+        "expert_switch_stall_per_token_us": 12.5 if "switching" in name else 0.0,
+        "expert_hit_rate": 0.75 if "switching" in name else None,
+        "expert_hit_rate_bound": 0.875 if "switching" in name else None,
         "cells_written": 9_876_543 if "switching" in name else 0,
         "expert_slot_writes_max": 7 if "switching" in name else 0,
         "switch_lifetime_s": 10_080.0 if "switching" in name else None,
@@ -311,6 +316,8 @@ def _row(chip, model, tokens, seeds, experts, tiles, latency, energy) -> Row:
                 "adc_bits": "digital crossbars have no ADC",
                 "adc_model": "digital crossbars have no ADC",
                 "switch_lifetime_s": "no expert was switched",
+                "expert_hit_rate": "the chip holds all experts",
+                "expert_hit_rate_bound": "the chip holds all experts",
             }.get(column, reasons.get(column) or _why(column, tokens))
     return results_row(cells, reasons)
 
