@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
+from cimsim.errors import CimsimError
 from cimsim.model import Correction, identity
 from romer.acceptance import AcceptLoss, Verdict, accept_loss, compare
 from romer.record import RouterRecord, Routers, record_routers
@@ -71,12 +72,19 @@ def calibrate(
         untreated: of the same task, to share it among methods.
 
     Raises:
-        CimsimError: if the method is unknown or statistics are not finite.
+        CimsimError: if the method is unknown, the model has no router, or statistics are not
+            finite.
     """
     names = steps_of(method)
     current = identity(task.model_hash, task.chip_hash, method)
     if not names:
         return Calibrated(current, ())
+    if not task.decoder.architecture.moe_layers:
+        raise CimsimError(
+            "the model has no layer with a router that calibration recognises",
+            key="--model",
+            allowed="a linear router and top-k experts in at least one layer",
+        )
     verdicts: list[Verdict] = []
     untreated = untreated or Untreated(task)
     loss = untreated.loss

@@ -57,6 +57,7 @@ def draw_front(rows: Sequence[Row], path: Path) -> None:
         axes.axhline(shown[0]["ppl_clean"], color="C2", linewidth=0.8, label="clean")
         axes.legend(fontsize=8, frameon=False)
     axes.set_xscale("symlog")
+    axes.set_xlim(left=-0.5)
     axes.set_xlabel("digital operations a token")
     axes.set_ylabel("perplexity")
     _save(figure, path)

@@ -135,6 +135,34 @@ def test_non_finite_predictions_are_one_clear_sentence(bench: Bench) -> None:
         calibrate(replace(bench.task(ERROR), reference=reference), "digital_terms")
 
 
+def test_a_model_without_a_recognised_router_is_one_clear_sentence(bench: Bench) -> None:
+    task = bench.task(ERROR)
+    dense = SimpleNamespace(architecture=SimpleNamespace(moe_layers=()))
+    decoder: Any = dense
+    with pytest.raises(CimsimError, match="no layer with a router") as caught:
+        calibrate(replace(task, decoder=decoder), "romer")
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bias_r3@x", "lambda, in IQR is out of range"),
+        ("replace_e1@2", "is out of range"),
+        ("columns@2", "takes no number"),
+        ("clamp_r2@1", "did you mean 'clamp_r1'"),
+    ],
+)
+def test_numbers_of_steps_are_checked(name: str, message: str) -> None:
+    with pytest.raises(CimsimError, match=message):
+        steps_of(name)
+
+
+def test_the_number_of_a_step_reaches_it(bench: Bench) -> None:
+    found = calibrate(bench.task(ERROR), "clamp_r1@0.25", guarded=False).correction
+    assert set(found.router_clamp.values()) == {0.25}
+
+
 def test_the_protocol_shows_a_calibrator_nothing_but_products() -> None:
     public = [n for n in vars(Deployment) if not n.startswith("_")]
     assert public == ["linear", "copies", "room_for"]
