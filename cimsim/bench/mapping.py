@@ -21,8 +21,9 @@ to be the slowest. Packets do not wait for links unless a row says `noc: packet`
 `chips`: bundled chips as they are, placed as a run does and timed on held-out text in the
     phases of a run: often attention, links or digital units are the slowest there.
 
-Rates: `tokens_per_s` between a quarter and three quarters of the completions, where as much
-is in flight at the end as at the start; of `prefill`, all tokens over the makespan.
+Rates: `tokens_per_s` of `olmoe_zipf` between a quarter and three quarters of the completions,
+where as much is in flight at the end as at the start; of text, whose loads change along the
+way, all tokens over the makespan, as of `prefill`.
 Predicted gain: slowest-tile time of round robin over that of `auto` under the loads that are
 timed; `predicted_gain_before` under those that were placed for. `share_of_bound`: the
 objective's lower bound of the slowest tile over the makespan of `auto`, filling and
@@ -118,7 +119,7 @@ def _zipf(seed: int, contention: str, choice: str = "static") -> dict[str, float
     )
     before, timed = _half(trace, 0), _half(trace, 1)
     placed = {policy: place_on(chip, before, policy) for policy in POLICIES}
-    row = {"seed": seed, **saturate(chip, placed, timed)}
+    row = {"seed": seed, **saturate(chip, placed, timed, stationary=True)}
     streams_per_s = LOAD * row["round_robin_tokens_per_s"] / LENGTH
     arrivals = poisson_arrivals_ps(SEQUENCES, streams_per_s, seed)
     for phase in ("prefill", "decode"):
@@ -168,11 +169,16 @@ def _bundled(name: str) -> dict[str, object]:
     other = spread_windows(checkpoint, texts, BUNDLED_TOKENS, CONTEXT)
     timed = scored_windows(checkpoint, texts, workload)
     unseen, own = (score_clean(decoder, digital, windows).trace for windows in (other, timed))
+    rows = [
+        saturate(
+            chip, {policy: place_on(chip, trace, policy) for policy in POLICIES}, own,
+            stationary=False,
+        )
+        for trace in (own, unseen)
+    ]  # fmt: skip
     return {
-        **saturate(chip, {policy: place_on(chip, own, policy) for policy in POLICIES}, own),
-        "placed_from_calibration_text": saturate(
-            chip, {policy: place_on(chip, unseen, policy) for policy in POLICIES}, own
-        ),
+        **rows[0],
+        "placed_from_calibration_text": rows[1],
     }
 
 

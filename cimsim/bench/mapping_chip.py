@@ -90,14 +90,25 @@ def _config(program: Program, crossbars: int, tiles: int, contention: str) -> Ch
     })  # fmt: skip
 
 
-def saturate(chip: BenchChip, placed: dict[str, Placed], timed: RoutingTrace) -> dict[str, float]:
-    """Return closed-loop throughput of both placements, and what the objective says of it."""
+def saturate(
+    chip: BenchChip, placed: dict[str, Placed], timed: RoutingTrace, *, stationary: bool
+) -> dict[str, float]:
+    """Return closed-loop throughput of both placements, and what the objective says of it.
+
+    Args:
+        chip: on which.
+        placed: a placement by policy.
+        timed: routing of the tokens.
+        stationary: whether loads are the same all along: rates then leave out filling and
+            draining, else they are over the whole trace, as the objective is.
+    """
     expected = {p: _slowest_ps(problem_of(placed[p]), placed[p]) for p in POLICIES}
     problem = problem_of(place_on(chip, timed, "round_robin"))
     actual = {policy: _slowest_ps(problem, placed[policy]) for policy in POLICIES}
     runs = {policy: run_on(chip, placed[policy], timed, "decode") for policy in POLICIES}
     waves = {policy: run_on(chip, placed[policy], timed, "prefill") for policy in POLICIES}
-    rate = {policy: _tokens_per_s(runs[policy]) for policy in POLICIES}
+    of_run = _steady_per_s if stationary else _tokens_per_s
+    rate = {policy: of_run(runs[policy]) for policy in POLICIES}
     bound_ps = lower_bound_ps(problem)
     gain = rate["auto"] / rate["round_robin"]
     predicted = actual["round_robin"] / actual["auto"]
@@ -160,6 +171,11 @@ def problem_of(placed: Placed) -> MappingProblem:
 
 
 def _tokens_per_s(result: EngineResult) -> float:
+    """Return all tokens over the makespan."""
+    return result.tokens / result.makespan_ps * PS_PER_S
+
+
+def _steady_per_s(result: EngineResult) -> float:
     """Return the rate between a quarter and three quarters of the completions."""
     done = np.sort(result.complete_ps)
     first, last = done.size // 4, 3 * done.size // 4
