@@ -34,7 +34,7 @@ from cimsim.mac.formats import formats_of
 from cimsim.mac.vnni import has_dot_product
 from cimsim.workload.program import MatrixId, TokenKeys
 
-__all__ = ["run_mac_bench"]
+__all__ = ["compile_all", "run_mac_bench"]
 
 _MATRIX = MatrixId(0, "bench")
 _TWIN_TOKENS = 2
@@ -131,6 +131,16 @@ def run_mac_bench(
             report["batch1"] = _time_small_batches(case.programmed, x, keys, repetitions)
             report["inputs"] = _bit_density(case.programmed, x, keys)
     return report
+
+
+def compile_all() -> None:
+    """Compile, or load, every kernel that the modes of the benchmark use, folded ones included."""
+    x = np.eye(_TWIN_TOKENS, 64, dtype=np.float32)
+    keys = TokenKeys(np.zeros(_TWIN_TOKENS, np.int64), np.arange(_TWIN_TOKENS, dtype=np.int64))
+    for mode in _MODES.values():
+        programmed = _prepare(Tile.model_validate(mode), np.eye(64, dtype=np.float32)).programmed
+        programmed.multiply(x, keys, read_seed=0)
+        programmed.multiply(x, keys, read_seed=0, mode="folded")
 
 
 def _prepare(tile: Tile, weight: NDArray[np.float32]) -> _Case:

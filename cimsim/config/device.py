@@ -53,6 +53,23 @@ class Temperature(Section):
     )
 
 
+class Verify(Section):
+    """Program and verify: a cell is written again until it is near enough to its target."""
+
+    tolerance: float | None = knob(
+        None,
+        "Greatest accepted error of a written cell; null means that writes are not verified.",
+        unit="level",
+        gt=0,
+    )
+    attempts: int = knob(
+        8,
+        "Most writes of a cell; the last one stays. programming.pulses is their cost.",
+        ge=1,
+        le=64,
+    )
+
+
 class Programming(Section):
     """Writing weights into cells."""
 
@@ -97,6 +114,7 @@ class Device(Section):
     )
     stuck_low: float = knob(0.0, "Fraction of cells stuck at the lowest level.", ge=0, le=1)
     stuck_high: float = knob(0.0, "Fraction of cells stuck at the highest level.", ge=0, le=1)
+    verify: Verify = Field(Verify(), description="Whether writes are verified.")
     read_noise: ReadNoise = Field(ReadNoise(), description="Noise of every read.")
     drift: Drift = Field(Drift(), description="Loss of conductance with time.")
     temperature: Temperature = Field(

@@ -7,8 +7,8 @@
 | `ProgrammedMatrix.multiply` | its product with tokens, detailed or folded |
 | `ideal_integer` | the exact integer product in the same formats |
 | `study_tile` | what limits a tile: error by source, best range and bits |
-| `inert_knobs` | warnings of knobs that have no effect on a chip |
 | `AgeGrid` | ages at which drifting conductances are evaluated |
+| `inert_knobs`, `unpaid_writes` | warnings of knobs without effect, and of writes not charged |
 | `MacStatistics` | clip rate, bit density and counts by matrix |
 | `DeviceModel`, `register_device` | how to plug in a cell of one's own |
 """
@@ -18,7 +18,7 @@ from cimsim.mac.ageing import AgeGrid
 from cimsim.mac.calibrate import calibrate_range
 from cimsim.mac.devices import DeviceModel, DriftLaw, Programming, register_device
 from cimsim.mac.ideal import IdealMatrix, ideal_integer
-from cimsim.mac.inert import inert_knobs
+from cimsim.mac.inert import inert_knobs, unpaid_writes
 from cimsim.mac.matrix import Mode, ProgrammedMatrix
 from cimsim.mac.programming import program_matrix
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
@@ -43,4 +43,5 @@ __all__ = [
     "program_matrix",
     "register_device",
     "study_tile",
+    "unpaid_writes",
 ]

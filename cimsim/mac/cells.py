@@ -4,6 +4,7 @@ Order of the physics of one cell, in fractions of g_max::
 
     target        r_l = g_min + l (1 - g_min) / (levels - 1)
     write         g_P = max(0, r_l + bias_l + sigma_l z0)
+    verify        the first of `attempts` writes with |g_P - r_l| <= tolerance, else the last
     drift         g_D = g_P exp(-|nu_l + s_l z1| ln((t + t0) / t0))
     1/f           g   = max(0, g_D + g_D Q(g_P) z2)
     stuck         g   = g_min or 1, for cells whose frozen uniform number falls in the fraction
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.config import Tile
+from cimsim.config import Device, Tile
 from cimsim.errors import CimsimError
 from cimsim.mac.devices import DeviceModel, DriftLaw, device_model
 
@@ -32,7 +33,7 @@ __all__ = ["DRAW", "FLICKER_STEPS", "CellTables", "cell_tables", "drift_law_of"]
 Table = NDArray[np.float64]
 
 # Draws of one cell: the purpose is part of its address.
-DRAW = {"write": 0, "drift": 1, "flicker": 2, "stuck": 3}
+DRAW = {"write": 0, "drift": 1, "flicker": 2, "stuck": 3, "rewrite": 4}  # 4, 5, ...
 FLICKER_STEPS = 4096  # of the 1/f table, per g_max
 _FLICKER_TOP = 2.0
 
@@ -45,6 +46,8 @@ class CellTables:
         target: [levels] target conductance over g_max.
         bias: [levels] mean error of a write.
         sigma: [levels] standard deviation of a write.
+        tolerance: greatest error that is accepted; infinite without verify.
+        attempts: most writes of a cell.
         nu_mean: [levels] mean drift exponent.
         nu_sigma: [levels] its standard deviation.
         log_time: ln((age + t0) / t0); 0 without drift.
@@ -61,6 +64,8 @@ class CellTables:
     target: Table
     bias: Table
     sigma: Table
+    tolerance: float
+    attempts: int
     nu_mean: Table
     nu_sigma: Table
     log_time: float
@@ -118,6 +123,10 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
         moments = model.programming(target)
         bias, sigma = moments.bias, moments.sigma
     hotter = 1.0 + device.temperature.sigma_per_c * (temperature_c - 25.0)
+    sigma = sigma * max(hotter, 0.0)
+    tolerance = _tolerance(
+        device, (levels - 1) / (1.0 - g_min), errs=bool(sigma.any() or bias.any())
+    )
     law = _drift_law(model, target)
     if law is None and device.age_s > 0.0:
         raise CimsimError(
@@ -143,7 +152,9 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
     return CellTables(
         target=target,
         bias=bias,
-        sigma=sigma * max(hotter, 0.0),
+        sigma=sigma,
+        tolerance=tolerance,
+        attempts=device.verify.attempts,
         nu_mean=zeros if law is None else law.nu_mean,
         nu_sigma=zeros if law is None else law.nu_sigma,
         log_time=0.0 if law is None else float(np.log((age_s + law.t0_s) / law.t0_s)),
@@ -165,6 +176,21 @@ def drift_law_of(tile: Tile) -> DriftLaw | None:
     levels = 1 << device.cell_bits
     target = g_min + np.arange(levels) * (1.0 - g_min) / (levels - 1)
     return _drift_law(device_model(device, tile.weight.bits), target)
+
+
+def _tolerance(device: Device, to_levels: float, *, errs: bool) -> float:
+    """Return the greatest accepted error of a write over g_max, infinite without verify."""
+    if device.verify.tolerance is None:
+        return float("inf")
+    if not errs:
+        raise CimsimError(
+            "the writes of these cells have no error of their own that could be verified",
+            key="tile.device.verify.tolerance",
+            value=device.verify.tolerance,
+            allowed="null",
+            hint="an error of whole weights is one of read-back, after verifying",
+        )
+    return device.verify.tolerance / to_levels
 
 
 def _drift_law(model: DeviceModel, target: Table) -> DriftLaw | None:

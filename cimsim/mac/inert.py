@@ -1,4 +1,4 @@
-"""Knobs of a tile that a chip file sets and that its other choices make pointless."""
+"""Knobs of a tile that its other choices make pointless, or with which they are at odds."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 from cimsim.config import ChipConfig, Tile
 from cimsim.config.device import Device, Temperature
+from cimsim.mac.cells import cell_tables
+from cimsim.mac.moments import mean_writes
 
-__all__ = ["inert_knobs"]
+__all__ = ["inert_knobs", "unpaid_writes"]
 
 _REFERENCE_C = 25.0
+_MOST_UNPAID = 1.1
 # What only an analog crossbar has: sections of the tile and their knobs.
 _ANALOG = {
     "pe": ("subtract", "accumulate_cycles", "sample_hold"),
@@ -20,7 +23,7 @@ _ANALOG = {
     ),
     "device": (
         "kind", "on_off_ratio", "age_s", "drift_compensation", "stuck_low", "stuck_high",
-        "read_noise", "drift", "temperature",
+        "read_noise", "drift", "temperature", "verify",
     ),
 }  # fmt: skip
 
@@ -48,6 +51,21 @@ def inert_knobs(config: ChipConfig) -> tuple[str, ...]:
         if inert and section != default:
             found.append(f"tile.{path} has no effect: {reason}")
     return tuple(found)
+
+
+def unpaid_writes(config: ChipConfig) -> tuple[str, ...]:
+    """Return a warning if verified writes take more pulses than the chip file charges."""
+    tile = config.tile
+    if tile.device.verify.tolerance is None or tile.crossbar.kind == "digital":
+        return ()
+    tables = cell_tables(tile, 0, tile.device.age_s, config.technology.temperature_c)
+    writes, charged = float(mean_writes(tables).mean()), tile.device.programming.pulses
+    if writes <= _MOST_UNPAID * charged:
+        return ()
+    return (
+        f"tile.device.programming.pulses charges {charged:g} writes a cell, verifying takes "
+        f"{writes:.2f} on average over the levels",
+    )
 
 
 def _set(tile: Tile) -> Iterator[str]:
@@ -79,6 +97,8 @@ def _rules(tile: Tile, temperature_c: float) -> Iterator[tuple[str, bool, str]]:
         "a crossbar has no more rows than tile.crossbar.rows, which are all driven",
     )
     yield "dac.unit_ns", tile.dac.kind != "pwm", "only drivers of tile.dac.kind pwm send pulses"
+    unverified = device.verify.tolerance is None
+    yield "device.verify.attempts", unverified, "tile.device.verify.tolerance is not given"
     quiet = "tile.device.read_noise.sigma is 0"
     for name in ("read_noise.sigma_unit", "read_noise.scaling", "temperature.read_noise_per_c"):
         yield f"device.{name}", noise.sigma == 0.0, quiet

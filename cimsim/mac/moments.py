@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cimsim.mac.cells import FLICKER_STEPS, CellTables
 
-__all__ = ["level_moments"]
+__all__ = ["level_moments", "mean_writes"]
 
 Real = NDArray[np.float64]
 _WRITES, _SPREADS = 512, 32  # points of the quadrature over z0, and over z1 and z2
@@ -20,6 +20,24 @@ def _normals(count: int) -> Real:
     normal = NormalDist()
     z = np.array([normal.inv_cdf((i + 0.5) / count) for i in range(count)])
     return np.asarray(z / np.sqrt(np.mean(z**2)))
+
+
+def _kept(accepted: NDArray[np.bool_], attempts: int) -> Real:
+    """Return how probable each of equally probable writes is to be the one that stays."""
+    p = float(accepted.mean())
+    first = (1.0 - (1.0 - p) ** attempts) / p if p > 0.0 else 0.0
+    share: Real = np.where(accepted, first, (1.0 - p) ** (attempts - 1)) / accepted.size
+    return share
+
+
+def mean_writes(tables: CellTables) -> Real:
+    """Return the mean number of writes of a cell by its level: above 1 where some are verified."""
+    found = np.ones(tables.target.size)
+    for level, target in enumerate(tables.target):
+        written = target + tables.bias[level] + tables.sigma[level] * _normals(_WRITES)
+        miss = float((np.abs(np.maximum(0.0, written) - target) > tables.tolerance).mean())
+        found[level] = sum(miss**attempt for attempt in range(tables.attempts))
+    return found
 
 
 def level_moments(tables: CellTables) -> tuple[Real, Real]:
@@ -38,6 +56,7 @@ def level_moments(tables: CellTables) -> tuple[Real, Real]:
     ends = ends * tables.to_levels - tables.base
     for level, target in enumerate(tables.target):
         written = np.maximum(0.0, target + tables.bias[level] + tables.sigma[level] * write)
+        share = _kept(np.abs(written - target) <= tables.tolerance, tables.attempts)
         nu = np.abs(tables.nu_mean[level] + tables.nu_sigma[level] * z1)
         aged = written[:, None, None] * np.exp(-nu * tables.log_time)[None, :, None]
         if flickers:
@@ -46,6 +65,7 @@ def level_moments(tables: CellTables) -> tuple[Real, Real]:
             aged = np.maximum(0.0, aged * (1.0 + q * z2))
         held = aged * max(tables.warmth, 0.0) * tables.to_levels - tables.base
         works = 1.0 - low - high
-        mean[level] = works * held.mean() + low * ends[0] + high * ends[1]
-        square[level] = works * (held**2).mean() + low * ends[0] ** 2 + high * ends[1] ** 2
+        first, second = (works * float(share @ (held**k).mean(axis=(1, 2))) for k in (1, 2))
+        mean[level] = first + low * ends[0] + high * ends[1]
+        square[level] = second + low * ends[0] ** 2 + high * ends[1] ** 2
     return mean, np.maximum(square - mean**2, 0.0)

@@ -32,7 +32,7 @@ _PURPOSE_CELL = 1
 _SQUARE_BITS = 6  # of the 15 of the greatest variance that may be lost to exact sums
 Real = NDArray[np.float32] | NDArray[np.float64]
 Table = NDArray[np.float64]
-WriterTables = tuple[Table, Table, Table, Table, Table, float, Table, int, int, float]
+WriterTables = tuple[Table, Table, Table, Table, Table, float, Table, int, int, float, float, int]
 
 
 @dataclass(frozen=True)
@@ -184,6 +184,7 @@ def writer_tables(tables: CellTables) -> WriterTables:
     return (
         tables.target, tables.bias, tables.sigma, tables.nu_mean, tables.nu_sigma,
         tables.log_time, tables.flicker, tables.stuck_low, tables.stuck_high, tables.g_min,
+        tables.tolerance, tables.attempts,
     )  # fmt: skip
 
 

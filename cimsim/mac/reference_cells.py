@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Tile
-from cimsim.mac.cells import FLICKER_STEPS, CellTables, cell_tables
+from cimsim.mac.cells import DRAW, FLICKER_STEPS, CellTables, cell_tables
 from cimsim.mac.encode import Encoded
 from cimsim.mac.formats import Formats
 from cimsim.mac.program import Deployment
@@ -78,6 +78,14 @@ def conductance_of_crossbar(
         )
         if tables.sigma.any() or tables.bias.any():
             g[i] = np.maximum(0.0, g[i] + (tables.bias[row] + tables.sigma[row] * z0))
+            for attempt in range(1, tables.attempts):
+                missed = np.abs(g[i] - tables.target[row]) > tables.tolerance
+                if not missed.any():
+                    break
+                place = (i | (DRAW["rewrite"] - 1 + attempt) << 16, crossbar, epoch)
+                z = normals_at(count, place, key).astype(np.float64)
+                again = tables.target[row] + (tables.bias[row] + tables.sigma[row] * z)
+                g[i] = np.where(missed, np.maximum(0.0, again), g[i])
         written = g[i].copy()
         if tables.log_time > 0.0:
             nu = np.abs(tables.nu_mean[row] + tables.nu_sigma[row] * z1)

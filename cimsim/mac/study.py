@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cimsim.chip.tiling import tile_matrix
 from cimsim.config import Device, Tile
-from cimsim.config.device import Drift, IdealDevice, ReadNoise
+from cimsim.config.device import Drift, IdealDevice, ReadNoise, Verify
 from cimsim.errors import CimsimError
 from cimsim.mac.adc import code_bounds, fresh_variance, full_range_levels
 from cimsim.mac.calibrate import calibrate_range
@@ -108,7 +108,9 @@ def _adc(tile: Tile, **fields: object) -> Tile:
 
 def _without_cell_errors(tile: Tile) -> Tile:
     kept = {n: getattr(tile.device, n) for n in Device.model_fields}
-    kept |= {"age_s": 0.0, "drift": Drift(), "drift_compensation": "none"}
+    kept |= {
+        "age_s": 0.0, "drift": Drift(), "drift_compensation": "none", "verify": Verify(),
+    }  # fmt: skip
     return _device(tile, IdealDevice.model_validate(kept))
 
 

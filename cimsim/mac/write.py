@@ -103,9 +103,33 @@ def _levels_of_row(level, w, offset, flip, group, first, layout):  # type: ignor
 
 
 @njit(cache=True, error_model="numpy")
+def _write_row(g, level, tables, row, address, bits, z):  # type: ignore[no-untyped-def]
+    """Write the cells of one row, and again those that a verifying read does not accept."""
+    target, bias, sigma = tables[:3]
+    tolerance, attempts = tables[10], tables[11]
+    crossbar, epoch, k0, k1 = address
+    fill_normals(z, bits, 0, row, crossbar, epoch, k0, k1)
+    missed = 0
+    for c in range(g.size):
+        error = bias[level[c]] + sigma[level[c]] * np.float64(z[c])
+        g[c] = max(0.0, target[level[c]] + error)
+        missed += abs(g[c] - target[level[c]]) > tolerance
+    for attempt in range(1, attempts):
+        if missed == 0:
+            return
+        fill_normals(z, bits, 0, row | ((3 + attempt) << 16), crossbar, epoch, k0, k1)
+        missed = 0
+        for c in range(g.size):
+            if abs(g[c] - target[level[c]]) > tolerance:
+                error = bias[level[c]] + sigma[level[c]] * np.float64(z[c])
+                g[c] = max(0.0, target[level[c]] + error)
+                missed += abs(g[c] - target[level[c]]) > tolerance
+
+
+@njit(cache=True, error_model="numpy")
 def _age_row(g, level, tables, draws, row, address, bits, z, written):  # type: ignore[no-untyped-def]
     """Let the written cells of one row drift and add their accumulated 1/f noise."""
-    _, _, _, nu_mean, nu_sigma, log_time, flicker, _, _, _ = tables
+    _, _, _, nu_mean, nu_sigma, log_time, flicker = tables[:7]
     crossbar, epoch, k0, k1 = address
     if draws[1]:
         fill_normals(z, bits, 0, row | (1 << 16), crossbar, epoch, k0, k1)
@@ -142,7 +166,7 @@ def conductances(conductance, stuck, wq, offset, flip, block, layout, tables, dr
         address: (crossbar, epoch, k0, k1).
     """
     r0, r1, c0, c1, _, first_group, group_rows = block
-    target, bias, sigma, _, _, _, _, low, high, g_min = tables
+    target, low, high, g_min = tables[0], tables[7], tables[8], tables[9]
     crossbar, epoch, k0, k1 = address
     count = conductance.shape[1]
     padded = ((count + 63) // 64) * 64
@@ -157,10 +181,7 @@ def conductances(conductance, stuck, wq, offset, flip, block, layout, tables, dr
         for c in range(count):
             g[c] = target[level[c]]
         if draws[0]:
-            fill_normals(z, bits, 0, row, crossbar, epoch, k0, k1)
-            for c in range(count):
-                error = bias[level[c]] + sigma[level[c]] * np.float64(z[c])
-                g[c] = max(0.0, g[c] + error)
+            _write_row(g, level, tables, row, address, bits, z)
         if draws[1] or draws[2]:
             _age_row(g, level, tables, draws, row, address, bits, z, written)
         stuck[row, :] = False

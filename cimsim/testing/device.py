@@ -98,6 +98,8 @@ def _cells_of(tables: CellTables, level: int) -> NDArray[np.float64]:
 
 
 def _written(tables: CellTables) -> str | None:
+    if np.isfinite(tables.tolerance):
+        return None  # writes that are verified have other moments than a single write
     if tables.log_time > 0.0 or tables.flicker.any() or tables.stuck_low + tables.stuck_high:
         return None  # other errors are on top
     for level in range(tables.target.size):

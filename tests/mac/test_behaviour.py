@@ -124,6 +124,8 @@ KNOBS: list[dict[str, Any]] = [
     {"device": {"on_off_ratio": 20.0}},
     {"device": {"age_s": 1e4}},
     {"device": {"age_s": 1e4, "drift_compensation": "global"}},
+    {"device": {"verify": {"tolerance": 0.02}}},
+    {"device": {"verify": {"tolerance": 0.02, "attempts": 2}}},
     {"device": {"stuck_low": 0.05}},
     {"device": {"stuck_high": 0.05}},
     {"device": {"read_noise": {"sigma": 0.1, "scaling": "sqrt"}}},

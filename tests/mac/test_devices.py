@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from cimsim.errors import CimsimError
 from cimsim.mac.cells import CellTables, cell_tables
 from cimsim.mac.devices import device_model
+from cimsim.mac.moments import level_moments, mean_writes
 from cimsim.mac.program import writer_draws, writer_tables
 from cimsim.mac.reference_cells import conductance_of_crossbar
 from cimsim.mac.write import conductances, exp_minus
@@ -135,6 +137,30 @@ def test_drifted_cells_follow_the_power_law_and_flicker(age_s: float) -> None:
     assert g.std() == pytest.approx(expected.std(), rel=1e-2)
 
 
+@pytest.mark.parametrize(("attempts", "tolerance"), [(1, 0.2), (2, 0.2), (30, 0.2), (30, 0.05)])
+def test_verified_writes_are_normal_errors_cut_at_the_tolerance(
+    attempts: int, tolerance: float
+) -> None:
+    """Accepted writes are a truncated normal; what is not accepted in time is what is left."""
+    device = {"kind": "gaussian", "sigma": 0.2, "sigma_unit": "cell_level", "cell_bits": 2}
+    tables = cell_tables(
+        make_tile(device={**device, "verify": {"tolerance": tolerance, "attempts": attempts}}),
+        1, 0.0,
+    )  # fmt: skip
+    error = (_write(tables, 2) - 2 / 3) * 3
+    a = tolerance / 0.2
+    accept = 2 * stats.norm.cdf(a) - 1
+    inside = np.abs(error) <= tolerance
+    stays = 1 - (1 - accept) ** attempts
+    assert inside.mean() == pytest.approx(stays, abs=4 * np.sqrt(0.25 / error.size))
+    assert error[inside].std() == pytest.approx(0.2 * stats.truncnorm.std(-a, a), rel=0.02)
+    mean, variance = level_moments(tables)
+    assert mean[2] == pytest.approx(2.0, abs=1e-3)
+    assert variance[2] == pytest.approx(error.var(), rel=0.03)
+    writes = mean_writes(tables)[2]
+    assert writes == pytest.approx(stays / accept, rel=0.02)
+
+
 def test_drift_keeps_the_frozen_pattern_along_its_trajectory() -> None:
     rng = np.random.default_rng(0)
     weight = normal(rng, 64, 16)
@@ -212,6 +238,8 @@ def test_exponential_is_accurate() -> None:
         {"kind": "pcm", "profile": "afm", "cell_bits": 2},
         {"kind": "ideal", "stuck_low": 0.6, "stuck_high": 0.6},
         {"kind": "reram", "age_s": 10.0},
+        {"kind": "ideal", "verify": {"tolerance": 0.1}},
+        {"kind": "eflash", "cell_bits": 8, "verify": {"tolerance": 0.1}},
         {"kind": "pcm", "drift": {"nu": 0.1}},
         {"kind": "reram", "drift_compensation": "global"},
         {"kind": "eflash", "cell_bits": 8, "temperature_factor": 2.0},

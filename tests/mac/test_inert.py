@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cimsim.config.load import bundled_chips, find_chip, load_chip
-from cimsim.mac import inert_knobs
+from cimsim.mac import inert_knobs, unpaid_writes
 
 READS = "tile.device.read_noise={sigma: 0.1, scaling: sqrt}"
 
@@ -32,6 +32,7 @@ def named(chip: str, *overrides: str) -> list[str]:
          "tile.device.temperature.conductance_per_c"),
         ("isaac", "tile.device.temperature.read_noise_per_c=0.01",
          "tile.device.temperature.read_noise_per_c"),
+        ("isaac", "tile.device.verify.attempts=5", "tile.device.verify.attempts"),
         ("isaac", "technology.temperature_c=60", "technology.temperature_c"),
         ("sram_digital_28nm", "tile.adc.bits=6", "tile.adc.bits"),
         ("sram_digital_28nm", "tile.adc.range={kind: fixed, levels: 9}", "tile.adc.range"),
@@ -72,3 +73,15 @@ def test_a_knob_with_an_effect_is_not_named(overrides: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("chip", sorted(bundled_chips()))
 def test_bundled_chips_set_no_knob_in_vain(chip: str) -> None:
     assert named(chip) == []
+
+
+def test_writes_that_are_not_charged_are_named() -> None:
+    """One write in three is accepted at half a sigma or so: nearly three writes a cell."""
+    device = "tile.device={kind: gaussian, sigma: 0.2, sigma_unit: cell_level, verify: {%s}%s}"
+    tight = load_chip(find_chip("isaac"), (device % ("tolerance: 0.1, attempts: 20", ""),))
+    assert "programming.pulses" in unpaid_writes(tight)[0]
+    paid = device % ("tolerance: 0.1, attempts: 20", ", programming: {pulses: 3}")
+    assert unpaid_writes(load_chip(find_chip("isaac"), (paid,))) == ()
+    loose = device % ("tolerance: 0.6, attempts: 20", "")
+    assert unpaid_writes(load_chip(find_chip("isaac"), (loose,))) == ()
+    assert unpaid_writes(load_chip(find_chip("isaac"))) == ()

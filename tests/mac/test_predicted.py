@@ -108,3 +108,24 @@ def test_rounding_that_is_not_uniform_is_named() -> None:
     assert found.left_out == ("sums within a code",)
     assert not whole.uniform
     assert not found.uniform
+
+
+# What is exact: errors of cells and noise of converters. Rounding is uniform only nearly.
+@pytest.mark.parametrize("encoding", ["differential", "offset", "center"])
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"device": NOISY},
+        {"device": NOISY | {"verify": {"tolerance": 0.1, "attempts": 4}}},
+        {"device": {"kind": "ideal", "cell_bits": 2, "read_noise": {"sigma": 0.05}}},
+        {"adc": FINE | {"noise_lsb": 80.0}},
+    ],
+    ids=["write", "verify", "read", "noise"],
+)
+def test_exact_closed_forms_are_met_within_two_percent(
+    sections: dict[str, Any], encoding: str
+) -> None:
+    """Sixty chips: the sampling error of the observed figure is below half a percent."""
+    both = {"weight": {"encoding": encoding}, "adc": FINE} | sections
+    observed, predicted = _both(seeds=60, **both)
+    assert observed == pytest.approx(predicted.error, rel=0.02)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,17 +98,19 @@ def test_benchmark_refuses_modes_it_does_not_know() -> None:
         run_mac_bench(repetitions=0)
 
 
-def test_eflash_profile_reproduces_the_measured_read_back() -> None:
-    """Measured on a 40 nm chip: error of 1.74 to 3.02 LSB, cosine of 0.990 to 0.997."""
-    rng = np.random.default_rng(0)
-    weight = normal(rng, 256, 256)
-    tile = make_tile(crossbar={"rows": 256, "cols": 512}, device={"kind": "eflash", "cell_bits": 8})
-    programmed = program(weight, tile)
-    read = programmed.cells.values.astype(np.float64) * programmed.cells.grid
-    error = read - programmed.encoded.wq
-    assert error.std() == pytest.approx(2.2, rel=0.02)
-    assert abs(error.mean()) < 0.05
-    cosine = (read * programmed.encoded.wq).sum() / (
-        np.linalg.norm(read) * np.linalg.norm(programmed.encoded.wq.astype(float))
+@pytest.mark.skipif(os.environ.get("CIMSIM_FULL_TESTS") != "1", reason="compiles for seconds")
+def test_a_new_installation_compiles_the_tile_within_thirty_seconds(tmp_path: Path) -> None:
+    """And later processes load what was compiled. Processor seconds: a machine may be busy."""
+    code = (
+        "import time; from cimsim.bench.mac import compile_all; start = time.process_time(); "
+        "compile_all(); print(time.process_time() - start)"
     )
-    assert 0.990 < cosine < 0.998
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def seconds() -> float:
+        command = [sys.executable, "-c", code]
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return float(found.stdout)
+
+    assert seconds() < 30.0
+    assert seconds() < 3.0

@@ -26,6 +26,7 @@ DEVICES: tuple[dict[str, Any], ...] = (
     {"kind": "pcm", "age_s": 3600.0, "drift_compensation": "global"},
     {"kind": "pcm", "profile": "hermes_1dev", "age_s": 86400.0},
     {"kind": "reram", "profile": "milo", "on_off_ratio": 4.5},
+    {"kind": "reram", "verify": {"tolerance": 0.1, "attempts": 3}},
     {"kind": "eflash"},
     {"kind": "eflash", "profile": "sonos_1d"},
     {"kind": "gaussian", "sigma": 1.0, "sigma_unit": "us", "drift": {"nu": 0.05}, "age_s": 100.0},

@@ -140,6 +140,8 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "tile.device.profile": ("isaac", PCM, "hermes_1dev"),
     "tile.device.sigma_lsb": ("eflash_40nm", (), "1.0"),
     "tile.device.temperature_factor": ("eflash_40nm", ("technology.temperature_c=85",), "3.0"),
+    "tile.device.verify.tolerance": ("isaac", BASE, "0.05"),
+    "tile.device.verify.attempts": ("isaac", (*BASE, "tile.device.verify.tolerance=0.02"), "2"),
     "tile.device.drift_compensation": ("isaac", BASE, "global"),
     "noc.concentration": ("isaac", BASE, "1"),
     "noc.tile_pitch_mm": ("isaac", BASE, "5.0"),
