@@ -14,7 +14,8 @@ lowest level is cancelled before the converter by a reference column of nominal 
 own errors are not modelled. A model of whole weights adds
 sigma z0 (weight LSB = levels) to the difference of the pair, or to the one cell, once.
 
-z0, z1, z2 and the uniform number are pure functions of (chip seed, crossbar, epoch, cell).
+z0, z1 and z2 are pure functions of (chip seed, crossbar, epoch, cell); the uniform number is
+one of (chip seed, crossbar, cell), because a stuck cell stays stuck however often it is written.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def conductance_of_crossbar(
             at = place.astype(np.int64)
             q = tables.flicker[at] + (tables.flicker[at + 1] - tables.flicker[at]) * (place - at)
             g[i] = np.maximum(0.0, g[i] + g[i] * q * z2)
-        u = uniform_bits_at(count, (i | 3 << 16, crossbar, epoch), key).astype(np.int64)
+        u = uniform_bits_at(count, (i | 3 << 16, crossbar, 0), key).astype(np.int64)
         low, high = u < tables.stuck_low, u < tables.stuck_low + tables.stuck_high
         g[i] = np.where(low, tables.g_min, np.where(high, 1.0, g[i]))
         stuck[i] = high | low

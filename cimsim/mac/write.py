@@ -186,7 +186,8 @@ def conductances(conductance, stuck, wq, offset, flip, block, layout, tables, dr
             _age_row(g, level, tables, draws, row, address, bits, z, written)
         stuck[row, :] = False
         if draws[3]:
-            fill_bits(bits, 0, row | (3 << 16), crossbar, epoch, k0, k1)
+            # The same cells are stuck after every write.
+            fill_bits(bits, 0, row | (3 << 16), crossbar, 0, k0, k1)
             for c in range(count):
                 u = np.int64(bits[c])
                 if u < low + high:

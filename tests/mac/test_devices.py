@@ -16,7 +16,7 @@ from cimsim.mac.program import writer_draws, writer_tables
 from cimsim.mac.reference_cells import conductance_of_crossbar
 from cimsim.mac.write import conductances, exp_minus
 from cimsim.rng import derive_key
-from tests.mac.helpers import make_tile, normal, program
+from tests.mac.helpers import keys_of, make_tile, normal, program
 
 R = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 
@@ -209,6 +209,41 @@ def test_stuck_cells_add_the_predicted_error() -> None:
     assert on == pytest.approx(0.02, abs=4 * np.sqrt(0.02 / g.size))
     # mean square error of level 2 of 3: a third of g_max too low, or two thirds too high
     assert np.mean((g - 2 / 3) ** 2) == pytest.approx(0.02 / 9 + 0.03 * 4 / 9, rel=0.03)
+
+
+def test_the_same_cells_are_stuck_after_every_write() -> None:
+    tile = make_tile(
+        device={"kind": "gaussian", "sigma": 0.01, "sigma_unit": "frac_gmax", "stuck_high": 0.05}
+    )
+    exact = make_tile(device={"kind": "ideal"})
+    weight = normal(np.random.default_rng(0), 64, 16)
+    ideal = program(weight, exact).cells
+    errors = [
+        np.abs(c.values * c.grid - ideal.values * ideal.grid)
+        for c in (program(weight, tile, epoch=epoch).cells for epoch in (0, 7))
+    ]
+    assert not np.array_equal(*errors)  # other programming errors
+    # 1 % of the range is 0.03 levels: more than half a level off is stuck.
+    first, again = (e > 0.5 for e in errors)
+    assert 0 < first.mean() < 0.1
+    np.testing.assert_array_equal(first, again)
+
+
+def test_rewriting_a_programmed_matrix_equals_programming_it_anew() -> None:
+    tile = make_tile(
+        device={"kind": "pcm", "cell_bits": 4, "age_s": 50.0},
+        weight={"bits": 8},
+    )
+    weight = normal(np.random.default_rng(1), 40, 12)
+    first = program(weight, tile)
+    numbers = tuple(range(9, 9 + len(first.deployment.crossbars)))
+    for age_s in (0.0, 50.0):
+        again = first.rewritten(numbers, 5, age_s)
+        anew = program(weight, tile, first_crossbar=9, epoch=5, age_s=age_s)
+        np.testing.assert_array_equal(again.cells.values, anew.cells.values)
+        x = normal(np.random.default_rng(2), 3, 40)
+        products = [c.multiply(x, keys_of(3), read_seed=1) for c in (again, anew)]
+        np.testing.assert_array_equal(*products)
 
 
 def test_temperature_scales_errors_with_the_same_pattern() -> None:
