@@ -13,6 +13,7 @@ def register(app: typer.Typer) -> None:
     bench.command("mac")(mac)
     bench.command("engine")(engine)
     bench.command("mapping")(mapping)
+    bench.command("cost")(cost)
     app.add_typer(bench, name="bench")
 
 
@@ -41,6 +42,17 @@ def mapping(
     from cimsim.bench.mapping import run_mapping_bench
 
     _print(run_mapping_bench(), as_json=as_json)
+
+
+def cost(
+    chip: Annotated[str, typer.Argument(help="Chip file, or name of a bundled chip.")] = "isaac",
+    tokens: Annotated[int, typer.Option(help="Scored and timed tokens.")] = 512,
+    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+) -> None:
+    """Measure the share of a short run that evaluating costs takes."""
+    from cimsim.bench.cost import run_cost_bench
+
+    _print(run_cost_bench(chip, tokens), as_json=as_json)
 
 
 def _print(result: dict[str, object], *, as_json: bool) -> None:

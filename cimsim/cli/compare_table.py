@@ -34,6 +34,9 @@ def comparison_lines(comparison: Comparison) -> list[str]:
         lines += [_line(s) for s in systems]
     limits = [f"{s.chip.name} by {s.chip.scale['critical_resource']}" for s in comparison.systems]
     lines += ["", *wrap(f"limited: {'; '.join(limits)}", WIDTH, subsequent_indent="  ")]
+    lines += wrap(
+        f"ADCs: {'; '.join(map(_adc, comparison.systems))}", WIDTH, subsequent_indent="  "
+    )
     for warning in comparison.warnings:
         lines += wrap(f"note: {warning}", WIDTH, subsequent_indent="  ")
     return [*lines, *wrap(RULE.format(batch=comparison.batch), WIDTH)]
@@ -54,6 +57,14 @@ def _line(system: System) -> str:
     interval = f" {low:.4g}-{high:.4g}" if high > low else ""
     mark = "*" if system.on_front else ""
     return f"{name.ljust(NAME)}{cells} {mark}{mean:.4g}{interval}"[:WIDTH]
+
+
+def _adc(system: System) -> str:
+    """Name the ADC of a system and the model that prices it."""
+    scale = system.chip.scale
+    if scale["adc_bits"] is None:
+        return f"{system.chip.name} none"
+    return f"{system.chip.name} {scale['adc_bits']} b by model {scale['adc_model']}"
 
 
 def _short(value: float) -> str:

@@ -70,6 +70,7 @@ class System:
             "weight_bits": weight,
             "input_bits": inputs,
             "adc_bits": chip.scale["adc_bits"],
+            "adc_model": chip.scale["adc_model"],
             "copies": copies,
             "tiles": copies * chip.tiles,
             "area_mm2": copies * chip.area_mm2,

@@ -33,6 +33,7 @@ def chip(name: str, *, area: float, power: float, energy_nj: float, **cells: Any
         "weight_bits": 8,
         "input_bits": 8,
         "adc_bits": 8,
+        "adc_model": "isaac",
         "latency_us": 5.0,
         "critical_resource": "memory channels",
         "area_mm2": area,

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cimsim.config.load import bundled_folder
+from cimsim.config.load import bundled_folder, find_chip, load_chip
+from cimsim.cost.catalogue import COMPONENTS, all_constants
+from cimsim.cost.explain import explainable, lines_for
+from cimsim.results import COMPONENTS as RESULT_COMPONENTS
+from cimsim.results import all_tables, explain_column
 
 
 def cimsim(*args: str) -> subprocess.CompletedProcess[str]:
@@ -87,3 +91,26 @@ def test_explain_of_nothing_names_the_nearest() -> None:
     done = cimsim("explain", "tile.adc.bitts")
     assert done.returncode == 2
     assert "tile.adc.bits" in done.stderr
+
+
+def test_every_knob_column_component_and_constant_is_explained() -> None:
+    config = load_chip(find_chip("isaac"))
+    for key in explainable():
+        assert lines_for(key, config), key
+    for name in COMPONENTS:
+        lines = lines_for(name, config)
+        assert any(line.startswith("  energy of an action: ") for line in lines), name
+        assert any("on isaac" in line for line in lines), name
+    for table in all_tables():
+        for column in table.columns:
+            text = explain_column(table, column)
+            assert column.meaning in text
+            assert "unit: " in text
+    for constant in all_constants():
+        assert any(constant.source in line for line in lines_for(constant.key, config))
+
+
+def test_components_that_results_name_are_explained() -> None:
+    config = load_chip(find_chip("isaac"))
+    for component in RESULT_COMPONENTS:
+        assert lines_for(component.name, config), component.name
