@@ -45,7 +45,8 @@ _FORMULA: dict[str, tuple[str, str]] = {
     "dram": ("one bit off the chip", "memory.pj_per_bit or the value of the kind"),
     "program": ("one cell written", "pulses x (pulse + verify energy)"),
     "clock": ("one clock cycle of one tile", "C_wire V^2 x tile pitch"),
-    "io": ("links off the chip other than memory", "only from a table row"),
+    "chip_link": ("one bit over one link between chips", "system.link.pj_per_bit"),
+    "io": ("one bit to or from the host", "system.io_pj_per_bit, or a table row"),
 }
 
 # Names that tables of results give to rows of the ledger.

@@ -251,15 +251,18 @@ def _precision(view: View) -> str:
 
 
 def _io(view: View) -> str:
-    """Say whose links off the chip are charged."""
+    """Say whose interface to the host is charged."""
     charged = [
         d.name for d in view.designs if any(text(r, "component") == "io" for r in d.chip.energy)
     ]
     if not charged:
-        return "links off the chip other than to DRAM are not modelled."
+        return "links between chips are included, the interface to the host is not modelled."
     if len(charged) == len(view.designs):
-        return "links off the chip are included."
-    return f"links off the chip are included for {', '.join(charged)} and not modelled for others."
+        return "links between chips and the interface to the host are included."
+    return (
+        f"links between chips are included, the interface to the host for {', '.join(charged)} "
+        "and not modelled for others."
+    )
 
 
 def _leakage(view: View) -> str:

@@ -169,7 +169,7 @@ def test_page_states_what_is_included_and_what_is_not(three: tuple[Path, str, st
     for statement in (
         "1 MAC = 2 operations",
         "includes the chip, its digital units (attention, softmax, norms), the KV cache and DRAM; "
-        "links off the chip are included",
+        "links between chips and the interface to the host are included",
         "leakage of dac; leakage of noc_link",
         "accuracy of the full-size model",
         "averages of the timed work, not peaks",
@@ -255,9 +255,9 @@ def test_links_off_the_chip_are_claimed_only_where_they_are_charged() -> None:
     chip = fake_chip(0)
     bare = replace(chip, energy=tuple(r for r in chip.energy if r["component"] != "io"))
     statement = dict(basis(View.of(replace(fake_run(1), chips=(bare,)))))["Energy"]
-    assert "links off the chip other than to DRAM are not modelled" in statement
+    assert "the interface to the host is not modelled" in statement
     both = dict(basis(View.of(replace(fake_run(1), chips=(bare, fake_chip(1))))))["Energy"]
-    assert "included for eflash_40nm and not modelled for others" in both
+    assert "interface to the host for eflash_40nm and not modelled for others" in both
 
 
 def test_peak_as_run_stands_beside_the_published_precision(
