@@ -94,6 +94,46 @@ def _show(found: Calibrated, out: Path, as_json: bool) -> None:
 
 
 @app.command()
+def replicas(
+    config: Annotated[str, typer.Argument(help="Chip file, or the name of a bundled chip.")],
+    model: Annotated[str, typer.Option(help="Bundled model or Hugging Face folder.")] = (
+        "olmoe-tiny"
+    ),
+    overrides: Overrides = None,
+    batch: Annotated[int, typer.Option(min=1, help="Sequences decoded at once.")] = 64,
+    context: Annotated[int, typer.Option(min=1, help="Tokens of a sequence.")] = 32,
+    skew: Annotated[
+        float | None,
+        typer.Option(min=0, help="Zipf exponent of a synthetic routing (default: the model's)."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure what copies of busy units in idle crossbars do to latency."""
+    from dataclasses import asdict
+
+    from cimsim.config.load import find_chip, load_chip
+    from romer.study.replicas import measure_replicas
+
+    chip = load_chip(find_chip(config), tuple(overrides or ()))
+    found = measure_replicas(chip, model, batch=batch, context=context, skew=skew)
+    if as_json:
+        print(json.dumps({**asdict(found), "p99_reduction": found.reduction}, indent=1))
+        return
+    routing = "the model's own routing" if skew is None else f"synthetic routing, Zipf {skew:g}"
+    print(
+        f"{routing}, expert load CV {found.load_cv:.2f}; {found.crossbars} crossbars, further "
+        f"copies of {found.expert_copies} experts and {found.dense_copies} dense blocks; decode, "
+        f"{found.batch} sequences"
+    )
+    for name, unit, (before, after) in (
+        ("p99 of the time per output token", "us", found.p99_us),
+        ("busiest tile over the mean", "x", found.tile_max_mean),
+        ("energy a token", "nJ", found.energy_nj),
+    ):
+        print(f"{name}: {before:.4g} -> {after:.4g} {unit} ({after / before - 1.0:+.1%})")
+
+
+@app.command()
 def study(
     out: Annotated[Path, typer.Option(help="Folder of the study; a started one is resumed.")],
     plan: Annotated[

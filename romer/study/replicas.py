@@ -1,0 +1,159 @@
+"""What copies in idle crossbars do to latency, at equal crossbars.
+
+One chip, one mesh: the placement puts one copy of every matrix on it, or also fills the
+crossbars that would idle with copies of what is busiest: experts, and blocks that every
+token passes. Both expect the load of one half of the text and serve the other half, whose
+routing is replayed in decode on the engine. Cells play no part: routing is that of the
+clean model, or synthetic with Zipf popularity.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.chip import analog_units, build_mesh
+from cimsim.config import ChipConfig
+from cimsim.cost import CostModel
+from cimsim.errors import CimsimError
+from cimsim.model import build_program
+from cimsim.results.statistics import load_cv, percentile
+from cimsim.stages.models import calibration_windows, read_text
+from cimsim.stages.placing import place
+from cimsim.stages.scoring import score_clean
+from cimsim.stages.timing import time_phase
+from cimsim.units import PS_PER_US
+from cimsim.workload.program import Program
+from cimsim.workload.synthetic import Popularity, synthetic_trace
+from cimsim.workload.trace import RoutingTrace
+from romer.study.subject import Subject
+
+__all__ = ["ReplicaGain", "measure_replicas"]
+
+
+@dataclass(frozen=True)
+class ReplicaGain:
+    """Decode on one chip without and with copies of busy units.
+
+    Attributes:
+        crossbars: of the chip, the same in both.
+        expert_copies: further copies of experts that were placed.
+        dense_copies: further copies of blocks that every token passes.
+        load_cv: coefficient of variation of expert load, mean over layers.
+        batch: sequences at once.
+        p99_us: 99th percentile of the time per output token, without and with copies.
+        tile_max_mean: busiest tile over the mean of tiles with weights, likewise.
+        energy_nj: energy a token, likewise.
+    """
+
+    crossbars: int
+    expert_copies: int
+    dense_copies: int
+    load_cv: float
+    batch: int
+    p99_us: tuple[float, float]
+    tile_max_mean: tuple[float, float]
+    energy_nj: tuple[float, float]
+
+    @property
+    def reduction(self) -> float:
+        """Share by which the 99th percentile falls."""
+        return 1.0 - self.p99_us[1] / self.p99_us[0]
+
+
+def measure_replicas(
+    config: ChipConfig, model: str, *, batch: int, context: int, skew: float | None = None
+) -> ReplicaGain:
+    """Measure latency with and without copies of busy units in idle crossbars.
+
+    Args:
+        config: the chip; `mapping.replicas` is set both ways.
+        model: bundled model, or checkpoint folder.
+        batch: sequences decoded at once; as many more are what the placement expects.
+        context: tokens of a sequence.
+        skew: Zipf exponent of a synthetic routing; None takes the model's own.
+
+    Raises:
+        CimsimError: if no crossbar idles, or there are too few tokens for a percentile.
+    """
+    subject = Subject(model, context)
+    program = build_program(subject.checkpoint)
+    units = analog_units(program, config)
+    mesh = build_mesh(config, sum(u.crossbars for u in units))
+    cost = CostModel(config, mesh, program)
+    expected, served = _halves(config, subject, program, batch, context, skew)
+    p99, imbalance, energy = [], [], []
+    further: Counter[bool] = Counter()
+    for replicas in (False, True):
+        mapping = config.mapping.model_copy(update={"replicas": replicas})
+        chip = config.model_copy(update={"mapping": mapping})
+        placement = place(chip, mesh, program, units, cost, expected).placement
+        further = Counter(s.unit.part == "experts" for s in placement.seats if s.replica)
+        phase = time_phase(
+            chip, mesh, placement, program, cost, served, None,
+            name=f"decode_b{batch}", batch=batch,
+        )  # fmt: skip
+        found = percentile(phase.result.tpot_ps, 99)
+        if found is None:
+            raise CimsimError(
+                "too few tokens for a 99th percentile", key="--batch", value=batch,
+                hint="decode more or longer sequences",
+            )  # fmt: skip
+        load = phase.result.tile_load_ps[placement.occupied_tiles]
+        p99.append(found / PS_PER_US)
+        imbalance.append(float(load.max() / load.mean()))
+        energy.append(phase.energy_per_token_nj)
+    if not further:
+        raise CimsimError(
+            "no crossbar is idle, so nothing can be copied",
+            key="chip.spare_fraction",
+            value=config.chip.spare_fraction,
+            hint="give the chip more spare crossbars",
+        )
+    return ReplicaGain(
+        crossbars=mesh.n_tiles * mesh.crossbars_per_tile,
+        expert_copies=further[True],
+        dense_copies=further[False],
+        load_cv=float(load_cv(served.load()).mean()),
+        batch=batch,
+        p99_us=(p99[0], p99[1]),
+        tile_max_mean=(imbalance[0], imbalance[1]),
+        energy_nj=(energy[0], energy[1]),
+    )
+
+
+def _halves(
+    config: ChipConfig,
+    subject: Subject,
+    program: Program,
+    batch: int,
+    context: int,
+    skew: float | None,
+) -> tuple[RoutingTrace, RoutingTrace]:
+    """Return the routing that the placement expects and the one that is served."""
+    if skew is not None:
+        trace = synthetic_trace(
+            program,
+            sequences=2 * batch,
+            length=context,
+            popularity=Popularity("zipf", skew),
+            seed=config.run.seed,
+        )
+    else:
+        tokens = 2 * batch * context
+        windows = calibration_windows(subject.checkpoint, read_text(None), tokens, context)
+        trace = score_clean(subject.decoder, subject.digital, windows).trace
+    first = trace.sequence < batch
+    return _part(trace, first), _part(trace, ~first)
+
+
+def _part(trace: RoutingTrace, rows: NDArray[np.bool_]) -> RoutingTrace:
+    return RoutingTrace(
+        trace.experts[rows],
+        trace.sequence[rows] - int(trace.sequence[rows].min()),
+        trace.position[rows],
+        trace.n_experts,
+    )
