@@ -92,7 +92,7 @@ def run_batches(
         say: told how many jobs of a batch were done.
 
     Raises:
-        Exception: what a batch raised, after the other processes were ended.
+        Exception: the first that a batch raised, after all others were done.
     """
     left = list(batches)
     if not left:
@@ -140,12 +140,14 @@ class _Team:
             self._open[here] = None
 
     def run(self, left: list[Batch], until: float, say: Callable[[int], None]) -> None:
-        """Hand out batches until none is left or the time is up."""
+        """Hand out batches until none is left or the time is up; then raise what failed."""
         busy: dict[Connection, Kind] = {}
+        failed: list[Exception] = []
         for end in self._ends:
             self._hand(end, left, busy, until)
         while busy:
             for end in [e for e in wait(list(busy)) if isinstance(e, Connection)]:
+                del busy[end]
                 try:
                     done = end.recv()
                 except EOFError:
@@ -153,13 +155,16 @@ class _Team:
                         "a process of the study was ended from outside, perhaps for want of "
                         "memory; run the same command again, with fewer --jobs"
                     )
-                    raise SimulationError(message) from None
-                del busy[end]
+                    failed.append(SimulationError(message))
+                    continue
                 if isinstance(done, Exception):
-                    raise done
-                say(done)
+                    failed.append(done)
+                else:
+                    say(done)
                 if time.monotonic() < until:
                     self._hand(end, left, busy, until)
+        if failed:
+            raise failed[0]
 
     def _hand(
         self, end: Connection, left: list[Batch], busy: dict[Connection, Kind], until: float

@@ -34,14 +34,26 @@ class Worker:
         self._benches: dict[Kind, Bench] = {}
 
     def __call__(self, batch: Batch, until: float) -> int:
-        """Measure jobs of a batch until a monotonic time; return how many are done."""
-        for done, job in enumerate(batch.jobs):
+        """Measure jobs of a batch until a monotonic time; return how many are done.
+
+        Raises:
+            Exception: the first that a job raised, after the others were tried.
+        """
+        done = 0
+        failed: list[Exception] = []
+        for job in batch.jobs:
             if time.monotonic() >= until:
-                return done
-            if self._cache.get(job.name) is None:
-                record = getattr(self, job.call)(job.kind, *job.arguments)
-                self._cache.put(job.name, record)
-        return len(batch.jobs)
+                break
+            try:
+                if self._cache.get(job.name) is None:
+                    record = getattr(self, job.call)(job.kind, *job.arguments)
+                    self._cache.put(job.name, record)
+                done += 1
+            except Exception as error:  # one cell must not cost the others their time
+                failed.append(error)
+        if failed:
+            raise failed[0]
+        return done
 
     def shared(self, kind: Kind) -> Record:
         """Measure what all chips of a kind have in common."""

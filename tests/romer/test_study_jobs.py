@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,15 +58,18 @@ def test_no_job_is_begun_after_the_time_is_up(tmp_path: Path) -> None:
     assert not files_of(tmp_path / "a")
 
 
-def test_what_a_batch_raises_is_raised_here_and_a_dead_process_is_one_sentence(
+def test_what_a_batch_raises_is_raised_once_the_others_are_done(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "a", fails="0-0-0")
+    with pytest.raises(ValueError, match="0-0-0"):
+        run_batches(batches_of(jobs_of(1)), writer, processes=2, until=math.inf, say=lambda _: None)
+    assert len(files_of(tmp_path / "a")) == 3
+
+
+def test_a_dead_process_is_one_sentence_and_costs_no_other_record(
     tmp_path: Path,
 ) -> None:
     batches = batches_of(jobs_of(1))
-    writer = Writer(tmp_path / "a", fails="1-1-0")
-    with pytest.raises(ValueError, match="1-1-0"):
-        run_batches(batches, writer, processes=1, until=math.inf, say=lambda _: None)
-    # What was measured before stays.
-    assert len(files_of(tmp_path / "a")) == 3
-    dead = replace(writer, fails="", dies="1-1-0")
+    dead = Writer(tmp_path / "a", dies="1-1-0")
     with pytest.raises(SimulationError, match="run the same command again"):
-        run_batches(batches, dead, processes=1, until=math.inf, say=lambda _: None)
+        run_batches(batches, dead, processes=2, until=math.inf, say=lambda _: None)
+    assert len(files_of(tmp_path / "a")) == 3
