@@ -100,7 +100,7 @@ def _finish(axes: Axes, view: View) -> None:
     low, high = max(min(values), LEAST_PERPLEXITY), max(values)
     if high > LINEAR_RANGE * low:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlim(low / (high / low) ** 0.03, high * (high / low) ** 0.09)
