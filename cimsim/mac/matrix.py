@@ -43,7 +43,9 @@ __all__ = ["Mode", "ProgrammedMatrix"]
 Mode = Literal["detailed", "folded"]
 
 _PURPOSE_READ = 3
-_CHUNK_BYTES = 1 << 20  # of column sums at a time: within a second-level cache
+# Column sums at a time: within a second-level cache; BLAS packs the matrix anew at every call.
+_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES_BLAS = 1 << 23
 
 
 class ProgrammedMatrix:
@@ -265,7 +267,8 @@ class ProgrammedMatrix:
     def chunk_tokens(self) -> int:
         """Tokens whose sums are held at a time; no result depends on it."""
         per_token = self.formats.planes * (self.formats.columns + self.formats.n_in)
-        return max(1, _CHUNK_BYTES // (max(4, self.cells.values.itemsize) * per_token))
+        most = _CHUNK_BYTES_BLAS if self.products.packed is None else _CHUNK_BYTES
+        return max(1, most // (max(4, self.cells.values.itemsize) * per_token))
 
     def multiply_detailed(
         self,
