@@ -31,7 +31,9 @@ class Weights:
         time: of slowest-tile time / perfectly even tile time. 1 is a balanced chip.
         layers: of the sum over layers of the layer's slowest-tile time / that of every unit
             alone on a tile, one copy each; nothing where there is a single layer.
-        hop_bytes: of hop-bytes / mean hop-bytes of a random placement.
+        hop_bytes: of hop-bytes / mean hop-bytes of a random placement. Little by default:
+            experts that crowd around their layer's attention save less time on links than
+            they lose waiting for each other.
         replicas: of crossbars in extra copies / crossbars of one copy of everything.
         migration: of crossbars rewritten / crossbars of one copy of everything; counts
             only where the problem has a current assignment.
@@ -39,7 +41,7 @@ class Weights:
 
     time: float = 1.0
     layers: float = 0.5
-    hop_bytes: float = 0.05
+    hop_bytes: float = 0.002
     replicas: float = 0.01
     migration: float = 0.05
 

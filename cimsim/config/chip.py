@@ -125,7 +125,10 @@ class MappingWeights(Section):
         ge=0,
     )
     hop_bytes: float = knob(
-        0.05, "Weight of bytes x hops on the network, over those of a random placement.", ge=0
+        0.002,
+        "Weight of bytes x hops on the network, over those of a random placement; more of it "
+        "crowds the experts of a layer around its attention, where they wait for each other.",
+        ge=0,
     )
     replicas: float = knob(
         0.01, "Weight of crossbars in extra copies, over those of one copy of everything.", ge=0
