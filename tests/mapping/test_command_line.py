@@ -1,6 +1,7 @@
 """The command line: answers, tables, figures, and one sentence with exit code 2."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -197,3 +198,25 @@ def test_a_drift_is_followed_with_few_moves_and_its_cost_is_told(
     assert few["cells"] > 0 and few["fetched_bytes"] > 0 and few["write_j"] > 0
     code, out, _ = run(capsys, monkeypatch, *words, "--moves", "0")
     assert code == 0 and "remap" in out
+
+
+def test_a_model_that_does_not_fit_is_told_the_exact_shortfall(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, trace: Path, tmp_path: Path
+) -> None:
+    chip = tmp_path / "small.yaml"
+    chip.write_text("extends: isaac\nname: small\nchip: {tiles: 2}\n", encoding="utf-8")
+    words = ("place", "--chip", str(chip), "--trace", str(trace))
+    code, out, err = run(capsys, monkeypatch, *words)
+    assert code == 2 and not out and len(err.strip().splitlines()) == 1
+    need, have, short = map(int, re.findall(r"\d+", err.split("the model needs")[1])[:3])
+    assert need - have == short > 0
+
+
+def test_a_drift_needs_a_limit_that_makes_sense(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, trace: Path
+) -> None:
+    words = ("remap", "--chip", "isaac", "--trace", str(trace), "--now", "nowhere.npz")
+    code, _, err = run(capsys, monkeypatch, *words)
+    assert code == 2 and "nowhere.npz" in err
+    code, _, err = run(capsys, monkeypatch, *words[:-1], str(trace), "--slack", "-1")
+    assert code == 2 and "--slack" in err
