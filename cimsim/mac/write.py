@@ -167,7 +167,7 @@ def conductances(conductance, stuck, wq, offset, flip, block, layout, tables, dr
     """
     r0, r1, c0, c1, _, first_group, group_rows = block
     target, low, high, g_min = tables[0], tables[7], tables[8], tables[9]
-    crossbar, epoch, k0, k1 = address
+    crossbar, _, k0, k1 = address
     count = conductance.shape[1]
     padded = ((count + 63) // 64) * 64
     level = np.zeros(count, np.int64)
