@@ -20,9 +20,10 @@ def validate(
     ] = None,
     model: Annotated[str, typer.Option(help="Bundled model or checkpoint folder.")] = "olmoe-tiny",
 ) -> None:
-    """Check chip files: formats, bounds, and whether the model fits."""
+    """Check chip files: formats, bounds, knobs without effect, and whether the model fits."""
     from cimsim.chip import analog_units, build_system
     from cimsim.config.load import config_hash, find_chip, load_chip
+    from cimsim.mac import inert_knobs, unpaid_writes
     from cimsim.model import build_program
     from cimsim.stages.models import open_model
 
@@ -40,3 +41,5 @@ def validate(
             f"{mesh.width}x{mesh.height} routers{chips}, {needed} of {have} "
             f"crossbars for {program.name}"
         )
+        for warning in (*inert_knobs(config), *unpaid_writes(config)):
+            print(f"  warning: {warning}")

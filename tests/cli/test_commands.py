@@ -59,6 +59,13 @@ def test_validate_prints_the_size_of_every_chip(cimsim: Cimsim, tmp_path: Path) 
     assert all("tiles on" in line and "crossbars for olmoe-tiny" in line for line in lines)
 
 
+def test_validate_warns_of_a_knob_without_effect(cimsim: Cimsim) -> None:
+    found = cimsim("validate", "isaac", "--set", "tile.pe.subtract=digital")
+    assert found.returncode == 0
+    assert "warning: tile.pe.subtract has no effect" in found.stdout
+    assert "warning" not in cimsim("validate", "isaac").stdout
+
+
 def test_validate_refuses_a_bad_chip_with_its_line(cimsim: Cimsim, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("extends: isaac\nnoc:\n  flit_bit: 32\n")
     found = cimsim("validate", "isaac", "bad.yaml")
