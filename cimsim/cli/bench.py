@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
     bench.command("engine")(engine)
     bench.command("mapping")(mapping)
     bench.command("cost")(cost)
+    bench.command("memory")(memory)
     app.add_typer(bench, name="bench")
 
 
@@ -53,6 +54,16 @@ def cost(
     from cimsim.bench.cost import run_cost_bench
 
     _print(run_cost_bench(chip, tokens), as_json=as_json)
+
+
+def memory(
+    chips: Annotated[list[str], typer.Argument(help="Chip files, or names of bundled chips.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+) -> None:
+    """Measure the peak memory of a run, all its processes together."""
+    from cimsim.bench.memory import run_memory_bench
+
+    _print(run_memory_bench(chips), as_json=as_json)
 
 
 def _print(result: dict[str, object], *, as_json: bool) -> None:

@@ -35,4 +35,16 @@ def explain(
             allowed="a knob of a chip file, a result column, a component or a constant",
             hint=nearest(key, known),
         )
-    print("\n".join(lines))
+    print("\n".join(_narrow("\n".join(lines))))
+
+
+def _narrow(text: str) -> list[str]:
+    """Return lines of at most 80 columns, the rest of a long one indented."""
+    from textwrap import wrap
+
+    found: list[str] = []
+    for line in text.splitlines():
+        found += wrap(
+            line, 80, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        )
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from textwrap import wrap
 
 from cimsim.results import Cell, RunResults
 from cimsim.stages.plan import Plan
@@ -48,7 +49,18 @@ def print_summary(run: RunResults, *, as_json: bool, folder: str) -> None:
     print()
     print("decode at the largest batch; energy with DRAM and leakage; tiny model: compare")
     print("chips by scale.csv, the same tiles at the shape of OLMoE-1B-7B.")
+    for line in _extrapolated(run):
+        print(line)
     print(f"report: {folder}/report.html")
+
+
+def _extrapolated(run: RunResults) -> list[str]:
+    """Say on which chips costs were carried beyond the data of their models."""
+    counts = {c.name: sum(n.startswith("extrapolated") for n in c.notes) for c in run.chips}
+    beyond = [f"{name} ({count})" for name, count in counts.items() if count]
+    if not beyond:
+        return []
+    return wrap(f"costs extrapolated, see the report: {', '.join(beyond)}", 80)
 
 
 def _line(name: str, cells: Sequence[str]) -> None:

@@ -84,7 +84,8 @@ def test_published_json_has_counts_and_rows(tmp_path: Path) -> None:
 def test_explain_knows_knobs_columns_components_and_constants(key: str, words: str) -> None:
     done = cimsim("explain", key)
     assert done.returncode == 0, done.stderr
-    assert words in done.stdout
+    assert words in " ".join(done.stdout.split())
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
 
 
 def test_explain_of_nothing_names_the_nearest() -> None:

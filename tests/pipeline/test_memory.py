@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from cimsim.bench.memory import watch
+from cimsim.errors import CimsimError
 from cimsim.stages import models
 from cimsim.stages.heap import release_heap
 from cimsim.stages.models import calibration_windows, open_model, read_text
@@ -64,3 +66,29 @@ def test_workers_do_not_load_what_only_reports_need(module: str) -> None:
     code = f"import sys, cimsim.session; print({module!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+_FAMILY = """
+import subprocess, sys, time
+import numpy as np
+child = subprocess.Popen([sys.executable, "-c",
+    "import numpy as np, time; a = np.ones(8_000_000); time.sleep(2)"])
+mine = np.ones(4_000_000)
+child.wait()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc of Linux")
+def test_watched_memory_is_that_of_a_process_and_its_children() -> None:
+    found = watch([sys.executable, "-c", _FAMILY])
+    each = found["RSS of each process at the peak, MB"]
+    assert isinstance(each, list)
+    assert len(each) == 2
+    # 32 MB and 64 MB of numbers beside the interpreters.
+    assert 90 < found["peak RSS, MB"] < 250  # type: ignore[operator]
+    assert found["peak PSS, MB"] <= found["peak RSS, MB"]  # type: ignore[operator]
+
+
+def test_a_command_that_fails_is_told() -> None:
+    with pytest.raises(CimsimError, match="failed"):
+        watch([sys.executable, "-c", "raise SystemExit(1)"])
