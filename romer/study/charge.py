@@ -10,26 +10,45 @@ from cimsim.model import Correction
 from cimsim.results.statistics import percentile
 from cimsim.stages.calibration_cost import CalibrationCost, calibration_cost
 from cimsim.stages.timing import time_phase
-from cimsim.units import PS_PER_US
+from cimsim.units import OPS_PER_MAC, PS_PER_US
+from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 from romer.study.laboratory import Laboratory
 
-__all__ = ["charge", "replay"]
+__all__ = ["charge", "offloaded_macs", "replay"]
 
 Record = dict[str, Any]
 
 
 def charge(lab: Laboratory, correction: Correction) -> tuple[CalibrationCost, Record]:
-    """Return the cost of a correction: cells, energy and time of writing, digital work."""
+    """Return the cost of a correction: cells, energy and time of writing, digital work.
+
+    Products that left the cells count as digital work here, experts' at an even load.
+    """
     cost = calibration_cost(
         lab.config, lab.program, lab.placement, lab.cost, correction, correction.method
     )
     return cost, {
-        "digital_ops_per_token": cost.ops_per_token,
+        "digital_ops_per_token": cost.ops_per_token
+        + OPS_PER_MAC * offloaded_macs(correction, lab.program),
         "cells_rewritten": cost.cells,
         "programming_nj": cost.energy_nj,
         "programming_us": cost.time_us,
     }
+
+
+def offloaded_macs(correction: Correction, program: Program) -> float:
+    """Return the MACs a token of what a correction computes digitally instead of in cells."""
+    macs = 0.0
+    for layer in program.layers:
+        for matrix in layer.matrices():
+            part, expert = matrix.id.part, matrix.id.expert
+            routed = part == "experts"
+            if part in correction.offload_parts or (
+                routed and (layer.index, expert) in correction.offload_experts
+            ):
+                macs += matrix.size * (layer.top_k / len(layer.experts) if routed else 1.0)
+    return macs
 
 
 def replay(lab: Laboratory, trace: RoutingTrace, cost: CalibrationCost | None) -> Record:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["draw_closures", "draw_front"]
+__all__ = ["draw_closures", "draw_front", "draw_treatments"]
 
 Row = dict[str, Any]
 
@@ -28,39 +28,79 @@ def draw_closures(rows: Sequence[Row], path: Path) -> None:
     axes.axhline(0.0, color="black", linewidth=0.8)
     axes.set_xticks(range(len(places)), places, rotation=60, ha="right", fontsize=7)
     axes.set_ylabel("share of the gap closed (nats)")
-    axes.legend(fontsize=8, frameon=False)
+    axes.margins(y=0.25)
+    axes.legend(fontsize=8, frameon=False, loc="upper center", ncols=2)
+    _save(figure, path)
+
+
+def draw_treatments(rows: Sequence[Row], path: Path) -> None:
+    """Draw the perplexity that every guarded treatment of the default cell leaves, the best on top.
+
+    What has other codes in all cells is red: it is no treatment of the noisy chip itself.
+    """
+    shown = sorted(_default_cell(rows), key=lambda r: -float(r["ppl_calibrated"]))
+    figure, axes = _figure(7.0, max(2.5, 0.19 * len(shown) + 1.0))
+    for y, r in enumerate(shown):
+        low, high = r["ci_low"], r["ci_high"]
+        color = "C0" if r["scale"] == "per_matrix" else "C3"
+        axes.plot([low, high], [y, y], color=color, linewidth=1.0)
+        axes.plot(r["ppl_calibrated"], y, "o", color=color, markersize=4)
+    axes.set_yticks(range(len(shown)), [_label(r) for r in shown], fontsize=7)
+    _reference_lines(axes, shown, axes.axvline)
+    if shown:
+        span = float(shown[0]["ppl_noisy"]) - float(shown[0]["ppl_clean"])
+        axes.set_xlim(
+            float(shown[0]["ppl_clean"]) - 0.1 * span, float(shown[0]["ppl_noisy"]) + 0.4 * span
+        )
+    axes.set_xlabel("perplexity, 95 % interval over chips")
     _save(figure, path)
 
 
 def draw_front(rows: Sequence[Row], path: Path) -> None:
-    """Draw calibrated perplexity against digital operations a token, default cell.
-
-    One dot a treatment of the noisy chip; what has other codes in all cells is red.
-    """
-    figure, axes = _figure(8.0)
-    guarded = [r for r in rows if r["role"] == "ablation" and r["guarded"]]
-    shown = [r for r in guarded if _place(r) == _place(guarded[0])]
-    shown = [r for r in shown if r["scale"] == "per_matrix" or r["calibrator"] == "quantiser"]
-    for r in shown:
-        better = r["scale"] != "per_matrix"
-        axes.plot(
-            r["digital_ops_per_token"], r["ppl_calibrated"], "o",
-            color="C3" if better else "C0", markersize=4,
-        )  # fmt: skip
-        axes.annotate(
-            r["scale"] if better else r["calibrator"],
-            (r["digital_ops_per_token"], r["ppl_calibrated"]), fontsize=6,
-            xytext=(3, 2), textcoords="offset points",
-        )  # fmt: skip
-    if shown:
-        axes.axhline(shown[0]["ppl_noisy"], color="C3", linewidth=0.8, label="noisy")
-        axes.axhline(shown[0]["ppl_clean"], color="C2", linewidth=0.8, label="clean")
-        axes.legend(fontsize=8, frameon=False)
+    """Draw perplexity against digital operations a token; treatments on the front are named."""
+    figure, axes = _figure(7.0)
+    shown = [r for r in _default_cell(rows) if r["scale"] == "per_matrix"]
+    shown = [r for r in shown if not r["calibrator"].startswith("oracle")]
+    best = float("inf")
+    for r in sorted(shown, key=lambda r: (r["digital_ops_per_token"], r["ppl_calibrated"])):
+        at = (r["digital_ops_per_token"], r["ppl_calibrated"])
+        on_front = at[1] < best
+        axes.plot(*at, "o", color="C0" if on_front else "0.7", markersize=4)
+        if on_front:
+            best = at[1]
+            axes.annotate(_label(r), at, fontsize=7, xytext=(4, 3), textcoords="offset points")
+    _reference_lines(axes, shown, axes.axhline)
     axes.set_xscale("symlog")
     axes.set_xlim(left=-0.5)
     axes.set_xlabel("digital operations a token")
     axes.set_ylabel("perplexity")
     _save(figure, path)
+
+
+def _default_cell(rows: Sequence[Row]) -> list[Row]:
+    """Return guarded treatments of the plan's default cell, the main calibrators included."""
+    guarded = [r for r in rows if r["role"] == "ablation" and r["guarded"]]
+    if not guarded:
+        return []
+    here = [
+        r
+        for r in rows
+        if r["role"] in ("primary", "ablation") and r["guarded"] and _place(r) == _place(guarded[0])
+    ]
+    return [r for r in here if r["scale"] == "per_matrix" or r["calibrator"] == "quantiser"]
+
+
+def _label(row: Row) -> str:
+    if row["calibrator"] == "quantiser":
+        return f"quantiser {row['scale']}"
+    return "romer (our reading)" if row["calibrator"] == "romer" else str(row["calibrator"])
+
+
+def _reference_lines(axes: Any, shown: Sequence[Row], draw: Any) -> None:
+    if shown:
+        draw(shown[0]["ppl_noisy"], color="C3", linewidth=0.8, label="noisy")
+        draw(shown[0]["ppl_clean"], color="C2", linewidth=0.8, label="clean")
+        axes.legend(fontsize=8, frameon=False)
 
 
 def _place(row: Row) -> str:
@@ -69,11 +109,11 @@ def _place(row: Row) -> str:
     return f"{row['model'].removesuffix('-tiny')}, {scope}, {level}"
 
 
-def _figure(width: float) -> tuple[Any, Any]:
+def _figure(width: float, height: float = 4.0) -> tuple[Any, Any]:
     # No global state: a figure of its own, without pyplot.
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
-    figure = Figure(figsize=(width, 4.0), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 
 

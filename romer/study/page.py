@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cimsim.stages.models import open_model, read_text
-from romer.study.figures import draw_closures, draw_front
+from romer.study.figures import draw_closures, draw_front, draw_treatments
 from romer.study.heldout import test_windows
 from romer.study.plan import Plan
 from romer.study.summary import Summary
@@ -76,6 +76,7 @@ def write_page(
     figures.mkdir(parents=True, exist_ok=True)
     draw_closures(summary.rows, figures / "closure.svg")
     draw_front(summary.rows, figures / "front.svg")
+    draw_treatments(summary.rows, figures / "treatments.svg")
     parts = ["# What calibration wins back\n"]
     if plan.reduced:
         parts.append("A reduced version of the plan: few chips and little text; a smoke test.\n")
@@ -101,8 +102,8 @@ def write_page(
     parts.append("## Detailed against folded\n\n" + _modes(summary))
     parts.append("## Steps kept\n\n" + _kept(summary))
     parts.append(
-        "![Gap closure](figures/closure.svg)\n\n![Accuracy against digital work]"
-        "(figures/front.svg)\n"
+        "![Gap closure](figures/closure.svg)\n\n![Treatments of the default cell]"
+        "(figures/treatments.svg)\n\n![Accuracy against digital work](figures/front.svg)\n"
     )
     parts.append("## Limits\n\n" + LIMITS + "\n")
     (out / "report.md").write_text("\n".join(parts), encoding="utf-8")

@@ -14,11 +14,13 @@ from romer_bench import Bench
 from romer_imports import imported_by
 
 from cimsim.errors import CimsimError
+from cimsim.model import identity
 from cimsim.zoo import heldout_text
 from romer import calibrate
 from romer.study import heldout
 from romer.study.cache import Cache, name_of
 from romer.study.cells import Cell, Kind, cells_of, check_plan
+from romer.study.charge import offloaded_macs
 from romer.study.choices import choose_level, choose_quantiser
 from romer.study.details import bootstrap_reduction
 from romer.study.measured import Measured
@@ -141,6 +143,18 @@ def test_detailed_cells_are_compared_with_the_same_chips_folded() -> None:
     ((_, noisy, after),) = mode_differences([folded, detailed])
     assert noisy == pytest.approx(0.01)
     assert after == pytest.approx(0.0, abs=1e-12)
+
+
+def test_products_that_leave_the_cells_count_as_digital_work(bench: Bench) -> None:
+    program = bench.checkpoint.program
+    d, layers = program.d_model, len(program.layers)
+    bare = identity("m", "c")
+    assert offloaded_macs(bare, program) == 0.0
+    attention = replace(bare, offload_parts=("attention",))
+    assert offloaded_macs(attention, program) == 4 * d * d * layers
+    # One expert of three d x 28 matrices, chosen by 8 of 64.
+    expert = replace(bare, offload_experts=((1, 5),))
+    assert offloaded_macs(expert, program) == 3 * d * 28 * 8 / 64
 
 
 def test_the_plan_has_every_primary_cell_once() -> None:
