@@ -9,7 +9,7 @@ parts of sequences, a part continues from the keys and values that prefill left.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,6 +70,7 @@ class CoupledModel:
         windows: int64 [windows, context], the tokens of the plan's trace in order.
         served: parts of the model on tiles.
         past: caches of whole sequences that streams starting within one continue.
+        progress: told the share of tokens that are through.
     """
 
     def __init__(
@@ -82,7 +83,9 @@ class CoupledModel:
         windows: Windows,
         served: frozenset[str],
         past: dict[int, KVCache],
+        progress: Callable[[float], None],
     ) -> None:
+        self._progress, self._through = progress, 0
         self._plan, self._program, self._decoder = plan, program, decoder
         self._linear, self._served, self._past = linear, served, past
         self._stepper = decoder.stepper(linear, correction=correction)
@@ -189,6 +192,8 @@ class CoupledModel:
         if self._experts.size:
             self._plan.experts[rows] = self._experts[rows]
         del self._walks[flight]
+        self._through += rows.stop - rows.start
+        self._progress(self._through / len(self._ids))
         stream = int(self._plan.flights.stream[flight])
         self._left[stream] -= 1
         if not self._left[stream]:
@@ -263,6 +268,7 @@ class CoupledChip:
         *,
         statistics: MacStatistics | None,
         decode: bool,
+        progress: Callable[[float], None],
     ) -> tuple[CoupledPhase, ...]:
         """Run prefill, and every decode batch if asked for.
 
@@ -271,6 +277,7 @@ class CoupledChip:
             correction: what calibration changed before the run.
             statistics: where conversions of prefill are counted, or None.
             decode: whether to run decode too.
+            progress: told the share of the run that is done.
         """
         work = None
         if correction is not None:
@@ -278,10 +285,18 @@ class CoupledChip:
             work = calibration_cost(*parts, correction, correction.method).work
         past: dict[int, KVCache] = {}
         phases = []
-        for name, batch in phase_plan(self.config)[: None if decode else 1]:
+        plan = phase_plan(self.config)[: None if decode else 1]
+        for number, (name, batch) in enumerate(plan):
             prefill = name == "prefill"
             phase, caches = self._phase(
-                deployment, correction, work, name, batch, past, statistics if prefill else None
+                deployment,
+                correction,
+                work,
+                name,
+                batch,
+                past,
+                statistics if prefill else None,
+                _part(progress, number, len(plan)),
             )
             past = caches if prefill else past
             phases.append(phase)
@@ -296,6 +311,7 @@ class CoupledChip:
         batch: int,
         past: dict[int, KVCache],
         statistics: MacStatistics | None,
+        progress: Callable[[float], None],
     ) -> tuple[CoupledPhase, dict[int, KVCache]]:
         """Run one phase: once, or until digital experts read what their routing says."""
         guess = self.clean
@@ -308,7 +324,7 @@ class CoupledChip:
                 mode=self.config.run.tile_mode,
                 statistics=counted,
             )
-            maker = _Maker(self, linear, correction, past)
+            maker = _Maker(self, linear, correction, past, progress)
             result = simulate(
                 self.config,
                 self.mesh,
@@ -351,6 +367,11 @@ def charge_phases(
     )
 
 
+def _part(progress: Callable[[float], None], number: int, parts: int) -> Callable[[float], None]:
+    """Return progress of one of several equal parts as a share of the whole."""
+    return lambda share: progress((number + share) / parts)
+
+
 class _Maker:
     """Makes the model of a phase when the engine has its plan; keeps it in `made`."""
 
@@ -360,8 +381,9 @@ class _Maker:
         linear: TimedLinear,
         correction: Correction | None,
         past: dict[int, KVCache],
+        progress: Callable[[float], None],
     ) -> None:
-        self._chip, self._linear = chip, linear
+        self._chip, self._linear, self._progress = chip, linear, progress
         self._correction, self._past = correction, past
         self.made: list[CoupledModel] = []
 
@@ -376,6 +398,7 @@ class _Maker:
             chip.windows,
             frozenset(chip.config.chip.analog_parts),
             self._past,
+            self._progress,
         )
         self.made.append(model)
         return model

@@ -136,7 +136,13 @@ def score_seed(
         linear = deployment.linear(None, read_seed=seed, mode=mode, statistics=statistics)
         noisy = _score(decoder, linear, windows, None)
     else:
-        phases = coupled.run(deployment, None, statistics=statistics, decode=decode)
+        phases = coupled.run(
+            deployment,
+            None,
+            statistics=statistics,
+            decode=decode,
+            progress=lambda share: progress("numbers and time", 0.4 * share),
+        )
         noisy = phases[0].score
     if correction is None:
         progress("calibrating", 0.4)
@@ -175,7 +181,14 @@ def score_seed(
         linear = deployment.linear(chosen, read_seed=seed, mode=mode)
         calibrated = _score(decoder, linear, windows, chosen)
     else:
-        after = coupled.run(deployment, chosen, statistics=None, decode=decode)
+        deployment.drawn.clear()
+        after = coupled.run(
+            deployment,
+            chosen,
+            statistics=None,
+            decode=decode,
+            progress=lambda share: progress("numbers and time, calibrated", 0.6 + 0.4 * share),
+        )
         calibrated = after[0].score
     clean = perplexity(_score(decoder, deployment.digital, windows, chosen).nll)
     return Seed(

@@ -113,7 +113,7 @@ def run_phase(config: ChipConfig, folder: Path, phase: str, batch: int) -> Coupl
         plans.append(plan)
         made = RecordedModel(
             plan, program, decoder, recorder, None, windows,  # type: ignore[arg-type]
-            frozenset(config.chip.analog_parts), {},
+            frozenset(config.chip.analog_parts), {}, lambda _: None,
         )  # fmt: skip
         made.recorder = recorder
         return made
