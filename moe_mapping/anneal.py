@@ -19,13 +19,12 @@ from moe_mapping.state import (
     Floats,
     Ints,
     Plan,
-    add_layer_time,
-    add_site_time,
     copies_near,
     rebuild,
     rewritten,
     value,
 )
+from moe_mapping.tournament import add_layer_time, add_site_time
 
 __all__ = ["anneal"]
 

@@ -27,7 +27,6 @@ from moe_mapping.moves import (
     fill_others,
     fill_table,
     replace_copy,
-    slowest_tile,
 )
 from moe_mapping.packing import (
     site_time,
@@ -46,6 +45,7 @@ from moe_mapping.state import (
     swap,
     value,
 )
+from moe_mapping.tournament import slowest_leaf
 
 __all__ = ["fill_spare", "lower_peak", "prune"]
 
@@ -62,7 +62,7 @@ def _descend(fixed: Fixed, plan: Plan, table: Table, target: float, steps: int) 
         limit = peak(plan) * _TINY
         if peak(plan) <= target:
             return
-        n = fill_table(fixed, plan, table, slowest_tile(plan))
+        n = fill_table(fixed, plan, table, slowest_leaf(plan.tree))
         best, x, y = best_swap(fixed, plan, table, n, limit)
         _, z, to = best_shift(fixed, plan, table, n, best)
         if z >= 0:

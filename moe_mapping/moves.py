@@ -41,22 +41,10 @@ __all__ = [
     "fill_table",
     "may_shift",
     "replace_copy",
-    "slowest_tile",
 ]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-
-@inner
-def slowest_tile(plan: Plan) -> int:
-    """Return the slowest tile, the first of equals."""
-    tree = plan.tree
-    leaves = tree.size // 2
-    node = 1
-    while node < leaves:
-        node = 2 * node if tree[2 * node] == tree[node] else 2 * node + 1
-    return node - leaves
 
 
 class Table(NamedTuple):

@@ -26,6 +26,7 @@ from moe_mapping.packing import site_time, sites_of
 from moe_mapping.plan import assignment_of, copy_plan, plan_of
 from moe_mapping.problem import MappingProblem
 from moe_mapping.state import Fixed, Plan, can_put, can_swap, drop, peak, put, rebuild, shift, swap
+from moe_mapping.tournament import slowest_leaf
 
 __all__ = ["Remap", "remap"]
 
@@ -169,7 +170,7 @@ def _step(fixed: Fixed, plan: Plan, table: Table, target: float) -> int:
     unit, copy = table.unit, table.copy
     top = peak(plan)
     limit = top * (1.0 - 1e-12)
-    n = moves.fill_table(fixed, plan, table, moves.slowest_tile(plan))
+    n = moves.fill_table(fixed, plan, table, slowest_leaf(plan.tree))
     moves.fill_others(fixed, plan, table, n)
     one, x, to = moves.best_shift(fixed, plan, table, n, limit)
     kind = 0

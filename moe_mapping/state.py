@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from moe_mapping.kernel import inlined, inner, kernel
+from moe_mapping.kernel import inner, kernel
+from moe_mapping.tournament import add_layer_time, add_site_time, play
 
 __all__ = [
     "HOPS",
@@ -23,8 +24,6 @@ __all__ = [
     "SERIAL",
     "Fixed",
     "Plan",
-    "add_layer_time",
-    "add_site_time",
     "can_put",
     "can_swap",
     "copies_near",
@@ -146,36 +145,6 @@ def value(fixed: Fixed, plan: Plan) -> float:
         + price[3] * totals[REWRITTEN]
         + price[4] * totals[SERIAL]
     )
-
-
-@inlined
-def add_site_time(site_start: Ints, site_tile: Ints, tree: Floats, site: int, time: float) -> None:
-    """Add busy time to every tile of a site.
-
-    Takes arrays instead of the bundles: in a hot loop every field that is read from a
-    bundle costs a reference count, ten times the work done here.
-    """
-    for part in range(site_start[site], site_start[site + 1]):
-        leaf = tree.size // 2 + site_tile[part]
-        tree[leaf] += time
-        leaf //= 2
-        while leaf >= 1:
-            top = max(tree[2 * leaf], tree[2 * leaf + 1])
-            if tree[leaf] == top:
-                break
-            tree[leaf] = top
-            leaf //= 2
-
-
-@inlined
-def add_layer_time(
-    site_start: Ints, site_tile: Ints, layers: Floats, layer: int, site: int, time: float
-) -> float:
-    """Add busy time of a layer to every tile of a site; return how its slowest tile changes."""
-    tree = layers[layer]
-    before = tree[1]
-    add_site_time(site_start, site_tile, tree, site, time)
-    return float(tree[1] - before)
 
 
 @inner
@@ -368,13 +337,6 @@ def swap(fixed: Fixed, plan: Plan, u: int, k: int, v: int, m: int) -> None:
     shift(fixed, plan, v, m, a)
 
 
-@inner
-def _play(tree: Floats) -> None:
-    """Play the tournament of a tree whose leaves are set."""
-    for node in range(tree.size // 2 - 1, 0, -1):
-        tree[node] = max(tree[2 * node], tree[2 * node + 1])
-
-
 @kernel
 def rebuild(fixed: Fixed, plan: Plan) -> None:
     """Recompute room, times and totals from the copies: removes rounding of many moves."""
@@ -398,7 +360,7 @@ def rebuild(fixed: Fixed, plan: Plan) -> None:
         plan.totals[REPLICAS] += max(0, plan.copies[unit] - 1) * fixed.need[unit]
         plan.totals[HOPS] += 0.5 * hop_bytes_of(fixed, plan, unit)
     plan.tree[leaves + tiles :] = 0.0
-    _play(plan.tree)
+    play(plan.tree)
     for layer in range(plan.layers.shape[0]):
-        _play(plan.layers[layer])
+        play(plan.layers[layer])
         plan.totals[SERIAL] += plan.layers[layer, 1]
