@@ -81,9 +81,14 @@ def test_time_changes_numbers_and_threads_do_not(
     overrides: tuple[str, ...], tiny_model: Path
 ) -> None:
     config = tiny_chip("isaac", *NOISY, *overrides)
-    once, again = (
-        run_chip(config, str(tiny_model), read_text(None), threads=threads) for threads in (1, 2)
+    told: list[tuple[str, float]] = []
+    once = run_chip(
+        config, str(tiny_model), read_text(None), progress=lambda *step: told.append(step)
     )
+    again = run_chip(config, str(tiny_model), read_text(None), threads=2)
+    shares = [share for stage, share in told if "numbers and time" in stage]
+    assert len(shares) > 100  # a share a flight
+    assert shares == sorted(shares)
     assert tables_of(once) == tables_of(again)
     still = tiny_chip("isaac", *NOISY)
     other = run_chip(still, str(tiny_model), read_text(None))
