@@ -51,7 +51,18 @@ class Accuracy:
 # What a run does with a chip; nothing that is written into its cells depends on it.
 _USE = (
     ("workload", ("tokens", "in_flight")),
-    ("run", ("chip_seeds", "tile_mode", "flight_tokens", "decode_batch", "engine", "coupling")),
+    (
+        "run",
+        (
+            "chip_seeds",
+            "tile_mode",
+            "flight_tokens",
+            "decode_batch",
+            "engine",
+            "coupling",
+            "age_step",
+        ),
+    ),
     ("calibration", ("method",)),
 )
 
