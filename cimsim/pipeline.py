@@ -53,6 +53,7 @@ from cimsim.stages.tables import (
     expert_load,
     latency_samples,
     layer_rows,
+    resource_rows,
     seed_rows,
     visit_log,
 )
@@ -200,6 +201,7 @@ def run_chip(
         tile_load=measured.tile_load,
         expert_load=expert_load(measured),
         latency=latency_samples(measured),
+        resources=resource_rows(measured),
         visits=visit_log(measured),
         warnings=(*accuracy.warnings, *_warnings(measured)),
         notes=measured.cost.notes,

@@ -8,6 +8,7 @@ from cimsim.engine.build import check_trace
 from cimsim.engine.numbers import Numbers, rows_of_visit
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import PARTS
+from cimsim.engine.resources import Resource
 from cimsim.engine.result import EngineResult, Switching, Utilisation, VisitLog
 from cimsim.engine.run import simulate
 from cimsim.engine.steps import CorrectionWork
@@ -19,6 +20,7 @@ __all__ = [
     "EngineResult",
     "Numbers",
     "Plan",
+    "Resource",
     "Switching",
     "Utilisation",
     "Visit",

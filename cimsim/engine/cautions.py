@@ -9,7 +9,7 @@ from cimsim.engine.noc.validity import LIMITS, PacketValidity
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import RawRun
 
-__all__ = ["list_cautions", "network_validity", "offered_load"]
+__all__ = ["list_cautions", "network_level", "network_validity", "offered_load"]
 
 
 def network_validity(plan: Plan, raw: RawRun) -> PacketValidity:
@@ -41,6 +41,19 @@ def network_validity(plan: Plan, raw: RawRun) -> PacketValidity:
         wait_ps=wait / packets if packets else 0.0,
         link=name,
     )
+
+
+def network_level(plan: Plan, raw: RawRun) -> str:
+    """Return which model of the network ran, and whether the run stayed where it is accurate.
+
+    Runs use the packet-level model; the flit-level one is what its range was measured with
+    (`cimsim noc`), and takes no part in runs.
+    """
+    if not plan.transport.contended:
+        return "no contention"
+    validity = network_validity(plan, raw)
+    where = "inside" if validity.inside else "outside"
+    return f"packet level, {where} its validated range"
 
 
 def offered_load(plan: Plan, raw: RawRun) -> float:

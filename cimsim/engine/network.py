@@ -56,7 +56,9 @@ class Network(NamedTuple):
             `settle`.
         chip: [ports], chip of every endpoint.
         gateway: [chips], port of every chip's gateway; of one chip its first port.
-        after: [chips, chips], next chip on the way from one to another.
+        after: [chips, chips], next chip on the way from one to another; of one chip an empty
+            row, so that kernels of one chip have a type of their own and leave out what
+            crosses chips (half of the time to compile them).
         chip_link: [chips, chips], link to take there, or -1.
         between: time of a flit on a link between chips in fs, and its latency in ps.
     """
@@ -97,7 +99,7 @@ def make_network(transport: Transport) -> Network:
         spans=np.zeros((2, 4, rows + 1, shape.width + 1), dtype=np.int64),
         chip=transport.ports.router // (shape.width * shape.height),
         gateway=np.arange(chips) + (transport.ports.first_gateway if chips > 1 else 0),
-        after=between.after,
+        after=between.after if chips > 1 else np.zeros(0, dtype=np.int64),
         chip_link=np.where(between.link < 0, -1, between.link + transport.first_chip_link),
         between=np.array([between.flit_fs, between.latency_ps], dtype=np.int64),
     )

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts
 from cimsim.engine.belady import belady_hits
-from cimsim.engine.cautions import list_cautions
+from cimsim.engine.cautions import list_cautions, network_level
 from cimsim.engine.counts import check_conservation, count_run, tile_busy_ps
 from cimsim.engine.noc.packet import BUSY_PS
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import PARTS, RawRun
+from cimsim.engine.resources import Resource, list_resources, port_name
 from cimsim.workload.program import Program
 
 __all__ = ["EngineResult", "Switching", "Utilisation", "VisitLog", "make_result"]
@@ -114,6 +115,8 @@ class EngineResult:
         tile_busy_ps: int64 [tiles], PE busy time over PEs of a tile.
         tile_load_ps: int64 [tiles], sum over visits of vectors x interval.
         utilisation: of every resource.
+        resources: every one by name and place.
+        network: which model of the network ran, and whether it may be trusted there.
         critical_resource: name of the resource with the highest utilisation.
         switching: experts written.
         visits: log of visits.
@@ -145,6 +148,8 @@ class EngineResult:
     tile_busy_ps: Int64
     tile_load_ps: Int64
     utilisation: Utilisation
+    resources: tuple[Resource, ...]
+    network: str
     critical_resource: str
     switching: Switching
     visits: VisitLog
@@ -195,6 +200,8 @@ def make_result(
         tile_busy_ps=tile_busy_ps(plan, raw.server_busy_ps),
         tile_load_ps=_tile_load(plan, raw),
         utilisation=used,
+        resources=list_resources(plan, used.tile, used.digital, used.link, used.dram),
+        network=network_level(plan, raw),
         critical_resource=critical,
         switching=_switching(plan, raw),
         visits=VisitLog(
@@ -261,7 +268,7 @@ def _critical(plan: Plan, used: Utilisation) -> str:
             return f"link from chip {a} to chip {b}"
         port, out = divmod(link - 4 * routers, 2)
         side = "ejection" if out else "injection"
-        return f"{side} port of {_port_name(plan, port)}"
+        return f"{side} port of {port_name(plan, port)}"
 
     chip = int(used.dram.argmax())
     channels = "memory channels" + (f" of chip {chip}" if plan.chips > 1 else "")
@@ -271,17 +278,6 @@ def _critical(plan: Plan, used: Utilisation) -> str:
     found.append((f"digital unit {int(used.digital.argmax())}", float(used.digital.max())))
     found.append((link_name(int(used.link.argmax())), float(used.link.max())))
     return max(found, key=lambda item: item[1])[0]
-
-
-def _port_name(plan: Plan, port: int) -> str:
-    ports = plan.transport.ports
-    if port < ports.first_digital:
-        return f"tile {port}"
-    if port < ports.first_channel:
-        return f"digital unit {port - ports.first_digital}"
-    if port < ports.first_gateway:
-        return f"memory channel {port - ports.first_channel}"
-    return f"the gateway of chip {port - ports.first_gateway}"
 
 
 def _switching(plan: Plan, raw: RawRun) -> Switching:

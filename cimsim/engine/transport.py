@@ -8,13 +8,20 @@ A multicast crosses each link between chips once with the tokens that any chip b
 needs, and spreads from the gateway of every chip that it reaches; a reduction is summed on
 each chip, then in the gateways on the way. Gateways have room for whatever waits in them.
 
-Both engines call these kernels with the same arguments.
+Both engines call these kernels with the same arguments. What crosses chips is chosen by the
+type of the network: kernels of one chip compile without it.
 """
+
+# ruff: noqa: ARG001 - stand-ins have the signatures of what they stand for
+# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+from numba.extending import overload
 from numpy.typing import NDArray
 
 from cimsim.engine.network import FLIT_FS, FS_PER_PS, Network, count_tokens, take_chip_link
@@ -25,6 +32,26 @@ __all__ = ["reduce_train", "scatter_trains", "send_train"]
 
 Int64 = NDArray[np.int64]
 UInt64 = NDArray[np.uint64]
+
+
+def send_across(*_: object) -> int:
+    """Stand for `_send` in kernels of several chips and for nothing in those of one."""
+    raise NotImplementedError
+
+
+def scatter_across(*_: object) -> None:
+    """Stand for `_scatter` likewise."""
+    raise NotImplementedError
+
+
+def reduce_across(*_: object) -> int:
+    """Stand for `_reduce` likewise."""
+    raise NotImplementedError
+
+
+def _several(net: Any) -> bool:
+    """Whether the type of a network is that of several chips (`make_network`)."""
+    return bool(net.types[net.fields.index("after")].ndim == 2)
 
 
 @njit(cache=True)
@@ -42,9 +69,17 @@ def send_train(
         flits: flits a vector.
         vectors: how many.
     """
-    chip, end = net.chip[source], net.chip[target]
-    if chip == end:
+    if net.chip[source] == net.chip[target]:
         return send_local(net, first_ps, last_ps, source, target, flits, vectors)
+    return send_across(net, first_ps, last_ps, source, target, flits, vectors)
+
+
+@njit(cache=True)
+def _send(
+    net: Network, first_ps: int, last_ps: int, source: int, target: int, flits: int, vectors: int
+) -> int:
+    """`send_train` to another chip."""
+    chip, end = net.chip[source], net.chip[target]
     last = send_local(net, first_ps, last_ps, source, net.gateway[chip], flits, vectors)
     first = last - _noc_span(net, flits, vectors)
     while chip != end:
@@ -103,7 +138,22 @@ def scatter_trains(
     """
     if _is_local(net, source, targets, count):
         scatter_local(net, now_ps, now_ps, source, targets, masks, count, flits, arrivals_ps)
-        return
+    else:
+        scatter_across(net, now_ps, source, targets, masks, count, flits, arrivals_ps)
+
+
+@njit(cache=True)
+def _scatter(
+    net: Network,
+    now_ps: int,
+    source: int,
+    targets: Int64,
+    masks: UInt64,
+    count: int,
+    flits: int,
+    arrivals_ps: Int64,
+) -> None:
+    """`scatter_trains` to several chips."""
     home, chips = net.chip[source], net.gateway.size
     wanted = np.zeros((chips, masks.shape[1]), dtype=np.uint64)
     for k in range(count):
@@ -231,6 +281,21 @@ def reduce_train(
     """
     if _is_local(net, target, sources, count):
         return reduce_local(net, first_ps, last_ps, sources, masks, count, target, flits)
+    return reduce_across(net, first_ps, last_ps, sources, masks, count, target, flits)
+
+
+@njit(cache=True)
+def _reduce(
+    net: Network,
+    first_ps: Int64,
+    last_ps: Int64,
+    sources: Int64,
+    masks: UInt64,
+    count: int,
+    target: int,
+    flits: int,
+) -> int:
+    """`reduce_train` from several chips."""
     home, chips, words = net.chip[target], net.gateway.size, masks.shape[1]
     first, last = np.zeros(chips, dtype=np.int64), np.zeros(chips, dtype=np.int64)
     tokens = np.zeros((chips, words), dtype=np.uint64)
@@ -297,3 +362,36 @@ def _sources_on(
             marks[found] = masks[k]
             found += 1
     return found
+
+
+@overload(send_across)
+def _choose_send(net, first_ps, last_ps, source, target, flits, vectors):
+    def several(net, first_ps, last_ps, source, target, flits, vectors):
+        return _send(net, first_ps, last_ps, source, target, flits, vectors)
+
+    def one(net, first_ps, last_ps, source, target, flits, vectors):
+        return 0
+
+    return several if _several(net) else one
+
+
+@overload(scatter_across)
+def _choose_scatter(net, now_ps, source, targets, masks, count, flits, arrivals_ps):
+    def several(net, now_ps, source, targets, masks, count, flits, arrivals_ps):
+        _scatter(net, now_ps, source, targets, masks, count, flits, arrivals_ps)
+
+    def one(net, now_ps, source, targets, masks, count, flits, arrivals_ps):
+        pass
+
+    return several if _several(net) else one
+
+
+@overload(reduce_across)
+def _choose_reduce(net, first_ps, last_ps, sources, masks, count, target, flits):
+    def several(net, first_ps, last_ps, sources, masks, count, target, flits):
+        return _reduce(net, first_ps, last_ps, sources, masks, count, target, flits)
+
+    def one(net, first_ps, last_ps, sources, masks, count, target, flits):
+        return 0
+
+    return several if _several(net) else one

@@ -28,7 +28,10 @@ FILES = (
     ("peak.csv", "Peak figures, as run and as published."),
     ("per_layer.csv, per_seed.csv", "Layers, and the chip seeds behind every interval."),
     ("energy.csv", "Energy by component with sources; rows sum to the totals."),
-    ("tile_load.csv, expert_load.csv, latency.csv", "The numbers behind the figures."),
+    (
+        "tile_load.csv, expert_load.csv, latency.csv, resources.csv",
+        "The numbers behind the figures.",
+    ),
     ("trace.json.gz", "First visits of every chip; open it at ui.perfetto.dev."),
     ("config.resolved.yaml", "Every knob of every chip with its value."),
     ("manifest.json", "Command, versions, date and wall time."),

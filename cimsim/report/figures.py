@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from cimsim.report.canvas import Picture
 from cimsim.report.chip_figures import expert_load_histogram, latency_distribution, tile_load_map
 from cimsim.report.energy_bars import energy_breakdown
+from cimsim.report.network_map import network_map
 from cimsim.report.perplexity_dots import perplexity_dots
 from cimsim.report.scatter import accuracy_energy
-from cimsim.report.view import View
+from cimsim.report.view import Design, View
 
 __all__ = ["Figures", "draw_figures"]
 
@@ -23,7 +24,7 @@ class Figures:
         energy: breakdown by component of the full-size shape, or None.
         energy_tiny: breakdown by component of the tiny model.
         perplexity: before and after calibration.
-        chips: for every design its tiles, experts and latency.
+        chips: for every design its tiles, experts, latency and network.
     """
 
     accuracy_energy: Picture
@@ -64,7 +65,12 @@ def draw_figures(view: View, folders: tuple[str, ...]) -> Figures:
                 ),
                 expert_load_histogram(design, folder),
                 latency_distribution(design, folder),
+                *((network_map(design, folder),) if _uses_links(design) else ()),
             )
             for design, folder in zip(view.designs, folders, strict=True)
         ),
     )
+
+
+def _uses_links(design: Design) -> bool:
+    return any(r["kind"] == "link" for r in design.chip.resources)

@@ -10,7 +10,7 @@ from cimsim.results.components import (
     reported_component,
 )
 from cimsim.results.csv_file import csv_bytes, format_cell, rows_from_csv
-from cimsim.results.detail_columns import ENERGY, PER_LAYER, PER_SEED
+from cimsim.results.detail_columns import ENERGY, PER_LAYER, PER_SEED, RESOURCES
 from cimsim.results.energy_rows import (
     component_energies,
     energy_rows,
@@ -41,6 +41,7 @@ __all__ = [
     "PEAK",
     "PER_LAYER",
     "PER_SEED",
+    "RESOURCES",
     "SCALE",
     "Cell",
     "Change",

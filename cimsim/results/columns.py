@@ -12,6 +12,7 @@ from cimsim.results.detail_columns import (
     LATENCY,
     PER_LAYER,
     PER_SEED,
+    RESOURCES,
     TILE_LOAD,
 )
 from cimsim.results.peak_columns import PEAK
@@ -39,6 +40,7 @@ def all_tables(batches: Sequence[int] = DEFAULT_BATCHES) -> tuple[Table, ...]:
         TILE_LOAD,
         EXPERT_LOAD,
         LATENCY,
+        RESOURCES,
     )
 
 

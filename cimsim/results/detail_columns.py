@@ -11,6 +11,7 @@ __all__ = [
     "PER_LAYER",
     "PER_SEED",
     "PHASE",
+    "RESOURCES",
     "TILE_LOAD",
 ]
 
@@ -159,5 +160,33 @@ LATENCY = Table(
             maximum=100.0,
         ),
         _amount("latency_us", "us", "Time of a token (prefill: of a window) at it."),
+    ),
+)
+
+RESOURCES = Table(
+    "resources",
+    "One row a chip, model and resource: how busy it is in decode at the largest batch.",
+    (
+        _CONFIG,
+        _MODEL,
+        Column(
+            "kind",
+            "",
+            "text",
+            "tile, digital unit, memory channels, link, injection, ejection (ports of the "
+            "network) or chip link.",
+        ),
+        Column("resource", "", "text", "Its name; idle ports and links are left out."),
+        _count("chip", "1", "Chip of the system that it is on; the sender of a chip link."),
+        Column("x", "1", "integer", "Column of its router; -1 where it has none.", minimum=-1),
+        Column("y", "1", "integer", "Row of its router; -1 where it has none.", minimum=-1),
+        Column(
+            "direction",
+            "",
+            "text",
+            "Of a link: +x, -x, +y or -y.",
+            empty_when="no link of a mesh",
+        ),
+        _share("utilisation", "Busy time over the makespan."),
     ),
 )

@@ -123,6 +123,12 @@ def _speed(batches: Sequence[int]) -> tuple[Column, ...]:
         ),
         *with_calibrated(rate),
         number("makespan_us", "us", g, f"Time from start to drained; {AT_BATCH}."),
+        text(
+            "network_model",
+            g,
+            "Which model of the network ran, and whether the run stayed in the range in which it "
+            f"was validated; {AT_BATCH}.",
+        ),
         text("critical_resource", g, f"Busiest resource; {AT_BATCH}."),
         number(
             "critical_resource_utilisation",

@@ -108,6 +108,7 @@ class ChipResult:
         tile_load: busy time of tiles.
         expert_load: visits of experts.
         latency: samples, prefill first.
+        resources: rows of resources.csv.
         visits: log of visits for the trace, or None.
         warnings: one sentence each, shown in the report.
         notes: assumptions and extrapolations behind its numbers, a phrase each.
@@ -127,6 +128,7 @@ class ChipResult:
     tile_load: TileLoad
     expert_load: ExpertLoad
     latency: tuple[LatencySamples, ...]
+    resources: tuple[Row, ...] = ()
     visits: VisitLog | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -149,6 +151,7 @@ class ChipResult:
             "tile_load": _tile_rows(self),
             "expert_load": _expert_rows(self),
             "latency": _latency_rows(self),
+            "resources": list(self.resources),
         }
 
 

@@ -35,6 +35,7 @@ RUN_FILES = (
     "tile_load.csv",
     "expert_load.csv",
     "latency.csv",
+    "resources.csv",
     "trace.json.gz",
     "config.resolved.yaml",
     "manifest.json",

@@ -209,6 +209,7 @@ def _speed(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     for part, mean in zip(main.result.parts, main.result.parts_ps.mean(axis=0), strict=True):
         cells[f"latency_{part}_us"] = float(mean) / PS_PER_US
     cells["makespan_us"] = main.result.makespan_ps / PS_PER_US
+    cells["network_model"] = main.result.network
     cells["critical_resource"] = main.result.critical_resource
     cells["critical_resource_utilisation"] = critical_utilisation(main)
     return cells

@@ -11,6 +11,7 @@ from cimsim.model.text import perplexity
 from cimsim.results import (
     PER_LAYER,
     PER_SEED,
+    RESOURCES,
     ExpertLoad,
     LatencySamples,
     Row,
@@ -28,6 +29,7 @@ __all__ = [
     "expert_load",
     "latency_samples",
     "layer_rows",
+    "resource_rows",
     "seed_rows",
     "visit_log",
 ]
@@ -101,6 +103,27 @@ def latency_samples(measured: Measured) -> tuple[LatencySamples, ...]:
             samples = result.ttft_ps if phase.name == "prefill" else result.tpot_ps
             found.append(LatencySamples(phase.name, stage, samples / PS_PER_US))  # type: ignore[arg-type]
     return tuple(found)
+
+
+def resource_rows(measured: Measured) -> tuple[Row, ...]:
+    """Return resources.csv: how busy everything is in the main decode phase."""
+    names = {"config": measured.config.name, "model": measured.program.name}
+    phase = main_decode(measured, measured.before)
+    return tuple(
+        RESOURCES.row(
+            {
+                **names,
+                "kind": r.kind,
+                "resource": r.name,
+                "chip": r.chip,
+                "x": r.x,
+                "y": r.y,
+                "direction": r.direction or None,
+                "utilisation": r.utilisation,
+            }
+        )
+        for r in phase.result.resources
+    )
 
 
 def visit_log(measured: Measured) -> VisitLog:

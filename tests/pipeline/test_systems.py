@@ -38,3 +38,28 @@ def test_switching_over_several_chips_is_refused_by_name(run_tiny: Runner) -> No
 def test_a_chip_over_the_reticle_limit_is_warned_of(run_tiny: Runner) -> None:
     result = run_tiny("isaac", "run.chip_seeds=1", "cost.overrides={adc: {area_um2: 3e7}}")
     assert any("reticle limit of 858 mm2" in w for w in result.warnings)
+
+
+def test_every_resource_is_a_row_and_the_busiest_is_the_one_named(run_tiny: Runner) -> None:
+    result = run_tiny("isaac", "tile.pes=1", "run.chip_seeds=1", "system.chips=2")
+    rows = {str(r["resource"]): r for r in result.resources}
+    assert len(rows) == len(result.resources)
+    kinds = {r["kind"] for r in result.resources}
+    assert {"tile", "digital unit", "memory channels", "link", "chip link"} <= kinds
+    busiest = max(result.resources, key=lambda r: float(r["utilisation"]))  # type: ignore[arg-type]
+    assert busiest["resource"] == result.row["critical_resource"]
+    assert busiest["utilisation"] == result.row["critical_resource_utilisation"]
+    assert sum(r["kind"] == "tile" for r in result.resources) == result.row["tiles"]
+    assert str(result.row["network_model"]).startswith("packet level")
+
+
+def test_the_network_is_drawn_with_every_link_in_use(run_tiny: Runner) -> None:
+    from cimsim.report.network_map import network_map
+    from cimsim.report.view import Design
+
+    result = run_tiny("isaac", "tile.pes=1", "run.chip_seeds=1", "system.chips=2")
+    design = Design(1, result)
+    figure = network_map(design, "isaac/")
+    links = sum(r["kind"] == "link" for r in result.resources)
+    assert figure.alt.startswith(f"Map of {links} links in use")
+    assert b"chip 1" in figure.svg

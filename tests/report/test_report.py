@@ -129,6 +129,7 @@ def test_pictures_hold_the_words_of_the_figure(three: tuple[Path, str, str]) -> 
         "tile_load.svg",
         "expert_load.svg",
         "latency.svg",
+        "network.svg",
     }
 
 
@@ -363,7 +364,7 @@ def test_markdown_fits_a_terminal(three: tuple[Path, str, str]) -> None:
 def test_markdown_links_to_figures_that_exist(three: tuple[Path, str, str]) -> None:
     folder, _, markdown = three
     linked = re.findall(r"\]\((figures/[^)]+)\)", markdown)
-    assert len(linked) == 4 + 3 * 3
+    assert len(linked) == 4 + 4 * 3
     assert all((folder / path).is_file() for path in linked)
 
 

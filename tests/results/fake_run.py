@@ -14,6 +14,7 @@ from cimsim.results import (
     PEAK,
     PER_LAYER,
     PER_SEED,
+    RESOURCES,
     SCALE,
     ChipResult,
     ExpertLoad,
@@ -79,6 +80,7 @@ def fake_chip(index: int, *, model: str = "olmoe-tiny", tokens: int = 1024) -> C
         tile_load=tiles,
         expert_load=experts,
         latency=latency,
+        resources=_resources(name, model),
         visits=_visits(rng, len(tiles.noisy_ps)),
         warnings=("8.1 % of conversions clip: widen tile.adc.range",) if index == 3 else (),
         notes=("ADC energy is extrapolated below 28 nm",) if index == 2 else (),
@@ -262,6 +264,7 @@ def _row(chip, model, tokens, seeds, experts, tiles, latency, energy) -> Row:
         "latency_p99_us_calibrated": percentile(b8c, 99),
         "tokens_per_s": rate,
         "tokens_per_s_calibrated": rate * 1.03,
+        "network_model": "packet level, inside its validated range",
         "latency_mean_us": 80.0,
         **dict.fromkeys((f"latency_{p}_us" for p in LATENCY_PARTS if p != "noc"), 10.0),
         "latency_noc_us": 20.0,
@@ -374,6 +377,25 @@ def _layers(name: str, model: str, experts: ExpertLoad, analog: bool) -> tuple[R
             per_layer = dict.fromkeys(per_layer)
         rows.append(PER_LAYER.row({**cells, **per_layer}, reasons))
     return tuple(rows)
+
+
+def _resources(name: str, model: str) -> tuple[Row, ...]:
+    """A tile, a unit and two links of a mesh."""
+    busy = (
+        ("tile", "tile 0", 0, 0, None, 0.5),
+        ("digital unit", "digital unit 0", 1, 0, None, 0.9),
+        ("link", "link router (0,0) +x", 0, 0, "+x", 0.2),
+        ("link", "link router (1,0) -x", 1, 0, "-x", 0.3),
+    )
+    return tuple(
+        RESOURCES.row(
+            {
+                "config": name, "model": model, "kind": kind, "resource": resource, "chip": 0,
+                "x": x, "y": y, "direction": direction, "utilisation": share,
+            }
+        )
+        for kind, resource, x, y, direction, share in busy
+    )  # fmt: skip
 
 
 def _scale(chip, model: str, energy: tuple[Row, ...]) -> tuple[Row, ...]:

@@ -1,0 +1,93 @@
+"""How busy the network is: links and tiles of every chip on the mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
+
+from cimsim.report.canvas import GREY, Picture, drawing, picture
+from cimsim.report.cells import number
+from cimsim.report.view import Design
+from cimsim.results import Row
+
+__all__ = ["network_map"]
+
+STEP = {"+x": (1, 0), "-x": (-1, 0), "+y": (0, 1), "-y": (0, -1)}
+APART = 0.09  # the two directions of a link are drawn side by side
+SHOWN_CHIPS = 6
+
+
+def network_map(design: Design, folder: str) -> Picture:
+    """Draw the utilisation of links between routers, and of the busiest tile at each router.
+
+    Args:
+        design: the chip, with resources.
+        folder: folder of its figures.
+    """
+    rows = design.chip.resources
+    chips = sorted({int(number(r, "chip")) for r in rows if r["kind"] == "tile"})[:SHOWN_CHIPS]
+    links = [r for r in rows if r["kind"] == "link"]
+    top = max([number(r, "utilisation") for r in links], default=0.0) or 1.0
+    busiest = max(links, key=lambda r: number(r, "utilisation"), default=None)
+    across = min(3, len(chips))
+    down = -(-len(chips) // across)
+    with drawing(9.2, 0.5 + 3.6 * down) as figure:
+        panels = np.atleast_1d(figure.subplots(down, across)).ravel()
+        drawn = None
+        for axes, chip in zip(panels, chips, strict=False):
+            mine = [r for r in rows if number(r, "chip") == chip]
+            drawn = _draw_chip(axes, mine, top)
+            axes.set_title(f"chip {chip}" if len(chips) > 1 else "links and tiles")
+        for axes in panels[len(chips) :]:
+            axes.set_visible(False)
+        if drawn is not None:
+            figure.colorbar(drawn, ax=list(panels), label="utilisation of a link", shrink=0.8)
+        name = "no link was used" if busiest is None else f"{busiest['resource']}"
+        share = 0.0 if busiest is None else number(busiest, "utilisation")
+        return picture(
+            figure,
+            f"{folder}network",
+            "How busy links and tiles are (tiny model, decode)",
+            "Lines: links between routers, the two directions side by side. Squares: routers, the "
+            "larger the busier their busiest tile. Numbers: resources.csv.",
+            f"Map of {len(links)} links in use; the busiest is {name} at {100 * share:.0f} %.",
+            png=False,
+        )
+
+
+def _draw_chip(axes: Axes, rows: Sequence[Row], top: float) -> LineCollection:
+    tiles: dict[tuple[int, int], float] = {}
+    lines, shares = [], []
+    width = 1 + max(int(number(r, "x")) for r in rows)
+    height = 1 + max(int(number(r, "y")) for r in rows)
+    for row in rows:
+        x, y = int(number(row, "x")), int(number(row, "y"))
+        share = number(row, "utilisation")
+        if row["kind"] == "tile":
+            tiles[x, y] = max(tiles.get((x, y), 0.0), share)
+        elif row["kind"] == "link":
+            dx, dy = STEP[str(row["direction"])]
+            # A link around the edge of a torus is drawn as a stub that leaves the mesh.
+            inside = 0 <= x + dx < width and 0 <= y + dy < height
+            length = 1.0 if inside else 0.4
+            side_x, side_y = -APART * dy, APART * dx
+            start = (x + side_x, y + side_y)
+            lines.append([start, (start[0] + length * dx, start[1] + length * dy)])
+            shares.append(share)
+    collection = LineCollection(lines, cmap="cividis_r", norm=Normalize(0, top), linewidths=2.6)
+    collection.set_array(np.array(shares))
+    axes.add_collection(collection)
+    places = np.array(list(tiles), dtype=np.float64).reshape(-1, 2)
+    sizes = 6 + 120 * np.array(list(tiles.values()))
+    axes.scatter(places[:, 0], places[:, 1], s=sizes, marker="s", color=GREY, zorder=3)
+    axes.set_xlim(-0.6, width - 0.4)
+    axes.set_ylim(height - 0.4, -0.6)
+    axes.set_aspect("equal")
+    axes.grid(visible=False)
+    axes.set_xticks([0, width - 1] if width > 1 else [0])
+    axes.set_yticks([0, height - 1] if height > 1 else [0])
+    return collection
