@@ -21,7 +21,7 @@ def _count(name: str, unit: str, meaning: str) -> Column:
 PEAK = Table(
     "peak",
     "One row a chip and form: as run (the tiles that hold the model, at the bits of the run) and, "
-    "where the chip is published, with its published tile count and bits.",
+    "where published figures check it, the published chip with its tile count and bits.",
     (
         Column("config", "", "text", "Name of the chip.", group="Identity"),
         Column("model", "", "text", "Name of the checkpoint.", group="Identity"),

@@ -24,6 +24,9 @@ def test_published_chip_stands_beside_the_chip_as_run(run_tiny: Runner) -> None:
         assert parts == pytest.approx(row["peak_tops_per_w"])
 
 
-def test_chip_without_a_published_form_has_its_own_peak_alone(run_tiny: Runner) -> None:
-    (row,) = run_tiny("pcm_14nm").peak
+@pytest.mark.parametrize("chip", ["pcm_14nm", "raella"])
+def test_chip_without_a_checked_published_form_has_its_own_peak_alone(
+    chip: str, run_tiny: Runner
+) -> None:
+    (row,) = run_tiny(chip).peak
     assert row["form"] == "as run"
