@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cimsim.config import ChipConfig
 from cimsim.config.device import IdealDevice
 from cimsim.config.load import find_chip, load_chip
+from cimsim.errors import CimsimError
 from cimsim.mac import Mode
 from cimsim.model import Correction, Linear, ScoreResult
 from cimsim.model.routing import RoutingRecord
@@ -117,8 +118,20 @@ class Bench:
         return lab.decoder.score(windows, linear, sequences=sequences)
 
     def elsewhere(self, words: str) -> Record:
-        """Return which scored windows touch no document with some words."""
-        return {"windows": [bool(v) for v in self.subject.elsewhere(words)]}
+        """Return which scored windows touch no document with some words.
+
+        Raises:
+            CimsimError: if there is none.
+        """
+        windows = [bool(v) for v in self.subject.elsewhere(words)]
+        if not any(windows):
+            raise CimsimError(
+                "every scored window touches a document with these words",
+                key="sensitivities.other_packages",
+                value=words,
+                hint="score more tokens (test_tokens), or choose rarer words",
+            )
+        return {"windows": windows}
 
     def development(self, chip: int, tokens: int) -> Record:
         """Return the loss of an uncalibrated chip on ACCEPT calibration text."""
