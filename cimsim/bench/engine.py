@@ -7,14 +7,21 @@ analog; the digital side costs no time, so that the engine and not a bottleneck 
 an 8 x 8 mesh of chips, with contention on every link.
 `small`: 4 layers, 8 experts, top-2, d_model 512, every matrix analog.
 
+`compile_s`: CPU time of a process of its own that compiles every kernel of a system of one chip
+into an empty cache and runs the small model once, less the time of the same run afterwards.
+
 Process CPU time on one thread, after one run that compiles or loads the kernels; the
 compiled engine's is the best of three, the reference engine's one run.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from time import process_time
 
 from cimsim.chip import Placement, Unit, UnitKey, analog_units, build_system, seats_in_order
@@ -37,6 +44,14 @@ SEQUENCES, LENGTH = 16, 256
 SMALL = DecoderShape("small", "olmoe", 4, 512, 8, 8, 64, 1024, 8, 2, 512, source="bench")
 SPREAD = 64
 REPEATS = 3
+COLD = """
+from time import process_time
+from cimsim.bench.engine import _small, run_compiled
+plan = _small()
+start = process_time()
+run_compiled(plan, record=False)
+print(process_time() - start)
+"""
 
 
 @dataclass(frozen=True)
@@ -100,6 +115,7 @@ def run_engine_bench() -> dict[str, object]:
             "links_between_chips": len(spread.transport.between.pairs),
             "chip_link_bytes_per_token": _crossed_bytes(spread, raw_chips) / tokens,
         },
+        "compile_s": _compile_s(),
         "small": {
             "s_per_token": small_s / tokens,
             "events": small_raw.events,
@@ -107,6 +123,25 @@ def run_engine_bench() -> dict[str, object]:
             "granularity": "expert visit; the peer schedules single crossbar products",
         },
     }
+
+
+def _compile_s() -> float:
+    """Return the CPU time to compile the engine's kernels."""
+    with TemporaryDirectory() as folder:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+        cold, warm = (
+            float(
+                subprocess.run(  # noqa: S603 - our own program
+                    [sys.executable, "-c", COLD],
+                    env=environment,
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                ).stdout
+            )
+            for _ in range(2)
+        )
+    return cold - warm
 
 
 def _olmoe(contention: str, chips: int = 1) -> Plan:

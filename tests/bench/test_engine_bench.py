@@ -18,3 +18,14 @@ def test_the_small_case_runs_on_crossbars_alone() -> None:
     plan = bench._small()
     assert all("linear" not in step.work.macs for step in plan.steps)
     assert len(plan.steps[0].work.elements) > 0
+
+
+def test_the_split_case_has_a_quarter_of_a_layer_on_each_of_64_chips() -> None:
+    plan = bench._olmoe("packet", chips=bench.SPREAD)
+    assert plan.chips == 64
+    assert plan.mesh.chip_tiles == 16
+    assert sum(len(s.crossbars) for s in plan.placement.seats) == 98_304
+    chips = {plan.mesh.chip_of_tile(t) for t in plan.sites.tiles.tolist()}
+    assert chips == set(range(64))
+    # Four chips a layer; its digital work is done on the first of them.
+    assert set(plan.step_chip.tolist()) == set(range(0, 64, 4))
