@@ -192,7 +192,7 @@ class Run(Section):
         "switched on demand, least loaded copies that err apart, drift within the run.",
     )
     age_step: float = knob(
-        1e-3,
+        0.01,
         "Step of ln(age + t0) at which drifting conductances are evaluated: they are off by at "
         "most their drift exponent times half of it. 0 evaluates every visit at its own age.",
         ge=0,
