@@ -12,7 +12,9 @@ from signature import outcome_of, tables_of
 
 from cimsim.errors import CimsimError
 from cimsim.pipeline import run_chip
+from cimsim.stages.coupling import drifts_within
 from cimsim.stages.models import read_text
+from cimsim.units import PS_PER_S
 from cimsim.workload.program import MatrixId
 
 QUICK = ("run.chip_seeds=1", "calibration.method=identity")
@@ -122,3 +124,11 @@ def test_calibration_of_a_switching_chip_never_sees_one_write_twice(tiny_model: 
         if m.role == "gate"
     ]
     assert len(set(places)) == len(places)
+
+
+@pytest.mark.parametrize("chip", ["hermes", "pcm_14nm"])
+def test_bundled_chips_that_drift_stay_in_trace_mode_for_runs_of_milliseconds(chip: str) -> None:
+    config = tiny_chip(chip)
+    assert drifts_within(config, 50 * PS_PER_S // 1000) is None
+    # ln(1 + t / t0) reaches half a step of 1 % after t0 / 200: 0.1 s or 1.5 s.
+    assert "drift within" in str(drifts_within(config, 2 * PS_PER_S))
