@@ -227,7 +227,7 @@ def _energy(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     main = main_decode(measured, measured.before)
     tokens = main.result.tokens
     kinds = {k: v / FJ_PER_NJ / tokens for k, v in main.ledger.by_kind().items()}
-    total = sum(kinds.values())
+    total = main.energy_per_token_nj
     macs = float(measured.program.linear_macs_per_token())
     macs += measured.program.attention_macs_per_token((measured.config.workload.context + 1) / 2)
     tops = top_components(component_energies(main.ledger))
