@@ -31,7 +31,7 @@ from cimsim.engine.network import settle
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import DIGITAL, DRAM, NOC, QUEUE, VISIT_PARTS, RawRun, within_run
 from cimsim.engine.stall import Deadline, event_limit_error
-from cimsim.engine.transport import send_train
+from cimsim.engine.transport import send_across
 from cimsim.errors import CimsimInternalError
 
 __all__ = ["run_compiled"]
@@ -225,7 +225,7 @@ def _feed_back(x: Machine, flight: int) -> None:
     if last == first:
         _reach_digital(x, flight + 1)
         return
-    arrival = send_train(x.net, now_ps, now_ps, port + last, port + first, 1, 1)
+    arrival = send_across(x.net, now_ps, now_ps, port + last, port + first, 1, 1)
     x.flight[flight + 1, m.PARTS + NOC] += arrival - now_ps
     push(x, arrival, STAGE_DONE, flight + 1)
 

@@ -8,7 +8,7 @@ from cimsim.engine import machine as m
 from cimsim.engine.compiled_events import VISIT, push
 from cimsim.engine.machine_ref import Machine
 from cimsim.engine.raw import NOC
-from cimsim.engine.transport import scatter_trains, send_train
+from cimsim.engine.transport import scatter_trains, send_across
 
 __all__ = ["add_targets", "arrive", "digital_port", "digital_unit", "move", "send_one"]
 
@@ -62,7 +62,8 @@ def move(x: Machine, flight: int, step: int, ready_ps: int) -> int:
     size, flits = x.flight[flight, m.SIZE], x.step[step, m.OUT_FLITS]
     start = ready_ps - (size - 1) * flits * x.fixed[m.CYCLE]
     port = x.fixed[m.FIRST_DIGITAL]
-    return send_train(x.net, start, ready_ps, port + unit, port + after, flits, size)
+    # Units of one stream differ only where chips do.
+    return send_across(x.net, start, ready_ps, port + unit, port + after, flits, size)
 
 
 @njit(cache=True)

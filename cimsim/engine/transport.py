@@ -28,7 +28,7 @@ from cimsim.engine.network import FLIT_FS, FS_PER_PS, Network, count_tokens, tak
 from cimsim.engine.noc.packet import CYCLE_PS
 from cimsim.engine.trains import reduce_local, scatter_local, send_local
 
-__all__ = ["reduce_train", "scatter_trains", "send_train"]
+__all__ = ["reduce_train", "scatter_trains", "send_across", "send_train"]
 
 Int64 = NDArray[np.int64]
 UInt64 = NDArray[np.uint64]
