@@ -7,7 +7,6 @@ SimPy orders events of equal priority. Read `reference` first; functions have it
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from cimsim.engine import machine as m
 from cimsim.engine.compiled_buffers import on_room
@@ -28,6 +27,7 @@ from cimsim.engine.compiled_visits import dispatch, on_visit
 from cimsim.engine.machine import Tables, make_tables
 from cimsim.engine.machine_ref import Machine, borrow
 from cimsim.engine.network import settle
+from cimsim.engine.noc.kernel import ONE, ZERO, inner, kernel
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import DIGITAL, DRAM, NOC, QUEUE, VISIT_PARTS, RawRun, within_run
 from cimsim.engine.stall import Deadline, event_limit_error
@@ -62,19 +62,18 @@ def run_compiled(
             names who waits for what.
     """
     x = make_tables(plan, record=record, max_events=max_events)
-    deadline, machine = Deadline(max_seconds), borrow(x)
+    deadline = Deadline(max_seconds)
     limit = int(x.fixed[m.MAX_EVENTS])
     if max_seconds is not None:  # compiled code cannot see the clock: look at it in between
         x.fixed[m.MAX_EVENTS] = _slice(0, limit)
-    _start(machine)
-    outcome = _run(machine)
+    outcome = _run(x)
     while outcome == LIMITED:
         events, left, now_ps = (int(x.now[i]) for i in (m.EVENTS, m.LEFT, m.TIME))
         if max_events is not None and events > max_events:
             raise event_limit_error(max_events, left, now_ps)
         deadline.check(left, now_ps)
         x.fixed[m.MAX_EVENTS], x.now[m.FAILED] = _slice(events, limit), 0
-        outcome = _run(machine)
+        outcome = _run(x)
     if outcome == STALLED:
         # A stalled run is short: the reference engine repeats it and says who waits.
         from cimsim.engine.reference import run_reference  # noqa: PLC0415 - only on this path
@@ -91,21 +90,13 @@ def _slice(events: int, limit: int) -> int:
     return following if limit == NONE else min(following, limit)
 
 
-@njit(cache=True)
-def _start(x: Machine) -> None:
-    """Let the first streams in."""
-    now = x.now
-    if x.fixed[m.OPEN] != 0:
-        push(x, x.stream[0, m.S_ARRIVAL], ARRIVAL, 0)
-    else:
-        while now[m.NEXT_STREAM] < x.stream.shape[0] and now[m.ACTIVE] < x.fixed[m.CONCURRENCY]:
-            _admit_next(x)
-
-
-@njit(cache=True)
-def _run(x: Machine) -> int:
+@kernel
+def _run(tables: Tables) -> int:
     """Run until drained, stalled or out of events; may be called again after the last."""
+    x: Machine = borrow(tables)
     now, heap = x.now, x.heap
+    if now[m.SEQUENCE] == 0:
+        _start(x)
     while now[m.HEAPED] > 0:
         time, sequence, what = heap[0, 0], heap[0, 1], heap[0, 2]
         if now[m.STOP_TIME] != NONE and (
@@ -116,30 +107,36 @@ def _run(x: Machine) -> int:
             return LIMITED
         _pop(x)
         now[m.TIME] = time
-        _handle(x, what & 7, what >> 3)
+        kind, argument = what & 7, what >> 3
+        if kind == VISIT:
+            on_visit(x, argument)
+        elif kind == JOB_END:
+            _on_job_end(x, argument)
+        elif kind == STAGE_DONE:
+            _reach_digital(x, argument)
+        elif kind == ROOM:
+            on_room(x, argument)
+        elif kind == WEIGHTS:
+            on_weights(x, argument)
+        elif kind == WRITTEN:
+            on_written(x, argument)
+        else:
+            _on_arrival(x, argument)
     return DRAINED if now[m.LEFT] == 0 else STALLED
 
 
-@njit(cache=True)
-def _handle(x: Machine, kind: int, argument: int) -> None:
-    """Process one event."""
-    if kind == VISIT:
-        on_visit(x, argument)
-    elif kind == JOB_END:
-        _on_job_end(x, argument)
-    elif kind == STAGE_DONE:
-        _reach_digital(x, argument)
-    elif kind == ROOM:
-        on_room(x, argument)
-    elif kind == WEIGHTS:
-        on_weights(x, argument)
-    elif kind == WRITTEN:
-        on_written(x, argument)
+@inner
+def _start(x: Machine) -> None:
+    """Let the first streams in."""
+    now = x.now
+    if x.fixed[m.OPEN] != 0:
+        push(x, x.stream[0, m.S_ARRIVAL], ARRIVAL, ZERO)
     else:
-        _on_arrival(x, argument)
+        while now[m.NEXT_STREAM] < x.stream.shape[0] and now[m.ACTIVE] < x.fixed[m.CONCURRENCY]:
+            _admit_next(x)
 
 
-@njit(cache=True)
+@inner
 def _pop(x: Machine) -> None:
     """Remove the first event."""
     heap = x.heap
@@ -166,7 +163,7 @@ def _pop(x: Machine) -> None:
 # ---------------------------------------------------------------------- streams
 
 
-@njit(cache=True)
+@inner
 def _on_arrival(x: Machine, stream: int) -> None:
     if stream + 1 < x.stream.shape[0]:
         push(x, x.stream[stream + 1, m.S_ARRIVAL], ARRIVAL, stream + 1)
@@ -177,13 +174,13 @@ def _on_arrival(x: Machine, stream: int) -> None:
         x.now[m.STREAM_QUEUED] += 1
 
 
-@njit(cache=True)
+@inner
 def _admit_next(x: Machine) -> None:
     x.now[m.NEXT_STREAM] += 1
     _admit(x, x.now[m.NEXT_STREAM] - 1)
 
 
-@njit(cache=True)
+@inner
 def _admit(x: Machine, stream: int) -> None:
     x.now[m.ACTIVE] += 1
     row, now_ps = x.stream[stream], x.now[m.TIME]
@@ -195,7 +192,7 @@ def _admit(x: Machine, stream: int) -> None:
         _reach_digital(x, flight)
 
 
-@njit(cache=True)
+@inner
 def _complete(x: Machine, flight: int) -> None:
     now, stream = x.now, x.stream[x.flight[flight, m.STREAM]]
     x.flight[flight, m.DONE] = now[m.TIME]
@@ -217,15 +214,16 @@ def _complete(x: Machine, flight: int) -> None:
         now[m.SEQUENCE] += 1
 
 
-@njit(cache=True)
+@inner
 def _feed_back(x: Machine, flight: int) -> None:
     """Start the next token of a stream: its id, one flit, goes back to the first step."""
     now_ps, port = x.now[m.TIME], x.fixed[m.FIRST_DIGITAL]
-    last, first = digital_unit(x, flight, x.fixed[m.STEPS] - 1), digital_unit(x, flight, 0)
+    last = digital_unit(x, flight, x.fixed[m.STEPS] - 1)
+    first = digital_unit(x, flight, ZERO)
     if last == first:
         _reach_digital(x, flight + 1)
         return
-    arrival = send_across(x.net, now_ps, now_ps, port + last, port + first, 1, 1)
+    arrival = send_across(x.net, now_ps, now_ps, port + last, port + first, ONE, ONE)
     x.flight[flight + 1, m.PARTS + NOC] += arrival - now_ps
     push(x, arrival, STAGE_DONE, flight + 1)
 
@@ -233,7 +231,7 @@ def _feed_back(x: Machine, flight: int) -> None:
 # ---------------------------------------------------------------------- digital units
 
 
-@njit(cache=True)
+@inner
 def _reach_digital(x: Machine, flight: int) -> None:
     """A flight is at its digital unit: wait for keys and values, then start the job."""
     row = x.flight[flight]
@@ -246,7 +244,7 @@ def _reach_digital(x: Machine, flight: int) -> None:
     _job(x, flight)
 
 
-@njit(cache=True)
+@inner
 def _publish(x: Machine, flight: int, layer: int) -> None:
     """Make a flight's keys and values visible; wake flights that waited for them."""
     number = x.flight[flight, m.STREAM]
@@ -265,7 +263,7 @@ def _publish(x: Machine, flight: int, layer: int) -> None:
             _job(x, other)
 
 
-@njit(cache=True)
+@inner
 def _job(x: Machine, flight: int) -> None:
     """Reserve the digital unit; it holds on while its operands come from memory."""
     now_ps, row = x.now[m.TIME], x.flight[flight]
@@ -299,7 +297,7 @@ def _job(x: Machine, flight: int) -> None:
     push(x, end, JOB_END, flight)
 
 
-@njit(cache=True)
+@inner
 def _on_job_end(x: Machine, flight: int) -> None:
     row = x.flight[flight]
     if x.step[row[m.STEP], m.VISITS] != 0:

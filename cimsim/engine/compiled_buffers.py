@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from cimsim.engine import machine as m
 from cimsim.engine.compiled_events import ROOM, push
 from cimsim.engine.compiled_sending import send_one
 from cimsim.engine.machine_ref import Machine
+from cimsim.engine.noc.kernel import inner
 from cimsim.engine.raw import QUEUE
 
 __all__ = ["on_room", "release_room", "take_room"]
@@ -15,7 +14,7 @@ __all__ = ["on_room", "release_room", "take_room"]
 NONE = -1
 
 
-@njit(cache=True)
+@inner
 def _need(x: Machine, v: int) -> int:
     """Room that a visit takes in each of its tiles."""
     visit = x.pool[v]
@@ -23,7 +22,7 @@ def _need(x: Machine, v: int) -> int:
     return int(min(need, x.fixed[m.CAPACITY]))
 
 
-@njit(cache=True)
+@inner
 def _expire(x: Machine, tile: int) -> None:
     """Give back the room of visits whose last result is computed."""
     row, heap = x.tile[tile], x.releases[x.tile[tile, m.RELEASE] :]
@@ -45,7 +44,7 @@ def _expire(x: Machine, tile: int) -> None:
         heap[at, 0], heap[at, 1] = time, size
 
 
-@njit(cache=True)
+@inner
 def _wait(x: Machine, tile: int, v: int) -> None:
     row = x.tile[tile]
     x.pool[v, m.V_WAIT_NEXT] = NONE
@@ -56,7 +55,7 @@ def _wait(x: Machine, tile: int, v: int) -> None:
     row[m.WAIT_TAIL] = v
 
 
-@njit(cache=True)
+@inner
 def _take(x: Machine, v: int) -> int:
     """Take room in all tiles of a visit, or queue at the first that has none."""
     site, need = x.site[x.pool[v, m.V_SITE]], _need(x, v)
@@ -73,7 +72,7 @@ def _take(x: Machine, v: int) -> int:
     return NONE
 
 
-@njit(cache=True)
+@inner
 def take_room(x: Machine, v: int) -> bool:
     """Take room in the buffers of a visit's tiles, or queue for it."""
     site = x.site[x.pool[v, m.V_SITE]]
@@ -92,7 +91,7 @@ def take_room(x: Machine, v: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@inner
 def _arm(x: Machine, tile: int) -> None:
     """Look at a tile's queue again when its buffer next gets room."""
     row = x.tile[tile]
@@ -102,7 +101,7 @@ def _arm(x: Machine, tile: int) -> None:
     push(x, max(x.releases[row[m.RELEASE], 0], x.now[m.TIME]), ROOM, tile)
 
 
-@njit(cache=True)
+@inner
 def release_room(x: Machine, v: int) -> None:
     """Note when a visit will give its room back."""
     visit, need = x.pool[v], _need(x, v)
@@ -120,7 +119,7 @@ def release_room(x: Machine, v: int) -> None:
         _arm(x, x.tiles[k])
 
 
-@njit(cache=True)
+@inner
 def on_room(x: Machine, tile: int) -> None:
     """Serve the queue of a tile whose buffer may have room again."""
     row = x.tile[tile]

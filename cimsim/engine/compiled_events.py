@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from numba import njit
+from typing import cast
+
+import numpy as np
 
 from cimsim.engine import machine as m
 from cimsim.engine.machine_ref import Machine
+from cimsim.engine.noc.kernel import inner
 
 __all__ = [
     "ARRIVAL",
@@ -20,11 +23,13 @@ __all__ = [
 ]
 
 NONE = -1
-STAGE_DONE, JOB_END, VISIT, ROOM, WEIGHTS, WRITTEN, ARRIVAL = range(7)
-"""Kinds of events."""
+STAGE_DONE, JOB_END, VISIT, ROOM, WEIGHTS, WRITTEN, ARRIVAL = (
+    cast("int", np.int64(k)) for k in range(7)
+)
+"""Kinds of events, not literals (see `noc.kernel`)."""
 
 
-@njit(cache=True)
+@inner
 def push(x: Machine, time_ps: int, kind: int, argument: int) -> None:
     """Schedule an event: a binary heap ordered by time, then by order of scheduling."""
     now, heap = x.now, x.heap
@@ -44,7 +49,7 @@ def push(x: Machine, time_ps: int, kind: int, argument: int) -> None:
     heap[at, 0], heap[at, 1], heap[at, 2] = time_ps, sequence, argument * 8 + kind
 
 
-@njit(cache=True)
+@inner
 def take_memory(x: Machine, chip: int, occupied_ps: int) -> int:
     """Reserve the memory channels of a chip and return when the last byte leaves them."""
     row = x.dram[chip]

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from cimsim.engine import machine as m
 from cimsim.engine.compiled_events import VISIT, push
 from cimsim.engine.machine_ref import Machine
+from cimsim.engine.network import set_tokens
+from cimsim.engine.noc.kernel import ZERO, inner
 from cimsim.engine.raw import NOC
 from cimsim.engine.transport import scatter_trains, send_across
 
 __all__ = ["add_targets", "arrive", "digital_port", "digital_unit", "move", "send_one"]
 
 
-@njit(cache=True)
+@inner
 def add_targets(x: Machine, v: int, count: int) -> int:
     """Append the input tiles of a visit to the arguments of the next multicast."""
     site = x.site[x.pool[v, m.V_SITE]]
     for at in range(site[m.INS], site[m.INS_END]):
         x.ports[count] = x.ins[at]
-        x.port_masks[count] = x.masks[v]
+        set_tokens(x.port_masks, count, x.masks[v])
         count += 1
     return count
 
 
-@njit(cache=True)
+@inner
 def arrive(x: Machine, v: int, at: int, flits: int) -> int:
     """Schedule the arrival of a visit that was sent; return the next target's index."""
     visit, now_ps = x.pool[v], x.now[m.TIME]
@@ -40,20 +40,20 @@ def arrive(x: Machine, v: int, at: int, flits: int) -> int:
     return int(at + tiles)
 
 
-@njit(cache=True)
+@inner
 def digital_port(x: Machine, flight: int) -> int:
     """Return the port of a flight's digital unit."""
     return int(x.fixed[m.FIRST_DIGITAL] + digital_unit(x, flight, x.flight[flight, m.STEP]))
 
 
-@njit(cache=True)
+@inner
 def digital_unit(x: Machine, flight: int, step: int) -> int:
     """Return the digital unit that serves a flight in a step."""
     stream = x.stream[x.flight[flight, m.STREAM]]
     return int(x.step[step, m.STEP_DIGITAL] + stream[m.S_DIGITAL])
 
 
-@njit(cache=True)
+@inner
 def move(x: Machine, flight: int, step: int, ready_ps: int) -> int:
     """Move a flight's vectors to the next step's digital unit (`ReferenceTiles._move`)."""
     unit, after = digital_unit(x, flight, step), digital_unit(x, flight, step + 1)
@@ -66,12 +66,12 @@ def move(x: Machine, flight: int, step: int, ready_ps: int) -> int:
     return send_across(x.net, start, ready_ps, port + unit, port + after, flits, size)
 
 
-@njit(cache=True)
+@inner
 def send_one(x: Machine, v: int) -> None:
     """Send the inputs of one visit that had to wait."""
     flight = x.pool[v, m.V_FLIGHT]
     flits = x.step[x.flight[flight, m.STEP], m.IN_FLITS]
-    count = add_targets(x, v, 0)
+    count = add_targets(x, v, ZERO)
     port = digital_port(x, flight)
     scatter_trains(x.net, x.now[m.TIME], port, x.ports, x.port_masks, count, flits, x.times[0])
-    arrive(x, v, 0, flits)
+    arrive(x, v, ZERO, flits)

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
 
 from cimsim.engine import machine as m
 from cimsim.engine.compiled_buffers import take_room
 from cimsim.engine.compiled_events import WEIGHTS, WRITTEN, push, take_memory
 from cimsim.engine.compiled_sending import send_one
 from cimsim.engine.machine_ref import Machine
+from cimsim.engine.noc.kernel import ONE, allocating, inner
 from cimsim.engine.plan import LFU, PINNED
 from cimsim.engine.raw import DRAM, NOC, QUEUE, WRITE
 from cimsim.engine.transport import send_train
 
 __all__ = ["make_resident", "on_weights", "on_written", "prefetch", "serve_slots"]
 
+Int64 = NDArray[np.int64]
 NONE = -1
 
 
-@njit(cache=True)
+@inner
 def _touch(x: Machine, slot: int) -> None:
     x.now[m.CLOCK] += 1
     x.slot[slot, m.LAST_USE] = x.now[m.CLOCK]
 
 
-@njit(cache=True)
+@inner
 def _pin(x: Machine, v: int, slot: int) -> None:
     """Send a visit to a slot."""
     x.pool[v, m.V_SITE] = x.slot[slot, m.SLOT_SITE]
@@ -34,7 +36,7 @@ def _pin(x: Machine, v: int, slot: int) -> None:
     _touch(x, slot)
 
 
-@njit(cache=True)
+@inner
 def make_resident(x: Machine, v: int) -> bool:
     """Whether a visit's expert is resident; if not, have it loaded."""
     number = x.pool[v, m.V_EXPERT]
@@ -64,7 +66,7 @@ def make_resident(x: Machine, v: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@inner
 def _victim(x: Machine) -> int:
     """Return the slot that the next load takes, or -1 if none may be given up."""
     best, best_held, best_uses = NONE, 0, 0
@@ -88,7 +90,7 @@ def _victim(x: Machine) -> int:
     return best
 
 
-@njit(cache=True)
+@inner
 def serve_slots(x: Machine) -> None:
     """Start loads while experts queue and slots are free."""
     now = x.now
@@ -102,7 +104,7 @@ def serve_slots(x: Machine) -> None:
         _load(x, expert, slot)
 
 
-@njit(cache=True)
+@inner
 def _load(x: Machine, number: int, slot: int) -> None:
     """Fetch an expert's weights from memory and send them to a slot's tiles."""
     row, expert, fixed = x.slot[slot], x.expert[number], x.fixed
@@ -114,7 +116,7 @@ def _load(x: Machine, number: int, slot: int) -> None:
         for at in range(site[m.TILES], site[m.TILES_END]):
             done = send_train(
                 x.net, fetched, fetched, fixed[m.FIRST_CHANNEL] + channel, x.tiles[at],
-                expert[m.E_FLITS], 1,
+                expert[m.E_FLITS], ONE,
             )  # fmt: skip
             arrived = max(arrived, done)
     if row[m.HOLDS] != NONE:
@@ -126,7 +128,7 @@ def _load(x: Machine, number: int, slot: int) -> None:
     push(x, arrived, WEIGHTS, slot)
 
 
-@njit(cache=True)
+@inner
 def on_weights(x: Machine, slot: int) -> None:
     """Weights are at a slot: write them when its ADC groups are free."""
     row = x.slot[slot]
@@ -148,7 +150,7 @@ def on_weights(x: Machine, slot: int) -> None:
     push(x, start + work, WRITTEN, slot)
 
 
-@njit(cache=True)
+@inner
 def on_written(x: Machine, slot: int) -> None:
     """A slot is written: send the visits that waited for its expert."""
     row, now_ps = x.slot[slot], x.now[m.TIME]
@@ -178,7 +180,33 @@ def on_written(x: Machine, slot: int) -> None:
     serve_slots(x)
 
 
-@njit(cache=True)
+@allocating
+def _highest(scores: Int64, count: int) -> Int64:
+    """Return where the highest scores (at least 0) are, of equal ones the first."""
+    left, highest = scores.copy(), np.empty(count, dtype=np.int64)
+    for k in range(count):
+        best = 0
+        for e in range(1, left.size):
+            if left[e] > left[best]:
+                best = e
+        highest[k], left[best] = best, NONE
+    return highest
+
+
+@allocating
+def _scores(x: Machine, flight: int, layer: int) -> Int64:
+    """Count how often each expert of the next layer followed those that the flight chose."""
+    row, n_experts = x.flight[flight], x.fixed[m.N_EXPERTS]
+    scores = np.zeros(n_experts, dtype=np.int64)
+    for i in range(row[m.FIRST], row[m.FIRST] + row[m.SIZE]):
+        for a in range(x.fixed[m.TOP_K]):
+            chosen = x.experts[i, layer, a]
+            for e in range(n_experts):
+                scores[e] += x.followed[layer, chosen, e]
+    return scores
+
+
+@allocating
 def prefetch(x: Machine, flight: int, layer: int) -> None:
     """Keep or load the experts that the flight will probably choose in the next layer."""
     row, n_experts = x.flight[flight], x.fixed[m.N_EXPERTS]
@@ -190,11 +218,8 @@ def prefetch(x: Machine, flight: int, layer: int) -> None:
                     x.followed[layer - 1, x.experts[i, layer - 1, a], x.experts[i, layer, b]] += 1
     if layer + 1 == x.experts.shape[1]:
         return
-    scores = np.zeros(n_experts, dtype=np.int64)
-    for i in range(first, first + size):
-        for a in range(k):
-            scores += x.followed[layer, x.experts[i, layer, a]]
-    likely = np.argsort(-scores, kind="mergesort")[:k]
+    scores = _scores(x, flight, layer)
+    likely = _highest(scores, k)
     base = (layer + 1) * n_experts
     for e in likely:
         if scores[e] > 0 and x.expert[base + e, m.E_SLOT] != NONE:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from cimsim.engine import machine as m
@@ -12,6 +11,8 @@ from cimsim.engine.compiled_events import STAGE_DONE, push
 from cimsim.engine.compiled_sending import add_targets, arrive, digital_port, move
 from cimsim.engine.compiled_slots import make_resident, prefetch, serve_slots
 from cimsim.engine.machine_ref import Machine
+from cimsim.engine.network import set_tokens
+from cimsim.engine.noc.kernel import ZERO, inner
 from cimsim.engine.plan import PREFETCH
 from cimsim.engine.raw import ADC, COMPUTE, NOC, QUEUE, VISIT_PARTS
 from cimsim.engine.transport import reduce_train, scatter_trains, send_train
@@ -22,7 +23,7 @@ Int64 = NDArray[np.int64]
 NONE = -1
 
 
-@njit(cache=True)
+@inner
 def _add_token(x: Machine, flight: int, target: int, token: int) -> None:
     """Add a token to the visit of a target (a site, or behind the sites an expert)."""
     v = x.scratch[target]
@@ -49,7 +50,7 @@ def _add_token(x: Machine, flight: int, target: int, token: int) -> None:
     x.masks[v, token >> 6] |= np.uint64(1) << np.uint64(token & 63)
 
 
-@njit(cache=True)
+@inner
 def _choose(x: Machine, sites: Int64, low: int, copies: int, token: int) -> int:
     """Return the site that serves a token (`ReplicaChoice.choose`)."""
     if copies == 1:
@@ -69,7 +70,7 @@ def _choose(x: Machine, sites: Int64, low: int, copies: int, token: int) -> int:
     return int(best)
 
 
-@njit(cache=True)
+@inner
 def _make_visits(x: Machine, flight: int) -> None:
     """Group the tokens of a flight by the site that serves them."""
     row, step = x.flight[flight], x.step[x.flight[flight, m.STEP]]
@@ -102,13 +103,13 @@ def _make_visits(x: Machine, flight: int) -> None:
         v = visit[m.V_NEXT]
 
 
-@njit(cache=True)
+@inner
 def dispatch(x: Machine, flight: int) -> None:
     """Group a flight's tokens by site and send those that may go."""
     _make_visits(x, flight)
     row = x.flight[flight]
     step = x.step[row[m.STEP]]
-    flits, count = step[m.IN_FLITS], 0
+    flits, count = step[m.IN_FLITS], ZERO
     v = row[m.VISIT_HEAD]
     while v != NONE:
         # V_ASKED is when the visit began to wait, or -2 if it goes now.
@@ -119,7 +120,7 @@ def dispatch(x: Machine, flight: int) -> None:
     if count > 0:
         port = digital_port(x, flight)
         scatter_trains(x.net, x.now[m.TIME], port, x.ports, x.port_masks, count, flits, x.times[0])
-        at = 0
+        at = ZERO
         v = row[m.VISIT_HEAD]
         while v != NONE:
             if x.pool[v, m.V_ASKED] == -2:
@@ -130,7 +131,7 @@ def dispatch(x: Machine, flight: int) -> None:
         prefetch(x, flight, step[m.MOE])
 
 
-@njit(cache=True)
+@inner
 def _inside(x: Machine, v: int, first_ps: int, last_ps: int) -> int:
     """Move partial sums and activations between the tiles of a visit."""
     visit = x.pool[v]
@@ -149,7 +150,7 @@ def _inside(x: Machine, v: int, first_ps: int, last_ps: int) -> int:
     return int(last_ps)
 
 
-@njit(cache=True)
+@inner
 def _log_visit(x: Machine, v: int, start_ps: int, expert: int) -> None:
     visit, log = x.pool[v], x.visit_log[x.now[m.VISIT_ROWS]]
     x.now[m.VISIT_ROWS] += 1
@@ -159,7 +160,7 @@ def _log_visit(x: Machine, v: int, start_ps: int, expert: int) -> None:
     log[6], log[7] = start_ps, visit[m.V_FINISH]
 
 
-@njit(cache=True)
+@inner
 def _power_start(x: Machine, chip: int, wanted_ps: int, power_nw: int) -> int:
     """Return when a visit may start under the power limit (`PowerBudget.start_ps`)."""
     now, active, drawing = x.now, x.drawing[chip, 0], x.drawing[chip, 1:]
@@ -181,7 +182,7 @@ def _power_start(x: Machine, chip: int, wanted_ps: int, power_nw: int) -> int:
     return int(start)
 
 
-@njit(cache=True)
+@inner
 def _draw(x: Machine, chip: int, end_ps: int, power_nw: int) -> None:
     """Note that a visit draws power until `end_ps`."""
     drawing, at = x.drawing[chip, 1:], x.drawing[chip, 0, 0]
@@ -192,7 +193,7 @@ def _draw(x: Machine, chip: int, end_ps: int, power_nw: int) -> None:
     drawing[at, 0], drawing[at, 1] = end_ps, power_nw
 
 
-@njit(cache=True)
+@inner
 def on_visit(x: Machine, v: int) -> None:
     """The first vector of a visit is at its tiles: reserve the ADC groups."""
     visit, now_ps = x.pool[v], x.now[m.TIME]
@@ -238,11 +239,11 @@ def on_visit(x: Machine, v: int) -> None:
         _gather(x, visit[m.V_FLIGHT])
 
 
-@njit(cache=True)
+@inner
 def _gather(x: Machine, flight: int) -> None:
     """All visits of a stage have started: send their results back."""
     row = x.flight[flight]
-    step, port, arrival = x.step[row[m.STEP]], digital_port(x, flight), 0
+    step, port, arrival = x.step[row[m.STEP]], digital_port(x, flight), ZERO
     last, count = row[m.VISIT_HEAD], 0
     v = row[m.VISIT_HEAD]
     while v != NONE:
@@ -250,7 +251,7 @@ def _gather(x: Machine, flight: int) -> None:
         site = x.site[visit[m.V_SITE]]
         if step[m.SUMMED] != 0:
             x.ports[count] = x.outs[site[m.OUTS], 0]
-            x.port_masks[count] = x.masks[v]
+            set_tokens(x.port_masks, count, x.masks[v])
             x.times[0, count], x.times[1, count] = visit[m.V_FIRST], visit[m.V_FINISH]
             count += 1
         else:

@@ -8,10 +8,10 @@ constants, so these kernels count where a train starts and ends to use a row or 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from cimsim.engine.network import Network
+from cimsim.engine.noc.kernel import inner
 from cimsim.engine.noc.packet import (
     BUSY_PS,
     CYCLE_PS,
@@ -28,7 +28,7 @@ __all__ = ["reduce_free", "scatter_free", "send_free"]
 Int64 = NDArray[np.int64]
 
 
-@njit(cache=True)
+@inner
 def _port_use(net: Network, link: int, flits: int) -> None:
     used = net.packet.used[link]
     used[BUSY_PS] += flits * net.packet.config[CYCLE_PS]
@@ -36,7 +36,7 @@ def _port_use(net: Network, link: int, flits: int) -> None:
     used[PACKETS] += 1
 
 
-@njit(cache=True)
+@inner
 def _row_use(net: Network, y: int, start: int, end: int, flits: int) -> None:
     """Count a train along row y, from column `start` to column `end`."""
     if start == end:
@@ -47,7 +47,7 @@ def _row_use(net: Network, y: int, start: int, end: int, flits: int) -> None:
         net.spans[quantity, direction, y, high] -= amount
 
 
-@njit(cache=True)
+@inner
 def _column_use(net: Network, x: int, start: int, end: int, flits: int) -> None:
     """Count a train along column x, from row `start` to row `end`."""
     if start == end:
@@ -58,7 +58,7 @@ def _column_use(net: Network, x: int, start: int, end: int, flits: int) -> None:
         net.spans[quantity, direction, high, x] -= amount
 
 
-@njit(cache=True)
+@inner
 def scatter_free(
     net: Network,
     now_ps: int,
@@ -102,7 +102,7 @@ def scatter_free(
             _column_use(net, tx, y, net.head[tx], flits)
 
 
-@njit(cache=True)
+@inner
 def reduce_free(
     net: Network, last_ps: Int64, sources: Int64, count: int, target: int, flits: int
 ) -> int:
@@ -139,7 +139,7 @@ def reduce_free(
     return int(arrival)
 
 
-@njit(cache=True)
+@inner
 def send_free(net: Network, depart_ps: int, source: int, target: int, total: int) -> int:
     """`send_train` where links are not contended, in closed form."""
     config = net.packet.config

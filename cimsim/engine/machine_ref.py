@@ -1,173 +1,109 @@
-"""The tables of a run as one reference that kernels pass on.
+"""The tables of a run as one pointer that kernels pass on.
 
-Kernels that take forty arrays by value spend their time copying and counting references.
-`Machine` is one pointer to them; the arrays in it own nothing (their owner, `Tables`, must
-outlive the call), so reading one costs a load and no atomic operation.
+Kernels that take forty arrays by value spend their time copying and counting references, and
+the compiler most of its own. `Machine` is one pointer to them, on the stack of the kernel that
+called `borrow`; reading an array costs a load, and nobody counts references, because the
+tables' owner outlives that kernel.
 """
 
-# mypy: disable-error-code="no-untyped-def,no-untyped-call,misc,no-any-return,call-arg"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,misc,no-any-return"
+# mypy: disable-error-code="assignment,override,attr-defined"
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
-from numba import njit, types
-from numba.core import cgutils
-from numba.experimental import structref
-from numba.extending import intrinsic
+from numba.core import cgutils, imputils, types
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import (
+    infer_getattr,
+    intrinsic,
+    lower_getattr_generic,
+    models,
+    register_model,
+)
 
 from cimsim.engine.machine import Tables
-from cimsim.engine.network import Network
-from cimsim.engine.noc.packet import PacketState
 
 __all__ = ["Machine", "borrow"]
 
-FIELDS = (
-    "now",
-    "fixed",
-    "flight",
-    "stream",
-    "step",
-    "site",
-    "server",
-    "digital",
-    "dram",
-    "tile",
-    "slot",
-    "expert",
-    "job_ps",
-    "attention_ps",
-    "embed_ps",
-    "published",
-    "prefix",
-    "servers",
-    "tiles",
-    "ins",
-    "pairs",
-    "outs",
-    "group_ptr",
-    "group_sites",
-    "expert_sites",
-    "token_key",
-    "experts",
-    "releases",
-    "drawing",
-    "pool",
-    "masks",
-    "heap",
-    "stream_queue",
-    "slot_queue",
-    "followed",
-    "visit_log",
-    "job_log",
-    "load_log",
-    "requests",
-    "scratch",
-    "scratch_tiles",
-    "ports",
-    "port_masks",
-    "times",
-    "net",
-)
 
-
-@structref.register
-class MachineType(types.StructRef):
-    """Numba's type of `Machine`."""
-
-
-class Machine(structref.StructRefProxy):
+class Machine:
     """Fields of `Tables` by reference; made by `borrow`, read in kernels only."""
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)
 
 
-structref.define_proxy(Machine, MachineType, list(FIELDS))
+class MachineType(types.Type):
+    """Numba's type of `Machine`, one for each type of tables.
+
+    Attributes:
+        tables: Numba's type of the tables.
+    """
+
+    def __init__(self, tables: Any) -> None:
+        self.tables = tables
+        # Types name functions, in every module that uses them: the name of the tables' type
+        # has some thousand characters.
+        super().__init__(f"Machine({sha256(str(tables).encode()).hexdigest()[:16]})")
 
 
-@intrinsic
-def _bare(_context, array):
-    """Return a view of an array without its owner."""
+@register_model(MachineType)
+class _MachineModel(models.OpaqueModel):
+    """A pointer."""
+
+
+@infer_getattr
+class _Fields(AttributeTemplate):
+    key = MachineType
+
+    def generic_resolve(self, machine, name):
+        tables = machine.tables
+        return tables.types[tables.fields.index(name)] if name in tables.fields else None
+
+
+@lower_getattr_generic(MachineType)
+def _load(context, builder, machine, value, name):
+    tables = machine.tables
+    at = tables.fields.index(name)
+    pointer = builder.bitcast(value, context.get_value_type(tables).as_pointer())
+    field = builder.load(cgutils.gep_inbounds(builder, pointer, 0, at))
+    return imputils.impl_ret_borrowed(context, builder, tables.types[at], field)
+
+
+def _bare(context, builder, kind, value):
+    """Return an array, or a tuple of some, without its owner."""
+    if isinstance(kind, types.BaseTuple):
+        for at, member in enumerate(kind.types):
+            bare = _bare(context, builder, member, builder.extract_value(value, at))
+            value = builder.insert_value(value, bare, at)
+        return value
+    view = context.make_array(kind)(context, builder, value=value)
+    view.meminfo = cgutils.get_null_value(view.meminfo.type)
+    view.parent = cgutils.get_null_value(view.parent.type)
+    return view._getvalue()
+
+
+def _borrow(_context, tables):
+    """Return a `Machine`: the tables without owners, on the stack of the kernel that calls.
+
+    Args:
+        tables: `Tables`, which must outlive that kernel.
+    """
 
     def codegen(context, builder, signature, arguments):
-        view = context.make_array(signature.args[0])(context, builder, value=arguments[0])
-        view.meminfo = cgutils.get_null_value(view.meminfo.type)
-        view.parent = cgutils.get_null_value(view.parent.type)
-        return view._getvalue()
+        kind = signature.args[0]
+        pointer = cgutils.alloca_once(builder, context.get_value_type(kind))
+        for at, member in enumerate(kind.types):
+            bare = _bare(context, builder, member, builder.extract_value(arguments[0], at))
+            builder.store(bare, cgutils.gep_inbounds(builder, pointer, 0, at))
+        return builder.bitcast(pointer, cgutils.voidptr_t)
 
-    return array(array), codegen
-
-
-@njit(cache=True)
-def _borrow_network(net: Network) -> Network:
-    packet = net.packet
-    return Network(
-        PacketState(
-            _bare(packet.config), _bare(packet.reserved), _bare(packet.used), _bare(packet.scratch)
-        ),
-        _bare(net.router),
-        _bare(net.flags),
-        _bare(net.mark),
-        _bare(net.head),
-        _bare(net.tail),
-        _bare(net.union),
-        _bare(net.spans),
-        _bare(net.chip),
-        _bare(net.gateway),
-        _bare(net.after),
-        _bare(net.chip_link),
-        _bare(net.between),
-    )
+    return MachineType(tables)(tables), codegen
 
 
-@njit(cache=True)
-def borrow(t: Tables) -> Machine:
-    """Return a reference to the tables, which must outlive it."""
-    return Machine(
-        _bare(t.now),
-        _bare(t.fixed),
-        _bare(t.flight),
-        _bare(t.stream),
-        _bare(t.step),
-        _bare(t.site),
-        _bare(t.server),
-        _bare(t.digital),
-        _bare(t.dram),
-        _bare(t.tile),
-        _bare(t.slot),
-        _bare(t.expert),
-        _bare(t.job_ps),
-        _bare(t.attention_ps),
-        _bare(t.embed_ps),
-        _bare(t.published),
-        _bare(t.prefix),
-        _bare(t.servers),
-        _bare(t.tiles),
-        _bare(t.ins),
-        _bare(t.pairs),
-        _bare(t.outs),
-        _bare(t.group_ptr),
-        _bare(t.group_sites),
-        _bare(t.expert_sites),
-        _bare(t.token_key),
-        _bare(t.experts),
-        _bare(t.releases),
-        _bare(t.drawing),
-        _bare(t.pool),
-        _bare(t.masks),
-        _bare(t.heap),
-        _bare(t.stream_queue),
-        _bare(t.slot_queue),
-        _bare(t.followed),
-        _bare(t.visit_log),
-        _bare(t.job_log),
-        _bare(t.load_log),
-        _bare(t.requests),
-        _bare(t.scratch),
-        _bare(t.scratch_tiles),
-        _bare(t.ports),
-        _bare(t.port_masks),
-        _bare(t.times),
-        _borrow_network(t.net),
-    )
+borrow: Callable[[Tables], Machine] = intrinsic(_borrow)
+"""See `_borrow`."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from cimsim.engine.noc.kernel import inner, kernel
 from cimsim.engine.noc.packet import (
     BUSY_PS,
     CYCLE_PS,
@@ -27,8 +27,8 @@ from cimsim.engine.noc.shape import ROUTERS, WIDTH
 from cimsim.engine.plan import Transport
 
 __all__ = [
-    "FLIT_FS", "FS_PER_PS", "LATENCY_PS", "Network", "count_tokens", "make_network", "settle",
-    "take_chip_link", "take_link",
+    "FLIT_FS", "FS_PER_PS", "LATENCY_PS", "Network", "count_tokens", "make_network", "set_tokens",
+    "settle", "take_chip_link", "take_link",
 ]  # fmt: skip
 
 # Entries of Network.between.
@@ -126,7 +126,7 @@ def settle(net: Network) -> Int64:
     return used
 
 
-@njit(cache=True)
+@inner
 def take_link(net: Network, link: int, ready_ps: int, flits: int) -> int:
     """Reserve a link, or only count its use where links are not contended."""
     if net.flags[0] != 0:
@@ -138,7 +138,7 @@ def take_link(net: Network, link: int, ready_ps: int, flits: int) -> int:
     return int(ready_ps)
 
 
-@njit(cache=True)
+@inner
 def take_chip_link(net: Network, link: int, first_ps: int, last_ps: int, flits: int, n: int) -> int:
     """Reserve a link between chips for a train; return when its last vector arrives.
 
@@ -163,7 +163,15 @@ def take_chip_link(net: Network, link: int, first_ps: int, last_ps: int, flits: 
     return int(start + hold_ps + net.between[LATENCY_PS])
 
 
-@njit(cache=True)
+@inner
+def set_tokens(rows: UInt64, row: int, tokens: UInt64) -> None:
+    """Put a set of tokens into one of several."""
+    # By hand: assigning an array to a row of another copies it first, lest they overlap.
+    for w in range(tokens.size):
+        rows[row, w] = tokens[w]
+
+
+@kernel
 def count_tokens(words: UInt64) -> int:
     """Return the number of tokens in a set."""
     # Sums of bits in fields of 2, 4, 8 bits, then of all bytes at once by a product.

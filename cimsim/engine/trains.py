@@ -12,11 +12,11 @@ tree carries each token once, however many experts of that token lie behind it.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from cimsim.engine.free_routes import reduce_free, scatter_free, send_free
 from cimsim.engine.network import Network, count_tokens, take_link
+from cimsim.engine.noc.kernel import ZERO, allocating, inner
 from cimsim.engine.noc.packet import CYCLE_PS, INTERFACE_PS, LINK_PS, ROUTER_PS
 from cimsim.engine.noc.shape import HEIGHT, ROUTERS, WIDTH, neighbour, next_direction
 from cimsim.engine.noc.shape import LOCAL as ARRIVED
@@ -28,7 +28,7 @@ Int64 = NDArray[np.int64]
 UInt64 = NDArray[np.uint64]
 
 
-@njit(cache=True)
+@inner
 def send_local(
     net: Network, first_ps: int, last_ps: int, source: int, target: int, flits: int, vectors: int
 ) -> int:
@@ -65,7 +65,7 @@ def send_local(
         router = neighbour(config, router, direction)
 
 
-@njit(cache=True)
+@inner
 def _backwards(net: Network, source: int, target: int) -> tuple[int, int, int, int]:
     """Return how to walk a route from its end: directions and lengths along y, then x."""
     config = net.packet.config
@@ -76,7 +76,7 @@ def _backwards(net: Network, source: int, target: int) -> tuple[int, int, int, i
     return along_y, distance(config, corner, end), along_x, distance(config, start, corner)
 
 
-@njit(cache=True)
+@inner
 def _contains(words: UInt64, mask: UInt64) -> bool:
     missing = np.uint64(0)
     for w in range(mask.size):
@@ -84,7 +84,7 @@ def _contains(words: UInt64, mask: UInt64) -> bool:
     return bool(missing == np.uint64(0))
 
 
-@njit(cache=True)
+@inner
 def _join(net: Network, link: int, mask: UInt64) -> bool:
     """Add tokens to a link of a tree; return whether the links before it have them already."""
     epoch = net.flags[1]
@@ -99,12 +99,12 @@ def _join(net: Network, link: int, mask: UInt64) -> bool:
     return False
 
 
-@njit(cache=True)
+@inner
 def _opposite(direction: int) -> int:
     return direction ^ 1
 
 
-@njit(cache=True)
+@inner
 def _mark_tree(net: Network, source: int, targets: Int64, masks: UInt64, count: int) -> None:
     """Find the links of a multicast tree and the tokens that pass each.
 
@@ -129,7 +129,7 @@ def _mark_tree(net: Network, source: int, targets: Int64, masks: UInt64, count: 
             _join(net, base + 2 * source, mask)
 
 
-@njit(cache=True)
+@inner
 def scatter_local(
     net: Network,
     first_ps: int,
@@ -200,7 +200,7 @@ def scatter_local(
         arrivals_ps[k] = net.tail[eject]
 
 
-@njit(cache=True)
+@inner
 def _enter_tree(
     net: Network,
     first_ps: int,
@@ -247,7 +247,7 @@ def _enter_tree(
         router = neighbour(config, router, next_direction(config, router, end))
 
 
-@njit(cache=True)
+@allocating
 def reduce_local(
     net: Network,
     first_ps: Int64,
@@ -283,7 +283,7 @@ def reduce_local(
     end = net.router[target]
     net.flags[1] += 1
     order = np.empty(count * (config[WIDTH] + config[HEIGHT]) + 1, dtype=np.int64)
-    found = 0
+    found = ZERO
     for k in range(count):
         found = _enter_tree(
             net, first_ps[k], last_ps[k], sources[k], masks[k], end, flits, order, found

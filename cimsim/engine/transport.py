@@ -20,11 +20,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from cimsim.engine.network import FLIT_FS, FS_PER_PS, Network, count_tokens, take_chip_link
+from cimsim.engine.network import (
+    FLIT_FS,
+    FS_PER_PS,
+    Network,
+    count_tokens,
+    set_tokens,
+    take_chip_link,
+)
+from cimsim.engine.noc.kernel import ZERO, allocating, inner, kernel
 from cimsim.engine.noc.packet import CYCLE_PS
 from cimsim.engine.trains import reduce_local, scatter_local, send_local
 
@@ -54,7 +61,7 @@ def _several(net: Any) -> bool:
     return bool(net.types[net.fields.index("after")].ndim == 2)
 
 
-@njit(cache=True)
+@kernel
 def send_train(
     net: Network, first_ps: int, last_ps: int, source: int, target: int, flits: int, vectors: int
 ) -> int:
@@ -74,7 +81,7 @@ def send_train(
     return send_across(net, first_ps, last_ps, source, target, flits, vectors)
 
 
-@njit(cache=True)
+@inner
 def _send(
     net: Network, first_ps: int, last_ps: int, source: int, target: int, flits: int, vectors: int
 ) -> int:
@@ -89,20 +96,20 @@ def _send(
     return send_local(net, first, last, net.gateway[end], target, flits, vectors)
 
 
-@njit(cache=True)
+@inner
 def _noc_span(net: Network, flits: int, vectors: int) -> int:
     """Return the time from the first to the last vector of a train out of a chip's network."""
     return int((vectors - 1) * flits * net.packet.config[CYCLE_PS])
 
 
-@njit(cache=True)
+@inner
 def _chip_span(net: Network, flits: int, vectors: int) -> int:
     """Return the time from the first to the last vector of a train off a link of chips."""
     one = -(-flits * net.between[FLIT_FS] // FS_PER_PS)
     return int(-(-vectors * flits * net.between[FLIT_FS] // FS_PER_PS) - one)
 
 
-@njit(cache=True)
+@inner
 def _is_local(net: Network, port: int, others: Int64, count: int) -> bool:
     if net.gateway.size == 1:
         return True
@@ -113,7 +120,7 @@ def _is_local(net: Network, port: int, others: Int64, count: int) -> bool:
     return away == 0
 
 
-@njit(cache=True)
+@kernel
 def scatter_trains(
     net: Network,
     now_ps: int,
@@ -142,7 +149,7 @@ def scatter_trains(
         scatter_across(net, now_ps, source, targets, masks, count, flits, arrivals_ps)
 
 
-@njit(cache=True)
+@allocating
 def _scatter(
     net: Network,
     now_ps: int,
@@ -180,7 +187,7 @@ def _scatter(
             )  # fmt: skip
 
 
-@njit(cache=True)
+@allocating
 def _scatter_on(
     net: Network,
     chip: int,
@@ -206,12 +213,12 @@ def _scatter_on(
     for k in range(count):
         if net.chip[targets[k]] == chip:
             here[found], index[found] = targets[k], k
-            tokens[found] = masks[k]
+            set_tokens(tokens, found, masks[k])
             found += 1
     sent = found
     if count_tokens(away) > 0:
         here[sent] = net.gateway[chip]
-        tokens[sent] = away
+        set_tokens(tokens, sent, away)
         sent += 1
     out = np.empty(sent, dtype=np.int64)
     scatter_local(net, first_ps, last_ps, source, here, tokens, sent, flits, out)
@@ -220,7 +227,7 @@ def _scatter_on(
     return int(out[sent - 1])
 
 
-@njit(cache=True)
+@allocating
 def _cross_chips(
     net: Network, home: int, wanted: UInt64, flits: int, first_ps: Int64, last_ps: Int64
 ) -> None:
@@ -256,7 +263,7 @@ def _cross_chips(
             at = to
 
 
-@njit(cache=True)
+@kernel
 def reduce_train(
     net: Network,
     first_ps: Int64,
@@ -284,7 +291,7 @@ def reduce_train(
     return reduce_across(net, first_ps, last_ps, sources, masks, count, target, flits)
 
 
-@njit(cache=True)
+@allocating
 def _reduce(
     net: Network,
     first_ps: Int64,
@@ -335,12 +342,12 @@ def _reduce(
                     tokens[to, w] |= tokens[chip, w]
     found = _sources_on(net, home, first_ps, last_ps, sources, masks, count, ready, here, marks)
     here[found] = net.gateway[home]
-    marks[found] = tokens[home]
+    set_tokens(marks, found, tokens[home])
     ready[0, found], ready[1, found] = first[home], last[home]
     return reduce_local(net, ready[0], ready[1], here, marks, found + 1, target, flits)
 
 
-@njit(cache=True)
+@inner
 def _sources_on(
     net: Network,
     chip: int,
@@ -359,7 +366,7 @@ def _sources_on(
         if net.chip[sources[k]] == chip:
             ready[0, found], ready[1, found] = first_ps[k], last_ps[k]
             here[found] = sources[k]
-            marks[found] = masks[k]
+            set_tokens(marks, found, masks[k])
             found += 1
     return found
 
@@ -370,7 +377,7 @@ def _choose_send(net, first_ps, last_ps, source, target, flits, vectors):
         return _send(net, first_ps, last_ps, source, target, flits, vectors)
 
     def one(net, first_ps, last_ps, source, target, flits, vectors):
-        return 0
+        return ZERO
 
     return several if _several(net) else one
 
@@ -392,6 +399,6 @@ def _choose_reduce(net, first_ps, last_ps, sources, masks, count, target, flits)
         return _reduce(net, first_ps, last_ps, sources, masks, count, target, flits)
 
     def one(net, first_ps, last_ps, sources, masks, count, target, flits):
-        return 0
+        return ZERO
 
     return several if _several(net) else one

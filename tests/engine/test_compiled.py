@@ -10,6 +10,7 @@ import pytest
 
 from cimsim.engine.build import build_plan
 from cimsim.engine.compiled import run_compiled
+from cimsim.engine.compiled_slots import _highest
 from cimsim.engine.plan import POLICIES, Plan
 from cimsim.engine.raw import RawRun
 from cimsim.engine.reference import run_reference
@@ -169,3 +170,13 @@ def test_results_do_not_depend_on_the_log() -> None:
     plan = lower(make_system(slots=5), "decode", 2)
     with_log, without = run_compiled(plan), run_compiled(plan, record=False)
     assert set(differences(with_log, without)) == {"visits", "jobs", "writes"}
+
+
+def test_the_highest_scores_come_in_order_and_equal_ones_by_number() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        scores = rng.integers(0, 4, size=int(rng.integers(1, 20)))
+        count = int(rng.integers(1, scores.size + 1))
+        expected = np.argsort(-scores, kind="stable")[:count]
+        found = _highest.py_func(scores, count)  # type: ignore[attr-defined]
+        assert np.array_equal(found, expected)
