@@ -68,7 +68,9 @@ def draw_front(rows: Sequence[Row], path: Path) -> None:
         axes.plot(*at, "o", color="C0" if on_front else "0.7", markersize=4)
         if on_front:
             best = at[1]
-            axes.annotate(_label(r), at, fontsize=7, xytext=(4, 3), textcoords="offset points")
+            axes.annotate(
+                _label(r), at, fontsize=7, xytext=(0, 5), textcoords="offset points", ha="center"
+            )
     _reference_lines(axes, shown, axes.axhline)
     axes.set_xscale("symlog")
     axes.set_xlim(left=-0.5)

@@ -271,7 +271,8 @@ def _modes(summary: Summary) -> str:
     if not found:
         return "Not measured.\n"
     lines = [
-        f"{m.cell.model}, sigma {m.cell.sigma:g}, {m.cell.calibrator}, {len(m.cell.chips)} chips: "
+        f"{m.cell.model}, {m.cell.scope}, sigma {m.cell.sigma:g}, {m.cell.calibrator}, "
+        f"{len(m.cell.chips)} chips: "
         f"noisy {noisy:+.4f}, calibrated {after:+.4f} nats"
         for m, noisy, after in found
     ]

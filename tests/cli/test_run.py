@@ -204,8 +204,9 @@ def test_ctrl_c_leaves_finished_chips_readable(jobs: str, tmp_path: Path, tiny_m
     assert "Traceback" not in err
     assert out == ""
     assert spent < 5.0, spent
-    # Python's own resource tracker notices a moment later that its parent is gone.
-    while alive(process.pid) and time.monotonic() - asked < 5.0:
+    # Python's own resource tracker notices later that its parent is gone: when, is the machine's
+    # affair; that nothing is left behind is ours.
+    while alive(process.pid) and time.monotonic() - asked < 60.0:
         time.sleep(0.05)
     assert not alive(process.pid)
     (row,) = rows_of(tmp_path / "run" / "results.csv")
