@@ -124,7 +124,8 @@ def picture(
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     vectors, pixels = io.BytesIO(), io.BytesIO()
-    figure.savefig(vectors, format="svg", metadata={"Date": None, "Creator": "cimsim"})
+    # What is marked to be pixels within the drawing has the resolution of the other file.
+    figure.savefig(vectors, format="svg", dpi=PNG_DPI, metadata={"Date": None, "Creator": "cimsim"})
     if png:
         figure.savefig(pixels, format="png", dpi=PNG_DPI, metadata={"Software": "cimsim"})
     svg = _compact(vectors.getvalue())

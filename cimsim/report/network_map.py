@@ -19,6 +19,7 @@ __all__ = ["network_map"]
 STEP = {"+x": (1, 0), "-x": (-1, 0), "+y": (0, 1), "-y": (0, -1)}
 APART = 0.09  # the two directions of a link are drawn side by side
 SHOWN_CHIPS = 6
+MOST_LINES = 150  # more are pixels in the file: a path each would outweigh all other figures
 
 
 def network_map(design: Design, folder: str) -> Picture:
@@ -35,7 +36,7 @@ def network_map(design: Design, folder: str) -> Picture:
     busiest = max(links, key=lambda r: number(r, "utilisation"), default=None)
     across = min(3, len(chips))
     down = -(-len(chips) // across)
-    with drawing(9.2, 0.5 + 3.6 * down) as figure:
+    with drawing(1.6 + 3.6 * across, 0.5 + 3.6 * down) as figure:
         panels = np.atleast_1d(figure.subplots(down, across)).ravel()
         drawn = None
         for axes, chip in zip(panels, chips, strict=False):
@@ -80,10 +81,12 @@ def _draw_chip(axes: Axes, rows: Sequence[Row], top: float) -> LineCollection:
             shares.append(share)
     collection = LineCollection(lines, cmap="cividis_r", norm=Normalize(0, top), linewidths=2.6)
     collection.set_array(np.array(shares))
+    collection.set_rasterized(len(lines) > MOST_LINES)
     axes.add_collection(collection)
     places = np.array(list(tiles), dtype=np.float64).reshape(-1, 2)
     sizes = 6 + 120 * np.array(list(tiles.values()))
-    axes.scatter(places[:, 0], places[:, 1], s=sizes, marker="s", color=GREY, zorder=3)
+    squares = axes.scatter(places[:, 0], places[:, 1], s=sizes, marker="s", color=GREY, zorder=3)
+    squares.set_rasterized(len(lines) > MOST_LINES)
     axes.set_xlim(-0.6, width - 0.4)
     axes.set_ylim(height - 0.4, -0.6)
     axes.set_aspect("equal")
