@@ -167,6 +167,9 @@ def prune(fixed: Fixed, plan: Plan) -> None:
                     changed = True
                 else:
                     put(fixed, plan, unit, site)
+                    last = plan.copies[unit] - 1  # `drop` filled the gap with the last copy
+                    plan.site[unit, last] = plan.site[unit, k]
+                    plan.site[unit, k] = site
                     k += 1
     rebuild(fixed, plan)
 

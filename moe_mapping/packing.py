@@ -67,17 +67,36 @@ def replica_counts(fixed: Fixed, *, fill: bool) -> Ints:
 
 
 @inner
+def _sharing(fixed: Fixed) -> Ints:
+    """Return how many other sites a copy on each site slows down: those on its tiles."""
+    on_tile = np.zeros(fixed.room.size, dtype=np.int64)
+    for part in range(fixed.site_tile.size):
+        on_tile[fixed.site_tile[part]] += 1
+    sharing = np.zeros(fixed.site_start.size - 1, dtype=np.int64)
+    for site in range(sharing.size):
+        for part in range(fixed.site_start[site], fixed.site_start[site + 1]):
+            sharing[site] += on_tile[fixed.site_tile[part]] - 1
+    return sharing
+
+
+@inner
 def _place_copy(
-    fixed: Fixed, plan: Plan, load: NDArray[np.float64], unit: int, share: float
+    fixed: Fixed,
+    plan: Plan,
+    load: NDArray[np.float64],
+    sharing: Ints,
+    unit: int,
+    share: float,
 ) -> bool:
-    """Put a copy on the least loaded site with room; ties go to the first site."""
+    """Put a copy on the least loaded site with room, of equals on that shared the least."""
     best = -1
     least = np.inf
     for site in sites_of(fixed, unit):
         slowest = 0.0
         for part in range(fixed.site_start[site], fixed.site_start[site + 1]):
             slowest = max(slowest, load[fixed.site_tile[part]])
-        if slowest >= least or not has_room(fixed, plan, unit, site):
+        tied = best >= 0 and slowest == least and sharing[site] < sharing[best]
+        if (slowest >= least and not tied) or not has_room(fixed, plan, unit, site):
             continue
         if copies_near(fixed, plan, unit, site, -1) >= fixed.limits[1]:
             continue
@@ -144,9 +163,10 @@ def _make_room(
 def _pack_kernel(fixed: Fixed, plan: Plan, counts: Ints, order: Ints) -> int:
     """Pack copies in order; return a unit that is left without any copy, or -1."""
     load = np.zeros(fixed.room.size)
+    sharing = _sharing(fixed)
     for unit in order:
         share = fixed.time_ps[unit] / counts[unit]
-        if not _place_copy(fixed, plan, load, unit, share):
+        if not _place_copy(fixed, plan, load, sharing, unit, share):
             _make_room(fixed, plan, load, counts, unit)
     left_out = -1
     for unit in range(counts.size):

@@ -133,6 +133,12 @@ class MappingWeights(Section):
     replicas: float = knob(
         0.01, "Weight of crossbars in extra copies, over those of one copy of everything.", ge=0
     )
+    migration: float = knob(
+        0.05,
+        "Weight of crossbars programmed anew, over those of one copy of everything, where a "
+        "chip that is programmed already is placed again: `python -m moe_mapping remap`.",
+        ge=0,
+    )
 
 
 class Mapping(Section):

@@ -17,7 +17,7 @@ from typing import Literal
 
 from cimsim.chip import Placement
 from cimsim.config import ChipConfig
-from cimsim.config.chip import Run
+from cimsim.config.chip import MappingWeights, Run
 from cimsim.errors import CimsimError
 from cimsim.mac import AgeGrid
 from cimsim.stages.exactness import is_exact
@@ -67,13 +67,18 @@ def drifts_within(config: ChipConfig, makespan_ps: int) -> str | None:
 
 
 def inert_coupling(config: ChipConfig, placement: Placement) -> tuple[str, ...]:
-    """Return a warning for every knob of time-dependent numbers that has no effect here."""
+    """Return a warning for every knob of what changes with time that has no effect here."""
     found = []
     if config.mapping.replica_choice != "static" and not _several(placement):
         found.append("mapping.replica_choice has no effect: no unit has two copies")
     steps = config.run.age_step != Run().age_step
     if steps and (not placement.units or AgeGrid.of(config.tile, 0.0) is None):
         found.append("run.age_step has no effect: no cell of this chip drifts")
+    if config.mapping.weights.migration != MappingWeights().migration:
+        found.append(
+            "mapping.weights.migration has no effect in a run, which places everything once: "
+            "`python -m moe_mapping remap` moves what is programmed"
+        )
     return tuple(found)
 
 

@@ -1,7 +1,9 @@
 """Following a drift of the load on a running chip: what a re-mapping gains and costs.
 
 A chip is placed for the routing of yesterday and meets that of today. Either a few copies
-are programmed elsewhere (`moe_mapping.remap`), or all are placed anew. Gains are busy time of
+are programmed elsewhere (`moe_mapping.remap`), or the policy of the chip places all again:
+with what must be programmed in its objective (`mapping.weights.migration`), or anew as if
+the chip were blank. Gains are busy time of
 the slowest tile in a window of today's routing; costs are those of the engine when it
 switches an expert: every crossbar has its own write drivers, so copies are written at the
 same time and a change takes as long as its slowest copy, after the weights were fetched.
@@ -34,7 +36,7 @@ class Migration:
     """A change of placement on a programmed chip.
 
     Attributes:
-        name: stay, remap or solve.
+        name: stay, remap, weigh (placed again, programming in the objective) or solve.
         slowest_tile_ps: busy time of the slowest tile in a window of the new routing.
         gain_ps: what that is less than without any change.
         moves: copies programmed.
@@ -70,8 +72,8 @@ def follow_drift(
     *,
     slack: float = 0.05,
     most_moves: int | None = None,
-) -> tuple[Migration, Migration, Migration]:
-    """Return what it means to stay, to re-map incrementally and to place anew.
+) -> tuple[Migration, ...]:
+    """Return what it means to stay, to re-map incrementally, to weigh and to place anew.
 
     Args:
         config: the chip; its policy places it for the first routing, and anew.
@@ -95,12 +97,10 @@ def follow_drift(
     plans = {
         "stay": now,
         "remap": remap(current, slack, most_moves).assignment,
+        "weigh": solve(current, config.mapping.policy, config.run.seed),
         "solve": solve(problem, config.mapping.policy, config.run.seed),
     }
-    stay, few, many = (
-        _migration(name, problem, units, cost, now, plan) for name, plan in plans.items()
-    )
-    return stay, few, many
+    return tuple(_migration(name, problem, units, cost, now, plan) for name, plan in plans.items())
 
 
 def _migration(

@@ -193,7 +193,11 @@ def problem_of(
 def _weights(config: ChipConfig) -> Weights:
     given = config.mapping.weights
     return Weights(
-        time=given.time, layers=given.layers, hop_bytes=given.hop_bytes, replicas=given.replicas
+        time=given.time,
+        layers=given.layers,
+        hop_bytes=given.hop_bytes,
+        replicas=given.replicas,
+        migration=given.migration,
     )
 
 

@@ -4,7 +4,8 @@ Every policy that fits the problem runs once, so that the result is never worse 
 of them; partition and annealing start from the better of local search and compaction.
 Where a policy has proven the optimum (the bound is met) the others are not asked, and
 policies that look at traffic are left out where there is none. The exact solver takes part
-in small problems. Among plans of equal objective the last step prefers those where experts
+in small problems, and on a chip that is programmed already the incremental re-mapping, to
+several limits. Among plans of equal objective the last step prefers those where experts
 of one layer have tiles of their own.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from moe_mapping.assignment import Assignment
 from moe_mapping.objective import evaluate, lower_bound_ps, scale_of, serial_bound_ps
-from moe_mapping.plan import assignment_of
+from moe_mapping.plan import assignment_of, plan_of
 from moe_mapping.policies import exact
 from moe_mapping.policies.affinity import part
 from moe_mapping.policies.annealing import cool_down
@@ -23,12 +24,15 @@ from moe_mapping.policies.lpt import longest_first
 from moe_mapping.policies.round_robin import deal
 from moe_mapping.policies.uniform import scatter
 from moe_mapping.problem import MappingProblem
+from moe_mapping.remap import remap
 from moe_mapping.separate import separate
 from moe_mapping.state import Plan, value
 
 __all__ = ["place"]
 
 _CERTAIN = 1.0 + 1e-9
+_SLACKS = (0.2, 0.1, 0.05, 0.02, 0.005)
+"""Limits of re-mapping, as shares of the lower bound: moves are weighed against balance."""
 
 
 def place(problem: MappingProblem, seed: int) -> Assignment:
@@ -44,12 +48,19 @@ def place(problem: MappingProblem, seed: int) -> Assignment:
     best = assignment_of(fixed, plan)
     if proven:
         return best
-    others = [] if problem.current is None else [problem.current]
+    others = [] if problem.current is None else [problem.current, *_moved(problem)]
     if divides(problem):
         others.append(place_hierarchical(problem, seed))
     if exact.is_small(problem):
         others.append(exact.place(problem, seed))
     return min([best, *others], key=lambda found: evaluate(problem, found).value)
+
+
+def _moved(problem: MappingProblem) -> list[Assignment]:
+    """Return what the current assignment becomes with ever more moves, if it sits here."""
+    if problem.current is None or plan_of(problem.fixed, problem.current) is None:
+        return []
+    return [remap(problem, slack).assignment for slack in _SLACKS]
 
 
 def _best_plan(problem: MappingProblem, searched: Plan, seed: int) -> Plan:

@@ -187,9 +187,10 @@ def test_a_drift_is_followed_with_few_moves_and_its_cost_is_told(
         np.savez(paths[-1], experts=experts, n_experts=64)
     words = ("remap", "--chip", "isaac", "--trace", str(paths[0]), "--now", str(paths[1]))
     code, out, _ = run(capsys, monkeypatch, *words, "--json")
-    stay, few, many = json.loads(out)
+    stay, few, weighed, many = rows = json.loads(out)
     assert code == 0
-    assert (stay["name"], few["name"], many["name"]) == ("stay", "remap", "solve")
+    assert [row["name"] for row in rows] == ["stay", "remap", "weigh", "solve"]
+    assert weighed["crossbars"] < many["crossbars"]
     assert stay["gain_ps"] == stay["moves"] == stay["write_ps"] == 0
     assert 0 < few["moves"] <= 0.25 * many["moves"]
     assert few["slowest_tile_ps"] <= 1.05 * many["slowest_tile_ps"]

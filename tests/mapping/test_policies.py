@@ -11,6 +11,7 @@ from scipy import sparse
 
 from cimsim.errors import CimsimError
 from moe_mapping import Assignment, MappingProblem, Weights, evaluate, no_traffic, policies, solve
+from moe_mapping.balance import prune
 from moe_mapping.layering import layer_counts
 from moe_mapping.objective import lower_bound_ps, serial_bound_ps
 from moe_mapping.plan import assignment_of, plan_of
@@ -344,3 +345,23 @@ def test_replicas_for_layers_go_where_a_layer_gets_shorter() -> None:
     assert layer_counts(replace(case, replica_budget=1).fixed).tolist() == [2, 1, 1, 1]
     fixed = replace(case, replicable=np.array([False, True, True, True])).fixed
     assert layer_counts(fixed).tolist() == [1, 1, 2, 2]
+
+
+def test_pruning_tries_every_copy() -> None:
+    # Of unit 1's copies the one on the tile of unit 0 slows that down; the other is enough.
+    case = replace(slots(np.array([5.0, 4.0]), devices=2, per_device=2), replica_budget=1)
+    case = replace(case, weights=Weights(replicas=1.0))
+    for sites in ((1, 0), (0, 1)):
+        plan = plan_of(case.fixed, Assignment((((((0, 1),),)), tuple(((s, 1),) for s in sites))))
+        assert plan is not None
+        prune(case.fixed, plan)
+        assert assignment_of(case.fixed, plan).copies == ((((0, 1),),), (((1, 1),),))
+
+
+def test_of_equally_busy_sites_the_hottest_unit_takes_the_one_shared_least() -> None:
+    # Three tiles of three crossbars hold three units of two and, across two tiles, a fourth.
+    case = replace(slots(np.array([1.0, 2.0, 9.0, 3.0]), 3, 3), crossbars=np.full(4, 2))
+    found = solve(replace(case, replica_budget=0), "lpt")
+    assert max(len(copies[0]) for copies in found.copies) == 2  # one unit crosses tiles
+    crossed = {tile for copies in found.copies if len(copies[0]) == 2 for tile, _ in copies[0]}
+    assert len(found.copies[2][0]) == 1 and found.copies[2][0][0][0] not in crossed

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cimsim.errors import CimsimError
-from moe_mapping import evaluate, lower_bound_ps, solve
+from moe_mapping import Weights, evaluate, lower_bound_ps, solve
 from moe_mapping.remap import remap
 from moe_mapping.slots import SlotShape, layer_problem
 
@@ -82,3 +82,17 @@ def test_move_limit_is_kept() -> None:
 def test_a_plan_is_needed() -> None:
     with pytest.raises(CimsimError, match="plan that is programmed now"):
         remap(layer_problem(np.array([1.0, 2.0]), SlotShape(2, devices=2)))
+
+
+def test_placing_again_moves_less_the_more_a_rewritten_crossbar_weighs() -> None:
+    draw = np.random.default_rng(0)
+    shape = SlotShape(80, devices=16)
+    now = solve(layer_problem(draw.gamma(0.5, 100.0, 64) + 1, shape))
+    case = replace(layer_problem(draw.gamma(0.5, 100.0, 64) + 1, shape), current=now)
+    found = [solve(replace(case, weights=Weights(migration=w)), "auto") for w in (0.0, 0.5, 50.0)]
+    rewritten = [plan.rewritten(now) for plan in found]
+    assert rewritten[0] > rewritten[1] > rewritten[2] == 0
+    weighed = replace(case, weights=Weights(migration=0.5))
+    best = evaluate(weighed, found[1]).value
+    for slack in (0.02, 0.05, 0.2):
+        assert best <= evaluate(weighed, remap(weighed, slack).assignment).value * (1 + 1e-9)
