@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import cimsim.engine.noc.flit_state as f
 from cimsim.engine.noc.flit import RUNNING, STUCK, run_cycles
-from cimsim.engine.noc.flit_state import FlitSettings, FlitState, flit_state, flit_traffic
+from cimsim.engine.noc.flit_build import flit_state
+from cimsim.engine.noc.flit_state import FlitSettings, FlitState, flit_traffic
 from cimsim.engine.noc.flit_twin import FlitTwin
 from cimsim.engine.noc.shape import NocShape, route_length
 from cimsim.engine.noc.traffic import Traffic

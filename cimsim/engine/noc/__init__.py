@@ -2,5 +2,6 @@
 
 `shape` is the geometry both share. `packet` is what the chip engine calls: one reservation
 a link and packet, in integer picoseconds. `flit` is the cycle-accurate router network that
-bounds the error of `packet` and answers `cimsim noc`.
+bounds the error of `packet` and answers `cimsim noc`; `flit_network` feeds it the vectors of
+a chip.
 """

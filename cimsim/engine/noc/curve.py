@@ -19,13 +19,8 @@ from scipy.special import stdtrit
 
 import cimsim.engine.noc.flit_state as f
 from cimsim.engine.noc.flit import STUCK, run_cycles
-from cimsim.engine.noc.flit_state import (
-    FlitSettings,
-    FlitState,
-    FlitTraffic,
-    flit_state,
-    flit_traffic,
-)
+from cimsim.engine.noc.flit_build import flit_state
+from cimsim.engine.noc.flit_state import FlitSettings, FlitState, FlitTraffic, flit_traffic
 from cimsim.engine.noc.traffic import RUN, Traffic, draw
 from cimsim.errors import CimsimError, SimulationError
 

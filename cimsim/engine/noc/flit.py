@@ -8,6 +8,16 @@ flits skip the first step. A flit needs a credit of its channel's next buffer to
 switch. An output channel is free again when the tail has left (the next packet may queue
 behind it). Routes are XY and known when a flit arrives (routing delay 0).
 
+A packet to several targets branches where their routes part. Every branch has an output
+channel of its own and advances by itself, at most at one flit a cycle and input port (all
+branches at that flit together); a slot of the input buffer is free when the slowest branch has
+sent its flit. Packets that branch must be no longer than a buffer. They cannot deadlock then:
+the packet at the front of an input channel has the buffer to itself as far as it needs it, so
+its flits come in whatever its branches do, a branch waits for nothing but channels ahead on
+its own route, and XY routes (with the datelines of a torus) wait for each other in no circle.
+This is virtual cut-through multicast; with longer packets a branch would wait for its sibling
+to free slots, and two packets could do so crosswise.
+
 In a torus a packet uses the lower half of the channels until it passes the wrap-around link
 of the dimension that it travels in, and the upper half from then on (Dally and Seitz, 1987),
 so no cycle of channels can wait for itself.
@@ -16,98 +26,43 @@ A node starts at most one flit a cycle; its source queue is endless. iSLIP: McKe
 Transactions on Networking 7(2), 1999. `flit_twin` is the same network written the plain way.
 
 The kernels allocate nothing, so they are compiled without Numba's reference counts, which
-would cost four fifths of the time; small ones are inlined. `flit_allocate` holds the two
-allocators, `flit_node` the nodes.
+would cost four fifths of the time; small ones are inlined. `flit_branch` holds what a packet's
+head does, `flit_allocate` the two allocators, `flit_node` the nodes of synthetic traffic,
+`flit_feed` those of messages.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 import cimsim.engine.noc.flit_state as f
 from cimsim.engine.noc.flit_allocate import allocate_switch, allocate_vcs
+from cimsim.engine.noc.flit_branch import begin, enlist, strike
 from cimsim.engine.noc.flit_node import eject, inject, post
 from cimsim.engine.noc.flit_state import FlitState, FlitTraffic
-from cimsim.engine.noc.kernel import inlined, kernel
-from cimsim.engine.noc.shape import HEIGHT, LOCAL, WIDTH, WRAP, next_direction
+from cimsim.engine.noc.kernel import inlined, inner, kernel
+from cimsim.engine.noc.shape import LOCAL
 
-__all__ = ["DRAINED", "RUNNING", "STUCK", "run_cycles", "wrapped"]
+__all__ = ["DRAINED", "PATIENCE_CYCLES", "RUNNING", "STUCK", "receive", "route", "run_cycles"]
 
 RUNNING, DRAINED, STUCK = 0, 1, 2
 PATIENCE_CYCLES = 10_000
 
-Int64 = npt.NDArray[np.int64]
+
+@inner
+def _supply(state: FlitState, row: int, count: int) -> None:
+    """Let branches that have sent all flits of their channel, `count` so far, go on."""
+    channels = state.outs.shape[0]
+    further = state.vcs.shape[0] // channels - 1
+    for k in range(state.vcs[row, f.BRANCHES]):
+        branch = row if k == 0 else channels + row * further + k - 1
+        sent = state.vcs[branch, f.TAKEN] - state.vcs[row, f.RELEASED]
+        if state.vcs[branch, f.PHASE] == f.ACTIVE and sent == count:
+            enlist(state, f.FOR_SWITCH, branch)
 
 
 @kernel
-def wrapped(geometry: Int64, source: int, router: int, direction: int) -> bool:
-    """Return whether a packet will have passed its dimension's dateline behind this link.
-
-    Args:
-        geometry: geometry vector of a torus.
-        source: router at which the packet entered the network.
-        router: router that the link leaves.
-        direction: direction of the link, 0 to 3.
-    """
-    if direction < 2:
-        size, start, here = geometry[WIDTH], source % geometry[WIDTH], router % geometry[WIDTH]
-    else:
-        size = geometry[HEIGHT]
-        start, here = source // geometry[WIDTH], router // geometry[WIDTH]
-    if direction % 2 == 0:
-        return bool((here + 1) % size < start)
-    return bool((here - 1) % size > start)
-
-
-@inlined
-def _enlist(state: FlitState, kind: int, row: int) -> None:
-    """Put an input channel on one of its router's lists."""
-    router = state.vcs[row, f.HOME]
-    rank = state.sizes[router, kind]
-    state.members[2 * router + kind, rank] = row
-    state.vcs[row, f.RANK] = rank
-    state.sizes[router, kind] = rank + 1
-
-
-@inlined
-def _strike(state: FlitState, kind: int, row: int) -> None:
-    """Take an input channel off one of its router's lists; the last takes its rank."""
-    router = state.vcs[row, f.HOME]
-    rank, last = state.vcs[row, f.RANK], state.sizes[router, kind] - 1
-    moved = state.members[2 * router + kind, last]
-    state.members[2 * router + kind, rank] = moved
-    state.vcs[moved, f.RANK] = rank
-    state.sizes[router, kind] = last
-
-
-@inlined
-def _begin(state: FlitState, row: int, vcs: int) -> None:
-    """Route the head flit at the front of an input channel; it waits for an output channel."""
-    router = state.vcs[row, f.HOME]
-    packet = state.buffers[row, state.vcs[row, f.FRONT]] >> 2
-    target = state.packets[packet, f.TARGET]
-    direction = next_direction(state.geometry, router, state.nodes[target, f.ROUTER])
-    port = state.nodes[target, f.PORT] if direction == LOCAL else direction
-    low = (router * (state.ports.shape[0] // state.sizes.shape[0]) + port) * vcs
-    high = low + vcs
-    if state.geometry[WRAP] != 0 and direction != LOCAL:
-        start = state.nodes[state.packets[packet, f.SOURCE], f.ROUTER]
-        if wrapped(state.geometry, start, router, direction):
-            low += vcs // 2
-        else:
-            high = low + vcs // 2
-    state.vcs[row, f.OUT_PORT] = port
-    state.vcs[row, f.LOW] = low
-    state.vcs[row, f.HIGH] = high
-    state.vcs[row, f.PHASE] = f.WAITING
-    _enlist(state, f.FOR_VC, row)
-
-
-@kernel
-def _receive(state: FlitState, time: int, vcs: int) -> None:
+def receive(state: FlitState, time: int, vcs: int) -> None:
     """Take in the flits and credits that reach routers in this cycle."""
-    bucket, depth = time % f.BUCKETS, state.buffers.shape[1]
+    bucket, depth = time % state.due.shape[0], state.buffers.shape[1]
     for k in range(state.due[bucket, f.TO_ROUTER]):
         row = state.arrivals[bucket, f.TO_ROUTER, k, 0]
         count = state.vcs[row, f.COUNT]
@@ -116,63 +71,100 @@ def _receive(state: FlitState, time: int, vcs: int) -> None:
             slot -= depth
         state.buffers[row, slot] = state.arrivals[bucket, f.TO_ROUTER, k, 1]
         state.vcs[row, f.COUNT] = count + 1
-        if state.vcs[row, f.PHASE] == f.IDLE:
-            _begin(state, row, vcs)
+        if state.vcs[row, f.LEFT] == 0:
+            begin(state, row, vcs)
+        elif state.vcs[row, f.BRANCHES] > 1:
+            _supply(state, row, count)
         elif state.vcs[row, f.PHASE] == f.ACTIVE and count == 0:
-            _enlist(state, f.FOR_SWITCH, row)
+            enlist(state, f.FOR_SWITCH, row)
     for k in range(state.due[bucket, f.ROUTER_CREDIT]):
         state.outs[state.arrivals[bucket, f.ROUTER_CREDIT, k, 0], f.CREDITS] += 1
     state.due[bucket, f.TO_ROUTER] = 0
     state.due[bucket, f.ROUTER_CREDIT] = 0
 
 
+@inner
+def _slowest(state: FlitState, row: int) -> int:
+    """Return the fewest flits that a branch of an input channel has sent."""
+    channels = state.outs.shape[0]
+    further = state.vcs.shape[0] // channels - 1
+    least = state.vcs[row, f.TAKEN]
+    for k in range(1, state.vcs[row, f.BRANCHES]):
+        least = min(least, state.vcs[channels + row * further + k - 1, f.TAKEN])
+    return int(least)
+
+
 @inlined
-def _forward(state: FlitState, row: int, time: int, vcs: int) -> None:
-    """Send the front flit of an input channel through the switch; return its credit."""
-    front = state.vcs[row, f.FRONT]
-    flit = state.buffers[row, front]
-    state.vcs[row, f.FRONT] = front + 1 if front + 1 < state.buffers.shape[1] else 0
-    left = state.vcs[row, f.COUNT] - 1
-    state.vcs[row, f.COUNT] = left
-    if flit & 2:
-        state.packets[flit >> 2, f.HOPS] += 1
-    out = state.vcs[row, f.OUT]
-    state.outs[out, f.CREDITS] -= 1
-    kind = f.TO_ROUTER if state.vcs[row, f.OUT_PORT] < LOCAL else f.TO_NODE
-    post(state, time + f.HOP, kind, state.outs[out, f.BEYOND], flit)
-    kind, delay = f.NODE_CREDIT, f.CREDIT_TO_NODE
+def _release(state: FlitState, row: int, time: int) -> None:
+    """Free the slot at the front of an input channel and return its credit."""
+    front = state.vcs[row, f.FRONT] + 1
+    state.vcs[row, f.FRONT] = front if front < state.buffers.shape[1] else 0
+    state.vcs[row, f.COUNT] -= 1
+    state.vcs[row, f.RELEASED] += 1
+    kind, delay = f.NODE_CREDIT, state.delays[f.CREDIT_TO_NODE]
     if state.vcs[row, f.IN_PORT] < LOCAL:
-        kind, delay = f.ROUTER_CREDIT, f.CREDIT_TO_ROUTER
+        kind, delay = f.ROUTER_CREDIT, state.delays[f.CREDIT_TO_ROUTER]
     post(state, time + delay, kind, state.vcs[row, f.UPSTREAM], -1)
+
+
+@inlined
+def _forward(state: FlitState, branch: int, time: int, vcs: int) -> None:
+    """Send a branch's next flit through the switch; free its slot behind the last branch."""
+    row = state.vcs[branch, f.OWNER]
+    ahead = state.vcs[branch, f.TAKEN] - state.vcs[row, f.RELEASED]
+    slot = state.vcs[row, f.FRONT] + ahead
+    if slot >= state.buffers.shape[1]:
+        slot -= state.buffers.shape[1]
+    kinds, packet = state.buffers[row, slot] & 3, state.vcs[branch, f.COPY]
+    out = state.vcs[branch, f.OUT]
+    state.carried[out // vcs, 0] += 1
+    if kinds & 2:
+        state.packets[packet, f.HOPS] += 1
+        state.carried[out // vcs, 1] += 1
+    state.vcs[branch, f.TAKEN] += 1
+    state.outs[out, f.CREDITS] -= 1
+    kind = f.TO_ROUTER if state.vcs[branch, f.OUT_PORT] < LOCAL else f.TO_NODE
+    post(state, time + state.delays[f.HOP], kind, state.outs[out, f.BEYOND], packet * 4 + kinds)
     state.totals[f.LAST_MOVE] = time
-    if flit & 1:
+    if kinds & 1:
         state.outs[out, f.IN_USE] = 0
-        state.vcs[row, f.PHASE] = f.IDLE
-    if flit & 1 or left == 0:
-        _strike(state, f.FOR_SWITCH, row)
-    if flit & 1 and left > 0:
-        _begin(state, row, vcs)
+        state.vcs[branch, f.PHASE] = f.IDLE
+        state.vcs[row, f.LEFT] -= 1
+    if kinds & 1 or ahead + 1 == state.vcs[row, f.COUNT]:
+        strike(state, f.FOR_SWITCH, branch)
+    if state.vcs[row, f.BRANCHES] == 1 or _slowest(state, row) > state.vcs[row, f.RELEASED]:
+        _release(state, row, time)
+    if state.vcs[row, f.LEFT] == 0 and state.vcs[row, f.COUNT] > 0:
+        begin(state, row, vcs)
 
 
 @kernel
-def _route(state: FlitState, time: int, vcs: int) -> None:
+def route(state: FlitState, time: int, vcs: int) -> None:
     """Run both allocators of every router on the state at the start of the cycle."""
     matches, winners, marks = state.work[0], state.work[1], state.work[2]
-    for router in range(state.sizes.shape[0]):
+    k = 0
+    while k < state.totals[f.AWAKE]:
+        router = state.awake[k, f.LISTED]
         matched = won = 0
         if state.sizes[router, f.FOR_VC] > 0:
             matched = allocate_vcs(state, router, marks, matches)
         if state.sizes[router, f.FOR_SWITCH] > 0:
             won = allocate_switch(state, router, vcs, marks, winners)
-        for k in range(matched):
-            row, out = matches[2 * k], matches[2 * k + 1]
+        for i in range(matched):
+            row, out = matches[2 * i], matches[2 * i + 1]
             state.vcs[row, f.OUT] = out
             state.vcs[row, f.PHASE] = f.ACTIVE
             state.outs[out, f.IN_USE] = 1
-            _strike(state, f.FOR_VC, row)
-            _enlist(state, f.FOR_SWITCH, row)
-        for k in range(won):
-            _forward(state, winners[k], time, vcs)
+            strike(state, f.FOR_VC, row)
+            enlist(state, f.FOR_SWITCH, row)
+        for i in range(won):
+            _forward(state, winners[i], time, vcs)
+        if state.sizes[router, f.FOR_VC] + state.sizes[router, f.FOR_SWITCH] > 0:
+            k += 1
+        else:  # the last of the list takes its place
+            state.awake[router, f.IS_LISTED] = 0
+            state.totals[f.AWAKE] -= 1
+            state.awake[k, f.LISTED] = state.awake[state.totals[f.AWAKE], f.LISTED]
 
 
 @kernel
@@ -211,7 +203,7 @@ def run_cycles(state: FlitState, traffic: FlitTraffic, until: int, drain: int) -
             return STUCK
         eject(state, time, vcs)
         inject(state, traffic, time, vcs)
-        _receive(state, time, vcs)
-        _route(state, time, vcs)
+        receive(state, time, vcs)
+        route(state, time, vcs)
         totals[f.TIME] = time + 1
     return RUNNING

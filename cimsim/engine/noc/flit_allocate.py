@@ -3,6 +3,11 @@
 Both are separable islip allocators with one iteration (McKeown, IEEE/ACM Transactions on
 Networking 7(2), 1999): every output grants one of its requests, round robin; every input
 accepts one of its grants, round robin; the pointers move behind accepted grants only.
+
+A packet that branches here asks for an output channel for each branch, which accepts by
+itself with a pointer of its own. In the switch, the input port that accepts a flit for one
+branch also sends it to the other branches of its channel that were granted an output and
+wait for the same flit: one read of the buffer, one line of the crossbar, several outputs.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ import numpy.typing as npt
 
 import cimsim.engine.noc.flit_state as f
 from cimsim.engine.noc.flit_state import FlitState
-from cimsim.engine.noc.kernel import inlined
+from cimsim.engine.noc.kernel import inlined, inner
 
 __all__ = ["allocate_switch", "allocate_vcs"]
 
@@ -44,13 +49,13 @@ def allocate_vcs(state: FlitState, router: int, granted: Int64, matches: Int64) 
     Returns:
         The number of pairs.
     """
-    channels = state.members.shape[1]
+    channels = state.outs.shape[0] // state.sizes.shape[0]
     base = router * channels
     waiting = state.sizes[router, f.FOR_VC]
     won = 0
     for k in range(waiting):
         row = state.members[2 * router + f.FOR_VC, k]
-        i = row - base
+        i = state.vcs[row, f.OWNER] - base
         for out in range(state.vcs[row, f.LOW], state.vcs[row, f.HIGH]):
             if state.outs[out, f.IN_USE] == 0 and _nearer(
                 i, granted[out - base], state.outs[out, f.VA_GRANT]
@@ -58,7 +63,7 @@ def allocate_vcs(state: FlitState, router: int, granted: Int64, matches: Int64) 
                 granted[out - base] = i
     for k in range(waiting):
         row = state.members[2 * router + f.FOR_VC, k]
-        i, best = row - base, -1
+        i, best = state.vcs[row, f.OWNER] - base, -1
         for out in range(state.vcs[row, f.LOW], state.vcs[row, f.HIGH]):
             if granted[out - base] == i and _nearer(out - base, best, state.vcs[row, f.VA_ACCEPT]):
                 best = out - base
@@ -86,16 +91,17 @@ def allocate_switch(state: FlitState, router: int, vcs: int, marks: Int64, winne
         state: the network; only the round-robin pointers change.
         router: the router.
         vcs: virtual channels a port.
-        marks: work space of -1, P (P + 2) entries for P ports: the channel that each input
+        marks: work space of -1, P (P + 3) entries for P ports: the channel that each input
             offers to each output, the input that each output grants, the output that each
-            input accepts.
-        winners: out, rows of input channels, at most one an input port.
+            input accepts, the flit of its packet that it then sends.
+        winners: out, rows of branches, at most one an output port.
 
     Returns:
         The number of winners.
     """
     ports = state.ports.shape[0] // state.sizes.shape[0]
     first, grants, accepts = router * ports, ports * ports, ports * ports + ports
+    sends = accepts + ports
     ready = state.sizes[router, f.FOR_SWITCH]
     won = 0
     for k in range(ready):
@@ -119,14 +125,14 @@ def allocate_switch(state: FlitState, router: int, vcs: int, marks: Int64, winne
             marks[accepts + port] = out
     for k in range(ready):
         row = state.members[2 * router + f.FOR_SWITCH, k]
-        port, out, vc = (
-            state.vcs[row, f.IN_PORT],
-            state.vcs[row, f.OUT_PORT],
-            state.vcs[row, f.IN_VC],
-        )
-        if marks[accepts + port] == out and marks[port * ports + out] == vc:
+        port, out = state.vcs[row, f.IN_PORT], state.vcs[row, f.OUT_PORT]
+        if marks[accepts + port] == out and marks[port * ports + out] == state.vcs[row, f.IN_VC]:
+            marks[sends + port] = state.vcs[row, f.TAKEN]
             winners[won] = row
             won += 1
+    accepted = won
+    if state.vcs.shape[0] > state.outs.shape[0]:
+        won = _branches(state, router, marks, winners, won)
     for k in range(ready):
         row = state.members[2 * router + f.FOR_SWITCH, k]
         port, out = state.vcs[row, f.IN_PORT], state.vcs[row, f.OUT_PORT]
@@ -141,6 +147,30 @@ def allocate_switch(state: FlitState, router: int, vcs: int, marks: Int64, winne
             state.vcs[row, f.IN_VC],
         )
         state.ports[first + out, f.SA_GRANT] = port + 1 if port + 1 < ports else 0
-        state.ports[first + port, f.SA_ACCEPT] = out + 1 if out + 1 < ports else 0
-        state.ports[first + port, f.SA_VC] = vc + 1 if vc + 1 < vcs else 0
+        if k < accepted:
+            state.ports[first + port, f.SA_ACCEPT] = out + 1 if out + 1 < ports else 0
+            state.ports[first + port, f.SA_VC] = vc + 1 if vc + 1 < vcs else 0
+    return won
+
+
+@inner
+def _branches(state: FlitState, router: int, marks: Int64, winners: Int64, won: int) -> int:
+    """Add the branches that take the same flit as an accepted one; return how many rows won."""
+    ports = state.ports.shape[0] // state.sizes.shape[0]
+    grants, accepts = ports * ports, ports * ports + ports
+    for k in range(state.sizes[router, f.FOR_SWITCH]):
+        row = state.members[2 * router + f.FOR_SWITCH, k]
+        port, out, vc = (
+            state.vcs[row, f.IN_PORT],
+            state.vcs[row, f.OUT_PORT],
+            state.vcs[row, f.IN_VC],
+        )
+        best = marks[accepts + port]
+        if marks[grants + out] != port or best == out or best < 0:
+            continue
+        # The accepted branch, if it is of the same channel and at the same flit.
+        same = marks[port * ports + best] == vc and marks[port * ports + out] == vc
+        if same and marks[accepts + ports + port] == state.vcs[row, f.TAKEN]:
+            winners[won] = row
+            won += 1
     return won

@@ -11,13 +11,13 @@ from cimsim.engine.noc.kernel import inlined, kernel
 from cimsim.engine.noc.shape import NODES
 from cimsim.engine.noc.traffic import destination, starts_packet
 
-__all__ = ["eject", "inject", "post"]
+__all__ = ["choose_channel", "eject", "inject", "post"]
 
 
 @inlined
 def post(state: FlitState, time: int, kind: int, row: int, flit: int) -> None:
     """Let a flit (or, with flit -1, a credit) reach a row at `time`."""
-    bucket = time % f.BUCKETS
+    bucket = time % state.due.shape[0]
     k = state.due[bucket, kind]
     state.arrivals[bucket, kind, k, 0] = row
     state.arrivals[bucket, kind, k, 1] = flit
@@ -27,13 +27,13 @@ def post(state: FlitState, time: int, kind: int, row: int, flit: int) -> None:
 @kernel
 def eject(state: FlitState, time: int, vcs: int) -> None:
     """Take the flits out that reach their nodes, return credits, count what is measured."""
-    bucket, totals = time % f.BUCKETS, state.totals
+    bucket, totals = time % state.due.shape[0], state.totals
     for k in range(state.due[bucket, f.TO_NODE]):
         row = state.arrivals[bucket, f.TO_NODE, k, 0]
         flit = state.arrivals[bucket, f.TO_NODE, k, 1]
         node, packet = row // vcs, flit >> 2
         out = state.nodes[node, f.ENTRY] + row % vcs
-        post(state, time + f.CREDIT_TO_ROUTER, f.ROUTER_CREDIT, out, -1)
+        post(state, time + state.delays[f.CREDIT_TO_ROUTER], f.ROUTER_CREDIT, out, -1)
         totals[f.EJECTED_FLITS] += 1
         totals[f.LAST_MOVE] = time
         entry = totals[f.LOGGED]
@@ -83,7 +83,7 @@ def _create(state: FlitState, traffic: FlitTraffic, node: int, cycle: int) -> No
 
 
 @inlined
-def _choose_channel(state: FlitState, node: int, vcs: int) -> None:
+def choose_channel(state: FlitState, node: int, vcs: int) -> None:
     """Take the next injection channel, round robin, that is free and has a credit."""
     last = state.nodes[node, f.LAST_VC]
     for step in range(1, vcs + 1):
@@ -103,7 +103,7 @@ def inject(state: FlitState, traffic: FlitTraffic, time: int, vcs: int) -> None:
     A node examines its cycles in order, one packet at a time: the source queue is where it
     lags behind the clock.
     """
-    bucket, nodes = time % f.BUCKETS, state.nodes
+    bucket, nodes = time % state.due.shape[0], state.nodes
     for k in range(state.due[bucket, f.NODE_CREDIT]):
         state.node_vcs[state.arrivals[bucket, f.NODE_CREDIT, k, 0], f.CREDITS] += 1
     state.due[bucket, f.NODE_CREDIT] = 0
@@ -116,14 +116,14 @@ def inject(state: FlitState, traffic: FlitTraffic, time: int, vcs: int) -> None:
         if nodes[node, f.PACKET] < 0:
             continue
         if nodes[node, f.VC] < 0:
-            _choose_channel(state, node, vcs)
+            choose_channel(state, node, vcs)
         vc = nodes[node, f.VC]
         if vc < 0 or state.node_vcs[node * vcs + vc, f.CREDITS] == 0:
             continue
         sent = nodes[node, f.FLITS_SENT] + 1
         tail = sent == traffic.packet_flits
         flit = nodes[node, f.PACKET] * 4 + (2 if sent == 1 else 0) + (1 if tail else 0)
-        post(state, time + f.INJECT, f.TO_ROUTER, nodes[node, f.ENTRY] + vc, flit)
+        post(state, time + state.delays[f.INJECT], f.TO_ROUTER, nodes[node, f.ENTRY] + vc, flit)
         nodes[node, f.FLITS_SENT] = sent
         state.node_vcs[node * vcs + vc, f.CREDITS] -= 1
         state.totals[f.INJECTED_FLITS] += 1

@@ -14,22 +14,25 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cimsim.engine.noc.shape import NocShape, neighbour, node_port, node_router
+from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.noc.traffic import Traffic
 from cimsim.errors import CimsimError
 
-__all__ = ["FlitSettings", "FlitState", "flit_state"]
+__all__ = ["DELAYS", "FlitSettings", "FlitState", "FlitTraffic", "flit_traffic"]
 
 Int64 = npt.NDArray[np.int64]
 
-# Cycles from one stage to the next. A flit that wins the switch in cycle t crosses it in
-# t + 1, is on the link in t + 2 and in the next input buffer (or node) in t + 3. The credit
-# of the slot that it leaves is on the link in t + 1, arrives in t + 2 and, in a router,
-# counts one cycle (credit_delay) later. A node puts a flit on its link in t + 1.
-HOP, CREDIT_TO_ROUTER, CREDIT_TO_NODE, INJECT = 3, 3, 2, 2
-BUCKETS = 4  # more than the longest of these delays
+# Entries of FlitState.delays, cycles from one stage to the next. In the standard router a flit
+# that wins the switch in cycle t crosses it in t + 1, is on the link in t + 2 and in the next
+# input buffer (or node) in t + 3. The credit of the slot that it leaves is on the link in
+# t + 1, arrives in t + 2 and, in a router, counts one cycle (credit_delay) later. A node puts
+# a flit on its link in t + 1.
+HOP, CREDIT_TO_ROUTER, CREDIT_TO_NODE, INJECT = range(4)
+DELAYS = (3, 3, 2, 2)
+ROUTER_CYCLES, LINK_CYCLES = 3, 1
+"""The pipeline that these delays are of."""
 
-# Columns of FlitState.vcs (input virtual channels).
+# Columns of FlitState.vcs (input virtual channels, and their branches).
 (
     PHASE,
     OUT,  # row of the output channel that the packet holds
@@ -44,7 +47,13 @@ BUCKETS = 4  # more than the longest of these delays
     IN_PORT,
     IN_VC,
     UPSTREAM,  # row of the output channel, or of the node's channel, that feeds this one
-) = range(13)
+    OWNER,  # row of the input channel that a branch belongs to, fixed
+    COPY,  # packet that a branch sends on
+    TAKEN,  # flits of the packet that a branch has sent on
+    RELEASED,  # flits of the packet whose slots are free again
+    BRANCHES,  # of the packet at the front, 0 if there is none
+    LEFT,  # branches that have not sent their tail
+) = range(19)
 IDLE, WAITING, ACTIVE = range(3)
 # Columns of FlitState.outs (output virtual channels).
 IN_USE, CREDITS, VA_GRANT, BEYOND = range(4)  # BEYOND: the row that this channel feeds
@@ -52,10 +61,15 @@ IN_USE, CREDITS, VA_GRANT, BEYOND = range(4)  # BEYOND: the row that this channe
 SA_VC, SA_ACCEPT, SA_GRANT = range(3)
 # Lists of FlitState.members: rows that wait for an output channel, that have a flit to send.
 FOR_VC, FOR_SWITCH = range(2)
-# Fields of FlitState.packets.
-SOURCE, TARGET, CREATED, HOPS, MEASURED = range(5)
+# Fields of FlitState.packets. TARGET is a node, or -1 for a packet to the targets of rows LO to
+# HI - 1 of FlitState.targets; MESSAGE, INDEX and GOT belong to `flit_feed`.
+SOURCE, TARGET, CREATED, HOPS, MEASURED, LO, HI, MESSAGE, INDEX, GOT = range(10)
+# Columns of FlitState.targets: the node, and packets that have not reached it (`flit_feed`).
+NODE, MISSING = range(2)
 # Fields of FlitState.nodes.
 NEXT_TRIAL, PACKET, FLITS_SENT, VC, LAST_VC, ROUTER, PORT, ENTRY = range(8)
+# Columns of FlitState.awake: routers that have something to do, and whether one is listed.
+LISTED, IS_LISTED = range(2)
 # Kinds of arrivals: flits into routers, flits into nodes, credits to each.
 TO_ROUTER, TO_NODE, ROUTER_CREDIT, NODE_CREDIT = range(4)
 # Fields of FlitState.totals.
@@ -72,7 +86,8 @@ TO_ROUTER, TO_NODE, ROUTER_CREDIT, NODE_CREDIT = range(4)
     EJECTED_FLITS,
     INJECTED_FLITS,
     LOGGED,
-) = range(12)
+    AWAKE,  # routers listed in FlitState.awake
+) = range(13)
 # Columns of FlitState.log.
 LOG_COLUMNS = 5  # cycle, node, source, cycle of creation, 2 * head + tail
 
@@ -128,23 +143,31 @@ class FlitSettings:
 class FlitState(NamedTuple):
     """The network between two cycles, as arrays (R routers, P ports, V channels, N nodes).
 
-    Channel c of port p of router r is row (r P + p) V + c; channel c of node n is n V + c.
+    Channel c of port p of router r is row (r P + p) V + c; channel c of node n is n V + c. A
+    packet to one target has one branch, the row of its input channel. Further branches of a
+    multicast have rows of their own behind all channels: branch k > 0 of channel c is row
+    R P V + c B + k - 1, with B = P - 1 where packets may branch and B = 0 where not.
 
     Attributes:
         geometry: the shape's geometry vector.
-        vcs: (R P V, 13) input virtual channels.
+        delays: (4,) cycles between stages.
+        vcs: (R P V (1 + B), 19) input virtual channels, then further branches.
         buffers: (R P V, depth) flits as 4 * packet + 2 * head + tail, a ring a channel.
         outs: (R P V, 4) output virtual channels, with the credits of the next buffer.
         ports: (R P, 3) round-robin pointers of the switch.
+        carried: (R P, 2) flits and packets that left by each port.
         sizes: (R, 2) lengths of the lists in `members`.
-        members: (2 R, P V) of every router, the rows that wait for an output channel, and
-            those that have one and a flit to send; in any order.
-        packets: (K, 5) packets in the network; `free` is the stack of unused rows.
+        members: (2 R, P V (1 + B)) of every router, the rows that wait for an output channel,
+            and those that have one and a flit to send; in any order.
+        awake: (R, 2) routers that have such rows, and whether a router is among them.
+        packets: (K, 10) packets in the network; `free` is the stack of unused rows.
+        targets: (T, 2) nodes that packets to several go to, in the order of `flit_tree`.
         free: (K,) stack.
         nodes: (N, 8) injection.
         node_vcs: (N V, 2) channels of the injection ports: in use, and credits.
-        due: (BUCKETS, 4) how many arrivals of each kind a cycle has, by cycle modulo BUCKETS.
-        arrivals: (BUCKETS, 4, R P, 2) the row that something reaches, and the flit.
+        due: (D, 4) how many arrivals of each kind a cycle has, by cycle modulo D, which is
+            more than the longest delay.
+        arrivals: (D, 4, R P, 2) the row that something reaches, and the flit.
         work: (3, ..) work space of the allocators.
         totals: counters and the clock.
         latencies: histogram of measured packet latencies, in cycles.
@@ -152,14 +175,18 @@ class FlitState(NamedTuple):
     """
 
     geometry: Int64
+    delays: Int64
     vcs: Int64
     buffers: Int64
     outs: Int64
     ports: Int64
+    carried: Int64
     sizes: Int64
     members: Int64
+    awake: Int64
     packets: Int64
     free: Int64
+    targets: Int64
     nodes: Int64
     node_vcs: Int64
     due: Int64
@@ -197,68 +224,3 @@ def flit_traffic(shape: NocShape, traffic: Traffic) -> FlitTraffic:
         hot_nodes=hot_nodes,
         hot_limits=hot_limits,
     )
-
-
-def flit_state(settings: FlitSettings, longest_cycles: int, log: int = 0) -> FlitState:
-    """Return an idle network at cycle 0.
-
-    Args:
-        settings: shape, virtual channels and buffers.
-        longest_cycles: latencies up to this are counted one by one.
-        log: how many ejected flits to log.
-    """
-    shape, vcs, depth, ports = settings.shape, settings.vcs, settings.buffer_flits, settings.ports
-    rows, nodes = shape.routers * ports * vcs, shape.nodes
-    packets = rows * depth + nodes * vcs * depth + nodes
-    state = FlitState(
-        geometry=shape.geometry(),
-        vcs=_zeros(rows, 13),
-        buffers=_zeros(rows, depth),
-        outs=_zeros(rows, 4),
-        ports=_zeros(shape.routers * ports, 3),
-        sizes=_zeros(shape.routers, 2),
-        members=_zeros(2 * shape.routers, ports * vcs),
-        packets=_zeros(packets, 5),
-        free=np.arange(packets, dtype=np.int64),
-        nodes=_zeros(nodes, 8),
-        node_vcs=_zeros(nodes * vcs, 2),
-        due=_zeros(BUCKETS, 4),
-        arrivals=_zeros(BUCKETS, 4, shape.routers * ports, 2),
-        work=np.full((3, max(2 * ports * vcs, ports * (ports + 2))), -1, dtype=np.int64),
-        totals=_zeros(12),
-        latencies=_zeros(longest_cycles + 1),
-        log=_zeros(log, LOG_COLUMNS),
-    )
-    state.outs[:, CREDITS] = depth
-    state.node_vcs[:, CREDITS] = depth
-    state.totals[FREE] = packets
-    _wire(settings, state)
-    return state
-
-
-def _zeros(*size: int) -> Int64:
-    return np.zeros(size, dtype=np.int64)
-
-
-def _wire(settings: FlitSettings, state: FlitState) -> None:
-    """Fill in which channel feeds which, and where the nodes sit."""
-    shape, vcs, ports, geometry = settings.shape, settings.vcs, settings.ports, state.geometry
-    row = np.arange(state.vcs.shape[0])
-    state.vcs[:, HOME], port = row // (ports * vcs), row // vcs % ports
-    state.vcs[:, IN_PORT], state.vcs[:, IN_VC] = port, row % vcs
-    channel = np.arange(vcs)
-    for router in range(shape.routers):
-        for direction in range(4):
-            there = neighbour(geometry, router, direction)
-            if there >= 0:  # a link's far end is the port in the opposite direction
-                out = (router * ports + direction) * vcs + channel
-                far = (there * ports + (direction ^ 1)) * vcs + channel
-                state.outs[out, BEYOND] = far
-                state.vcs[far, UPSTREAM] = out
-    for node in range(shape.nodes):
-        own = state.nodes[node]
-        own[ROUTER], own[PORT] = node_router(geometry, node), 4 + node_port(geometry, node)
-        own[ENTRY] = (own[ROUTER] * ports + own[PORT]) * vcs
-        own[PACKET] = own[LAST_VC] = -1
-        state.outs[own[ENTRY] + channel, BEYOND] = node * vcs + channel
-        state.vcs[own[ENTRY] + channel, UPSTREAM] = node * vcs + channel

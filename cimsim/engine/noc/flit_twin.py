@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 from cimsim.engine.noc.flit_state import FlitSettings, flit_traffic
+from cimsim.engine.noc.flit_tree import Places
 from cimsim.engine.noc.flit_twin_router import Flit, Link, OutputChannel, Packet, Router
 from cimsim.engine.noc.shape import node_port, node_router
 from cimsim.engine.noc.traffic import Traffic, destination, starts_packet
@@ -33,8 +34,14 @@ class Node:
         self.flit_in: Link[Flit] = Link()
         self.credit_out: Link[int] = Link()
 
-    def inject(self, now: int, packet_flits: int) -> None:
-        """Take a credit, start the next packet if there is one, and send one flit."""
+    def inject(self, now: int, packet_flits: int, *, hold: bool = False) -> None:
+        """Take a credit, start the next packet if there is one, and send one flit.
+
+        Args:
+            now: the cycle.
+            packet_flits: length of the packet.
+            hold: whether the next flit is not there yet.
+        """
         credit = self.credit_in.receive(now)
         if credit is not None:
             self.channels[credit].credits += 1
@@ -49,7 +56,7 @@ class Node:
                     self.channel = self.last = v
                     self.channels[v].in_use = True
                     break
-        if self.channel < 0 or self.channels[self.channel].credits == 0:
+        if self.channel < 0 or self.channels[self.channel].credits == 0 or hold:
             return
         self.sent += 1
         tail = self.sent == packet_flits
@@ -76,33 +83,16 @@ class FlitTwin:
         self.settings, self.traffic = settings, traffic
         shape, geometry = settings.shape, settings.shape.geometry()
         self.load = flit_traffic(shape, traffic)
-        self.routers = [Router(r, settings) for r in range(shape.routers)]
+        router = tuple(node_router(geometry, node) for node in range(shape.nodes))
+        port = tuple(4 + node_port(geometry, node) for node in range(shape.nodes))
+        places = Places(geometry, router, port)
+        self.routers = [Router(r, settings, places, settings.ports) for r in range(shape.routers)]
         self.nodes = [Node(n, settings) for n in range(shape.nodes)]
         self.log: list[tuple[int, int, int, int, int]] = []
         self.now = 0
-        for y in range(shape.height):
-            for x in range(shape.width):
-                for direction, (dx, dy) in enumerate(((1, 0), (-1, 0), (0, 1), (0, -1))):
-                    self._connect(x, y, x + dx, y + dy, direction)
+        connect(settings, self.routers)
         for node in self.nodes:
-            router = self.routers[node_router(geometry, node.index)]
-            port = 4 + node_port(geometry, node.index)
-            router.flit_in[port], router.flit_out[port] = node.flit_out, node.flit_in
-            router.credit_in[port], router.credit_out[port] = node.credit_out, node.credit_in
-
-    def _connect(self, x: int, y: int, there_x: int, there_y: int, direction: int) -> None:
-        shape = self.settings.shape
-        if shape.kind == "torus":
-            there_x, there_y = there_x % shape.width, there_y % shape.height
-        elif not (0 <= there_x < shape.width and 0 <= there_y < shape.height):
-            return
-        here = self.routers[y * shape.width + x]
-        there = self.routers[there_y * shape.width + there_x]
-        opposite = (1, 0, 3, 2)[direction]
-        flits: Link[Flit] = Link()
-        back: Link[int] = Link()
-        here.flit_out[direction], there.flit_in[opposite] = flits, flits
-        here.credit_in[direction], there.credit_out[opposite] = back, back
+            attach(node, self.routers[router[node.index]], port[node.index])
 
     def run(self, cycles: int) -> None:
         """Simulate this many cycles."""
@@ -129,7 +119,31 @@ class FlitTwin:
                     load.hot_nodes,
                     load.hot_limits,
                 )
-                node.source.append(Packet(node.index, target, now))
+                node.source.append(Packet(node.index, (target,), now))
             node.inject(now, load.packet_flits)
         for router in self.routers:
             router.step(now)
+
+
+def connect(settings: FlitSettings, routers: list[Router]) -> None:
+    """Join the routers of a network by links."""
+    shape = settings.shape
+    for here in range(shape.routers):
+        x, y = here % shape.width, here // shape.width
+        for direction, (dx, dy) in enumerate(((1, 0), (-1, 0), (0, 1), (0, -1))):
+            there_x, there_y = x + dx, y + dy
+            if shape.kind == "torus":
+                there_x, there_y = there_x % shape.width, there_y % shape.height
+            elif not (0 <= there_x < shape.width and 0 <= there_y < shape.height):
+                continue
+            there, opposite = there_y * shape.width + there_x, (1, 0, 3, 2)[direction]
+            flits: Link[Flit] = Link()
+            back: Link[int] = Link()
+            routers[here].flit_out[direction], routers[there].flit_in[opposite] = flits, flits
+            routers[here].credit_in[direction], routers[there].credit_out[opposite] = back, back
+
+
+def attach(node: Node, router: Router, port: int) -> None:
+    """Join a node to a port of its router."""
+    router.flit_in[port], router.flit_out[port] = node.flit_out, node.flit_in
+    router.credit_in[port], router.credit_out[port] = node.credit_out, node.credit_in

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from cimsim.engine.noc.flit_state import FlitSettings
-from cimsim.engine.noc.shape import NocShape, node_port, node_router
+from cimsim.engine.noc.flit_tree import Places
+from cimsim.engine.noc.shape import NocShape
 from cimsim.errors import CimsimInternalError
 
 __all__ = ["Flit", "Link", "OutputChannel", "Packet", "Router"]
@@ -19,11 +20,15 @@ LINK_CYCLES = 2  # from the cycle in which a flit or credit is put on a link to 
 
 @dataclass(eq=False)
 class Packet:
-    """One packet, and whether it has passed the dateline of the dimension it travels in."""
+    """One packet, and whether it has passed the dateline of the dimension it travels in.
+
+    `created` and `index` only name it: its cycle or message, and its place in the message.
+    """
 
     source: int
-    target: int
+    targets: tuple[int, ...]
     created: int
+    index: int = 0
     crossed: bool = False
     dimension: int = -1
 
@@ -54,45 +59,32 @@ class Link(Generic[T]):
             return self._moving.popleft()[1]
         return None
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is on the wire."""
+        return not self._moving
 
-class Islip:
-    """Separable allocator with round-robin grants and accepts, one iteration."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        self.inputs, self.outputs = inputs, outputs
-        self.grant = [0] * outputs
-        self.accept = [0] * inputs
+@dataclass(eq=False)
+class Branch:
+    """One way of the packet at the front of an input channel: a copy, and what it has sent."""
 
-    def match(self, requests: set[tuple[int, int]]) -> dict[int, int]:
-        """Return the matched output of each matched input."""
-        granted: dict[int, list[int]] = {}
-        for output in range(self.outputs):
-            turn = [(self.grant[output] + k) % self.inputs for k in range(self.inputs)]
-            for i in turn:
-                if (i, output) in requests:
-                    granted.setdefault(i, []).append(output)
-                    break
-        matched = {}
-        for i in range(self.inputs):
-            turn = [(self.accept[i] + k) % self.outputs for k in range(self.outputs)]
-            for output in turn:
-                if output in granted.get(i, []):
-                    matched[i] = output
-                    self.accept[i] = (output + 1) % self.outputs
-                    self.grant[output] = (i + 1) % self.inputs
-                    break
-        return matched
+    copy: Packet
+    port: int
+    allowed: range
+    channel: int = -1
+    taken: int = 0
+    state: str = "waiting"
 
 
 @dataclass(eq=False)
 class InputChannel:
-    """One virtual channel of an input port: a queue, and the output channel it holds."""
+    """One virtual channel of an input port: a queue, and the branches of the packet in front."""
 
     queue: deque[Flit] = field(default_factory=deque)
-    out_port: int = -1
-    allowed: range = range(0)
-    out_channel: int = -1
-    state: str = "idle"
+    branches: list[Branch] = field(default_factory=list)
+    released: int = 0
+    accept: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -106,9 +98,10 @@ class OutputChannel:
 class Router:
     """An input-queued virtual-channel router."""
 
-    def __init__(self, index: int, settings: FlitSettings) -> None:
-        self.index, self.settings = index, settings
-        ports, vcs = settings.ports, settings.vcs
+    def __init__(self, index: int, settings: FlitSettings, places: Places, ports: int) -> None:
+        self.index, self.settings, self.places = index, settings, places
+        vcs = settings.vcs
+        self.ports = ports
         self.inputs = [[InputChannel() for _ in range(vcs)] for _ in range(ports)]
         self.outputs = [
             [OutputChannel(settings.buffer_flits) for _ in range(vcs)] for _ in range(ports)
@@ -119,21 +112,23 @@ class Router:
         self.credit_out: list[Link[int] | None] = [None] * ports
         self.late_credits: list[tuple[int, int]] = []
         self.crossbar: list[tuple[int, Flit]] = []
-        self.vc_allocator = Islip(ports * vcs, ports * vcs)
-        self.switch_allocator = Islip(ports, ports)
+        self.next_input = [0] * (ports * vcs)  # of every output channel
+        self.switch_grant, self.switch_accept = [0] * ports, [0] * ports
         self.next_channel = [0] * ports
 
     def step(self, now: int) -> None:
         """Simulate one cycle."""
         self._receive(now)
-        vc_matches = self._match_channels()
+        channel_matches = self._match_channels()
         switch_matches = self._match_switch()
         leaving, self.crossbar = self.crossbar, []
         for port, flit in leaving:
             self._link(self.flit_out, port).send(now, flit)
-        self._take_channels(vc_matches)
-        for port, channel in switch_matches:
-            self._send(now, port, channel)
+        for branch, channel in channel_matches:
+            branch.channel, branch.state = channel, "active"
+            self.outputs[branch.port][channel].in_use = True
+        for port, v, branches in switch_matches:
+            self._send(now, port, v, branches)
 
     @staticmethod
     def _link(links: list[Link[T] | None], port: int) -> Link[T]:
@@ -147,8 +142,10 @@ class Router:
             flit = flits.receive(now) if flits else None
             if flit:
                 channel = self.inputs[port][flit.channel]
+                if len(channel.queue) == self.settings.buffer_flits:
+                    raise CimsimInternalError("a flit came without a credit")
                 channel.queue.append(flit)
-                if channel.state == "idle":
+                if not channel.branches:
                     self._begin(channel)
         for port, channel_index in self.late_credits:
             self.outputs[port][channel_index].credits += 1
@@ -159,63 +156,119 @@ class Router:
                 self.late_credits.append((port, credit))
 
     def _begin(self, channel: InputChannel) -> None:
+        """Split the packet at the front by the outputs of its targets."""
         packet = channel.queue[0].packet
-        channel.out_port, channel.allowed = route(self.settings, self.index, packet)
-        channel.state = "waiting"
+        outputs: dict[int, list[int]] = {}
+        for target in packet.targets:
+            direction = way(self.settings.shape, self.index, self.places.router[target])
+            port = self.places.port[target] if direction == 4 else direction
+            outputs.setdefault(port, []).append(target)
+        order = [p for p in sorted(outputs) if p >= 4] + [p for p in (2, 3, 0, 1) if p in outputs]
+        channel.released = 0
+        for port in order:
+            copy = replace(packet, targets=tuple(outputs[port]))
+            allowed = allowed_channels(self.settings, self.index, port, packet)
+            channel.branches.append(Branch(copy, port, allowed))
 
-    def _match_channels(self) -> dict[int, int]:
+    def _match_channels(self) -> list[tuple[Branch, int]]:
+        """Every free output channel grants one input channel; every branch accepts one."""
         vcs = self.settings.vcs
-        requests = set()
-        for port, channels in enumerate(self.inputs):
-            for v, channel in enumerate(channels):
-                if channel.state == "waiting":
-                    for w in channel.allowed:
-                        if not self.outputs[channel.out_port][w].in_use:
-                            requests.add((port * vcs + v, channel.out_port * vcs + w))
-        return self.vc_allocator.match(requests)
+        wanted: dict[tuple[int, int], list[int]] = {}
+        channels = [channel for port in self.inputs for channel in port]
+        for i, channel in enumerate(channels):
+            for branch in channel.branches:
+                for w in branch.allowed if branch.state == "waiting" else ():
+                    if not self.outputs[branch.port][w].in_use:
+                        wanted.setdefault((branch.port, w), []).append(i)
+        granted = {
+            (port, w): first_from(self.next_input[port * vcs + w], inputs, len(channels))
+            for (port, w), inputs in wanted.items()
+        }
+        matches = []
+        for i, channel in enumerate(channels):
+            for k, branch in enumerate(channel.branches):
+                offers = [
+                    p * vcs + w for (p, w), j in granted.items() if p == branch.port and j == i
+                ]
+                if branch.state == "waiting" and offers:
+                    best = first_from(channel.accept.get(k, 0), offers, len(channels))
+                    channel.accept[k] = (best + 1) % len(channels)
+                    self.next_input[best] = (i + 1) % len(channels)
+                    matches.append((branch, best % vcs))
+        return matches
 
-    def _match_switch(self) -> list[tuple[int, int]]:
-        vcs = self.settings.vcs
+    def _ready(self, port: int, v: int) -> dict[int, Branch]:
+        """Return the branches of a channel that have a flit and a credit, by output."""
+        channel = self.inputs[port][v]
+        return {
+            branch.port: branch
+            for branch in channel.branches
+            if branch.state == "active"
+            and branch.taken - channel.released < len(channel.queue)
+            and self.outputs[branch.port][branch.channel].credits > 0
+        }
+
+    def _match_switch(self) -> list[tuple[int, int, list[Branch]]]:
+        """Every output grants an input port; every input port accepts one, with its siblings."""
+        vcs, ports = self.settings.vcs, self.ports
         offers: dict[tuple[int, int], int] = {}
-        for port, channels in enumerate(self.inputs):
-            for k in range(vcs):
-                v = (self.next_channel[port] + k) % vcs
-                channel = channels[v]
-                if (
-                    channel.state == "active"
-                    and channel.queue
-                    and self.outputs[channel.out_port][channel.out_channel].credits > 0
-                ):
-                    offers.setdefault((port, channel.out_port), v)
-        matched = self.switch_allocator.match(set(offers))
-        winners = [(port, offers[port, out]) for port, out in matched.items()]
-        for port, v in winners:
+        for port in range(ports):
+            for v in ((self.next_channel[port] + k) % vcs for k in range(vcs)):
+                for out in self._ready(port, v):
+                    offers.setdefault((port, out), v)
+        granted: dict[int, list[int]] = {}
+        for out in range(ports):
+            inputs = [port for port in range(ports) if (port, out) in offers]
+            if inputs:
+                granted.setdefault(first_from(self.switch_grant[out], inputs, ports), []).append(
+                    out
+                )
+        winners = []
+        for port, outs in granted.items():
+            best = first_from(self.switch_accept[port], outs, ports)
+            v = offers[port, best]
+            ready = self._ready(port, v)
+            together = [
+                ready[out]
+                for out in outs
+                if offers[port, out] == v and ready[out].taken == ready[best].taken
+            ]
+            self.switch_accept[port] = (best + 1) % ports
             self.next_channel[port] = (v + 1) % vcs
+            for branch in together:
+                self.switch_grant[branch.port] = (port + 1) % ports
+            winners.append((port, v, together))
         return winners
 
-    def _take_channels(self, matches: dict[int, int]) -> None:
-        vcs = self.settings.vcs
-        for i, output in matches.items():
-            channel = self.inputs[i // vcs][i % vcs]
-            channel.out_channel = output % vcs
-            channel.state = "active"
-            self.outputs[output // vcs][output % vcs].in_use = True
-
-    def _send(self, now: int, port: int, v: int) -> None:
+    def _send(self, now: int, port: int, v: int, branches: list[Branch]) -> None:
+        """Send a flit to some branches; free its slot if all have it."""
         channel = self.inputs[port][v]
-        flit = channel.queue.popleft()
-        self._link(self.credit_out, port).send(now, v)
-        flit.channel = channel.out_channel
-        output = self.outputs[channel.out_port][channel.out_channel]
-        output.credits -= 1
-        self.crossbar.append((channel.out_port, flit))
-        if flit.head and channel.out_port < 4:
-            pass_link(self.settings.shape, self.index, channel.out_port, flit.packet)
-        if flit.tail:
-            output.in_use = False
-            channel.state = "idle"
+        flit = channel.queue[branches[0].taken - channel.released]
+        for branch in branches:
+            output = self.outputs[branch.port][branch.channel]
+            output.credits -= 1
+            self.crossbar.append(
+                (branch.port, Flit(branch.copy, flit.head, flit.tail, branch.channel))
+            )
+            branch.taken += 1
+            if flit.head and branch.port < 4:
+                pass_link(self.settings.shape, self.index, branch.port, branch.copy)
+            if flit.tail:
+                output.in_use = False
+                branch.state = "done"
+        if min(branch.taken for branch in channel.branches) > channel.released:
+            channel.queue.popleft()
+            channel.released += 1
+            self._link(self.credit_out, port).send(now, v)
+        if all(branch.state == "done" for branch in channel.branches):
+            channel.branches = []
             if channel.queue:
                 self._begin(channel)
+
+
+def first_from(pointer: int, values: list[int], size: int) -> int:
+    """Return the value that a round-robin pointer reaches first."""
+    return min(values, key=lambda value: (value - pointer) % size)
 
 
 def way(shape: NocShape, router: int, target: int) -> int:
@@ -243,19 +296,15 @@ def at_seam(shape: NocShape, router: int, direction: int) -> bool:
     return place == (size - 1 if direction % 2 == 0 else 0)
 
 
-def route(settings: FlitSettings, router: int, packet: Packet) -> tuple[int, range]:
-    """Return the output port of a packet and the channels that it may use behind it."""
+def allowed_channels(settings: FlitSettings, router: int, port: int, packet: Packet) -> range:
+    """Return the output channels that a packet may use behind a port of a router."""
     shape, vcs = settings.shape, settings.vcs
-    geometry = shape.geometry()
-    direction = way(shape, router, node_router(geometry, packet.target))
-    if direction == 4:
-        return 4 + node_port(geometry, packet.target), range(vcs)
-    if shape.kind != "torus":
-        return direction, range(vcs)
-    behind = at_seam(shape, router, direction)
-    if packet.dimension == direction // 2:
+    if port >= 4 or shape.kind != "torus":
+        return range(vcs)
+    behind = at_seam(shape, router, port)
+    if packet.dimension == port // 2:
         behind = behind or packet.crossed
-    return direction, range(vcs // 2, vcs) if behind else range(vcs // 2)
+    return range(vcs // 2, vcs) if behind else range(vcs // 2)
 
 
 def pass_link(shape: NocShape, router: int, direction: int, packet: Packet) -> None:
