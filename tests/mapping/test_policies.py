@@ -350,7 +350,7 @@ def test_replicas_for_layers_go_where_a_layer_gets_shorter() -> None:
 def test_pruning_tries_every_copy() -> None:
     # Of unit 1's copies the one on the tile of unit 0 slows that down; the other is enough.
     case = replace(slots(np.array([5.0, 4.0]), devices=2, per_device=2), replica_budget=1)
-    case = replace(case, weights=Weights(replicas=1.0))
+    case = replace(case, weights=Weights(replicas=0.1))
     for sites in ((1, 0), (0, 1)):
         plan = plan_of(case.fixed, Assignment((((((0, 1),),)), tuple(((s, 1),) for s in sites))))
         assert plan is not None
