@@ -14,16 +14,8 @@ import numpy as np
 
 from moe_mapping.draws import below, uniform
 from moe_mapping.kernel import inlined, inner, kernel
-from moe_mapping.state import (
-    Fixed,
-    Floats,
-    Ints,
-    Plan,
-    copies_near,
-    rebuild,
-    rewritten,
-    value,
-)
+from moe_mapping.room import copies_near
+from moe_mapping.state import Fixed, Floats, Ints, Plan, rebuild, rewritten, value
 from moe_mapping.tournament import add_layer_time, add_site_time
 
 __all__ = ["anneal"]

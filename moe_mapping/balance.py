@@ -32,19 +32,8 @@ from moe_mapping.packing import (
     site_time,
     sites_of,
 )
-from moe_mapping.state import (
-    Fixed,
-    Plan,
-    can_put,
-    can_swap,
-    drop,
-    peak,
-    put,
-    rebuild,
-    shift,
-    swap,
-    value,
-)
+from moe_mapping.room import can_put, can_swap
+from moe_mapping.state import Fixed, Plan, drop, peak, put, rebuild, shift, swap, value
 from moe_mapping.tournament import slowest_leaf
 
 __all__ = ["fill_spare", "lower_peak", "prune"]

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moe_mapping.kernel import inner, kernel
-from moe_mapping.state import Fixed, Plan, can_swap
+from moe_mapping.room import can_swap
+from moe_mapping.state import Fixed, Plan
 
 __all__ = ["exchange_halves"]
 

@@ -16,17 +16,8 @@ from moe_mapping.packing import (
     site_time,
     sites_of,
 )
-from moe_mapping.state import (
-    Fixed,
-    Plan,
-    can_put,
-    can_swap,
-    copies_near,
-    drop,
-    has_room,
-    peak,
-    put,
-)
+from moe_mapping.room import can_put, can_swap, copies_near, has_room
+from moe_mapping.state import Fixed, Plan, drop, peak, put
 
 __all__ = [
     "Table",

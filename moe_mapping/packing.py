@@ -9,7 +9,8 @@ from cimsim.errors import CimsimInternalError
 from moe_mapping.kernel import inner, kernel
 from moe_mapping.layout import OPEN, first_fit
 from moe_mapping.plan import empty_plan
-from moe_mapping.state import Fixed, Plan, can_put, copies_near, has_room, put, rebuild, tile_time
+from moe_mapping.room import can_put, copies_near, has_room
+from moe_mapping.state import Fixed, Plan, put, rebuild, tile_time
 
 __all__ = ["pack", "pack_in_turn", "place_one_each", "replica_counts", "site_time", "sites_of"]
 

@@ -25,7 +25,8 @@ from moe_mapping.objective import lower_bound_ps, tile_times_ps
 from moe_mapping.packing import site_time, sites_of
 from moe_mapping.plan import assignment_of, copy_plan, plan_of
 from moe_mapping.problem import MappingProblem
-from moe_mapping.state import Fixed, Plan, can_put, can_swap, drop, peak, put, rebuild, shift, swap
+from moe_mapping.room import can_put, can_swap
+from moe_mapping.state import Fixed, Plan, drop, peak, put, rebuild, shift, swap
 from moe_mapping.tournament import slowest_leaf
 
 __all__ = ["Remap", "remap"]

@@ -24,11 +24,7 @@ __all__ = [
     "SERIAL",
     "Fixed",
     "Plan",
-    "can_put",
-    "can_swap",
-    "copies_near",
     "drop",
-    "has_room",
     "hop_bytes_of",
     "peak",
     "put",
@@ -202,51 +198,6 @@ def rewritten(fixed: Fixed, unit: int, site: int) -> int:
 
 
 @inner
-def copies_near(fixed: Fixed, plan: Plan, unit: int, site: int, but: int) -> int:
-    """Count the copies of a unit, copy `but` aside, that share a tile with a site."""
-    found = 0
-    for k in range(plan.copies[unit]):
-        other = plan.site[unit, k]
-        if k == but:
-            continue
-        if other == site:
-            found += 1
-        elif fixed.site_class[site] >= 0:
-            for a in range(fixed.site_start[site], fixed.site_start[site + 1]):
-                hit = False
-                for b in range(fixed.site_start[other], fixed.site_start[other + 1]):
-                    hit = hit or fixed.site_tile[a] == fixed.site_tile[b]
-                if hit:
-                    found += 1
-                    break
-    return found
-
-
-@inner
-def has_room(fixed: Fixed, plan: Plan, unit: int, site: int) -> bool:
-    """Tell whether a site is of the unit's class and free."""
-    if fixed.site_class[site] != fixed.unit_class[unit]:
-        return False
-    if fixed.site_class[site] < 0:
-        return bool(plan.free[site] >= fixed.need[unit])
-    return bool(plan.taken[site] == 0)
-
-
-@inner
-def can_put(fixed: Fixed, plan: Plan, unit: int, site: int) -> bool:
-    """Tell whether one more copy of a unit may go to a site."""
-    copies = plan.copies[unit]
-    if copies >= 1:
-        if not fixed.replicable[unit] or copies >= plan.site.shape[1]:
-            return False
-        if plan.totals[REPLICAS] + fixed.need[unit] > fixed.limits[0]:
-            return False
-    if not has_room(fixed, plan, unit, site):
-        return False
-    return bool(copies_near(fixed, plan, unit, site, -1) < fixed.limits[1])
-
-
-@inner
 def _occupy(fixed: Fixed, plan: Plan, unit: int, site: int, sign: int) -> None:
     if fixed.site_class[site] < 0:
         plan.free[site] -= sign * fixed.need[unit]
@@ -311,22 +262,6 @@ def shift(fixed: Fixed, plan: Plan, unit: int, k: int, site: int) -> None:
     _add_time(fixed, plan, unit, old, -share)
     _add_time(fixed, plan, unit, site, share)
     plan.totals[REWRITTEN] += rewritten(fixed, unit, site) - rewritten(fixed, unit, old)
-
-
-@inner
-def can_swap(fixed: Fixed, plan: Plan, u: int, k: int, v: int, m: int) -> bool:
-    """Tell whether copy k of u and copy m of v may change places."""
-    a, b = plan.site[u, k], plan.site[v, m]
-    if u == v or a == b or fixed.unit_class[u] != fixed.unit_class[v]:
-        return False
-    if fixed.unit_class[u] < 0:
-        more = fixed.need[u] - fixed.need[v]
-        if plan.free[b] < more or plan.free[a] < -more:
-            return False
-    return bool(
-        copies_near(fixed, plan, u, b, k) < fixed.limits[1]
-        and copies_near(fixed, plan, v, a, m) < fixed.limits[1]
-    )
 
 
 @inner

@@ -14,7 +14,8 @@ from moe_mapping.kernel import inner, kernel
 from moe_mapping.packing import place_one_each, sites_of
 from moe_mapping.plan import assignment_of, empty_plan
 from moe_mapping.problem import MappingProblem
-from moe_mapping.state import REPLICAS, Fixed, Plan, can_put, put
+from moe_mapping.room import can_put
+from moe_mapping.state import REPLICAS, Fixed, Plan, put
 
 __all__ = ["deal", "place"]
 
