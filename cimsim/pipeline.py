@@ -22,7 +22,7 @@ from cimsim.chip import ChipMesh, Placement, Unit, analog_units, build_system
 from cimsim.config import ChipConfig
 from cimsim.config.load import dump_yaml
 from cimsim.cost import CostModel
-from cimsim.mac import inert_knobs, unpaid_writes
+from cimsim.mac import inert_knobs, unpaid_writes, unused_range
 from cimsim.model import Decoder, FloatLinear, build_program
 from cimsim.model.text import perplexity
 from cimsim.results import ChipResult, TileLoad
@@ -242,7 +242,8 @@ def _tile_load(
 
 def _warnings(measured: Measured) -> tuple[str, ...]:
     """Say what a reader must mind before anything else."""
-    found = [*inert_knobs(measured.config), *unpaid_writes(measured.config)]
+    chip = measured.config
+    found = [*inert_knobs(chip), *unpaid_writes(chip), *unused_range(chip)]
     clip = float(np.mean([s.statistics.clip_rate for s in measured.accuracy.seeds]))
     if clip > CLIP_WARNING:
         found.append(

@@ -64,7 +64,7 @@ def time_stages(
     tokens = min(programmed.chunk_tokens, x.shape[0])
     q = np.empty((tokens, formats.n_in), dtype=np.int32)
     scale = np.empty(tokens, dtype=np.float32)
-    quantize_inputs(x[:tokens], formats.input_max, 0.0, q, scale)
+    quantize_inputs(x[:tokens], formats.input_bits, 0.0, q, scale)
     planes, _ = programmed.planes_of(q, MatrixCounts())
     power = conversion.power_planes(q, planes)
     sums = products.empty_sums(planes)

@@ -47,8 +47,9 @@ def column_layout(tile: Tile) -> ColumnLayout:
     """
     weight, device = tile.weight, tile.device
     differential = weight.encoding == "differential" and tile.crossbar.kind == "analog"
-    # A differential pair stores a magnitude: the sign is in the choice of the cell.
-    stored_bits = weight.bits - 1 if differential else weight.bits
+    # A differential pair stores a magnitude: the sign is in the choice of the cell. That of
+    # +-1, of one bit, is 1.
+    stored_bits = max(1, weight.bits - 1) if differential else weight.bits
     slices = ceil(stored_bits / device.cell_bits)
     per_weight = slices * (2 if differential else 1)
     converted = slices * (2 if differential and tile.pe.subtract == "digital" else 1)
@@ -64,7 +65,7 @@ def column_layout(tile: Tile) -> ColumnLayout:
         )
     phases = 2 if tile.input.signed == "two_phase" else 1
     # Two phases feed magnitudes, which need one bit less.
-    fed_bits = tile.input.bits - 1 if phases == 2 else tile.input.bits
+    fed_bits = max(1, tile.input.bits - 1) if phases == 2 else tile.input.bits
     cycles = phases * ceil(fed_bits / tile.dac.bits)
     return ColumnLayout(slices, per_weight, converted, unit, fit, cycles)
 

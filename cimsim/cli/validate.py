@@ -23,7 +23,7 @@ def validate(
     """Check chip files: formats, bounds, knobs without effect, and whether the model fits."""
     from cimsim.chip import analog_units, build_system
     from cimsim.config.load import config_hash, find_chip, load_chip
-    from cimsim.mac import inert_knobs, unpaid_writes
+    from cimsim.mac import inert_knobs, unpaid_writes, unused_range
     from cimsim.model import build_program
     from cimsim.stages.models import open_model
 
@@ -41,5 +41,6 @@ def validate(
             f"{mesh.width}x{mesh.height} routers{chips}, {needed} of {have} "
             f"crossbars for {program.name}"
         )
-        for warning in (*inert_knobs(config), *unpaid_writes(config)):
+        warnings = (*inert_knobs(config), *unpaid_writes(config), *unused_range(config))
+        for warning in warnings:
             print(f"  warning: {warning}")

@@ -14,7 +14,14 @@ from cimsim.config.section import Section, knob
 class WeightFormat(Section):
     """How a float weight becomes levels of cells."""
 
-    bits: int = knob(8, "Bits of a stored signed weight.", unit="bit", ge=2, le=16)
+    bits: int = knob(
+        8,
+        "Bits of a stored signed weight; 1 means codes +1 and -1, the sign of the weight, times "
+        "its mean magnitude.",
+        unit="bit",
+        ge=1,
+        le=16,
+    )
     encoding: Literal["differential", "offset", "isaac", "center"] = knob(
         "differential",
         "Signed weights on unsigned cells: a pair of cells a slice; a common offset whose share "
@@ -25,18 +32,36 @@ class WeightFormat(Section):
         "per_matrix", "One scale a matrix (each expert its own) or one a logical column."
     )
 
+    @property
+    def level_lsb(self) -> int:
+        """What a level of the lowest cell counts in units of the integer weight.
+
+        1, but 2 for +-1 of one bit in a single cell, which holds the bit (W_q + 1) / 2.
+        """
+        return 2 if self.bits == 1 and self.encoding != "differential" else 1
+
 
 class InputFormat(Section):
     """How a float activation becomes cycles of DAC codes."""
 
-    bits: int = knob(8, "Bits of a signed input.", unit="bit", ge=2, le=16)
+    bits: int = knob(
+        8,
+        "Bits of a signed input; 1 means codes +1 and -1, the sign of the input, times its mean "
+        "magnitude.",
+        unit="bit",
+        ge=1,
+        le=16,
+    )
     signed: Literal["twos_complement", "two_phase", "shift"] = knob(
         "twos_complement",
         "Signs: the top bit weighs negative (needs 1-bit DACs); positive and negative parts one "
-        "after the other; a shift by half the range that is subtracted digitally.",
+        "after the other; a shift by half the range that is subtracted digitally. Inputs of one "
+        "bit drive the rows of -1, those of +1 and then those of -1, or those of +1.",
     )
     scale: Literal["per_token", "static"] = knob(
-        "per_token", "Input scale from each token's own maximum, or fixed from calibration text."
+        "per_token",
+        "Input scale from each token's own maximum (of one bit: mean magnitude), or fixed from "
+        "calibration text.",
     )
 
 

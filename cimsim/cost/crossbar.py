@@ -84,13 +84,15 @@ def default_density(config: ChipConfig) -> Density:
     weight, device = config.tile.weight, config.tile.device
     bits = _BY_KEY["crossbar.default_bit_density"].value
     pair = weight.encoding in {"differential", "center"} and config.tile.crossbar.kind == "analog"
-    if not pair:
+    if not pair or weight.bits == 1:  # of the cells that hold +-1, half hold a one
         key = "crossbar.default_level_single"
     elif device.cell_bits >= weight.bits - 1:
         key = "crossbar.default_level_whole_pair"
     else:
         key = "crossbar.default_level_sliced_pair"
     level = _BY_KEY[key].value
+    if weight.bits == 1 and config.tile.crossbar.kind == "analog":
+        level = level / ((1 << device.cell_bits) - 1)  # one level, however many a cell has
     if device.technology != "sram" and device.on_off_ratio is not None:
         level = level + (1.0 - level) / device.on_off_ratio
     return Density(bits, level, measured=False)

@@ -8,7 +8,7 @@
 | `ideal_integer` | the exact integer product in the same formats |
 | `study_tile` | what limits a tile: error by source, best range and bits |
 | `AgeGrid` | ages at which drifting conductances are evaluated |
-| `inert_knobs`, `unpaid_writes` | warnings of knobs without effect, and of writes not charged |
+| `inert_knobs`, `unpaid_writes`, `unused_range` | warnings: no effect, not charged, not used |
 | `MacStatistics` | clip rate, bit density and counts by matrix |
 | `DeviceModel`, `register_device` | how to plug in a cell of one's own |
 """
@@ -18,7 +18,7 @@ from cimsim.mac.ageing import AgeGrid
 from cimsim.mac.calibrate import calibrate_range
 from cimsim.mac.devices import DeviceModel, DriftLaw, Programming, register_device
 from cimsim.mac.ideal import IdealMatrix, ideal_integer
-from cimsim.mac.inert import inert_knobs, unpaid_writes
+from cimsim.mac.inert import inert_knobs, unpaid_writes, unused_range
 from cimsim.mac.matrix import Mode, ProgrammedMatrix
 from cimsim.mac.programming import program_matrix
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
@@ -44,4 +44,5 @@ __all__ = [
     "register_device",
     "study_tile",
     "unpaid_writes",
+    "unused_range",
 ]

@@ -19,7 +19,7 @@ from cimsim.mac.convert import histogram
 from cimsim.mac.encode import Encoded, encode
 from cimsim.mac.feed import feed_planes
 from cimsim.mac.program import write_ideal
-from cimsim.mac.quantize import quantize_inputs, scale_of
+from cimsim.mac.quantize import quantize_inputs, static_scale_of
 from cimsim.workload.program import MatrixId
 
 __all__ = ["calibrate_range"]
@@ -93,12 +93,11 @@ def _quantised(
         )
     if not np.isfinite(inputs).all():
         raise CimsimError("a calibration input is not a finite number")
-    greatest = np.abs(inputs).max().astype(np.float32)
-    scale = float(scale_of(greatest, formats.input_max)) if static else 0.0
+    scale = static_scale_of(inputs.astype(np.float32), formats.input_bits) if static else 0.0
     rows = np.unique(np.linspace(0, inputs.shape[0] - 1, _MOST_TOKENS).astype(np.int64))
     x = np.ascontiguousarray(inputs[rows], dtype=np.float32)
     q = np.empty(x.shape, dtype=np.int32)
-    quantize_inputs(x, formats.input_max, scale, q, np.empty(x.shape[0], dtype=np.float32))
+    quantize_inputs(x, formats.input_bits, scale, q, np.empty(x.shape[0], dtype=np.float32))
     return (scale if static else None), q
 
 
@@ -114,7 +113,7 @@ def _count_sums(
     fed = np.empty(q.shape[0])
     feed_planes(
         q, planes, formats.planes, formats.feed, formats.dac_bits, formats.input_shift,
-        max(1, formats.planes // 2), fed,
+        formats.halved_inputs, max(1, formats.planes // 2), fed,
     )  # fmt: skip
     for group in formats.groups:
         rows = slice(group.start, group.stop)

@@ -11,8 +11,11 @@ Order of the physics of one cell, in fractions of g_max::
 
 and in units of one level V = (g - g_min) (levels - 1) / (1 - g_min): the current of the
 lowest level is cancelled before the converter by a reference column of nominal g_min, whose
-own errors are not modelled. A model of whole weights adds
-sigma z0 (weight LSB = levels) to the difference of the pair, or to the one cell, once.
+own errors are not modelled. A model of whole weights adds sigma z0 to the difference of the
+pair, or to the one cell, once. A weight LSB is one unit of the integer weight W_q, which is a
+level; weights of one bit are +-1, two LSB apart, as wide as the three codes of two bits: sigma
+in LSB is then the same share of the greatest weight in both. A single cell holds such a weight
+in one level, which counts two LSB.
 
 z0, z1 and z2 are pure functions of (chip seed, crossbar, epoch, cell); the uniform number is
 one of (chip seed, crossbar, cell), because a stuck cell stays stuck however often it is written.
@@ -28,6 +31,7 @@ from numpy.typing import NDArray
 from cimsim.config import Device, Tile
 from cimsim.errors import CimsimError
 from cimsim.mac.devices import DeviceModel, DriftLaw, device_model
+from cimsim.mac.quantize import greatest_integer
 
 __all__ = ["DRAW", "FLICKER_STEPS", "CellTables", "cell_tables", "drift_law_of"]
 
@@ -53,7 +57,8 @@ class CellTables:
         nu_sigma: [levels] its standard deviation.
         log_time: ln((age + t0) / t0); 0 without drift.
         flicker: relative 1/f sigma by written conductance; one entry of 0 if there is none.
-        weight_sigma: [weight_max + 1] sigma in LSB by |W_q|; one entry of 0 if cells err.
+        weight_sigma: [weight_max + 1] sigma of a whole weight in levels by |W_q|; one entry of
+            0 if cells err.
         stuck_low: cells stuck at the lowest level, as a count of 2**32.
         stuck_high: cells stuck at g_max, as a count of 2**32.
         g_min: lowest conductance over g_max.
@@ -118,8 +123,8 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
     zeros = np.zeros(levels)
     bias, sigma, weight_sigma = zeros, zeros, np.zeros(1)
     if model.whole_weight:
-        top = (1 << (tile.weight.bits - 1)) - 1
-        weight_sigma = model.weight_sigma_lsb(np.arange(top + 1) / top)
+        top = greatest_integer(tile.weight.bits)
+        weight_sigma = model.weight_sigma_lsb(np.arange(top + 1) / top) / tile.weight.level_lsb
     else:
         moments = model.programming(target)
         bias, sigma = moments.bias, moments.sigma

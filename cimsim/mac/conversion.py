@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cimsim.config import Tile
 from cimsim.mac.adc import code_bounds
 from cimsim.mac.convert import convert, convert_noisy, convert_units
-from cimsim.mac.feed import code_power, row_power
+from cimsim.mac.feed import cycle_power, row_power
 from cimsim.mac.formats import Formats
 from cimsim.mac.noise import fresh_noise
 from cimsim.mac.products import Planes, Products, Real
@@ -64,11 +64,7 @@ class Conversion:
             return planes
         power: Planes
         if tile.pe.accumulate_cycles:
-            power = np.empty(q.shape, dtype=np.float64)
-            two_phase = tile.input.signed == "two_phase"
-            bits = tile.input.bits - 1 if two_phase else tile.input.bits
-            cycles = -(-bits // tile.dac.bits)
-            code_power(q, power, two_phase, tile.dac.bits, formats.input_shift, cycles)
+            power = cycle_power(q, formats)
         elif formats.max_code == 1:
             if squares is None or squares.dtype == planes.dtype:
                 return planes

@@ -24,7 +24,7 @@ class Encoded:
         formats: its formats.
         wq: int16 [n_in, n_out].
         scale: float32 [n_out], weight of one LSB.
-        offset: int64 [n_out], added to W_q before slicing.
+        offset: int64 [n_out], added to W_q before slicing; its share is subtracted digitally.
         flip: bool [groups, slices, n_out], complements of ISAAC's encoding, else [1, 1, 1].
         starts: int64 [groups], first rows of the row groups.
         stops: int64 [groups], one past their last rows.
@@ -41,18 +41,19 @@ class Encoded:
 
 def encode(weight: NDArray[np.float32], matrix: MatrixId, tile: Tile) -> Encoded:
     """Quantise and encode a weight matrix [n_in, n_out]."""
-    q_max = (1 << (tile.weight.bits - 1)) - 1
-    wq, scale = quantize_weights(weight, q_max, per_column=tile.weight.scale == "per_column")
+    per_column = tile.weight.scale == "per_column"
+    wq, scale = quantize_weights(weight, tile.weight.bits, per_column=per_column)
     formats = formats_of(matrix, wq.shape[0], wq.shape[1], tile)
     starts = np.array([g.start for g in formats.groups], dtype=np.int64)
     stops = np.array([g.stop for g in formats.groups], dtype=np.int64)
     offset = np.zeros(formats.n_out, dtype=np.int64)
     flip = np.zeros((1, 1, 1), dtype=np.bool_)
     if formats.encoding in {"offset", "isaac"}:
-        offset[:] = q_max + 1
+        offset[:] = 1 << (tile.weight.bits - 1)
     elif formats.encoding == "center":
         offset[:] = -wq.min(axis=0).astype(np.int64)
     if formats.encoding == "isaac":
         flip = np.zeros((starts.size, formats.slices, formats.n_out), dtype=np.bool_)
-        flip_columns(wq, offset, starts, stops, formats.slices, formats.cell_bits, flip)
+        cut = (formats.slices, formats.cell_bits, formats.top_level, formats.halved_weights)
+        flip_columns(wq, offset, starts, stops, *cut, flip)
     return Encoded(formats, wq, scale, offset, flip, starts, stops)

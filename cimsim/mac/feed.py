@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-__all__ = ["code_power", "feed_planes"]
+from cimsim.mac.formats import Formats
+
+__all__ = ["cycle_power", "feed_planes", "row_power"]
+
+
+def cycle_power(q: NDArray[np.int32], formats: Formats) -> NDArray[np.float64]:
+    """Return sum_k (w_k code_k)^2 of every input q [n, n_in] over its cycles of DAC codes.
+
+    w_k is 1 in the lowest cycle, also of one bit, where it counts `input_step`.
+    """
+    power = np.empty(q.shape, dtype=np.float64)
+    _code_power(
+        q, power, formats.two_phase, formats.dac_bits, formats.input_shift,
+        formats.halved_inputs, formats.cycles_of_a_sign,
+    )  # fmt: skip
+    return power
 
 
 @njit(cache=True, error_model="numpy")
-def feed_planes(q, planes, count, feed, dac_bits, shift, per_phase, sums):  # type: ignore[no-untyped-def]
+def feed_planes(q, planes, count, feed, dac_bits, shift, halved, per_phase, sums):  # type: ignore[no-untyped-def]
     """Cut inputs into planes.
 
     Args:
@@ -18,14 +34,16 @@ def feed_planes(q, planes, count, feed, dac_bits, shift, per_phase, sums):  # ty
         count: planes of a token.
         feed: a value of `formats.FEED`.
         dac_bits: bits of a code.
-        shift: added to every input before it is fed (shift only).
+        shift: added to every input before it is fed.
+        halved: inputs are +-1, of one bit, and half of the shifted input is fed.
         per_phase: planes of one sign (two_phase), else all planes.
-        sums: float64 [n], filled with sum of fed inputs.
+        sums: float64 [n], filled with sum of the shifted inputs, not halved.
 
     Returns:
         Sum of the absolute values of all codes, which the bit density counts.
     """
     mask = (1 << dac_bits) - 1
+    down = 1 if halved else 0
     total = 0
     for t in range(q.shape[0]):
         fed = 0
@@ -37,7 +55,7 @@ def feed_planes(q, planes, count, feed, dac_bits, shift, per_phase, sums):  # ty
             ones = 0
             if feed in (0, 2):
                 for i in range(q.shape[1]):
-                    code = ((q[t, i] + shift) >> (dac_bits * k)) & mask
+                    code = ((q[t, i] + shift) >> (dac_bits * k + down)) & mask
                     row[i] = code
                     ones += code
             elif feed == 1:  # magnitudes of one sign
@@ -49,7 +67,7 @@ def feed_planes(q, planes, count, feed, dac_bits, shift, per_phase, sums):  # ty
                     ones += code
             else:  # the value itself: charge accumulates over its cycles
                 for i in range(q.shape[1]):
-                    code = q[t, i] + shift
+                    code = (q[t, i] + shift) >> down
                     row[i] = code
                     ones += abs(code)
             total += ones
@@ -57,21 +75,23 @@ def feed_planes(q, planes, count, feed, dac_bits, shift, per_phase, sums):  # ty
 
 
 @njit(cache=True, error_model="numpy")
-def code_power(q, power, feed, dac_bits, shift, per_phase):  # type: ignore[no-untyped-def]
+def _code_power(q, power, two_phase, dac_bits, shift, halved, per_phase):  # type: ignore[no-untyped-def]
     """Fill sum_k (w_k code_k)^2 of every input: what fresh noise of its cycles weighs.
 
     Args:
         q: int32 [n, n_in].
         power: float64 [n, n_in], filled.
-        feed: 0 two's complement, 1 two phases, 2 shifted: how the cycles are cut.
+        two_phase: magnitudes are fed, else shifted inputs.
         dac_bits: bits of a code.
         shift: added to every input before it is fed.
+        halved: inputs are +-1, of one bit, and half of the shifted input is fed.
         per_phase: cycles of one sign.
     """
     mask = (1 << dac_bits) - 1
+    down = 1 if halved else 0
     for t in range(q.shape[0]):
         for i in range(q.shape[1]):
-            value = abs(q[t, i]) if feed == 1 else q[t, i] + shift
+            value = abs(q[t, i]) if two_phase else (q[t, i] + shift) >> down
             total = 0.0
             for k in range(per_phase):
                 code = np.float64((value >> (dac_bits * k)) & mask)

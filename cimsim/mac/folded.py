@@ -23,7 +23,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cimsim.mac.adc import fresh_variance
-from cimsim.mac.feed import code_power
+from cimsim.mac.feed import cycle_power
+from cimsim.mac.quantize import quantize_inputs
 from cimsim.rng import fill_normals
 
 if TYPE_CHECKING:
@@ -136,11 +137,7 @@ class FoldedMatrix:
         sums = fed @ self._values
         variance = np.zeros((0, 0))
         if self._read is not None:
-            power = np.empty(fed.shape)
-            two_phase = m.tile.input.signed == "two_phase"
-            bits = m.tile.input.bits - 1 if two_phase else m.tile.input.bits
-            cycles = -(-bits // m.tile.dac.bits)
-            code_power(q, power, two_phase, m.tile.dac.bits, m.formats.input_shift, cycles)
+            power = cycle_power(q, m.formats) * float(m.formats.input_step**2)
             variance = power @ self._read
         _finish_folded(
             out, sums, self._grid, fed.sum(axis=1), m.coefficient, m.shift_share, self._constant,
@@ -157,12 +154,13 @@ def _errs_alike(programmed: ProgrammedMatrix, folded: FoldedMatrix) -> bool:
     cancel. The folded form knows nothing of these, so its mean square error gives them away.
     """
     formats = programmed.formats
-    top = formats.input_max
     z = np.empty((_PROBES, -(-formats.n_in // 64) * 64), dtype=np.float32)
     bits = np.empty(z.shape[1], dtype=np.uint32)
     for i in range(_PROBES):
         fill_normals(z[i], bits, 0, i, 0, 0, 0, _PROBES)
-    q = np.clip(np.rint(z[:, : formats.n_in] * (top / 3.0)), -top, top).astype(np.int32)
+    q = np.empty((_PROBES, formats.n_in), dtype=np.int32)
+    x, scale = np.ascontiguousarray(z[:, : formats.n_in]), np.empty(_PROBES, dtype=np.float32)
+    quantize_inputs(x, formats.input_bits, 3.0 / formats.input_max, q, scale)
     clean = (q.astype(np.float64) @ programmed.encoded.wq) * programmed.encoded.scale
     place = np.arange(_PROBES, dtype=np.int64)
     errors = []
@@ -180,7 +178,7 @@ def _exact_grid(
 ) -> tuple[NDArray[np.float64], float]:
     """Round to the finest grid on which every sum is exact in float64."""
     formats = programmed.formats
-    code = formats.input_max + formats.input_shift
+    code = formats.input_max + abs(formats.input_shift)
     bound = float(np.abs(effective).sum(axis=0).max()) * code
     room = 2.0**52 - 0.5 * formats.n_in * code
     bits = 0 if bound == 0.0 else floor(log2(room / bound))

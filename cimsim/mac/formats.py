@@ -12,6 +12,12 @@ into slices of `cell_bits`, one physical column each (a pair of columns with `di
   weight, because cells are unsigned (after RAELLA, Andrulis et al., ISCA 2023, which keeps
   signed offsets in pairs).
 
+A weight of one bit is +-1 (`cimsim.mac.quantize`). A pair holds it as any other: one of its two
+cells is at level 1. A single cell holds the bit b = (W_q + o) / 2, with the same offset o = 1
+(centre: minus the column's least weight), so that a level counts 2 and W_q = 2 b - o; what is
+subtracted digitally is o sum(x), as of other bits. Where cells have more levels than a weight
+can store, it stays in the lowest, and complements are taken from the highest of these.
+
 Inputs: X a symmetric signed integer of `input.bits`, fed `dac.bits` at a time as planes of
 DAC codes, of which plane k counts `plane_weight[k]`:
 
@@ -20,8 +26,17 @@ DAC codes, of which plane k counts `plane_weight[k]`:
   negative.
 * shift: X + 2^(A-1), with the share 2^(A-1) sum(W) subtracted digitally.
 
+An input of one bit is +-1, one plane of one bit:
+
+* twos_complement: the sign bit s of X = 1 - 2 s drives the rows of -1; the plane counts -2 and
+  sum(W), which is static, is added digitally.
+* two_phase: the rows of +1, then those of -1, which count negative: twice the cycles, and no
+  digital share.
+* shift: b of X = 2 b - 1 drives the rows of +1; the plane counts 2, sum(W) is subtracted.
+
 With `pe.accumulate_cycles` the charge of all planes is weighed and summed before one
-conversion, which is a single plane of X itself (X + 2^(A-1) for shift).
+conversion, which is a single plane of X itself (X + 2^(A-1) for shift; of one bit -s, or b for
+shift, which counts 2).
 """
 
 from __future__ import annotations
@@ -36,6 +51,7 @@ from numpy.typing import NDArray
 from cimsim.chip.tiling import Tiling, tile_matrix
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
+from cimsim.mac.quantize import greatest_integer
 from cimsim.workload.program import Matrix, MatrixId
 
 __all__ = ["FEED", "Formats", "RowGroup", "formats_of"]
@@ -75,7 +91,11 @@ class Formats:
         feed: how inputs are cut, a value of `FEED`.
         dac_bits: bits of a plane's codes.
         max_code: greatest absolute value that a row is driven with.
+        full_code: code that fills a plane's time on the word line.
         input_shift: added to X before it is fed; its share is subtracted digitally.
+        halved_inputs: X is +-1, of one bit, and half of the shifted X is fed.
+        halved_weights: W_q is +-1, of one bit, and half of the offset W_q is stored.
+        two_phase: positive and negative inputs are fed apart.
         weight_max: greatest absolute W_q.
         input_max: greatest absolute X.
         input_bits: bits of X.
@@ -94,7 +114,11 @@ class Formats:
     feed: int
     dac_bits: int
     max_code: int
+    full_code: int
     input_shift: int
+    halved_inputs: bool
+    halved_weights: bool
+    two_phase: bool
     weight_max: int
     input_max: int
     input_bits: int
@@ -135,7 +159,23 @@ class Formats:
     def top_level(self) -> int:
         """Highest level that a weight can store; a cell may have more levels."""
         stored = self.weight_max if self.pair else 2 * self.weight_max + 1
-        return min(self.levels - 1, stored)
+        return min(self.levels - 1, stored // self.weight_step)
+
+    @property
+    def weight_step(self) -> int:
+        """What a level of the lowest slice counts in W_q."""
+        return 2 if self.halved_weights else 1
+
+    @property
+    def input_step(self) -> int:
+        """What a fed unit counts in X."""
+        return 2 if self.halved_inputs else 1
+
+    @property
+    def cycles_of_a_sign(self) -> int:
+        """Input cycles of one vector, in two phases those of one sign."""
+        cycles = self.tiling.layout.cycles
+        return cycles // 2 if self.two_phase else cycles
 
     @property
     def unit_level(self) -> int:
@@ -160,6 +200,7 @@ class Formats:
     def column_weight(self) -> NDArray[np.float64]:
         """Return what each stored column of a weight counts, [stored_columns]."""
         weights = np.exp2(self.cell_bits * np.arange(self.slices, dtype=np.float64))
+        weights *= self.weight_step
         if self.stored_columns == 2 * self.slices:
             return np.stack([weights, -weights], axis=1).ravel()
         return weights
@@ -176,7 +217,6 @@ def formats_of(matrix: MatrixId, n_in: int, n_out: int, tile: Tile) -> Formats:
     pair = tile.weight.encoding == "differential" and not digital
     analog_difference = pair and tile.pe.subtract == "analog"
     planes, feed, max_code = _planes(tile)
-    shift = 1 << (tile.input.bits - 1) if tile.input.signed == "shift" else 0
     negative_codes = feed == FEED["value"]
     if not tile.pe.accumulate_cycles and planes.size != tiling.layout.cycles:
         raise CimsimError(
@@ -196,13 +236,28 @@ def formats_of(matrix: MatrixId, n_in: int, n_out: int, tile: Tile) -> Formats:
         feed=feed,
         dac_bits=tile.dac.bits,
         max_code=max_code,
-        input_shift=shift,
-        weight_max=(1 << (tile.weight.bits - 1)) - 1,
-        input_max=(1 << (tile.input.bits - 1)) - 1,
+        full_code=max_code if tile.pe.accumulate_cycles else (1 << tile.dac.bits) - 1,
+        input_shift=_input_shift(tile),
+        halved_inputs=_halves_inputs(tile),
+        halved_weights=not digital and tile.weight.level_lsb == 2,
+        two_phase=tile.input.signed == "two_phase",
+        weight_max=greatest_integer(tile.weight.bits),
+        input_max=greatest_integer(tile.input.bits),
         input_bits=tile.input.bits,
         groups=_row_groups(tiling, tile),
         signed_sums=analog_difference or negative_codes,
     )
+
+
+def _halves_inputs(tile: Tile) -> bool:
+    return tile.input.bits == 1 and tile.input.signed != "two_phase"
+
+
+def _input_shift(tile: Tile) -> int:
+    if tile.input.signed == "shift":
+        return 1 << (tile.input.bits - 1)
+    # The sign bit of +-1 is half of 1 - X, and counts -2.
+    return -1 if _halves_inputs(tile) else 0
 
 
 def _planes(tile: Tile) -> tuple[NDArray[np.float64], int, int]:
@@ -216,17 +271,18 @@ def _planes(tile: Tile) -> tuple[NDArray[np.float64], int, int]:
             allowed="1",
             hint="use tile.input.signed two_phase or shift with wider DACs",
         )
-    fed_bits = bits - 1 if signed == "two_phase" else bits
+    fed_bits = max(1, bits - 1) if signed == "two_phase" else bits
     weights = np.exp2(step * np.arange(ceil(fed_bits / step), dtype=np.float64))
     if signed == "twos_complement":
         weights[-1] = -weights[-1]
     elif signed == "two_phase":
         weights = np.concatenate([weights, -weights])
+    unit = 2.0 if _halves_inputs(tile) else 1.0
     if tile.pe.accumulate_cycles:
         feed = FEED["shifted_value"] if signed == "shift" else FEED["value"]
-        top = (1 << bits) - 1 if signed == "shift" else (1 << (bits - 1)) - 1
-        return np.ones(1), feed, top
-    return weights, FEED[signed], (1 << step) - 1
+        top = (1 << bits) - 1 if signed == "shift" else greatest_integer(bits)
+        return np.full(1, unit), feed, top
+    return unit * weights, FEED[signed], (1 << min(step, fed_bits)) - 1
 
 
 def _row_groups(tiling: Tiling, tile: Tile) -> tuple[RowGroup, ...]:

@@ -15,7 +15,7 @@ from cimsim.errors import CimsimError
 from cimsim.mac.adc import AdcRange
 from cimsim.mac.inputs import checked_inputs, static_scale
 from cimsim.mac.matrix import Mode
-from cimsim.mac.quantize import quantize_inputs, quantize_weights
+from cimsim.mac.quantize import greatest_integer, quantize_inputs, quantize_weights
 from cimsim.mac.statistics import MacStatistics, MatrixCounts, exact_share
 from cimsim.workload.program import MatrixId, TokenKeys
 
@@ -41,18 +41,20 @@ class IdealMatrix:
         matrix: MatrixId = _NAMELESS,
         adc_range: AdcRange | None = None,
     ) -> None:
-        q_max = (1 << (tile.weight.bits - 1)) - 1
+        bits = tile.weight.bits
         wq, self._scale = quantize_weights(
-            weight, q_max, per_column=tile.weight.scale == "per_column"
+            weight, bits, per_column=tile.weight.scale == "per_column"
         )
         self.matrix = matrix
         self._input_bits = tile.input.bits
-        self._input_max = (1 << (tile.input.bits - 1)) - 1
         self._input_scale = static_scale(tile, adc_range)
-        greatest = int(np.abs(wq, dtype=np.int64).sum(axis=0).max()) * self._input_max
+        greatest = int(np.abs(wq, dtype=np.int64).sum(axis=0).max())
+        greatest *= greatest_integer(self._input_bits)
         # Sums of whole numbers are exact in any order up to the width of the significand.
         self._wq = wq.astype(np.float32 if greatest <= 2**24 else np.float64)
-        self._mean_fraction = float(np.abs(wq, dtype=np.int64).mean()) / q_max
+        # A stored bit of +-1 is a one in the share of +1.
+        stored = wq > 0 if bits == 1 else np.abs(wq, dtype=np.int64)
+        self._mean_fraction = float(stored.mean()) / greatest_integer(bits)
 
     @property
     def folds(self) -> bool:
@@ -84,12 +86,13 @@ class IdealMatrix:
             return np.empty((0, self._wq.shape[1]), dtype=np.float32)
         q = np.empty(x.shape, dtype=np.int32)
         scale = np.empty(n, dtype=np.float32)
-        if not quantize_inputs(x, self._input_max, self._input_scale, q, scale):
+        if not quantize_inputs(x, self._input_bits, self._input_scale, q, scale):
             raise CimsimError(f"an input of matrix {self.matrix} is not a finite number")
         exact = q.astype(self._wq.dtype) @ self._wq
         if statistics is not None:
             mask = (1 << self._input_bits) - 1
-            ones = np.unpackbits((q & mask).astype(np.uint16).view(np.uint8)).sum(dtype=np.int64)
+            fed = q >> 1 if self._input_bits == 1 else q  # +-1 are fed as their sign bit
+            ones = np.unpackbits((fed & mask).astype(np.uint16).view(np.uint8)).sum(dtype=np.int64)
             counts = MatrixCounts(vectors=n, code_sum=int(ones))
             counts.code_slots = q.size * self._input_bits
             counts.level_fraction_sum = n * exact_share(self._mean_fraction)

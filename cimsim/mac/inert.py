@@ -9,7 +9,7 @@ from cimsim.config.device import Device, Temperature
 from cimsim.mac.cells import cell_tables
 from cimsim.mac.moments import mean_writes
 
-__all__ = ["inert_knobs", "unpaid_writes"]
+__all__ = ["inert_knobs", "unpaid_writes", "unused_range"]
 
 _REFERENCE_C = 25.0
 _MOST_UNPAID = 1.1
@@ -66,6 +66,30 @@ def unpaid_writes(config: ChipConfig) -> tuple[str, ...]:
         f"tile.device.programming.pulses charges {charged:g} writes a cell, verifying takes "
         f"{writes:.2f} on average over the levels",
     )
+
+
+def unused_range(config: ChipConfig) -> tuple[str, ...]:
+    """Return a warning for cells and row drivers of which weights and inputs use a part only.
+
+    A bit of more than one may be spare, as in a pair of 8-bit cells that holds an 8-bit weight.
+    """
+    tile, found = config.tile, []
+    if tile.crossbar.kind == "digital":
+        return ()
+    weight, inputs = tile.weight.bits, tile.input.bits
+    stored = max(1, weight - 1) if tile.weight.encoding == "differential" else weight
+    if tile.device.cell_bits > stored + (weight > 1):
+        found.append(
+            f"tile.device.cell_bits: weights use the lowest {1 << stored} of "
+            f"{1 << tile.device.cell_bits} levels; {stored} would use the whole range of a cell"
+        )
+    fed = max(1, inputs - 1) if tile.input.signed == "two_phase" else inputs
+    if tile.dac.bits > fed + (inputs > 1):
+        found.append(
+            f"tile.dac.bits: inputs use the lowest {1 << fed} of {1 << tile.dac.bits} codes; "
+            f"{fed} would use the whole range of a driver"
+        )
+    return tuple(found)
 
 
 def _set(tile: Tile) -> Iterator[str]:

@@ -103,7 +103,7 @@ class ProgrammedMatrix:
             flip = self.encoded.flip
             self._signs = [np.where(f, -1.0, 1.0).astype(np.float32).ravel() for f in flip]
             for f in flip:
-                share = (self.column_weight[:, None] * f).sum(axis=0) * (formats.levels - 1)
+                share = (self.column_weight[:, None] * f).sum(axis=0) * formats.top_level
                 self._unit_coefficient.append((share + self.coefficient) / formats.unit_level)
             self.coefficient = np.zeros(formats.n_out)
         most = sum(abs(formats.plane_weight)) * sum(abs(self.column_weight))
@@ -144,7 +144,7 @@ class ProgrammedMatrix:
             return out
         q = np.empty(x.shape, dtype=np.int32)
         scale = np.empty(n, dtype=np.float32)
-        if not quantize_inputs(x, self.formats.input_max, self._input_scale, q, scale):
+        if not quantize_inputs(x, self.formats.input_bits, self._input_scale, q, scale):
             raise CimsimError(f"an input of matrix {self.matrix} is not a finite number")
         key = derive_key(read_seed, _PURPOSE_READ, *matrix_words(self.matrix), replica)
         folded = self.folded if mode == "folded" else None
@@ -232,7 +232,8 @@ class ProgrammedMatrix:
         x, sequence, position = checked_inputs(x, keys, formats.n_in)
         n, columns = x.shape[0], formats.columns
         q = np.empty(x.shape, dtype=np.int32)
-        if not quantize_inputs(x, formats.input_max, self._input_scale, q, np.empty(n, np.float32)):
+        scale = np.empty(n, dtype=np.float32)
+        if not quantize_inputs(x, formats.input_bits, self._input_scale, q, scale):
             raise CimsimError(f"an input of matrix {self.matrix} is not a finite number")
         key = derive_key(read_seed, _PURPOSE_READ, *matrix_words(self.matrix), replica)
         planes, _ = self.planes_of(q, MatrixCounts())
@@ -259,7 +260,7 @@ class ProgrammedMatrix:
         fed = np.empty(q.shape[0], dtype=np.float64)
         counts.code_sum += feed_planes(
             q, planes, formats.planes, formats.feed, formats.dac_bits, formats.input_shift,
-            max(1, formats.planes // 2), fed,
+            formats.halved_inputs, max(1, formats.planes // 2), fed,
         )  # fmt: skip
         return planes, fed
 
@@ -283,7 +284,7 @@ class ProgrammedMatrix:
         formats = self.formats
         n, chunk = q.shape[0], self.chunk_tokens
         counts = MatrixCounts(vectors=n, conversions=n * formats.conversions_per_vector)
-        counts.code_slots = n * formats.planes * formats.n_in * formats.max_code
+        counts.code_slots = n * formats.planes * formats.n_in * formats.full_code
         for start in range(0, n, chunk):
             part = slice(start, min(start + chunk, n))
             self._multiply_chunk(

@@ -26,7 +26,7 @@ from cimsim.config import Tile
 from cimsim.mac.adc import AdcRange, fresh_variance, step_of
 from cimsim.mac.cells import CellTables, cell_tables
 from cimsim.mac.encode import Encoded, encode
-from cimsim.mac.feed import code_power
+from cimsim.mac.feed import cycle_power
 from cimsim.mac.formats import Formats
 from cimsim.mac.inputs import static_scale
 from cimsim.mac.moments import level_moments
@@ -83,7 +83,7 @@ def predict_error(
     q = np.empty(inputs.shape, dtype=np.int32)
     scale = np.empty(inputs.shape[0], dtype=np.float32)
     x = np.ascontiguousarray(inputs, dtype=np.float32)
-    quantize_inputs(x, encoded.formats.input_max, static_scale(tile, adc_range), q, scale)
+    quantize_inputs(x, encoded.formats.input_bits, static_scale(tile, adc_range), q, scale)
     tables = cell_tables(tile, encoded.formats.slices, tile.device.age_s, temperature_c)
     parts = _Parts(encoded, tile, tables, q)
     step = step_of(tile, encoded.formats, adc_range)
@@ -172,7 +172,7 @@ class _Parts:
         formats = self.formats
         flipped = (formats.column_weight()[:, None] * self.encoded.flip[group]).sum(axis=0)
         offset = self.encoded.offset.astype(np.float64)
-        counted: Real = (flipped * (formats.levels - 1) - offset) / formats.unit_level
+        counted: Real = (flipped * formats.top_level - offset) / formats.unit_level
         return counted
 
     def _conversions(self) -> Real:
@@ -197,7 +197,7 @@ class _Parts:
         if self.tables.weight_sigma.size > 1:
             works = 1.0 - (self.tables.stuck_low + self.tables.stuck_high) / 2.0**32
             whole = self.tables.weight_sigma[np.abs(self.encoded.wq.astype(np.int64))]
-            spread = spread + works * whole**2
+            spread = spread + works * (whole * self.formats.weight_step) ** 2
         total: Real = error + self.fed**2 @ spread
         return total
 
@@ -212,11 +212,7 @@ class _Parts:
         variance, _ = read_variance(tile, formats, tables, temperature_c)
         exponent = {"constant": 0, "sqrt": 1, "proportional": 2}[tile.device.read_noise.scaling]
         g = np.maximum((self.mean + tables.base) / tables.to_levels, 0.0)
-        two_phase = tile.input.signed == "two_phase"
-        bits = tile.input.bits - 1 if two_phase else tile.input.bits
-        power = np.empty(self.fed.shape)
-        cycles = -(-bits // tile.dac.bits)
-        code_power(self.q, power, two_phase, tile.dac.bits, formats.input_shift, cycles)
+        power = cycle_power(self.q, formats) * float(formats.input_step**2)
         total: Real = power @ self._column_sums(variance * g**exponent, power=2)
         return total
 

@@ -20,7 +20,7 @@ from cimsim.errors import CimsimError
 from cimsim.mac.adc import Converters, converters_of
 from cimsim.mac.cells import CellTables, cell_tables
 from cimsim.mac.encode import Encoded
-from cimsim.mac.formats import Formats
+from cimsim.mac.formats import FEED, Formats
 from cimsim.mac.grid import cell_bounds, on_grid
 from cimsim.mac.wires import drop_along_wires
 from cimsim.mac.write import conductances, store_columns
@@ -198,12 +198,12 @@ def writer_draws(tables: CellTables) -> tuple[bool, bool, bool, bool]:
     )
 
 
-def _layout(encoded: Encoded) -> tuple[int, int, bool, bool, int, bool]:
+def _layout(encoded: Encoded) -> tuple[int, int, bool, bool, int, bool, int, bool]:
     formats = encoded.formats
     flipped = formats.encoding == "isaac"
     return (
         formats.slices, formats.cell_bits, formats.pair, formats.analog_difference,
-        formats.unit_level if flipped else 0, flipped,
+        formats.unit_level if flipped else 0, flipped, formats.top_level, formats.halved_weights,
     )  # fmt: skip
 
 
@@ -241,8 +241,8 @@ def read_variance(
     """Return the variance of a read at g_max in levels^2 and the power of G to store.
 
     The power is 0 where no second product is needed: sigma is the same for all cells, or
-    the variance is proportional to G and the column sum itself is its measure (one-bit
-    codes on single cells).
+    the variance is proportional to G and the column sum itself is its measure (codes 0 and 1
+    on single cells).
     """
     noise = tile.device.read_noise
     unit = {
@@ -256,7 +256,8 @@ def read_variance(
         return variance, 0
     if noise.scaling == "proportional":
         return variance, 2
-    whole = formats.analog_difference or formats.max_code > 1 or tables.weight_sigma.any()
+    bits = formats.max_code == 1 and formats.feed != FEED["value"]  # values may be -1
+    whole = formats.analog_difference or not bits or tables.weight_sigma.any()
     return variance, 1 if whole else 0
 
 

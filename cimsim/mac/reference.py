@@ -26,7 +26,14 @@ _PURPOSE_READ = 3
 
 
 def quantize(x: NDArray[np.float32], tile: Tile, static: float) -> tuple[Ints, Floats]:
-    """Return X = clip(rint(x / scale)) and the scale of each token."""
+    """Return X = clip(rint(x / scale)) and the scale of each token; of one bit +-1 and mean|x|."""
+    if tile.input.bits == 1:
+        sums = np.cumsum(np.abs(x).astype(np.float64), axis=1)[:, -1]  # one term after another
+        mean = (sums / x.shape[1]).astype(np.float32)
+        mean[mean < np.finfo(np.float32).tiny] = 0.0
+        if static > 0.0:
+            mean[:] = np.float32(static)
+        return np.where(x >= 0.0, 1, -1), mean.astype(np.float64)
     top = (1 << (tile.input.bits - 1)) - 1
     greatest = np.abs(x).max(axis=1, initial=0.0).astype(np.float32)
     scale = (greatest / np.float32(top)).astype(np.float32)
@@ -40,6 +47,8 @@ def quantize(x: NDArray[np.float32], tile: Tile, static: float) -> tuple[Ints, F
 def planes_of(q: Ints, tile: Tile) -> tuple[Ints, Floats]:
     """Return DAC codes [planes, n, n_in] and what each plane counts."""
     bits, step, signed = tile.input.bits, tile.dac.bits, tile.input.signed
+    if bits == 1:
+        return _planes_of_signs(q, tile)
     shift = 1 << (bits - 1) if signed == "shift" else 0
     if tile.pe.accumulate_cycles:
         return (q + shift)[None], np.ones(1)
@@ -56,6 +65,19 @@ def planes_of(q: Ints, tile: Tile) -> tuple[Ints, Floats]:
     if signed == "twos_complement":
         weights[-1] = -weights[-1]
     return np.array([(q + shift) >> p & mask for p in places]), weights
+
+
+def _planes_of_signs(q: Ints, tile: Tile) -> tuple[Ints, Floats]:
+    """Return DAC codes of X = +-1 and what each plane counts."""
+    positive, negative = (q > 0).astype(np.int64), (q < 0).astype(np.int64)
+    if tile.input.signed == "shift":
+        return positive[None], np.full(1, 2.0)
+    if tile.input.signed == "twos_complement":
+        sign = -1 if tile.pe.accumulate_cycles else 1  # charge of that sign
+        return sign * negative[None], np.full(1, -2.0 * sign)
+    if tile.pe.accumulate_cycles:
+        return (positive - negative)[None], np.ones(1)
+    return np.array([positive, negative]), np.array([1.0, -1.0])
 
 
 def codes(
@@ -113,7 +135,7 @@ def codes(
 
 def _power_of(q: Ints, planes: Ints, tile: Tile) -> Floats:
     """Return squared codes, or sums of squared weighed codes where charge accumulates."""
-    if not tile.pe.accumulate_cycles:
+    if not tile.pe.accumulate_cycles or tile.input.bits == 1:
         return planes.astype(np.float64) ** 2
     apart = tile.model_copy(update={"pe": tile.pe.model_copy(update={"accumulate_cycles": False})})
     cycles, weights = planes_of(q, apart)

@@ -37,12 +37,13 @@ def level_matrix(encoded: Encoded, r0: int, r1: int, c0: int, c1: int) -> Ints:
                 columns.append(np.where(w[:, j] > 0, w[:, j], 0) >> place & top)
                 columns.append(np.where(w[:, j] < 0, -w[:, j], 0) >> place & top)
                 continue
-            level = (w[:, j] + encoded.offset[c0 + j]) >> place & top
+            stored = (w[:, j] + encoded.offset[c0 + j]) // formats.weight_step
+            level = stored >> place & top
             if formats.encoding == "isaac":
                 for g, group in enumerate(formats.groups):
                     rows = slice(max(group.start, r0) - r0, max(min(group.stop, r1) - r0, 0))
                     if encoded.flip[g, s, c0 + j] and group.stop > r0 and group.start < r1:
-                        level[rows] = top - level[rows]
+                        level[rows] = formats.top_level - level[rows]
             columns.append(level)
     if formats.units:
         columns.append(np.full(r1 - r0, formats.unit_level, dtype=np.int64))

@@ -53,11 +53,11 @@ def exp_minus(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def flip_columns(wq, offset, starts, stops, slices, cell_bits, flip):  # type: ignore[no-untyped-def]
+def flip_columns(wq, offset, starts, stops, slices, cell_bits, top_level, halved, flip):  # type: ignore[no-untyped-def]
     """Mark columns of ISAAC's encoding that are stored as complements.
 
-    A column is flipped if its levels sum to more than half of rows x (levels - 1), so that
-    no sum exceeds half of the range.
+    A column is flipped if its levels sum to more than half of rows x the highest level that a
+    weight can store, so that no sum exceeds half of the range.
 
     Args:
         wq: int16 [n_in, n_out].
@@ -66,37 +66,41 @@ def flip_columns(wq, offset, starts, stops, slices, cell_bits, flip):  # type: i
         stops: int64 [groups], one past the last rows.
         slices: cells a weight.
         cell_bits: bits a cell.
+        top_level: highest level that a weight can store.
+        halved: weights are +-1, of one bit, and half of the offset weight is stored.
         flip: bool [groups, slices, n_out], filled.
     """
-    top = (1 << cell_bits) - 1
+    mask = (1 << cell_bits) - 1
+    down = 1 if halved else 0
     for g in range(starts.size):
         for s in range(slices):
             for j in range(wq.shape[1]):
                 total = 0
                 for i in range(starts[g], stops[g]):
-                    total += ((wq[i, j] + offset[j]) >> (cell_bits * s)) & top
-                flip[g, s, j] = 2 * total > (stops[g] - starts[g]) * top
+                    total += ((wq[i, j] + offset[j]) >> (cell_bits * s + down)) & mask
+                flip[g, s, j] = 2 * total > (stops[g] - starts[g]) * top_level
 
 
 @njit(cache=True, error_model="numpy")
 def _levels_of_row(level, w, offset, flip, group, first, layout):  # type: ignore[no-untyped-def]
     """Fill the levels of the physical columns of one row of a crossbar."""
-    slices, cell_bits, pair, _, unit, flipped = layout
-    top = (1 << cell_bits) - 1
+    slices, cell_bits, pair, _, unit, flipped, top_level, halved = layout
+    mask = (1 << cell_bits) - 1
+    down = 1 if halved else 0
     cells = 2 * slices if pair else slices
     for j in range(w.size):
         if pair:
             positive = w[j] if w[j] > 0 else 0
             negative = -w[j] if w[j] < 0 else 0
             for s in range(slices):
-                level[j * cells + 2 * s] = (positive >> (cell_bits * s)) & top
-                level[j * cells + 2 * s + 1] = (negative >> (cell_bits * s)) & top
+                level[j * cells + 2 * s] = (positive >> (cell_bits * s)) & mask
+                level[j * cells + 2 * s + 1] = (negative >> (cell_bits * s)) & mask
         else:
-            stored = w[j] + offset[j]
+            stored = (w[j] + offset[j]) >> down
             for s in range(slices):
-                value = (stored >> (cell_bits * s)) & top
+                value = (stored >> (cell_bits * s)) & mask
                 if flipped and flip[group, s, first + j]:
-                    value = top - value
+                    value = top_level - value
                 level[j * cells + s] = value
     if unit > 0:
         level[w.size * cells] = unit
@@ -160,7 +164,8 @@ def conductances(conductance, stuck, wq, offset, flip, block, layout, tables, dr
         block: (first row, last row + 1, first column, last column + 1, column block, first
             group, rows a group).
         layout: (slices, bits a cell, pair, analog difference, level of the unit column or 0,
-            has flipped columns).
+            has flipped columns, highest level that a weight can store, half of the offset
+            weight is stored).
         tables: tables of the cells, as `Writer` orders them.
         draws: which of write, drift, flicker, stuck happen.
         address: (crossbar, epoch, k0, k1).
@@ -216,7 +221,7 @@ def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
         address: (crossbar, epoch, k0, k1).
     """
     r0, r1, c0, c1, column_block, _, _ = block
-    slices, _, pair, difference, unit, _ = layout
+    slices, _, pair, difference, unit, _, _, _ = layout
     to_levels, base, read_variance = scales
     crossbar, epoch, k0, k1 = address
     n_out = wq.shape[1]

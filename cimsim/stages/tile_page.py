@@ -21,7 +21,7 @@ from cimsim.cost.ledger import Ledger
 from cimsim.cost.model import CostModel
 from cimsim.engine.sites import PSUM_BITS
 from cimsim.errors import CimsimError
-from cimsim.mac import TileStudy, inert_knobs, study_tile, unpaid_writes
+from cimsim.mac import TileStudy, inert_knobs, study_tile, unpaid_writes, unused_range
 from cimsim.results import write_whole
 from cimsim.rng import derive_key, normals_at
 from cimsim.workload.program import Matrix, MatrixId
@@ -184,7 +184,7 @@ def study_page(
         seed=seed,
         study=study,
         cost=cost,
-        notes=(*inert_knobs(config), *unpaid_writes(config), *notes),
+        notes=(*inert_knobs(config), *unpaid_writes(config), *unused_range(config), *notes),
     )
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from cimsim.mac.devices import device_model
+from cimsim.mac.quantize import greatest_integer, quantize_weights
 from romer.study.laboratory import Laboratory
 
 __all__ = ["relative_weight_error"]
@@ -23,15 +24,14 @@ def relative_weight_error(lab: Laboratory) -> float:
     model = device_model(tile.device, tile.weight.bits)
     if not model.whole_weight:
         return math.nan
-    top = 2 ** (tile.weight.bits - 1) - 1
+    top = greatest_integer(tile.weight.bits)
     by_code = model.weight_sigma_lsb(np.arange(top + 1) / top)
     shares = []
     for unit in lab.placement.units.values():
         for tiling in unit.tilings:
-            weight = lab.stored.matrix(tiling.matrix.id).astype(np.float64)
-            size = np.abs(weight)
-            greatest = size.max(axis=0) if tile.weight.scale == "per_column" else size.max()
-            step = np.maximum(greatest, np.finfo(np.float32).tiny) / top
-            error = by_code[np.rint(size / step).astype(np.int64)] * step
-            shares.append(float(np.mean(error**2) / np.mean(weight**2)))
+            weight = lab.stored.matrix(tiling.matrix.id)
+            per_column = tile.weight.scale == "per_column"
+            code, step = quantize_weights(weight, tile.weight.bits, per_column=per_column)
+            error = by_code[np.abs(code.astype(np.int64))] * step.astype(np.float64)
+            shares.append(float(np.mean(error**2) / np.mean(weight.astype(np.float64) ** 2)))
     return float(np.sqrt(np.mean(shares)))

@@ -54,6 +54,14 @@ def test_two_phases_feed_seven_bit_magnitudes_twice() -> None:
     assert column_layout(two.model_copy(update={"dac": Dac(bits=4)})).cycles == 4
 
 
+def test_one_bit_takes_one_cell_or_pair_and_one_cycle_of_a_sign() -> None:
+    for encoding, columns in (("offset", 1), ("isaac", 1), ("center", 1), ("differential", 2)):
+        layout = column_layout(tile(weight=WeightFormat(bits=1, encoding=encoding)))
+        assert (layout.slices, layout.columns_per_weight) == (1, columns)
+    for signed, cycles in (("twos_complement", 1), ("shift", 1), ("two_phase", 2)):
+        assert column_layout(tile(input=InputFormat(bits=1, signed=signed))).cycles == cycles
+
+
 def test_conversions_of_the_reference_case() -> None:
     """1024 x 1024, 256 rows, 4 slices, 8 cycles: 131,072 conversions a vector."""
     wide = tile(crossbar=Crossbar(rows=256, cols=4096))

@@ -27,6 +27,11 @@ VECTORS = 5
         {"weight": {"bits": 8, "encoding": "offset"}, "crossbar": {"rows": 64, "rows_active": 16}},
         {"weight": {"bits": 8, "encoding": "offset"}, "pe": {"accumulate_cycles": True}},
         {"input": {"bits": 8, "signed": "two_phase"}, "dac": {"bits": 4}},
+        {"weight": {"bits": 1, "encoding": "offset"}},
+        {"weight": {"bits": 1, "encoding": "differential"}, "pe": {"subtract": "digital"}},
+        {"weight": {"bits": 1, "encoding": "isaac"}, "input": {"bits": 1, "signed": "shift"}},
+        {"weight": {"bits": 8, "encoding": "offset"}, "input": {"bits": 1}},
+        {"input": {"bits": 1, "signed": "two_phase"}, "dac": {"bits": 4}},
     ],
 )
 def test_functional_tile_and_ledger_count_the_same(tile: dict[str, Any]) -> None:

@@ -100,6 +100,8 @@ def test_read_noise_is_keyed_by_seed_matrix_replica_and_token() -> None:
 
 KNOBS: list[dict[str, Any]] = [
     {"weight": {"bits": 7}},
+    {"weight": {"bits": 1}},
+    {"input": {"bits": 1}},
     {"weight": {"encoding": "isaac"}},
     {"weight": {"scale": "per_column"}},
     {"input": {"bits": 7}},

@@ -95,7 +95,7 @@ def _write(tables: CellTables, level: int, rows: int = 256, columns: int = 512) 
     key = derive_key(5, 1)
     conductances(
         g, stuck, wq, offset, np.zeros((1, 1, 1), np.bool_), (0, rows, 0, columns, 0, 0, rows),
-        (1, 2, False, False, 0, False), writer_tables(tables), writer_draws(tables),
+        (1, 2, False, False, 0, False, 3, False), writer_tables(tables), writer_draws(tables),
         (3, 1, *key),
     )  # fmt: skip
     slow, _ = conductance_of_crossbar(np.full((4, columns), level), tables, 3, 1, key)

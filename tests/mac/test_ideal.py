@@ -18,11 +18,11 @@ def _random_tile(rng: np.random.Generator):
     rows = int(rng.integers(4, 80))
     return make_tile(
         weight={
-            "bits": int(rng.integers(2, 11)),
+            "bits": int(rng.integers(1, 11)),
             "encoding": rng.choice(["differential", "offset", "isaac", "center"]),
             "scale": rng.choice(["per_matrix", "per_column"]),
         },
-        input={"bits": int(rng.integers(2, 11)), "signed": signed},
+        input={"bits": int(rng.integers(1, 11)), "signed": signed},
         dac={"bits": 1 if signed == "twos_complement" else int(rng.integers(1, 5))},
         crossbar={
             "rows": rows,
@@ -55,6 +55,55 @@ def test_lossless_tile_equals_exact_integer_product_in_both_modes(
         tiling = tile_matrix(Matrix(MATRIX, *weight.shape), tile)
         assert statistics.conversions == n * tiling.conversions_per_vector(accumulate_cycles=False)
         assert statistics.clipped == 0
+
+
+@pytest.mark.parametrize("bits", [(1, 8), (8, 1), (1, 1)], ids=lambda b: "{}x{}".format(*b))
+@pytest.mark.parametrize("encoding", ["differential", "offset", "isaac", "center"])
+@pytest.mark.parametrize("signed", ["twos_complement", "two_phase", "shift"])
+@pytest.mark.parametrize("accumulate", [False, True], ids=["cycles", "charge"])
+def test_one_bit_products_are_exact_in_every_format(
+    bits: tuple[int, int], encoding: str, signed: str, accumulate: bool
+) -> None:
+    rng = np.random.default_rng(7)
+    weight, x = normal(rng, 70, 9), normal(rng, 5, 70)
+    weight[:, 0] = np.abs(weight[:, 0])  # a column of one sign
+    weight[:, 1] = 0.0
+    x[0], x[1] = 0.0, np.abs(x[1])
+    for cell_bits, subtract in ((1, "analog"), (3, "digital")):
+        tile = make_tile(
+            weight={"bits": bits[0], "encoding": encoding, "scale": "per_column"},
+            input={"bits": bits[1], "signed": signed},
+            crossbar={"rows": 32, "cols": 64, "rows_active": 20},
+            pe={"subtract": subtract, "accumulate_cycles": accumulate},
+            device={"kind": "ideal", "cell_bits": cell_bits},
+            adc={"kind": "isaac", "bits": 16},
+        )
+        programmed = program(weight, tile)
+        w, scale = _integers(weight, bits[0], axis=0)
+        q, size = _integers(x, bits[1], axis=1)
+        expected = np.float32((q @ w) * (size.astype(np.float64) * scale.astype(np.float64)))
+        np.testing.assert_array_equal(ideal_integer(weight, tile).multiply(x, keys_of(5)), expected)
+        statistics = MacStatistics()
+        found = programmed.multiply(x, keys_of(5), read_seed=0, statistics=statistics)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(
+            programmed.multiply(x, keys_of(5), read_seed=0, mode="folded"), expected
+        )
+        tiling = tile_matrix(Matrix(MATRIX, *weight.shape), tile)
+        each = tiling.conversions_per_vector(accumulate_cycles=accumulate)
+        assert statistics.conversions == 5 * each
+
+
+def _integers(values: np.ndarray, bits: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """The number format in a few lines: integers and the scale of each line."""
+    size = np.abs(values)
+    if bits == 1:
+        mean = size.astype(np.float64).cumsum(axis=axis).take([-1], axis=axis) / size.shape[axis]
+        return np.where(values >= 0, 1, -1), mean.astype(np.float32)
+    top = 2 ** (bits - 1) - 1
+    scale = (size.max(axis=axis, keepdims=True) / np.float32(top)).astype(np.float32)
+    scale[scale == 0] = 1.0
+    return np.rint(values / scale).astype(np.int64), scale
 
 
 def test_exact_product_is_that_of_the_quantised_integers() -> None:

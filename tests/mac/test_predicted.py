@@ -129,3 +129,59 @@ def test_exact_closed_forms_are_met_within_two_percent(
     both = {"weight": {"encoding": encoding}, "adc": FINE} | sections
     observed, predicted = _both(seeds=60, **both)
     assert observed == pytest.approx(predicted.error, rel=0.02)
+
+
+ALL: dict[str, Any] = {
+    "device": {"kind": "gaussian", "sigma": 0.1, "sigma_unit": "cell_level", "cell_bits": 1,
+               "read_noise": {"sigma": 0.2, "scaling": "sqrt"}},
+    "adc": FINE | {"noise_lsb": 40.0},
+}  # fmt: skip
+WHOLE_WEIGHTS = {
+    "device": {"kind": "gaussian", "sigma": 0.1, "sigma_unit": "weight_lsb", "cell_bits": 8}
+}
+
+
+@pytest.mark.parametrize("signed", ["twos_complement", "two_phase", "shift"])
+@pytest.mark.parametrize("encoding", ["differential", "offset", "center"])
+@pytest.mark.parametrize("bits", [(1, 8), (8, 1), (1, 1)], ids=lambda b: "{}x{}".format(*b))
+def test_closed_forms_of_one_bit_are_met_within_two_percent(
+    bits: tuple[int, int], encoding: str, signed: str
+) -> None:
+    formats = {
+        "weight": {"encoding": encoding, "bits": bits[0]},
+        "input": {"signed": signed, "bits": bits[1]},
+    }
+    observed, predicted = _both(seeds=60, **formats, **ALL)
+    assert observed == pytest.approx(predicted.error, rel=0.02)
+
+
+@pytest.mark.parametrize("encoding", ["differential", "offset", "isaac", "center"])
+def test_errors_of_whole_weights_of_one_bit_are_met_within_two_percent(encoding: str) -> None:
+    weight = {"encoding": encoding, "bits": 1}
+    observed, predicted = _both(seeds=60, weight=weight, adc=FINE, **WHOLE_WEIGHTS)
+    assert observed == pytest.approx(predicted.error, rel=0.02)
+
+
+@pytest.mark.parametrize("signed", ["twos_complement", "two_phase", "shift"])
+@pytest.mark.parametrize("bits", [(1, 8), (8, 1), (1, 1)], ids=lambda b: "{}x{}".format(*b))
+def test_a_unit_column_beside_one_bit_errs_as_predicted(bits: tuple[int, int], signed: str) -> None:
+    formats = {
+        "weight": {"encoding": "isaac", "bits": bits[0]},
+        "input": {"signed": signed, "bits": bits[1]},
+    }
+    observed, predicted = _both(seeds=60, **formats, **ALL)
+    assert observed == pytest.approx(predicted.error, rel=0.12)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_read_noise_of_accumulated_charge_is_that_of_every_cell(bits: int) -> None:
+    """Charge of negative inputs is negative, its noise is not."""
+    observed, predicted = _both(
+        seeds=60,
+        weight={"encoding": "offset"},
+        input={"bits": bits},
+        pe={"accumulate_cycles": True},
+        device={"kind": "ideal", "read_noise": {"sigma": 0.2, "scaling": "sqrt"}},
+        adc=FINE | {"range": {"kind": "fixed", "levels": 4000.0}},
+    )
+    assert observed == pytest.approx(predicted.error, rel=0.02)

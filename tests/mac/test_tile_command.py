@@ -72,6 +72,26 @@ def test_a_png_is_a_png_and_knobs_have_effect(tmp_path: Path) -> None:
     assert page["error_observed"] == page["adc"]["error_by_bits"]["4"]
 
 
+def test_weights_and_inputs_of_one_bit_are_studied_like_others(tmp_path: Path) -> None:
+    one = ("--set", "tile.weight.bits=1", "--set", "tile.input.bits=1")
+    whole = ("--set", "tile.device.cell_bits=1", "--set", "tile.dac.bits=1")
+    done = _tile(tmp_path, CHIP, "--rows", "64", *SMALL, "--json", *one, *whole)
+    assert done.returncode == 0, done.stderr
+    page = json.loads(done.stdout)
+    assert page["mvm"]["conversions"] == 16  # eight pairs, inputs of +1 and of -1 apart
+    assert page["mvm"]["input_bit_density"] == 0.5  # of the rows, in either phase
+    assert page["mvm"]["mean_level_fraction"] == pytest.approx(0.5, abs=0.01)
+    # Signs of normals keep 2 / pi of the power of each factor.
+    assert page["error_formats"] == pytest.approx((1 - (2 / 3.14159) ** 2) ** 0.5, abs=0.06)
+    assert not any("lowest" in note for note in page["notes"])
+    loose = _tile(tmp_path, CHIP, "--rows", "64", *SMALL, *one)
+    assert loose.returncode == 0, loose.stderr
+    assert "lowest 2 of 256 levels" in " ".join(loose.stdout.split())
+    refused = _tile(tmp_path, CHIP, "--set", "tile.weight.bits=0")
+    assert refused.returncode == 2
+    assert "tile.weight.bits" in refused.stderr
+
+
 def test_what_closed_forms_do_not_cover_is_not_predicted(tmp_path: Path) -> None:
     done = _tile(tmp_path, "isaac", "--rows", "48", *SMALL)
     assert done.returncode == 0, done.stderr

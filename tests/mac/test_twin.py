@@ -38,7 +38,7 @@ def tiles(draw: st.DrawFn) -> Tile:
     """Any tile that the configuration allows, small enough to compute slowly."""
     signed = draw(st.sampled_from(["twos_complement", "two_phase", "shift"]))
     device = dict(draw(st.sampled_from(DEVICES)))
-    bits = draw(st.integers(2, 9))
+    bits = draw(st.integers(1, 9))
     whole = device.get("sigma_unit") == "weight_lsb" or device == {"kind": "eflash"}
     device["cell_bits"] = min(8, bits) if whole else draw(st.integers(1, 4))
     if whole:
@@ -67,7 +67,7 @@ def tiles(draw: st.DrawFn) -> Tile:
             "scale": draw(st.sampled_from(["per_matrix", "per_column"])),
         },
         input={
-            "bits": draw(st.integers(2, 8)),
+            "bits": draw(st.integers(1, 8)),
             "signed": signed,
             "scale": draw(st.sampled_from(["per_token", "static"])),
         },
@@ -128,6 +128,27 @@ def test_twin_agrees_on_batches_of_a_hundred(seed: int) -> None:
         device={"kind": "pcm", "cell_bits": 2, "read_noise": {"sigma": 0.05, "scaling": "sqrt"}},
     )
     _compare(tile, seed, 100)
+
+
+@pytest.mark.parametrize("encoding", ["differential", "offset", "isaac", "center"])
+@pytest.mark.parametrize("signed", ["twos_complement", "two_phase", "shift"])
+@pytest.mark.parametrize("accumulate", [False, True], ids=["cycles", "charge"])
+def test_twin_agrees_on_weights_and_inputs_of_one_bit(
+    encoding: str, signed: str, accumulate: bool
+) -> None:
+    for device in (
+        {"kind": "gaussian", "sigma": 0.3, "sigma_unit": "weight_lsb"},
+        {"kind": "pcm", "read_noise": {"sigma": 0.05, "scaling": "sqrt"}, "stuck_low": 0.02},
+    ):
+        tile = make_tile(
+            weight={"bits": 1, "encoding": encoding},
+            input={"bits": 1, "signed": signed, "scale": "static"},
+            crossbar={"rows": 24, "cols": 40},
+            pe={"accumulate_cycles": accumulate},
+            device=device | {"cell_bits": 1},
+            adc={"kind": "isaac", "bits": 5, "offset_lsb": 0.3, "noise_lsb": 0.2},
+        )
+        _compare(tile, 5, 17)
 
 
 def test_sums_beyond_float32_are_exact_in_float64() -> None:

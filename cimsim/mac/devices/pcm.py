@@ -73,7 +73,7 @@ class PcmModel(DeviceModel):
         g = _AFM_SCALE * magnitude
         sigma = np.where(g <= _AFM_BREAK, _polynomial(_AFM_LOW, g), _polynomial(_AFM_HIGH, g))
         sigma = np.where(g < _AFM_ZERO, 0.0, sigma)
-        return sigma / _AFM_SCALE * ((1 << (self.weight_bits - 1)) - 1)
+        return sigma / _AFM_SCALE * max(1, (1 << (self.weight_bits - 1)) - 1)
 
     def drift(self, target: Fractions) -> DriftLaw | None:
         """Return exponents of drift: aihwkit's logarithms, or HERMES' piecewise fit."""
