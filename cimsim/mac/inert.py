@@ -126,6 +126,11 @@ def _rules(tile: Tile, temperature_c: float) -> Iterator[tuple[str, bool, str]]:
     quiet = "tile.device.read_noise.sigma is 0"
     for name in ("read_noise.sigma_unit", "read_noise.scaling", "temperature.read_noise_per_c"):
         yield f"device.{name}", noise.sigma == 0.0, quiet
+    yield (
+        "device.read_noise.knee",
+        noise.sigma == 0.0 or noise.scaling != "saturating",
+        "tile.device.read_noise has no sigma that saturates",
+    )
     keeps = drift.nu == 0.0 and drift.nu_sigma == 0.0
     yield "device.drift.t0_s", keeps, "tile.device.drift.nu is 0"
     cool, exact = temperature_c == _REFERENCE_C, getattr(device, "kind", "ideal") == "ideal"

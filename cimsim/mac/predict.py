@@ -32,6 +32,7 @@ from cimsim.mac.inputs import static_scale
 from cimsim.mac.moments import level_moments
 from cimsim.mac.program import read_variance, write_ideal
 from cimsim.mac.quantize import quantize_inputs
+from cimsim.mac.write import read_share
 from cimsim.workload.program import MatrixId
 
 __all__ = ["PredictedError", "predict_error"]
@@ -210,10 +211,12 @@ class _Parts:
         """Return what noise that is fresh at every read adds."""
         formats, tile, tables = self.formats, self.tile, self.tables
         variance, _ = read_variance(tile, formats, tables, temperature_c)
-        exponent = {"constant": 0, "sqrt": 1, "proportional": 2}[tile.device.read_noise.scaling]
+        noise = tile.device.read_noise
         g = np.maximum((self.mean + tables.base) / tables.to_levels, 0.0)
+        power_of_g = {"constant": 0, "sqrt": 1, "proportional": 2, "saturating": 3}[noise.scaling]
+        share = np.array([read_share(value, power_of_g, noise.knee) for value in g])
         power = cycle_power(self.q, formats) * float(formats.input_step**2)
-        total: Real = power @ self._column_sums(variance * g**exponent, power=2)
+        total: Real = power @ self._column_sums(variance * share, power=2)
         return total
 
     def converters(self, step: float) -> Real:

@@ -123,7 +123,7 @@ def write_cells(
             gain[place] = _compensation(first, g, tables.g_min)
         store_columns(
             values, squares, g, stuck, encoded.wq, block, _layout(encoded), tables.weight_sigma,
-            (tables.to_levels, tables.base, variance), power,
+            (tables.to_levels, tables.base, variance, tile.device.read_noise.knee), power,
             _address(deployment, fragment),
         )  # fmt: skip
     finest, coarsest = cell_bounds(values, formats.cell_bits)
@@ -242,7 +242,7 @@ def read_variance(
 
     The power is 0 where no second product is needed: sigma is the same for all cells, or
     the variance is proportional to G and the column sum itself is its measure (codes 0 and 1
-    on single cells).
+    on single cells). A power of 3 stands for the saturating form of `read_share`.
     """
     noise = tile.device.read_noise
     unit = {
@@ -254,8 +254,8 @@ def read_variance(
     variance = (noise.sigma * unit * max(hotter, 0.0)) ** 2
     if variance == 0.0 or noise.scaling == "constant":
         return variance, 0
-    if noise.scaling == "proportional":
-        return variance, 2
+    if noise.scaling in {"proportional", "saturating"}:
+        return variance, 2 if noise.scaling == "proportional" else 3
     bits = formats.max_code == 1 and formats.feed != FEED["value"]  # values may be -1
     whole = formats.analog_difference or not bits or tables.weight_sigma.any()
     return variance, 1 if whole else 0

@@ -18,6 +18,7 @@ __all__ = [
     "conductances",
     "exp_minus",
     "flip_columns",
+    "read_share",
     "store_columns",
     "to_grid",
 ]
@@ -201,6 +202,21 @@ def conductances(conductance, stuck, wq, offset, flip, block, layout, tables, dr
 
 
 @njit(cache=True, error_model="numpy")
+def read_share(g, power, knee):  # type: ignore[no-untyped-def]
+    """Return the variance of a read of a cell over that of the greatest sigma.
+
+    Args:
+        g: conductance over g_max, >= 0.
+        power: 1 or 2 of g, or 3 for (1 - exp(-g / knee))^2 (SONOS cells).
+        knee: of the saturating form.
+    """
+    if power == 3:
+        rest = 1.0 - exp_minus(g / knee)
+        return rest * rest
+    return g**power
+
+
+@njit(cache=True, error_model="numpy")
 def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     values, squares, conductance, stuck, wq, block, layout, weight_sigma, scales, power, address
 ):
@@ -216,13 +232,13 @@ def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
         layout: as `conductances` takes it.
         weight_sigma: float64 [weight_max + 1], error of whole weights, or [1] of 0.
         scales: (levels a g_max, lowest level's conductance in levels, variance of a read at
-            g_max in levels^2).
-        power: how the variance of a read grows with G: 0 none stored, 1 as G, 2 as G^2.
+            the greatest sigma in levels^2, knee of saturating noise over g_max).
+        power: how the variance of a read grows with G: 0 none stored, else of `read_share`.
         address: (crossbar, epoch, k0, k1).
     """
     r0, r1, c0, c1, column_block, _, _ = block
     slices, _, pair, difference, unit, _, _, _ = layout
-    to_levels, base, read_variance = scales
+    to_levels, base, read_variance, knee = scales
     crossbar, epoch, k0, k1 = address
     n_out = wq.shape[1]
     count = conductance.shape[1]
@@ -254,8 +270,8 @@ def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
                 else:
                     values[i, s * n_out + j] = positive - negative
                 if power > 0:
-                    p = g[c] ** power * read_variance
-                    n = g[c + 1] ** power * read_variance if pair else 0.0
+                    p = read_share(g[c], power, knee) * read_variance
+                    n = read_share(g[c + 1], power, knee) * read_variance if pair else 0.0
                     if apart:
                         squares[i, 2 * s * n_out + j] = p
                         squares[i, (2 * s + 1) * n_out + j] = n
@@ -265,7 +281,7 @@ def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
             at = slices * n_out + column_block
             values[i, at] = g[count - 1] * to_levels - base
             if power > 0:
-                squares[i, at] = g[count - 1] ** power * read_variance
+                squares[i, at] = read_share(g[count - 1], power, knee) * read_variance
 
 
 @njit(cache=True, error_model="numpy")

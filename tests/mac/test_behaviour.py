@@ -132,6 +132,8 @@ KNOBS: list[dict[str, Any]] = [
     {"device": {"stuck_high": 0.05}},
     {"device": {"read_noise": {"sigma": 0.1, "scaling": "sqrt"}}},
     {"device": {"read_noise": {"sigma": 0.03, "scaling": "proportional"}}},
+    {"device": {"read_noise": {"sigma": 0.03, "scaling": "saturating"}}},
+    {"device": {"read_noise": {"sigma": 0.03, "scaling": "saturating", "knee": 0.5}}},
     {"device": {"read_noise": {"sigma": 0.03, "sigma_unit": "us"}}},
     {"device": {"read_noise": {"sigma": 0.03, "sigma_unit": "frac_gmax"}}},
     {"device": {"temperature": {"sigma_per_c": 0.01}}},

@@ -11,12 +11,13 @@ from scipy import stats
 from cimsim.errors import CimsimError
 from cimsim.mac.cells import CellTables, cell_tables
 from cimsim.mac.devices import device_model
+from cimsim.mac.formats import formats_of
 from cimsim.mac.moments import level_moments, mean_writes
-from cimsim.mac.program import writer_draws, writer_tables
+from cimsim.mac.program import read_variance, writer_draws, writer_tables
 from cimsim.mac.reference_cells import conductance_of_crossbar
-from cimsim.mac.write import conductances, exp_minus
+from cimsim.mac.write import conductances, exp_minus, read_share
 from cimsim.rng import derive_key
-from tests.mac.helpers import keys_of, make_tile, normal, program
+from tests.mac.helpers import MATRIX, keys_of, make_tile, normal, program
 
 R = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 
@@ -62,6 +63,25 @@ def test_sonos_sigma_at_currents() -> None:
     model = device_model(_device(kind="eflash", profile="sonos_0d"), 8)
     found = model.programming(np.array([100, 500, 3200]) / 3200).sigma * 3200
     np.testing.assert_allclose(found, [8.608, 18.720, 19.887], atol=1e-3)
+
+
+@pytest.mark.parametrize("full", [3200.0, 1800.0])
+def test_sonos_read_noise_at_currents(full: float) -> None:
+    """Of the cells of a column of equal weights, through the squares that noise is drawn from."""
+    noise = {
+        "sigma": 12.58037 / full, "sigma_unit": "frac_gmax", "scaling": "saturating",
+        "knee": 215.36557 / full,
+    }  # fmt: skip
+    tile = make_tile(
+        weight={"bits": 9, "encoding": "offset", "scale": "per_column"},
+        device={"kind": "eflash", "profile": "sonos_0d", "cell_bits": 8, "read_noise": noise},
+    )
+    tables = cell_tables(tile, 2, 0.0)
+    variance, power = read_variance(tile, formats_of(MATRIX, 4, 4, tile), tables, 25.0)
+    for current, sigma in ((100.0, 4.673), (500.0, 11.346), (3200.0, 12.581)):
+        share = read_share(current / full, power, noise["knee"])
+        found = np.sqrt(variance * share) / tables.to_levels * full
+        assert found == pytest.approx(sigma, abs=1.5e-3)
 
 
 def test_llm_scale_pcm_at_spot_values() -> None:

@@ -118,9 +118,16 @@ def test_rounding_that_is_not_uniform_is_named() -> None:
         {"device": NOISY},
         {"device": NOISY | {"verify": {"tolerance": 0.1, "attempts": 4}}},
         {"device": {"kind": "ideal", "cell_bits": 2, "read_noise": {"sigma": 0.05}}},
+        {
+            "device": {
+                "kind": "ideal",
+                "cell_bits": 2,
+                "read_noise": {"sigma": 0.05, "scaling": "saturating", "knee": 0.3},
+            }
+        },
         {"adc": FINE | {"noise_lsb": 80.0}},
     ],
-    ids=["write", "verify", "read", "noise"],
+    ids=["write", "verify", "read", "saturating", "noise"],
 )
 def test_exact_closed_forms_are_met_within_two_percent(
     sections: dict[str, Any], encoding: str

@@ -161,7 +161,7 @@ def test_signal_to_quantisation_noise_of_a_range_of_four_sigma(bits: int) -> Non
     assert ratio == pytest.approx(10 * np.log10(12 / (8 / (2**bits - 2)) ** 2), abs=0.1)
 
 
-@pytest.mark.parametrize("scaling", ["constant", "sqrt", "proportional"])
+@pytest.mark.parametrize("scaling", ["constant", "sqrt", "proportional", "saturating"])
 @pytest.mark.parametrize("encoding", ["offset", "differential"])
 def test_output_referred_read_noise_equals_noise_of_every_device(
     scaling: str, encoding: str, scaled: Callable[[int], int]
@@ -196,7 +196,12 @@ def test_output_referred_read_noise_equals_noise_of_every_device(
             for sign, stored in [(1.0, wq + 8)] if encoding == "offset" else pair:
                 level = stored >> (2 * s) & 3
                 g = (level + base) / to_levels
-                shape = {"constant": 1 + 0 * g, "sqrt": np.sqrt(g), "proportional": g}[scaling]
+                shape = {
+                    "constant": 1 + 0 * g,
+                    "sqrt": np.sqrt(g),
+                    "proportional": g,
+                    "saturating": 1 - np.exp(-g / 0.0673),
+                }[scaling]
                 driven = np.flatnonzero(bits)
                 for j in range(3):
                     z = rng.standard_normal((reads, driven.size), dtype=np.float32)

@@ -46,7 +46,7 @@ def tiles(draw: st.DrawFn) -> Tile:
     if draw(st.booleans()):
         device |= {"stuck_low": 0.02, "stuck_high": 0.01}
     if draw(st.booleans()):
-        scaling = draw(st.sampled_from(["constant", "sqrt", "proportional"]))
+        scaling = draw(st.sampled_from(["constant", "sqrt", "proportional", "saturating"]))
         device["read_noise"] = {"sigma": 0.05, "scaling": scaling}
     adc: dict[str, Any] = {"kind": "isaac", "bits": draw(st.integers(3, 10))}
     adc["range"] = draw(

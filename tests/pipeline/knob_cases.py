@@ -117,6 +117,11 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "chip.analog_parts": ("isaac", BASE, "[experts]"),
     "tile.crossbar.kind": ("sram_analog_22nm", (), "digital"),
     "tile.crossbar.rows_active": ("isaac", BASE, "8"),
+    "tile.device.read_noise.knee": (
+        "isaac",
+        (*TILES, "tile.device.read_noise={sigma: 0.2, scaling: saturating}"),
+        "0.5",
+    ),
     "tile.crossbar.wire_ohm": ("isaac", BASE, "0.05"),
     "tile.weight.encoding": ("isaac", (), "differential"),
     "tile.dac.unit_ns": (

@@ -7,7 +7,9 @@ by the same share of full scale.
 
 `sonos_*`: sigma_I = A (1 - exp(-I / B)) of the cell current in nA, at 0, 1 and 5 days after
 programming (CrossSim's SONOS table); full scale 3200 nA at 0 days, 1800 nA later. The mean
-drift of these states is not modelled.
+drift of these states is not modelled. Their read noise has the same form, A = 12.58037 nA and
+B = 215.36557 nA: `read_noise: {sigma: 0.00393137, sigma_unit: frac_gmax, scaling: saturating,
+knee: 0.0673017}` over 3200 nA; sigma 0.00698909 and knee 0.119648 over 1800 nA.
 """
 
 from __future__ import annotations
