@@ -2,7 +2,9 @@
 
 Starts from greedy replication and longest-first packing without two copies of a unit on
 one tile, then lowers the slowest tile (`moe_mapping.balance`), then removes replicas that
-the objective does not find worth their crossbars.
+the objective does not find worth their crossbars. Where that leaves the bound out of reach,
+a descent from one copy of everything is the other candidate: few units on few tiles can be
+balanced best without any replica, and single steps do not lead there.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from moe_mapping.balance import lower_peak, prune
 from moe_mapping.objective import lower_bound_ps
 from moe_mapping.packing import pack, replica_counts
 from moe_mapping.plan import assignment_of
+from moe_mapping.policies.lpt import longest_first
 from moe_mapping.problem import MappingProblem
-from moe_mapping.state import Fixed, Plan
+from moe_mapping.state import Fixed, Plan, peak, value
 
 __all__ = ["place", "search"]
 
@@ -37,7 +40,12 @@ def search(problem: MappingProblem, seed: int) -> Plan:
     target = lower_bound_ps(problem) * NEAR_BOUND
     lower_peak(fixed, plan, target, _STEPS, kicks_for(fixed), seed)
     prune(fixed, plan)
-    return plan
+    if peak(plan) <= target:
+        return plan
+    bare = longest_first(fixed)
+    lower_peak(fixed, bare, target, _STEPS, 0, seed)
+    prune(fixed, bare)
+    return min((plan, bare), key=lambda found: value(fixed, found))
 
 
 def kicks_for(fixed: Fixed) -> int:
