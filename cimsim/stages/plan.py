@@ -15,6 +15,8 @@ from cimsim.errors import CimsimError
 from cimsim.model import build_program
 from cimsim.results import RunFolder
 from cimsim.stages.models import Texts, calibration_windows, open_model, read_text, scored_windows
+from moe_mapping.registry import policy_named
+from romer.registry import steps_of
 
 __all__ = ["Plan", "Request", "Task", "make_plan"]
 
@@ -101,6 +103,8 @@ def make_plan(request: Request) -> Plan:
     _distinct("--model", [c.name for c in checkpoints.values()])
     tasks: list[Task] = []
     for config in configs:
+        policy_named(config.mapping.policy)
+        steps_of(config.calibration.method)
         for model, checkpoint in checkpoints.items():
             program = build_program(checkpoint)
             units = analog_units(program, config)

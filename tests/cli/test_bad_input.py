@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import Cimsim, small_run
 
+from cimsim.errors import CimsimError
+from cimsim.stages.plan import Request, make_plan
+
 CHIP = "extends: isaac\nname: mine\n"
 
 
@@ -118,6 +121,19 @@ def test_a_mistake_gets_one_sentence_and_leaves_nothing(
     # What the case sets comes last, so that it wins.
     assert_refused(cimsim("run", *small, *wrong.arguments), wrong.says)
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("knob", "hint"),
+    [("mapping.policy=autos", "'auto'"), ("calibration.method=romer_pluss", "'romer_plus'")],
+)
+def test_a_name_that_nothing_is_registered_under_is_refused_before_any_computing(
+    knob: str, hint: str, tmp_path: Path
+) -> None:
+    request = Request(chips=("hermes", "isaac"), overrides=(knob,), out=tmp_path / "run")
+    with pytest.raises(CimsimError, match=hint) as wrong:
+        make_plan(request)
+    assert wrong.value.key == knob.partition("=")[0]
 
 
 def broken_pickle(folder: Path) -> None:
