@@ -184,6 +184,22 @@ class EflashDevice(Device):
         unit="LSB",
         ge=0,
     )
+    mean_lsb: float = knob(
+        0.0,
+        "Mean read-back error of a programmed int8 weight of 0, the same for all weights "
+        "(25c and 80c_assumed); the intercept of read-back against target, measured -0.04 to "
+        "0.26 LSB a layer.",
+        unit="LSB",
+        ge=-128,
+        le=128,
+    )
+    gain: float = knob(
+        1.0,
+        "Slope of read-back against target of a programmed weight (25c and 80c_assumed); "
+        "measured 0.98 to 1.00 a layer.",
+        gt=0,
+        le=2,
+    )
     temperature_factor: float = knob(
         1.5, "Assumed multiplier of sigma at 80 C against 25 C (80c_assumed only).", ge=1, le=5
     )

@@ -11,11 +11,14 @@ Order of the physics of one cell, in fractions of g_max::
 
 and in units of one level V = (g - g_min) (levels - 1) / (1 - g_min): the current of the
 lowest level is cancelled before the converter by a reference column of nominal g_min, whose
-own errors are not modelled. A model of whole weights adds sigma z0 to the difference of the
-pair, or to the one cell, once. A weight LSB is one unit of the integer weight W_q, which is a
-level; weights of one bit are +-1, two LSB apart, as wide as the three codes of two bits: sigma
-in LSB is then the same share of the greatest weight in both. A single cell holds such a weight
-in one level, which counts two LSB.
+own errors are not modelled. A model of whole weights adds its mean error and sigma z0 to the
+recovered weight once: to the cell of a pair that holds the magnitude, or to the one cell, where
+the mean error changes sign in columns stored as complements; stuck cells take neither. As with
+sigma, a small level can fall below zero; pairs that are converted apart clip sums below zero.
+
+A weight LSB is one unit of the integer weight W_q, which is a level; weights of one bit are +-1,
+two LSB apart, as wide as the three codes of two bits: sigma in LSB is then the same share of the
+greatest weight in both. A single cell holds such a weight in one level, which counts two LSB.
 
 z0, z1 and z2 are pure functions of (chip seed, crossbar, epoch, cell); the uniform number is
 one of (chip seed, crossbar, cell), because a stuck cell stays stuck however often it is written.
@@ -59,6 +62,8 @@ class CellTables:
         flicker: relative 1/f sigma by written conductance; one entry of 0 if there is none.
         weight_sigma: [weight_max + 1] sigma of a whole weight in levels by |W_q|; one entry of
             0 if cells err.
+        weight_shift: [2 weight_max + 1] mean error of a whole weight in levels by W_q, from
+            -weight_max; one entry of 0 if cells err.
         stuck_low: cells stuck at the lowest level, as a count of 2**32.
         stuck_high: cells stuck at g_max, as a count of 2**32.
         g_min: lowest conductance over g_max.
@@ -77,6 +82,7 @@ class CellTables:
     log_time: float
     flicker: Table
     weight_sigma: Table
+    weight_shift: Table
     stuck_low: int
     stuck_high: int
     g_min: float
@@ -85,9 +91,14 @@ class CellTables:
     warmth: float
 
     @property
+    def whole_errs(self) -> bool:
+        """Whether whole weights err."""
+        return bool(self.weight_sigma.any() or self.weight_shift.any())
+
+    @property
     def ideal(self) -> bool:
         """Whether every cell holds its level exactly."""
-        noisy = self.bias.any() or self.sigma.any() or self.weight_sigma.any()
+        noisy = self.bias.any() or self.sigma.any() or self.whole_errs
         drifts = self.log_time > 0.0 or self.flicker.any()
         stuck = self.stuck_low + self.stuck_high > 0
         return not (noisy or drifts or stuck or self.warmth != 1.0)
@@ -121,10 +132,12 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
     g_min = 1.0 / device.on_off_ratio if device.on_off_ratio else 0.0
     target = g_min + np.arange(levels) * (1.0 - g_min) / (levels - 1)
     zeros = np.zeros(levels)
-    bias, sigma, weight_sigma = zeros, zeros, np.zeros(1)
+    bias, sigma, weight_sigma, weight_shift = zeros, zeros, np.zeros(1), np.zeros(1)
     if model.whole_weight:
         top = greatest_integer(tile.weight.bits)
         weight_sigma = model.weight_sigma_lsb(np.arange(top + 1) / top) / tile.weight.level_lsb
+        integers = np.arange(-top, top + 1)
+        weight_shift = model.weight_shift_lsb(integers / top) / tile.weight.level_lsb
     else:
         moments = model.programming(target)
         bias, sigma = moments.bias, moments.sigma
@@ -166,6 +179,7 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
         log_time=0.0 if law is None else float(np.log((age_s + law.t0_s) / law.t0_s)),
         flicker=flicker,
         weight_sigma=weight_sigma * max(hotter, 0.0),
+        weight_shift=weight_shift,
         stuck_low=round(device.stuck_low * 2.0**32),
         stuck_high=round(device.stuck_high * 2.0**32),
         g_min=g_min,

@@ -10,10 +10,10 @@ from __future__ import annotations
 from math import floor, log2
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from cimsim.mac.encode import Encoded
-from cimsim.mac.write import column_bound, to_grid
 
 __all__ = ["cell_bounds", "on_grid"]
 
@@ -52,7 +52,7 @@ def on_grid(
     Returns:
         Values in grid units and the size of a unit.
     """
-    bound = column_bound(values, encoded.starts, encoded.stops) * greatest_code
+    bound = _column_bound(values, encoded.starts, encoded.stops) * greatest_code
     rounding = 0.5 * encoded.formats.rows_at_once * greatest_code
     bits = finest
     if bound > 0.0 and rounding < 2.0**23:
@@ -60,5 +60,29 @@ def on_grid(
     if rounding >= 2.0**23 or bits < coarsest:
         values = values.astype(np.float64)
         bits = finest if bound == 0.0 else min(finest, floor(log2((2.0**53 - rounding) / bound)))
-    to_grid(values, 2.0**bits)
+    _to_grid(values, 2.0**bits)
     return values, 2.0**-bits
+
+
+@njit(cache=True, error_model="numpy")
+def _column_bound(values, starts, stops):  # type: ignore[no-untyped-def]
+    """Return the greatest sum of absolute values over the rows of a group in a column."""
+    greatest = 0.0
+    sums = np.zeros(values.shape[1], np.float64)
+    for g in range(starts.size):
+        sums[:] = 0.0
+        for i in range(starts[g], stops[g]):
+            for j in range(values.shape[1]):
+                sums[j] += abs(np.float64(values[i, j]))
+        for j in range(values.shape[1]):
+            greatest = max(greatest, sums[j])
+    return greatest
+
+
+@njit(cache=True, error_model="numpy")
+def _to_grid(values, scale):  # type: ignore[no-untyped-def]
+    """Round values to whole multiples of 1 / scale, in units of that."""
+    factor = values.dtype.type(scale)
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            values[i, j] = np.rint(values[i, j] * factor)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from cimsim.mac.cells import FLICKER_STEPS, CellTables
 
-__all__ = ["level_moments", "mean_writes"]
+__all__ = ["level_moments", "mean_writes", "weight_moments"]
 
 Real = NDArray[np.float64]
+Integers = NDArray[np.int64]
 _WRITES, _SPREADS = 512, 32  # points of the quadrature over z0, and over z1 and z2
 
 
@@ -51,9 +52,7 @@ def level_moments(tables: CellTables) -> tuple[Real, Real]:
     z1 = spread if drifts else np.zeros(1)
     z2 = spread if flickers else np.zeros(1)
     mean, square = np.empty(tables.target.size), np.empty(tables.target.size)
-    low, high = tables.stuck_low / 2.0**32, tables.stuck_high / 2.0**32
-    ends = np.array([tables.g_min, 1.0]) * max(tables.warmth, 0.0)
-    ends = ends * tables.to_levels - tables.base
+    works, held_stuck = _stuck(tables)
     for level, target in enumerate(tables.target):
         written = np.maximum(0.0, target + tables.bias[level] + tables.sigma[level] * write)
         share = _kept(np.abs(written - target) <= tables.tolerance, tables.attempts)
@@ -64,8 +63,39 @@ def level_moments(tables: CellTables) -> tuple[Real, Real]:
             q = np.interp(written, place, tables.flicker)[:, None, None]
             aged = np.maximum(0.0, aged * (1.0 + q * z2))
         held = aged * max(tables.warmth, 0.0) * tables.to_levels - tables.base
-        works = 1.0 - low - high
         first, second = (works * float(share @ (held**k).mean(axis=(1, 2))) for k in (1, 2))
-        mean[level] = first + low * ends[0] + high * ends[1]
-        square[level] = second + low * ends[0] ** 2 + high * ends[1] ** 2
+        mean[level] = first + held_stuck[0]
+        square[level] = second + held_stuck[1]
     return mean, np.maximum(square - mean**2, 0.0)
+
+
+def _stuck(tables: CellTables) -> tuple[float, tuple[float, float]]:
+    """Return the share of cells that work, and what the others add to mean and mean square."""
+    low, high = tables.stuck_low / 2.0**32, tables.stuck_high / 2.0**32
+    ends = np.array([tables.g_min, 1.0]) * max(tables.warmth, 0.0)
+    ends = ends * tables.to_levels - tables.base
+    held = (float(low * ends[0] + high * ends[1]), float(low * ends[0] ** 2 + high * ends[1] ** 2))
+    return 1.0 - low - high, held
+
+
+def weight_moments(
+    tables: CellTables, mean: Real, wq: Integers, level: Integers, side: Real
+) -> tuple[Real, Real]:
+    """Return what errors of whole weights add to mean and variance of a weight, in levels.
+
+    A stuck cell takes no such error. Whether a cell is stuck thus decides both what it holds and
+    whether the mean error is there: the variance has their covariance.
+
+    Args:
+        tables: of the cells; errors of whole weights are present.
+        mean: of what a cell holds by its level, from `level_moments`.
+        wq: [n_in, n_out] integer weights.
+        level: [n_in, n_out] level of the cell that takes the error.
+        side: [n_in, n_out] 1, or -1 where that cell is subtracted.
+    """
+    works, (held_stuck, _) = _stuck(tables)
+    sigma = tables.weight_sigma[np.abs(wq)]
+    shift = tables.weight_shift[wq + tables.weight_shift.size // 2]
+    covariance = (1.0 - works) * mean - held_stuck
+    variance = works * sigma**2 + works * (1.0 - works) * shift**2
+    return works * shift, variance + 2.0 * side * shift * covariance[level]

@@ -4,7 +4,7 @@ With L the level of a cell, V = L + b(L) + sqrt(v(L)) z what it holds after writ
 noise, temperature and stuck cells, c_s what column s of a weight counts, w_k what plane k
 counts, x the fed input and D the width of a code, all sums over the rows of an output::
 
-    cells        (sum x c_s b)^2 + sum x^2 c_s^2 v
+    cells        (sum x c_s b)^2 + sum x^2 c_s^2 v, whole weights (sum x b_w)^2 + sum x^2 v_w
     read noise   sum_k w_k^2 code_k^2 sum c_s^2 sigma^2(G)
     converters   c_s^2 [gain^2 (sum x L)^2 + (offset D sum_k w_k)^2 + noise^2 D^2 sum_k w_k^2]
     rounding     sum_k w_k^2 sum c_s^2 D^2 / 12
@@ -29,7 +29,7 @@ from cimsim.mac.encode import Encoded, encode
 from cimsim.mac.feed import cycle_power
 from cimsim.mac.formats import Formats
 from cimsim.mac.inputs import static_scale
-from cimsim.mac.moments import level_moments
+from cimsim.mac.moments import level_moments, weight_moments
 from cimsim.mac.program import read_variance, write_ideal
 from cimsim.mac.quantize import quantize_inputs
 from cimsim.mac.write import read_share
@@ -186,21 +186,37 @@ class _Parts:
 
     def cells(self, fresh: CellTables) -> Real:
         """Return what cells add; `fresh` are their tables before they age."""
-        mean, variance = self.mean, self.variance
+        mean, variance, gain = self.mean, self.variance, 1.0
         if self.tile.device.drift_compensation == "global":
             both = np.concatenate([np.maximum(self.levels, 0).ravel(), self._negative().ravel()])
             counts = np.bincount(both, minlength=mean.size)
             gain = float(counts @ level_moments(fresh)[0]) / float(counts @ mean)
             mean, variance = gain * mean, gain**2 * variance
         bias = mean - np.arange(mean.size)
-        error = (self.fed @ self._column_sums(bias, power=1)) ** 2
+        shift = self._column_sums(bias, power=1)
         spread = self._column_sums(variance, power=2)
         if self.tables.weight_sigma.size > 1:
-            works = 1.0 - (self.tables.stuck_low + self.tables.stuck_high) / 2.0**32
-            whole = self.tables.weight_sigma[np.abs(self.encoded.wq.astype(np.int64))]
-            spread = spread + works * (whole * self.formats.weight_step) ** 2
-        total: Real = error + self.fed**2 @ spread
+            whole_mean, whole_variance = self._whole_weights()
+            shift = shift + gain * whole_mean
+            spread = spread + gain**2 * whole_variance
+        total: Real = (self.fed @ shift) ** 2 + self.fed**2 @ spread
         return total
+
+    def _whole_weights(self) -> tuple[Real, Real]:
+        """Return what errors of whole weights add to mean and variance of each weight, in LSB."""
+        formats, wq = self.formats, self.encoded.wq.astype(np.int64)
+        if formats.pair:
+            level, side = np.abs(wq), np.where(wq < 0, -1.0, 1.0)
+        else:
+            level = self.levels[:, : formats.n_out]
+            side = np.concatenate(
+                [
+                    np.repeat(self._signs(g), group.stop - group.start, axis=0)
+                    for g, group in enumerate(formats.groups)
+                ]
+            )
+        mean, variance = weight_moments(self.tables, self.mean, wq, level, side)
+        return mean * formats.weight_step, variance * formats.weight_step**2
 
     def _negative(self) -> NDArray[np.int64]:
         """Return levels of the negative cells of pairs that are subtracted as currents."""

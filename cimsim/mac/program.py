@@ -122,7 +122,8 @@ def write_cells(
             place = divmod(fragment, gain.shape[1])
             gain[place] = _compensation(first, g, tables.g_min)
         store_columns(
-            values, squares, g, stuck, encoded.wq, block, _layout(encoded), tables.weight_sigma,
+            values, squares, g, stuck, encoded.wq, encoded.flip, block, _layout(encoded),
+            (tables.weight_sigma, tables.weight_shift),
             (tables.to_levels, tables.base, variance, tile.device.read_noise.knee), power,
             _address(deployment, fragment),
         )  # fmt: skip
@@ -257,7 +258,7 @@ def read_variance(
     if noise.scaling in {"proportional", "saturating"}:
         return variance, 2 if noise.scaling == "proportional" else 3
     bits = formats.max_code == 1 and formats.feed != FEED["value"]  # values may be -1
-    whole = formats.analog_difference or not bits or tables.weight_sigma.any()
+    whole = formats.analog_difference or not bits or tables.whole_errs
     return variance, 1 if whole else 0
 
 

@@ -139,12 +139,20 @@ def _add_weight_errors(
     key: tuple[int, int],
 ) -> None:
     r0, c0, width = place
+    top = tables.weight_shift.size // 2
+    group_of_row = np.concatenate(
+        [np.full(g.stop - g.start, n) for n, g in enumerate(encoded.formats.groups)]
+    )
     side = 2 if encoded.formats.pair else 1
     for i in range(v.shape[0]):
         z = normals_at(v.shape[1], (i, crossbar, epoch), key).astype(np.float64)
         for j in range(width):
             w = int(encoded.wq[r0 + i, c0 + j])
-            error = tables.weight_sigma[abs(w)] * z[j * side]
+            shift = tables.weight_shift[w + top]
+            if encoded.formats.encoding == "isaac":
+                complement = encoded.flip[group_of_row[r0 + i], 0, c0 + j]
+                shift = -shift if complement else shift
+            error = tables.weight_sigma[abs(w)] * z[j * side] + shift
             if side == 2 and w < 0:
                 v[i, 2 * j + 1] -= 0.0 if stuck[i, 2 * j + 1] else error
             else:

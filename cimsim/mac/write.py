@@ -14,13 +14,11 @@ from cimsim.mac.cells import FLICKER_STEPS
 from cimsim.rng import fill_bits, fill_normals
 
 __all__ = [
-    "column_bound",
     "conductances",
     "exp_minus",
     "flip_columns",
     "read_share",
     "store_columns",
-    "to_grid",
 ]
 
 _LOG2E = 1.4426950408889634
@@ -218,7 +216,7 @@ def read_share(g, power, knee):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, error_model="numpy")
 def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
-    values, squares, conductance, stuck, wq, block, layout, weight_sigma, scales, power, address
+    values, squares, conductance, stuck, wq, flip, block, layout, whole, scales, power, address
 ):
     """Store the columns of one crossbar in levels, pairs subtracted where that is analog.
 
@@ -228,16 +226,19 @@ def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
         conductance: float64 [rows, physical columns], over g_max.
         stuck: bool [rows, physical columns].
         wq: int16 [n_in, n_out].
+        flip: as `conductances` takes it.
         block: as `conductances` takes it.
         layout: as `conductances` takes it.
-        weight_sigma: float64 [weight_max + 1], error of whole weights, or [1] of 0.
+        whole: errors of whole weights: sigma, float64 [weight_max + 1] or [1] of 0, and mean,
+            float64 [2 weight_max + 1] or [1] of 0.
         scales: (levels a g_max, lowest level's conductance in levels, variance of a read at
             the greatest sigma in levels^2, knee of saturating noise over g_max).
         power: how the variance of a read grows with G: 0 none stored, else of `read_share`.
         address: (crossbar, epoch, k0, k1).
     """
-    r0, r1, c0, c1, column_block, _, _ = block
-    slices, _, pair, difference, unit, _, _, _ = layout
+    r0, r1, c0, c1, column_block, first_group, group_rows = block
+    slices, _, pair, difference, unit, flipped, _, _ = layout
+    weight_sigma, weight_shift = whole
     to_levels, base, read_variance, knee = scales
     crossbar, epoch, k0, k1 = address
     n_out = wq.shape[1]
@@ -247,19 +248,23 @@ def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     padded = ((count + 63) // 64) * 64
     bits = np.empty(padded, np.uint32)
     z = np.zeros(padded, np.float32)
-    whole = weight_sigma.size > 1
+    errs, top = weight_sigma.size > 1, weight_shift.size // 2
     for i in range(r0, r1):
         g = conductance[i - r0]
         fixed = stuck[i - r0]
-        if whole:
+        group = first_group + (i - r0) // group_rows
+        if errs:
             fill_normals(z, bits, 0, i - r0, crossbar, epoch, k0, k1)
         for j in range(c0, c1):
             for s in range(slices):
                 c = ((j - c0) * slices + s) * side
                 positive = g[c] * to_levels - base
                 negative = g[c + 1] * to_levels - base if pair else 0.0
-                if whole:
-                    error = weight_sigma[abs(wq[i, j])] * np.float64(z[c])
+                if errs:
+                    shift = weight_shift[wq[i, j] + top]
+                    if flipped and flip[group, s, j]:
+                        shift = -shift
+                    error = weight_sigma[abs(wq[i, j])] * np.float64(z[c]) + shift
                     if pair and wq[i, j] < 0:
                         negative -= 0.0 if fixed[c + 1] else error
                     else:
@@ -282,27 +287,3 @@ def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
             values[i, at] = g[count - 1] * to_levels - base
             if power > 0:
                 squares[i, at] = read_share(g[count - 1], power, knee) * read_variance
-
-
-@njit(cache=True, error_model="numpy")
-def column_bound(values, starts, stops):  # type: ignore[no-untyped-def]
-    """Return the greatest sum of absolute values over the rows of a group in a column."""
-    greatest = 0.0
-    sums = np.zeros(values.shape[1], np.float64)
-    for g in range(starts.size):
-        sums[:] = 0.0
-        for i in range(starts[g], stops[g]):
-            for j in range(values.shape[1]):
-                sums[j] += abs(np.float64(values[i, j]))
-        for j in range(values.shape[1]):
-            greatest = max(greatest, sums[j])
-    return greatest
-
-
-@njit(cache=True, error_model="numpy")
-def to_grid(values, scale):  # type: ignore[no-untyped-def]
-    """Round values to whole multiples of 1 / scale, in units of that."""
-    factor = values.dtype.type(scale)
-    for i in range(values.shape[0]):
-        for j in range(values.shape[1]):
-            values[i, j] = np.rint(values[i, j] * factor)

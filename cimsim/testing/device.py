@@ -58,7 +58,7 @@ def check_device_model(device: Device) -> tuple[str, ...]:
 def _moments(model: DeviceModel) -> str | None:
     if model.whole_weight:
         sigma = model.weight_sigma_lsb(_GRID)
-        bias = np.zeros_like(sigma)
+        bias = model.weight_shift_lsb(2.0 * _GRID - 1.0)
     else:
         found = model.programming(_GRID)
         bias, sigma = found.bias, found.sigma
@@ -136,8 +136,9 @@ def _program(tile: Tile, chip_seed: int, crossbar: int, epoch: int) -> Programme
 
 def _frozen(tile: Tile) -> str | None:
     tables = cell_tables(tile, 1, 0.0)
-    if tables.ideal:
-        return None
+    drawn = (tables.sigma, tables.weight_sigma, tables.flicker)
+    if not any(table.any() for table in drawn) and tables.stuck_low + tables.stuck_high == 0:
+        return None  # a mean error is the same everywhere
     places = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
     values = [m.cells.values for m in (_program(tile, *p) for p in places) if m is not None]
     for place, other in zip(places[1:], values[1:], strict=True):

@@ -16,8 +16,8 @@ __all__ = ["relative_weight_error"]
 def relative_weight_error(lab: Laboratory) -> float:
     """Return the root mean square of (error of a stored weight / rms(W)) over matrices.
 
-    The device model's own figure, not a measurement: sigma in LSB of the stored code, at
-    each weight's own code, times the value of an LSB. What clipping costs is not counted.
+    The device model's own figure, not a measurement: mean and sigma in LSB of the stored code,
+    at each weight's own code, times the value of an LSB. What clipping costs is not counted.
     nan for devices whose errors are those of cells.
     """
     tile = lab.config.tile
@@ -25,13 +25,14 @@ def relative_weight_error(lab: Laboratory) -> float:
     if not model.whole_weight:
         return math.nan
     top = greatest_integer(tile.weight.bits)
-    by_code = model.weight_sigma_lsb(np.arange(top + 1) / top)
+    codes = np.arange(-top, top + 1) / top
+    by_code = np.hypot(model.weight_sigma_lsb(np.abs(codes)), model.weight_shift_lsb(codes))
     shares = []
     for unit in lab.placement.units.values():
         for tiling in unit.tilings:
             weight = lab.stored.matrix(tiling.matrix.id)
             per_column = tile.weight.scale == "per_column"
             code, step = quantize_weights(weight, tile.weight.bits, per_column=per_column)
-            error = by_code[np.abs(code.astype(np.int64))] * step.astype(np.float64)
+            error = by_code[code.astype(np.int64) + top] * step.astype(np.float64)
             shares.append(float(np.mean(error**2) / np.mean(weight.astype(np.float64) ** 2)))
     return float(np.sqrt(np.mean(shares)))

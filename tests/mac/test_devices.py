@@ -299,6 +299,8 @@ def test_exponential_is_accurate() -> None:
         {"kind": "reram", "drift_compensation": "global"},
         {"kind": "eflash", "cell_bits": 8, "temperature_factor": 2.0},
         {"kind": "eflash", "profile": "sonos_0d", "sigma_lsb": 1.0},
+        {"kind": "eflash", "profile": "sonos_0d", "mean_lsb": 0.1},
+        {"kind": "eflash", "profile": "sonos_5d", "gain": 0.99},
         {"kind": "custom", "model": "no_such_model"},
         {"kind": "custom", "model": "x", "module": "no_such_module_at_all"},
     ],

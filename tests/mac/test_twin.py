@@ -28,6 +28,7 @@ DEVICES: tuple[dict[str, Any], ...] = (
     {"kind": "reram", "profile": "milo", "on_off_ratio": 4.5},
     {"kind": "reram", "verify": {"tolerance": 0.1, "attempts": 3}},
     {"kind": "eflash"},
+    {"kind": "eflash", "mean_lsb": 6.5, "gain": 0.9},
     {"kind": "eflash", "profile": "sonos_1d"},
     {"kind": "gaussian", "sigma": 1.0, "sigma_unit": "us", "drift": {"nu": 0.05}, "age_s": 100.0},
 )
@@ -39,7 +40,8 @@ def tiles(draw: st.DrawFn) -> Tile:
     signed = draw(st.sampled_from(["twos_complement", "two_phase", "shift"]))
     device = dict(draw(st.sampled_from(DEVICES)))
     bits = draw(st.integers(1, 9))
-    whole = device.get("sigma_unit") == "weight_lsb" or device == {"kind": "eflash"}
+    flash = device["kind"] == "eflash" and "profile" not in device
+    whole = device.get("sigma_unit") == "weight_lsb" or flash
     device["cell_bits"] = min(8, bits) if whole else draw(st.integers(1, 4))
     if whole:
         bits = min(8, bits)

@@ -144,6 +144,8 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "tile.device.technology": ("isaac", (), "pcm"),
     "tile.device.profile": ("isaac", PCM, "hermes_1dev"),
     "tile.device.sigma_lsb": ("eflash_40nm", (), "1.0"),
+    "tile.device.mean_lsb": ("eflash_40nm", (), "0.26"),
+    "tile.device.gain": ("eflash_40nm", (), "0.98"),
     "tile.device.temperature_factor": ("eflash_40nm", ("technology.temperature_c=85",), "3.0"),
     "tile.device.verify.tolerance": ("isaac", BASE, "0.05"),
     "tile.device.verify.attempts": ("isaac", (*BASE, "tile.device.verify.tolerance=0.02"), "2"),

@@ -73,7 +73,7 @@ class DeviceModel:
 
     Attributes:
         scope: "cell" if `programming` speaks of one cell as a fraction of g_max; "weight" if
-            `weight_sigma_lsb` speaks of the recovered signed weight.
+            `weight_sigma_lsb` and `weight_shift_lsb` speak of the recovered signed weight.
         config: the section of the configuration that chose this model.
         weight_bits: bits of a weight.
     """
@@ -104,6 +104,14 @@ class DeviceModel:
             magnitude: |W_q| / greatest |W_q|, in [0, 1].
         """
         return np.zeros_like(magnitude)
+
+    def weight_shift_lsb(self, weight: Fractions) -> Fractions:
+        """Return the mean error of a recovered weight in weight LSB (scope "weight" only).
+
+        Args:
+            weight: W_q / greatest |W_q|, in [-1, 1].
+        """
+        return np.zeros_like(weight)
 
     def drift(self, target: Fractions) -> DriftLaw | None:
         """Return the drift law of cells with these targets, None for cells that keep."""

@@ -1,9 +1,12 @@
 """Embedded flash: a measured 40 nm chip, and SONOS cells.
 
-`25c`: the recovered int8 weight errs by `sigma_lsb` (measured read-back 1.74 to 3.02 LSB a
-layer, mean 2.24: Bai et al., IEEE TCAD 2024). `80c_assumed` multiplies it by
-`temperature_factor`, which is an assumption, not a measurement. A weight of other bits errs
-by the same share of full scale.
+`25c`: an int8 weight W is recovered as `gain` W + `mean_lsb` + `sigma_lsb` z, z frozen with the
+write. Measured read-back of five layers (Bai et al., IEEE TCAD 2024): sigma 1.74 to 3.02 LSB,
+mean 2.24; intercept -0.04 to 0.26 LSB; slope 0.98 to 1.00. The two differ from layer to layer
+without a pattern, so by default there is no intercept and a slope of 1. The measured spread is
+that of (read-back - W): sqrt(sigma_lsb^2 + (1 - gain)^2 var W). `80c_assumed` multiplies sigma
+by `temperature_factor`, which is an assumption, not a measurement; mean and gain stay. A weight
+of other bits errs by the same share of full scale.
 
 `sonos_*`: sigma_I = A (1 - exp(-I / B)) of the cell current in nA, at 0, 1 and 5 days after
 programming (CrossSim's SONOS table); full scale 3200 nA at 0 days, 1800 nA later. The mean
@@ -19,6 +22,7 @@ import numpy as np
 from cimsim.config.device import Device, EflashDevice
 from cimsim.errors import CimsimError
 from cimsim.mac.devices.base import DeviceModel, Fractions, Programming, register_device
+from cimsim.mac.quantize import greatest_integer
 
 __all__ = ["EflashModel"]
 
@@ -41,9 +45,9 @@ class EflashModel(DeviceModel):
             raise TypeError(message)
         self._section = config
         measured = {n: f.default for n, f in EflashDevice.model_fields.items()}
-        used = ["sigma_lsb"] if self.whole_weight else []
+        used = ["sigma_lsb", "mean_lsb", "gain"] if self.whole_weight else []
         used += ["temperature_factor"] if config.profile == "80c_assumed" else []
-        for name in ("sigma_lsb", "temperature_factor"):
+        for name in ("sigma_lsb", "mean_lsb", "gain", "temperature_factor"):
             if name not in used and getattr(config, name) != measured[name]:
                 raise CimsimError(
                     f"profile {config.profile} does not use this knob",
@@ -67,5 +71,15 @@ class EflashModel(DeviceModel):
         """Return the measured error, the same for every weight."""
         section = self._section
         factor = section.temperature_factor if section.profile == "80c_assumed" else 1.0
-        int8_lsb = float(1 << (self.weight_bits - 1)) / 128.0
-        return np.full_like(magnitude, section.sigma_lsb * factor * int8_lsb)
+        return np.full_like(magnitude, section.sigma_lsb * factor * self._int8_lsb)
+
+    def weight_shift_lsb(self, weight: Fractions) -> Fractions:
+        """Return what slope and intercept of read-back add to a weight."""
+        section = self._section
+        integer = weight * greatest_integer(self.weight_bits)
+        return (section.gain - 1.0) * integer + section.mean_lsb * self._int8_lsb
+
+    @property
+    def _int8_lsb(self) -> float:
+        """LSB of the weights a LSB of int8, at the same full scale."""
+        return float(1 << (self.weight_bits - 1)) / 128.0
