@@ -49,13 +49,13 @@ from cimsim.stages.rows import Measured, main_decode, result_row
 from cimsim.stages.scale import DIE_LIMIT_MM2, scale_rows
 from cimsim.stages.scoring import score_clean
 from cimsim.stages.tables import (
+    activity,
     all_energy_rows,
     expert_load,
     latency_samples,
     layer_rows,
     resource_rows,
     seed_rows,
-    visit_log,
 )
 from cimsim.stages.timing import Timing, densities, longest_ps, time_routing
 from cimsim.stages.wear import wear_warning
@@ -202,7 +202,7 @@ def run_chip(
         expert_load=expert_load(measured),
         latency=latency_samples(measured),
         resources=resource_rows(measured),
-        visits=visit_log(measured),
+        activity=activity(measured),
         warnings=(*accuracy.warnings, *_warnings(measured)),
         notes=measured.cost.notes,
         not_modelled=measured.cost.not_modelled(),

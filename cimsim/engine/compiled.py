@@ -13,6 +13,8 @@ from cimsim.engine.compiled_buffers import on_room
 from cimsim.engine.compiled_events import (
     ARRIVAL,
     JOB_END,
+    KV_NEW,
+    OPERANDS,
     ROOM,
     STAGE_DONE,
     VISIT,
@@ -283,11 +285,12 @@ def _job(x: Machine, flight: int) -> None:
     if step[m.KV] != NONE:
         fetch += row[m.KV_READ]
     if fetch != 0:
-        ready = take_memory(x, step[m.STEP_CHIP], fetch) + x.fixed[m.LATENCY]
+        left = take_memory(x, step[m.STEP_CHIP], fetch, OPERANDS, flight, number)
+        ready = left + x.fixed[m.LATENCY]
         row[m.PARTS + DRAM] += max(0, ready - end)
         end = max(end, ready)
     if step[m.KV] != NONE and row[m.KV_WRITE] != 0:
-        take_memory(x, step[m.STEP_CHIP], row[m.KV_WRITE])
+        take_memory(x, step[m.STEP_CHIP], row[m.KV_WRITE], KV_NEW, flight, number)
     x.digital[unit, m.FREE] = end
     x.digital[unit, m.BUSY] += work
     if x.fixed[m.RECORD] != 0:
@@ -342,6 +345,7 @@ def _raw(x: Tables) -> RawRun:
         visits=x.visit_log[: now[m.VISIT_ROWS]].copy(),
         jobs=x.job_log[: now[m.JOB_ROWS]].copy(),
         writes=x.load_log[: now[m.LOAD_ROWS]].copy(),
+        memory=x.memory_log[: now[m.MEMORY_ROWS]].copy(),
         peak_buffer_bytes=x.tile[:, m.PEAK].copy(),
         events=int(now[m.EVENTS]),
         end_ps=end,

@@ -9,10 +9,14 @@ import numpy as np
 from cimsim.engine import machine as m
 from cimsim.engine.machine_ref import Machine
 from cimsim.engine.noc.kernel import inner
+from cimsim.engine.raw import MEMORY_USES
 
 __all__ = [
     "ARRIVAL",
+    "EXPERT",
     "JOB_END",
+    "KV_NEW",
+    "OPERANDS",
     "ROOM",
     "STAGE_DONE",
     "VISIT",
@@ -27,6 +31,8 @@ STAGE_DONE, JOB_END, VISIT, ROOM, WEIGHTS, WRITTEN, ARRIVAL = (
     cast("int", np.int64(k)) for k in range(7)
 )
 """Kinds of events, not literals (see `noc.kernel`)."""
+OPERANDS, KV_NEW, EXPERT = (cast("int", np.int64(k)) for k in range(len(MEMORY_USES)))
+"""Uses of memory."""
 
 
 @inner
@@ -50,9 +56,15 @@ def push(x: Machine, time_ps: int, kind: int, argument: int) -> None:
 
 
 @inner
-def take_memory(x: Machine, chip: int, occupied_ps: int) -> int:
+def take_memory(x: Machine, chip: int, occupied_ps: int, use: int, owner: int, step: int) -> int:
     """Reserve the memory channels of a chip and return when the last byte leaves them."""
     row = x.dram[chip]
-    row[m.FREE] = max(x.now[m.TIME], row[m.FREE]) + occupied_ps
+    start = max(x.now[m.TIME], row[m.FREE])
+    row[m.FREE] = start + occupied_ps
     row[m.BUSY] += occupied_ps
+    if x.fixed[m.RECORD] != 0:
+        log = x.memory_log[x.now[m.MEMORY_ROWS]]
+        x.now[m.MEMORY_ROWS] += 1
+        log[0], log[1], log[2], log[3] = chip, use, owner, step
+        log[4], log[5] = start, row[m.FREE]
     return int(row[m.FREE])

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cimsim.engine import machine as m
 from cimsim.engine.compiled_buffers import take_room
-from cimsim.engine.compiled_events import WEIGHTS, WRITTEN, push, take_memory
+from cimsim.engine.compiled_events import EXPERT, WEIGHTS, WRITTEN, push, take_memory
 from cimsim.engine.compiled_sending import send_one
 from cimsim.engine.machine_ref import Machine
 from cimsim.engine.noc.kernel import ONE, allocating, inner
@@ -110,7 +110,8 @@ def _load(x: Machine, number: int, slot: int) -> None:
     row, expert, fixed = x.slot[slot], x.expert[number], x.fixed
     site = x.site[row[m.SLOT_SITE]]
     chip = site[m.SITE_CHIP]
-    fetched = take_memory(x, chip, expert[m.E_FETCH]) + fixed[m.LATENCY]
+    left = take_memory(x, chip, expert[m.E_FETCH], EXPERT, number, -ONE)
+    fetched = left + fixed[m.LATENCY]
     arrived = fetched
     for channel in range(chip * fixed[m.CHANNELS], (chip + 1) * fixed[m.CHANNELS]):
         for at in range(site[m.TILES], site[m.TILES_END]):

@@ -151,13 +151,13 @@ def _inside(x: Machine, v: int, first_ps: int, last_ps: int) -> int:
 
 
 @inner
-def _log_visit(x: Machine, v: int, start_ps: int, expert: int) -> None:
+def _log_visit(x: Machine, v: int, start_ps: int, taken_ps: int, expert: int) -> None:
     visit, log = x.pool[v], x.visit_log[x.now[m.VISIT_ROWS]]
     x.now[m.VISIT_ROWS] += 1
     flight = visit[m.V_FLIGHT]
     log[0], log[1], log[2] = flight, x.flight[flight, m.STEP], visit[m.V_SITE]
     log[3], log[4], log[5] = expert, visit[m.V_SIZE], x.now[m.TIME]
-    log[6], log[7] = start_ps, visit[m.V_FINISH]
+    log[6], log[7], log[8] = start_ps, visit[m.V_FINISH], taken_ps
 
 
 @inner
@@ -226,7 +226,7 @@ def on_visit(x: Machine, v: int) -> None:
     if expert != NONE:
         x.expert[expert, m.E_VECTORS] += size
     if x.fixed[m.RECORD] != 0:
-        _log_visit(x, v, start, expert)
+        _log_visit(x, v, start, taken_in, expert)
     release_room(x, v)
     if visit[m.V_EXPERT] != NONE:
         slot = x.slot[x.expert[visit[m.V_EXPERT], m.E_SLOT]]

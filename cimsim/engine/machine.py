@@ -62,7 +62,8 @@ HELD, PEAK, ARMED, WAIT_HEAD, WAIT_TAIL, RELEASE, RELEASES = range(7)
     TIME, SEQUENCE, HEAPED, LEFT, ACTIVE, NEXT_STREAM, CLOCK, HITS, MISSES,
     STALL, POOL_FREE, VISIT_ROWS, JOB_ROWS, LOAD_ROWS, STREAM_QUEUE, STREAM_QUEUED, SLOT_QUEUE,
     SLOT_QUEUED, EVENTS, STOP_TIME, STOP_SEQUENCE, REQUESTED, FAILED, MOVED, POWER_STALL,
-) = range(25)  # fmt: skip
+    MEMORY_ROWS,
+) = range(26)  # fmt: skip
 # Entries of `fixed`: scalars that do not.
 (
     CONCURRENCY, SEQUENTIAL, LATENCY, CAPACITY, FIRST_DIGITAL, FIRST_CHANNEL, CHANNELS, RECORD,
@@ -89,7 +90,7 @@ class Tables(NamedTuple):
         heap: [.., 3], events: time, sequence, argument x 8 + kind.
         stream_queue, slot_queue: streams and experts that wait.
         followed: [layers - 1, experts, experts], routing history of the prefetcher.
-        visit_log, job_log, load_log, requests: logs.
+        visit_log, job_log, load_log, memory_log, requests: logs.
         scratch: [sites + experts], visit of the current stage by target.
         scratch_tiles: tiles to whose queues visits moved.
         ports, port_masks, times: arguments of the transport kernels.
@@ -134,6 +135,7 @@ class Tables(NamedTuple):
     visit_log: Int64
     job_log: Int64
     load_log: Int64
+    memory_log: Int64
     requests: Int64
     scratch: Int64
     scratch_tiles: Int64
@@ -163,7 +165,7 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None) -> Tables:
 
     Args:
         plan: what runs.
-        record: whether to keep logs of visits, jobs and loads.
+        record: whether to keep logs of visits, jobs, loads and memory.
         max_events: give up after this many events.
     """
     flights, sites, slots = plan.flights, plan.sites, plan.slots
@@ -179,6 +181,7 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None) -> Tables:
     prefetch = (max(0, layers - 1), plan.n_experts, plan.n_experts) if switched else (0, 0, 0)
     heap = pool + live_flights + plan.mesh.n_tiles + n_slots + 8
     rows = bound if record else 0
+    loads = 2 * bound + n_slots if record and switched else 0
     tile, releases = _tile_table(plan)
     pairs = (sites.pair_round, sites.pair_source, sites.pair_target, sites.pair_flits)
     links = np.zeros((pool, V_PARTS + VISIT_PARTS), dtype=np.int64)
@@ -219,9 +222,10 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None) -> Tables:
         stream_queue=np.zeros(flights.n_streams + 1, dtype=np.int64),
         slot_queue=np.zeros(n_experts + 1, dtype=np.int64),
         followed=np.zeros(prefetch, dtype=np.int64),
-        visit_log=np.zeros((rows, 8), dtype=np.int64),
+        visit_log=np.zeros((rows, 9), dtype=np.int64),
         job_log=np.zeros((flights.count * len(plan.steps) if record else 0, 5), dtype=np.int64),
-        load_log=np.zeros((2 * bound + n_slots if record and switched else 0, 7), dtype=np.int64),
+        load_log=np.zeros((loads, 7), dtype=np.int64),
+        memory_log=np.zeros((_requests(plan) + loads if record else 0, 6), dtype=np.int64),
         requests=np.zeros(bound if switched else 0, dtype=np.int64),
         scratch=np.full(sites.count + n_experts, NONE, dtype=np.int64),
         scratch_tiles=np.zeros(pool, dtype=np.int64),
@@ -230,6 +234,13 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None) -> Tables:
         times=np.zeros((2, max(1, most_visits * widest)), dtype=np.int64),
         net=make_network(plan.transport),
     )
+
+
+def _requests(plan: Plan) -> int:
+    """Return an upper bound of what jobs ask of memory: operands, and room for what is new."""
+    keys = int(np.sum(plan.kv_step != NONE))
+    streams = int(np.sum(plan.stream_ps > 0))
+    return plan.flights.count * (streams + 2 * keys + 1)
 
 
 def _most_copies(plan: Plan) -> int:
@@ -251,7 +262,7 @@ def _live_flights(plan: Plan) -> int:
 
 
 def _scalars(flights: int) -> Int64:
-    now = np.zeros(25, dtype=np.int64)
+    now = np.zeros(26, dtype=np.int64)
     now[LEFT] = flights
     now[STOP_TIME] = NONE
     return now

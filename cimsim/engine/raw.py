@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PARTS", "VISIT_FIELDS", "VISIT_PARTS", "RawRun", "within_run"]
+__all__ = ["MEMORY_USES", "PARTS", "VISIT_FIELDS", "VISIT_PARTS", "RawRun", "within_run"]
 
 Int64 = NDArray[np.int64]
 
@@ -21,9 +21,19 @@ QUEUE, COMPUTE, NOC, DRAM, WRITE, ADC, DIGITAL = range(7)
 VISIT_PARTS = DIGITAL
 """Parts that visits have: all but the last."""
 
-VISIT_FIELDS = ("flight", "step", "site", "expert", "vectors", "arrive_ps", "start_ps", "end_ps")
+VISIT_FIELDS = (
+    "flight", "step", "site", "expert", "vectors", "arrive_ps", "start_ps", "end_ps", "taken_ps",
+)  # fmt: skip
+"""`end_ps` is when the last result is ready, `taken_ps` when the last vector is taken in and
+the site's ADC groups are free again."""
 JOB_FIELDS = ("digital", "flight", "step", "start_ps", "end_ps")
 LOAD_FIELDS = ("slot", "expert", "start_ps", "fetched_ps", "arrived_ps", "write_ps", "end_ps")
+MEMORY_FIELDS = ("chip", "use", "owner", "step", "start_ps", "end_ps")
+"""`owner` is a flight, or the id of the expert that is fetched; `step` is then -1."""
+MEMORY_USES = ("operands", "kv_write", "expert")
+OPERANDS, KV_NEW, EXPERT = range(3)
+"""Values of `use`: operands of a job (streamed weights, embeddings, keys and values, in this
+order), its new keys and values, weights of an expert for a slot."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +56,11 @@ class RawRun:
         stall_ps: time that visits waited for their expert, summed.
         power_stall_ps: time that visits waited for the power limit, summed.
         link_used: [links, 4], columns of `PacketState.used`.
-        visits: [visits, 8], columns `VISIT_FIELDS`; empty if not recorded.
+        visits: [visits, 9], columns `VISIT_FIELDS`; empty if not recorded.
         jobs: [jobs, 5], columns `JOB_FIELDS`; empty if not recorded.
         writes: [loads, 7], columns `LOAD_FIELDS`.
+        memory: [requests, 6], what memory channels were reserved for, columns
+            `MEMORY_FIELDS`; empty if not recorded.
         peak_buffer_bytes: [tiles], most bytes ever held.
         events: events processed.
         end_ps: time of the last event that mattered.
@@ -74,6 +86,7 @@ class RawRun:
     visits: Int64
     jobs: Int64
     writes: Int64
+    memory: Int64
     peak_buffer_bytes: Int64
     events: int
     end_ps: int

@@ -21,7 +21,7 @@ import numpy as np
 from cimsim.engine.network import settle
 from cimsim.engine.numbers import Numbers
 from cimsim.engine.plan import Plan
-from cimsim.engine.raw import DIGITAL, DRAM, NOC, QUEUE, RawRun, within_run
+from cimsim.engine.raw import DIGITAL, DRAM, KV_NEW, NOC, OPERANDS, QUEUE, RawRun, within_run
 from cimsim.engine.reference_tiles import ReferenceTiles
 from cimsim.engine.stall import Deadline, Waiting, stall_error
 from cimsim.engine.transport import send_train
@@ -214,11 +214,11 @@ class ReferenceEngine(ReferenceTiles):
         if self.kv_step[step] != NONE:
             fetch += self.kv_read_ps[flight]
         if fetch:
-            ready = self._memory(chip, fetch) + self.plan.dram_latency_ps
+            ready = self._memory(chip, fetch, OPERANDS, flight, step) + self.plan.dram_latency_ps
             parts[DRAM] += max(0, ready - end)
             end = max(end, ready)
         if self.kv_step[step] != NONE and self.kv_write_ps[flight]:
-            self._memory(chip, self.kv_write_ps[flight])
+            self._memory(chip, self.kv_write_ps[flight], KV_NEW, flight, step)
         self.digital_free[unit] = end
         self.digital_busy[unit] += work
         if self.record:
@@ -297,9 +297,10 @@ class ReferenceEngine(ReferenceTiles):
             stall_ps=residency.stall_ps,
             power_stall_ps=self.power_stall_ps,
             link_used=settle(self.net),
-            visits=np.array(self.visit_log, dtype=np.int64).reshape(-1, 8),
+            visits=np.array(self.visit_log, dtype=np.int64).reshape(-1, 9),
             jobs=np.array(self.job_log, dtype=np.int64).reshape(-1, 5),
             writes=np.array(self.load_log, dtype=np.int64).reshape(-1, 7),
+            memory=np.array(self.memory_log, dtype=np.int64).reshape(-1, 6),
             peak_buffer_bytes=np.array(self.buffers.peak_bytes, dtype=np.int64),
             events=self.events,
             end_ps=end,

@@ -19,7 +19,7 @@ from cimsim.engine.network import make_network
 from cimsim.engine.numbers import Numbers
 from cimsim.engine.plan import PREFETCH, Plan
 from cimsim.engine.power import PowerBudget
-from cimsim.engine.raw import ADC, COMPUTE, NOC, PARTS, QUEUE
+from cimsim.engine.raw import ADC, COMPUTE, EXPERT, NOC, PARTS, QUEUE
 from cimsim.engine.replicas import ReplicaChoice
 from cimsim.engine.residency import Load, NextLayer, Residency
 from cimsim.engine.stall import CHECK_EVENTS, Deadline, event_limit_error
@@ -88,6 +88,7 @@ class ReferenceTiles:
                 self.expert_of_site[site] = expert
         self.visit_log: list[tuple[int, ...]] = []
         self.load_log: list[tuple[int, ...]] = []
+        self.memory_log: list[tuple[int, ...]] = []
         self._site_tables()
 
     def _site_tables(self) -> None:
@@ -126,9 +127,12 @@ class ReferenceTiles:
             self.deadline.check(self.left, self.env.now)
         self.env.timeout(time_ps - self.env.now, value).callbacks.append(handler)
 
-    def _memory(self, chip: int, occupied_ps: int) -> int:
+    def _memory(self, chip: int, occupied_ps: int, use: int, owner: int, step: int) -> int:
         """Reserve the memory channels of a chip and return when the last byte leaves them."""
-        self.dram_free[chip] = max(self.env.now, self.dram_free[chip]) + occupied_ps
+        start = max(self.env.now, self.dram_free[chip])
+        self.dram_free[chip] = start + occupied_ps
+        if self.record:
+            self.memory_log.append((chip, use, owner, step, start, start + occupied_ps))
         self.dram_busy[chip] += occupied_ps
         return self.dram_free[chip]
 
@@ -233,7 +237,7 @@ class ReferenceTiles:
         if self.record:
             self.visit_log.append(
                 (visit.flight, self.at_step[visit.flight], site, expert, size,
-                 now, start, visit.finish_ps)
+                 now, start, visit.finish_ps, taken_in)
             )  # fmt: skip
         for tile in self.buffers.release(visit):
             self._arm(tile)
@@ -337,7 +341,8 @@ class ReferenceTiles:
         """Fetch an expert's weights from memory and send them to a slot's tiles."""
         slots, ports, now = self.plan.slots, self.plan.transport.ports, self.env.now
         chip = self.chip_of[self.residency.site[slot]]
-        fetched = self._memory(chip, int(slots.fetch_ps[expert])) + self.plan.dram_latency_ps
+        left = self._memory(chip, int(slots.fetch_ps[expert]), EXPERT, expert, NONE)
+        fetched = left + self.plan.dram_latency_ps
         flits, arrived = int(slots.fetch_flits[expert]), fetched
         channels = ports.n_channels // self.plan.chips
         for channel in range(chip * channels, (chip + 1) * channels):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts
+from cimsim.engine.activity import activity_of
 from cimsim.engine.belady import belady_hits
 from cimsim.engine.cautions import list_cautions, network_level
 from cimsim.engine.counts import check_conservation, count_run, tile_busy_ps
@@ -17,6 +18,7 @@ from cimsim.engine.noc.packet import BUSY_PS
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import PARTS, RawRun
 from cimsim.engine.resources import Resource, list_resources, port_name
+from cimsim.results import Activity
 from cimsim.workload.program import Program
 
 __all__ = ["EngineResult", "Switching", "Utilisation", "VisitLog", "make_result"]
@@ -51,7 +53,7 @@ class Switching:
 
 @dataclass(frozen=True)
 class VisitLog:
-    """Every visit, for power windows and traces; empty arrays if not recorded.
+    """Every visit, for power windows; empty arrays if not recorded.
 
     Attributes:
         site: [visits], index into `site_names`.
@@ -127,6 +129,7 @@ class EngineResult:
             model; empty if nothing.
         drained: True; a run that cannot finish raises an error instead.
         raw: the engine's own arrays.
+        plan: what ran.
     """
 
     phase: str
@@ -159,6 +162,11 @@ class EngineResult:
     cautions: tuple[str, ...]
     drained: bool
     raw: RawRun
+    plan: Plan
+
+    def activity(self, phase: str, limit: int) -> Activity:
+        """Return what every resource did: the first `limit` slices, under a phase's name."""
+        return activity_of(self.plan, self.raw, phase, limit)
 
 
 def make_result(
@@ -220,6 +228,7 @@ def make_result(
         cautions=list_cautions(plan, raw, critical),
         drained=True,
         raw=raw,
+        plan=plan,
     )
 
 

@@ -1,5 +1,6 @@
 """Results: typed columns, tidy tables, statistics, Pareto fronts, files of a run."""
 
+from cimsim.results.activity import KINDS, Activity, Counter, Track
 from cimsim.results.column import Cell, Column, Row, Table
 from cimsim.results.columns import all_tables, explain_column, find_columns
 from cimsim.results.compare import Change, compare_runs, read_results
@@ -31,22 +32,26 @@ from cimsim.results.run import (
 )
 from cimsim.results.scale_columns import SCALE
 from cimsim.results.store import RunFolder, write_whole
-from cimsim.results.trace_json import VisitLog, trace_json, write_gzip
+from cimsim.results.trace_json import RUN_SLICES, trace_json, write_gzip
 
 __all__ = [
     "AS_PUBLISHED",
     "AS_RUN",
     "COMPONENTS",
     "ENERGY",
+    "KINDS",
     "PEAK",
     "PER_LAYER",
     "PER_SEED",
     "RESOURCES",
+    "RUN_SLICES",
     "SCALE",
+    "Activity",
     "Cell",
     "Change",
     "ChipResult",
     "Column",
+    "Counter",
     "ExpertLoad",
     "LatencySamples",
     "Manifest",
@@ -55,7 +60,7 @@ __all__ = [
     "RunResults",
     "Table",
     "TileLoad",
-    "VisitLog",
+    "Track",
     "all_tables",
     "compare_runs",
     "component_column",

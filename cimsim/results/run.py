@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
+from cimsim.results.activity import Activity
 from cimsim.results.column import Row, Table
 from cimsim.results.columns import all_tables
 from cimsim.results.detail_columns import EXPERT_LOAD, LATENCY, TILE_LOAD
 from cimsim.results.result_columns import DEFAULT_BATCHES, results_table
 from cimsim.results.statistics import percentile
-from cimsim.results.trace_json import VisitLog
 
 __all__ = ["ChipResult", "ExpertLoad", "LatencySamples", "RunResults", "TileLoad"]
 
@@ -109,7 +109,7 @@ class ChipResult:
         expert_load: visits of experts.
         latency: samples, prefill first.
         resources: rows of resources.csv.
-        visits: log of visits for the trace, or None.
+        activity: what its resources did, for the trace, or None.
         warnings: one sentence each, shown in the report.
         notes: assumptions and extrapolations behind its numbers, a phrase each.
         not_modelled: what the models of this chip leave out, one phrase each, such as
@@ -129,7 +129,7 @@ class ChipResult:
     expert_load: ExpertLoad
     latency: tuple[LatencySamples, ...]
     resources: tuple[Row, ...] = ()
-    visits: VisitLog | None = None
+    activity: Activity | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     not_modelled: tuple[str, ...] = ()

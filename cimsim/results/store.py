@@ -18,7 +18,7 @@ from cimsim.errors import CimsimError, CimsimInternalError
 from cimsim.results.csv_file import csv_bytes
 from cimsim.results.manifest import Manifest
 from cimsim.results.run import ChipResult, RunResults
-from cimsim.results.trace_json import CHIP_VISITS, trace_json, write_gzip
+from cimsim.results.trace_json import CHIP_SLICES, trace_json, write_gzip
 
 __all__ = ["RunFolder", "write_whole"]
 
@@ -179,8 +179,8 @@ class RunFolder:
         run = RunResults(run_hash="", chips=(chip,), text_name="", batches=run_batches)
         rows = run.tables()
         self.write(f"{folder}/config.resolved.yaml", chip.config_yaml)
-        if chip.visits is not None:
-            trace = trace_json([(chip.name, chip.visits)], CHIP_VISITS)
+        if chip.activity is not None:
+            trace = trace_json([(chip.name, chip.activity)], CHIP_SLICES)
             self.write(f"{folder}/trace.json.gz", write_gzip(trace))
         # results.csv comes last: a chip folder that has one is finished.
         for table in reversed(run.schema()):
@@ -198,9 +198,9 @@ class RunFolder:
             self.write(f"{table.name}.csv", csv_bytes(table, rows[table.name]))
         configs = [f"# chip: {json.dumps(c.name)}\n{c.config_yaml}" for c in run.chips]
         self.write("config.resolved.yaml", "---\n".join(configs))
-        logs = [(c.name, c.visits) for c in run.chips if c.visits is not None]
-        if logs:
-            self.write("trace.json.gz", write_gzip(trace_json(logs)))
+        active = [(c.name, c.activity) for c in run.chips if c.activity is not None]
+        if active:
+            self.write("trace.json.gz", write_gzip(trace_json(active)))
         self.write("manifest.json", manifest.to_bytes())
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import Placement, Unit, UnitKey
+from cimsim.chip import Unit, UnitKey
 from cimsim.mac import MacStatistics
 from cimsim.model.text import perplexity
 from cimsim.results import (
     PER_LAYER,
     PER_SEED,
     RESOURCES,
+    RUN_SLICES,
+    Activity,
     ExpertLoad,
     LatencySamples,
     Row,
-    VisitLog,
     energy_rows,
 )
 from cimsim.results.statistics import gini, load_cv, topk_agreement, total_variation
@@ -25,13 +26,13 @@ from cimsim.units import PS_PER_US
 from cimsim.workload.program import Layer
 
 __all__ = [
+    "activity",
     "all_energy_rows",
     "expert_load",
     "latency_samples",
     "layer_rows",
     "resource_rows",
     "seed_rows",
-    "visit_log",
 ]
 
 Floats = NDArray[np.float64]
@@ -126,33 +127,10 @@ def resource_rows(measured: Measured) -> tuple[Row, ...]:
     )
 
 
-def visit_log(measured: Measured) -> VisitLog:
-    """Return the visits of the main decode phase for the trace."""
+def activity(measured: Measured) -> Activity:
+    """Return what every resource did in the main decode phase, as far as a trace shows it."""
     phase: Phase = main_decode(measured, measured.before)
-    log = phase.result.visits
-    tiles = _first_tiles(log.site_names, measured.placement)
-    return VisitLog(
-        phase=phase.name,
-        unit_names=log.site_names,
-        unit=log.site,
-        tile=tiles[log.site] if len(log.site) else np.zeros(0, dtype=np.int64),
-        start_ps=log.start_ps,
-        end_ps=log.end_ps,
-        vectors=log.vectors,
-    )
-
-
-def _first_tiles(names: tuple[str, ...], placement: Placement) -> NDArray[np.int64]:
-    """First tile of every site: its name is the unit's, a stage, the replica's number."""
-    tiles = {
-        (str(seat.unit), seat.replica): placement.tiles_of(seat)[0] for seat in placement.seats
-    }
-    found = []
-    for name in names:
-        parts = name.split(" ")
-        replica = int(parts[-1]) if parts[-1].isdigit() else 0
-        found.append(tiles.get((parts[0], replica), 0))
-    return np.array(found, dtype=np.int64)
+    return phase.result.activity(phase.name, RUN_SLICES)
 
 
 def layer_rows(measured: Measured) -> tuple[Row, ...]:

@@ -169,7 +169,7 @@ def test_the_engine_is_chosen_by_size_and_by_name() -> None:
 def test_results_do_not_depend_on_the_log() -> None:
     plan = lower(make_system(slots=5), "decode", 2)
     with_log, without = run_compiled(plan), run_compiled(plan, record=False)
-    assert set(differences(with_log, without)) == {"visits", "jobs", "writes"}
+    assert set(differences(with_log, without)) == {"visits", "jobs", "writes", "memory"}
 
 
 def test_the_highest_scores_come_in_order_and_equal_ones_by_number() -> None:

@@ -16,13 +16,14 @@ from cimsim.results import (
     PER_SEED,
     RESOURCES,
     SCALE,
+    Activity,
     ChipResult,
     ExpertLoad,
     LatencySamples,
     Row,
     RunResults,
     TileLoad,
-    VisitLog,
+    Track,
     results_row,
 )
 from cimsim.results.result_columns import LATENCY_PARTS
@@ -81,7 +82,7 @@ def fake_chip(index: int, *, model: str = "olmoe-tiny", tokens: int = 1024) -> C
         expert_load=experts,
         latency=latency,
         resources=_resources(name, model),
-        visits=_visits(rng, len(tiles.noisy_ps)),
+        activity=_activity(rng, len(tiles.noisy_ps)),
         warnings=("8.1 % of conversions clip: widen tile.adc.range",) if index == 3 else (),
         notes=("ADC energy is extrapolated below 28 nm",) if index == 2 else (),
         not_modelled=("leakage of dac", "leakage of noc_link"),
@@ -472,14 +473,23 @@ def _peak(chip, model: str) -> tuple[Row, ...]:
     )
 
 
-def _visits(rng: np.random.Generator, tiles: int, n: int = 3000) -> VisitLog:
-    start = np.sort(rng.integers(0, 5_000_000_000, n))
-    return VisitLog(
+def _activity(rng: np.random.Generator, tiles: int, n: int = 3000) -> Activity:
+    """One visit after the other on every tile, of four units."""
+    start = np.sort(rng.integers(0, 5_000_000, n)) * 1000
+    columns = (
+        np.arange(n) % tiles, rng.integers(0, 4, n), np.zeros(n), start,
+        start + rng.integers(100, 200, n), rng.integers(0, 2, n), np.full(n, -1),
+        rng.integers(1, 64, n), np.arange(n),
+    )  # fmt: skip
+    end = int(start.max()) + 1_000_000
+    return Activity(
         phase="decode_b8",
-        unit_names=("0.attention", "0.experts.3", "0.experts.41", "1.shared"),
-        unit=rng.integers(0, 4, n),
-        tile=rng.integers(0, tiles, n),
-        start_ps=start,
-        end_ps=start + rng.integers(100_000, 9_000_000, n),
-        vectors=rng.integers(1, 64, n),
+        chips=1,
+        tracks=tuple(Track(0, f"tile {t}") for t in range(tiles)),
+        names=("0.attention", "0.experts.3", "0.experts.41", "1.shared"),
+        slices=np.stack(columns, axis=1).astype(np.int64),
+        counters=(),
+        total=(n, 0, 0, 0, 0, 0),
+        until_ps=end,
+        end_ps=end,
     )

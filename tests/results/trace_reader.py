@@ -1,10 +1,10 @@
 """A strict reader of trace event JSON into SQL tables, as a trace processor has them.
 
 Perfetto's own trace processor is a binary that its Python package fetches from the network, so
-tests cannot count on it. This reader follows the documented Trace Event Format: it refuses what
-that tool would drop in silence (slices of a thread that overlap without nesting, events without
-the fields of their phase, times that are not numbers) and offers the tables `slice`, `thread`,
-`process` and `counter` for queries.
+tests cannot count on it (`test_trace_processor` takes it where it is there). This reader follows
+the documented Trace Event Format: it refuses what that tool would drop in silence (slices of a
+thread that overlap, events without the fields of their phase, times that are not numbers) and
+offers the tables `slice`, `thread`, `process` and `counter` for queries.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any
 
 PS_PER_US = 1_000_000
 FIELDS = {
-    "X": {"ph", "name", "pid", "tid", "ts", "dur", "args"},
+    "X": {"ph", "name", "cat", "pid", "tid", "ts", "dur", "args"},
     "C": {"ph", "name", "pid", "ts", "args"},
     "M": {"ph", "name", "pid", "args"},
 }
+ARGS = ("layer", "expert", "tokens", "flight")
 
 
 def _refuse(word: str) -> Any:
@@ -47,49 +48,69 @@ def read_trace(text: str) -> sqlite3.Connection:
     assert trace["displayTimeUnit"] in {"ns", "ms"}
     tables = sqlite3.connect(":memory:")
     tables.executescript(
-        "create table process (pid integer primary key, name text);"
-        "create table thread (pid, tid, name text, primary key (pid, tid));"
-        "create table slice (pid, tid, name text, ts_ps integer, dur_ps integer, vectors integer);"
-        "create table counter (pid, name text, ts_ps integer, value integer);"
+        "create table process (pid integer primary key, name text, sort integer);"
+        # Viewers may take a thread id for one thread whatever its process.
+        "create table thread (tid integer primary key, pid, name text, sort integer);"
+        "create table slice (pid, tid, name text, category text, ts_ps integer, dur_ps integer,"
+        " layer integer, expert integer, tokens integer, flight integer);"
+        "create table counter (pid, name text, series text, ts_ps integer, value integer);"
     )
     for event in trace["traceEvents"]:
         phase = event["ph"]
         assert phase in FIELDS, f"phase {phase}"
         assert set(event) - {"tid"} == FIELDS[phase] - {"tid"}, event
         assert isinstance(event["pid"], int)
+        assert event["pid"] > 0
         if phase == "M":
-            place = (event["pid"], event["args"]["name"])
-            if event["name"] == "process_name":
-                tables.execute("insert into process values (?, ?)", place)
-            else:
-                assert event["name"] == "thread_name"
-                row = (event["pid"], event["tid"], event["args"]["name"])
-                tables.execute("insert into thread values (?, ?, ?)", row)
+            _read_metadata(tables, event)
         elif phase == "X":
-            times = (_ps(event["ts"]), _ps(event["dur"]))
-            row = (event["pid"], event["tid"], event["name"], *times, event["args"]["vectors"])
-            tables.execute("insert into slice values (?, ?, ?, ?, ?, ?)", row)
+            _read_slice(tables, event)
         else:
-            for value in event["args"].values():
+            for series, value in event["args"].items():
                 assert isinstance(value, int)
-                row = (event["pid"], event["name"], _ps(event["ts"]), value)
-                tables.execute("insert into counter values (?, ?, ?, ?)", row)
+                row = (event["pid"], event["name"], series, _ps(event["ts"]), value)
+                tables.execute("insert into counter values (?, ?, ?, ?, ?)", row)
     _check_tracks(tables)
     return tables
 
 
+def _read_metadata(tables: sqlite3.Connection, event: dict[str, Any]) -> None:
+    what, _, column = event["name"].partition("_")
+    if column == "name":
+        row = (event["pid"], event["args"]["name"])
+        if what == "thread":
+            row = (event["tid"], *row)
+        marks = ", ".join("?" for _ in row)
+        tables.execute(f"insert into {what} values ({marks}, null)", row)  # noqa: S608
+        return
+    assert event["name"] in {"process_sort_index", "thread_sort_index"}
+    key = "pid" if what == "process" else "tid"
+    values = (event["args"]["sort_index"], event[key])
+    done = tables.execute(f"update {what} set sort = ? where {key} = ?", values)  # noqa: S608
+    assert done.rowcount == 1, "sorted before it was named"
+
+
+def _read_slice(tables: sqlite3.Connection, event: dict[str, Any]) -> None:
+    args = event["args"]
+    assert set(args) <= {"kind", *ARGS}
+    assert args["kind"] == event["cat"]
+    times = (_ps(event["ts"]), _ps(event["dur"]))
+    row = (event["pid"], event["tid"], event["name"], event["cat"], *times, *map(args.get, ARGS))
+    tables.execute("insert into slice values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
 def _check_tracks(tables: sqlite3.Connection) -> None:
-    """Every track is named, and its slices follow each other or nest."""
+    """Every track has a name, unique in its process, and a place; slices follow each other."""
     nameless = tables.execute(
         "select count(*) from slice left join thread using (pid, tid) "
-        "left join process using (pid) where thread.name is null or process.name is null"
+        "left join process using (pid) where thread.name is null or process.name is null "
+        "or thread.sort is null or process.sort is null"
     ).fetchone()[0]
-    assert nameless == 0, f"{nameless} slices on tracks without a name"
-    ends: dict[tuple[int, int], list[int]] = {}
-    rows = tables.execute("select pid, tid, ts_ps, dur_ps from slice order by ts_ps, dur_ps desc")
-    for pid, tid, start, length in rows:
-        stack = ends.setdefault((pid, tid), [])
-        while stack and stack[-1] <= start:
-            stack.pop()
-        assert not stack or start + length <= stack[-1], "slices overlap without nesting"
-        stack.append(start + length)
+    assert nameless == 0, f"{nameless} slices on tracks without a name or place"
+    twice = tables.execute("select name from thread group by pid, name having count(*) > 1")
+    assert twice.fetchall() == []
+    ends: dict[int, int] = {}
+    rows = tables.execute("select tid, ts_ps, dur_ps from slice order by ts_ps, dur_ps")
+    for tid, start, length in rows:
+        assert start >= ends.get(tid, 0), f"slices of thread {tid} overlap at {start} ps"
+        ends[tid] = start + length
