@@ -63,6 +63,11 @@ def check_identities(row: Row) -> None:
         2 * number("macs_per_token"),
     )
     _same(
+        "throughput x makespan = tokens",
+        number("tokens_per_s") * number("makespan_us") / 1e6,
+        number("tokens"),
+    )
+    _same(
         "throughput a square millimetre",
         number("tokens_per_s_per_mm2") * number("area_mm2"),
         number("tokens_per_s"),

@@ -61,7 +61,7 @@ def batch_columns(batches: Sequence[int]) -> tuple[Column, ...]:
                 f"decode_tokens_per_s_b{batch}",
                 "token/s",
                 g,
-                f"Tokens between first and last completion, {at}.",
+                f"Tokens over the makespan, filling and draining included, {at}.",
                 better="higher",
                 empty_when=skipped,
             ),
@@ -93,8 +93,7 @@ def _speed(batches: Sequence[int]) -> tuple[Column, ...]:
         "tokens_per_s",
         "token/s",
         g,
-        f"Tokens completed after the first, over the time between first and last completion; "
-        f"{AT_BATCH}.",
+        f"Tokens over the makespan, from an empty chip to an empty chip; {AT_BATCH}.",
         better="higher",
     )
     return (
@@ -102,7 +101,7 @@ def _speed(batches: Sequence[int]) -> tuple[Column, ...]:
             "prefill_tokens_per_s",
             "token/s",
             g,
-            "Tokens between first and last completion of prefill.",
+            "Tokens over the makespan of prefill, from an empty chip to an empty chip.",
             better="higher",
         ),
         number(
@@ -166,7 +165,12 @@ def _energy() -> tuple[Column, ...]:
         ]
     return (
         *with_calibrated(total),
-        number("energy_dynamic_per_token_nj", "nJ", g, f"On-chip switching energy; {AT_BATCH}."),
+        number(
+            "energy_dynamic_per_token_nj",
+            "nJ",
+            g,
+            f"Energy of work on the chip; {AT_BATCH}.",
+        ),
         number(
             "energy_leakage_per_token_nj",
             "nJ",

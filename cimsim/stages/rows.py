@@ -33,7 +33,7 @@ __all__ = ["Measured", "result_row"]
 FEW = "p99 needs at least 100 samples"
 NO_CROSSBARS = "every matrix is digital"
 HOLDS_ALL = "the chip holds every expert, or none is on tiles"
-IDENTITY = "the calibrator changed nothing"
+IDENTITY = "the calibrator changed nothing on any chip"
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,14 @@ def _accuracy(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     clean = accuracy.clean.experts
     agreement = [topk_agreement(clean, s.noisy.experts).mean() for s in accuracy.seeds]
     after = [topk_agreement(clean, s.calibrated.experts).mean() for s in accuracy.seeds]
-    clean_after = [s.clean_ppl_with_correction for s in accuracy.seeds]
-    if not np.isfinite(clean_after).all():
+    float_ppl = perplexity(accuracy.clean.nll)
+    corrected = [s.clean_ppl_with_correction for s in accuracy.seeds]
+    if all(ppl is None for ppl in corrected):
         reasons["ppl_float_calibrated"] = IDENTITY
+    clean_after = [float_ppl if ppl is None else ppl for ppl in corrected]
     statistics = [s.statistics.clip_rate for s in accuracy.seeds]
     return {
-        "ppl_float": perplexity(accuracy.clean.nll),
+        "ppl_float": float_ppl,
         "ppl_ideal_int": accuracy.ideal_ppl,
         "ppl_noisy_mean": noisy.mean,
         "ppl_noisy_ci_low": noisy.low,

@@ -36,7 +36,8 @@ class Seed:
         noisy: score and routing of the uncalibrated chip.
         calibrated: score and routing with the correction.
         calibration: the correction and why its steps were kept.
-        clean_ppl_with_correction: the float model's perplexity under the correction.
+        clean_ppl_with_correction: the float model's perplexity under the correction; None
+            where the correction changes nothing.
         statistics: conversions and densities of the noisy pass.
         phases: phases of a coupled run before calibration; none in trace mode.
         calibrated_phases: the same with the correction.
@@ -46,7 +47,7 @@ class Seed:
     noisy: ScoreResult
     calibrated: ScoreResult
     calibration: Calibrated
-    clean_ppl_with_correction: float
+    clean_ppl_with_correction: float | None
     statistics: MacStatistics
     phases: tuple[CoupledPhase, ...] = ()
     calibrated_phases: tuple[CoupledPhase, ...] = ()
@@ -171,7 +172,7 @@ def score_seed(
             noisy,
             noisy,
             calibration,
-            float("nan"),
+            None,
             statistics,
             phases,
             phases,

@@ -54,7 +54,8 @@ class ServedPoint:
         arrivals: poisson, trace, or closed (as soon as there is room).
         rate_per_s: requests that arrive a second; None in a closed loop.
         load: that over the capacity.
-        completed_per_s: requests completed after the first completion, over the time since.
+        completed_per_s: requests completed after the first batch of them (those entered an
+            empty chip), over the time since; with no more than a batch, all over the makespan.
         requests, tokens: completed.
         latency_mean_us, latency_p50_us, latency_p99_us: of a request; p99 is None with fewer
             than 100 requests.
@@ -117,7 +118,7 @@ class Server:
 
     def closed_loop(self) -> ServedPoint:
         """Serve requests that enter as soon as there is room: the capacity."""
-        return _point("closed", self._run(None), None)
+        return _point("closed", self._run(None), self.batch, None)
 
     def at_rate(self, rate_per_s: float, capacity_per_s: float, seed: int) -> ServedPoint:
         """Serve requests of a Poisson process.
@@ -128,7 +129,7 @@ class Server:
             seed: of the gaps between arrivals.
         """
         arrivals = poisson_arrivals_ps(self.requests, rate_per_s, seed)
-        return _point("poisson", self._run(arrivals), capacity_per_s, rate_per_s)
+        return _point("poisson", self._run(arrivals), self.batch, capacity_per_s, rate_per_s)
 
     def at_times(self, arrival_ps: Int64, capacity_per_s: float) -> ServedPoint:
         """Serve requests that arrive at recorded times.
@@ -142,7 +143,8 @@ class Server:
                 value=f"{len(arrival_ps)} times",
                 allowed=f"at least {self.requests}",
             )
-        return _point("trace", self._run(arrival_ps[: self.requests]), capacity_per_s)
+        served = self._run(arrival_ps[: self.requests])
+        return _point("trace", served, self.batch, capacity_per_s)
 
     def _run(self, arrival_ps: Int64 | None) -> EngineResult:
         return simulate(
@@ -208,6 +210,7 @@ def prepare(
 def _point(
     arrivals: str,
     result: EngineResult,
+    batch: int,
     capacity_per_s: float | None,
     rate_per_s: float | None = None,
 ) -> ServedPoint:
@@ -216,8 +219,9 @@ def _point(
     n = len(latency)
     if arrivals == "trace" and n > 1 and arrive[-1] > arrive[0]:
         rate_per_s = (n - 1) / float(arrive[-1] - arrive[0]) * PS_PER_S
-    later = int((done > done.min()).sum())
-    span = float(done.max() - done.min()) if later else float(result.makespan_ps)
+    warm = int(np.sort(done)[min(batch, n) - 1])
+    later = int((done > warm).sum())
+    span = float(done.max() - warm) if later else float(result.makespan_ps)
     load = None if not capacity_per_s or rate_per_s is None else rate_per_s / capacity_per_s
     inside = _in_system(arrive, done)
     saturated = load is not None and load >= 1

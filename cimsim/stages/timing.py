@@ -66,16 +66,12 @@ class Phase:
 
     @property
     def tokens_per_s(self) -> float:
-        """Tokens completed after the first completion, over the time since then.
+        """Tokens over the time that they took, from an empty chip to an empty chip.
 
-        With one completion (a single flight) all tokens over the makespan.
+        Filling and draining count: tokens that complete soon after the first were in flight
+        with it, so a rate since the first completion would count work done before.
         """
-        result = self.result
-        span = result.last_completion_ps - result.first_completion_ps
-        if span == 0:
-            return result.tokens / result.makespan_ps * PS_PER_S
-        later = int((result.complete_ps > result.first_completion_ps).sum())
-        return later / span * PS_PER_S
+        return self.result.tokens / self.result.makespan_ps * PS_PER_S
 
 
 @dataclass(frozen=True)
