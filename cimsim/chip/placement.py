@@ -63,6 +63,8 @@ class Placement:
         units: the units placed, by key.
         slots: switchable runs of crossbars, empty on a chip where all experts are resident.
         absent: experts that no slot holds at the start.
+        slot_chips: chip of every slot; empty if all are on chip 0.
+        homes: chip in whose slots a switched expert lives, by key; 0 if not named.
     """
 
     crossbars_per_tile: int
@@ -71,6 +73,8 @@ class Placement:
     units: dict[UnitKey, Unit] = field(repr=False)
     slots: tuple[tuple[int, ...], ...] = ()
     absent: tuple[UnitKey, ...] = ()
+    slot_chips: tuple[int, ...] = ()
+    homes: dict[UnitKey, int] = field(default_factory=dict, repr=False)
 
     @cached_property
     def seats_of(self) -> dict[UnitKey, tuple[Seat, ...]]:
@@ -87,6 +91,17 @@ class Placement:
     def tile_of(self, crossbar: int) -> int:
         """Tile of a crossbar."""
         return crossbar // self.crossbars_per_tile
+
+    @cached_property
+    def _slots_of_chip(self) -> dict[int, tuple[int, ...]]:
+        found: dict[int, list[int]] = {}
+        for slot, chip in enumerate(self.slot_chips or (0,) * len(self.slots)):
+            found.setdefault(chip, []).append(slot)
+        return {chip: tuple(slots) for chip, slots in found.items()}
+
+    def slots_for(self, key: UnitKey) -> tuple[int, ...]:
+        """Numbers of the slots that a switched expert may take: those of its chip."""
+        return self._slots_of_chip.get(self.homes.get(key, 0), ())
 
     @cached_property
     def cells_used(self) -> int:

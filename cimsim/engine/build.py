@@ -132,17 +132,22 @@ def build_plan(
 def step_chips(steps: list[Step], program: Program, mesh: ChipMesh, placement: Placement) -> Int64:
     """Return the chip whose digital units run each step: where its layer sits, [steps].
 
-    That is the chip of the layer's first resident unit in program order; layers without any
-    are spread over the chips in order.
+    That is the chip of the layer's first unit in program order that is resident or lives in
+    slots; layers without any are spread over the chips in order.
     """
     n_layers = len(program.layers) + 1  # the head counts as one
     chip_of = {layer: layer * mesh.chips // n_layers for layer in range(n_layers)}
     seen: set[int] = set()
     for key in placement.units:
         seats = placement.seats_of.get(key, ())
-        if seats and key.layer not in seen:
-            seen.add(key.layer)
-            chip_of[key.layer] = mesh.chip_of_tile(placement.tile_of(seats[0].crossbars[0]))
+        if key.layer in seen or not (seats or key in placement.homes):
+            continue
+        seen.add(key.layer)
+        chip_of[key.layer] = (
+            mesh.chip_of_tile(placement.tile_of(seats[0].crossbars[0]))
+            if seats
+            else placement.homes[key]
+        )
     return np.array([chip_of[s.layer] for s in steps], dtype=np.int64)
 
 

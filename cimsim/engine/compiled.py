@@ -336,6 +336,7 @@ def _raw(x: Tables) -> RawRun:
         site_visits=x.site[:, m.SITE_VISITS].copy(),
         expert_vectors=x.expert[:, m.E_VECTORS].copy(),
         loads=x.expert[:, m.E_LOADS].copy(),
+        slot_loads=x.slot[:, m.SLOT_LOADS].copy(),
         hits=int(now[m.HITS]),
         misses=int(now[m.MISSES]),
         requests=x.requests[: now[m.REQUESTED]].copy(),

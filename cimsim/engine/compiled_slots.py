@@ -59,20 +59,20 @@ def make_resident(x: Machine, v: int) -> bool:
     expert[m.E_TAIL] = v
     x.pool[v, m.V_WAIT_NEXT] = NONE
     if slot == NONE and alone:
-        now, room = x.now, x.slot_queue.shape[0]
-        x.slot_queue[(now[m.SLOT_QUEUE] + now[m.SLOT_QUEUED]) % room] = number
-        now[m.SLOT_QUEUED] += 1
-        serve_slots(x)
+        queue, room = x.slot_queue[expert[m.E_HOME]], x.slot_queue.shape[1] - m.Q_RING
+        queue[m.Q_RING + (queue[m.Q_FIRST] + queue[m.Q_COUNT]) % room] = number
+        queue[m.Q_COUNT] += 1
+        serve_slots(x, expert[m.E_HOME])
     return False
 
 
 @inner
-def _victim(x: Machine) -> int:
-    """Return the slot that the next load takes, or -1 if none may be given up."""
+def _victim(x: Machine, chip: int) -> int:
+    """Return the slot that a chip's next load takes, or -1 if none may be given up."""
     best, best_held, best_uses = NONE, 0, 0
     for number in range(x.slot.shape[0]):
         slot = x.slot[number]
-        if slot[m.PINS] != 0 or slot[m.LOADING] != 0:
+        if slot[m.SLOT_CHIP] != chip or slot[m.PINS] != 0 or slot[m.LOADING] != 0:
             continue
         expert = slot[m.HOLDS]
         if x.fixed[m.POLICY] == PINNED and expert != NONE and x.expert[expert, m.E_HOT] != 0:
@@ -91,16 +91,16 @@ def _victim(x: Machine) -> int:
 
 
 @inner
-def serve_slots(x: Machine) -> None:
-    """Start loads while experts queue and slots are free."""
-    now = x.now
-    while now[m.SLOT_QUEUED] > 0:
-        slot = _victim(x)
+def serve_slots(x: Machine, chip: int) -> None:
+    """Start loads while experts of a chip queue and slots of it are free."""
+    queue, room = x.slot_queue[chip], x.slot_queue.shape[1] - m.Q_RING
+    while queue[m.Q_COUNT] > 0:
+        slot = _victim(x, chip)
         if slot == NONE:
             return
-        expert = x.slot_queue[now[m.SLOT_QUEUE]]
-        now[m.SLOT_QUEUE] = (now[m.SLOT_QUEUE] + 1) % x.slot_queue.shape[0]
-        now[m.SLOT_QUEUED] -= 1
+        expert = queue[m.Q_RING + queue[m.Q_FIRST]]
+        queue[m.Q_FIRST] = (queue[m.Q_FIRST] + 1) % room
+        queue[m.Q_COUNT] -= 1
         _load(x, expert, slot)
 
 
@@ -125,6 +125,7 @@ def _load(x: Machine, number: int, slot: int) -> None:
     row[m.HOLDS], row[m.LOADING] = number, 1
     expert[m.E_SLOT] = slot
     expert[m.E_LOADS] += 1
+    row[m.SLOT_LOADS] += 1
     row[m.L_START], row[m.L_FETCHED], row[m.L_ARRIVED] = x.now[m.TIME], fetched, arrived
     push(x, arrived, WEIGHTS, slot)
 
@@ -178,7 +179,7 @@ def on_written(x: Machine, slot: int) -> None:
         if take_room(x, v):
             send_one(x, v)
         v = after
-    serve_slots(x)
+    serve_slots(x, row[m.SLOT_CHIP])
 
 
 @allocating
@@ -228,7 +229,7 @@ def prefetch(x: Machine, flight: int, layer: int) -> None:
     for e in likely:
         expert = x.expert[base + e]
         wanted = scores[e] > 0 and expert[m.E_WRITE] > 0 and expert[m.E_SLOT] == NONE
-        if wanted and x.now[m.SLOT_QUEUED] == 0:
-            slot = _victim(x)
+        if wanted and x.slot_queue[expert[m.E_HOME], m.Q_COUNT] == 0:
+            slot = _victim(x, expert[m.E_HOME])
             if slot != NONE:
                 _load(x, base + e, slot)

@@ -232,7 +232,7 @@ def on_visit(x: Machine, v: int) -> None:
         slot = x.slot[x.expert[visit[m.V_EXPERT], m.E_SLOT]]
         slot[m.PINS] -= 1
         if slot[m.PINS] == 0:
-            serve_slots(x)
+            serve_slots(x, slot[m.SLOT_CHIP])
     row = x.flight[visit[m.V_FLIGHT]]
     row[m.PENDING] -= 1
     if row[m.PENDING] == 0:

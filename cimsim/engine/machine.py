@@ -46,12 +46,26 @@ HELD, PEAK, ARMED, WAIT_HEAD, WAIT_TAIL, RELEASE, RELEASES = range(7)
 # Columns of `slot`.
 (
     SLOT_SITE, HOLDS, PINS, LOADING, LAST_USE, L_START, L_FETCHED, L_ARRIVED, L_WRITE, L_END,
-) = range(10)  # fmt: skip
+    SLOT_CHIP, SLOT_LOADS,
+) = range(12)  # fmt: skip
 # Columns of `expert`.
 (
-    E_SITES, E_SITES_END, E_SLOT, E_VECTORS, E_LOADS, E_HEAD, E_TAIL, E_USES, E_WRITE, E_FETCH,
-    E_FLITS, E_HOT,
-) = range(12)  # fmt: skip
+    E_SITES,
+    E_SITES_END,
+    E_SLOT,
+    E_VECTORS,
+    E_LOADS,
+    E_HEAD,
+    E_TAIL,
+    E_USES,
+    E_WRITE,
+    E_FETCH,
+    E_FLITS,
+    E_HOT,
+    E_HOME,
+) = range(13)
+# First entries of a row of `slot_queue`; a ring of experts follows.
+Q_FIRST, Q_COUNT, Q_RING = range(3)  # fmt: skip
 # Columns of `pool` (visits); six latency parts follow V_PARTS.
 (
     V_FLIGHT, V_SITE, V_EXPERT, V_SIZE, V_ASKED, V_TAIL, V_FIRST, V_FINISH, V_NEXT, V_WAIT_NEXT,
@@ -60,10 +74,9 @@ HELD, PEAK, ARMED, WAIT_HEAD, WAIT_TAIL, RELEASE, RELEASES = range(7)
 # Entries of `now`: scalars that change.
 (
     TIME, SEQUENCE, HEAPED, LEFT, ACTIVE, NEXT_STREAM, CLOCK, HITS, MISSES,
-    STALL, POOL_FREE, VISIT_ROWS, JOB_ROWS, LOAD_ROWS, STREAM_QUEUE, STREAM_QUEUED, SLOT_QUEUE,
-    SLOT_QUEUED, EVENTS, STOP_TIME, STOP_SEQUENCE, REQUESTED, FAILED, MOVED, POWER_STALL,
-    MEMORY_ROWS,
-) = range(26)  # fmt: skip
+    STALL, POOL_FREE, VISIT_ROWS, JOB_ROWS, LOAD_ROWS, STREAM_QUEUE, STREAM_QUEUED, EVENTS,
+    STOP_TIME, STOP_SEQUENCE, REQUESTED, FAILED, MOVED, POWER_STALL, MEMORY_ROWS,
+) = range(24)  # fmt: skip
 # Entries of `fixed`: scalars that do not.
 (
     CONCURRENCY, SEQUENTIAL, LATENCY, CAPACITY, FIRST_DIGITAL, FIRST_CHANNEL, CHANNELS, RECORD,
@@ -88,7 +101,8 @@ class Tables(NamedTuple):
             end; the first row of a chip says how many there are.
         pool, masks: visits and their tokens.
         heap: [.., 3], events: time, sequence, argument x 8 + kind.
-        stream_queue, slot_queue: streams and experts that wait.
+        stream_queue: streams that wait.
+        slot_queue: [chips, ..], experts that wait for a slot of a chip.
         followed: [layers - 1, experts, experts], routing history of the prefetcher.
         visit_log, job_log, load_log, memory_log, requests: logs.
         scratch: [sites + experts], visit of the current stage by target.
@@ -220,7 +234,7 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None) -> Tables:
         masks=np.zeros((pool, words), dtype=np.uint64),
         heap=np.zeros((heap, 3), dtype=np.int64),
         stream_queue=np.zeros(flights.n_streams + 1, dtype=np.int64),
-        slot_queue=np.zeros(n_experts + 1, dtype=np.int64),
+        slot_queue=np.zeros((plan.chips, Q_RING + n_experts + 1), dtype=np.int64),
         followed=np.zeros(prefetch, dtype=np.int64),
         visit_log=np.zeros((rows, 9), dtype=np.int64),
         job_log=np.zeros((flights.count * len(plan.steps) if record else 0, 5), dtype=np.int64),
@@ -262,7 +276,7 @@ def _live_flights(plan: Plan) -> int:
 
 
 def _scalars(flights: int) -> Int64:
-    now = np.zeros(26, dtype=np.int64)
+    now = np.zeros(24, dtype=np.int64)
     now[LEFT] = flights
     now[STOP_TIME] = NONE
     return now
@@ -349,15 +363,16 @@ def _tile_table(plan: Plan) -> tuple[Int64, Int64]:
 
 def _slot_table(plan: Plan) -> Int64:
     slots, n = plan.slots, len(plan.slots.site)
-    table = np.zeros((n, 10), dtype=np.int64)
+    table = np.zeros((n, 12), dtype=np.int64)
     table[:, SLOT_SITE], table[:, HOLDS] = slots.site, slots.initial
+    table[:, SLOT_CHIP] = slots.chip
     table[:, LAST_USE] = np.arange(-n, 0)
     return table
 
 
 def _expert_table(plan: Plan) -> Int64:
     slots, n = plan.slots, len(plan.expert_units)
-    table = np.zeros((n, 12), dtype=np.int64)
+    table = np.zeros((n, 13), dtype=np.int64)
     table[:, E_SITES], table[:, E_SITES_END] = plan.expert_ptr[:-1], plan.expert_ptr[1:]
     table[:, E_SLOT] = table[:, E_HEAD] = table[:, E_TAIL] = NONE
     for slot, expert in enumerate(slots.initial.tolist()):
@@ -365,4 +380,5 @@ def _expert_table(plan: Plan) -> Int64:
             table[expert, E_SLOT] = slot
     table[:, E_WRITE], table[:, E_FETCH] = slots.write_ps, slots.fetch_ps
     table[:, E_FLITS], table[:, E_HOT] = slots.fetch_flits, slots.hot
+    table[:, E_HOME] = slots.home
     return table

@@ -16,7 +16,7 @@ from cimsim.engine.memory import MemoryTimes
 from cimsim.engine.plan import LRU, POLICIES, Slots
 from cimsim.engine.power import site_power_nw
 from cimsim.engine.sites import SiteSpec
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, CimsimInternalError
 from cimsim.workload.program import Program
 
 __all__ = ["Costs", "Placed", "finish_slots", "place_units", "power_limit_nw"]
@@ -176,7 +176,8 @@ def _slots(
     write, size, cells = (np.zeros(n, dtype=np.int64) for _ in range(3))
     none, cold = np.zeros(0, dtype=np.int64), np.zeros(n, dtype=np.bool_)
     if not moving:
-        return Slots(none, none, write, write.copy(), size, write.copy(), cells, LRU, cold)
+        zero = write.copy()
+        return Slots(none, none, zero, none, write, zero, size, zero, cells, LRU, cold)
     if not placement.slots:
         raise CimsimError(
             f"{len(moving)} experts have no place on the chip and there is no slot to put them in",
@@ -206,7 +207,15 @@ def _slots(
         for seat in placement.seats_of.get(expert_units[e], ()):
             initial[slot_of[seat.crossbars[0]]] = e
     zero = np.zeros(n, dtype=np.int64)
-    return Slots(np.array(sites), initial, write, zero, size, zero.copy(), cells, LRU, cold)
+    chip = np.array(placement.slot_chips or [0] * len(sites), dtype=np.int64)
+    home = np.array([placement.homes.get(key, 0) for key in expert_units], dtype=np.int64)
+    stranded = [str(expert_units[e]) for e in moving if home[e] not in chip]
+    if stranded:
+        message = f"no slot on the chips of {', '.join(stranded[:3])}"
+        raise CimsimInternalError(message)
+    return Slots(
+        np.array(sites), chip, home, initial, write, zero, size, zero.copy(), cells, LRU, cold
+    )
 
 
 def finish_slots(
@@ -239,12 +248,15 @@ def finish_slots(
 
 
 def _hot_experts(slots: Slots, expected: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return the experts that the pinned policy keeps: the most used, in 3/4 of the slots."""
-    load = np.where(slots.write_ps > 0, expected.ravel(), -1)
-    kept = len(slots.site) - max(1, len(slots.site) // 4)
-    hot = np.zeros(len(load), dtype=np.bool_)
-    hot[np.argsort(-load, kind="stable")[:kept]] = True
-    return hot & (load > 0)
+    """Return what the pinned policy keeps: on every chip the most used, in 3/4 of its slots."""
+    hot = np.zeros(len(slots.home), dtype=np.bool_)
+    for chip, count in zip(*np.unique(slots.chip, return_counts=True), strict=True):
+        own = (slots.write_ps > 0) & (slots.home == chip)
+        load = np.where(own, expected.ravel(), 0)
+        kept = int(count) - max(1, int(count) // 4)
+        hottest = np.argsort(-load, kind="stable")[:kept]
+        hot[hottest] |= load[hottest] > 0
+    return hot
 
 
 def power_limit_nw(config: ChipConfig) -> int:

@@ -125,6 +125,8 @@ class Slots:
 
     Attributes:
         site: [slots], site of each.
+        chip: [slots], chip of each.
+        home: [experts], chip in whose slots an expert lives.
         initial: [slots], expert held at the start, or -1.
         write_ps: [experts], time to program one into a slot (0 for experts that never move).
         fetch_ps: [experts], occupancy of the memory channels by the fetch of its weights.
@@ -136,6 +138,8 @@ class Slots:
     """
 
     site: Int64
+    chip: Int64
+    home: Int64
     initial: Int64
     write_ps: Int64
     fetch_ps: Int64

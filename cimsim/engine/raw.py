@@ -50,7 +50,8 @@ class RawRun:
         dram_busy_ps: [chips], time that every memory channel of a chip was busy.
         site_vectors, site_visits: [sites].
         expert_vectors: [experts], by id.
-        loads: [experts], how often each was written.
+        loads: [experts], how often each was loaded.
+        slot_loads: [slots], how often each was loaded.
         hits, misses: expert visits whose expert was resident at once, or not.
         requests: expert ids in slots in the order in which visits asked for them.
         stall_ps: time that visits waited for their expert, summed.
@@ -77,6 +78,7 @@ class RawRun:
     site_visits: Int64
     expert_vectors: Int64
     loads: Int64
+    slot_loads: Int64
     hits: int
     misses: int
     requests: Int64

@@ -291,6 +291,7 @@ class ReferenceEngine(ReferenceTiles):
             site_visits=np.array(self.site_visits, dtype=np.int64),
             expert_vectors=np.array(self.expert_vectors, dtype=np.int64),
             loads=np.array(residency.loads, dtype=np.int64),
+            slot_loads=np.array(residency.slot_loads, dtype=np.int64),
             hits=residency.hits,
             misses=residency.misses,
             requests=np.array(residency.requests, dtype=np.int64),

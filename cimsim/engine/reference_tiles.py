@@ -324,18 +324,19 @@ class ReferenceTiles:
         if visit.expert == NONE or self.residency.hit(visit):
             return True
         if self.residency.wanted(visit.expert):
-            self.residency.queue.append(visit.expert)
-            self._serve_slots()
+            home = self.residency.home[visit.expert]
+            self.residency.queues[home].append(visit.expert)
+            self._serve_slots(home)
         return False
 
-    def _serve_slots(self) -> None:
-        """Start loads while experts queue and slots are free."""
-        residency = self.residency
-        while residency.queue:
-            slot = residency.victim()
+    def _serve_slots(self, chip: int) -> None:
+        """Start loads while experts of a chip queue and slots of it are free."""
+        queue = self.residency.queues[chip]
+        while queue:
+            slot = self.residency.victim(chip)
             if slot == NONE:
                 return
-            self._load(residency.queue.popleft(), slot)
+            self._load(queue.popleft(), slot)
 
     def _load(self, expert: int, slot: int) -> None:
         """Fetch an expert's weights from memory and send them to a slot's tiles."""
@@ -366,9 +367,9 @@ class ReferenceTiles:
             if residency.slot_of[expert] != NONE:
                 residency.touch(residency.slot_of[expert])
         for expert in likely:
-            movable = self.plan.slots.write_ps[expert] > 0
-            if movable and residency.slot_of[expert] == NONE and not residency.queue:
-                slot = residency.victim()
+            movable, home = self.plan.slots.write_ps[expert] > 0, residency.home[expert]
+            if movable and residency.slot_of[expert] == NONE and not residency.queues[home]:
+                slot = residency.victim(home)
                 if slot != NONE:
                     self._load(expert, slot)
 
@@ -396,14 +397,14 @@ class ReferenceTiles:
         for visit in self.residency.end(event.value, self.env.now):
             if self._room(visit):
                 self._send(visit.flight, [visit])
-        self._serve_slots()
+        self._serve_slots(self.residency.chip[event.value])
 
     def _unpin(self, visit: Visit) -> None:
         if visit.expert != NONE:
             slot = self.residency.slot_of[visit.expert]
             self.residency.pins[slot] -= 1
             if self.residency.pins[slot] == 0:
-                self._serve_slots()
+                self._serve_slots(self.residency.chip[slot])
 
 
 def rows_of(pointer: NDArray[np.int64], flat: NDArray[np.int64]) -> list[list[int]]:

@@ -5,6 +5,9 @@ least often; `pinned` never gives up the hottest experts of the routing, once lo
 `prefetch` is lru that also loads, when a flight visits a layer, the experts that tokens of
 earlier flights most often chose next after the same experts.
 
+Every chip keeps residents of its own: experts live in the slots of one chip, compete for them
+with the others that live there, and queue there.
+
 A slot is pinned while visits to its expert are on their way to it, and busy while it is
 being loaded. A load takes an empty slot, else the free slot that the policy gives up. When
 no slot is free, the expert queues; visits to an expert that is not resident wait at their
@@ -59,7 +62,12 @@ class Residency:
         self.requests: list[int] = []
         self._clock = 0
         self.waiting: dict[int, list[Visit]] = {}
-        self.queue: deque[int] = deque()
+        self.chip, self.home = slots.chip.tolist(), slots.home.tolist()
+        self.slots: list[list[int]] = [[] for _ in range(plan.chips)]
+        for slot, chip in enumerate(self.chip):
+            self.slots[chip].append(slot)
+        self.queues: list[deque[int]] = [deque() for _ in range(plan.chips)]
+        self.slot_loads = [0] * n
         self.loads = [0] * len(plan.expert_units)
         self.hits = self.misses = self.stall_ps = 0
 
@@ -94,11 +102,11 @@ class Residency:
         self.uses[visit.expert] += 1
         self.touch(slot)
 
-    def victim(self) -> int:
-        """Return the slot that the next load takes, or -1 if none may be given up."""
+    def victim(self, chip: int) -> int:
+        """Return the slot that a chip's next load takes, or -1 if none may be given up."""
         best, best_key = NONE, (0, 0, 0)
-        for slot, last in enumerate(self.last_use):
-            expert = self.holds[slot]
+        for slot in self.slots[chip]:
+            expert, last = self.holds[slot], self.last_use[slot]
             if self.pins[slot] or self.loading[slot] is not None:
                 continue
             if self.policy == PINNED and expert != NONE and self.hot[expert]:
@@ -117,6 +125,7 @@ class Residency:
         self.slot_of[load.expert] = slot
         self.loading[slot] = load
         self.loads[load.expert] += 1
+        self.slot_loads[slot] += 1
 
     def end(self, slot: int, now_ps: int) -> list[Visit]:
         """Finish a load: pin and return the visits that waited, their waiting attributed."""

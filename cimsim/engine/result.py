@@ -38,8 +38,10 @@ class Switching:
         stall_ps: time that visits waited for their expert, summed over visits.
         hit_rate: share of expert visits whose expert was resident at once; 1 without slots.
         hit_rate_bound: the share that Belady's optimum reaches on the same requests with
-            demand fetching (a prefetching policy may exceed it).
-        writes: int64 [loads, 7]: slot, expert id, start, fetched, arrived, write start, end.
+            demand fetching, every chip for itself (a prefetching policy may exceed it).
+        slot_loads: int64 [slots], loads of each slot.
+        writes: int64 [loads, 7]: slot, expert id, start, fetched, arrived, write start, end;
+            empty if not recorded.
     """
 
     count: int
@@ -48,6 +50,7 @@ class Switching:
     stall_ps: int
     hit_rate: float
     hit_rate_bound: float
+    slot_loads: Int64
     writes: Int64
 
 
@@ -289,9 +292,16 @@ def _critical(plan: Plan, used: Utilisation) -> str:
     return max(found, key=lambda item: item[1])[0]
 
 
+def _most_hits(plan: Plan, raw: RawRun, chip: int) -> int:
+    """Return the hits of Belady's optimum on one chip: its own requests in its own slots."""
+    slots = plan.slots
+    asked = raw.requests[slots.home[raw.requests] == chip]
+    return belady_hits(asked, slots.initial[slots.chip == chip])
+
+
 def _switching(plan: Plan, raw: RawRun) -> Switching:
     asked = raw.hits + raw.misses
-    best = belady_hits(raw.requests, plan.slots.initial)
+    best = sum(_most_hits(plan, raw, chip) for chip in range(plan.chips))
     return Switching(
         count=int(raw.loads.sum()),
         fetched_bytes=int((raw.loads * plan.slots.fetch_bytes).sum()),
@@ -299,5 +309,6 @@ def _switching(plan: Plan, raw: RawRun) -> Switching:
         stall_ps=raw.stall_ps,
         hit_rate=raw.hits / asked if asked else 1.0,
         hit_rate_bound=best / asked if asked else 1.0,
+        slot_loads=raw.slot_loads,
         writes=raw.writes,
     )

@@ -209,15 +209,15 @@ class Deployment:
     def _draw(self, read_seed: int) -> dict[MatrixId, Written]:
         """Write every expert that lives in slots for one pass of calibration text."""
         if read_seed not in self.drawn:
-            slots = len(self.placement.slots)
             epoch = CALIBRATION_EPOCH + (read_seed % MOST_PASSES) * MOST_TURNS
-            self.drawn[read_seed] = {
-                tiling.matrix.id: self._draw_matrix(
-                    tiling.matrix.id, number % slots, epoch + number // slots
-                )
-                for number, key in enumerate(self.experts_in_slots)
-                for tiling in self.placement.units[key].tilings
-            }
+            drawn: dict[MatrixId, Written] = {}
+            for number, key in enumerate(self.experts_in_slots):
+                slots = self.placement.slots_for(key)
+                turn, at = divmod(number, len(slots))
+                for tiling in self.placement.units[key].tilings:
+                    matrix = tiling.matrix.id
+                    drawn[matrix] = self._draw_matrix(matrix, slots[at], epoch + turn)
+            self.drawn[read_seed] = drawn
         return self.drawn[read_seed]
 
     def _draw_matrix(self, matrix: MatrixId, slot: int, epoch: int) -> Written:
@@ -356,11 +356,11 @@ def _check_slots_apart(correction: Correction) -> None:
 
 def _crossbars_of(placement: Placement) -> dict[MatrixId, tuple[tuple[int, ...], ...]]:
     """Return the crossbars of every copy of every matrix, in program order."""
-    slots = placement.slots
-    absent = tuple(
-        Seat(key, 0, slots[number % len(slots)][: placement.units[key].crossbars])
-        for number, key in enumerate(placement.absent)
-    )
+    absent = []
+    for number, key in enumerate(placement.absent):
+        slots = placement.slots_for(key)
+        crossbars = placement.slots[slots[number % len(slots)]]
+        absent.append(Seat(key, 0, crossbars[: placement.units[key].crossbars]))
     found: dict[MatrixId, list[tuple[int, ...]]] = {
         t.matrix.id: [] for unit in placement.units.values() for t in unit.tilings
     }

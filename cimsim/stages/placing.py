@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cimsim.chip import ChipMesh, Placement, Seat, Unit, UnitKey, assign_chips
+from cimsim.chip import ChipMesh, Placement, Seat, Unit, assign_chips
 from cimsim.config import ChipConfig
 from cimsim.cost import CostModel
-from cimsim.errors import CimsimError
+from cimsim.stages.slots import place_with_slots
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 from moe_mapping.assignment import Assignment
@@ -70,19 +70,12 @@ def place(
     """
     if not units:
         return Placed(_place_nothing(mesh), None, None)
-    needed = sum(u.crossbars for u in units)
-    have = mesh.n_tiles * mesh.crossbars_per_tile
-    if needed > have:
-        if mesh.chips > 1:
-            raise CimsimError(
-                "experts are switched on one chip only",
-                key="system.chips",
-                value=mesh.chips,
-                allowed="1, or chips that hold all experts",
-            )
-        return Placed(_place_with_slots(mesh, units, trace, program), None, None)
+    by_chip = units_by_chip(config, units)
+    if not _all_fit(mesh, by_chip):
+        vectors = dict(zip((u.key for u in units), _vectors(units, program, trace), strict=True))
+        return Placed(place_with_slots(mesh, by_chip, vectors, program.top_k), None, None)
     seats: list[Seat] = []
-    for chip, own in enumerate(units_by_chip(config, units)):
+    for chip, own in enumerate(by_chip):
         problem = problem_of(config, mesh, program, own, cost, trace)
         assignment = solve(problem, config.mapping.policy, config.run.seed)
         seats += _number_crossbars(mesh, own, assignment, chip)
@@ -96,6 +89,12 @@ def place(
     if mesh.chips > 1:
         return Placed(placement, None, None)
     return Placed(placement, problem, assignment)
+
+
+def _all_fit(mesh: ChipMesh, by_chip: list[tuple[Unit, ...]]) -> bool:
+    """Return whether every chip holds all of its units at once."""
+    room = mesh.chip_tiles * mesh.crossbars_per_tile
+    return all(sum(u.crossbars for u in own) <= room for own in by_chip)
 
 
 def units_by_chip(config: ChipConfig, units: tuple[Unit, ...]) -> list[tuple[Unit, ...]]:
@@ -131,12 +130,13 @@ def tile_load_ps(
         policy: name of the placement policy.
     """
     load = np.zeros(mesh.n_tiles, dtype=np.int64)
-    if not units or sum(u.crossbars for u in units) > mesh.n_tiles * mesh.crossbars_per_tile:
+    by_chip = units_by_chip(config, units)
+    if not units or not _all_fit(mesh, by_chip):
         return load
     bare = config.model_copy(
         update={"mapping": config.mapping.model_copy(update={"replicas": False})}
     )
-    for chip, own in enumerate(units_by_chip(config, units)):
+    for chip, own in enumerate(by_chip):
         problem = problem_of(bare, mesh, program, own, cost, trace)
         assignment = solve(problem, policy, config.run.seed)
         for time_ps, copies in zip(problem.time_ps, assignment.copies, strict=True):
@@ -244,65 +244,3 @@ def _number_crossbars(
 def _place_nothing(mesh: ChipMesh) -> Placement:
     """Return the placement of a chip on which every matrix is digital."""
     return Placement(mesh.crossbars_per_tile, mesh.n_tiles, seats=(), units={})
-
-
-def _place_with_slots(
-    mesh: ChipMesh,
-    units: tuple[Unit, ...],
-    trace: RoutingTrace,
-    program: Program,
-) -> Placement:
-    """Fix dense blocks, cut the rest of the chip into slots, load the busiest experts.
-
-    Slots stay inside a tile where an expert fits into one; dense blocks fill tiles in order.
-    """
-    dense = [u for u in units if u.key.part != "experts"]
-    experts = [u for u in units if u.key.part == "experts"]
-    total = mesh.n_tiles * mesh.crossbars_per_tile
-    fixed = sum(u.crossbars for u in dense)
-    size = max(u.crossbars for u in experts) if experts else 0
-    # The experts of one layer that a token visits must be resident at the same time.
-    least = fixed + program.top_k * size
-    if least > total or not experts:
-        raise CimsimError(
-            f"the chip has {total} crossbars; the parts that never leave need {fixed} and the "
-            f"experts of one token {program.top_k * size}: {least - total} short",
-            key="chip.tiles",
-            value=mesh.n_tiles,
-        )
-    seats: list[Seat] = []
-    taken = 0
-    for unit in dense:
-        seats.append(Seat(unit.key, 0, tuple(range(taken, taken + unit.crossbars))))
-        taken += unit.crossbars
-    slots = _slots(mesh, taken, size)
-    vectors = _vectors(tuple(experts), program, trace)
-    order = np.lexsort((np.arange(len(experts)), -vectors))
-    for slot, expert in zip(slots, order, strict=False):
-        unit = experts[expert]
-        seats.append(Seat(unit.key, 0, slot[: unit.crossbars]))
-    absent: tuple[UnitKey, ...] = tuple(experts[e].key for e in sorted(order[len(slots) :]))
-    placement = Placement(
-        crossbars_per_tile=mesh.crossbars_per_tile,
-        n_tiles=mesh.n_tiles,
-        seats=tuple(seats),
-        units={u.key: u for u in units},
-        slots=slots,
-        absent=absent,
-    )
-    placement.check()
-    return placement
-
-
-def _slots(mesh: ChipMesh, taken: int, size: int) -> tuple[tuple[int, ...], ...]:
-    per_tile, total = mesh.crossbars_per_tile, mesh.n_tiles * mesh.crossbars_per_tile
-    slots: list[tuple[int, ...]] = []
-    if size > per_tile:
-        return tuple(
-            tuple(range(start, start + size)) for start in range(taken, total - size + 1, size)
-        )
-    for tile in range(mesh.n_tiles):
-        first = max(taken, tile * per_tile)
-        end = (tile + 1) * per_tile
-        slots += [tuple(range(start, start + size)) for start in range(first, end - size + 1, size)]
-    return tuple(slots)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from cimsim.config import ChipConfig
 from cimsim.cost import lifetime_s
 from cimsim.stages.timing import Phase
@@ -42,7 +40,7 @@ def wear(config: ChipConfig, phase: Phase) -> Wear:
     switching = phase.result.switching
     if not switching.count:
         return Wear(0, None, "no expert was switched")
-    most = int(np.bincount(switching.writes[:, 0]).max())
+    most = int(switching.slot_loads.max())
     life = lifetime_s(config, most, phase.result.makespan_ps / PS_PER_S)
     return Wear(most, life, "the cells endure any number of writes" if life is None else "")
 

@@ -110,7 +110,10 @@ def place_in_order(
 def place_with_slots(
     units: tuple[Unit, ...], mesh: ChipMesh, n_slots: int, resident: int
 ) -> Placement:
-    """Put everything but experts on consecutive crossbars, then slots; some start filled."""
+    """Put everything but experts on consecutive crossbars, then slots; some start filled.
+
+    A slot lies on one chip; experts live on the chips that have slots by turns.
+    """
     seats, at = [], 0
     for unit in units:
         if unit.key.part != "experts":
@@ -118,14 +121,27 @@ def place_with_slots(
             at += unit.crossbars
     experts = [u for u in units if u.key.part == "experts"]
     size = experts[0].crossbars
-    slots = [tuple(range(at + i * size, at + (i + 1) * size)) for i in range(n_slots)]
-    for unit, slot in zip(experts[:resident], slots, strict=False):
-        seats.append(Seat(unit.key, 0, slot))
-    absent = tuple(u.key for u in experts[min(resident, n_slots) :])
+    room = mesh.chip_tiles * mesh.crossbars_per_tile
+    slots: list[tuple[int, ...]] = []
+    while len(slots) < n_slots:
+        if at // room != (at + size - 1) // room:
+            at = (at // room + 1) * room
+        slots.append(tuple(range(at, at + size)))
+        at += size
+    chips = tuple(slot[0] // room for slot in slots)
+    in_turn = sorted(set(chips))
+    homes = {u.key: in_turn[i % len(in_turn)] for i, u in enumerate(experts)}
+    absent = [u.key for u in experts]
+    for chip, slot in list(zip(chips, slots, strict=True))[:resident]:
+        held = next((key for key in absent if homes[key] == chip), None)
+        if held is not None:
+            seats.append(Seat(held, 0, slot))
+            absent.remove(held)
     keys = {u.key: u for u in units}
     return Placement(
-        mesh.crossbars_per_tile, mesh.n_tiles, tuple(seats), keys, tuple(slots), absent
-    )
+        mesh.crossbars_per_tile, mesh.n_tiles, tuple(seats), keys, tuple(slots), tuple(absent),
+        chips, homes,
+    )  # fmt: skip
 
 
 def make_system(
@@ -148,7 +164,8 @@ def make_system(
     extra = {u.key: copies for i, u in enumerate(experts) if i % 2 == 0} if copies > 1 else {}
     if slots:
         rest = sum(u.crossbars for u in units if u.key.part != "experts")
-        needed = rest + slots * experts[0].crossbars
+        # A slot that a chip's end would cut moves to the next chip.
+        needed = rest + (slots + config.system.chips - 1) * experts[0].crossbars
     else:
         needed = sum(u.crossbars * extra.get(u.key, 1) for u in units)
     mesh = build_mesh(config, -(-needed // config.system.chips))

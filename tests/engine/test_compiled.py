@@ -107,7 +107,7 @@ def random_plan(seed: int) -> Plan:
 
 def test_engines_agree_on_random_chips_and_workloads(scaled: Callable[[int], int]) -> None:
     policies: set[int] = set()
-    switching = contention = waiting = limited = crossed = 0
+    switching = contention = waiting = limited = crossed = apart = 0
     for seed in range(scaled(300)):
         plan = random_plan(seed)
         slow, fast = run_reference(plan), run_compiled(plan)
@@ -116,12 +116,14 @@ def test_engines_agree_on_random_chips_and_workloads(scaled: Callable[[int], int
         switching += bool(slow.loads.sum())
         if slow.loads.sum():
             policies.add(plan.slots.policy)
+            apart += len(np.unique(plan.slots.chip[slow.slot_loads > 0])) > 1
         contention += bool(slow.parts_ps[:, 0].sum())
         limited += bool(slow.power_stall_ps)
         crossed += bool(slow.link_used[plan.transport.first_chip_link :].any())
         waiting += bool((slow.peak_buffer_bytes >= plan.tile_buffer_bytes).any())
     # The draw covers what it is for.
     assert switching
+    assert apart  # experts switched on several chips of a system
     assert policies == set(POLICIES.values())
     assert contention
     assert limited

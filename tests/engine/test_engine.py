@@ -157,18 +157,18 @@ def test_enough_slots_switch_each_expert_in_once() -> None:
 
 def test_a_load_takes_an_empty_slot_then_the_least_recently_used_free_one() -> None:
     residency = Residency(lower(make_system(slots=3, resident=2)))
-    assert residency.victim() == 2  # empty
+    assert residency.victim(0) == 2  # empty
     residency.begin(2, Load(5, 0, 0, 0))
     residency.end(2, 0)
-    assert residency.victim() == 0  # never used
+    assert residency.victim(0) == 0  # never used
     residency.touch(0)
-    assert residency.victim() == 1
+    assert residency.victim(0) == 1
     residency.pins[1] = 1
-    assert residency.victim() == 2
+    assert residency.victim(0) == 2
     residency.loading[2] = Load(6, 0, 0, 0)
-    assert residency.victim() == 0
+    assert residency.victim(0) == 0
     residency.pins[0] = 1
-    assert residency.victim() == -1
+    assert residency.victim(0) == -1
 
 
 def test_utilisation_stays_within_one_and_names_the_busiest() -> None:

@@ -16,6 +16,7 @@ from cimsim.engine.counts import check_conservation
 from cimsim.engine.machine import visit_bound
 from cimsim.engine.noc.packet import BUSY_PS
 from cimsim.engine.plan import PINNED, Plan
+from cimsim.engine.raw import EXPERT, RawRun
 from cimsim.engine.reference import run_reference
 from cimsim.engine.steps import CorrectionWork
 from cimsim.errors import SimulationError
@@ -143,6 +144,36 @@ def test_no_demand_policy_beats_beladys_bound(policy: str) -> None:
         raw = run_compiled(plan)
         assert raw.hits + raw.misses == len(raw.requests)
         assert raw.hits <= belady_hits(raw.requests, plan.slots.initial)
+
+
+@pytest.mark.parametrize("policy", ["lru", "lfu", "pinned", "prefetch"])
+@pytest.mark.parametrize("run", [run_reference, run_compiled])
+def test_every_chip_of_a_system_switches_its_own_experts_in_its_own_slots(
+    run: Callable[..., RawRun], policy: str
+) -> None:
+    config = make_config(chip={"switching": policy}, system={"chips": 3})
+    plan = lower(make_system(slots=9, resident=4, config=config), "decode", 2)
+    slots, raw = plan.slots, run(plan)
+    check_conservation(plan, raw)
+    assert len(np.unique(slots.chip)) > 1
+    chip_of_site = plan.sites.tiles[plan.sites.tile_ptr[:-1]] // plan.mesh.chip_tiles
+    assert np.array_equal(slots.chip, chip_of_site[slots.site])
+    slot, expert = raw.writes[:, 0], raw.writes[:, 1]
+    assert len(slot)
+    assert np.array_equal(slots.chip[slot], slots.home[expert])
+    # What a chip fetches comes from its own memory.
+    fetched = raw.memory[raw.memory[:, 1] == EXPERT]
+    assert np.array_equal(fetched[:, 0], slots.home[fetched[:, 2]])
+    served = raw.visits[raw.visits[:, 3] >= 0]
+    assert np.array_equal(chip_of_site[served[:, 2]], slots.home[served[:, 3]])
+    assert raw.hits + raw.misses == len(raw.requests)
+    assert raw.loads.sum() == raw.slot_loads.sum() >= len(raw.writes)
+    if policy != "prefetch":
+        best = 0
+        for chip in range(plan.chips):
+            asked = raw.requests[slots.home[raw.requests] == chip]
+            best += belady_hits(asked, slots.initial[slots.chip == chip])
+        assert raw.hits <= best
 
 
 def test_pinned_experts_stay_once_loaded() -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from tiny_model import SMALL
 
+import cimsim.pipeline as flow
 from cimsim.config import ChipConfig
 from cimsim.config.load import find_chip, load_chip
-from cimsim.pipeline import run_chip
 from cimsim.results import ChipResult
 from cimsim.stages.models import read_text
+from cimsim.stages.rows import Measured
 
 Runner = Callable[..., ChipResult]
 
@@ -34,6 +35,17 @@ def run_tiny(tiny_model: Path) -> Runner:
 
     def run(chip: str, *overrides: str, correction: Path | None = None) -> ChipResult:
         config = tiny_chip(chip, *overrides)
-        return run_chip(config, str(tiny_model), read_text(None), correction=correction)
+        return flow.run_chip(config, str(tiny_model), read_text(None), correction=correction)
 
     return run
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Measured]:
+    """What the pipeline measured, before it became rows."""
+    found: list[Measured] = []
+    make_row = flow.result_row
+    monkeypatch.setattr(
+        flow, "result_row", lambda measured: (found.append(measured), make_row(measured))[1]
+    )
+    return found

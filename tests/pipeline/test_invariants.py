@@ -9,23 +9,11 @@ import pytest
 from conftest import Runner, tiny_chip
 from tiny_model import EXPERTS, LAYERS, TOP_K
 
-import cimsim.pipeline as flow
 from cimsim.results import ChipResult
 from cimsim.stages.rows import Measured
 
 TOKENS = 128
 CHIPS = ("isaac", "eflash_40nm", "sram_digital_28nm", "sram_analog_22nm")
-
-
-@pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> list[Measured]:
-    """What the pipeline measured, before it became rows."""
-    found: list[Measured] = []
-    make_row = flow.result_row
-    monkeypatch.setattr(
-        flow, "result_row", lambda measured: (found.append(measured), make_row(measured))[1]
-    )
-    return found
 
 
 @pytest.mark.parametrize("chip", CHIPS)
@@ -138,6 +126,19 @@ def test_noise_moves_perplexity_and_seeds_differ(run_tiny: Runner) -> None:
     assert first != second
     assert first != result.row["ppl_ideal_int"]
     assert result.row["topk_agreement"] < 1.0
+
+
+def test_throughput_obeys_littles_law(run_tiny: Runner, seen: list[Measured]) -> None:
+    row = run_tiny("isaac").row
+    (measured,) = seen
+    for phase in measured.before.phases:
+        column = f"decode_tokens_per_s_b{phase.batch}"
+        rate = row["prefill_tokens_per_s" if phase.name == "prefill" else column]
+        result = phase.result
+        # In prefill a window is in flight for all of its tokens.
+        inside = result.ttft_ps if phase.name == "prefill" else result.latency_ps
+        in_flight = rate * len(inside) / result.tokens * inside.mean() * 1e-12
+        assert 0.5 * phase.batch < in_flight <= phase.batch * (1 + 1e-9)
 
 
 def test_accuracy_and_timing_columns_are_always_numbers(run_tiny: Runner) -> None:

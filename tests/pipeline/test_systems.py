@@ -6,6 +6,9 @@ import pytest
 from conftest import Runner
 
 from cimsim.errors import CimsimError
+from cimsim.stages.rows import Measured
+
+EXPERT_BYTES = 3 * 32 * 16  # gate, up and down at 8 bits
 
 
 @pytest.mark.parametrize("placement", ["layers", "experts"])
@@ -29,10 +32,46 @@ def test_one_chip_has_no_links_and_says_which_knobs_are_idle(run_tiny: Runner) -
     assert "thermal feedback" in result.not_modelled
 
 
-def test_switching_over_several_chips_is_refused_by_name(run_tiny: Runner) -> None:
-    spread = ("tile.pes=1", "run.chip_seeds=1", "system.chips=2", "chip.tiles=2")
-    with pytest.raises(CimsimError, match=r"system\.chips: experts are switched on one chip only"):
+@pytest.mark.parametrize("placement", ["layers", "experts"])
+def test_every_chip_of_a_system_switches_its_own_experts(
+    run_tiny: Runner, seen: list[Measured], placement: str
+) -> None:
+    spread = ("tile.pes=1", "run.chip_seeds=1", "system.chips=2", f"system.placement={placement}")
+    row = run_tiny("sram_switching_28nm", *spread, "chip.tiles=3").row
+    assert row["expert_switches"] > 0
+    assert row["expert_switch_bytes"] == row["expert_switches"] * EXPERT_BYTES
+    assert row["chip_link_bytes_per_token"] > 0
+    assert 0 < row["expert_hit_rate"] <= row["expert_hit_rate_bound"] <= 1
+    (measured,) = seen
+    placed = measured.placement
+    assert set(placed.slot_chips) == {0, 1}
+    for phase in measured.before.phases:
+        plan, writes = phase.result.plan, phase.result.switching.writes
+        homes = [placed.homes[plan.expert_units[e]] for e in writes[:, 1]]
+        assert [placed.slot_chips[s] for s in writes[:, 0]] == homes
+
+
+def test_switching_over_several_chips_leaves_exact_numbers_alone(run_tiny: Runner) -> None:
+    spread = ("tile.pes=1", "run.chip_seeds=1", "system.chips=2")
+    small = run_tiny("sram_switching_28nm", *spread, "chip.tiles=3").row
+    large = run_tiny("sram_switching_28nm", *spread, "chip.tiles=fit").row
+    assert small["ppl_noisy_mean"] == large["ppl_noisy_mean"]
+    assert large["expert_switches"] == 0
+    assert small["latency_p50_us"] > large["latency_p50_us"]
+
+
+def test_noisy_experts_are_switched_over_several_chips(run_tiny: Runner) -> None:
+    spread = ("tile.pes=1", "run.chip_seeds=1", "system.chips=2", "chip.tiles=3")
+    row = run_tiny("isaac", *spread, "chip.switching=lru").row
+    assert row["expert_switches"] > 0
+    assert row["ppl_noisy_mean"] != row["ppl_ideal_int"]
+
+
+def test_a_chip_of_a_system_that_cannot_hold_one_tokens_experts_is_named(run_tiny: Runner) -> None:
+    spread = ("tile.pes=1", "run.chip_seeds=1", "system.chips=2", "chip.tiles=1")
+    with pytest.raises(CimsimError, match=r"chip [01] of 2 .* experts of one token") as caught:
         run_tiny("sram_switching_28nm", *spread)
+    assert caught.value.key == "chip.tiles"
 
 
 def test_a_chip_over_the_reticle_limit_is_warned_of(run_tiny: Runner) -> None:
