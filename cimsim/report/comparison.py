@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from cimsim.report.cells import (
     EMPTY,
-    duration,
     energy_unit,
     number,
     optional,
@@ -18,7 +17,15 @@ from cimsim.report.grid import Grid, GridGroup
 from cimsim.report.grouping import by_precision
 from cimsim.report.view import Design, View, off_chip_share
 
-__all__ = ["PEAK_NOTE", "accuracy_grid", "cost_grid", "peak_grid", "scale_grid", "speed_grid"]
+__all__ = [
+    "ALL_RESIDENT",
+    "PEAK_NOTE",
+    "accuracy_grid",
+    "cost_grid",
+    "peak_grid",
+    "scale_grid",
+    "speed_grid",
+]
 
 
 PEAK_NOTE = (
@@ -27,6 +34,8 @@ PEAK_NOTE = (
     "scaled to that number of tiles and not the published chip. As published: the tile count, "
     "bits and powers of the publication, which cimsim published checks."
 )
+
+ALL_RESIDENT = "Every chip holds all experts here: none is switched."
 
 
 def _interval(design: Design, stage: str) -> str:
@@ -129,7 +138,8 @@ def scale_grid(view: View) -> Grid:
         words=3,
         last_words=True,
         note="Latency: a decoded token, or a whole window in prefill. Off chip: share of the "
-        "energy in DRAM and chip I/O. TOPS/W at the bits of the group; 1 MAC = 2 operations.",
+        "energy in DRAM and chip I/O. TOPS/W at the bits of the group; 1 MAC = 2 operations."
+        + (f" {ALL_RESIDENT}" if view.switches else ""),
     )
 
 
@@ -178,8 +188,7 @@ def speed_grid(view: View) -> Grid:
 
 
 def cost_grid(view: View) -> Grid:
-    """Energy, power, area and switching of the tiny model."""
-    switching = any(number(d.row, "expert_switches") > 0 for d in view.designs)
+    """Energy, power and area of the tiny model."""
 
     def cells(design: Design) -> tuple[str, ...]:
         row = design.row
@@ -188,12 +197,6 @@ def cost_grid(view: View) -> Grid:
             for part in ("dynamic", "leakage", "off_chip")
         )
         top = text(row, "energy_top1_name")
-        switches = (
-            significant(number(row, "expert_switches_per_token")),
-            f"{percent(optional(row, 'expert_hit_rate'), 0)} / "
-            f"{percent(optional(row, 'expert_hit_rate_bound'), 0)}",
-            _lifetime(design),
-        )
         return (
             str(design.index),
             design.name,
@@ -205,7 +208,6 @@ def cost_grid(view: View) -> Grid:
             f"{significant(number(row, 'peak_power_w'))}",
             significant(number(row, "area_mm2")),
             percent(optional(row, "cell_utilisation"), 0),
-            *(switches if switching else ()),
         )
 
     return Grid(
@@ -220,25 +222,11 @@ def cost_grid(view: View) -> Grid:
             "W mean / peak",
             "mm²",
             "cells used",
-            *(("switches/token", "hits / at most", "cells last") if switching else ()),
         ),
         by_precision(view, cells),
         note="Decode at the largest batch, before calibration. A tiny model leaves large arrays "
-        "partly empty: compare chips by the full-size table."
-        + (
-            " Hits: expert visits whose expert was resident, and the bound of Belady's optimum. "
-            "Cells last: endurance at this switch rate."
-            if switching
-            else ""
-        ),
+        "partly empty: compare chips by the full-size table.",
     )
-
-
-def _lifetime(design: Design) -> str:
-    life = optional(design.row, "switch_lifetime_s")
-    if life is not None:
-        return duration(life)
-    return "unlimited" if number(design.row, "expert_switches") else EMPTY
 
 
 def peak_grid(view: View) -> Grid:

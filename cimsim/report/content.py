@@ -16,6 +16,7 @@ from cimsim.report.comparison import (
 )
 from cimsim.report.findings import basis, findings, warnings
 from cimsim.report.grid import Grid
+from cimsim.report.switching_table import switching_grid
 from cimsim.report.view import Design, View
 
 __all__ = ["FILES", "ChipContent", "Content", "build_content"]
@@ -75,6 +76,7 @@ class Content:
         calibration: tables.
         speed: table.
         cost: table.
+        switching: table, or None where every chip holds all of its experts.
         chips: part of every chip.
         basis: what the numbers mean.
     """
@@ -89,6 +91,7 @@ class Content:
     calibration: tuple[Grid, ...]
     speed: Grid
     cost: Grid
+    switching: Grid | None
     chips: tuple[ChipContent, ...]
     basis: list[tuple[str, str]]
 
@@ -111,6 +114,7 @@ def build_content(view: View) -> Content:
         calibration=calibration_grids(view),
         speed=speed_grid(view),
         cost=cost_grid(view),
+        switching=switching_grid(view),
         chips=tuple(
             ChipContent(d, _about_chip(d), layer_grid(d), energy_rows_grid(d)) for d in view.designs
         ),

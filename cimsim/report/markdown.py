@@ -16,7 +16,7 @@ from cimsim.report.cells import (
     significant,
     text,
 )
-from cimsim.report.comparison import PEAK_NOTE
+from cimsim.report.comparison import ALL_RESIDENT, PEAK_NOTE
 from cimsim.report.content import FILES, Content
 from cimsim.report.figures import Figures
 from cimsim.report.view import SCALE_BATCH, Design, View, off_chip_share
@@ -123,7 +123,7 @@ def _full_size(view: View, figures: Figures) -> list[str]:
     shape = "" if row is None else f"{text(row, 'shape')}, context {number(row, 'context'):,.0f}, "
     lines += _wrap(
         f"{shape}decode, batch {SCALE_BATCH}; energy a token, and its share off the "
-        "chip. Compare chips here."
+        "chip. Compare chips here." + (f" {ALL_RESIDENT}" if view.switches else "")
     )
     lines += ["", *_by_class(view, header, cells)]
     if figures.energy is not None:
@@ -170,10 +170,11 @@ def _chip_bullets(design: Design) -> list[str]:
         worn.insert(
             0,
             f"{significant(number(row, 'expert_switches_per_token'))} expert switches a token, "
-            f"{significant(number(row, 'expert_switch_bytes_per_s') / 1e9)} GB/s; "
-            f"{percent(hits, 0)} of expert visits find their expert resident (at most "
-            f"{percent(optional(row, 'expert_hit_rate_bound'), 0)}), the others make a token wait "
-            f"{significant(number(row, 'expert_switch_stall_per_token_us'))} us in all.",
+            f"{significant(number(row, 'expert_switch_bytes_per_s') / 1e9)} GB/s of weights; "
+            f"{percent(hits, 0)} of expert visits find their expert resident (Belady's optimum: "
+            f"{percent(optional(row, 'expert_hit_rate_bound'), 0)}). The visits of a token wait "
+            f"{significant(number(row, 'expert_switch_stall_per_token_us'))} us for experts, "
+            "summed: they wait side by side.",
         )
     notes = [f"{'; '.join(design.chip.notes)}."] if design.chip.notes else []
     return _bullets(

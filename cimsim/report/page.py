@@ -94,6 +94,7 @@ def html_page(run: RunResults, content: Content, figures: Figures) -> str:
         calibration=content.calibration,
         speed=content.speed,
         cost=content.cost,
+        switching=content.switching,
         chips=chips,
         basis=content.basis,
         romer=ROMER,

@@ -23,6 +23,8 @@ __all__ = ["accuracy_energy"]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # A symmetric interval may reach below the perplexity of a perfect model.
 LEAST_PERPLEXITY = 1.0
+# Points nearer than this share a label; width of a character and height of a label.
+NEAR_PT, DIGIT_PT, LABEL_PT = 5.0, 5.6, 8.5
 COLOURS = (BLUE, ORANGE, "#4d9221", "#762a83", "#00a087", "#b2182b", "#8c510a")
 
 
@@ -160,34 +162,35 @@ def _number_points(
 ) -> None:
     """Write each chip's number beside its point, where it hides nothing.
 
-    Candidate places lie around the point; the one farthest from all points and numbers
-    placed so far wins.
+    Points that coincide share a label. Candidate places lie around the point; the one whose
+    box has the most room to points, error bars, lines and numbers placed so far wins.
     """
     figure.canvas.draw()
     scale = figure.dpi / 72
-    marks = [
-        axes.transData.transform((p.energy, y)) for p in points for y in (p.calibrated, p.noisy)
-    ]
-    marks += list(axes.transData.transform(front))
-    taken = [np.asarray(m) for m in marks]
+    taken = [*_drawn(axes, points), *axes.transData.transform(front)]
     box = axes.get_window_extent()
     ring = [(np.cos(a), np.sin(a)) for a in np.pi * np.array([0.25, 0, 0.75, 1, 1.25, 1.75])]
-    for p in sorted(points, key=lambda p: p.design.index):
+    for members in _coinciding(axes, points, NEAR_PT * scale):
+        p = members[0]
+        name = ", ".join(str(m.design.index) for m in members)
+        half = np.array([len(name) * DIGIT_PT / 2, LABEL_PT / 2])
         centre = np.asarray(axes.transData.transform((p.energy, p.calibrated)))
         best, best_room = np.array([0.0, 0.0]), -np.inf
-        for radius in (11.0, 16.0):
+        for radius in (7.0, 12.0):
             for direction in ring:
-                offset = radius * np.array(direction)
+                offset = (radius + half) * np.array(direction)
                 place = centre + offset * scale
-                inside = box.x0 + 6 < place[0] < box.x1 - 6 and box.y0 + 6 < place[1] < box.y1 - 6
-                others = [t for t in taken if np.abs(t - centre).max() > 1e-6]
-                room = min((float(np.hypot(*(t - place))) for t in others), default=1e3)
-                room = min(room, 16.0 * scale) - (0.0 if inside else 1e3) - radius / 100
+                low, high = place - half * scale, place + half * scale
+                inside = (low > (box.x0, box.y0)).all() and (high < (box.x1, box.y1)).all()
+                gaps = np.maximum(np.maximum(low - taken, taken - high), 0.0)
+                room = float(np.hypot(*gaps.T).min())
+                room = min(room, 6.0 * scale) - (0.0 if inside else 1e3) - radius / 100
                 if room > best_room:
                     best, best_room = offset, room
-        taken.append(centre + best * scale)
+        across = np.linspace(-half[0], half[0], 5)
+        taken += [centre + (best + np.array([x, 0.0])) * scale for x in across]
         axes.annotate(
-            str(p.design.index),
+            name,
             (p.energy, p.calibrated),
             xytext=(float(best[0]), float(best[1])),
             textcoords="offset points",
@@ -196,8 +199,32 @@ def _number_points(
             fontsize=8.5,
             fontweight="bold",
             color=INK,
-            bbox={"boxstyle": "round,pad=0.12", "fc": "white", "ec": "none", "alpha": 0.75},
         )
+
+
+def _drawn(axes: Axes, points: Sequence[_Point]) -> list[NDArray[np.float64]]:
+    """Return where points, error bars and the lines between points lie, in pixels."""
+    found: list[NDArray[np.float64]] = []
+    for p in points:
+        ends = ((p.energy, y) for y in (p.low, p.high, p.noisy, p.calibrated))
+        low, high, noisy, calibrated = (axes.transData.transform(e) for e in ends)
+        for start, stop in ((low, high), (noisy, calibrated)):
+            found += list(np.linspace(start, stop, 40))
+    return found
+
+
+def _coinciding(axes: Axes, points: Sequence[_Point], near_px: float) -> list[list[_Point]]:
+    """Group points that cannot be told apart, by the first of each group."""
+    groups: list[tuple[NDArray[np.float64], list[_Point]]] = []
+    for p in sorted(points, key=lambda p: p.design.index):
+        place = np.asarray(axes.transData.transform((p.energy, p.calibrated)))
+        for centre, members in groups:
+            if float(np.hypot(*(place - centre))) < near_px:
+                members.append(p)
+                break
+        else:
+            groups.append((place, [p]))
+    return [members for _, members in groups]
 
 
 def _draw_key(axes: Axes, view: View, *, scaled: bool) -> None:

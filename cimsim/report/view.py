@@ -65,6 +65,11 @@ class Design:
         """Cells and node in words."""
         return f"{text(self.row, 'device')} {number(self.row, 'node_nm'):g} nm"
 
+    @property
+    def switches(self) -> bool:
+        """Whether the chip holds fewer experts than the model has, and switches them."""
+        return optional(self.row, "expert_hit_rate") is not None
+
     def scale(self, phase: str = SCALE_PHASE, batch: int = SCALE_BATCH) -> Row | None:
         """Return its row of scale.csv for a phase and batch, or None."""
         for row in self.chip.scale:
@@ -123,6 +128,11 @@ class View:
     def scaled(self) -> bool:
         """Whether every chip has full-size results for comparisons."""
         return bool(self.designs) and all(d.scale() is not None for d in self.designs)
+
+    @property
+    def switches(self) -> bool:
+        """Whether any chip switches experts."""
+        return any(design.switches for design in self.designs)
 
     @property
     def seeds(self) -> int:

@@ -112,6 +112,15 @@ def test_every_figure_is_valid_svg_with_a_text_alternative(three: tuple[Path, st
         assert ElementTree.fromstring(svg).tag.endswith("svg")  # noqa: S314 - our own bytes
 
 
+def test_chips_that_coincide_in_the_figure_share_a_label(tmp_path: Path) -> None:
+    twins = [fake_chip(0), replace(fake_chip(0), name="twin"), fake_chip(1)]
+    _report(tmp_path / "run", replace(fake_run(1), chips=tuple(twins)))
+    root = ElementTree.parse(tmp_path / "run" / "figures" / "accuracy_energy.svg")  # noqa: S314
+    words = [e.text or "" for e in root.iter() if e.tag.endswith("text")]
+    assert "1, 2" in words
+    assert not any(w in words for w in ("1, 3", "2, 3", "1, 2, 3"))
+
+
 def test_pictures_hold_the_words_of_the_figure(three: tuple[Path, str, str]) -> None:
     folder = three[0] / "figures"
     text = (folder / "accuracy_energy.svg").read_text(encoding="utf-8")
@@ -278,7 +287,20 @@ def test_lifetime_at_the_switch_rate_is_in_both_reports(tmp_path: Path) -> None:
     assert "2.80 h" in _words(html)
     said = re.sub(r"\s+", " ", markdown)
     assert "Cells last 2.80 h at this rate of switching." in said
-    assert "2.50 GB/s; 75 % of expert visits find their expert resident (at most 88 %)" in said
+    assert "2.50 GB/s of weights; 75 % of expert visits find their expert resident" in said
+    assert "Belady's optimum: 88 %" in said
+
+
+def test_switching_has_a_table_where_a_chip_switches_and_none_elsewhere(tmp_path: Path) -> None:
+    mixed = replace(fake_run(1), chips=(fake_chip(7), fake_chip(0)))
+    html, markdown = _report(tmp_path / "mixed", mixed)
+    assert "Expert switching (tiny model)" in html
+    assert "75 % / 88 %" in _words(html).replace("\u00a0", " ")
+    assert "Every chip holds all experts here" in html
+    assert "Every chip holds all experts here" in re.sub(r"\s+", " ", markdown)
+    plain = "".join(_report(tmp_path / "plain", fake_run(1)))
+    assert "Expert switching" not in plain
+    assert "Every chip holds all experts here" not in plain
 
 
 def test_keys_and_values_in_dram_stand_apart_from_those_on_the_chip() -> None:
