@@ -40,6 +40,16 @@ def commands() -> list[str]:
     return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
+def answer_of(words: list[str], folder: Path) -> str:
+    """Return what a command prints, carried out in a folder; it must succeed."""
+    found = subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert found.stdout
+    return found.stdout
+
+
 @pytest.fixture(scope="module")
 def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a reader of the README has it: the tree, a chip file and a text."""
@@ -62,14 +72,7 @@ def test_every_command_of_the_readme_is_accepted(line: str, newcomer: Path) -> N
     line, _, target = line.partition(" > ")
     words = shlex.split(line, comments=True)
     if words[0] == "make":
-        found = subprocess.run(
-            ["make", "--dry-run", *words[1:]],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert found.returncode == 0, found.stderr
+        answer_of(["make", "--dry-run", *words[1:]], ROOT)
         return
     if words[0] == CLI:
         words = [".venv/bin/python", "-m", "cimsim", *words[1:]]
@@ -79,46 +82,21 @@ def test_every_command_of_the_readme_is_accepted(line: str, newcomer: Path) -> N
     if "--correction" in words:
         # Made by the command before it, which is not carried out here.
         (newcomer / words[words.index("--correction") + 1]).touch()
-    found = subprocess.run(
-        [sys.executable, *words[1:]],
-        cwd=newcomer,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert found.returncode == 0, found.stderr
-    assert found.stdout
+    answer_of([sys.executable, *words[1:]], newcomer)
     assert not target or target.split()[0]
 
 
 def test_the_device_model_of_the_readme_passes_its_own_test(newcomer: Path) -> None:
-    found = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "my_cell.py"],
-        cwd=newcomer,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert found.returncode == 0, found.stdout
-    assert "1 passed" in found.stdout
+    words = ["-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "my_cell.py"]
+    assert "1 passed" in answer_of([sys.executable, *words], newcomer)
 
 
 def test_a_device_model_is_found_in_the_current_folder(newcomer: Path) -> None:
     """As by the console script, which does not look there by itself."""
     line = next(line for line in commands() if "my_cell" in line)
     code = "import sys; sys.path[0] = '/'; from cimsim.cli import main; main()"
-    found = subprocess.run(
-        [sys.executable, "-c", code, *shlex.split(line)[1:]],
-        cwd=newcomer,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert found.returncode == 0, found.stderr
-    assert "error by source" in found.stdout
+    answer = answer_of([sys.executable, "-c", code, *shlex.split(line)[1:]], newcomer)
+    assert "error by source" in answer
 
 
 def test_files_that_the_readme_links_to_exist() -> None:

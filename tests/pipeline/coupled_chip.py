@@ -13,7 +13,7 @@ from cimsim.config import ChipConfig
 from cimsim.cost import CostModel
 from cimsim.engine import EngineResult, Plan, Visit, simulate
 from cimsim.model import Decoder, FloatLinear, build_program
-from cimsim.stages.coupled import CoupledModel
+from cimsim.stages.coupled_model import CoupledModel
 from cimsim.stages.deployment import Deployment
 from cimsim.stages.models import calibration_windows, open_model, read_text, scored_windows
 from cimsim.stages.placing import place
