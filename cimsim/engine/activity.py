@@ -156,7 +156,7 @@ def activity_of(plan: Plan, raw: RawRun, phase: str, limit: int) -> Activity:
 
     Args:
         plan: what ran.
-        raw: the engine's logs; without logs the activity is empty.
+        raw: the engine's logs; without logs nothing is kept.
         phase: its name.
         limit: slices to keep, the first.
     """
@@ -171,7 +171,7 @@ def activity_of(plan: Plan, raw: RawRun, phase: str, limit: int) -> Activity:
         slices=found.sorted(),
         counters=(),
         total=tuple(found.total),
-        until_ps=raw.end_ps,
+        until_ps=raw.end_ps if len(raw.jobs) else 0,
         end_ps=raw.end_ps,
     ).first(limit)
     return replace(activity, counters=counters_of(plan, raw, activity, tracks.server))

@@ -59,7 +59,7 @@ class RawRun:
         link_used: [links, 4], columns of `PacketState.used`.
         visits: [visits, 9], columns `VISIT_FIELDS`; empty if not recorded.
         jobs: [jobs, 5], columns `JOB_FIELDS`; empty if not recorded.
-        writes: [loads, 7], columns `LOAD_FIELDS`.
+        writes: [loads, 7], columns `LOAD_FIELDS`; empty if not recorded.
         memory: [requests, 6], what memory channels were reserved for, columns
             `MEMORY_FIELDS`; empty if not recorded.
         peak_buffer_bytes: [tiles], most bytes ever held.

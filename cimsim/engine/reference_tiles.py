@@ -385,10 +385,11 @@ class ReferenceTiles:
         for server in servers:
             self.server_free[server] = load.end_ps
             self.server_write[server] += work
-        self.load_log.append(
-            (slot, load.expert, load.start_ps, load.fetched_ps, load.arrived_ps,
-             load.write_ps, load.end_ps)
-        )  # fmt: skip
+        if self.record:
+            self.load_log.append(
+                (slot, load.expert, load.start_ps, load.fetched_ps, load.arrived_ps,
+                 load.write_ps, load.end_ps)
+            )  # fmt: skip
         self._at(load.end_ps, self._on_written, slot)
 
     def _on_written(self, event: Any) -> None:

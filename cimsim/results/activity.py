@@ -73,7 +73,7 @@ class Activity:
             before `until_ps`, whole.
         counters: their changes before `until_ps`.
         total: slices of each of `KINDS` in the whole phase.
-        until_ps: end of the time that is kept.
+        until_ps: end of the time that is kept, 0 if the engine kept no log.
         end_ps: end of the phase.
     """
 

@@ -83,11 +83,15 @@ def _counter_events(counter: Counter, pid: int) -> Iterator[str]:
 def _about(activity: Activity) -> dict[str, object]:
     """Return what a trace says of one system: what is in it, and what is left out."""
     kept = np.bincount(activity.slices[:, 2], minlength=len(KINDS)).tolist()
-    cut = activity.until_ps < activity.end_ps
-    window = f"the first {_us(activity.until_ps)} of {_us(activity.end_ps)} us"
+    window = "the whole phase"
+    if activity.until_ps < activity.end_ps:
+        until, end = _us(activity.until_ps), _us(activity.end_ps)
+        window = f"the first {until} of {end} us: what starts then"
+    if activity.until_ps == 0:
+        window = "nothing: the engine keeps no log of so many visits"
     return {
         "phase": activity.phase,
-        "window": f"{window}: what starts then" if cut else "the whole phase",
+        "window": window,
         "slices_written": dict(zip(KINDS, kept, strict=True)),
         "slices_left_out": {
             kind: total - n for kind, total, n in zip(KINDS, activity.total, kept, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from trace_reader import read_trace
 
 from cimsim.engine import EngineResult, simulate
+from cimsim.engine.compiled import run_compiled
+from cimsim.engine.reference import run_reference
 from cimsim.results import trace_json
 from tests.engine.chips import System, make_config, make_system
 
@@ -134,6 +137,16 @@ def test_a_digital_unit_that_waits_for_memory_says_so() -> None:
     assert waits > 0
 
 
+def test_a_chip_without_crossbars_shows_its_jobs_and_what_they_read() -> None:
+    # The model has no shared expert: all is digital.
+    config = make_config(chip={"analog_parts": ["shared"]}, digital={"weight_sram_kb": 0.0})
+    tables = tables_of(run(make_system(config=config)))
+    kinds = {k for (k,) in tables.execute("select distinct category from slice")}
+    assert kinds == {"job", "memory", "wait"}
+    read = tables.execute("select distinct name from slice where category = 'memory'").fetchall()
+    assert {"read weights", "read embeddings"} <= {name for (name,) in read}
+
+
 def test_jobs_name_their_operations(result: EngineResult) -> None:
     names = {
         n for (n,) in tables_of(result).execute("select name from slice where category = 'job'")
@@ -192,6 +205,15 @@ def test_a_cut_trace_holds_whole_slices_of_its_window_and_names_what_it_leaves_o
     for full, part in zip(whole.counters, cut.counters, strict=True):
         kept = full.time_ps < cut.until_ps
         assert np.array_equal(part.value, full.value[kept])
+
+
+def test_a_run_without_logs_says_that_its_trace_is_empty() -> None:
+    result = run(WHOLE["switching"])
+    for engine in (run_reference, run_compiled):
+        bare = replace(result, raw=engine(result.plan, record=False))
+        activity = bare.activity("decode_b4", ALL)
+        assert len(activity.slices) == len(activity.counters) == 0
+        assert "keeps no log" in trace_json([("chip", activity)])
 
 
 @pytest.mark.parametrize(
