@@ -22,6 +22,7 @@ from cimsim.chip import ChipMesh, Placement, Unit, analog_units, build_system
 from cimsim.config import ChipConfig
 from cimsim.config.load import dump_yaml
 from cimsim.cost import CostModel
+from cimsim.engine.network_choice import inert_network
 from cimsim.mac import inert_knobs, unpaid_writes, unused_range
 from cimsim.model import Decoder, FloatLinear, build_program
 from cimsim.model.text import perplexity
@@ -250,6 +251,8 @@ def _warnings(measured: Measured) -> tuple[str, ...]:
             f"{100 * clip:.2g} % of conversions are clipped: widen tile.adc.range or add bits"
         )
     found += inert_coupling(measured.config, measured.placement)
+    phases = (*measured.before.phases, *measured.after.phases)
+    found += inert_network(measured.config, tuple(p.result.network for p in phases))
     found += _decode_numbers(measured)
     found += _large_die(measured)
     cautions = [

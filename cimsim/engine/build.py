@@ -13,7 +13,7 @@ from cimsim.engine.memory import memory_times, most_kv_layers
 from cimsim.engine.noc.packet import NocTiming
 from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.placed import Costs, finish_slots, place_units, power_limit_nw
-from cimsim.engine.plan import ONE_CHIP, ChipNetwork, Plan, Ports, Transport
+from cimsim.engine.plan import ONE_CHIP, ChipNetwork, FlitSizes, Plan, Ports, Transport
 from cimsim.engine.sites import RESULT_BITS, build_sites
 from cimsim.engine.steps import CorrectionWork, Step, build_steps
 from cimsim.engine.weight_reads import count_weight_reads
@@ -258,7 +258,8 @@ def _transport(config: ChipConfig, mesh: ChipMesh, largest: int) -> Transport:
     words = -(-largest // WORD_BITS)
     contended = noc.contention == "packet"
     between = _chip_network(config, mesh)
-    return Transport(shape, timing, ports, contended, words, largest == 1, between)
+    sizes = FlitSizes(noc.virtual_channels, noc.vc_buffer_flits, noc.packet_flits)
+    return Transport(shape, timing, ports, contended, words, largest == 1, between, sizes)
 
 
 def _chip_network(config: ChipConfig, mesh: ChipMesh) -> ChipNetwork:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cimsim.engine.network_choice import NetworkLevel
 from cimsim.engine.noc.packet import BUSY_PS, FLITS, PACKETS, WAIT_PS
 from cimsim.engine.noc.validity import LIMITS, PacketValidity
 from cimsim.engine.plan import Plan
@@ -43,17 +44,16 @@ def network_validity(plan: Plan, raw: RawRun) -> PacketValidity:
     )
 
 
-def network_level(plan: Plan, raw: RawRun) -> str:
-    """Return which model of the network ran, and whether the run stayed where it is accurate.
-
-    Runs use the packet-level model; the flit-level one is what its range was measured with
-    (`cimsim noc`), and takes no part in runs.
-    """
+def network_level(plan: Plan, raw: RawRun, served: NetworkLevel) -> str:
+    """Return which model of the network ran, and how far it may be trusted."""
     if not plan.transport.contended:
         return "no contention"
+    if served.flit:
+        return "flit level"
     validity = network_validity(plan, raw)
-    where = "inside" if validity.inside else "outside"
-    return f"packet level, {where} its validated range"
+    if validity.inside and validity.error is not None:
+        return f"packet level, within {100 * validity.error:.0f} %"
+    return "packet level, out of range" + (f": {served.why}" if served.why else "")
 
 
 def offered_load(plan: Plan, raw: RawRun) -> float:
@@ -76,7 +76,7 @@ def offered_load(plan: Plan, raw: RawRun) -> float:
     return busiest / span
 
 
-def list_cautions(plan: Plan, raw: RawRun, critical: str) -> tuple[str, ...]:
+def list_cautions(plan: Plan, raw: RawRun, critical: str, served: NetworkLevel) -> tuple[str, ...]:
     """Return sentences for the report, most important first."""
     found: list[str] = []
     load = offered_load(plan, raw)
@@ -89,6 +89,7 @@ def list_cautions(plan: Plan, raw: RawRun, critical: str) -> tuple[str, ...]:
         found.append("network contention is switched off: latencies are optimistic")
         return tuple(found)
     validity = network_validity(plan, raw)
-    if not validity.inside:
-        found.append(validity.sentence())
+    if not validity.inside and not served.flit:
+        why = f" (not simulated flit by flit: {served.why})" if served.why else ""
+        found.append(validity.sentence() + why)
     return tuple(found)

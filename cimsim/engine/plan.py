@@ -20,7 +20,8 @@ from cimsim.engine.sites import Sites
 from cimsim.engine.steps import Step
 
 __all__ = [
-    "LFU", "LRU", "ONE_CHIP", "PINNED", "POLICIES", "PREFETCH", "ChipNetwork", "Plan", "Ports",
+    "LFU", "LRU", "ONE_CHIP", "PINNED", "POLICIES", "PREFETCH", "ChipNetwork", "FlitSizes", "Plan",
+    "Ports",
     "Slots", "Transport",
 ]  # fmt: skip
 
@@ -93,6 +94,21 @@ ONE_CHIP = ChipNetwork(
 
 
 @dataclass(frozen=True)
+class FlitSizes:
+    """Buffers and packets of the flit-level network.
+
+    Attributes:
+        virtual_channels: a port.
+        buffer_flits: that the buffer of a virtual channel holds.
+        packet_flits: of the longest packet.
+    """
+
+    virtual_channels: int = 4
+    buffer_flits: int = 8
+    packet_flits: int = 8
+
+
+@dataclass(frozen=True)
 class Transport:
     """The network as the engines see it.
 
@@ -103,6 +119,7 @@ class Transport:
         words: 64-bit words that mark the tokens of a flight.
         single: whether every flight is one token.
         between: links between chips.
+        sizes: buffers and packets of the flit level.
     """
 
     shape: NocShape
@@ -112,6 +129,7 @@ class Transport:
     words: int
     single: bool
     between: ChipNetwork = ONE_CHIP
+    sizes: FlitSizes = FlitSizes()
 
     @property
     def first_chip_link(self) -> int:

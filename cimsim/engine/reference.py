@@ -17,6 +17,7 @@ from collections import deque
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.engine.network import settle
 from cimsim.engine.numbers import Numbers
@@ -27,7 +28,7 @@ from cimsim.engine.stall import Deadline, Waiting, stall_error
 from cimsim.engine.transport import send_train
 from cimsim.engine.visit import Visit
 
-__all__ = ["ReferenceEngine", "run_reference"]
+__all__ = ["ReferenceEngine", "run_reference", "visit_name"]
 
 NONE = -1
 
@@ -106,12 +107,16 @@ class ReferenceEngine(ReferenceTiles):
         else:
             self._at(self.arrival_ps[0], self._on_arrival, 0)
         try:
-            self.env.run(until=self.drained)
+            self._drive()
         except RuntimeError as error:
             if self.left == 0 or self.env.peek() != float("inf"):
                 raise
             raise stall_error(self.waiting(), self.left, self.env.now) from error
         return self._raw()
+
+    def _drive(self) -> None:
+        """Process events until the run is drained."""
+        self.env.run(until=self.drained)
 
     # ------------------------------------------------------------------ streams
 
@@ -263,16 +268,20 @@ class ReferenceEngine(ReferenceTiles):
                     )
                 )
         for tile, queue in enumerate(self.buffers.queues):
-            found += [Waiting(_visit_name(v), f"room in the buffer of tile {tile}") for v in queue]
+            found += [Waiting(visit_name(v), f"room in the buffer of tile {tile}") for v in queue]
         for expert in sorted(self.residency.waiting):
             for visit in self.residency.waiting[expert]:
                 key = self.plan.expert_units[expert]
-                found.append(Waiting(_visit_name(visit), f"a slot for expert {key}"))
+                found.append(Waiting(visit_name(visit), f"a slot for expert {key}"))
         outside = list(self.queued)
         if self.arrival_ps[0] == NONE:
             outside += range(self.next_stream, len(self.arrival_ps))
         found += [Waiting(f"stream {s}", "a free place in flight") for s in outside]
         return found
+
+    def _link_used(self) -> NDArray[np.int64]:
+        """Return what links carried, as `RawRun.link_used`."""
+        return settle(self.net)
 
     def _raw(self) -> RawRun:
         residency = self.residency
@@ -297,7 +306,7 @@ class ReferenceEngine(ReferenceTiles):
             requests=np.array(residency.requests, dtype=np.int64),
             stall_ps=residency.stall_ps,
             power_stall_ps=self.power_stall_ps,
-            link_used=settle(self.net),
+            link_used=self._link_used(),
             visits=np.array(self.visit_log, dtype=np.int64).reshape(-1, 9),
             jobs=np.array(self.job_log, dtype=np.int64).reshape(-1, 5),
             writes=np.array(self.load_log, dtype=np.int64).reshape(-1, 7),
@@ -308,5 +317,6 @@ class ReferenceEngine(ReferenceTiles):
         )
 
 
-def _visit_name(visit: Visit) -> str:
+def visit_name(visit: Visit) -> str:
+    """Return how messages call a visit."""
     return f"a visit of {visit.size} tokens of flight {visit.flight}"

@@ -14,6 +14,7 @@ from cimsim.engine.activity import activity_of
 from cimsim.engine.belady import belady_hits
 from cimsim.engine.cautions import list_cautions, network_level
 from cimsim.engine.counts import check_conservation, count_run, tile_busy_ps
+from cimsim.engine.network_choice import PACKET_LEVEL, NetworkLevel
 from cimsim.engine.noc.packet import BUSY_PS
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import PARTS, RawRun
@@ -121,7 +122,7 @@ class EngineResult:
         tile_load_ps: int64 [tiles], sum over visits of vectors x interval.
         utilisation: of every resource.
         resources: every one by name and place.
-        network: which model of the network ran, and whether it may be trusted there.
+        network: which level of the network served, and how far it may be trusted there.
         critical_resource: name of the resource with the highest utilisation.
         switching: experts written.
         visits: log of visits.
@@ -173,9 +174,22 @@ class EngineResult:
 
 
 def make_result(
-    config: ChipConfig, program: Program, plan: Plan, raw: RawRun, engine: str
+    config: ChipConfig,
+    program: Program,
+    plan: Plan,
+    raw: RawRun,
+    engine: str,
+    served: NetworkLevel = PACKET_LEVEL,
 ) -> EngineResult:
     """Turn an engine's arrays into results.
+
+    Args:
+        config: the chip.
+        program: the decoder.
+        plan: what ran.
+        raw: how it went.
+        engine: reference or compiled.
+        served: level of the network.
 
     Raises:
         CimsimInternalError: if the engine broke a conservation law.
@@ -212,7 +226,7 @@ def make_result(
         tile_load_ps=_tile_load(plan, raw),
         utilisation=used,
         resources=list_resources(plan, used.tile, used.digital, used.link, used.dram),
-        network=network_level(plan, raw),
+        network=network_level(plan, raw, served),
         critical_resource=critical,
         switching=_switching(plan, raw),
         visits=VisitLog(
@@ -228,7 +242,7 @@ def make_result(
         peak_buffer_bytes=raw.peak_buffer_bytes,
         power_stall_ps=raw.power_stall_ps,
         events=raw.events,
-        cautions=list_cautions(plan, raw, critical),
+        cautions=list_cautions(plan, raw, critical, served),
         drained=True,
         raw=raw,
         plan=plan,

@@ -11,11 +11,22 @@ from numpy.typing import NDArray
 from cimsim.chip import ChipMesh, Placement
 from cimsim.config import ChipConfig
 from cimsim.engine.build import Costs, build_plan
+from cimsim.engine.cautions import network_validity
 from cimsim.engine.compiled import run_compiled
 from cimsim.engine.machine import visit_bound
+from cimsim.engine.network_choice import (
+    FLIT_LEVEL,
+    MOST_FLIT_HOPS,
+    PACKET_LEVEL,
+    NetworkLevel,
+    flit_obstacle,
+    flit_work,
+)
 from cimsim.engine.numbers import Numbers
 from cimsim.engine.plan import Plan
+from cimsim.engine.raw import RawRun
 from cimsim.engine.reference import run_reference
+from cimsim.engine.reference_flit import run_flit
 from cimsim.engine.result import EngineResult, make_result
 from cimsim.engine.steps import CorrectionWork
 from cimsim.errors import CimsimError
@@ -60,7 +71,8 @@ def simulate(
         trace: routing of every token.
         phase: prefill or decode.
         batch: sequences at once in decode; prefill takes workload.in_flight.
-        engine: reference, compiled or auto; None takes run.engine.
+        engine: reference, compiled or auto; None takes run.engine. The flit level of the
+            network (noc.level) runs on the reference engine only.
         correction: digital work that a calibration adds in every MoE layer.
         arrival_ps: [streams], rising arrival times; None lets streams enter as soon as there
             is room (closed loop).
@@ -109,31 +121,69 @@ def run_plan(
     max_seconds: float | None = None,
     numbers: Callable[[Plan], Numbers] | None = None,
 ) -> EngineResult:
-    """Run a plan on an engine; see `simulate`."""
+    """Run a plan on an engine, at the level of the network that serves it; see `simulate`."""
     record = visit_bound(plan) <= RECORDED_VISITS
     wanted = engine or config.run.engine
+    if numbers is not None and wanted == "compiled":
+        raise CimsimError(
+            "numbers that depend on time are computed by the SimPy engine only",
+            key="run.engine",
+            value=wanted,
+            allowed="auto, reference",
+        )
+    served = _first_level(config, plan, wanted)
+    name, raw = "reference", None
+    judged = config.noc.level == "auto" and plan.transport.contended
+    if not served.flit and (numbers is None or judged):
+        # Where numbers depend on time, the routing given is a guess, good enough to judge by.
+        name = choose_engine(plan, wanted)
+        fast = run_reference if name == "reference" else run_compiled
+        raw = fast(plan, record=record, max_events=max_events, max_seconds=max_seconds)
+        if judged and not network_validity(plan, raw).inside:
+            served = _next_level(plan, raw, wanted)
     if numbers is not None:
-        if wanted == "compiled":
-            raise CimsimError(
-                "numbers that depend on time are computed by the SimPy engine only",
-                key="run.engine",
-                value=wanted,
-                allowed="auto, reference",
-            )
         # No token goes anywhere before the model has said where.
         plan = replace(plan, experts=np.full_like(plan.experts, -1))
-        raw = run_reference(
+    if numbers is not None or served.flit:
+        name = "reference"
+        raw = (run_flit if served.flit else run_reference)(
             plan,
             record=record,
             max_events=max_events,
             max_seconds=max_seconds,
-            numbers=numbers(plan),
+            numbers=None if numbers is None else numbers(plan),
         )
-        return make_result(config, program, plan, raw, "reference")
-    name = choose_engine(plan, wanted)
-    run = run_reference if name == "reference" else run_compiled
-    raw = run(plan, record=record, max_events=max_events, max_seconds=max_seconds)
-    return make_result(config, program, plan, raw, name)
+    assert raw is not None  # noqa: S101 - one of the two was run
+    return make_result(config, program, plan, raw, name, served)
+
+
+def _first_level(config: ChipConfig, plan: Plan, wanted: str) -> NetworkLevel:
+    """Return the level that a run is asked for; packet where it may yet change.
+
+    Raises:
+        CimsimError: if the flit level is asked for and cannot be had.
+    """
+    if config.noc.level == "packet":
+        return NetworkLevel(why="noc.level is packet")
+    if config.noc.level == "auto" or not plan.transport.contended:
+        return PACKET_LEVEL
+    obstacle = flit_obstacle(plan, wanted)
+    if obstacle:
+        raise CimsimError(
+            f"the flit level cannot run this: {obstacle}",
+            key="noc.level",
+            value="flit",
+            allowed="packet, auto",
+        )
+    return FLIT_LEVEL
+
+
+def _next_level(plan: Plan, raw: RawRun, wanted: str) -> NetworkLevel:
+    """Return what serves a run that left the packet level's range."""
+    why = flit_obstacle(plan, wanted)
+    if not why and flit_work(raw) > MOST_FLIT_HOPS:
+        why = "too large for the flit level"
+    return NetworkLevel(why=why) if why else FLIT_LEVEL
 
 
 def choose_engine(plan: Plan, wanted: str) -> str:

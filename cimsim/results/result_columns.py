@@ -125,8 +125,8 @@ def _speed(batches: Sequence[int]) -> tuple[Column, ...]:
         text(
             "network_model",
             g,
-            "Which model of the network ran, and whether the run stayed in the range in which it "
-            f"was validated; {AT_BATCH}.",
+            "Level of the network that served (noc.level), and for the packet level the error of "
+            f"the mean latency in its range, or why a run out of range kept it; {AT_BATCH}.",
         ),
         text("critical_resource", g, f"Busiest resource; {AT_BATCH}."),
         number(

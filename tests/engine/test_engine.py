@@ -46,7 +46,7 @@ def one_expert_chip(**noc: object) -> System:
 
 
 def test_a_visit_without_contention_takes_network_plus_fill_plus_interval() -> None:
-    system = one_expert_chip()
+    system = one_expert_chip(level="packet")
     result = run(system)
     # 64 inputs of 8 bits are 16 flits; 64 results of 16 bits are 32. Same router: interface,
     # injection link, router (3) and ejection link, then the rest of the packet, at 1 ns.
@@ -64,7 +64,7 @@ def test_a_visit_without_contention_takes_network_plus_fill_plus_interval() -> N
 
 
 def test_zero_load_network_is_never_slower_than_a_contended_one() -> None:
-    loaded = run(make_system(), "prefill")
+    loaded = run(make_system(config=make_config(noc={"level": "packet"})), "prefill")
     free = run(make_system(config=make_config(noc={"contention": "none"})), "prefill")
     assert free.makespan_ps < loaded.makespan_ps
     assert free.counts.link_bits == loaded.counts.link_bits

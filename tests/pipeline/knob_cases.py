@@ -69,6 +69,7 @@ PCM = ("tile.device={kind: pcm, technology: pcm, age_s: 100}", "run.chip_seeds=1
 
 CHIPS = ("system.chips=4", *BASE)  # so many that topologies differ
 
+FLITS = ("noc.level=flit", *BASE)
 EXTRA = ("cost.tables={extra: {power_mw: 5, area_mm2: 0.1, source: test}}",)
 USER = (
     "cost.overrides={tile_buffer: {energy_fj: 5, area_um2: 9000, leakage_uw: 20, at_vdd_v: 1.0}}",
@@ -151,6 +152,10 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "tile.device.verify.attempts": ("isaac", (*BASE, "tile.device.verify.tolerance=0.02"), "2"),
     "tile.device.drift_compensation": ("isaac", BASE, "global"),
     "noc.concentration": ("isaac", BASE, "1"),
+    "noc.level": ("isaac", (*BASE, "noc.level=packet"), "flit"),
+    "noc.virtual_channels": ("isaac", FLITS, "1"),
+    "noc.vc_buffer_flits": ("isaac", FLITS, "32"),
+    "noc.packet_flits": ("isaac", FLITS, "2"),
     "noc.tile_pitch_mm": ("isaac", BASE, "5.0"),
     "memory.pj_per_bit": ("isaac", ("memory.kv=dram",), "30"),
     "cost.cell_area_um2": ("isaac", (), "1.0"),

@@ -265,7 +265,7 @@ def _row(chip, model, tokens, seeds, experts, tiles, latency, energy) -> Row:
         "latency_p99_us_calibrated": percentile(b8c, 99),
         "tokens_per_s": rate,
         "tokens_per_s_calibrated": rate * 1.03,
-        "network_model": "packet level, inside its validated range",
+        "network_model": "packet level, within 4 %",
         "latency_mean_us": 80.0,
         **dict.fromkeys((f"latency_{p}_us" for p in LATENCY_PARTS if p != "noc"), 10.0),
         "latency_noc_us": 20.0,

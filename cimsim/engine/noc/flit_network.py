@@ -192,6 +192,17 @@ class FlitNetwork:
         routers, local = self.places.router[: self.nodes], self.places.port[: self.nodes]
         return ports[:, :LOCAL].copy(), self.feed.injected[: self.nodes], ports[routers, local]
 
+    def blocked(self) -> list[tuple[int, int, int]]:
+        """Return source node, router and output port of every packet that waits in a router."""
+        state, found = self.state, set()
+        for router, sizes in enumerate(state.sizes):
+            for kind, count in enumerate(sizes):
+                for row in state.members[2 * router + kind, :count]:
+                    packet = state.vcs[row, f.COPY]
+                    source = int(state.packets[packet, f.SOURCE])
+                    found.add((source, router, int(state.vcs[row, f.OUT_PORT])))
+        return sorted(found)
+
     # ------------------------------------------------------------------ rows of arrays
 
     def _find_legs(self, sources: tuple[int, ...], target: int) -> tuple[Leg, ...]:

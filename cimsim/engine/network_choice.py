@@ -1,0 +1,93 @@
+"""Which level of the network serves a run: links reserved by trains, or routers flit by flit.
+
+`noc.level: auto` runs at the packet level, which both engines know, and asks its validity
+(`cimsim.engine.noc.validity`). A run that left the range is made again at the flit level if
+that level can do it: on the SimPy engine, on one chip, and with no more work than
+`MOST_FLIT_HOPS`. Where numbers depend on time, the routing expected beforehand is judged in the
+same way and the model then runs beside the chosen level. The report says which level served,
+and why not the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cimsim.config import ChipConfig
+from cimsim.engine.noc.flit_state import ROUTER_CYCLES
+from cimsim.engine.noc.packet import FLITS
+from cimsim.engine.plan import Plan
+from cimsim.engine.raw import RawRun
+
+__all__ = [
+    "FLIT_LEVEL", "MOST_FLIT_HOPS", "PACKET_LEVEL", "NetworkLevel", "flit_obstacle", "flit_work",
+    "inert_network",
+]  # fmt: skip
+
+MOST_FLIT_HOPS = 4_000_000
+"""Flits times links of the largest run that `auto` makes flit by flit: a few seconds."""
+MOST_ROWS = 1 << 21
+"""Largest router state: branches of channels."""
+
+
+@dataclass(frozen=True)
+class NetworkLevel:
+    """What served a run.
+
+    Attributes:
+        flit: whether routers were simulated flit by flit.
+        why: why not, where the packet level's range was left.
+    """
+
+    flit: bool = False
+    why: str = ""
+
+
+PACKET_LEVEL, FLIT_LEVEL = NetworkLevel(), NetworkLevel(flit=True)
+
+
+def flit_obstacle(plan: Plan, engine: str) -> str:
+    """Return why a plan cannot be run at the flit level, or an empty string.
+
+    Args:
+        plan: the plan.
+        engine: what was asked for: auto, reference or compiled.
+    """
+    transport = plan.transport
+    if engine == "compiled":
+        return "the compiled engine knows the packet level only"
+    if plan.chips > 1:
+        return "links between chips are modelled at the packet level only"
+    if transport.timing.router_cycles < ROUTER_CYCLES:
+        return f"its routers take {ROUTER_CYCLES} cycles or more"
+    ports = 4 + len(transport.ports.router) // transport.shape.routers + 4
+    if transport.shape.routers * ports**2 * transport.sizes.virtual_channels > MOST_ROWS:
+        return f"{transport.shape.routers} routers are too many"
+    return ""
+
+
+def flit_work(raw: RawRun) -> int:
+    """Return flits times links of a run, which is the same at both levels."""
+    return int(raw.link_used[:, FLITS].sum())
+
+
+def inert_network(config: ChipConfig, networks: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a warning for every knob of the network's levels that had no effect.
+
+    Args:
+        config: the chip.
+        networks: what served every phase (`EngineResult.network`).
+    """
+    noc = config.noc
+    fields = type(noc).model_fields
+    names = ["virtual_channels", "vc_buffer_flits", "packet_flits"]
+    if noc.contention == "none":
+        names, reason = ["level", *names], "noc.contention is none"
+    elif "flit level" in networks:
+        return ()
+    else:
+        reason = "no phase was simulated flit by flit (noc.level)"
+    return tuple(
+        f"noc.{name} has no effect: {reason}"
+        for name in names
+        if getattr(noc, name) != fields[name].default
+    )

@@ -1,0 +1,235 @@
+"""The reference engine on the flit-level network: laws, the packet level as a measure, choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cimsim.engine.counts import check_conservation
+from cimsim.engine.network_choice import flit_work, inert_network
+from cimsim.engine.noc.packet import BUSY_PS, FLITS
+from cimsim.engine.plan import Plan
+from cimsim.engine.reference import run_reference
+from cimsim.engine.reference_flit import FlitEngine, run_flit
+from cimsim.engine.result import EngineResult
+from cimsim.engine.run import run_plan
+from cimsim.errors import CimsimError, SimulationError
+from tests.engine.chips import System, make_config, make_shape, make_system
+from tests.engine.test_compiled import differences, lower, random_plan
+from tests.engine.test_laws import CYCLES, least_latency_ps
+from tests.engine.test_numbers import Replay
+
+JOIN_CYCLES = 6
+
+
+def plans(first: int, count: int) -> Iterator[tuple[int, Plan]]:
+    """Yield random plans of one chip with contended links, by seed."""
+    seed = first
+    while count:
+        plan = random_plan(seed)
+        if plan.chips == 1 and plan.transport.contended and flit_plan_is_small(plan):
+            yield seed, plan
+            count -= 1
+        seed += 1
+
+
+def flit_plan_is_small(plan: Plan) -> bool:
+    """Leave out plans that send millions of flits of weights."""
+    return int(plan.slots.fetch_flits.max(initial=0)) * len(plan.slots.site) < 20_000
+
+
+def test_no_random_run_breaks_a_bound(scaled: Callable[[int], int]) -> None:
+    switched = limited = summed = compared = 0
+    for seed, plan in plans(3000, scaled(200)):
+        raw = run_flit(plan)
+        check_conservation(plan, raw)
+        span = raw.end_ps
+        assert (raw.server_busy_ps + raw.server_write_ps).max(initial=0) <= span
+        assert raw.digital_busy_ps.max() <= span
+        assert raw.dram_busy_ps.max() <= span
+        assert raw.link_used[:, BUSY_PS].max() <= span
+        assert min(raw.server_write_ps.min(initial=0), raw.dram_busy_ps.min()) >= 0
+        assert np.all(raw.done_ps - raw.enter_ps >= least_latency_ps(plan)), seed
+        assert raw.peak_buffer_bytes.max(initial=0) <= plan.tile_buffer_bytes
+        assert (raw.visits[:, 7] > raw.visits[:, 6]).all()
+        packet = run_reference(plan)
+        peak = max(r.peak_buffer_bytes.max(initial=0) for r in (raw, packet))
+        switching = raw.loads.any() or packet.loads.any()
+        if not switching and not plan.least_loaded and peak < plan.tile_buffer_bytes:
+            # What is sent together is the same, and trees carry each vector once a link.
+            compared += 1
+            assert np.array_equal(raw.link_used[:, FLITS], packet.link_used[:, FLITS]), seed
+        assert np.array_equal(raw.site_vectors.sum(), packet.site_vectors.sum())
+        switched += bool(raw.loads.any())
+        limited += bool(raw.power_stall_ps)
+        summed += bool(plan.step_summed.any())
+    assert switched
+    assert limited
+    assert summed
+    assert compared
+
+
+def test_the_same_plan_gives_the_same_run() -> None:
+    for _, plan in plans(3000, 3):
+        assert differences(run_flit(plan), run_flit(plan)) == []
+
+
+def one_at_a_time(top_k: int, **noc: object) -> System:
+    """Tokens that travel alone through experts of one tile each."""
+    config = make_config(
+        run={"flight_tokens": 1}, workload={"tokens": 64, "context": 16, "in_flight": 1},
+        noc={"flit_bits": 32, **noc}, chip={"analog_parts": ["experts"]},
+        tile={"pes": 1, "pe": {"crossbars": 6}},
+    )  # fmt: skip
+    return make_system(shape=make_shape(top_k=top_k), config=config, sequences=2, length=8)
+
+
+@pytest.mark.parametrize("kind", ["mesh", "torus", "cmesh"])
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_a_lonely_token_takes_as_long_as_at_the_packet_level_and_six_cycles_a_join(
+    kind: str, top_k: int
+) -> None:
+    plan = lower(one_at_a_time(top_k, kind=kind), "decode", 1)
+    assert (np.diff(plan.sites.tile_ptr) == 1).all()
+    packet, flit = run_reference(plan), run_flit(plan)
+    cycle = plan.transport.timing.cycle_ps
+    slower = (flit.done_ps - flit.enter_ps) - (packet.done_ps - packet.enter_ps)
+    # Each transfer may wait for the next cycle to begin; each stage has two.
+    stages = sum(step.visits for step in plan.steps)
+    sums = int(plan.step_summed.sum())
+    assert slower.min() >= 0
+    assert slower.max() <= 2 * stages * cycle + sums * (top_k - 1) * JOIN_CYCLES * cycle
+    if top_k > 1:
+        assert slower.min() >= JOIN_CYCLES * cycle
+
+
+def test_a_slower_router_costs_what_it_costs_at_the_packet_level() -> None:
+    fast, slow = (lower(one_at_a_time(1, router_cycles=n), "decode", 1) for n in (3, 7))
+    more = [run(slow).end_ps - run(fast).end_ps for run in (run_reference, run_flit)]
+    assert more[0] > 0
+    stages = sum(step.visits for step in fast.steps)
+    cycle, tokens = fast.transport.timing.cycle_ps, fast.flights.count
+    assert abs(more[1] - more[0]) <= 2 * stages * cycle * tokens
+
+
+def test_fewer_channels_and_shorter_buffers_take_longer_under_load() -> None:
+    config = make_config(
+        noc={"flit_bits": 8, "clock_ghz": 0.05}, workload={"tokens": 64, "context": 16}
+    )
+    plan = lower(make_system(config=config), "prefill", 1)
+    few = replace(plan.transport.sizes, virtual_channels=1, buffer_flits=2, packet_flits=2)
+    small = replace(plan, transport=replace(plan.transport, sizes=few))
+    assert run_flit(small).end_ps > 1.1 * run_flit(plan).end_ps
+
+
+def test_a_model_beside_the_engine_sees_what_one_before_it_sees() -> None:
+    switched = 0
+    for seed, plan in plans(4000, 12):
+        known = plan.experts.copy()
+        alone = run_flit(plan)
+        beside = replace(plan, experts=np.full_like(known, -1))
+        model = Replay(beside, known)
+        assert differences(alone, run_flit(beside, numbers=model)) == [], seed
+        starts = [tuple(v) for v in alone.visits[:, [0, 1, 2, 6]].tolist()]
+        assert starts == model.starts
+        switched += bool(model.writes)
+    assert switched
+
+
+@pytest.mark.parametrize("case", range(0, 20, 3))
+def test_a_wait_that_cannot_end_is_an_error_that_names_it(case: int) -> None:
+    make, what = CYCLES[case]
+    with pytest.raises(SimulationError, match=f"stalled .* waits for .*{what}"):
+        run_flit(make())
+
+
+def test_a_network_that_cannot_move_is_an_error_that_names_who_waits() -> None:
+    plan = lower(make_system(), "prefill", 1)
+    engine = FlitEngine(plan, record=False, max_events=None)
+    engine.wires._net.state.outs[:, 1] = -(1 << 40)
+    with pytest.raises(SimulationError, match=r"a vector from digital unit .* waits for a channel"):
+        engine.run()
+
+
+def run_at(level: str, *, engine: str = "auto", **sections: dict[str, object]) -> EngineResult:
+    noc = {"flit_bits": 32, "level": level, **sections.pop("noc", {})}
+    system = make_system(config=make_config(noc=noc, **sections))
+    plan = lower(system, "prefill", 1)
+    return run_plan(system.config, system.program, plan, engine=engine)
+
+
+BUSY: dict[str, object] = {"clock_ghz": 0.02}
+"""A network that is slower than the tiles."""
+
+
+def test_auto_stays_at_the_packet_level_inside_its_range() -> None:
+    noc = {"clock_ghz": 10.0, "flit_bits": 512}
+    result = run_at("auto", noc=noc)
+    assert result.network.startswith("packet level, within ")
+    assert differences(result.raw, run_at("packet", noc=noc).raw) == []
+
+
+def test_auto_goes_to_the_flit_level_where_the_packet_level_is_out_of_range() -> None:
+    result = run_at("auto", noc=BUSY)
+    assert (result.network, result.engine) == ("flit level", "reference")
+    assert not any("packet-level" in caution for caution in result.cautions)
+    assert differences(result.raw, run_at("flit", noc=BUSY).raw) == []
+    assert differences(result.raw, run_at("packet", noc=BUSY).raw) != []
+
+
+def test_auto_judges_the_routing_expected_where_numbers_depend_on_time() -> None:
+    system = make_system(config=make_config(noc={"flit_bits": 32, **BUSY}))
+    plan = lower(system, "prefill", 1)
+    known = plan.experts.copy()
+    alone = run_plan(system.config, system.program, plan)
+    beside = run_plan(system.config, system.program, plan, numbers=lambda p: Replay(p, known))
+    assert alone.network == beside.network == "flit level"
+    assert differences(alone.raw, beside.raw) == []
+
+
+def test_auto_says_why_it_did_not_go_to_the_flit_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_at("packet", noc=BUSY).network == ("packet level, out of range: noc.level is packet")
+    assert "the compiled engine" in run_at("auto", engine="compiled", noc=BUSY).network
+    assert "chips" in run_at("auto", noc=BUSY, system={"chips": 2}).network
+    monkeypatch.setattr("cimsim.engine.run.MOST_FLIT_HOPS", 10)
+    large = run_at("auto", noc=BUSY)
+    assert large.network == "packet level, out of range: too large for the flit level"
+    assert any("too large for the flit level" in caution for caution in large.cautions)
+    assert flit_work(large.raw) > 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"engine": "compiled"}, "compiled engine"),
+        ({"system": {"chips": 2}}, "between chips"),
+        ({"noc": {"router_cycles": 2}}, "3 cycles or more"),
+    ],
+)
+def test_a_flit_level_that_cannot_be_had_is_refused_by_name(
+    changes: dict[str, object], why: str
+) -> None:
+    with pytest.raises(CimsimError, match=why) as caught:
+        run_at("flit", **changes)  # type: ignore[arg-type]
+    assert caught.value.key == "noc.level"
+
+
+def test_without_contention_the_level_changes_nothing() -> None:
+    free: dict[str, object] = {"contention": "none"}
+    plain, flit = run_at("auto", noc=free), run_at("flit", noc=free)
+    assert differences(plain.raw, flit.raw) == []
+    assert flit.network == "no contention"
+
+
+def test_knobs_of_the_flit_level_are_said_to_have_no_effect_where_it_did_not_serve() -> None:
+    config = make_config(noc={"virtual_channels": 2, "level": "packet"})
+    (warning,) = inert_network(config, ("packet level, within 3 %",))
+    assert warning.startswith("noc.virtual_channels has no effect")
+    assert inert_network(config, ("flit level",)) == ()
+    config = make_config(noc={"level": "flit", "contention": "none"})
+    assert inert_network(config, ("no contention",)) == (
+        "noc.level has no effect: noc.contention is none",
+    )
