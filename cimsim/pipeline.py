@@ -22,7 +22,8 @@ from cimsim.chip import ChipMesh, Placement, Unit, analog_units, build_system
 from cimsim.config import ChipConfig
 from cimsim.config.load import dump_yaml
 from cimsim.cost import CostModel
-from cimsim.engine.network_choice import inert_network
+from cimsim.engine.build import noc_shape
+from cimsim.engine.network_choice import inert_network, refuse_flit
 from cimsim.mac import inert_knobs, unpaid_writes, unused_range
 from cimsim.model import Decoder, FloatLinear, build_program
 from cimsim.model.text import perplexity
@@ -111,6 +112,7 @@ def run_chip(
     # Config -> chip graph.
     units = analog_units(program, config)
     mesh = build_system(config, units)
+    refuse_flit(config, config.run.engine, noc_shape(mesh))
     cost = CostModel(config, mesh, program)
 
     # Chip graph -> mapping, from the load that the clean model expects.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ from cimsim.config import ChipConfig
 from cimsim.engine.flights import Flights, build_flights
 from cimsim.engine.memory import memory_times, most_kv_layers
 from cimsim.engine.noc.packet import NocTiming
-from cimsim.engine.noc.shape import NocShape
+from cimsim.engine.noc.shape import NocKind, NocShape
 from cimsim.engine.placed import Costs, finish_slots, place_units, power_limit_nw
 from cimsim.engine.plan import ONE_CHIP, ChipNetwork, FlitSizes, Plan, Ports, Transport
 from cimsim.engine.sites import RESULT_BITS, build_sites
@@ -22,7 +24,7 @@ from cimsim.units import BITS_PER_BYTE, period_ps, ps_from_ns
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["Costs", "build_plan", "check_trace"]
+__all__ = ["Costs", "build_plan", "check_trace", "noc_shape"]
 
 Int64 = NDArray[np.int64]
 NONE = -1
@@ -237,11 +239,15 @@ def _flits(bits: int, config: ChipConfig) -> int:
     return max(1, -(-bits // config.noc.flit_bits))
 
 
-def _transport(config: ChipConfig, mesh: ChipMesh, largest: int) -> Transport:
-    noc = config.noc
+def noc_shape(mesh: ChipMesh) -> NocShape:
+    """Return the shape of a chip's network."""
     concentration = mesh.concentration if mesh.kind == "cmesh" else 1
-    kind = config.noc.kind
-    shape = NocShape(kind, mesh.width, mesh.height, concentration, mesh.chips)
+    kind = cast("NocKind", mesh.kind)
+    return NocShape(kind, mesh.width, mesh.height, concentration, mesh.chips)
+
+
+def _transport(config: ChipConfig, mesh: ChipMesh, largest: int) -> Transport:
+    noc, shape = config.noc, noc_shape(mesh)
     timing = NocTiming(
         flit_bytes=max(1, noc.flit_bits // 8),
         cycle_ps=period_ps(noc.clock_ghz),

@@ -15,18 +15,19 @@ from dataclasses import dataclass
 from cimsim.config import ChipConfig
 from cimsim.engine.noc.flit_state import ROUTER_CYCLES
 from cimsim.engine.noc.packet import FLITS
-from cimsim.engine.plan import Plan
+from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.raw import RawRun
+from cimsim.errors import CimsimError
 
 __all__ = [
     "FLIT_LEVEL", "MOST_FLIT_HOPS", "PACKET_LEVEL", "NetworkLevel", "flit_obstacle", "flit_work",
-    "inert_network",
+    "inert_network", "refuse_flit",
 ]  # fmt: skip
 
 MOST_FLIT_HOPS = 4_000_000
 """Flits times links of the largest run that `auto` makes flit by flit: a few seconds."""
-MOST_ROWS = 1 << 21
-"""Largest router state: branches of channels."""
+MOST_CHANNELS = 1 << 14
+"""Most virtual channels a port, over all routers: some hundred MB of state."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +46,41 @@ class NetworkLevel:
 PACKET_LEVEL, FLIT_LEVEL = NetworkLevel(), NetworkLevel(flit=True)
 
 
-def flit_obstacle(plan: Plan, engine: str) -> str:
-    """Return why a plan cannot be run at the flit level, or an empty string.
+def flit_obstacle(config: ChipConfig, engine: str, shape: NocShape) -> str:
+    """Return why a chip cannot be run at the flit level, or an empty string.
 
     Args:
-        plan: the plan.
+        config: the chip.
         engine: what was asked for: auto, reference or compiled.
+        shape: its network.
     """
-    transport = plan.transport
     if engine == "compiled":
         return "the compiled engine knows the packet level only"
-    if plan.chips > 1:
+    if shape.chips > 1:
         return "links between chips are modelled at the packet level only"
-    if transport.timing.router_cycles < ROUTER_CYCLES:
+    if config.noc.router_cycles < ROUTER_CYCLES:
         return f"its routers take {ROUTER_CYCLES} cycles or more"
-    ports = 4 + len(transport.ports.router) // transport.shape.routers + 4
-    if transport.shape.routers * ports**2 * transport.sizes.virtual_channels > MOST_ROWS:
-        return f"{transport.shape.routers} routers are too many"
+    if shape.routers * config.noc.virtual_channels > MOST_CHANNELS:
+        return f"{shape.routers} routers are too many"
     return ""
+
+
+def refuse_flit(config: ChipConfig, engine: str, shape: NocShape) -> None:
+    """Refuse the flit level where it is asked for and cannot be had; arguments as above.
+
+    Raises:
+        CimsimError: then.
+    """
+    if config.noc.level != "flit" or config.noc.contention == "none":
+        return
+    obstacle = flit_obstacle(config, engine, shape)
+    if obstacle:
+        raise CimsimError(
+            f"the flit level cannot run this: {obstacle}",
+            key="noc.level",
+            value="flit",
+            allowed="packet, auto",
+        )
 
 
 def flit_work(raw: RawRun) -> int:

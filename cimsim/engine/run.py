@@ -21,6 +21,7 @@ from cimsim.engine.network_choice import (
     NetworkLevel,
     flit_obstacle,
     flit_work,
+    refuse_flit,
 )
 from cimsim.engine.numbers import Numbers
 from cimsim.engine.plan import Plan
@@ -140,7 +141,7 @@ def run_plan(
         fast = run_reference if name == "reference" else run_compiled
         raw = fast(plan, record=record, max_events=max_events, max_seconds=max_seconds)
         if judged and not network_validity(plan, raw).inside:
-            served = _next_level(plan, raw, wanted)
+            served = _next_level(config, plan, raw, wanted)
     if numbers is not None:
         # No token goes anywhere before the model has said where.
         plan = replace(plan, experts=np.full_like(plan.experts, -1))
@@ -167,20 +168,13 @@ def _first_level(config: ChipConfig, plan: Plan, wanted: str) -> NetworkLevel:
         return NetworkLevel(why="noc.level is packet")
     if config.noc.level == "auto" or not plan.transport.contended:
         return PACKET_LEVEL
-    obstacle = flit_obstacle(plan, wanted)
-    if obstacle:
-        raise CimsimError(
-            f"the flit level cannot run this: {obstacle}",
-            key="noc.level",
-            value="flit",
-            allowed="packet, auto",
-        )
+    refuse_flit(config, wanted, plan.transport.shape)
     return FLIT_LEVEL
 
 
-def _next_level(plan: Plan, raw: RawRun, wanted: str) -> NetworkLevel:
+def _next_level(config: ChipConfig, plan: Plan, raw: RawRun, wanted: str) -> NetworkLevel:
     """Return what serves a run that left the packet level's range."""
-    why = flit_obstacle(plan, wanted)
+    why = flit_obstacle(config, wanted, plan.transport.shape)
     if not why and flit_work(raw) > MOST_FLIT_HOPS:
         why = "too large for the flit level"
     return NetworkLevel(why=why) if why else FLIT_LEVEL

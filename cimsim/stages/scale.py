@@ -63,12 +63,16 @@ def scale_rows(
 ) -> tuple[Row, ...]:
     """Return the rows of scale.csv of one chip and model.
 
+    A full-size network is too large to simulate flit by flit: it runs at the packet level.
+
     Args:
         config: the chip; its tile count is replaced by what the shape needs.
         model: name of the checkpoint whose routing is resampled.
         trace: routing of that checkpoint on the chip.
         density: densities that its tiles measured.
     """
+    noc = config.noc.model_copy(update={"level": "packet"})
+    config = config.model_copy(update={"noc": noc})
     full = fit_shape(config, shape_program(config.workload.shape), density)
     load = np.maximum(trace.load().astype(np.float64), 0.5)
     prefill = _route(full.program, load, np.zeros(CONTEXT, np.int64), np.arange(CONTEXT))
