@@ -2,8 +2,9 @@
 
 `noc.level: auto` runs at the packet level, which both engines know, and asks its validity
 (`cimsim.engine.noc.validity`). A run that left the range is made again at the flit level if
-that level can do it: on the SimPy engine, on one chip, and with no more work than
-`MOST_FLIT_HOPS`. Where numbers depend on time, the routing expected beforehand is judged in the
+that level can do it: on one chip, and with no more work than `MOST_FLIT_HOPS`. The flit level
+is the SimPy engine's; `run.engine` says which one runs the packet level, so that it decides
+about time and never about results. Where numbers depend on time, the routing expected beforehand is judged in the
 same way and the model then runs beside the chosen level. The report says which level served,
 and why not the other.
 """
@@ -46,16 +47,13 @@ class NetworkLevel:
 PACKET_LEVEL, FLIT_LEVEL = NetworkLevel(), NetworkLevel(flit=True)
 
 
-def flit_obstacle(config: ChipConfig, engine: str, shape: NocShape) -> str:
+def flit_obstacle(config: ChipConfig, shape: NocShape) -> str:
     """Return why a chip cannot be run at the flit level, or an empty string.
 
     Args:
         config: the chip.
-        engine: what was asked for: auto, reference or compiled.
         shape: its network.
     """
-    if engine == "compiled":
-        return "the compiled engine knows the packet level only"
     if shape.chips > 1:
         return "links between chips are modelled at the packet level only"
     if config.noc.router_cycles < ROUTER_CYCLES:
@@ -66,14 +64,21 @@ def flit_obstacle(config: ChipConfig, engine: str, shape: NocShape) -> str:
 
 
 def refuse_flit(config: ChipConfig, engine: str, shape: NocShape) -> None:
-    """Refuse the flit level where it is asked for and cannot be had; arguments as above.
+    """Refuse the flit level where it is asked for and cannot be had.
+
+    Args:
+        config: the chip.
+        engine: what was asked for: auto, reference or compiled.
+        shape: its network.
 
     Raises:
         CimsimError: then.
     """
     if config.noc.level != "flit" or config.noc.contention == "none":
         return
-    obstacle = flit_obstacle(config, engine, shape)
+    obstacle = flit_obstacle(config, shape)
+    if engine == "compiled":
+        obstacle = "the compiled engine knows the packet level only"
     if obstacle:
         raise CimsimError(
             f"the flit level cannot run this: {obstacle}",

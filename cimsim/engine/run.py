@@ -141,7 +141,7 @@ def run_plan(
         fast = run_reference if name == "reference" else run_compiled
         raw = fast(plan, record=record, max_events=max_events, max_seconds=max_seconds)
         if judged and not network_validity(plan, raw).inside:
-            served = _next_level(config, plan, raw, wanted)
+            served = _next_level(config, plan, raw)
     if numbers is not None:
         # No token goes anywhere before the model has said where.
         plan = replace(plan, experts=np.full_like(plan.experts, -1))
@@ -172,9 +172,9 @@ def _first_level(config: ChipConfig, plan: Plan, wanted: str) -> NetworkLevel:
     return FLIT_LEVEL
 
 
-def _next_level(config: ChipConfig, plan: Plan, raw: RawRun, wanted: str) -> NetworkLevel:
+def _next_level(config: ChipConfig, plan: Plan, raw: RawRun) -> NetworkLevel:
     """Return what serves a run that left the packet level's range."""
-    why = flit_obstacle(config, wanted, plan.transport.shape)
+    why = flit_obstacle(config, plan.transport.shape)
     if not why and flit_work(raw) > MOST_FLIT_HOPS:
         why = "too large for the flit level"
     return NetworkLevel(why=why) if why else FLIT_LEVEL

@@ -70,6 +70,7 @@ PCM = ("tile.device={kind: pcm, technology: pcm, age_s: 100}", "run.chip_seeds=1
 CHIPS = ("system.chips=4", *BASE)  # so many that topologies differ
 
 FLITS = ("noc.level=flit", *BASE)
+SHORT = ("noc.vc_buffer_flits=2", "noc.packet_flits=2", "noc.virtual_channels=1", *FLITS)
 EXTRA = ("cost.tables={extra: {power_mw: 5, area_mm2: 0.1, source: test}}",)
 USER = (
     "cost.overrides={tile_buffer: {energy_fj: 5, area_um2: 9000, leakage_uw: 20, at_vdd_v: 1.0}}",
@@ -154,7 +155,7 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "noc.concentration": ("isaac", BASE, "1"),
     "noc.level": ("isaac", (*BASE, "noc.level=packet"), "flit"),
     "noc.virtual_channels": ("isaac", FLITS, "1"),
-    "noc.vc_buffer_flits": ("isaac", FLITS, "32"),
+    "noc.vc_buffer_flits": ("isaac", SHORT, "8"),
     "noc.packet_flits": ("isaac", FLITS, "2"),
     "noc.tile_pitch_mm": ("isaac", BASE, "5.0"),
     "memory.pj_per_bit": ("isaac", ("memory.kv=dram",), "30"),
