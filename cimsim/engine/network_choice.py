@@ -4,9 +4,9 @@
 (`cimsim.engine.noc.validity`). A run that left the range is made again at the flit level if
 that level can do it: on one chip, and with no more work than `MOST_FLIT_HOPS`. The flit level
 is the SimPy engine's; `run.engine` says which one runs the packet level, so that it decides
-about time and never about results. Where numbers depend on time, the routing expected beforehand is judged in the
-same way and the model then runs beside the chosen level. The report says which level served,
-and why not the other.
+about time and never about results. Where numbers depend on time, the routing expected
+beforehand is judged in the same way and the model then runs beside the chosen level. The report
+says which level served, and why not the other.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from cimsim.engine.flit_wires import Arrival, FlitWires
 from cimsim.engine.numbers import Numbers, rows_of_visit
 from cimsim.engine.plan import Plan
 from cimsim.engine.power import PowerGate
-from cimsim.engine.raw import ADC, COMPUTE, NOC, QUEUE, RawRun
+from cimsim.engine.raw import ADC, COMPUTE, EXPERT, NOC, QUEUE, RawRun
 from cimsim.engine.reference import ReferenceEngine, visit_name
 from cimsim.engine.residency import Load
 from cimsim.engine.resources import port_name
@@ -366,7 +366,7 @@ class FlitEngine(ReferenceEngine):
         if self.record:
             self.visit_log[service.row] = (
                 visit.flight, service.stage.step, site, self._expert_of(visit), visit.size,
-                visit.arrived_ps, service.start_ps, now,
+                visit.arrived_ps, service.start_ps, now, service.in_ps,
             )  # fmt: skip
         for tile in self.buffers.release(visit):
             self._arm(tile)
@@ -409,7 +409,8 @@ class FlitEngine(ReferenceEngine):
     def _load(self, expert: int, slot: int) -> None:
         """Fetch an expert's weights from memory; they are sent when all are there."""
         slots, chip = self.plan.slots, self.chip_of[self.residency.site[slot]]
-        fetched = self._memory(chip, int(slots.fetch_ps[expert])) + self.plan.dram_latency_ps
+        left = self._memory(chip, int(slots.fetch_ps[expert]), EXPERT, expert, NONE)
+        fetched = left + self.plan.dram_latency_ps
         self.residency.begin(slot, Load(expert, self.env.now, fetched, fetched))
         self._at(fetched, self._on_fetched, slot)
 
@@ -445,10 +446,11 @@ class FlitEngine(ReferenceEngine):
         for server in job.servers:
             self.written_ps[server] = load.end_ps
             self.server_write[server] += work
-        self.load_log.append(
-            (job.slot, load.expert, load.start_ps, load.fetched_ps, load.arrived_ps,
-             load.write_ps, load.end_ps)
-        )  # fmt: skip
+        if self.record:
+            self.load_log.append(
+                (job.slot, load.expert, load.start_ps, load.fetched_ps, load.arrived_ps,
+                 load.write_ps, load.end_ps)
+            )  # fmt: skip
         self._at(load.end_ps, self._on_written, job.slot)
         self._at(load.end_ps, self._on_end_of_write, job)
 
