@@ -13,7 +13,8 @@ turns at the adder's one output. A sum that waits for flits holds channels ahead
 and its parts wait for nothing but the adder once their heads are there (packets are no longer
 than a buffer, see `flit`), so this cannot deadlock. Against the packet level's join, which is
 free, a join costs six cycles: the head leaves the router into the adder (4 cycles) and enters
-again (2 cycles).
+again (2 cycles). The energy of that detour is not modelled: flits are charged for the links of
+their route, as at the packet level.
 """
 
 from __future__ import annotations
@@ -90,16 +91,38 @@ def _enqueue(feed: FeedState, node: int, entry: int) -> None:
         feed.counts[AWAKE] += 1
 
 
-@inlined
-def _keep_sorted(feed: FeedState, node: int, message: int, entry: int) -> None:
-    """Note a sum that begins in this cycle, in order of the node that took its last head."""
-    k = feed.counts[BEGUN]
-    feed.counts[BEGUN] += 1
-    while k > 0 and feed.begun[k - 1, 0] > node:
-        for column in range(3):
-            feed.begun[k, column] = feed.begun[k - 1, column]
-        k -= 1
-    feed.begun[k, 0], feed.begun[k, 1], feed.begun[k, 2] = node, message, entry
+@inner
+def _last_node(state: FlitState, feed: FeedState, bucket: int, entry: int, vcs: int) -> int:
+    """Return the last of the nodes that take a head of this packet of a sum in this cycle."""
+    last = -1
+    for k in range(state.due[bucket, f.TO_NODE]):
+        flit = state.arrivals[bucket, f.TO_NODE, k, 1]
+        into = feed.messages[state.packets[flit >> 2, f.MESSAGE], INTO]
+        if flit & 2 and into >= 0:
+            index = state.packets[flit >> 2, f.INDEX]
+            if feed.messages[into, QUEUE] + index == entry:
+                last = max(last, state.arrivals[bucket, f.TO_NODE, k, 0] // vcs)
+    return last
+
+
+@inner
+def _begin_sums(state: FlitState, feed: FeedState, bucket: int, vcs: int) -> None:
+    """Queue the sums that begin in this cycle, in order of the node that takes the last head.
+
+    Flits reach nodes side by side: the order in which they are listed means nothing.
+    """
+    count = feed.counts[BEGUN]
+    if count > 1:
+        for k in range(count):
+            node = _last_node(state, feed, bucket, feed.begun[k, 2], vcs)
+            message, entry, to = feed.begun[k, 1], feed.begun[k, 2], k
+            while to > 0 and feed.begun[to - 1, 0] > node:
+                for column in range(3):
+                    feed.begun[to, column] = feed.begun[to - 1, column]
+                to -= 1
+            feed.begun[to, 0], feed.begun[to, 1], feed.begun[to, 2] = node, message, entry
+    for k in range(count):
+        _enqueue(feed, feed.messages[feed.begun[k, 1], FROM], feed.begun[k, 2])
 
 
 @inlined
@@ -136,7 +159,10 @@ def _eject(state: FlitState, feed: FeedState, time: int, vcs: int) -> None:
             at = feed.messages[into, TALLY] + index * feed.counts[PACKET_FLITS] + got
             feed.tally[at] += 1
             if got == 0 and feed.tally[at] == feed.messages[into, NEED]:
-                _keep_sorted(feed, node, into, feed.messages[into, QUEUE] + index)
+                begun = feed.counts[BEGUN]
+                feed.begun[begun, 1] = into
+                feed.begun[begun, 2] = feed.messages[into, QUEUE] + index
+                feed.counts[BEGUN] = begun + 1
         if flit & 1:
             if into < 0:
                 target = state.packets[packet, f.LO]
@@ -147,9 +173,8 @@ def _eject(state: FlitState, feed: FeedState, time: int, vcs: int) -> None:
                     feed.counts[FOUND] += 1
             state.free[totals[f.FREE]] = packet
             totals[f.FREE] += 1
+    _begin_sums(state, feed, bucket, vcs)
     state.due[bucket, f.TO_NODE] = 0
-    for k in range(feed.counts[BEGUN]):
-        _enqueue(feed, feed.messages[feed.begun[k, 1], FROM], feed.begun[k, 2])
 
 
 @inner
