@@ -5,6 +5,8 @@ one tile each), 4,096 tokens that travel alone: 524,288 expert visits. Expert ma
 analog; the digital side costs no time, so that the engine and not a bottleneck is measured.
 `olmoe_1b_7b_64_chips`: the same tiles on 64 chips of 16, a quarter of a layer each, joined as
 an 8 x 8 mesh of chips, with contention on every link.
+`olmoe_1b_7b_long`: the first case over many tokens on the compiled engine, with the time a token
+over that of a quarter of the tokens, and the largest memory of the process.
 `small`: 4 layers, 8 experts, top-2, d_model 512, every matrix analog.
 
 `compile_s`: CPU time of a process of its own that compiles every kernel of a system of one chip
@@ -17,6 +19,7 @@ compiled engine's is the best of three, the reference engine's one run.
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -38,7 +41,7 @@ from cimsim.workload.program import Program
 from cimsim.workload.shapes import DecoderShape, build_shape, shape_program
 from cimsim.workload.synthetic import Popularity, synthetic_trace
 
-__all__ = ["run_engine_bench"]
+__all__ = ["run_engine_bench", "run_long_bench"]
 
 SEQUENCES, LENGTH = 16, 256
 SMALL = DecoderShape("small", "olmoe", 4, 512, 8, 8, 64, 1024, 8, 2, 512, source="bench")
@@ -125,6 +128,34 @@ def run_engine_bench() -> dict[str, object]:
     }
 
 
+def run_long_bench(tokens: int) -> dict[str, object]:
+    """Return seconds, linearity and memory of the compiled engine over many tokens.
+
+    Args:
+        tokens: how many, rounded up to whole sequences of `LENGTH`.
+    """
+    sequences = -(-tokens // LENGTH)
+    run_compiled(_olmoe("none"), record=False)
+    run_compiled(_olmoe("packet"), record=False)
+    row: dict[str, object] = {"tokens": sequences * LENGTH}
+    for name, contention in (("compiled", "none"), ("compiled_noc", "packet")):
+        quarter = -(-sequences // 4)
+        part_s, _ = _once(run_compiled, _olmoe(contention, sequences=quarter))
+        start = process_time()
+        plan = _olmoe(contention, sequences=sequences)
+        plan_s = process_time() - start
+        whole_s, raw = _once(run_compiled, plan)
+        row |= {
+            f"{name}_s": whole_s,
+            f"{name}_plan_s": plan_s,
+            f"{name}_visits": int(raw.site_visits.sum()),
+            f"{name}_time_a_token_over_that_of_a_quarter": whole_s / sequences / part_s * quarter,
+        }
+        del plan, raw
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"olmoe_1b_7b_long": {**row, "peak_memory_gb": kib * 1024 / 1e9}}
+
+
 def _compile_s() -> float:
     """Return the CPU time to compile the engine's kernels."""
     with TemporaryDirectory() as folder:
@@ -144,7 +175,7 @@ def _compile_s() -> float:
     return cold - warm
 
 
-def _olmoe(contention: str, chips: int = 1) -> Plan:
+def _olmoe(contention: str, chips: int = 1, sequences: int = SEQUENCES) -> Plan:
     config = ChipConfig.model_validate({
         "name": "bench-olmoe",
         "system": {"chips": chips},
@@ -159,10 +190,10 @@ def _olmoe(contention: str, chips: int = 1) -> Plan:
         },
         "memory": {"kind": "none"},
         "digital": {"units": 64 // chips, "kv_sram_kb": 1e6, "weight_sram_kb": 1e6},
-        "workload": {"tokens": SEQUENCES * LENGTH, "context": LENGTH, "in_flight": SEQUENCES},
+        "workload": {"tokens": sequences * LENGTH, "context": LENGTH, "in_flight": SEQUENCES},
         "run": {"flight_tokens": 1},
     })  # fmt: skip
-    return _plan(config, shape_program("olmoe-1b-7b"))
+    return _plan(config, shape_program("olmoe-1b-7b"), sequences)
 
 
 def _small() -> Plan:
@@ -184,13 +215,13 @@ def _small() -> Plan:
     return _plan(config, build_shape(SMALL))
 
 
-def _plan(config: ChipConfig, program: Program) -> Plan:
+def _plan(config: ChipConfig, program: Program, sequences: int = SEQUENCES) -> Plan:
     units = analog_units(program, config)
     mesh = build_system(config, units)
     seats = seats_in_order(config, mesh, units)
     placement = Placement(mesh.crossbars_per_tile, mesh.n_tiles, seats, {u.key: u for u in units})
     trace = synthetic_trace(
-        program, sequences=SEQUENCES, length=LENGTH, popularity=Popularity(skew=0.6), seed=0
+        program, sequences=sequences, length=LENGTH, popularity=Popularity(skew=0.6), seed=0
     )
     return build_plan(
         config, mesh, placement, program, _Costs(), trace,

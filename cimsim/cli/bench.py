@@ -29,11 +29,15 @@ def mac(
 
 def engine(
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+    tokens: Annotated[
+        int | None,
+        typer.Option(min=256, help="Only the compiled engine, over this many tokens."),
+    ] = None,
 ) -> None:
-    """Time the event engines on full-size models."""
-    from cimsim.bench.engine import run_engine_bench
+    """Time the event engines on full-size models, or the compiled one over many tokens."""
+    from cimsim.bench.engine import run_engine_bench, run_long_bench
 
-    _print(run_engine_bench(), as_json=as_json)
+    _print(run_engine_bench() if tokens is None else run_long_bench(tokens), as_json=as_json)
 
 
 def mapping(

@@ -29,3 +29,12 @@ def test_the_split_case_has_a_quarter_of_a_layer_on_each_of_64_chips() -> None:
     assert chips == set(range(64))
     # Four chips a layer; its digital work is done on the first of them.
     assert set(plan.step_chip.tolist()) == set(range(0, 64, 4))
+
+
+def test_a_long_run_takes_whole_sequences_and_every_token_to_its_experts() -> None:
+    row = bench.run_long_bench(1000)["olmoe_1b_7b_long"]
+    assert isinstance(row, dict)
+    assert row["tokens"] == 1024
+    assert row["compiled_visits"] == row["compiled_noc_visits"] == 1024 * 16 * 8
+    assert row["compiled_time_a_token_over_that_of_a_quarter"] > 0
+    assert row["peak_memory_gb"] > 0.05
