@@ -48,7 +48,7 @@ def place(problem: MappingProblem, seed: int) -> Assignment:
     best = assignment_of(fixed, plan)
     if proven:
         return best
-    others = [] if problem.current is None else [problem.current, *_moved(problem)]
+    others = _moved(problem)
     if divides(problem):
         others.append(place_hierarchical(problem, seed))
     if exact.is_small(problem):
@@ -57,10 +57,12 @@ def place(problem: MappingProblem, seed: int) -> Assignment:
 
 
 def _moved(problem: MappingProblem) -> list[Assignment]:
-    """Return what the current assignment becomes with ever more moves, if it sits here."""
-    if problem.current is None or plan_of(problem.fixed, problem.current) is None:
+    """Return the current assignment, if any, and what ever more moves make of it."""
+    if problem.current is None:
         return []
-    return [remap(problem, slack).assignment for slack in _SLACKS]
+    if plan_of(problem.fixed, problem.current) is None:  # it sits on no site of this layout
+        return [problem.current]
+    return [problem.current, *(remap(problem, slack).assignment for slack in _SLACKS)]
 
 
 def _best_plan(problem: MappingProblem, searched: Plan, seed: int) -> Plan:
