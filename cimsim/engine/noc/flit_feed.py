@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 import cimsim.engine.noc.flit_state as f
 from cimsim.engine.noc.flit import PATIENCE_CYCLES, receive, route
-from cimsim.engine.noc.flit_node import choose_channel, post
+from cimsim.engine.noc.flit_node import choose_channel, log_flit, post, take_flit
 from cimsim.engine.noc.flit_state import FlitState
 from cimsim.engine.noc.kernel import inlined, inner, kernel
 
@@ -125,18 +125,6 @@ def _begin_sums(state: FlitState, feed: FeedState, bucket: int, vcs: int) -> Non
         _enqueue(feed, feed.messages[feed.begun[k, 1], FROM], feed.begun[k, 2])
 
 
-@inlined
-def _log(state: FlitState, time: int, node: int, packet: int, kind: int) -> None:
-    entry = state.totals[f.LOGGED]
-    if entry < state.log.shape[0]:
-        state.log[entry, 0] = time
-        state.log[entry, 1] = node
-        state.log[entry, 2] = state.packets[packet, f.MESSAGE]
-        state.log[entry, 3] = state.packets[packet, f.INDEX]
-        state.log[entry, 4] = kind
-        state.totals[f.LOGGED] = entry + 1
-
-
 @inner
 def _eject(state: FlitState, feed: FeedState, time: int, vcs: int) -> None:
     """Take out the flits that reach nodes and adders."""
@@ -145,13 +133,9 @@ def _eject(state: FlitState, feed: FeedState, time: int, vcs: int) -> None:
     for k in range(state.due[bucket, f.TO_NODE]):
         row = state.arrivals[bucket, f.TO_NODE, k, 0]
         flit = state.arrivals[bucket, f.TO_NODE, k, 1]
-        node, packet = row // vcs, flit >> 2
-        out = state.nodes[node, f.ENTRY] + row % vcs
-        post(state, time + state.delays[f.CREDIT_TO_ROUTER], f.ROUTER_CREDIT, out, -1)
-        totals[f.EJECTED_FLITS] += 1
-        totals[f.LAST_MOVE] = time
-        _log(state, time, node, packet, flit & 3)
+        packet, node = flit >> 2, take_flit(state, time, row, vcs)
         message, got = state.packets[packet, f.MESSAGE], state.packets[packet, f.GOT]
+        log_flit(state, time, node, message, state.packets[packet, f.INDEX], flit & 3)
         state.packets[packet, f.GOT] = got + 1
         into = feed.messages[message, INTO]
         if into >= 0:

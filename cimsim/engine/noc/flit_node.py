@@ -11,7 +11,7 @@ from cimsim.engine.noc.kernel import inlined, kernel
 from cimsim.engine.noc.shape import NODES
 from cimsim.engine.noc.traffic import destination, starts_packet
 
-__all__ = ["choose_channel", "eject", "inject", "post"]
+__all__ = ["choose_channel", "eject", "inject", "log_flit", "post", "take_flit"]
 
 
 @inlined
@@ -24,6 +24,39 @@ def post(state: FlitState, time: int, kind: int, row: int, flit: int) -> None:
     state.due[bucket, kind] = k + 1
 
 
+@inlined
+def log_flit(state: FlitState, time: int, node: int, name: int, place: int, kind: int) -> None:
+    """Note a flit that reached a node, while the log has room.
+
+    Args:
+        state: the network; `state.log` is changed.
+        time: the cycle.
+        node: which it reached.
+        name: what tells its packet from others, as does `place`.
+        place: see `name`.
+        kind: 2 * head + tail.
+    """
+    entry = state.totals[f.LOGGED]
+    if entry < state.log.shape[0]:
+        state.log[entry, 0] = time
+        state.log[entry, 1] = node
+        state.log[entry, 2] = name
+        state.log[entry, 3] = place
+        state.log[entry, 4] = kind
+        state.totals[f.LOGGED] = entry + 1
+
+
+@inlined
+def take_flit(state: FlitState, time: int, row: int, vcs: int) -> int:
+    """Take a flit out at its node, return the credit, and return the node."""
+    node = row // vcs
+    out = state.nodes[node, f.ENTRY] + row % vcs
+    post(state, time + state.delays[f.CREDIT_TO_ROUTER], f.ROUTER_CREDIT, out, -1)
+    state.totals[f.EJECTED_FLITS] += 1
+    state.totals[f.LAST_MOVE] = time
+    return int(node)
+
+
 @kernel
 def eject(state: FlitState, time: int, vcs: int) -> None:
     """Take the flits out that reach their nodes, return credits, count what is measured."""
@@ -31,19 +64,9 @@ def eject(state: FlitState, time: int, vcs: int) -> None:
     for k in range(state.due[bucket, f.TO_NODE]):
         row = state.arrivals[bucket, f.TO_NODE, k, 0]
         flit = state.arrivals[bucket, f.TO_NODE, k, 1]
-        node, packet = row // vcs, flit >> 2
-        out = state.nodes[node, f.ENTRY] + row % vcs
-        post(state, time + state.delays[f.CREDIT_TO_ROUTER], f.ROUTER_CREDIT, out, -1)
-        totals[f.EJECTED_FLITS] += 1
-        totals[f.LAST_MOVE] = time
-        entry = totals[f.LOGGED]
-        if entry < state.log.shape[0]:
-            state.log[entry, 0] = time
-            state.log[entry, 1] = node
-            state.log[entry, 2] = state.packets[packet, f.SOURCE]
-            state.log[entry, 3] = state.packets[packet, f.CREATED]
-            state.log[entry, 4] = flit & 3
-            totals[f.LOGGED] = entry + 1
+        packet, node = flit >> 2, take_flit(state, time, row, vcs)
+        source, created = state.packets[packet, f.SOURCE], state.packets[packet, f.CREATED]
+        log_flit(state, time, node, source, created, flit & 3)
         if flit & 1:
             if state.packets[packet, f.MEASURED] != 0:
                 latency = time - state.packets[packet, f.CREATED]
