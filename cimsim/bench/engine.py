@@ -61,8 +61,8 @@ print(process_time() - start)
 class _Costs:
     """Round visit times (256 ns a vector, 1.1 us latency) and a free digital side."""
 
-    def visit_timing(self, unit: Unit) -> VisitTiming:
-        del unit
+    def visit_timing(self, unit: Unit, in_pe: int | None = None) -> VisitTiming:
+        del unit, in_pe
         return VisitTiming(fill_ps=844_000, interval_ps=256_000)
 
     def programming_ps(self, unit: Unit) -> int:

@@ -100,7 +100,8 @@ class Cost(Section):
     )
     stage_interval_ns: float | None = knob(
         None,
-        "Published time of one pipeline stage; null derives it from read and conversion.",
+        "Published time of one pipeline stage; null derives it from read and conversion. ADCs that "
+        "need longer take longer.",
         unit="ns",
         gt=0,
     )

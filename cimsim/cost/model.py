@@ -58,9 +58,9 @@ class CostModel:
         self._mapped_tiles = default_mapped_tiles(mesh, sum(u.crossbars for u in own))
         self._leakage = leakage_rows(config, mesh, self.catalogue)
 
-    def visit_timing(self, unit: Unit) -> VisitTiming:
-        """Return fill and interval of a visit to a unit."""
-        return visit_timing(self.config, unit)
+    def visit_timing(self, unit: Unit, in_pe: int | None = None) -> VisitTiming:
+        """Return fill and interval of a visit to a unit; see `timing.visit_timing`."""
+        return visit_timing(self.config, unit, in_pe)
 
     def programming_ps(self, unit: Unit) -> int:
         """Return the time to write one copy of a unit."""

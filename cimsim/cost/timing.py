@@ -4,14 +4,20 @@ Per vector and crossbar, a read happens once an input cycle and row group. One p
 stage takes
 
     step = max(read, convert)   with double-buffered sample-and-hold, else read + convert
-    convert = conversions a read and ADC / rate
+    convert = conversions a read and ADC / rate x crossbars that wait for one ADC
 
 and the interval is cycles x row groups x step. The first result leaves two stages after
 its last read (sample and convert, then shift-and-add), which gives ISAAC's 18 of 22
 cycles and PUMA's 2,304 ns = (16 + 2) x 128 ns.
 
-What conversions add is the difference to the same visit with converters that take no time;
-a published stage interval is not taken apart.
+A PE deals its ADCs to its crossbars evenly. Where it has fewer ADCs than crossbars, the
+crossbars of one PE that a visit reads wait for each other, those of its later stages included:
+vectors follow each other, so all stages read at once. Crossbars of different PEs never wait.
+Which neighbours share an ADC is not looked at: those that a visit has in a PE are taken to
+share as few ADCs as they could. Visits to one PE come one after the other (`engine.sites`).
+
+What conversions add is the difference to the same visit with converters that take no time; a
+published stage interval is not taken apart, and is exceeded where the ADCs need longer.
 """
 
 from __future__ import annotations
@@ -20,10 +26,11 @@ from dataclasses import dataclass
 from math import ceil, log2
 
 from cimsim.chip import Tiling, Unit
+from cimsim.chip.tiling import column_layout
 from cimsim.config import ChipConfig
 from cimsim.units import period_ps, ps_from_ns
 
-__all__ = ["VisitTiming", "pipeline_depth", "read_ps", "stage_ps", "visit_timing"]
+__all__ = ["VisitTiming", "crossbars_an_adc", "pipeline_depth", "read_ps", "visit_timing"]
 
 
 @dataclass(frozen=True)
@@ -60,84 +67,112 @@ def read_ps(config: ChipConfig) -> int:
     return ps_from_ns(config.tile.crossbar.read_ns + pulses)
 
 
-def convert_ps(config: ChipConfig, conversions: int, crossbars: int) -> int:
-    """Return the time in which the ADCs of a PE convert one read.
+def crossbars_an_adc(config: ChipConfig, in_pe: int) -> int:
+    """Return how many crossbars wait for one ADC.
 
-    Each crossbar has its own ADCs where there are enough; else an ADC serves several
-    crossbars, and those that the same visit reads at once wait for each other.
+    Args:
+        config: the chip.
+        in_pe: crossbars of one PE that are read at the same time.
+    """
+    return min(ceil(config.tile.pe.crossbars / config.tile.adc.per_pe), in_pe)
+
+
+def convert_ps(config: ChipConfig, conversions: int, sharing: int) -> int:
+    """Return the time in which the ADCs of a PE convert one read.
 
     Args:
         config: the chip.
         conversions: ADC samples of one read of one crossbar.
-        crossbars: crossbars that the visit reads at the same time.
+        sharing: crossbars that wait for one ADC (`crossbars_an_adc`).
     """
-    tile = config.tile
-    own, shared = tile.adc.per_pe // tile.pe.crossbars, 1
-    if own < 1:
-        own, shared = 1, min(ceil(tile.pe.crossbars / tile.adc.per_pe), crossbars)
-    samples = ceil(conversions / own) * shared
-    return ps_from_ns(samples / tile.adc.rate_gsps)
+    own = max(1, config.tile.adc.per_pe // config.tile.pe.crossbars)
+    samples = ceil(conversions / own) * sharing
+    return ps_from_ns(samples / config.tile.adc.rate_gsps)
 
 
-def stage_ps(config: ChipConfig, conversions: int, crossbars: int) -> int:
-    """Return the time of one pipeline stage of a crossbar; 0 conversions take no time."""
+def stage_ps(config: ChipConfig, conversions: int, sharing: int) -> int:
+    """Return the time of one pipeline stage of a crossbar: of a read and its conversions.
+
+    A read covers all input cycles of a vector where charge accumulates over them.
+
+    Args:
+        config: the chip.
+        conversions: ADC samples of one read of one crossbar; 0 take no time.
+        sharing: crossbars that wait for one ADC.
+    """
+    convert = convert_ps(config, conversions, sharing)
     if config.cost.stage_interval_ns is not None:
-        return ps_from_ns(config.cost.stage_interval_ns)
+        return max(ps_from_ns(config.cost.stage_interval_ns), convert)
     read = read_ps(config)
-    if config.tile.crossbar.kind == "digital":
-        return read
-    convert = convert_ps(config, conversions, crossbars)
+    if _accumulates(config):
+        read *= column_layout(config.tile).cycles
     if config.tile.pe.sample_hold == "double":
         return max(read, convert)
     return read + convert
 
 
 def matrix_timing(
-    config: ChipConfig, tiling: Tiling, crossbars: int, *, converted: bool = True
+    config: ChipConfig, tiling: Tiling, sharing: int, *, converted: bool = True
 ) -> VisitTiming:
     """Return fill and interval of one matrix.
 
     Args:
         config: the chip.
         tiling: how the matrix is cut.
-        crossbars: crossbars that the visit reads at the same time.
+        sharing: crossbars that wait for one ADC.
         converted: False takes conversions to need no time.
     """
     clock = period_ps(config.technology.clock_ghz)
-    conversions = max(tiling.conversions_per_read(c) for c in range(len(tiling.column_blocks)))
-    conversions *= converted
-    groups, cycles = max(tiling.row_groups), tiling.layout.cycles
     # Row blocks are added in a tree, one clock a level.
     reduce_ps = ceil(log2(len(tiling.row_blocks))) * clock
-    if config.tile.crossbar.kind == "digital":
-        interval = cycles * groups * stage_ps(config, 0, crossbars)
-        return VisitTiming(clock + reduce_ps, interval)
-    if config.tile.pe.accumulate_cycles:
-        read = cycles * read_ps(config)
-        convert = convert_ps(config, conversions, crossbars)
-        double = config.tile.pe.sample_hold == "double"
-        step = max(read, convert) if double else read + convert
-        if config.cost.stage_interval_ns is not None:
-            step = ps_from_ns(config.cost.stage_interval_ns)
-        reads = groups
-    else:
-        step = stage_ps(config, conversions, crossbars)
-        reads = cycles * groups
-        double = config.tile.pe.sample_hold == "double"
-    drain = 2 * step if double else clock
-    return VisitTiming(drain + reduce_ps, reads * step)
+    if _is_digital(config):
+        published = config.cost.stage_interval_ns
+        step = read_ps(config) if published is None else ps_from_ns(published)
+        return VisitTiming(clock + reduce_ps, _reads(config, tiling) * step)
+    step = stage_ps(config, _conversions(tiling) * converted, sharing)
+    drain = 2 * step if config.tile.pe.sample_hold == "double" else clock
+    return VisitTiming(drain + reduce_ps, _reads(config, tiling) * step)
 
 
-def visit_timing(config: ChipConfig, unit: Unit) -> VisitTiming:
+def _is_digital(config: ChipConfig) -> bool:
+    return config.tile.crossbar.kind == "digital"
+
+
+def _accumulates(config: ChipConfig) -> bool:
+    return config.tile.pe.accumulate_cycles and not _is_digital(config)
+
+
+def _reads(config: ChipConfig, tiling: Tiling) -> int:
+    """Return reads of one vector, each of which is converted, of the slowest row block."""
+    accumulates = _accumulates(config)
+    blocks = range(len(tiling.row_blocks))
+    return max(tiling.reads_per_vector(r, accumulate_cycles=accumulates) for r in blocks)
+
+
+def _conversions(tiling: Tiling) -> int:
+    """Return ADC samples of one read of the widest column block."""
+    return max(tiling.conversions_per_read(c) for c in range(len(tiling.column_blocks)))
+
+
+def visit_timing(config: ChipConfig, unit: Unit, in_pe: int | None = None) -> VisitTiming:
     """Return fill and interval of a unit.
 
     Matrices that share an input (gate and up; q, k and v) run in parallel; their results
     feed the next (down) after one clock of activation, which streams behind the
-    shift-and-add. The stages form a pipeline: the interval is the slowest matrix's, the
-    latency of one vector the sum over stages.
+    shift-and-add. The stages form a pipeline: the interval is the slowest matrix's, or that of
+    an ADC which several stages share; the latency of one vector is the sum over stages.
+
+    Args:
+        config: the chip.
+        unit: matrices that a vector visits.
+        in_pe: most crossbars of the unit in one PE; None takes them to fill one PE after the
+            other.
     """
-    whole = _unit_timing(config, unit, converted=True)
-    instant = _unit_timing(config, unit, converted=False)
+    sharing = 1
+    if not _is_digital(config):
+        sharing = crossbars_an_adc(config, unit.crossbars if in_pe is None else in_pe)
+    whole = _unit_timing(config, unit, sharing, converted=True)
+    instant = _unit_timing(config, unit, sharing, converted=False)
     return VisitTiming(
         whole.fill_ps,
         whole.interval_ps,
@@ -146,15 +181,36 @@ def visit_timing(config: ChipConfig, unit: Unit) -> VisitTiming:
     )
 
 
-def _unit_timing(config: ChipConfig, unit: Unit, *, converted: bool) -> VisitTiming:
+def _unit_timing(config: ChipConfig, unit: Unit, sharing: int, *, converted: bool) -> VisitTiming:
     clock = period_ps(config.technology.clock_ghz)
     latency = interval = 0
-    for i, stage in enumerate(_stages(unit)):
-        crossbars = sum(t.crossbars for t in stage)
-        times = [matrix_timing(config, t, crossbars, converted=converted) for t in stage]
+    stages = _stages(unit)
+    for i, stage in enumerate(stages):
+        waiting = min(sharing, sum(t.crossbars for t in stage))
+        times = [matrix_timing(config, t, waiting, converted=converted) for t in stage]
         latency += max(t.latency_ps for t in times) + (clock if i else 0)
         interval = max(interval, *(t.interval_ps for t in times))
+    if converted and sharing > 1 and len(stages) > 1:
+        interval = max(interval, _shared_adc_ps(config, unit, sharing))
     return VisitTiming(latency - interval, interval)
+
+
+def _shared_adc_ps(config: ChipConfig, unit: Unit, sharing: int) -> int:
+    """Return the interval of an ADC that converts for crossbars of several stages.
+
+    They are the crossbars with most conversions a vector. Without double-buffered
+    sample-and-hold the ADC waits for the longest of their reads.
+    """
+    samples: list[int] = []
+    read = 0
+    for tiling in unit.tilings:
+        reads = _reads(config, tiling)
+        samples += [reads * _conversions(tiling)] * min(sharing, tiling.crossbars)
+        read = max(read, reads * stage_ps(config, 0, sharing))
+    if config.tile.pe.sample_hold == "double" or config.cost.stage_interval_ns is not None:
+        read = 0
+    most = sum(sorted(samples, reverse=True)[:sharing])
+    return read + ps_from_ns(most / config.tile.adc.rate_gsps)
 
 
 def pipeline_depth(config: ChipConfig, tiling: Tiling) -> int:

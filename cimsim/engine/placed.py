@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -47,8 +48,8 @@ class Timing(Protocol):
 class Costs(Protocol):
     """Closed-form times and sizes that the engine takes from the cost model."""
 
-    def visit_timing(self, unit: Unit) -> Timing:
-        """Return fill and interval of a visit."""
+    def visit_timing(self, unit: Unit, in_pe: int | None = None) -> Timing:
+        """Return fill and interval of a visit whose PEs hold at most so many of its crossbars."""
 
     def programming_ps(self, unit: Unit) -> int:
         """Return the time to write a unit."""
@@ -92,13 +93,16 @@ def place_units(config: ChipConfig, placement: Placement, program: Program, cost
     specs: list[SiteSpec] = []
     timing: list[tuple[int, int, int, int]] = []
     power: list[int] = []
-    limit = power_limit_nw(config)
+    limit, pe = power_limit_nw(config), config.tile.pe.crossbars
+    shared = config.tile.adc.per_pe < pe
     cache: dict[object, tuple[int, int, int, int, int]] = {}
 
     def site(unit: Unit, crossbars: tuple[int, ...], name: str) -> int:
-        shape = (unit.key.part, tuple((t.row_blocks, t.column_blocks) for t in unit.tilings))
+        in_pe = max(Counter(c // pe for c in crossbars).values()) if shared else None
+        blocks = tuple((t.row_blocks, t.column_blocks) for t in unit.tilings)
+        shape = (unit.key.part, in_pe, blocks)
         if shape not in cache:
-            found = cost.visit_timing(unit)
+            found = cost.visit_timing(unit, in_pe)
             drawn = 0
             if limit:
                 whole = placement.units[unit.key]

@@ -88,6 +88,43 @@ def test_adc_shared_by_crossbars_waits_for_those_of_the_same_visit() -> None:
     assert both.interval_ps == 8 * 200_000
 
 
+def test_adcs_are_shared_by_crossbars_of_one_pe_alone() -> None:
+    config = isaac(adc={"kind": "isaac", "rate_gsps": 1.28, "per_pe": 2})
+    four = unit(config, ("up", 512, 32))
+    found = [visit_timing(config, four, in_pe).interval_ps for in_pe in (1, 2, 3, 4)]
+    assert found == [8 * 100_000 * n for n in (1, 2, 3, 4)]
+    assert visit_timing(config, four) == visit_timing(config, four, 4)
+    # No more than four of eight crossbars have one of two ADCs in common.
+    assert visit_timing(config, unit(config, ("up", 1024, 32)), 8).interval_ps == 8 * 400_000
+
+
+def test_stages_of_a_visit_share_adcs_because_all_of_them_read_at_once() -> None:
+    shapes = (("gate", 128, 32), ("up", 128, 16), ("down", 32, 128))
+    config = isaac(adc={"kind": "isaac", "rate_gsps": 1.28, "per_pe": 1})
+    timing = visit_timing(config, unit(config, *shapes))
+    # Samples a read of the six crossbars: 128, 64 and four times 128.
+    assert timing.interval_ps == 8 * (5 * 100_000 + 50_000)
+    # A vector alone: gate and up together, three steps of 400 ns to drain and a clock more.
+    assert timing.latency_ps == (8 + 2) * 200_000 + 1000 + (8 + 2) * 400_000
+    assert timing.fill_ps == timing.latency_ps - timing.interval_ps
+    # In PEs of their own they do not wait, and two ADCs halve what an ADC has to do.
+    assert visit_timing(config, unit(config, *shapes), 1).interval_ps == 8 * 100_000
+    two = isaac(adc={"kind": "isaac", "rate_gsps": 1.28, "per_pe": 2})
+    assert visit_timing(two, unit(two, *shapes)).interval_ps == 8 * 4 * 100_000
+
+
+def test_single_sample_hold_reads_before_the_shared_conversions_of_all_stages() -> None:
+    shapes = (("gate", 128, 32), ("up", 128, 32), ("down", 32, 32))
+    adc = {"kind": "isaac", "rate_gsps": 1.28, "per_pe": 1}
+    config = isaac(adc=adc, pe={"crossbars": 8, "sample_hold": "single"})
+    timing = visit_timing(config, unit(config, *shapes))
+    assert timing.interval_ps == 8 * (100_000 + 3 * 100_000)
+    whole = config.tile.pe.model_copy(update={"accumulate_cycles": True})
+    tile = config.tile.model_copy(update={"pe": whole})
+    once = config.model_copy(update={"tile": tile})
+    assert visit_timing(once, unit(once, *shapes)).interval_ps == 8 * 100_000 + 3 * 100_000
+
+
 def test_row_groups_repeat_the_read() -> None:
     config = isaac(crossbar={"rows": 128, "cols": 128, "rows_active": 32, "read_ns": 100})
     assert visit_timing(config, unit(config, ("up", 128, 32))).interval_ps == 8 * 4 * 100_000
@@ -153,8 +190,11 @@ def test_digital_crossbar_has_no_conversion() -> None:
 
 def test_published_stage_time_replaces_the_derived_one() -> None:
     base = isaac()
+    config = base.model_copy(update={"cost": chip(cost={"stage_interval_ns": 120.5}).cost})
+    assert visit_timing(config, unit(config, ("up", 128, 32))).interval_ps == 8 * 120_500
+    # A time in which the ADCs cannot convert 128 columns is not met.
     config = base.model_copy(update={"cost": chip(cost={"stage_interval_ns": 86.5}).cost})
-    assert visit_timing(config, unit(config, ("up", 128, 32))).interval_ps == 8 * 86_500
+    assert visit_timing(config, unit(config, ("up", 128, 32))).interval_ps == 8 * 100_000
 
 
 def test_actions_of_one_vector_by_hand() -> None:

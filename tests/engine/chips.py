@@ -33,7 +33,7 @@ class FakeCost:
     element_ps: int = 10
     vector_fj: float = 1000.0
 
-    def visit_timing(self, unit: Unit) -> FakeTiming:
+    def visit_timing(self, unit: Unit, in_pe: int | None = None) -> FakeTiming:  # noqa: ARG002
         interval = self.interval_ps + unit.crossbars
         return FakeTiming(self.fill_ps, interval, self.fill_ps // 5, interval // 3)
 
