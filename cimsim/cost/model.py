@@ -155,6 +155,10 @@ class CostModel:
         if "io" not in self.config.cost.tables and "io" not in self.catalogue.prices:
             found.append("energy of chip I/O: token ids in, logits out (system.io_pj_per_bit)")
         found.append("time of chip I/O")
+        if self.config.chip.analog_parts:
+            found.append(
+                "time on tile buses and at buffer ports, of activations and adders in tiles"
+            )
         if self.mesh.chips > 1:
             found.append("area of links between chips, gateways and package")
         found.append("thermal feedback")

@@ -1,21 +1,26 @@
 """Peak figures of a chip without a model: every crossbar full and busy all the time.
 
-One synthetic matrix fills one crossbar; every crossbar multiplies one vector an interval.
-Inputs come from the tile buffer and results return to it; nothing crosses the network.
-Energy is charged by the same ledger as a run's, from the same counted actions.
+One synthetic matrix fills the crossbars of one PE, side by side; every crossbar multiplies one
+vector an interval, in which the ADCs of the PE convert for all of its crossbars. Inputs come
+from the tile buffer and results return to it; nothing crosses the network. Energy is charged by
+the same ledger as a run's, from the same counted actions.
+
+No run multiplies more a second on its crossbars. What limits a run besides, the peak leaves out:
+tile buffers, network, memory, `chip.power_limit_w`, and that a PE serves one visit at a time.
+Digital units, which work beside crossbars, are not counted in.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cimsim.chip import ChipMesh, Unit, UnitKey, build_mesh, tile_matrix
 from cimsim.chip.tiling import column_layout
-from cimsim.config import ChipConfig
+from cimsim.config import ChipConfig, Tile
 from cimsim.cost.counts import ActionCounts, Density
 from cimsim.cost.ledger import Ledger
 from cimsim.cost.model import CostModel
-from cimsim.cost.timing import VisitTiming, pipeline_depth
+from cimsim.cost.timing import VisitTiming, pipeline_depth, visit_timing
 from cimsim.errors import CimsimError
 from cimsim.units import FJ_PER_PJ, OPS_PER_MAC, PS_PER_NS, period_ps
 from cimsim.workload.program import Matrix, MatrixId
@@ -31,10 +36,10 @@ class Peak:
         config: the chip.
         cost: its prices.
         ledger: energy of one interval of the whole chip.
-        timing: closed form of one full crossbar.
+        timing: closed form of one full PE.
         depth: stages from tile buffer to tile buffer.
-        macs: MACs of one interval of the whole chip.
-        conversions: ADC samples of one interval of the whole chip.
+        macs: MACs of one interval of all chips.
+        conversions: ADC samples of one interval of all chips.
     """
 
     config: ChipConfig
@@ -62,6 +67,25 @@ class Peak:
         return OPS_PER_MAC * self.macs / (self.ledger.total_fj() / FJ_PER_PJ)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes of the prices, and of what the peak is not held back by."""
+        config, found = self.config, list(self.cost.notes)
+        if not config.chip.analog_parts:
+            return tuple(found)
+        if config.chip.power_limit_w is not None:
+            found.append("the peak does not heed chip.power_limit_w, which runs obey")
+        moved = sum(row.count for row in self.ledger if row.component == "tile_bus")
+        cycles = self.timing.interval_ps / period_ps(config.technology.clock_ghz)
+        wanted = moved / self.cost.mesh.n_tiles / cycles
+        if wanted > config.tile.buffers.bus_bits:
+            found.append(
+                f"the tile bus is taken to keep up: {wanted:.0f} bits a cycle at peak, with a "
+                f"vector for each crossbar, over {config.tile.buffers.bus_bits} "
+                "(tile.buffers.bus_bits)"
+            )
+        return tuple(found)
+
+    @property
     def area_mm2(self) -> float:
         """On-chip area."""
         return self.cost.area_mm2()
@@ -82,10 +106,10 @@ class Peak:
 
 
 def peak(config: ChipConfig, density: Density | None = None) -> Peak:
-    """Return the peak figures of a chip with a stated number of tiles.
+    """Return the peak figures of a chip with a stated number of tiles, of all chips of a system.
 
     Args:
-        config: the chip; `chip.tiles` must be a number.
+        config: the chip; `chip.tiles`, of one chip, must be a number.
         density: bit and level densities; None takes the documented default.
 
     A chip with nothing on crossbars is its digital units, every MAC of which is busy; their
@@ -104,16 +128,15 @@ def peak(config: ChipConfig, density: Density | None = None) -> Peak:
             allowed="a number of tiles",
             hint="see arch_configs/published, or --set chip.tiles=N",
         )
-    crossbars = int(config.chip.tiles) * config.tile.crossbars
-    mesh = build_mesh(config, crossbars)
-    unit = _full_crossbar(config)
+    mesh = build_mesh(config, int(config.chip.tiles) * config.tile.crossbars)
+    unit = _full_pe(config)
     cost = CostModel(config, mesh, None, units=(unit,))
     timing = cost.visit_timing(unit)
-    counts = _counts(config, mesh, unit, crossbars, timing)
+    pes = mesh.n_tiles * config.tile.pes
     ledger = Ledger()
     cost.charge(
         ledger,
-        counts,
+        _counts(config, mesh, unit, timing),
         None if density is None else {unit.key: density},
         mapped_tiles=mesh.n_tiles,
     )
@@ -123,8 +146,8 @@ def peak(config: ChipConfig, density: Density | None = None) -> Peak:
         ledger=ledger,
         timing=timing,
         depth=pipeline_depth(config, unit.tilings[0]),
-        macs=crossbars * unit.tilings[0].matrix.size,
-        conversions=crossbars * cost.conversions(unit.key),
+        macs=pes * unit.tilings[0].matrix.size,
+        conversions=pes * cost.conversions(unit.key),
     )
 
 
@@ -133,7 +156,7 @@ def _digital_peak(config: ChipConfig) -> Peak:
     mesh = build_mesh(config, 1)
     cost = CostModel(config, mesh, None)
     interval = period_ps(config.digital.clock_ghz)
-    macs = config.digital.units * config.digital.macs_per_cycle
+    macs = mesh.n_digital * config.digital.macs_per_cycle
     counts = ActionCounts(
         phase="peak",
         tokens=0,
@@ -146,24 +169,53 @@ def _digital_peak(config: ChipConfig) -> Peak:
     return Peak(config, cost, ledger, VisitTiming(0, interval), 1, macs, 0)
 
 
-def _full_crossbar(config: ChipConfig) -> Unit:
-    """Return a unit of one matrix that fills one crossbar."""
-    columns = column_layout(config.tile).weights_per_crossbar
-    matrix = Matrix(MatrixId(0, "dense_up"), config.tile.crossbar.rows, columns)
-    return Unit(UnitKey(0, "shared"), (tile_matrix(matrix, config.tile),))
+def _full_pe(config: ChipConfig) -> Unit:
+    """Return a unit of one matrix that fills every crossbar of a PE.
+
+    Rows or columns stay empty where a crossbar does more without them: where the last rows
+    would be driven by a read, or the last columns converted in a turn of the crossbar's ADCs,
+    that is mostly idle.
+    """
+    tile = config.tile
+    rows, active = tile.crossbar.rows, tile.crossbar.rows_active or tile.crossbar.rows
+    groups = [rows, rows // active * active] if rows % active and rows > active else [rows]
+    units = [_filled_pe(tile, r, c) for r in groups for c in _fills(tile)]
+    # Of equal ones the first, which is the fullest.
+    return max(units, key=lambda u: u.tilings[0].matrix.size / visit_timing(config, u).interval_ps)
 
 
-def _counts(
-    config: ChipConfig, mesh: ChipMesh, unit: Unit, crossbars: int, timing: VisitTiming
-) -> ActionCounts:
-    matrix = unit.tilings[0].matrix
+def _fills(tile: Tile) -> list[int]:
+    """Return how many logical columns of a crossbar may give most operations, all first."""
+    layout, own = column_layout(tile), tile.adc.per_pe // tile.pe.crossbars
+    per_weight, full = layout.converted_per_weight, layout.weights_per_crossbar
+    conversions = full * per_weight + layout.unit_columns
+    if tile.crossbar.kind == "digital" or own <= 1 or conversions % own == 0:
+        return [full]
+    # Columns that fill whole turns; what a weight leaves of a turn repeats after `per_weight`.
+    turns = range(conversions // own, max(0, conversions // own - per_weight), -1)
+    fills = [(turn * own - layout.unit_columns) // per_weight for turn in turns]
+    return [full, *(c for c in fills if c >= 1)]
+
+
+def _filled_pe(tile: Tile, rows: int, columns: int) -> Unit:
+    """Return a unit of one matrix that takes some rows and columns of every crossbar of a PE."""
+    one = tile_matrix(Matrix(MatrixId(0, "dense_up"), rows, columns), tile)
+    blocks = one.column_blocks * tile.pe.crossbars
+    matrix = Matrix(one.matrix.id, rows, columns * tile.pe.crossbars)
+    return Unit(UnitKey(0, "shared"), (replace(one, matrix=matrix, column_blocks=blocks),))
+
+
+def _counts(config: ChipConfig, mesh: ChipMesh, unit: Unit, timing: VisitTiming) -> ActionCounts:
+    """Count the actions of one interval; every crossbar takes a vector of its own."""
+    tiling, pes = unit.tilings[0], mesh.n_tiles * config.tile.pes
+    bits, crossbars = config.tile.input.bits, pes * config.tile.pe.crossbars
     return ActionCounts(
         phase="peak",
         tokens=0,
         makespan_ps=timing.interval_ps,
-        unit_vectors={unit.key: crossbars},
-        buffer_read_bits=crossbars * matrix.n_in * config.tile.input.bits,
-        buffer_write_bits=crossbars * matrix.n_out * config.tile.input.bits,
+        unit_vectors={unit.key: pes},
+        buffer_read_bits=crossbars * tiling.matrix.n_in * bits,
+        buffer_write_bits=pes * tiling.matrix.n_out * bits,
         busy_ps={"tile": mesh.n_tiles * timing.interval_ps},
     )
 

@@ -49,7 +49,7 @@ def as_dict(found: Peak) -> dict[str, Any]:
         "latency_ns": found.timing.latency_ps / PS_PER_NS,
         "excluded": sorted(set(config.cost.exclude)),
         "in_table_rows": sorted(covered(config) - set(config.cost.exclude)),
-        "notes": list(found.cost.notes),
+        "notes": list(found.notes),
         "not_modelled": list(found.cost.not_modelled()),
         "power": [
             {"component": n, "mw": mw, "share": share, "source": source}

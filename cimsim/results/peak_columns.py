@@ -34,7 +34,8 @@ PEAK = Table(
         _amount(
             "peak_tops",
             "TOPS",
-            "Operations a second with every crossbar full and busy; 1 MAC = 2 operations.",
+            "Operations a second with every crossbar full and busy, as fast as the ADCs of its PE "
+            "convert; of digital units on a chip without crossbars. 1 MAC = 2 operations.",
         ),
         _amount(
             "peak_tops_per_w", "TOPS/W", "The same over peak power.", "peak_tops / peak_total_w"

@@ -31,11 +31,11 @@ def peak_rows(
     Args:
         config: the chip.
         model: name of the checkpoint.
-        mesh: its tiles.
+        mesh: its tiles, of all chips of a system.
         density: densities that they measured; their mean sets the energy of a read.
     """
     sized = config.model_copy(
-        update={"chip": config.chip.model_copy(update={"tiles": mesh.n_tiles})}
+        update={"chip": config.chip.model_copy(update={"tiles": mesh.chip_tiles})}
     )
     rows = [_row(config, model, AS_RUN, config.name, peak(sized, _mean(density)))]
     preset = f"{config.name}_peak"
