@@ -6,8 +6,14 @@ from pathlib import Path
 
 __all__ = ["write_adc_models", "write_parity"]
 
-GREY, BLUE, ORANGE = "#8a94a0", "#2166ac", "#d9730d"
-_MARKS = {"structural": ("o", GREY), "fit": ("s", BLUE), "predicted": ("^", ORANGE)}
+GREY, BLUE, ORANGE, RED = "#8a94a0", "#2166ac", "#d9730d", "#b2182b"
+_MARKS = {
+    "identity": ("x", GREY),
+    "structural": ("o", GREY),
+    "fitted": ("s", BLUE),
+    "predicted_family": ("^", ORANGE),
+    "predicted": ("D", RED),
+}
 
 
 def write_parity(path: Path, points: list[tuple[str, str, float, float]]) -> None:
@@ -25,9 +31,10 @@ def write_parity(path: Path, points: list[tuple[str, str, float, float]]) -> Non
     axes.axhspan(0.75, 1.25, color="#eef1f4")
     axes.plot([low / 2, high * 2], [1, 1], color=GREY, linewidth=0.8)
     for kind, (marker, colour) in _MARKS.items():
-        chosen = [(p[2], p[3] / p[2]) for p in points if p[1] == kind]
-        x, y = zip(*chosen, strict=True)
-        axes.scatter(x, y, marker=marker, s=18, color=colour, label=f"{kind} ({len(chosen)})")
+        x = [p[2] for p in points if p[1] == kind]
+        y = [p[3] / p[2] for p in points if p[1] == kind]
+        label = f"{kind.replace('_', ', ')} ({len(x)})"
+        axes.scatter(x, y, marker=marker, s=18, color=colour, label=label)
     axes.set_xscale("log")
     axes.set_xlim(low / 2, high * 2)
     axes.set_xlabel("published value, in its own unit")

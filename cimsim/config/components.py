@@ -78,6 +78,20 @@ class Cost(Section):
     cell_area_um2: float | None = knob(
         None, "Area of one cell; null takes F2 of the storage technology.", unit="um2", gt=0
     )
+    input_bit_density: float | None = knob(
+        None,
+        "Mean input code over the greatest that read energy is charged at, e.g. the density of a "
+        "publication; null takes what a run measured, without a run a documented default.",
+        ge=0,
+        le=1,
+    )
+    mean_level_fraction: float | None = knob(
+        None,
+        "Mean conductance over the greatest (SRAM: share of ones) that read energy is charged at; "
+        "null takes what a run measured, without a run a documented default.",
+        ge=0,
+        le=1,
+    )
     booth: bool = knob(
         False,  # noqa: FBT003 - the default of a knob
         "Digital crossbars: radix-4 Booth recoding lets two input bits share one adder tree.",

@@ -13,8 +13,10 @@ from cimsim.cost import (
     cells,
     chip_link,
     clock,
+    cooling,
     crossbar,
     dac,
+    density,
     digital,
     dram,
     noc,
@@ -74,6 +76,7 @@ def all_constants() -> tuple[Constant, ...]:
         dac,
         cells,
         crossbar,
+        density,
         sample_hold,
         shift_add,
         registers,
@@ -85,6 +88,7 @@ def all_constants() -> tuple[Constant, ...]:
         programming,
         clock,
         technology,
+        cooling,
     )
     return tuple(c for m in modules for c in m.CONSTANTS)
 

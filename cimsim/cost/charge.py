@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,8 +14,9 @@ from cimsim.config import ChipConfig
 from cimsim.cost.actions import UnitActions
 from cimsim.cost.catalogue import Catalogue, covered
 from cimsim.cost.counts import ActionCounts, Density
-from cimsim.cost.crossbar import cell_read_fj, default_density
+from cimsim.cost.crossbar import cell_read_fj
 from cimsim.cost.dac import drive_fj
+from cimsim.cost.density import charged_density
 from cimsim.cost.digital import (
     COMPONENT_OF_ELEMENT,
     COMPONENT_OF_MAC,
@@ -130,13 +132,14 @@ class Charger:
     def _densities(
         self, keys: list[UnitKey], density: Mapping[UnitKey, Density] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
-        """Return input bit density and mean level of each unit, and a mark on defaults."""
-        default = default_density(self.config)
-        found = [default if density is None else density.get(k, default) for k in keys]
+        """Return input bit density and mean level of each unit, and where assumed ones are from."""
+        measured = {} if density is None else density
+        found = [charged_density(self.config, measured.get(k)) for k in keys]
         d = np.array([f.input_bit_density for f in found], dtype=np.float64)
         m = np.array([f.mean_level_fraction for f in found], dtype=np.float64)
-        assumed = sum(not f.measured for f in found)
-        return d, m, f" [default densities for {assumed} of {len(keys)} units]" if assumed else ""
+        origins = Counter(f.origin for f in found if f.origin != "measured")
+        notes = [f" [{o} densities for {n} of {len(keys)} units]" for o, n in origins.items()]
+        return d, m, "".join(notes)
 
     def charge_traffic(self) -> None:
         """Charge buffers, bus, partial sums and network.

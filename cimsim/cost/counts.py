@@ -19,12 +19,12 @@ class Density:
             the share of bits that are one; in [0, 1].
         mean_level_fraction: mean conductance of the used cells over g_max, the lowest level's
             included (SRAM: share of ones); in [0, 1].
-        measured: whether a functional run measured it; False marks a documented default.
+        origin: measured, default (documented) or chip file.
     """
 
     input_bit_density: float
     mean_level_fraction: float
-    measured: bool = True
+    origin: str = "measured"
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,17 @@ from cimsim.config import ChipConfig
 from cimsim.cost.buffers import SRAM_CONSTANTS, sram
 from cimsim.cost.cells import cell_area_um2
 from cimsim.cost.constant import Constant
-from cimsim.cost.counts import Density
+from cimsim.cost.density import charged_density
 from cimsim.cost.price import Price
 from cimsim.cost.technology import scale_logic
 from cimsim.errors import CimsimError
 
-__all__ = ["CONSTANTS", "cell_read_fj", "default_density", "drive_factor", "price_crossbar"]
+__all__ = ["CONSTANTS", "cell_read_fj", "drive_factor", "price_crossbar"]
 
 # A number, or one a unit.
 Number = TypeVar("Number", float, NDArray[np.float64])
 
-_GATES = "ZigZag-IMC 28 nm gate library (validated on seven SRAM macros)"
+_GATES = "ZigZag-IMC 28 nm gate library (fitted on its SRAM macros)"
 _NAND_CAP = Constant("crossbar.nand_cap", 0.7, "fF", _GATES, 28.0, "A", "input cap of a NAND2")
 _XOR_CAP = Constant("crossbar.xor_cap", 1.05, "fF", _GATES, 28.0, "A")
 _DFF_CAP = Constant("crossbar.dff_cap", 2.1, "fF", _GATES, 28.0, "A")
@@ -38,7 +38,6 @@ _NAND_AREA = Constant("crossbar.nand_area", 0.614, "um2", _GATES, 28.0, "A")
 _XOR_AREA = Constant("crossbar.xor_area", 0.614 * 2.4, "um2", _GATES, 28.0, "A")
 _DFF_AREA = Constant("crossbar.dff_area", 0.614 * 6, "um2", _GATES, 28.0, "A")
 _GATE_VDD_V = 0.9
-_DEFAULT = "documented default: fed bits and sliced digits are about uniform"
 
 CONSTANTS = (
     _NAND_CAP,
@@ -47,55 +46,7 @@ CONSTANTS = (
     _NAND_AREA,
     _XOR_AREA,
     _DFF_AREA,
-    Constant("crossbar.default_bit_density", 0.5, "1", _DEFAULT, None, "D"),
-    Constant(
-        "crossbar.default_level_single",
-        0.5,
-        "1",
-        _DEFAULT,
-        None,
-        "D",
-        "offset, isaac and digital encodings",
-    ),
-    Constant(
-        "crossbar.default_level_sliced_pair",
-        0.25,
-        "1",
-        _DEFAULT,
-        None,
-        "D",
-        "one cell of a pair holds the digit, the other is at the lowest level",
-    ),
-    Constant(
-        "crossbar.default_level_whole_pair",
-        0.1,
-        "1",
-        "documented default: mean |w| of a Gaussian is a fifth of its 4-sigma maximum, halved "
-        "over the pair",
-        None,
-        "D",
-    ),
 )
-_BY_KEY = {c.key: c for c in CONSTANTS}
-
-
-def default_density(config: ChipConfig) -> Density:
-    """Return the density used where no functional run measured one (marked as default)."""
-    weight, device = config.tile.weight, config.tile.device
-    bits = _BY_KEY["crossbar.default_bit_density"].value
-    pair = weight.encoding in {"differential", "center"} and config.tile.crossbar.kind == "analog"
-    if not pair or weight.bits == 1:  # of the cells that hold +-1, half hold a one
-        key = "crossbar.default_level_single"
-    elif device.cell_bits >= weight.bits - 1:
-        key = "crossbar.default_level_whole_pair"
-    else:
-        key = "crossbar.default_level_sliced_pair"
-    level = _BY_KEY[key].value
-    if weight.bits == 1 and config.tile.crossbar.kind == "analog":
-        level = level / ((1 << device.cell_bits) - 1)  # one level, however many a cell has
-    if device.technology != "sram" and device.on_off_ratio is not None:
-        level = level + (1.0 - level) / device.on_off_ratio
-    return Density(bits, level, measured=False)
 
 
 def drive_factor(config: ChipConfig, bit_density: Number) -> Number:
@@ -130,7 +81,7 @@ def cell_read_fj(config: ChipConfig, d: Number, m: Number) -> Number:
 
 
 def price_crossbar(config: ChipConfig) -> Price:
-    """Return the cost of one crossbar; its energy is that of the default density."""
+    """Return the cost of one crossbar; its energy is that of a chip without a run."""
     tile, node, vdd = config.tile, config.technology.node_nm, config.technology.vdd_v
     if config.cost.drive_ns is not None and config.cost.drive_ns > tile.crossbar.read_ns:
         raise CimsimError(
@@ -143,7 +94,7 @@ def price_crossbar(config: ChipConfig) -> Price:
     area = cell * tile.crossbar.rows * tile.crossbar.cols
     notes: tuple[str, ...] = ()
     constants: tuple[Constant, ...] = (area_constant,)
-    default = default_density(config)
+    default = charged_density(config)
     if tile.crossbar.kind == "digital":
         scaling = scale_logic(28.0, node, vdd)
         # Cells come with the periphery of a memory of their size.
@@ -153,7 +104,7 @@ def price_crossbar(config: ChipConfig) -> Price:
             area = memory.area_um2
         area += _digital_logic_um2(config) * scaling.area
         model, notes = "NAND products and ripple-carry adder tree", scaling.notes
-        constants = (*CONSTANTS[:6], *SRAM_CONSTANTS)
+        constants = (*CONSTANTS, *SRAM_CONSTANTS)
     elif tile.device.technology == "sram":
         model = "charge domain: C V^2 x input x level (cost.cell_cap_ff)"
     else:

@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 from cimsim.config import ChipConfig
+from cimsim.cost.catalogue import covered
 
-__all__ = ["inert_knobs"]
+__all__ = ["inert_knobs", "reads_density"]
+
+
+def reads_density(config: ChipConfig) -> bool:
+    """Whether the energy of cells or row drivers depends on the data of this chip."""
+    return _cells_read_density(config) or _priced_by_model(config, "dac")
+
+
+def _cells_read_density(config: ChipConfig) -> bool:
+    measured = config.tile.crossbar.kind == "digital" and config.cost.digital_bit_fj is not None
+    return not measured and _priced_by_model(config, "crossbar")
+
+
+def _priced_by_model(config: ChipConfig, component: str) -> bool:
+    """Whether a component has an energy that is neither given nor part of a table row."""
+    override = config.cost.overrides.get(component)
+    given = override is not None and override.energy_fj is not None
+    return bool(config.chip.analog_parts) and not given and component not in covered(config)
 
 
 def inert_knobs(config: ChipConfig) -> tuple[str, ...]:
@@ -18,6 +36,8 @@ def inert_knobs(config: ChipConfig) -> tuple[str, ...]:
         "booth": not digital or cost.digital_bit_fj is not None,
         "digital_bit_fj": not digital,
         "digital_row_fj": not digital or cost.digital_bit_fj is None,
+        "input_bit_density": not reads_density(config),
+        "mean_level_fraction": not _cells_read_density(config),
         "cells_per_product": not digital or cost.cell_area_um2 is not None,
     }
     found = [

@@ -18,6 +18,8 @@ from cimsim.chip import ChipMesh, Unit, UnitKey, build_mesh, tile_matrix
 from cimsim.chip.tiling import column_layout
 from cimsim.config import ChipConfig, Tile
 from cimsim.cost.counts import ActionCounts, Density
+from cimsim.cost.density import charged_density
+from cimsim.cost.inert import reads_density
 from cimsim.cost.ledger import Ledger
 from cimsim.cost.model import CostModel
 from cimsim.cost.timing import VisitTiming, pipeline_depth, visit_timing
@@ -40,6 +42,7 @@ class Peak:
         depth: stages from tile buffer to tile buffer.
         macs: MACs of one interval of all chips.
         conversions: ADC samples of one interval of all chips.
+        density: at which energy is charged; None where it does not depend on the data.
     """
 
     config: ChipConfig
@@ -49,6 +52,7 @@ class Peak:
     depth: int
     macs: int
     conversions: int
+    density: Density | None
 
     @property
     def tops(self) -> float:
@@ -91,6 +95,11 @@ class Peak:
         return self.cost.area_mm2()
 
     @property
+    def w_per_mm2(self) -> float:
+        """Power at peak over area."""
+        return self.power_w / self.area_mm2
+
+    @property
     def tops_per_mm2(self) -> float:
         """Peak throughput over area."""
         return self.tops / self.area_mm2
@@ -110,7 +119,8 @@ def peak(config: ChipConfig, density: Density | None = None) -> Peak:
 
     Args:
         config: the chip; `chip.tiles`, of one chip, must be a number.
-        density: bit and level densities; None takes the documented default.
+        density: bit and level densities that a run measured; None takes the chip file's, else
+            the documented default.
 
     A chip with nothing on crossbars is its digital units, every MAC of which is busy; their
     operands are taken from local registers.
@@ -148,6 +158,7 @@ def peak(config: ChipConfig, density: Density | None = None) -> Peak:
         depth=pipeline_depth(config, unit.tilings[0]),
         macs=pes * unit.tilings[0].matrix.size,
         conversions=pes * cost.conversions(unit.key),
+        density=charged_density(config, density) if reads_density(config) else None,
     )
 
 
@@ -166,7 +177,7 @@ def _digital_peak(config: ChipConfig) -> Peak:
     )
     ledger = Ledger()
     cost.charge(ledger, counts, None, mapped_tiles=0)
-    return Peak(config, cost, ledger, VisitTiming(0, interval), 1, macs, 0)
+    return Peak(config, cost, ledger, VisitTiming(0, interval), 1, macs, 0, None)
 
 
 def _full_pe(config: ChipConfig) -> Unit:

@@ -8,10 +8,12 @@ from typing import Any
 
 from cimsim.config.load import bundled_folder, find_chip
 from cimsim.cost.catalogue import covered
+from cimsim.cost.cooling import AIR, MICROCHANNEL, cooling_of
+from cimsim.cost.density import density_words
 from cimsim.cost.peak import Peak, power_rows
 from cimsim.units import PS_PER_NS
 
-__all__ = ["as_dict", "as_lines", "find_published"]
+__all__ = ["as_dict", "as_lines", "find_published", "power_warning"]
 
 WIDTH = 80
 
@@ -26,9 +28,22 @@ def find_published(name: str) -> Path:
     return published if published.is_file() else Path(find_chip(name))
 
 
+def power_warning(found: Peak) -> str | None:
+    """Return what to say of a peak that air does not cool; None of one that it does."""
+    cooling = cooling_of(found.w_per_mm2)
+    if cooling == "air":
+        return None
+    who = "no known cooling takes" if cooling == "none known" else "air does not cool"
+    return (
+        f"{who} {found.power_w:,.4g} W on {found.area_mm2:,.4g} mm2, {found.w_per_mm2:.3g} W/mm2 "
+        f"(air about {AIR.value:g}, water in microchannels {MICROCHANNEL.value:g}): the chip "
+        "cannot hold this peak, where every crossbar reads without a pause"
+    )
+
+
 def as_dict(found: Peak) -> dict[str, Any]:
     """Return every peak figure with its unit in its name."""
-    config = found.config
+    config, density, warning = found.config, found.density, power_warning(found)
     return {
         "config": config.name,
         "node_nm": config.technology.node_nm,
@@ -36,6 +51,9 @@ def as_dict(found: Peak) -> dict[str, Any]:
         "input_bits": config.tile.input.bits,
         "adc": _adc(found),
         "tiles": found.cost.mesh.n_tiles,
+        "input_bit_density": None if density is None else density.input_bit_density,
+        "mean_level_fraction": None if density is None else density.mean_level_fraction,
+        "density": density_words(density),
         "tops": found.tops,
         "tops_per_w": found.tops_per_w,
         "tops_per_mm2": found.tops_per_mm2,
@@ -44,6 +62,9 @@ def as_dict(found: Peak) -> dict[str, Any]:
             kind: fj / found.timing.interval_ps * 1e-3
             for kind, fj in found.ledger.by_kind().items()
         },
+        "w_per_mm2": found.w_per_mm2,
+        "cooling": cooling_of(found.w_per_mm2),
+        "warnings": [] if warning is None else [warning],
         "area_mm2": found.area_mm2,
         "interval_ns": found.timing.interval_ps / PS_PER_NS,
         "latency_ns": found.timing.latency_ps / PS_PER_NS,
@@ -74,11 +95,13 @@ def as_lines(report: dict[str, Any]) -> list[str]:
         f"{report['tops']:.4g} TOPS, {report['tops_per_w']:.4g} TOPS/W, "
         f"{report['tops_per_mm2']:.4g} TOPS/mm2, {report['power_w']:.4g} W (leakage "
         f"{kinds['leakage']:.3g} W, off-chip interfaces {kinds['off_chip']:.3g} W), "
-        f"{report['area_mm2']:.4g} mm2, a vector every {report['interval_ns']:g} ns"
+        f"{report['area_mm2']:.4g} mm2, a vector every {report['interval_ns']:g} ns; at "
+        f"{report['density']}"
     )
     lines = [
         *_wrap(headline, ""),
         *_wrap(figures),
+        *(line for warning in report["warnings"] for line in _wrap(f"warning: {warning}")),
         f"  {'component':<26}{'power mW':>12}{'share':>8}{'area mm2':>12}",
     ]
     area = {row["component"]: row["mm2"] for row in report["area"]}

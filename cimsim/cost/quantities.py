@@ -17,7 +17,7 @@ from cimsim.cost.peak import Peak
 from cimsim.errors import CimsimInternalError
 from cimsim.units import FJ_PER_NJ, FJ_PER_PJ, PS_PER_NS
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "reads_energy"]
 
 _CALL = re.compile(r"(?P<name>[a-z0-9_]+)(\((?P<args>[a-z0-9_, ]*)\))?\Z")
 
@@ -106,6 +106,20 @@ _QUANTITIES: dict[str, Callable[[Peak, tuple[str, ...]], float]] = {
 }
 
 
+# Quantities made of energy, and the components whose energy depends on the density of the data.
+_OF_ENERGY = (
+    *("tops_w", "gops_w", "tops_w_1b", "power_w", "part_power_w", "tile_power_w"),
+    *("core_power_mw", "power_share", "pj_per_use", "nj_per_tile_vector", "mac_fj"),
+)
+_OF_DATA = {"crossbar", "dac"}
+
+
+def reads_energy(quantity: str) -> bool:
+    """Whether a quantity, written as in `evaluate`, contains the energy of cells or drivers."""
+    name, names = _split(quantity)
+    return name in _OF_ENERGY and (not names or not _OF_DATA.isdisjoint(names))
+
+
 def evaluate(quantity: str, found: Peak) -> float:
     """Return a quantity of a chip.
 
@@ -113,9 +127,14 @@ def evaluate(quantity: str, found: Peak) -> float:
         quantity: ``name`` or ``name(component, ...)``.
         found: the chip at peak.
     """
+    name, names = _split(quantity)
+    return float(_QUANTITIES[name](found, names))
+
+
+def _split(quantity: str) -> tuple[str, tuple[str, ...]]:
+    """Return the name of a quantity and its components."""
     match = _CALL.match(quantity)
     if match is None or match["name"] not in _QUANTITIES:
         message = f"no such quantity: {quantity}"
         raise CimsimInternalError(message)
-    names = tuple(n.strip() for n in (match["args"] or "").split(",") if n.strip())
-    return float(_QUANTITIES[match["name"]](found, names))
+    return match["name"], tuple(n.strip() for n in (match["args"] or "").split(",") if n.strip())

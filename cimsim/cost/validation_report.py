@@ -2,53 +2,90 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import groupby
 from textwrap import wrap
 from typing import Any
 
-from cimsim.cost.validation import CheckResult, summarise
+from cimsim.cost.density import density_words
+from cimsim.cost.quantities import reads_energy
+from cimsim.cost.validation import CLASSES, CheckResult, summarise
 
 __all__ = ["as_dict", "as_lines", "parity_points"]
 
 WIDTH = 80
-_KINDS = {"structural": "struct", "fit": "fit", "predicted": "pred"}
+_KINDS = {
+    "identity": "ident",
+    "structural": "struct",
+    "fitted": "fit",
+    "predicted_family": "family",
+    "predicted": "pred",
+}
 
 
 def as_dict(results: tuple[CheckResult, ...]) -> dict[str, Any]:
-    """Return counts, errors and one row a check."""
+    """Return counts and errors of every class, and one row a check."""
     summary = summarise(results)
-    fitted = {r.check.item: list(r.check.fitted) for r in results if r.check.fitted}
     return {
-        "passed": summary.passed,
         "failed": summary.failed,
         "not_modelled": summary.not_modelled,
-        "predicted_median_error": summary.predicted_median,
-        "predicted_max_error": summary.predicted_max,
-        "fitted_constants": fitted,
+        "classes": {kind: asdict(found) for kind, found in summary.classes.items()},
         "rows": [_row(r) for r in results],
     }
 
 
 def as_lines(results: tuple[CheckResult, ...]) -> list[str]:
-    """Return the table of checks, the fitted constants and the summary, 80 columns wide."""
+    """Return the table of checks, fitted constants, densities and classes, 80 columns wide."""
     lines: list[str] = []
-    fitted = as_dict(results)["fitted_constants"]
     for item, group in groupby(results, key=lambda r: r.check.item):
         rows = list(group)
         lines += wrap(f"{item}: {rows[0].check.source}", WIDTH, subsequent_indent="  ")
         head = "".join(h.rjust(w) for h, w in (("paper", 10), ("model", 10), ("error", 7)))
         lines.append(f"{'':<45}{head}{'tol':>5}")
         lines += [line for row in rows for line in _line(row)]
-        if item in fitted:
-            names = f"fitted: {', '.join(fitted[item])}"
-            lines += wrap(names, WIDTH, initial_indent="  ", subsequent_indent="    ")
+        lines += [*_fitted(rows), *_densities(rows)]
+    return [*lines, "", *_classes(results)]
+
+
+def _fitted(rows: list[CheckResult]) -> list[str]:
+    """Name the constants that figures of an item set, with their values."""
+    values = {name: value for r in rows for name, value in r.fitted.items()}
+    if not values:
+        return []
+    text = ", ".join(f"{name} = {value:.5g}" for name, value in values.items())
+    return wrap(f"fitted: {text}", WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def _densities(rows: list[CheckResult]) -> list[str]:
+    """State the densities behind figures of energy and power, each with its figures."""
+    figures: dict[str, list[str]] = {}
+    for r in rows:
+        if r.density is not None and reads_energy(r.check.quantity):
+            figures.setdefault(density_words(r.density), []).append(r.check.name)
+    return [
+        line
+        for density, names in figures.items()
+        for line in wrap(
+            f"at {density}: {', '.join(names)}",
+            WIDTH,
+            initial_indent="  ",
+            subsequent_indent="    ",
+        )
+    ]
+
+
+def _classes(results: tuple[CheckResult, ...]) -> list[str]:
+    """Return a line a class: what it holds says how far its errors speak of the model."""
     summary = summarise(results)
-    end = (
-        f"{summary.passed} passed, {summary.failed} failed, {summary.not_modelled} not modelled; "
-        f"predicted checks: median error {summary.predicted_median:.1%}, "
-        f"largest {summary.predicted_max:.1%}"
-    )
-    return [*lines, "struct: sum of published parts or closed form; pred: predicted", *wrap(end)]
+    lines = [f"{'class':<45}{'checks':>7}{'passed':>8}{'median':>9}{'worst':>8}"]
+    for kind, found in summary.classes.items():
+        errors = "".join(
+            ("-" if e is None else f"{e:.1%}").rjust(w)
+            for e, w in ((found.median_error, 9), (found.max_error, 8))
+        )
+        name = f"{_KINDS[kind]}: {CLASSES[kind]}"
+        lines.append(f"{name:<45}{found.count:>7}{found.passed:>8}{errors}")
+    return [*lines, f"{summary.failed} failed; {summary.not_modelled} figures are not modelled"]
 
 
 def _line(result: CheckResult) -> list[str]:
@@ -76,7 +113,7 @@ def parity_points(results: tuple[CheckResult, ...]) -> list[tuple[str, str, floa
 
 
 def _row(result: CheckResult) -> dict[str, Any]:
-    check = result.check
+    check, density = result.check, result.density
     return {
         "item": check.item,
         "figure": check.name,
@@ -91,4 +128,7 @@ def _row(result: CheckResult) -> dict[str, Any]:
         "source": check.source,
         "confidence": check.confidence,
         "note": check.note,
+        "fitted": dict(result.fitted),
+        "input_bit_density": None if density is None else density.input_bit_density,
+        "mean_level_fraction": None if density is None else density.mean_level_fraction,
     }

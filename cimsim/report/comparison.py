@@ -16,13 +16,16 @@ from cimsim.report.cells import (
 from cimsim.report.grid import Grid, GridGroup
 from cimsim.report.grouping import by_precision
 from cimsim.report.view import Design, View, off_chip_share
+from cimsim.results import Row
 
 __all__ = [
     "ALL_RESIDENT",
     "PEAK_NOTE",
     "accuracy_grid",
     "cost_grid",
+    "peak_density",
     "peak_grid",
+    "peak_warnings",
     "scale_grid",
     "speed_grid",
 ]
@@ -32,7 +35,8 @@ PEAK_NOTE = (
     "Every crossbar full and busy, 1 MAC = 2 operations at the bits of the row, power with the "
     "modelled leakage. As run: the tiles that hold the model, at the bits of the run; it is "
     "scaled to that number of tiles and not the published chip. As published: the tile count, "
-    "bits and powers of the publication, which cimsim published checks."
+    "bits and powers of the publication, which cimsim published checks. Density: mean input over "
+    "the greatest / mean conductance over the greatest, at which energy is charged."
 )
 
 ALL_RESIDENT = "Every chip holds all experts here: none is switched."
@@ -229,6 +233,25 @@ def cost_grid(view: View) -> Grid:
     )
 
 
+def peak_density(row: Row) -> str:
+    """Return the densities of a row of peak.csv; "any" where energy does not depend on them."""
+    if optional(row, "input_bit_density") is None:
+        return "any"
+    return f"{number(row, 'input_bit_density'):.2f}/{number(row, 'mean_level_fraction'):.2f}"
+
+
+def peak_warnings(view: View) -> tuple[str, ...]:
+    """Return a sentence for every form whose peak air does not cool."""
+    return tuple(
+        f"{d.name} ({text(r, 'form')}): {significant(number(r, 'peak_total_w'))} W are "
+        f"{significant(number(r, 'peak_w_per_mm2'))} W/mm²; cooling that takes it: "
+        f"{text(r, 'peak_cooling')}. It cannot hold this peak in air."
+        for d in view.designs
+        for r in d.chip.peak
+        if r["peak_cooling"] != "air"
+    )
+
+
 def peak_grid(view: View) -> Grid:
     """What every chip could do at most: its tiles as run, and the published chip."""
     rows = tuple(
@@ -238,12 +261,14 @@ def peak_grid(view: View) -> Grid:
             f"{text(r, 'form')} ({text(r, 'preset')})",
             f"{number(r, 'weight_bits'):.0f} / {number(r, 'input_bits'):.0f}",
             f"{number(r, 'tiles'):,.0f}",
+            f"{peak_density(r)}, {text(r, 'density_origin')}",
             significant(number(r, "peak_tops")),
             significant(number(r, "peak_tops_per_w")),
             significant(number(r, "peak_tops_per_mm2")),
             significant(number(r, "peak_total_w")),
             significant(number(r, "peak_off_chip_w")),
             significant(number(r, "peak_area_mm2")),
+            significant(number(r, "peak_w_per_mm2")),
             text(r, "excluded"),
         )
         for d in view.designs
@@ -257,16 +282,18 @@ def peak_grid(view: View) -> Grid:
             "form",
             "weight / input bits",
             "tiles",
+            "density",
             "TOPS",
             "TOPS/W",
             "TOPS/mm²",
             "W",
             "off chip W",
             "mm²",
+            "W/mm²",
             "not included",
         ),
         (GridGroup("", rows),),
         words=3,
         last_words=True,
-        note=PEAK_NOTE,
+        note=" ".join((PEAK_NOTE, *peak_warnings(view))),
     )

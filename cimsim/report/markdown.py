@@ -16,7 +16,7 @@ from cimsim.report.cells import (
     significant,
     text,
 )
-from cimsim.report.comparison import ALL_RESIDENT, PEAK_NOTE
+from cimsim.report.comparison import ALL_RESIDENT, PEAK_NOTE, peak_density, peak_warnings
 from cimsim.report.content import FILES, Content
 from cimsim.report.figures import Figures
 from cimsim.report.view import SCALE_BATCH, Design, View, off_chip_share
@@ -140,15 +140,17 @@ def _peak(view: View) -> list[str]:
             f"{number(r, 'weight_bits'):.0f}/{number(r, 'input_bits'):.0f}",
             f"{number(r, 'tiles'):,.0f}",
             significant(number(r, "peak_tops")),
+            peak_density(r),
             significant(number(r, "peak_tops_per_w")),
             significant(number(r, "peak_total_w")),
         )
         for d in view.designs
         for first, r in ((i == 0, r) for i, r in enumerate(d.chip.peak))
     ]
-    header = ("#", "chip", "as", "bits", "tiles", "TOPS", "TOPS/W", "W")
+    header = ("#", "chip", "as", "bits", "tiles", "TOPS", "density", "TOPS/W", "W")
     lines = ["## Peak: as run, and as published", "", *_wrap(PEAK_NOTE)]
-    return [*lines, "", *_table(header, rows), ""]
+    warnings = [line for w in peak_warnings(view) for line in (*_wrap(w), "")]
+    return [*lines, "", *_table(header, rows), "", *warnings]
 
 
 def _chip_bullets(design: Design) -> list[str]:

@@ -16,6 +16,7 @@ from cimsim.chip import ChipMesh, UnitKey
 from cimsim.config import ChipConfig
 from cimsim.config.load import bundled_folder, load_chip
 from cimsim.cost import Density
+from cimsim.cost.cooling import cooling_of
 from cimsim.cost.peak import Peak, peak
 from cimsim.cost.validation import load_checks
 from cimsim.results import AS_PUBLISHED, AS_RUN, PEAK, Row
@@ -55,7 +56,7 @@ def _mean(density: Mapping[UnitKey, Density]) -> Density | None:
 
 
 def _row(config: ChipConfig, model: str, form: str, preset: str, found: Peak) -> Row:
-    chip = found.config
+    chip, density = found.config, found.density
     kinds = found.ledger.by_kind()
     # fJ / ps = mW.
     watt = {k: fj / found.timing.interval_ps * 1e-3 for k, fj in kinds.items()}
@@ -70,12 +71,17 @@ def _row(config: ChipConfig, model: str, form: str, preset: str, found: Peak) ->
             "input_bits": chip.tile.input.bits,
             "tiles": found.cost.mesh.n_tiles if chip.chip.analog_parts else 0,
             "peak_tops": found.tops,
+            "input_bit_density": None if density is None else density.input_bit_density,
+            "mean_level_fraction": None if density is None else density.mean_level_fraction,
+            "density_origin": "none" if density is None else density.origin,
             "peak_tops_per_w": found.tops_per_w,
             "peak_tops_per_mm2": found.tops_per_mm2,
             "peak_total_w": found.power_w,
             "peak_leakage_w": watt["leakage"],
             "peak_off_chip_w": watt["off_chip"],
             "peak_area_mm2": found.area_mm2,
+            "peak_w_per_mm2": found.w_per_mm2,
+            "peak_cooling": cooling_of(found.w_per_mm2),
             "excluded": ", ".join(sorted(set(chip.cost.exclude))) or "nothing",
         }
     )

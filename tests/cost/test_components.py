@@ -12,8 +12,9 @@ from cimsim.config import ChipConfig
 from cimsim.cost.buffers import price_bus, price_tile_buffer, sram
 from cimsim.cost.catalogue import COMPONENTS, all_constants, price_chip
 from cimsim.cost.clock import price_clock
-from cimsim.cost.crossbar import cell_read_fj, default_density, drive_factor, price_crossbar
+from cimsim.cost.crossbar import cell_read_fj, drive_factor, price_crossbar
 from cimsim.cost.dac import drive_fj
+from cimsim.cost.density import default_density
 from cimsim.cost.digital import digital_ps, element_fj, mac_fj, price_digital
 from cimsim.cost.dram import price_dram
 from cimsim.cost.noc import price_link, price_router, router_ports
@@ -170,7 +171,13 @@ def test_measured_digital_energy_replaces_the_gate_model() -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "cell_bits", "level"),
-    [("offset", 2, 0.5), ("isaac", 2, 0.5), ("differential", 2, 0.25), ("differential", 7, 0.1)],
+    [
+        ("offset", 2, 0.5),
+        ("isaac", 2, 0.5),
+        ("center", 4, 0.5),
+        ("differential", 2, 0.25),
+        ("differential", 7, 0.1),
+    ],
 )
 def test_default_densities_are_documented_and_marked(
     encoding: str, cell_bits: int, level: float
@@ -180,7 +187,7 @@ def test_default_densities_are_documented_and_marked(
     )
     density = default_density(config)
     assert (density.input_bit_density, density.mean_level_fraction) == (0.5, level)
-    assert not density.measured
+    assert density.origin == "default"
 
 
 def test_one_bit_row_driver_charges_its_line() -> None:

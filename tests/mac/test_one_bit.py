@@ -9,7 +9,7 @@ import pytest
 
 from cimsim.config import ChipConfig
 from cimsim.config.load import find_chip, load_chip
-from cimsim.cost.crossbar import default_density
+from cimsim.cost.density import default_density
 from cimsim.errors import CimsimError
 from cimsim.mac import (
     AdcRange,

@@ -161,6 +161,8 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "memory.pj_per_bit": ("isaac", ("memory.kv=dram",), "30"),
     "cost.cell_area_um2": ("isaac", (), "1.0"),
     "cost.cell_cap_ff": ("sram_analog_22nm", (), "6.0"),
+    "cost.input_bit_density": ("isaac", (), "0.9"),
+    "cost.mean_level_fraction": ("isaac", (), "0.9"),
     "cost.booth": ("sram_digital_28nm", (), "true"),
     "cost.cells_per_product": ("sram_digital_28nm", (), "4"),
     "cost.digital_bit_fj": ("sram_digital_28nm", (), "3.0"),

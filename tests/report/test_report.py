@@ -280,6 +280,22 @@ def test_peak_as_run_stands_beside_the_published_precision(
     assert "not the published chip" in html
     assert re.search(r"\| +run \| +8/8 \|", markdown)
     assert re.search(r"\| paper \| 16/16 \|", markdown)
+    assert "0.31/0.28, measured" in html
+    assert "0.31/0.28, default" in html
+    assert "| 0.31/0.28 |" in markdown
+
+
+def test_peak_that_air_does_not_cool_is_said_in_both_reports(tmp_path: Path) -> None:
+    chip = fake_chip(0)
+    hot = {"peak_total_w": 6744.0, "peak_w_per_mm2": 14.8, "peak_cooling": "none known"}
+    peaks = (chip.peak[0] | hot, *chip.peak[1:])
+    html, markdown = _report(
+        tmp_path / "run", replace(fake_run(1), chips=(replace(chip, peak=peaks),))
+    )
+    said = "(as run): 6,740 W are 14.8 W/mm²; cooling that takes it: none known"
+    assert said in " ".join(_words(html).split())
+    assert said in " ".join(markdown.split())
+    assert markdown.count("cooling that takes it") == 1  # the published form is cool
 
 
 def test_lifetime_at_the_switch_rate_is_in_both_reports(tmp_path: Path) -> None:

@@ -460,12 +460,17 @@ def _peak(chip, model: str) -> tuple[Row, ...]:
                 "input_bits": inputs * factor,
                 "tiles": 40 * factor,
                 "peak_tops": 39.3 * factor,
+                "input_bit_density": 0.31,
+                "mean_level_fraction": 0.28,
+                "density_origin": "measured" if form == AS_RUN else "default",
                 "peak_tops_per_w": 2.8 / factor,
                 "peak_tops_per_mm2": 0.9 / factor,
                 "peak_total_w": 14.0 * factor,
                 "peak_leakage_w": 0.5,
                 "peak_off_chip_w": 0.0,
                 "peak_area_mm2": 42.0 * factor,
+                "peak_w_per_mm2": 14.0 / 42.0,
+                "peak_cooling": "air",
                 "excluded": "nothing" if form == AS_RUN else "clock, noc_link",
             }
         )
