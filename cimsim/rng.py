@@ -24,6 +24,8 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from cimsim.kernel_cache import cached
+
 __all__ = [
     "CHUNK",
     "column_address",
@@ -157,7 +159,8 @@ def normals_at(columns: int, words: tuple[int, int, int], key: Key) -> NDArray[n
     return normals_of_bits(uniform_bits_at(columns, words, key))
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@cached
+@njit(error_model="numpy", inline="always")
 def _philox_rounds(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     for _ in range(10):
         p0 = _MUL0 * np.uint64(c0)
@@ -171,7 +174,8 @@ def _philox_rounds(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     return c0, c1, c2, c3
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def fill_bits(out, first, w1, w2, w3, k0, k1):  # type: ignore[no-untyped-def]
     """Fill `out` with random bits of the columns first, first + 1, ...
 
@@ -218,7 +222,8 @@ _float_of: Any = intrinsic(_emit_float)
 _word_of: Any = intrinsic(_emit_word)
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def bits_to_normals(bits, out):  # type: ignore[no-untyped-def]
     """Turn uint32 `bits` into float32 standard normals `out` of the same size."""
     for i in range(bits.size):
@@ -231,7 +236,8 @@ def bits_to_normals(bits, out):  # type: ignore[no-untyped-def]
         out[i] = _float_of(_word_of(z) ^ (~bits[i] & _SIGN))
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def fill_normals(out, bits, first, w1, w2, w3, k0, k1):  # type: ignore[no-untyped-def]
     """Fill `out` with standard normals of columns first, first + 1, ...; `bits` is scratch."""
     fill_bits(bits, first, w1, w2, w3, k0, k1)

@@ -7,15 +7,33 @@ where the first run of a fresh install compiles them all. `inlined` ones sit in 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from numba import njit
+
+from cimsim.kernel_cache import cached
 
 __all__ = ["inlined", "inner", "kernel"]
 
-kernel = njit(cache=True)
-# Numba's type stubs leave these two options out.
-inner = njit(  # type: ignore[call-overload]
-    cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
-)
-inlined = njit(  # type: ignore[call-overload]
-    cache=True, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
-)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function for calls from Python."""
+    compiled: Function = njit(function)
+    return cached(compiled)
+
+
+def inner(function: Function) -> Function:
+    """Compile a function that only kernels call."""
+    compiled: Function = njit(**_INNER)(function)
+    return cached(compiled)
+
+
+def inlined(function: Function) -> Function:
+    """Compile a function into the kernels that call it."""
+    compiled: Function = njit(**_INNER, forceinline=True)(function)
+    return cached(compiled)

@@ -11,8 +11,6 @@ import pytest
 from hypothesis import settings
 from tiny_model import warm_kernels, write_checkpoint
 
-from cimsim.kernel_cache import forget_stale_kernels
-
 settings.register_profile("cimsim", deadline=None, derandomize=True)
 settings.load_profile("cimsim")
 
@@ -24,8 +22,6 @@ def _full() -> bool:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile kernels once before workers start, so that they don't compile the same ones."""
     config = session.config
-    if not hasattr(config, "workerinput"):
-        forget_stale_kernels()
     controls_workers = not hasattr(config, "workerinput") and config.getoption("numprocesses", None)
     if controls_workers and not config.getoption("collectonly"):
         with tempfile.TemporaryDirectory() as folder:

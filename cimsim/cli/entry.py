@@ -13,7 +13,6 @@ import traceback
 import typer
 
 from cimsim.errors import CimsimError
-from cimsim.kernel_cache import forget_stale_kernels
 
 __all__ = ["new_app", "run_app"]
 
@@ -51,7 +50,6 @@ def run_app(app: typer.Typer, program: str) -> None:
     """Run a command line and exit with the project's codes."""
     for name, value in PROCESS_SETTINGS:
         os.environ.setdefault(name, value)
-    forget_stale_kernels()
     sys.exit(_run(app, program))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from cimsim.kernel_cache import cached
 from cimsim.rng import fill_normals
 
 __all__ = ["convert", "convert_noisy", "convert_units", "finish", "histogram"]
@@ -16,7 +17,8 @@ __all__ = ["convert", "convert_noisy", "convert_units", "finish", "histogram"]
 _BLOCK = 512  # columns at a time: their numbers stay in the first-level cache
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def convert(sums, acc, plane_weight, column_weight, signs, inverse, low, high):  # type: ignore[no-untyped-def]
     """Convert sums without fresh noise or converter errors and add them up.
 
@@ -63,7 +65,8 @@ def convert(sums, acc, plane_weight, column_weight, signs, inverse, low, high): 
     return clipped
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def _codes_of_row(  # type: ignore[no-untyped-def]
     codes, values, squares, shared, noise, errors, first, bounds, address, z, bits
 ):
@@ -106,7 +109,8 @@ def _codes_of_row(  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def convert_noisy(  # type: ignore[no-untyped-def]
     sums,
     squares,
@@ -177,7 +181,8 @@ def convert_noisy(  # type: ignore[no-untyped-def]
     return clipped
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def _add_codes(codes, first, plane_weight, column_weight, signs, out, units):  # type: ignore[no-untyped-def]
     """Weigh the codes of the columns from `first` on and add them to outputs and units."""
     n_out = out.size
@@ -201,7 +206,8 @@ def _add_codes(codes, first, plane_weight, column_weight, signs, out, units):  #
         units[at - column_weight.size * n_out] += np.float64(codes[at - first]) * plane_weight
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def convert_units(sums, units, first, plane_weight, inverse, low, high):  # type: ignore[no-untyped-def]
     """Convert the unit columns, which start at column `first`, without noise."""
     planes = plane_weight.size
@@ -220,7 +226,8 @@ def convert_units(sums, units, first, plane_weight, inverse, low, high):  # type
     return clipped
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def add_units(extra, units, coefficient, block_of_output, scale):  # type: ignore[no-untyped-def]
     """Add the digital share of unit columns: extra += (units x scale) x coefficient."""
     for t in range(extra.shape[0]):
@@ -228,7 +235,8 @@ def add_units(extra, units, coefficient, block_of_output, scale):  # type: ignor
             extra[t, j] += (units[t, block_of_output[j]] * scale) * coefficient[j]
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def flush(total, acc, gain):  # type: ignore[no-untyped-def]
     """Move one row block's codes to the total with its digital gain, and clear them."""
     for t in range(acc.shape[0]):
@@ -237,7 +245,8 @@ def flush(total, acc, gain):  # type: ignore[no-untyped-def]
             acc[t, j] = 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def finish(out, total, extra, fed, step, coefficient, shift_share, token_scale, column_scale):  # type: ignore[no-untyped-def]
     """Turn codes into outputs: digital offset, then the scales.
 
@@ -263,7 +272,8 @@ def finish(out, total, extra, fed, step, coefficient, shift_share, token_scale, 
             out[t, j] = np.float32(y * scale)
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def histogram(sums, columns, inverse_width, counts):  # type: ignore[no-untyped-def]
     """Count absolute sums by bins of equal width; the last bin takes the rest.
 

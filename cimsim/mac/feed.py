@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cimsim.kernel_cache import cached
 from cimsim.mac.formats import Formats
 
 __all__ = ["cycle_power", "feed_planes", "row_power"]
@@ -24,7 +25,8 @@ def cycle_power(q: NDArray[np.int32], formats: Formats) -> NDArray[np.float64]:
     return power
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def feed_planes(q, planes, count, feed, dac_bits, shift, halved, per_phase, sums):  # type: ignore[no-untyped-def]
     """Cut inputs into planes.
 
@@ -74,7 +76,8 @@ def feed_planes(q, planes, count, feed, dac_bits, shift, halved, per_phase, sums
     return total
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def _code_power(q, power, two_phase, dac_bits, shift, halved, per_phase):  # type: ignore[no-untyped-def]
     """Fill sum_k (w_k code_k)^2 of every input: what fresh noise of its cycles weighs.
 
@@ -100,7 +103,8 @@ def _code_power(q, power, two_phase, dac_bits, shift, halved, per_phase):  # typ
             power[t, i] = total
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def row_power(power, start, stop, variance, shared, out):  # type: ignore[no-untyped-def]
     """Fill shared + variance x sum of squared codes of the driven rows, one a plane.
 

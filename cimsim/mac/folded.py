@@ -22,6 +22,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cimsim.kernel_cache import cached
 from cimsim.mac.adc import fresh_variance
 from cimsim.mac.feed import cycle_power
 from cimsim.mac.quantize import quantize_inputs
@@ -194,7 +195,8 @@ def _significant(table: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.rint(table / unit) * unit
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def _finish_folded(  # type: ignore[no-untyped-def]
     out,
     sums,

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cimsim.kernel_cache import cached
 from cimsim.mac.encode import Encoded
 
 __all__ = ["cell_bounds", "on_grid"]
@@ -64,7 +65,8 @@ def on_grid(
     return values, 2.0**-bits
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def _column_bound(values, starts, stops):  # type: ignore[no-untyped-def]
     """Return the greatest sum of absolute values over the rows of a group in a column."""
     greatest = 0.0
@@ -79,7 +81,8 @@ def _column_bound(values, starts, stops):  # type: ignore[no-untyped-def]
     return greatest
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def _to_grid(values, scale):  # type: ignore[no-untyped-def]
     """Round values to whole multiples of 1 / scale, in units of that."""
     factor = values.dtype.type(scale)

@@ -19,6 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
+from cimsim.kernel_cache import cached
 
 __all__ = ["greatest_integer", "quantize_inputs", "quantize_weights", "static_scale_of"]
 
@@ -85,7 +86,8 @@ def quantize_weights(
     return q.astype(np.int16), np.ascontiguousarray(scale)
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def quantize_inputs(x, bits, static_scale, q, scale):  # type: ignore[no-untyped-def]
     """Quantise a batch of inputs.
 

@@ -21,6 +21,8 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from cimsim.kernel_cache import cached
+
 __all__ = ["BLOCK", "TILE", "has_dot_product", "multiply_packed", "pack"]
 
 BLOCK = 64  # columns of a packed block: 4 registers of 16
@@ -125,7 +127,8 @@ def _emit_tile(
             builder.store(value, at(sums, place, floats), align=4)
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def multiply_packed(codes, start, pairs, packed, sums):  # type: ignore[no-untyped-def]
     """Fill sums of planes times packed columns.
 
@@ -146,7 +149,8 @@ def multiply_packed(codes, start, pairs, packed, sums):  # type: ignore[no-untyp
             _dot_tile(first, stride, block, pairs, target, columns)  # type: ignore[call-arg]
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def _pack(values, packed):  # type: ignore[no-untyped-def]
     """Fill packed columns; what lies beyond the matrix is 0."""
     rows, columns = values.shape

@@ -21,10 +21,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from cimsim.kernel_cache import cached
+
 __all__ = ["drop_along_wires"]
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def drop_along_wires(conductance, resistance):  # type: ignore[no-untyped-def]
     """Replace conductances by effective ones.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from cimsim.kernel_cache import cached
 from cimsim.mac.cells import FLICKER_STEPS
 from cimsim.rng import fill_bits, fill_normals
 
@@ -27,7 +28,8 @@ _LN2_LOW = 1.90821492927058770002e-10
 _HALVES = np.ldexp(1.0, -np.arange(1075))  # 2^-k
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def exp_minus(x):  # type: ignore[no-untyped-def]
     """Return exp(-x) for x >= 0 with + - * only, so that every path has the same bits.
 
@@ -51,7 +53,8 @@ def exp_minus(x):  # type: ignore[no-untyped-def]
     return value * _HALVES[min(int(k), 1074)]
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def flip_columns(wq, offset, starts, stops, slices, cell_bits, top_level, halved, flip):  # type: ignore[no-untyped-def]
     """Mark columns of ISAAC's encoding that are stored as complements.
 
@@ -80,7 +83,8 @@ def flip_columns(wq, offset, starts, stops, slices, cell_bits, top_level, halved
                 flip[g, s, j] = 2 * total > (stops[g] - starts[g]) * top_level
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def _levels_of_row(level, w, offset, flip, group, first, layout):  # type: ignore[no-untyped-def]
     """Fill the levels of the physical columns of one row of a crossbar."""
     slices, cell_bits, pair, _, unit, flipped, top_level, halved = layout
@@ -105,7 +109,8 @@ def _levels_of_row(level, w, offset, flip, group, first, layout):  # type: ignor
         level[w.size * cells] = unit
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def _write_row(g, level, tables, row, address, bits, z):  # type: ignore[no-untyped-def]
     """Write the cells of one row, and again those that a verifying read does not accept."""
     target, bias, sigma = tables[:3]
@@ -129,7 +134,8 @@ def _write_row(g, level, tables, row, address, bits, z):  # type: ignore[no-unty
                 missed += abs(g[c] - target[level[c]]) > tolerance
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def _age_row(g, level, tables, draws, row, address, bits, z, written):  # type: ignore[no-untyped-def]
     """Let the written cells of one row drift and add their accumulated 1/f noise."""
     _, _, _, nu_mean, nu_sigma, log_time, flicker = tables[:7]
@@ -150,7 +156,8 @@ def _age_row(g, level, tables, draws, row, address, bits, z, written):  # type: 
             g[c] = max(0.0, g[c] + g[c] * q * np.float64(z[c]))
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def conductances(conductance, stuck, wq, offset, flip, block, layout, tables, draws, address):  # type: ignore[no-untyped-def]
     """Fill the conductances of one crossbar.
 
@@ -199,7 +206,8 @@ def conductances(conductance, stuck, wq, offset, flip, block, layout, tables, dr
                     stuck[row, c] = True
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def read_share(g, power, knee):  # type: ignore[no-untyped-def]
     """Return the variance of a read of a cell over that of the greatest sigma.
 
@@ -214,7 +222,8 @@ def read_share(g, power, knee):  # type: ignore[no-untyped-def]
     return g**power
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     values, squares, conductance, stuck, wq, flip, block, layout, whole, scales, power, address
 ):

@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
+from cimsim.kernel_cache import cached
 from cimsim.rng import CHUNK, derive_key, fill_bits, uniform_bits_at
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
@@ -146,7 +147,8 @@ def _topics(
     return result
 
 
-@njit(cache=True)
+@cached
+@njit()
 def _route(logits, topic, sequence, position, drift, k0, k1, bits, experts):  # type: ignore[no-untyped-def]
     n, k = logits.shape[1], experts.shape[1]
     score = np.empty(n)

@@ -18,13 +18,15 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
+from cimsim.kernel_cache import cached
+
 __all__ = ["ONE", "ZERO", "allocating", "inlined", "inner", "kernel"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_OPTIONS: dict[str, Any] = {"cache": True, "_nrt": False}
+_OPTIONS: dict[str, Any] = {"_nrt": False}
 _INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_COUNTED: dict[str, Any] = {"cache": True, "_nrt": True}
+_COUNTED: dict[str, Any] = {"_nrt": True}
 
 ZERO, ONE = (cast("int", np.int64(k)) for k in range(2))
 """Arguments of kernels. Each literal argument is a type of its own, compiled for by itself."""
@@ -36,7 +38,7 @@ def kernel(function: Function) -> Function:
     Args:
         function: the function.
     """
-    compiled: Function = numba.njit(**_OPTIONS)(function)
+    compiled: Function = cached(numba.njit(**_OPTIONS)(function))
     return compiled
 
 
@@ -46,7 +48,7 @@ def inlined(function: Function) -> Function:
     Args:
         function: the function.
     """
-    compiled: Function = numba.njit(**_OPTIONS, inline="always")(function)
+    compiled: Function = cached(numba.njit(**_OPTIONS, inline="always")(function))
     return compiled
 
 
@@ -56,7 +58,7 @@ def inner(function: Function) -> Function:
     Args:
         function: the function.
     """
-    compiled: Function = numba.njit(**_OPTIONS, **_INNER)(function)
+    compiled: Function = cached(numba.njit(**_OPTIONS, **_INNER)(function))
     return compiled
 
 
@@ -67,5 +69,5 @@ def allocating(function: Function) -> Function:
         function: the function.
     """
     # Said aloud: left out, the option comes from the kernel that calls the function first.
-    compiled: Function = numba.njit(**_COUNTED, **_INNER)(function)
+    compiled: Function = cached(numba.njit(**_COUNTED, **_INNER)(function))
     return compiled

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from numba import njit
 
 from cimsim.errors import CimsimError, nearest
+from cimsim.kernel_cache import cached
 
 __all__ = [
     "EAST",
@@ -177,7 +178,8 @@ class NocShape:
         return f"node {node} in" if node < self.nodes else f"node {node - self.nodes} out"
 
 
-@njit(cache=True)
+@cached
+@njit()
 def node_router(geometry: npt.NDArray[np.int64], node: int) -> int:
     """Return the router that serves `node`."""
     columns = geometry[WIDTH] * geometry[LOCAL_WIDTH]
@@ -186,7 +188,8 @@ def node_router(geometry: npt.NDArray[np.int64], node: int) -> int:
     return int(y * geometry[WIDTH] + x)
 
 
-@njit(cache=True)
+@cached
+@njit()
 def node_port(geometry: npt.NDArray[np.int64], node: int) -> int:
     """Return the local port (0 to concentration - 1) of `node` at its router."""
     columns = geometry[WIDTH] * geometry[LOCAL_WIDTH]
@@ -195,7 +198,8 @@ def node_port(geometry: npt.NDArray[np.int64], node: int) -> int:
     return int(y * geometry[LOCAL_WIDTH] + x)
 
 
-@njit(cache=True)
+@cached
+@njit()
 def next_direction(geometry: npt.NDArray[np.int64], router: int, target: int) -> int:
     """Return the direction of the next hop from `router` to `target`, LOCAL at the target."""
     width = geometry[WIDTH]
@@ -212,7 +216,8 @@ def next_direction(geometry: npt.NDArray[np.int64], router: int, target: int) ->
     return int(axis if 2 * ahead < size else axis + 1)
 
 
-@njit(cache=True)
+@cached
+@njit()
 def neighbour(geometry: npt.NDArray[np.int64], router: int, direction: int) -> int:
     """Return the router that the link in `direction` leads to (-1 over a mesh's edge)."""
     width, height = geometry[WIDTH], geometry[HEIGHT]
@@ -229,7 +234,8 @@ def neighbour(geometry: npt.NDArray[np.int64], router: int, direction: int) -> i
     return int(router - local + (y % height) * width + x % width)
 
 
-@njit(cache=True)
+@cached
+@njit()
 def router_distance(geometry: npt.NDArray[np.int64], start: int, end: int) -> int:
     """Return the number of links between two routers of a chip on the XY route."""
     width, height = geometry[WIDTH], geometry[HEIGHT]
@@ -241,7 +247,8 @@ def router_distance(geometry: npt.NDArray[np.int64], start: int, end: int) -> in
     return int(dx + dy)
 
 
-@njit(cache=True)
+@cached
+@njit()
 def route_length(geometry: npt.NDArray[np.int64], source: int, target: int) -> int:
     """Return the number of routers on the route between two nodes."""
     start, end = node_router(geometry, source), node_router(geometry, target)

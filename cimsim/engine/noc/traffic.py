@@ -21,6 +21,7 @@ from numba import njit
 
 from cimsim.engine.noc.shape import NocShape
 from cimsim.errors import CimsimError, nearest
+from cimsim.kernel_cache import cached
 
 __all__ = ["Pattern", "Traffic", "destination", "draw", "starts_packet"]
 
@@ -170,7 +171,8 @@ class Traffic:
         return nodes, np.array(limits, dtype=np.uint64)
 
 
-@njit(cache=True)
+@cached
+@njit()
 def _mix(word: np.uint64) -> np.uint64:
     """Return the SplitMix64 output function of `word` (Steele, Lea and Flood, OOPSLA 2014)."""
     word = (word ^ (word >> _S30)) * _MIX_1
@@ -178,7 +180,8 @@ def _mix(word: np.uint64) -> np.uint64:
     return word ^ (word >> _S31)
 
 
-@njit(cache=True)
+@cached
+@njit()
 def draw(seed: int, purpose: int, node: int, cycle: int) -> np.uint64:
     """Return 64 uniform random bits for this address.
 
@@ -196,13 +199,15 @@ def draw(seed: int, purpose: int, node: int, cycle: int) -> np.uint64:
     return _mix((word ^ np.uint64(cycle)) + _GOLDEN)
 
 
-@njit(cache=True)
+@cached
+@njit()
 def starts_packet(seed: int, node: int, cycle: int, threshold: np.uint64) -> bool:
     """Return whether `node` starts a packet in `cycle`."""
     return bool(draw(seed, START, node, cycle) < threshold)
 
 
-@njit(cache=True)
+@cached
+@njit()
 def destination(
     seed: int,
     node: int,

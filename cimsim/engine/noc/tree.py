@@ -34,6 +34,7 @@ from cimsim.engine.noc.shape import (
     node_router,
     router_distance,
 )
+from cimsim.kernel_cache import cached
 
 __all__ = ["multicast", "reduce"]
 
@@ -102,7 +103,8 @@ def _meet(state: PacketState, router: int, head_ps: int) -> int:
     return 1 if sums[router] > 1 else 0
 
 
-@njit(cache=True)
+@cached
+@njit()
 def reduce(
     state: PacketState,
     ready_ps: Int64,

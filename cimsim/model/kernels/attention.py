@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cimsim.kernel_cache import cached
 from cimsim.model.kernels.fma import fma
 
 __all__ = ["attend", "attend_slow", "rotary_tables", "rotate"]
@@ -28,7 +29,8 @@ def rotary_tables(length: int, head_dim: int, theta: float) -> tuple[Array, Arra
     return np.cos(wide).astype(np.float32), np.sin(wide).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@cached
+@njit(nogil=True)
 def rotate(x: Array, position: Index, cos: Array, sin: Array) -> None:
     """Rotate the halves of each head in place: (a, b) -> (a cos - b sin, b cos + a sin).
 
@@ -49,7 +51,8 @@ def rotate(x: Array, position: Index, cos: Array, sin: Array) -> None:
                 x[i, h, j + half] = fma(a, sin[p, j], b * cos[p, j])
 
 
-@njit(cache=True, nogil=True)
+@cached
+@njit(nogil=True)
 def _scores(q: Array, k: Array, scale: np.float32, out: Array) -> None:
     # k is [head_dim, capacity]: vector lanes are positions, the sum over head_dim is in order.
     # Rows are cut one by one, because a slice of a matrix has no known inner stride.
@@ -70,7 +73,8 @@ def _scores(q: Array, k: Array, scale: np.float32, out: Array) -> None:
         out[j] *= scale
 
 
-@njit(cache=True, nogil=True)
+@cached
+@njit(nogil=True)
 def _softmax_mix(weights: Array, v: Array, out: Array) -> None:
     top = weights.max()
     total = 0.0
@@ -88,7 +92,8 @@ def _softmax_mix(weights: Array, v: Array, out: Array) -> None:
         out[d] *= inverse
 
 
-@njit(cache=True, nogil=True)
+@cached
+@njit(nogil=True)
 def attend(q: Array, slot: Index, position: Index, k: Array, v: Array, out: Array) -> None:
     """Mix the values of positions 0 to p for each query row at position p.
 

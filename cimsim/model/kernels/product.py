@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cimsim.kernel_cache import cached
 from cimsim.model.kernels.fma import fma
 
 __all__ = ["product", "product_slow"]
@@ -13,7 +14,8 @@ __all__ = ["product", "product_slow"]
 COLUMN_BLOCK = 512  # columns of W worked on at a time: four rows of partial sums stay in L1
 
 
-@njit(cache=True, nogil=True)
+@cached
+@njit(nogil=True)
 def _one_row(
     x: NDArray[np.float32], w: NDArray[np.float32], out: NDArray[np.float32], start: int, stop: int
 ) -> None:
@@ -24,7 +26,8 @@ def _one_row(
             a[j] = fma(xk, row[j], a[j])
 
 
-@njit(cache=True, nogil=True)
+@cached
+@njit(nogil=True)
 def _four_rows(
     x: NDArray[np.float32],
     w: NDArray[np.float32],
@@ -61,7 +64,8 @@ def _four_rows(
             a3[j] = fma(x3[k], row[j], a3[j])
 
 
-@njit(cache=True, nogil=True)
+@cached
+@njit(nogil=True)
 def _product(x: NDArray[np.float32], w: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     # Blocks are cut row by row: a slice of a matrix has no known inner stride, and its
     # loops would not be vectorised.

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cimsim.kernel_cache import cached
 from cimsim.model.kernels.fma import fma
 
 __all__ = [
@@ -24,7 +25,8 @@ __all__ = [
 Array = NDArray[np.float32]
 
 
-@njit(cache=True, nogil=True)
+@cached
+@njit(nogil=True)
 def _rms_norm(x: Array, gain: Array, eps: float, out: Array) -> None:
     width = x.shape[1]
     for i in range(x.shape[0]):
@@ -57,7 +59,8 @@ def rms_norm_slow(x: Array, gain: Array, eps: float) -> Array:
     return result
 
 
-@njit(cache=True, nogil=True)
+@cached
+@njit(nogil=True)
 def _swiglu(gate: Array, up: Array, out: Array) -> None:
     one = np.float32(1.0)
     for i in range(gate.shape[0]):
@@ -80,7 +83,8 @@ def swiglu_slow(gate: Array, up: Array) -> Array:
         return (wide / (1.0 + np.exp(-wide)) * up).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@cached
+@njit(nogil=True)
 def _scale_rows_by_sigmoid(y: Array, logit: Array, out: Array) -> None:
     one = np.float32(1.0)
     for i in range(y.shape[0]):
@@ -96,7 +100,8 @@ def scale_rows_by_sigmoid(y: Array, logit: Array) -> Array:
     return out
 
 
-@njit(cache=True, nogil=True)
+@cached
+@njit(nogil=True)
 def add_weighted_rows(total: Array, rows: NDArray[np.int64], weight: Array, y: Array) -> None:
     """Add weight[i] * y[i] to total[rows[i]] in place; `rows` are distinct."""
     for i in range(rows.shape[0]):
@@ -105,7 +110,8 @@ def add_weighted_rows(total: Array, rows: NDArray[np.int64], weight: Array, y: A
             total[r, j] = fma(weight[i], y[i, j], total[r, j])
 
 
-@njit(cache=True, nogil=True)
+@cached
+@njit(nogil=True)
 def _negative_log_likelihood(
     logits: Array, target: NDArray[np.int64], out: NDArray[np.float64]
 ) -> None:

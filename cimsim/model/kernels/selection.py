@@ -8,12 +8,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cimsim.kernel_cache import cached
+
 __all__ = ["select", "select_slow"]
 
 Array = NDArray[np.float32]
 
 
-@njit(cache=True, nogil=True)
+@cached
+@njit(nogil=True)
 def _select(
     logits: Array,
     renormalise: bool,  # noqa: FBT001 - Numba calls positionally
