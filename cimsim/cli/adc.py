@@ -31,8 +31,10 @@ def adc(
     import json
     from dataclasses import asdict
 
+    from cimsim.cli.figure_path import check_figure
     from cimsim.cost.adc_sweep import broken_steps, sweep_adc
 
+    check_figure(plot, "--plot")
     points = sweep_adc(rate)
     checked, broken = broken_steps(points)
     if as_json:

@@ -20,11 +20,11 @@ def write_adc_sweep(path: Path, points: Sequence[SweepPoint], rate_gsps: float) 
     """Draw ADC energy of a MAC over ADC bits for every model.
 
     Args:
-        path: file to write; its ending chooses the format.
+        path: .png or .svg file.
         points: the grid.
         rate_gsps: conversions a second of one ADC.
     """
-    from cimsim.report.canvas import drawing
+    from cimsim.drawing import drawing, write_drawing
 
     with drawing(11.0, 6.4) as figure:
         axes = figure.subplots(2, len(MODELS), sharex=True, sharey=True)
@@ -46,7 +46,7 @@ def write_adc_sweep(path: Path, points: Sequence[SweepPoint], rate_gsps: float) 
             "1-bit DACs; filled: every column sum fits the bits",
             fontsize=10,
         )
-        figure.savefig(path, dpi=110)
+        write_drawing(figure, path)
 
 
 def _draw(axes: Axes, points: Sequence[SweepPoint], knob: str, values: Sequence[int]) -> None:

@@ -48,6 +48,8 @@ def new_app(help_text: str) -> typer.Typer:
 
 def run_app(app: typer.Typer, program: str) -> None:
     """Run a command line and exit with the project's codes."""
+    # Figures need none, and with one that is not installed matplotlib cannot be imported.
+    os.environ.pop("MPLBACKEND", None)
     for name, value in PROCESS_SETTINGS:
         os.environ.setdefault(name, value)
     sys.exit(_run(app, program))

@@ -15,17 +15,22 @@ def register(app: typer.Typer) -> None:
 
 def published(
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Write the parity plot to this file.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write the parity plot there: .png or .svg.")
+    ] = None,
     adc_plot: Annotated[
-        Path | None, typer.Option(help="Write the ADC models side by side to this file.")
+        Path | None, typer.Option(help="Write the ADC models side by side: .png or .svg.")
     ] = None,
 ) -> None:
     """Compare the model with published chips; exit 1 if one check fails."""
     import json
 
+    from cimsim.cli.figure_path import check_figure
     from cimsim.cost.validation import run_checks, summarise
     from cimsim.cost.validation_report import as_dict, as_lines, parity_points
 
+    check_figure(plot, "--plot")
+    check_figure(adc_plot, "--adc-plot")
     results = run_checks()
     if as_json:
         print(json.dumps(as_dict(results), indent=2))

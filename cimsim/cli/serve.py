@@ -69,11 +69,13 @@ def serve(
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
 ) -> None:
     """Measure latency against load: Poisson or recorded arrivals on one chip."""
+    from cimsim.cli.figure_path import check_figure
     from cimsim.cli.serve_output import Output
     from cimsim.errors import SimulationError
     from cimsim.stages.serving import Limits, prepare
     from cimsim.workload.arrivals import load_arrivals
 
+    check_figure(plot, "--plot")
     _check_choice("--phase", phase, ("decode", "prefill"))
     _check_choice("--popularity", popularity, ("zipf", "gamma"))
     config, program = _load(chip, tuple(overrides or ()), model, shape)

@@ -53,11 +53,11 @@ class Output:
                 lines.append(f"# partial: {partial}")
             self._csv.write_text("\n".join(lines) + "\n", encoding="utf-8")
         if self._plot is not None and len(self._points) > 1:
+            from cimsim.report.canvas import write_picture
             from cimsim.report.serving_figure import serving_figure
 
             figure = serving_figure([_flat(p) for p in self._points], partial=partial is not None)
-            vector = self._plot.suffix == ".svg"
-            self._plot.write_bytes(figure.svg if vector else figure.png or b"")
+            write_picture(figure, self._plot)
 
 
 def _flat(point: ServedPoint) -> dict[str, object]:

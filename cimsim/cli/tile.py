@@ -37,12 +37,13 @@ def tile(
     """Study one tile: error by source, clip rate, the best ADC range and bits, energy, time."""
     import json
 
+    from cimsim.cli.figure_path import check_figure
     from cimsim.config.load import load_chip
     from cimsim.cost.peak_report import find_published
-    from cimsim.stages.tile_page import check_figure, study_page, write_figure
+    from cimsim.stages.tile_page import study_page, write_figure
     from cimsim.stages.tile_text import as_dict, as_lines
 
-    check_figure(figure)
+    check_figure(figure, "--figure")
     config = load_chip(find_published(file), tuple(overrides or ()))
     page = study_page(config, matrix=matrix, rows=rows, cols=cols, tokens=tokens, seed=seed)
     write_figure(page, figure)

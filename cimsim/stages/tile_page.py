@@ -22,14 +22,12 @@ from cimsim.cost.model import CostModel
 from cimsim.engine.sites import PSUM_BITS
 from cimsim.errors import CimsimError
 from cimsim.mac import TileStudy, inert_knobs, study_tile, unpaid_writes, unused_range
-from cimsim.results import write_whole
 from cimsim.rng import derive_key, normals_at
 from cimsim.workload.program import Matrix, MatrixId
 
 __all__ = [
     "MvmCost",
     "TilePage",
-    "check_figure",
     "read_matrix",
     "study_page",
     "write_figure",
@@ -236,21 +234,6 @@ def _cost(
     return cost, model.notes
 
 
-def check_figure(path: Path | None) -> None:
-    """Refuse, before anything is computed, a figure of another kind.
-
-    Raises:
-        CimsimError: if the name ends in neither .png nor .svg.
-    """
-    if path is not None and path.suffix.lower() not in {".png", ".svg"}:
-        raise CimsimError(
-            "a figure is written as PNG or SVG",
-            key="--figure",
-            value=str(path),
-            allowed="a name that ends in .png or .svg",
-        )
-
-
 def write_figure(page: TilePage, path: Path | None) -> None:
     """Draw the page's figure, if one is wanted.
 
@@ -260,10 +243,10 @@ def write_figure(page: TilePage, path: Path | None) -> None:
     if path is None:
         return
     # Matplotlib takes half a second to import: only figures pay for it.
+    from cimsim.report.canvas import write_picture  # noqa: PLC0415
     from cimsim.report.tile_figure import tile_figure  # noqa: PLC0415
 
     n_in, n_out = page.shape
     title = f"{page.config.name}: {n_in} x {n_out} weights, {page.tokens} inputs"
     drawn = tile_figure(page.study, title, page.config.tile.adc.bits)
-    png = drawn.png if path.suffix.lower() == ".png" else None
-    write_whole(path, drawn.svg if png is None else png)
+    write_picture(drawn, path)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cimsim.drawing import drawing, write_drawing
+
 __all__ = ["draw_closures", "draw_front", "draw_treatments"]
 
 Row = dict[str, Any]
-
-SALT = "romer-study"  # of the ids in an SVG, so that equal figures have equal bytes
 
 
 def draw_closures(rows: Sequence[Row], path: Path) -> None:
@@ -18,19 +18,20 @@ def draw_closures(rows: Sequence[Row], path: Path) -> None:
     primary = [r for r in rows if r["role"] == "primary"]
     names = list(dict.fromkeys(r["calibrator"] for r in primary))
     places = list(dict.fromkeys(_place(r) for r in primary))
-    figure, axes = _figure(max(6.0, 0.45 * len(places) + 3.0))
-    width = 0.8 / max(1, len(names))
-    for k, name in enumerate(names):
-        values = {_place(r): r["gap_closure_nll"] for r in primary if r["calibrator"] == name}
-        at = [i + (k - (len(names) - 1) / 2) * width for i in range(len(places))]
-        label = f"{name} (our reading)" if name == "romer" else name
-        axes.bar(at, [values.get(p, float("nan")) for p in places], width, label=label)
-    axes.axhline(0.0, color="black", linewidth=0.8)
-    axes.set_xticks(range(len(places)), places, rotation=60, ha="right", fontsize=7)
-    axes.set_ylabel("share of the gap closed (nats)")
-    axes.margins(y=0.25)
-    axes.legend(fontsize=8, frameon=False, loc="upper center", ncols=2)
-    _save(figure, path)
+    with drawing(max(6.0, 0.45 * len(places) + 3.0), 4.0) as figure:
+        axes = figure.add_subplot()
+        width = 0.8 / max(1, len(names))
+        for k, name in enumerate(names):
+            values = {_place(r): r["gap_closure_nll"] for r in primary if r["calibrator"] == name}
+            at = [i + (k - (len(names) - 1) / 2) * width for i in range(len(places))]
+            label = f"{name} (our reading)" if name == "romer" else name
+            axes.bar(at, [values.get(p, float("nan")) for p in places], width, label=label)
+        axes.axhline(0.0, color="black", linewidth=0.8)
+        axes.set_xticks(range(len(places)), places, rotation=60, ha="right", fontsize=7)
+        axes.set_ylabel("share of the gap closed (nats)")
+        axes.margins(y=0.25)
+        axes.legend(fontsize=8, frameon=False, loc="upper center", ncols=2)
+        write_drawing(figure, path)
 
 
 def draw_treatments(rows: Sequence[Row], path: Path) -> None:
@@ -39,44 +40,51 @@ def draw_treatments(rows: Sequence[Row], path: Path) -> None:
     What has other codes in all cells is red: it is no treatment of the noisy chip itself.
     """
     shown = sorted(_default_cell(rows), key=lambda r: -float(r["ppl_calibrated"]))
-    figure, axes = _figure(7.0, max(2.5, 0.19 * len(shown) + 1.0))
-    for y, r in enumerate(shown):
-        low, high = r["ci_low"], r["ci_high"]
-        color = "C0" if r["scale"] == "per_matrix" else "C3"
-        axes.plot([low, high], [y, y], color=color, linewidth=1.0)
-        axes.plot(r["ppl_calibrated"], y, "o", color=color, markersize=4)
-    axes.set_yticks(range(len(shown)), [_label(r) for r in shown], fontsize=7)
-    _reference_lines(axes, shown, axes.axvline)
-    if shown:
-        span = float(shown[0]["ppl_noisy"]) - float(shown[0]["ppl_clean"])
-        axes.set_xlim(
-            float(shown[0]["ppl_clean"]) - 0.1 * span, float(shown[0]["ppl_noisy"]) + 0.4 * span
-        )
-    axes.set_xlabel("perplexity, 95 % interval over chips")
-    _save(figure, path)
+    with drawing(7.0, max(2.5, 0.19 * len(shown) + 1.0)) as figure:
+        axes = figure.add_subplot()
+        for y, r in enumerate(shown):
+            low, high = r["ci_low"], r["ci_high"]
+            color = "C0" if r["scale"] == "per_matrix" else "C3"
+            axes.plot([low, high], [y, y], color=color, linewidth=1.0)
+            axes.plot(r["ppl_calibrated"], y, "o", color=color, markersize=4)
+        axes.set_yticks(range(len(shown)), [_label(r) for r in shown], fontsize=7)
+        _reference_lines(axes, shown, axes.axvline)
+        if shown:
+            span = float(shown[0]["ppl_noisy"]) - float(shown[0]["ppl_clean"])
+            axes.set_xlim(
+                float(shown[0]["ppl_clean"]) - 0.1 * span, float(shown[0]["ppl_noisy"]) + 0.4 * span
+            )
+        axes.set_xlabel("perplexity, 95 % interval over chips")
+        write_drawing(figure, path)
 
 
 def draw_front(rows: Sequence[Row], path: Path) -> None:
     """Draw perplexity against digital operations a token; treatments on the front are named."""
-    figure, axes = _figure(7.0)
-    shown = [r for r in _default_cell(rows) if r["scale"] == "per_matrix"]
-    shown = [r for r in shown if not r["calibrator"].startswith("oracle")]
-    best = float("inf")
-    for r in sorted(shown, key=lambda r: (r["digital_ops_per_token"], r["ppl_calibrated"])):
-        at = (r["digital_ops_per_token"], r["ppl_calibrated"])
-        on_front = at[1] < best
-        axes.plot(*at, "o", color="C0" if on_front else "0.7", markersize=4)
-        if on_front:
-            best = at[1]
-            axes.annotate(
-                _label(r), at, fontsize=7, xytext=(0, 5), textcoords="offset points", ha="center"
-            )
-    _reference_lines(axes, shown, axes.axhline)
-    axes.set_xscale("symlog")
-    axes.set_xlim(left=-0.5)
-    axes.set_xlabel("digital operations a token")
-    axes.set_ylabel("perplexity")
-    _save(figure, path)
+    with drawing(7.0, 4.0) as figure:
+        axes = figure.add_subplot()
+        shown = [r for r in _default_cell(rows) if r["scale"] == "per_matrix"]
+        shown = [r for r in shown if not r["calibrator"].startswith("oracle")]
+        best = float("inf")
+        for r in sorted(shown, key=lambda r: (r["digital_ops_per_token"], r["ppl_calibrated"])):
+            at = (r["digital_ops_per_token"], r["ppl_calibrated"])
+            on_front = at[1] < best
+            axes.plot(*at, "o", color="C0" if on_front else "0.7", markersize=4)
+            if on_front:
+                best = at[1]
+                axes.annotate(
+                    _label(r),
+                    at,
+                    fontsize=7,
+                    xytext=(0, 5),
+                    textcoords="offset points",
+                    ha="center",
+                )
+        _reference_lines(axes, shown, axes.axhline)
+        axes.set_xscale("symlog")
+        axes.set_xlim(left=-0.5)
+        axes.set_xlabel("digital operations a token")
+        axes.set_ylabel("perplexity")
+        write_drawing(figure, path)
 
 
 def _default_cell(rows: Sequence[Row]) -> list[Row]:
@@ -109,18 +117,3 @@ def _place(row: Row) -> str:
     scope = "digital attention" if "attention" not in row["analog_parts"] else "all analog"
     level = "L" if row["level_l"] else f"{row['sigma_lsb']:g}"
     return f"{row['model'].removesuffix('-tiny')}, {scope}, {level}"
-
-
-def _figure(width: float, height: float = 4.0) -> tuple[Any, Any]:
-    # No global state: a figure of its own, without pyplot.
-    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.add_subplot()
-
-
-def _save(figure: Any, path: Path) -> None:
-    from matplotlib import rc_context  # noqa: PLC0415
-
-    with rc_context({"svg.hashsalt": SALT}):
-        figure.savefig(path, metadata={"Date": None, "Creator": None})

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from cimsim.stages.models import open_model, read_text
-from romer.study.figures import draw_closures, draw_front, draw_treatments
 from romer.study.heldout import test_windows
 from romer.study.plan import Plan
 from romer.study.summary import Summary
@@ -72,8 +71,14 @@ def write_page(
         missing: extra models whose folders were not there.
         out: folder of the study.
     """
+    # Matplotlib takes half a second to import: only the page pays for it.
+    from romer.study.figures import (  # noqa: PLC0415
+        draw_closures,
+        draw_front,
+        draw_treatments,
+    )
+
     figures = out / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
     draw_closures(summary.rows, figures / "closure.svg")
     draw_front(summary.rows, figures / "front.svg")
     draw_treatments(summary.rows, figures / "treatments.svg")
