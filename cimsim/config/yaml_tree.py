@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from cimsim.errors import CimsimError
+from cimsim.text_file import read_text_file
 
 __all__ = ["Mark", "YamlTree", "parse_scalar", "parse_yaml", "read_yaml"]
 
@@ -67,21 +68,7 @@ def read_yaml(path: Path) -> YamlTree:
     Raises:
         CimsimError: if the file is missing, unreadable, too large or not a safe mapping.
     """
-    if path.is_dir():
-        raise CimsimError("is a folder, not a YAML file", file=path)
-    if not path.is_file():
-        raise CimsimError("file not found", file=path)
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise CimsimError(f"cannot be read: {error.strerror}", file=path) from error
-    if len(raw) > MAX_BYTES:
-        raise CimsimError("too large for a configuration", file=path, allowed="up to 1 MiB")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CimsimError("not UTF-8 text", file=path) from error
-    return parse_yaml(text, str(path))
+    return parse_yaml(read_text_file(path, "YAML file", most_bytes=MAX_BYTES), str(path))
 
 
 def parse_yaml(text: str, file: str) -> YamlTree:

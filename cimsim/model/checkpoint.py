@@ -16,6 +16,7 @@ from cimsim.model.architecture import Architecture, program_of
 from cimsim.model.config_reader import ConfigReader, read_json
 from cimsim.model.families import FAMILIES, Family
 from cimsim.model.tensor_file import TensorFile
+from cimsim.text_file import read_text_file, without_mark
 from cimsim.workload.program import MatrixId, Program
 
 if TYPE_CHECKING:
@@ -82,16 +83,25 @@ class Checkpoint:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of the folder's ``tokenizer.json``, loaded on first use."""
+        """The tokenizer of the folder's ``tokenizer.json``, loaded on first use.
+
+        It reads texts whole: the truncation and padding that trainers leave in the file are
+        switched off. They make sentences into batches; here they would cut text off, or
+        score padding as if it were text.
+        """
         from tokenizers import Tokenizer  # noqa: PLC0415 - not needed to run from token ids
 
         path = self.folder / "tokenizer.json"
         if not path.is_file():
             raise CimsimError("the checkpoint has no tokenizer.json", file=self.folder)
+        text = read_text_file(path, "tokenizer")
         try:
-            return Tokenizer.from_file(str(path))
+            tokenizer = Tokenizer.from_str(text)
         except Exception as error:  # the library raises bare Exception
             raise CimsimError("the tokenizer cannot be read", file=path) from error
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
 
 
 def build_program(checkpoint: Checkpoint) -> Program:
@@ -243,7 +253,7 @@ def _check_tensors(
 
 
 def _digest(config_path: Path, files: dict[str, TensorFile]) -> str:
-    state = hashlib.sha256(config_path.read_bytes())
+    state = hashlib.sha256(without_mark(config_path.read_bytes()))
     by_path = {file.path.name: file for file in files.values()}
     for name in sorted(by_path):
         state.update(f"\n{name} {by_path[name].digest()}".encode())

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from cimsim.errors import CimsimError
+from cimsim.text_file import read_text_file
 
 __all__ = ["ConfigReader", "read_json"]
 
-MAX_JSON_BYTES = 64 * 1024 * 1024
 MAX_SIZE = 2**24  # no dimension of a decoder is larger
 MAX_LAYERS = 4096
 _ABSENT = object()
@@ -20,15 +20,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file.
 
     Raises:
-        CimsimError: if the file is missing, too large, or not one JSON object.
+        CimsimError: if the file cannot be read as text, or is not one JSON object.
     """
-    if not path.is_file():
-        raise CimsimError("file not found", file=path)
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise CimsimError(f"the file is larger than {MAX_JSON_BYTES} bytes", file=path)
+    text = read_text_file(path, "JSON file")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
         raise CimsimError("the file is not valid JSON", file=path, line=line) from error
     if not isinstance(data, dict):

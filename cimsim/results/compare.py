@@ -69,7 +69,7 @@ def read_results(folder: Path) -> tuple[Table, list[Row]]:
         raise CimsimError("no results.csv in this folder", file=folder)
     try:
         data = path.read_bytes()
-        header = next(csv.reader([data.split(b"\n", 1)[0].decode("utf-8")]), [])
+        header = next(csv.reader([data.split(b"\n", 1)[0].decode("utf-8-sig")]), [])
         batches = [int(m[1]) for name in header if (m := re.fullmatch(r"tpot_p50_us_b(\d+)", name))]
         table = results_table(batches)
         return table, rows_from_csv(table, data)

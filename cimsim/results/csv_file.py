@@ -49,12 +49,13 @@ def rows_from_csv(table: Table, data: bytes) -> list[Row]:
 
     Args:
         table: what the file should be.
-        data: bytes of a file that `csv_bytes` wrote.
+        data: bytes of a file that `csv_bytes` wrote; a spreadsheet may have put a byte order
+            mark before them.
 
     Raises:
         CimsimInternalError: if header or cells are not those of the table.
     """
-    reader = csv.reader(io.StringIO(data.decode("utf-8"), newline=""))
+    reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
     header = next(reader, [])
     if header != [c.name for c in table.columns]:
         message = f"not a {table.name}.csv of this version: columns {header}"

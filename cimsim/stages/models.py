@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cimsim.config import Workload
 from cimsim.errors import CimsimError, nearest
 from cimsim.model import Checkpoint, load_checkpoint
+from cimsim.text_file import read_text_file
 from cimsim.zoo import bundled_models, calibration_text, heldout_text, model_folder
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "spread_windows",
 ]
 
-MAX_TEXT_BYTES = 64 << 20
 CHARACTERS_A_TOKEN = 5  # of English text; others take another round
 CUT_MARGIN = 256  # tokens at the end of a cut text that are not used
 
@@ -70,16 +70,7 @@ def read_text(path: Path | None) -> Texts:
     """
     if path is None:
         return Texts(heldout_text(), "heldout.txt", calibration_text())
-    if not path.is_file():
-        raise CimsimError("text file not found", file=path, key="--text")
-    if path.stat().st_size > MAX_TEXT_BYTES:
-        raise CimsimError("text file is too large", file=path, key="--text", allowed="up to 64 MiB")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise CimsimError("text file is not UTF-8", file=path, key="--text") from error
-    except OSError as error:
-        raise CimsimError(f"cannot be read: {error.strerror}", file=path, key="--text") from error
+    text = read_text_file(path, "text file", key="--text")
     return Texts(text, path.name, calibration_text())
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.rng import derive_key, uniform_bits_at
+from cimsim.text_file import read_text_file
 from cimsim.units import PS_PER_S
 
 __all__ = ["load_arrivals", "poisson_arrivals_ps", "trace_arrivals_ps"]
@@ -68,10 +69,7 @@ def load_arrivals(path: Path) -> NDArray[np.int64]:
     Raises:
         CimsimError: naming the line that is not a finite time, or earlier than the one before.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CimsimError("cannot be read as a text file of arrival times", file=path) from error
+    lines = read_text_file(path, "file of arrival times").split("\n")
     times: list[float] = []
     for number, line in enumerate(lines, 1):
         text = line.strip()

@@ -18,10 +18,10 @@ SCORED_TOKENS = 40_960  # the development split of the held-out text
 
 
 def read_text(path: Path) -> str:
-    """Text of a UTF-8 file, xz-compressed or plain."""
+    """Text of a UTF-8 file, xz-compressed or plain, without a byte order mark."""
     if path.suffix == ".xz":
-        return lzma.decompress(path.read_bytes()).decode("utf-8")
-    return path.read_text(encoding="utf-8")
+        return lzma.decompress(path.read_bytes()).decode("utf-8-sig")
+    return path.read_text(encoding="utf-8-sig")
 
 
 def train_tokenizer(text: str) -> Tokenizer:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from cimsim.errors import CimsimError
+from cimsim.text_file import read_text_file
 
 __all__ = ["Plan", "read_plan"]
 
@@ -49,10 +50,8 @@ def read_plan(path: Path | None, *, reduced: bool = False, chips: int | None = N
     """
     if path is None:
         text = files("romer.study").joinpath("plan.yaml").read_text(encoding="utf-8")
-    elif not path.is_file() or path.stat().st_size > MAX_BYTES:
-        raise CimsimError("not found, or larger than 1 MiB", file=path, key="--plan")
     else:
-        text = path.read_text(encoding="utf-8")
+        text = read_text_file(path, "plan", key="--plan", most_bytes=MAX_BYTES)
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:

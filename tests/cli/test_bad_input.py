@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Cimsim, small_run
+from tiny_model import SMALL
 
 from cimsim.errors import CimsimError
 from cimsim.stages.plan import Request, make_plan
@@ -134,6 +135,24 @@ def test_a_name_that_nothing_is_registered_under_is_refused_before_any_computing
     with pytest.raises(CimsimError, match=hint) as wrong:
         make_plan(request)
     assert wrong.value.key == knob.partition("=")[0]
+
+
+def test_a_byte_order_mark_changes_no_run(tiny_model: Path, tmp_path: Path) -> None:
+    hashes = set()
+    for mark in ("", "\ufeff"):
+        (tmp_path / "text.txt").write_text(mark + "A few words to score. " * 20, "utf-8")
+        (tmp_path / "my.yaml").write_text(mark + CHIP, "utf-8")
+        plan = make_plan(
+            Request(
+                chips=(str(tmp_path / "my.yaml"),),
+                overrides=SMALL,
+                models=(str(tiny_model),),
+                text=tmp_path / "text.txt",
+                out=tmp_path / "run",
+            )
+        )
+        hashes.add(plan.run_hash)
+    assert len(hashes) == 1
 
 
 def broken_pickle(folder: Path) -> None:

@@ -102,6 +102,14 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
     assert "is a folder" in message(tmp_path)
 
 
+def test_a_byte_order_mark_changes_neither_chip_nor_places(tmp_path: Path) -> None:
+    text = "name: x\ntile: {pes: 3}\n"
+    plain, marked = write(tmp_path, text, "a.yaml"), write(tmp_path, "\ufeff" + text, "b.yaml")
+    assert config_hash(load_chip(marked)) == config_hash(load_chip(plain))
+    assert "chip.yaml:1:1: nam" in message(write(tmp_path, "\ufeffnam: x\n"))
+    assert "chip.yaml:2:8: tile.pez" in message(write(tmp_path, "\ufeffname: x\ntile: {pez: 3}"))
+
+
 def test_number_formats_are_yaml_1_2(tmp_path: Path) -> None:
     text = "name: on\ntechnology: {vdd_v: 1e0}\ntile: {device: {kind: gaussian, sigma: 1e-2, "
     config = load_chip(write(tmp_path, text + "sigma_unit: frac_gmax}}"))

@@ -126,6 +126,19 @@ def test_the_hash_changes_with_weights_and_with_configuration(folder: Path) -> N
     assert len({first, second, load_checkpoint(folder).hash}) == 3
 
 
+def test_byte_order_marks_change_neither_model_nor_hash(folder: Path) -> None:
+    plain = load_checkpoint(folder)
+    index = {"weight_map": dict.fromkeys(load_file(folder / WEIGHTS), "model-1.safetensors")}
+    (folder / WEIGHTS).rename(folder / "model-1.safetensors")
+    (folder / f"{WEIGHTS}.index.json").write_text("\ufeff" + json.dumps(index), "utf-8")
+    sharded = load_checkpoint(folder)
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text("\ufeff" + config, "utf-8")
+    marked = load_checkpoint(folder)
+    assert marked.architecture == plain.architecture
+    assert marked.hash == sharded.hash
+
+
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "nowhere")
 

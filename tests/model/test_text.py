@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from cimsim.config import Workload
 from cimsim.errors import CimsimError
 from cimsim.model import (
     bits_per_byte,
@@ -17,7 +21,16 @@ from cimsim.model import (
     predicted_bytes,
     split_documents,
 )
+from cimsim.stages.models import (
+    Texts,
+    calibration_windows,
+    read_text,
+    scored_windows,
+    spread_windows,
+)
 from cimsim.zoo import heldout_text, model_folder
+
+WORDS = "Nine words that are long enough to be cut. " * 40
 
 
 def test_documents_are_separated_by_empty_lines() -> None:
@@ -56,3 +69,64 @@ def test_predicted_bytes_of_other_vocabularies_are_those_of_the_decoded_text() -
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.decoder = decoders.Fuse()
     assert predicted_bytes(tokenizer, np.array([[0, 1, 0], [1, 0, 0]])) == 7 + 1 + 1 + 1
+
+
+def _truncate(tokenizer: Tokenizer) -> None:
+    tokenizer.enable_truncation(64)
+
+
+def _truncate_left(tokenizer: Tokenizer) -> None:
+    tokenizer.enable_truncation(7, stride=2, direction="left")
+
+
+def _pad(tokenizer: Tokenizer) -> None:
+    tokenizer.enable_padding(length=5000)
+
+
+def _pad_to_multiple(tokenizer: Tokenizer) -> None:
+    tokenizer.enable_padding(direction="left", pad_to_multiple_of=999)
+
+
+def _both(tokenizer: Tokenizer) -> None:
+    tokenizer.enable_truncation(64)
+    tokenizer.enable_padding(length=64)
+
+
+@pytest.mark.parametrize("stored", [_truncate, _truncate_left, _pad, _pad_to_multiple, _both])
+def test_text_is_read_whole_whatever_its_tokenizer_stores(
+    stored: Callable[[Tokenizer], None], tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    stored(tokenizer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    plain, found = load_checkpoint(tiny_model), load_checkpoint(folder)
+    texts = Texts(WORDS, "words.txt", heldout_text())
+    ids = found.encode(WORDS)
+    assert ids.tolist() == plain.encode(WORDS).tolist()
+    assert len(ids) == len(WORDS)  # a byte is a token of this vocabulary
+    scored = scored_windows(found, texts, Workload(tokens=1600, context=16))
+    np.testing.assert_array_equal(scored.ravel(), ids[:1600])
+    for windows in (calibration_windows, spread_windows):
+        np.testing.assert_array_equal(
+            windows(found, texts, 640, 16), windows(plain, texts, 640, 16)
+        )
+    with pytest.raises(CimsimError, match=f"the text has {len(WORDS)} tokens and 2048 are asked"):
+        scored_windows(found, texts, Workload(tokens=2048, context=16))
+
+
+def test_a_byte_order_mark_is_no_part_of_text_or_tokenizer(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    file = folder / "tokenizer.json"
+    file.write_text("\ufeff" + file.read_text("utf-8"), "utf-8")
+    assert load_checkpoint(folder).encode("a b").tolist() == (
+        load_checkpoint(tiny_model).encode("a b").tolist()
+    )
+    (tmp_path / "plain.txt").write_text(WORDS, "utf-8")
+    (tmp_path / "marked.txt").write_text("\ufeff" + WORDS, "utf-8")
+    assert read_text(tmp_path / "marked.txt").scored == WORDS
+    assert read_text(tmp_path / "plain.txt").scored == WORDS

@@ -58,6 +58,10 @@ def test_results_read_back_with_the_batch_sizes_of_the_run(tmp_path: Path) -> No
     assert "tpot_p99_us_b32" in table.by_name
     assert [r["config"] for r in rows] == chips
     assert compare_runs(rows, run.tables()["results"], table, tolerance=1e-9) == []
+    # A spreadsheet that saves the table again puts a byte order mark and other line ends.
+    path = tmp_path / "run" / "results.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_results(tmp_path / "run")[1] == rows
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\n"])

@@ -58,6 +58,8 @@ def test_arrivals_are_read_in_whole_picoseconds(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("# warm\n0\n 1e-9 \n\n0.5\n")
     assert load_arrivals(path).tolist() == [0, 1000, 500_000_000_000]
+    path.write_text("\ufeff0\r\n1e-9\r\n")  # as an editor on Windows saves it
+    assert load_arrivals(path).tolist() == [0, 1000]
 
 
 @pytest.mark.parametrize("line", ["nan", "inf", "-1", "soon", "0.0005", "1e7"])
@@ -72,7 +74,7 @@ def test_no_arrival_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("# nothing\n")
     with pytest.raises(CimsimError, match="holds no arrival time"):
         load_arrivals(tmp_path / "a.txt")
-    with pytest.raises(CimsimError, match="cannot be read"):
+    with pytest.raises(CimsimError, match="file of arrival times not found"):
         load_arrivals(tmp_path / "none.txt")
 
 

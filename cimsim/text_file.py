@@ -1,0 +1,65 @@
+"""Text files of the user: UTF-8, with or without a byte order mark.
+
+Editors on Windows begin a file with a byte order mark, and so does Excel's "CSV UTF-8". It
+is no part of the text: as text it would become stray tokens, or part of the first key,
+number or column name. Every text that comes from outside is therefore read here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cimsim.errors import CimsimError
+
+__all__ = ["read_text_file", "without_mark"]
+
+UTF8_MARK = b"\xef\xbb\xbf"
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+MOST_BYTES = 64 << 20
+
+
+def read_text_file(
+    path: Path, what: str, *, key: str | None = None, most_bytes: int = MOST_BYTES
+) -> str:
+    """Return the text of a file: without byte order mark, with line feeds between lines.
+
+    Pipes are read as files are, so no more is read than `most_bytes`.
+
+    Args:
+        path: the file.
+        what: what it should be, for messages, e.g. ``YAML file``.
+        key: option that named it.
+        most_bytes: largest size.
+
+    Raises:
+        CimsimError: if the file is missing, a folder, unreadable, too large or not UTF-8.
+    """
+    if path.is_dir():
+        raise CimsimError(f"is a folder, not a {what}", file=path, key=key)
+    try:
+        with path.open("rb") as file:
+            data = file.read(most_bytes + 1)
+    except FileNotFoundError as error:
+        raise CimsimError(f"{what} not found", file=path, key=key) from error
+    except OSError as error:
+        raise CimsimError(f"{what} cannot be read: {error.strerror}", file=path, key=key) from error
+    if len(data) > most_bytes:
+        allowed = f"up to {most_bytes >> 20} MiB"
+        raise CimsimError(f"{what} is too large", file=path, key=key, allowed=allowed)
+    try:
+        text = without_mark(data).decode("utf-8")
+    except UnicodeDecodeError as error:
+        wide = data.startswith(UTF16_MARKS)
+        raise CimsimError(
+            f"{what} is not UTF-8",
+            file=path,
+            line=None if wide else data.count(b"\n", 0, error.start) + 1,
+            key=key,
+            hint="it begins as UTF-16 does: save it as UTF-8" if wide else None,
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def without_mark(data: bytes) -> bytes:
+    """Return the bytes of UTF-8 text without their byte order mark, if they have one."""
+    return data.removeprefix(UTF8_MARK)

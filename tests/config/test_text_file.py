@@ -1,0 +1,60 @@
+"""Text files of the user: what is read of them, and what is refused."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from cimsim.errors import CimsimError
+from cimsim.text_file import read_text_file
+
+
+def refusal(path: Path, most_bytes: int = 100) -> str:
+    with pytest.raises(CimsimError) as caught:
+        read_text_file(path, "text file", key="--text", most_bytes=most_bytes)
+    assert caught.value.key == "--text"
+    return caught.value.sentence()
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"a\nb", "a\nb"),
+        (codecs.BOM_UTF8 + b"a\nb", "a\nb"),
+        (codecs.BOM_UTF8 + b"a\r\nb\rc", "a\nb\nc"),
+        (codecs.BOM_UTF8, ""),
+        # Only the first is a mark: further on it is a character of the text.
+        (codecs.BOM_UTF8 + b"a" + codecs.BOM_UTF8, "a\ufeff"),
+        ("µ".encode(), "µ"),
+    ],
+)
+def test_text_has_no_byte_order_mark_and_line_feeds(data: bytes, text: str, tmp_path: Path) -> None:
+    (tmp_path / "t").write_bytes(data)
+    assert read_text_file(tmp_path / "t", "text file") == text
+
+
+def test_a_pipe_is_read_as_a_file_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(b"words",))
+    writer.start()
+    assert read_text_file(tmp_path / "pipe", "text file") == "words"
+    writer.join()
+
+
+def test_what_is_no_text_is_called_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    assert "text file not found" in refusal(path)
+    assert "is a folder, not a text file" in refusal(tmp_path)
+    path.write_bytes(b"fine\n\xe9t\xe9")
+    assert f"{path}:2: --text: text file is not UTF-8" in refusal(path)
+    for encoding in ("utf-16-le", "utf-16-be"):
+        path.write_bytes("\ufeffwords".encode(encoding))
+        assert "it begins as UTF-16 does" in refusal(path)
+    path.write_bytes(b"x" * 101)
+    assert "text file is too large" in refusal(path)
+    path.write_bytes(b"x" * 100)
+    assert len(read_text_file(path, "text file", most_bytes=100)) == 100
