@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,8 +58,9 @@ def place(
     as_json: AsJson = False,
 ) -> None:
     """Place experts with one policy: on slots (--loads) or on a chip (--chip, --trace)."""
+    from moe_mapping.loads import read_loads
     from moe_mapping.registry import policy_named
-    from moe_mapping.table import place_on_chip, place_timed, read_loads, warm_up
+    from moe_mapping.table import place_on_chip, place_timed, warm_up
 
     policy_named(policy)
     if _wants_chip(loads, chip, trace):
@@ -93,7 +93,8 @@ def compare(
 ) -> None:
     """Run all policies on one problem: a table, and a figure of the load on the mesh."""
     from moe_mapping.figure import draw_chip, draw_slots
-    from moe_mapping.table import compare_on_chip, compare_slots, read_loads, warm_up
+    from moe_mapping.loads import read_loads
+    from moe_mapping.table import compare_on_chip, compare_slots, warm_up
 
     if _wants_chip(loads, chip, trace):
         problem, mesh = _chip_problem(chip, trace, model)
@@ -141,29 +142,23 @@ def reference(
     as_json: AsJson = False,
 ) -> None:
     """Measure a policy on reference instances beside the published figures."""
-    from moe_mapping.slots import SlotShape
-    from moe_mapping.table import place_timed, read_loads, warm_up
+    from moe_mapping.loads import read_loads, read_reference
+    from moe_mapping.table import place_timed, warm_up
 
-    path = folder / "eplb_reference.csv"
-    if not path.is_file():
-        raise CimsimError("the folder has no eplb_reference.csv", file=folder)
+    instances = read_reference(folder)
     compile_seconds = warm_up()
     rows = []
-    with path.open(encoding="utf-8", newline="") as lines:
-        for line in csv.DictReader(lines):
-            table = read_loads(folder / "loads" / f"{line['instance']}.csv")
-            names = ("slots", "groups", "nodes", "devices")
-            shape = SlotShape(*(int(line[name]) for name in names))
-            answer = _slot_answer(place_timed(table, shape, policy, 0), brief=True)
-            eplb = min(float(line["eplb_mean"]), float(line["eplb_global_mean"]))
-            rows.append(
-                {
-                    "instance": line["instance"],
-                    **answer,
-                    "eplb_mean": eplb,
-                    "bound_mean": float(line["lower_bound_mean"]),
-                }
-            )
+    for instance in instances:
+        table = read_loads(folder / "loads" / f"{instance.name}.csv")
+        answer = _slot_answer(place_timed(table, instance.shape, policy, 0), brief=True)
+        rows.append(
+            {
+                "instance": instance.name,
+                **answer,
+                "eplb_mean": instance.eplb_mean,
+                "bound_mean": instance.bound_mean,
+            }
+        )
     _show_table(rows, as_json)
     if not as_json:
         print(f"compiling or loading compiled policies took {compile_seconds:.2f} s")
@@ -202,15 +197,7 @@ def _on_chip(chip: str, model: str, *traces: Path) -> tuple[Any, ...]:
 
     config = load_chip(find_chip(chip))
     program = build_program(open_model(model))
-    routings = [load_trace(path) for path in traces]
-    layers, experts = len(program.moe_layers), program.n_experts
-    for path, routing in zip(traces, routings, strict=True):
-        if routing.experts.shape[1] != layers or routing.n_experts > experts:
-            raise CimsimError(
-                f"the trace has {routing.experts.shape[1]} layers of {routing.n_experts} experts "
-                f"and {program.name} has {layers} of {experts}",
-                file=path,
-            )
+    routings = [load_trace(path, program) for path in traces]
     units = analog_units(program, config)
     mesh = build_system(config, units)
     return config, mesh, program, units, CostModel(config, mesh, program), *routings

@@ -24,6 +24,7 @@ __all__ = ["SlotPlan", "SlotShape", "check_loads", "layer_problem", "place_slots
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+LARGEST_LOAD = 1e300  # with room for sums over experts and for quotients
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ def check_loads(loads: ArrayLike) -> Floats:
     """Return loads as float64 [layers, experts].
 
     Raises:
-        CimsimError: for the wrong shape, NaN, infinite or negative values, or a layer
-            whose loads are all zero.
+        CimsimError: for the wrong shape, NaN, infinite or negative values, values whose sums
+            and quotients double precision does not hold, or a layer whose loads are all zero.
     """
     try:
         array = np.asarray(loads, dtype=np.float64)
@@ -108,12 +109,18 @@ def check_loads(loads: ArrayLike) -> Floats:
         raise CimsimError(
             "loads must be a table with a row a layer and a column an expert", value=array.shape
         )
-    for wrong, what in ((~np.isfinite(array), "not a finite number"), (array < 0, "negative")):
+    extreme = (array > LARGEST_LOAD) | ((array > 0) & (array < 1.0 / LARGEST_LOAD))
+    for wrong, what in (
+        (~np.isfinite(array), "not a finite number"),
+        (array < 0, "negative"),
+        (extreme, "out of the range that can be computed with"),
+    ):
         if wrong.any():
             layer, expert = (int(i) for i in np.argwhere(wrong)[0])
             raise CimsimError(
                 f"the load of expert {expert} in layer {layer} is {what}",
                 value=float(array[layer, expert]),
+                allowed=f"0, or {1.0 / LARGEST_LOAD:g} to {LARGEST_LOAD:g}",
             )
     idle = np.flatnonzero(array.sum(axis=1) == 0)
     if idle.size:

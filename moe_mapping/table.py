@@ -1,21 +1,18 @@
-"""Reading loads, and policies side by side: what the command line shows."""
+"""Policies side by side: what the command line shows."""
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.errors import CimsimError
 from moe_mapping.assignment import Assignment
 from moe_mapping.objective import evaluate, tile_times_ps
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import policies, solve
-from moe_mapping.slots import SlotPlan, SlotShape, check_loads, place_slots
+from moe_mapping.slots import SlotPlan, SlotShape, place_slots
 
 __all__ = [
     "ChipRow",
@@ -24,7 +21,6 @@ __all__ = [
     "compare_slots",
     "place_on_chip",
     "place_timed",
-    "read_loads",
     "warm_up",
 ]
 
@@ -65,40 +61,6 @@ class ChipRow:
     replica_crossbars: int
     tile_times_ps: Floats
     seconds: float
-
-
-def read_loads(path: Path) -> Floats:
-    """Read loads from CSV without header: a row a layer, a column an expert.
-
-    Raises:
-        CimsimError: with the line of the first thing that is wrong.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CimsimError("the file of loads cannot be read as text", file=path) from error
-    rows: list[list[float]] = []
-    for line, fields in enumerate(csv.reader(text.splitlines()), start=1):
-        if not fields or not "".join(fields).strip():
-            continue
-        if rows and len(fields) != len(rows[0]):
-            raise CimsimError(
-                "every layer needs a load for every expert",
-                file=path,
-                line=line,
-                value=len(fields),
-                allowed=f"{len(rows[0])} columns",
-            )
-        try:
-            rows.append([float(field) for field in fields])
-        except ValueError as error:
-            raise CimsimError("a load is not a number", file=path, line=line) from error
-    if not rows:
-        raise CimsimError("the file of loads is empty", file=path)
-    try:
-        return check_loads(rows)
-    except CimsimError as error:
-        raise CimsimError(error.message, file=path, value=error.value) from error
 
 
 def warm_up() -> float:

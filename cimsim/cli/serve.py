@@ -150,7 +150,7 @@ def _routing(
     from cimsim.workload.trace import load_trace
 
     if path is not None:
-        return load_trace(path)
+        return load_trace(path, program)
     kind, skew, correlation, drift = shape
     popularity = Popularity(kind, skew, correlation, drift_tokens=drift)  # type: ignore[arg-type]
     return synthetic_trace(

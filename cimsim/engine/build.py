@@ -22,7 +22,7 @@ from cimsim.engine.weight_reads import count_weight_reads
 from cimsim.errors import CimsimError
 from cimsim.units import BITS_PER_BYTE, period_ps, ps_from_ns
 from cimsim.workload.program import Program
-from cimsim.workload.trace import RoutingTrace
+from cimsim.workload.trace import RoutingTrace, check_experts
 
 __all__ = ["Costs", "build_plan", "check_trace", "noc_shape"]
 
@@ -157,23 +157,9 @@ def check_trace(program: Program, trace: RoutingTrace) -> None:
     """Check that a routing trace is one of a model.
 
     Raises:
-        CimsimError: if layers, experts a token or experts differ.
+        CimsimError: if layers, experts per token or experts differ.
     """
-    moe = program.moe_layers
-    wanted = (len(moe), program.top_k)
-    if trace.experts.shape[1:] != wanted:
-        raise CimsimError(
-            "the routing trace doesn't fit the model",
-            value=f"{trace.experts.shape[1]} MoE layers, top-{trace.experts.shape[2]}",
-            allowed=f"{wanted[0]} MoE layers, top-{wanted[1]} for {program.name}",
-        )
-    top = int(trace.experts.max(initial=0))
-    if top >= program.n_experts or int(trace.experts.min(initial=0)) < 0:
-        raise CimsimError(
-            "the routing trace names an expert that the model doesn't have",
-            value=top,
-            allowed=f"0 to {program.n_experts - 1}",
-        )
+    check_experts(trace.experts, program)
 
 
 def _arrivals(arrival_ps: Int64 | None, flights: Flights) -> Int64:

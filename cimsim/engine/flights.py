@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
-from cimsim.workload.trace import RoutingTrace
+from cimsim.workload.trace import RoutingTrace, sequence_starts
 
 __all__ = ["Flights", "build_flights"]
 
@@ -69,7 +69,11 @@ def build_flights(config: ChipConfig, trace: RoutingTrace, phase: str, batch: in
     Raises:
         CimsimError: if tokens are not in order of sequence and position.
     """
-    starts = _sequence_starts(trace)
+    if trace.n_tokens == 0:
+        raise CimsimError("the routing trace holds no token")
+    if int(trace.position.min()) < 0:
+        raise CimsimError("a position of a routing trace is negative")
+    starts = sequence_starts(trace.sequence, trace.position)
     if phase == "prefill":
         sizes, sequential = config.run.flight_tokens, False
     else:
@@ -96,22 +100,6 @@ def build_flights(config: ChipConfig, trace: RoutingTrace, phase: str, batch: in
         stream_ptr=ptr,
         sequential=sequential,
     )
-
-
-def _sequence_starts(trace: RoutingTrace) -> Int64:
-    """Return the first token of every sequence, then the number of tokens."""
-    if trace.n_tokens == 0:
-        raise CimsimError("the routing trace holds no token")
-    new = trace.sequence[1:] != trace.sequence[:-1]
-    steady = trace.position[1:] == trace.position[:-1] + 1
-    starts = np.concatenate([[0], np.flatnonzero(new) + 1, [trace.n_tokens]]).astype(np.int64)
-    if not np.all(new | steady) or len(np.unique(trace.sequence[starts[:-1]])) != len(starts) - 1:
-        raise CimsimError(
-            "tokens of a routing trace must be in order of sequence, then consecutive positions"
-        )
-    if int(trace.position.min()) < 0:
-        raise CimsimError("a position of a routing trace is negative")
-    return starts
 
 
 def _split(starts: Int64, batch: int) -> Int64:

@@ -1,23 +1,31 @@
 """Routing traces: which experts every token visited.
 
-Stored as npz without pickle: `experts` int16 [tokens, layers, k] and optionally
-`sequence` and `position` int64 [tokens] and `n_experts`. Tokens are in order of sequence,
-then position. Layers are the MoE layers of the model in order.
+Stored as npz without pickle: `experts` integers [tokens, layers, k] and optionally
+`sequence` and `position` integers [tokens] and `n_experts`, one integer. Tokens are in order
+of sequence, then position. Layers are the MoE layers of the model in order.
 """
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
+from cimsim.workload.program import Program
 
-__all__ = ["RoutingTrace", "load_trace", "save_trace"]
+__all__ = ["RoutingTrace", "check_experts", "load_trace", "save_trace", "sequence_starts"]
+
+Int64 = NDArray[np.int64]
+Array = NDArray[Any]
+
+ARRAYS = ("experts", "sequence", "position", "n_experts")
+LARGEST_NUMBER = 2**31 - 1
+"""Largest sequence or position of a file: times that grow with them stay whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,8 @@ class RoutingTrace:
     """
 
     experts: NDArray[np.int16]
-    sequence: NDArray[np.int64]
-    position: NDArray[np.int64]
+    sequence: Int64
+    position: Int64
     n_experts: int
 
     @property
@@ -41,7 +49,7 @@ class RoutingTrace:
         """Tokens of the trace."""
         return int(self.experts.shape[0])
 
-    def load(self) -> NDArray[np.int64]:
+    def load(self) -> Int64:
         """Return visits of every expert, [layers, experts]."""
         layers = self.experts.shape[1]
         counts = np.zeros((layers, self.n_experts), dtype=np.int64)
@@ -50,68 +58,179 @@ class RoutingTrace:
         return counts
 
 
-def load_trace(path: Path) -> RoutingTrace:
-    """Read a routing trace.
+def load_trace(path: Path, program: Program) -> RoutingTrace:
+    """Read the routing trace of a model.
+
+    How many experts there are and how many a token visits is the model's to say: a trace in
+    which the last expert is idle is one of all experts, and one with another number of
+    visits is of another model.
+
+    Args:
+        path: the file.
+        program: the model that it should be of.
 
     Raises:
-        CimsimError: if the file is missing, not an npz of arrays, or out of range.
+        CimsimError: if the file is missing, not an npz of arrays, or not a trace of the model.
     """
-    if not path.is_file():
-        raise CimsimError("routing trace not found", file=path)
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
-    except (ValueError, OSError, EOFError, BadZipFile, zlib.error) as error:
-        raise CimsimError("not a routing trace (an npz of plain arrays)", file=path) from error
+    arrays = _read_arrays(path)
     if "experts" not in arrays:
         raise CimsimError("the routing trace has no array 'experts'", file=path)
     experts = arrays["experts"]
-    if experts.ndim != 3 or not np.issubdtype(experts.dtype, np.integer) or not experts.size:
+    if experts.ndim != 3 or not _is_whole(experts) or not experts.size:
         raise CimsimError(
             "'experts' must be integers of shape [tokens, layers, k]",
             file=path,
             value=f"{experts.dtype} {experts.shape}",
         )
-    top = int(experts.max())
-    n_experts = int(arrays["n_experts"]) if "n_experts" in arrays else top + 1
-    if int(experts.min()) < 0 or top >= n_experts:
+    check_experts(experts, program, path)
+    _check_distinct(experts, path)
+    _check_count(arrays.get("n_experts"), program, path)
+    sequence, position = _order(arrays, len(experts), path)
+    return RoutingTrace(experts.astype(np.int16), sequence, position, program.n_experts)
+
+
+def _read_arrays(path: Path) -> dict[str, Array]:
+    """Return the arrays of a trace by name, those that are there."""
+    if not path.is_file():
+        raise CimsimError("routing trace not found", file=path)
+    wrong = "not a routing trace (an npz of plain arrays)"
+    if not is_zipfile(path):
+        raise CimsimError(wrong, file=path, hint="numpy.savez_compressed writes one")
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in ARRAYS if name in data.files}
+    except Exception as error:  # whatever a damaged archive or header makes the library raise
+        raise CimsimError(wrong, file=path) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # the bytes of a member that is no array
+            raise CimsimError(f"'{name}' of a routing trace is not an array", file=path)
+    return arrays
+
+
+def _is_whole(array: Array) -> bool:
+    return array.dtype.kind in "iu"
+
+
+def _check_count(count: Array | None, program: Program, path: Path) -> None:
+    """Check the number of experts that a file may state."""
+    if count is None:
+        return
+    if count.ndim or not _is_whole(count):
         raise CimsimError(
-            "a routing trace names an expert that the model does not have",
+            "'n_experts' must be one whole number",
             file=path,
-            value=top,
-            allowed=f"0 to {n_experts - 1}",
+            value=f"{count.dtype} {count.shape}",
         )
-    ordered = np.sort(experts, axis=2)
-    if (ordered[:, :, 1:] == ordered[:, :, :-1]).any():
-        token, layer, _ = np.argwhere(ordered[:, :, 1:] == ordered[:, :, :-1])[0].tolist()
+    if int(count) != program.n_experts:
         raise CimsimError(
-            f"token {token} of a routing trace chooses an expert twice in layer {layer}", file=path
+            "the routing trace is of a model with another number of experts",
+            file=path,
+            key="n_experts",
+            value=int(count),
+            allowed=f"{program.n_experts} for {program.name}",
         )
-    tokens = experts.shape[0]
-    sequence = arrays.get("sequence", np.zeros(tokens, dtype=np.int64))
-    position = arrays.get("position", np.arange(tokens, dtype=np.int64))
-    if sequence.shape != (tokens,) or position.shape != (tokens,):
-        raise CimsimError("'sequence' and 'position' need one value a token", file=path)
-    for name, values in (("sequence", sequence), ("position", position)):
-        if not np.issubdtype(values.dtype, np.integer) or int(values.min()) < 0:
+
+
+def check_experts(experts: NDArray[np.integer], program: Program, path: Path | None = None) -> None:
+    """Check that visits are those of a model, in the type that they came in.
+
+    Args:
+        experts: any integers [tokens, layers, k].
+        program: the model.
+        path: file that they are from.
+
+    Raises:
+        CimsimError: if layers or visits differ, or naming the token and layer of an expert
+            that the model doesn't have.
+    """
+    wanted = (len(program.moe_layers), program.top_k)
+    if experts.shape[1:] != wanted:
+        raise CimsimError(
+            "the routing trace doesn't fit the model",
+            file=path,
+            value=f"{experts.shape[1]} MoE layers, top-{experts.shape[2]}",
+            allowed=f"{wanted[0]} MoE layers, top-{wanted[1]} for {program.name}",
+        )
+    wrong = (experts < 0) | (experts >= program.n_experts)
+    if wrong.any():
+        token, layer, place = np.argwhere(wrong)[0].tolist()
+        expert = int(experts[token, layer, place])
+        raise CimsimError(
+            f"token {token} of the routing trace visits an expert that the model doesn't have, "
+            f"in MoE layer {layer}",
+            file=path,
+            value=expert,
+            allowed=f"0 to {program.n_experts - 1}",
+            hint="a token that was dropped has to be left out" if expert == -1 else None,
+        )
+
+
+def _check_distinct(experts: NDArray[np.integer], path: Path) -> None:
+    """Check that no token visits an expert twice in one layer."""
+    ordered = np.sort(experts, axis=2)
+    twice = ordered[:, :, 1:] == ordered[:, :, :-1]
+    if twice.any():
+        token, layer, place = np.argwhere(twice)[0].tolist()
+        raise CimsimError(
+            f"token {token} of the routing trace visits an expert twice in MoE layer {layer}",
+            file=path,
+            value=int(ordered[token, layer, place]),
+        )
+
+
+def _order(arrays: dict[str, Array], tokens: int, path: Path) -> tuple[Int64, Int64]:
+    """Return sequences and positions; by default one sequence, and positions from 0."""
+    found = {}
+    for name in ("sequence", "position"):
+        values = arrays.get(name)
+        if values is None:
+            continue
+        if values.shape != (tokens,):
+            raise CimsimError(f"'{name}' needs one value per token", file=path, value=values.shape)
+        if not _is_whole(values):
+            raise CimsimError(f"'{name}' must be integers", file=path, value=str(values.dtype))
+        wrong = np.flatnonzero((values < 0) | (values > LARGEST_NUMBER))
+        if wrong.size:
             raise CimsimError(
-                f"'{name}' must be integers from 0 on", file=path, value=_first_bad(values)
+                f"'{name}' is out of range at token {wrong[0]}",
+                file=path,
+                value=int(values[wrong[0]]),
+                allowed=f"0 to {LARGEST_NUMBER}",
             )
-    return RoutingTrace(
-        experts.astype(np.int16),
-        sequence.astype(np.int64),
-        position.astype(np.int64),
-        n_experts,
-    )
+        found[name] = values.astype(np.int64)
+    sequence = found.get("sequence", np.zeros(tokens, dtype=np.int64))
+    first = np.flatnonzero(np.diff(sequence, prepend=-1))
+    counted = np.arange(tokens) - np.repeat(first, np.diff(first, append=tokens))
+    position = found.get("position", counted)
+    sequence_starts(sequence, position, path)
+    return sequence, position
 
 
-def _first_bad(values: NDArray[np.generic]) -> str:
-    """Return what is wrong with an array that should hold integers from 0 on."""
-    if not np.issubdtype(values.dtype, np.number):
-        return str(values.dtype)
-    numbers = values.astype(np.float64)
-    bad = np.flatnonzero(~(numbers >= 0))
-    return f"{numbers[bad[0]]:g} at token {bad[0]}" if bad.size else str(values.dtype)
+def sequence_starts(sequence: Int64, position: Int64, path: Path | None = None) -> Int64:
+    """Return the first token of every sequence, then the number of tokens.
+
+    Args:
+        sequence: int64 [tokens], at least one.
+        position: int64 [tokens].
+        path: file that they are from.
+
+    Raises:
+        CimsimError: naming the first token that is not in order.
+    """
+    new = sequence[1:] > sequence[:-1]
+    next_one = (sequence[1:] == sequence[:-1]) & (position[1:] == position[:-1] + 1)
+    wrong = np.flatnonzero(~(new | next_one))
+    if wrong.size:
+        token = int(wrong[0]) + 1
+        raise CimsimError(
+            "tokens of a routing trace must be in order of sequence, then consecutive "
+            f"positions: token {token} is not",
+            file=path,
+            value=f"sequence {sequence[token]}, position {position[token]} after "
+            f"sequence {sequence[token - 1]}, position {position[token - 1]}",
+        )
+    inner = np.flatnonzero(new) + 1
+    return np.concatenate([[0], inner, [len(sequence)]]).astype(np.int64)
 
 
 def save_trace(trace: RoutingTrace, path: Path) -> None:

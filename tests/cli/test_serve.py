@@ -121,11 +121,23 @@ def test_bad_input_is_refused_by_name(case: str) -> None:
         call("isaac", *SHORT, *words)
 
 
+def test_experts_that_no_token_visits_are_served_too(tmp_path: Path) -> None:
+    experts = np.tile(np.arange(8, dtype=np.int64), (4, 4, 1))  # of 64
+    np.savez(tmp_path / "r.npz", experts=experts)
+    np.savez(tmp_path / "s.npz", experts=experts, n_experts=64)
+    words = ("--loads", "0.5", "--set", "mapping.policy=round_robin", "--routing")
+    assert points(*words, tmp_path / "r.npz") == points(*words, tmp_path / "s.npz")
+
+
 def test_a_recorded_routing_of_another_model_is_refused(tmp_path: Path) -> None:
     experts = np.tile(np.arange(8, dtype=np.int16), (3, 4, 1)) + 60
     np.savez(tmp_path / "r.npz", experts=experts, n_experts=np.int64(68))
     with pytest.raises(CimsimError, match="expert that the model doesn't have"):
         call("isaac", "--routing", tmp_path / "r.npz")
+    # A shape says how many experts it has as well as a model does.
+    np.savez(tmp_path / "r.npz", experts=experts)
+    with pytest.raises(CimsimError, match="16 MoE layers, top-8"):
+        call("isaac", "--routing", tmp_path / "r.npz", "--shape", "olmoe-1b-7b")
     np.savez(tmp_path / "r.npz", experts=experts[:, :2] - 60, n_experts=np.int64(64))
     with pytest.raises(CimsimError, match="2 MoE layers, top-8"):
         call("isaac", "--routing", tmp_path / "r.npz")

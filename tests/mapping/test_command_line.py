@@ -81,7 +81,14 @@ def test_reference_shows_the_published_figures_beside_ours(
         ("1,2\n3,-4\n", ["--replicas", "2"], "negative"),
         ("0,0\n", ["--replicas", "2"], "all loads of layer 0 are zero"),
         ("1,2\n3\n", ["--replicas", "2"], "every layer needs a load for every expert"),
-        ("1,x\n", ["--replicas", "2"], "a load is not a number"),
+        ("1,x\n", ["--replicas", "2"], "loads.csv:1: a load is not a number in column 2"),
+        ("1,2\n\n3,\n", ["--replicas", "2"], "loads.csv:3: a load is not a number in column 2"),
+        ("1;2\n", ["--replicas", "2"], "(found '1;2'); allowed: numbers separated by commas"),
+        ("1_0,2\n", ["--replicas", "2"], "(found '1_0')"),
+        ('1,2\n"3,4\n' + "5,6\n" * 50_000, ["--replicas", "2"], "loads.csv:2: a load is not"),
+        ("x" * 140_000, ["--replicas", "2"], "loads.csv:1: a load is not a number"),
+        ("1e308,1e308\n", ["--replicas", "2"], "expert 0 in layer 0 is out of the range"),
+        ("1,2\n3,1e-320\n", ["--replicas", "2"], "expert 1 in layer 1 is out of the range"),
         ("", ["--replicas", "2"], "the file of loads is empty"),
         ("1,2,3,4\n", ["--replicas", "3"], "1 short"),
         ("1,2,3,4\n", ["--replicas", "5", "--gpus", "2"], "5 slots do not divide"),
@@ -142,9 +149,70 @@ def test_a_trace_of_another_model_is_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "trace.npz"
-    np.savez(path, experts=np.zeros((4, 3, 1), dtype=np.int16))
-    code, _, err = run(capsys, monkeypatch, "place", "--chip", "isaac", "--trace", str(path))
-    assert code == 2 and "3 layers of 1 experts and" in err
+    experts = np.tile(np.arange(8), (5, 4, 1))
+    for name, array, says in (
+        ("other layers", experts[:, :3], "found '3 MoE layers, top-8'"),
+        ("other top-k", experts[:, :, :1], "found '4 MoE layers, top-1'"),
+        ("dropped", experts - 1, "token 0 of the routing trace visits an expert that the model"),
+        ("another expert", experts + 57, "(found 64); allowed: 0 to 63"),
+    ):
+        np.savez(path, experts=array)
+        words = ("place", "--chip", "isaac", "--trace", str(path))
+        code, out, err = run(capsys, monkeypatch, *words)
+        assert code == 2 and not out and says in err, name
+        assert len(err.strip().splitlines()) == 1
+        words = ("remap", "--chip", "isaac", "--trace", str(path), "--now", str(path))
+        assert run(capsys, monkeypatch, *words)[::2] == (2, err), name
+
+
+def test_an_idle_last_expert_is_placed_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "trace.npz"
+    np.savez(path, experts=np.tile(np.arange(8), (5, 4, 1)))  # experts 8 to 63 are idle
+    words = ("place", "--chip", "isaac", "--trace", str(path), "--policy", "round_robin")
+    code, out, _ = run(capsys, monkeypatch, *words, "--json")
+    copies = json.loads(out)["copies"]
+    assert code == 0
+    assert {f"{layer}.experts.{e}" for layer in range(4) for e in range(64)} <= set(copies)
+
+
+def test_loads_are_read_as_spreadsheets_save_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers = []
+    for text in (b"10,20,30,40\n4,3,2,1\n", b'\xef\xbb\xbf10,20,30,40\r\n\r\n"4",3, 2,1e0\r\n'):
+        (tmp_path / "loads.csv").write_bytes(text)
+        words = ("place", "--loads", str(tmp_path / "loads.csv"), "--replicas", "8", "--gpus", "4")
+        code, out, _ = run(capsys, monkeypatch, *words, "--json")
+        assert code == 0
+        answers.append({k: v for k, v in json.loads(out).items() if "seconds" not in k})
+    assert answers[0] == answers[1]
+    assert len(answers[0]["copies"]) == 2
+
+
+def test_reference_instances_are_read_or_refused_in_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "eplb_reference.csv"
+    head = "instance,slots,groups,nodes,devices,eplb_mean,eplb_global_mean,lower_bound_mean\n"
+    (tmp_path / "loads").mkdir()
+    (tmp_path / "loads" / "a.csv").write_text("1,2\n")
+    path.write_text("\ufeff" + head + "a,4,1,1,2,1.5,1.25,1\n", "utf-8")
+    code, out, _ = run(capsys, monkeypatch, "reference", str(tmp_path), "--json")
+    row = json.loads(out)[0]
+    assert code == 0 and row["instance"] == "a" and row["replicas"] == 4
+    assert (row["eplb_mean"], row["bound_mean"]) == (1.25, 1.0)
+    for text, says in (
+        (head + "a,4,1,1,two,1.5,1.25,1\n", "eplb_reference.csv:2: a number is missing or"),
+        (head + "a,4,1,1\n", "eplb_reference.csv:2: a number is missing or malformed"),
+        (head.replace("slots", "slot") + "a,4,1,1,2,1.5,1.25,1\n", "slots: a column is missing"),
+        (head, "names no instance"),
+    ):
+        path.write_text(text, "utf-8")
+        code, out, err = run(capsys, monkeypatch, "reference", str(tmp_path), "--json")
+        assert code == 2 and not out and says in err
+        assert len(err.strip().splitlines()) == 1
 
 
 def test_missing_file_and_missing_option_are_named(
