@@ -1,0 +1,89 @@
+"""Tables of the reference that come from the product itself, so that they cannot go stale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cimsim.config.knobs import find_knobs
+from cimsim.results.columns import all_tables
+from moe_mapping.registry import BUILT_IN
+from romer.registry import METHODS, NUMBERS, STEPS
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put generated tables where a page asks for them."""
+    for marker, make in MARKERS.items():
+        if marker in markdown:
+            markdown = markdown.replace(marker, make())
+    return markdown
+
+
+def _cell(text: object) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(_cell(c) for c in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _knobs() -> str:
+    sections: dict[str, list[tuple[object, ...]]] = {}
+    for knob in find_knobs():
+        kinds = f" (only for {', '.join(knob.kinds)})" if knob.kinds else ""
+        default = "must be given" if knob.mandatory else f"`{knob.default}`"
+        row = (f"`{knob.path}`", f"{knob.meaning}{kinds}", knob.unit, knob.bounds, default)
+        sections.setdefault(knob.path.split(".")[0], []).append(row)
+    header = ("knob", "meaning", "unit", "range", "default")
+    return "\n\n".join(f"## {name}\n\n{_table(header, rows)}" for name, rows in sections.items())
+
+
+def _columns() -> str:
+    header = ("column", "meaning", "unit", "formula", "empty when")
+    parts = []
+    for table in all_tables():
+        rows: list[tuple[object, ...]] = [
+            (f"`{c.name}`", c.meaning, c.unit, c.formula, c.empty_when) for c in table.columns
+        ]
+        parts.append(f"## {table.name}.csv\n\n{table.meaning}\n\n{_table(header, rows)}")
+    return "\n\n".join(parts)
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().splitlines()[0] if text else ""
+
+
+def _policies() -> str:
+    from moe_mapping.registry import policy_named
+
+    rows: list[tuple[object, ...]] = [
+        (f"`{name}`", _first_line(policy_named(name).__doc__)) for name in BUILT_IN
+    ]
+    return _table(("policy", "what it does"), rows)
+
+
+def _methods() -> str:
+    rows: list[tuple[object, ...]] = [
+        (f"`{name}`", " then ".join(f"`{s}`" for s in steps) or "nothing")
+        for name, steps in METHODS.items()
+    ]
+    return _table(("method", "steps"), rows)
+
+
+def _steps() -> str:
+    rows: list[tuple[object, ...]] = []
+    for name, step in STEPS.items():
+        what = NUMBERS.get(name)
+        number = f"{what[0]}, {what[1]:g} to {what[2]:g}" if what else ""
+        rows.append((f"`{name}`", _first_line(step.__doc__), number))
+    return _table(("step", "what it does", "number after @"), rows)
+
+
+MARKERS = {
+    "{{ knobs }}": _knobs,
+    "{{ columns }}": _columns,
+    "{{ policies }}": _policies,
+    "{{ methods }}": _methods,
+    "{{ steps }}": _steps,
+}
