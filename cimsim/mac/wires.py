@@ -12,7 +12,7 @@ and the current of column j is sum_i v_i G_eff_ij with
     G_eff_ij = G_ij [1 - R sum_j' (min(j, j') + 1) G_ij' - R sum_i' (rows - max(i, i')) G_i'j]
 
 The error of the approximation is of second order in R G; an exact nodal solve
-(`cimsim.mac.reference_wires.solve_wires`) bounds it in the tests. Rows whose transistors are off
+(`solve_wires` of `tests/twins`) bounds it in the tests. Rows whose transistors are off
 when undriven lose less; that is not modelled.
 """
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from twins.wires import solve_wires
 
 from cimsim.config import Tile
 from cimsim.mac import ideal_integer
-from cimsim.mac.reference_wires import solve_wires
 from cimsim.mac.wires import drop_along_wires
 from cimsim.workload.program import TokenKeys
 from tests.mac.helpers import keys_of, make_tile, normal, program

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from twins.flit_feed import FeedTwin
 
 from cimsim.engine.noc.flit_feed import DELIVERED, STUCK
 from cimsim.engine.noc.flit_network import FlitNetwork
 from cimsim.engine.noc.flit_state import LOGGED, FlitSettings
-from cimsim.engine.noc.flit_twin_feed import FeedTwin
 from cimsim.engine.noc.shape import NocShape
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from twins.packet_tree import multicast
 
 import cimsim.engine.noc.flit_feed as g
 import cimsim.engine.noc.flit_state as f
@@ -21,7 +22,6 @@ from cimsim.engine.noc.shape import (
     next_direction,
     router_distance,
 )
-from cimsim.engine.noc.tree import multicast
 from cimsim.errors import CimsimInternalError
 from tests.noc.feeding import Case, Job, random_case, run_network, run_twin
 

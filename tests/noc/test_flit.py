@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from twins.flit_network import FlitTwin
 
 import cimsim.engine.noc.flit_state as f
 from cimsim.engine.noc.flit import RUNNING, STUCK, run_cycles
 from cimsim.engine.noc.flit_build import flit_state
 from cimsim.engine.noc.flit_state import FlitSettings, FlitState, flit_traffic
-from cimsim.engine.noc.flit_twin import FlitTwin
 from cimsim.engine.noc.shape import NocShape, route_length
 from cimsim.engine.noc.traffic import Traffic
 from cimsim.errors import CimsimError

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twins.packet_load import packet_latency
+from twins.packet_tree import multicast, reduce
 
 from cimsim.engine.noc.packet import (
     BUSY_PS,
@@ -19,10 +21,8 @@ from cimsim.engine.noc.packet import (
     packet_state,
     send,
 )
-from cimsim.engine.noc.packet_load import packet_latency
 from cimsim.engine.noc.shape import NocShape, route_length, route_links
 from cimsim.engine.noc.traffic import Traffic
-from cimsim.engine.noc.tree import multicast, reduce
 from cimsim.errors import CimsimError
 
 from .packet_twin import PacketTwin

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from twins.packet_load import packet_latency
 
 from cimsim.engine.noc.curve import Sampling, measure_point
 from cimsim.engine.noc.flit_state import FlitSettings
 from cimsim.engine.noc.packet import NocTiming, packet_state, send
-from cimsim.engine.noc.packet_load import packet_latency
 from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.noc.traffic import Traffic
 from cimsim.engine.noc.validity import LIMITS, packet_validity

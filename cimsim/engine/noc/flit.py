@@ -23,7 +23,7 @@ of the dimension that it travels in, and the upper half from then on (Dally and 
 so no cycle of channels can wait for itself.
 
 A node starts at most one flit a cycle; its source queue is endless. iSLIP: McKeown, IEEE/ACM
-Transactions on Networking 7(2), 1999. `flit_twin` is the same network written the plain way.
+Transactions on Networking 7(2), 1999. `tests/twins` has the same network written the plain way.
 
 The kernels allocate nothing, so they are compiled without Numba's reference counts, which
 would cost four fifths of the time; small ones are inlined. `flit_branch` holds what a packet's

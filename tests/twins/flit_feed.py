@@ -1,6 +1,6 @@
 """The plain twin of `flit_network`: messages, multicasts and reductions without kernels.
 
-It has the routers of `flit_twin_router`. Multicast routes are split by the outputs of their
+It has the routers of `flit_router`. Multicast routes are split by the outputs of their
 targets wherever a packet is, without an order of targets; the routers where parts of a
 reduction meet are found by counting the ways that lead there. Use it on small networks only.
 """
@@ -13,8 +13,8 @@ from itertools import pairwise
 
 from cimsim.engine.noc.flit_network import node_places
 from cimsim.engine.noc.flit_state import FlitSettings
-from cimsim.engine.noc.flit_twin import Node, attach, connect
-from cimsim.engine.noc.flit_twin_router import Packet, Router, way
+from twins.flit_network import Node, attach, connect
+from twins.flit_router import Packet, Router, way
 
 __all__ = ["FeedTwin"]
 
@@ -168,7 +168,7 @@ class FeedTwin:
         message = self.messages.get(name)
         if message is not None and message.into is not None:
             total = message.into
-            assert total.parts is not None  # noqa: S101 - an adder's
+            assert total.parts is not None
             got = self.got.get((name, index, node), 0)
             self.got[name, index, node] = got + 1
             at = index * self.packet_flits + got

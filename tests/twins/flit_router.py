@@ -1,4 +1,4 @@
-"""Routers of the plain flit-level network (see `flit_twin`)."""
+"""Routers of the plain flit-level network (see `flit_network`)."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from collections import deque
 
 from cimsim.engine.noc.flit_state import FlitSettings, flit_traffic
 from cimsim.engine.noc.flit_tree import Places
-from cimsim.engine.noc.flit_twin_router import Flit, Link, OutputChannel, Packet, Router
 from cimsim.engine.noc.shape import node_port, node_router
 from cimsim.engine.noc.traffic import Traffic, destination, starts_packet
+from twins.flit_router import Flit, Link, OutputChannel, Packet, Router
 
 __all__ = ["FlitTwin"]
 
