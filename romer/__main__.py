@@ -77,9 +77,11 @@ def _show(found: Calibrated, out: Path, as_json: bool) -> None:
                 "step": v.step,
                 "gain_nats": v.gain_nats,
                 "error_nats": v.error_nats,
+                "needed_nats": v.needed_nats,
                 "text_gain_nats": v.text_gain_nats,
                 "text_error_nats": v.text_error_nats,
                 "kept": v.kept,
+                "marginal": v.marginal,
             }
             for v in found.verdicts
         ]
@@ -87,7 +89,11 @@ def _show(found: Calibrated, out: Path, as_json: bool) -> None:
         return
     for v in found.verdicts:
         word = "kept" if v.kept else "dropped"
-        print(f"{v.step}: {word}, gain {v.gain_nats:+.4f} +- {v.error_nats:.4f} nats a token")
+        near = " (marginal)" if v.marginal else ""
+        print(
+            f"{v.step}: {word}{near}, gain {v.gain_nats:+.4f} +- {v.error_nats:.4f} nats per "
+            f"token, {v.needed_nats:.4f} needed"
+        )
     if found.correction.is_identity:
         print("nothing helped: the correction is the identity")
     print(f"written: {out}")

@@ -8,7 +8,10 @@ Two losses of the ACCEPT text are compared token by token, with fresh read noise
   happened to come next, so its standard error over the same tokens is several times
   smaller, and a few windows decide what otherwise takes many.
 
-A step is kept if it lowers both, the expected loss by more than one paired standard error.
+A step is kept if it lowers the expected loss by at least two paired standard errors and at
+least `calibration.min_gain_nats`: neither chance nor another order of sums should decide, nor
+what is too small to matter. The text's own loss only forbids: a step is dropped if it raises
+that by two standard errors; its sign alone would be a coin toss.
 Neighbouring tokens are not independent: differences are averaged over blocks first.
 """
 
@@ -26,6 +29,7 @@ from romer.task import Task, log_probabilities
 __all__ = ["AcceptLoss", "Verdict", "accept_loss", "compare"]
 
 BLOCK_TOKENS = 32
+LEAST_ERRORS = 2.0  # standard errors that tell a gain, or a loss, from chance
 WINDOWS_AT_ONCE = 16  # bounds the memory of logits
 
 
@@ -49,19 +53,25 @@ class Verdict:
     Attributes:
         step: name of the step.
         gain_nats: mean decrease of the expected loss, nats a token.
-        error_nats: its standard error over blocks.
+        error_nats: its standard error over blocks; infinite for a single token.
+        needed_nats: the gain that a step needs to be kept.
         text_gain_nats: mean decrease of the text's own loss.
         text_error_nats: its standard error over blocks.
-        kept: whether the text's loss falls and the expected loss falls by more than one
-            standard error.
+        kept: whether the step is part of the correction.
     """
 
     step: str
     gain_nats: float
     error_nats: float
+    needed_nats: float
     text_gain_nats: float
     text_error_nats: float
     kept: bool
+
+    @property
+    def marginal(self) -> bool:
+        """Whether the gain is within one standard error of what is needed: a near thing."""
+        return abs(self.gain_nats - self.needed_nats) < self.error_nats
 
 
 def accept_loss(task: Task, correction: Correction) -> AcceptLoss:
@@ -98,21 +108,31 @@ def loss_of(task: Task, linear: Linear, correction: Correction | None) -> Accept
     return loss
 
 
-def compare(step: str, before: AcceptLoss, after: AcceptLoss) -> Verdict:
+def compare(step: str, before: AcceptLoss, after: AcceptLoss, *, min_gain_nats: float) -> Verdict:
     """Compare two losses of the same tokens.
 
     Args:
         step: name of the step.
         before: without the step.
         after: with it.
+        min_gain_nats: least decrease of the expected loss that keeps a step, nats per token.
     """
     gain, error = _paired(before.expected - after.expected)
     text_gain, text_error = _paired(before.text - after.text)
-    return Verdict(step, gain, error, text_gain, text_error, gain > error and text_gain > 0.0)
+    needed = max(LEAST_ERRORS * error, min_gain_nats)
+    # A step that changes nothing gains nothing, whatever the threshold.
+    helps = gain > 0.0 and gain >= needed
+    harms = text_gain < 0.0 and -text_gain >= LEAST_ERRORS * text_error
+    return Verdict(step, gain, error, needed, text_gain, text_error, helps and not harms)
 
 
 def _paired(difference: NDArray[np.float64]) -> tuple[float, float]:
-    """Return mean and standard error of the mean over blocks of neighbouring tokens."""
+    """Return mean and standard error of the mean over blocks of neighbouring tokens.
+
+    A short text is halved; one token has no standard error.
+    """
+    if difference.size < 2:
+        return float(difference.mean()), np.inf
     blocks = np.array_split(difference.ravel(), max(2, difference.size // BLOCK_TOKENS))
     means = np.array([b.mean() for b in blocks])
     return float(difference.mean()), float(means.std(ddof=1) / np.sqrt(len(means)))

@@ -67,8 +67,8 @@ def calibrate(
     Args:
         task: what the calibrator sees.
         method: registered method, or steps joined by '+'.
-        guarded: keep a step only if it lowers the ACCEPT loss by more than a standard
-            error; False keeps every step (for studies).
+        guarded: keep a step only if it lowers the ACCEPT loss as `romer.acceptance` says;
+            False keeps every step (for studies).
         untreated: of the same task, to share it among methods.
 
     Raises:
@@ -96,7 +96,7 @@ def calibrate(
         if proposed is current or proposed.digest() == current.digest():
             continue
         new_loss = accept_loss(task, proposed)
-        verdict = compare(name, loss, new_loss)
+        verdict = compare(name, loss, new_loss, min_gain_nats=task.min_gain_nats)
         if not guarded:
             verdict = replace(verdict, kept=True)
         verdicts.append(verdict)

@@ -141,6 +141,7 @@ class Task:
         analog: parts of the model that are on crossbars.
         model_hash: identity of the checkpoint.
         chip_hash: opaque identity of the chip.
+        min_gain_nats: gain below which a step is not kept, nats per token.
     """
 
     decoder: Decoder
@@ -153,6 +154,7 @@ class Task:
     analog: Sequence[str]
     model_hash: str
     chip_hash: str
+    min_gain_nats: float
 
     def linear(self, correction: Correction | None) -> Linear:
         """Return the chip's products as fits see them, under a correction."""

@@ -196,6 +196,13 @@ class Calibration(Section):
 
     method: str = knob("romer_plus", "Calibrator registered in romer; identity switches it off.")
     tokens: int = knob(4096, "Calibration tokens.", unit="token", ge=256)
+    min_gain_nats: float = knob(
+        1e-3,
+        "Least decrease of the loss per token, on calibration documents that it was not fitted "
+        "on, for which a calibration step is kept; it must be two standard errors besides.",
+        unit="nat",
+        ge=0,
+    )
 
 
 class Workload(Section):

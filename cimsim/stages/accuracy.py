@@ -63,7 +63,7 @@ _USE = (
             "age_step",
         ),
     ),
-    ("calibration", ("method",)),
+    ("calibration", ("method", "min_gain_nats")),
 )
 
 

@@ -158,6 +158,7 @@ def score_seed(
             analog=config.chip.analog_parts,
             model_hash=decoder.checkpoint.hash,
             chip_hash=chip_hash,
+            min_gain_nats=config.calibration.min_gain_nats,
         )
         calibration = calibrate(task, calibration_method(config))
     else:

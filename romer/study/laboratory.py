@@ -106,4 +106,5 @@ class Laboratory:
             analog=self.config.chip.analog_parts,
             model_hash=self.checkpoint.hash,
             chip_hash=chip_identity(self.config, chip_seed),
+            min_gain_nats=self.config.calibration.min_gain_nats,
         )

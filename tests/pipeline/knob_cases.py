@@ -188,6 +188,7 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "mapping.weights.replicas": ("isaac", ROOMY, "10"),
     "calibration.method": ("isaac", BASE, "identity"),
     "calibration.tokens": ("isaac", BASE, "512"),
+    "calibration.min_gain_nats": ("isaac", BASE, "10"),
     "run.tile_mode": ("eflash_40nm", (), "folded"),
     "run.decode_batch": ("isaac", (), "[2]"),
     "run.chip_seeds": ("isaac", BASE, "2"),

@@ -89,6 +89,7 @@ class Bench:
             analog=ANALOG,
             model_hash=self.checkpoint.hash,
             chip_hash="chip",
+            min_gain_nats=1e-3,
         )
 
 

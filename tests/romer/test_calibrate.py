@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from romer_bench import CONTEXT, TOKENS, Bench
 from romer_imports import imported_by
 
@@ -18,7 +19,7 @@ from cimsim.errors import CimsimError
 from cimsim.model import Correction
 from cimsim.zoo import calibration_text
 from romer import METHODS, Task, calibrate, registry, split_documents, steps_of
-from romer.acceptance import AcceptLoss, accept_loss, compare
+from romer.acceptance import AcceptLoss, Verdict, accept_loss, compare
 from romer.deployment import Deployment
 
 ERROR = 0.3
@@ -66,19 +67,92 @@ def test_a_harmful_step_is_dropped_and_leaves_no_trace(
     assert not calibrate(bench.task(ERROR), "harm", guarded=False).correction.is_identity
 
 
-def test_a_step_must_gain_more_than_a_standard_error_and_not_raise_the_text_loss() -> None:
-    flat = np.zeros((4, 64))
-    before = AcceptLoss(flat + 1.0, flat + 1.0)
-    noise = np.repeat(np.tile([1.0, -1.0], 4), 32).reshape(4, 64)
-    sure = compare("sure", before, AcceptLoss(flat + 0.9, flat + 0.9))
-    assert sure.kept
-    assert sure.gain_nats == pytest.approx(0.1)
-    assert sure.error_nats == pytest.approx(0.0, abs=1e-12)
-    # Gain 0.1 with block means of spread 1: the error is sqrt(8/7)/sqrt(8) = 0.378.
-    unsure = compare("unsure", before, AcceptLoss(flat + 0.9, flat + 0.9 + noise))
-    assert unsure.error_nats == pytest.approx((1 / 7) ** 0.5)
-    assert not unsure.kept
-    assert not compare("text", before, AcceptLoss(flat + 1.1, flat + 0.9)).kept
+FLAT = np.zeros((4, 64))
+BEFORE = AcceptLoss(FLAT + 1.0, FLAT + 1.0)
+# +1 and -1 in turn for eight blocks of 32 tokens: their mean is 0 and its standard error
+# sqrt(8/7) / sqrt(8) = 0.378.
+SWING = np.repeat(np.tile([1.0, -1.0], 4), 32).reshape(4, 64)
+ERROR_OF_SWING = (1 / 7) ** 0.5
+
+
+def verdict(
+    gain: float, swing: float, *, text_gain: float = 0.1, text_swing: float = 0.0, least: float = 0
+) -> Verdict:
+    """Return the verdict on a step of a mean gain and of swings of its blocks about it."""
+    after = AcceptLoss(
+        BEFORE.text - text_gain + text_swing * SWING, BEFORE.expected - gain + swing * SWING
+    )
+    return compare("step", BEFORE, after, min_gain_nats=least)
+
+
+@pytest.mark.parametrize(
+    ("gain", "swing", "least", "kept"),
+    [
+        (0.1, 0.1 / 2.01 / ERROR_OF_SWING, 0.0, True),
+        (0.1, 0.1 / 1.99 / ERROR_OF_SWING, 0.0, False),  # the old rule kept it
+        (0.1, 0.0, 0.0999, True),
+        (0.1, 0.0, 0.1001, False),
+        (0.1, 1.0, 0.001, False),
+        (-0.1, 0.0, 0.0, False),
+        (0.0, 0.0, 0.0, False),  # nothing changed: nothing gained, whatever the threshold
+    ],
+)
+def test_a_step_is_kept_for_two_standard_errors_and_the_least_gain(
+    gain: float, swing: float, least: float, kept: bool
+) -> None:
+    found = verdict(gain, swing, least=least)
+    assert found.kept is kept
+    assert found.gain_nats == pytest.approx(gain)
+    assert found.error_nats == pytest.approx(swing * ERROR_OF_SWING, abs=1e-12)
+    assert found.needed_nats == pytest.approx(max(2 * swing * ERROR_OF_SWING, least))
+
+
+@pytest.mark.parametrize(
+    ("text_gain", "text_swing", "kept"),
+    [
+        (-0.1, 0.1 / 1.99 / ERROR_OF_SWING, True),  # the sign of what may be chance decides nothing
+        (-0.1, 0.1 / 2.01 / ERROR_OF_SWING, False),
+        (-0.1, 0.0, False),
+        (0.0, 0.0, True),
+    ],
+)
+def test_a_step_that_surely_raises_the_loss_of_the_text_is_dropped(
+    text_gain: float, text_swing: float, kept: bool
+) -> None:
+    assert verdict(0.1, 0.0, text_gain=text_gain, text_swing=text_swing).kept is kept
+
+
+@pytest.mark.parametrize(
+    ("errors", "marginal"), [(3.1, False), (2.9, True), (1.1, True), (0.9, False)]
+)
+def test_a_gain_within_one_standard_error_of_the_needed_one_is_marginal(
+    errors: float, marginal: bool
+) -> None:
+    assert verdict(0.1, 0.1 / errors / ERROR_OF_SWING).marginal is marginal
+
+
+def test_a_short_text_is_halved_and_a_single_token_keeps_nothing() -> None:
+    gains = np.repeat([[0.1, 0.25]], 15, axis=1)
+    short = compare("short", *losses(gains), min_gain_nats=0.0)
+    assert short.error_nats == pytest.approx(0.075)
+    assert short.kept
+    alone = compare("alone", *losses(gains[:, :1]), min_gain_nats=0.0)
+    assert alone.error_nats == np.inf
+    assert not alone.kept
+
+
+def losses(gains: NDArray[np.float64]) -> tuple[AcceptLoss, AcceptLoss]:
+    return AcceptLoss(0 * gains, 0 * gains), AcceptLoss(-gains, -gains)
+
+
+def test_the_least_gain_of_a_task_decides(bench: Bench) -> None:
+    task = bench.task(ERROR)
+    (found,) = calibrate(task, "digital_terms").verdicts
+    assert found.kept
+    for least, kept in ((0.99 * found.gain_nats, True), (1.01 * found.gain_nats, False)):
+        again = calibrate(replace(task, min_gain_nats=least), "digital_terms")
+        assert again.verdicts[0].kept is kept
+        assert again.correction.is_identity is not kept
 
 
 @settings(max_examples=25)
