@@ -47,7 +47,7 @@ from cimsim.stages.models import (
 from cimsim.stages.peaks import peak_rows
 from cimsim.stages.placing import place, tile_load_ps
 from cimsim.stages.ranges import measure_ranges
-from cimsim.stages.rows import Measured, main_decode, result_row
+from cimsim.stages.rows import Measured, clip_rate, main_decode, result_row
 from cimsim.stages.scale import DIE_LIMIT_MM2, scale_rows
 from cimsim.stages.scoring import score_clean
 from cimsim.stages.tables import (
@@ -247,8 +247,8 @@ def _warnings(measured: Measured) -> tuple[str, ...]:
     """Say what a reader must mind before anything else."""
     chip = measured.config
     found = [*inert_knobs(chip), *unpaid_writes(chip), *unused_range(chip)]
-    clip = float(np.mean([s.statistics.clip_rate for s in measured.accuracy.seeds]))
-    if clip > CLIP_WARNING:
+    clip = clip_rate(measured.accuracy)
+    if clip is not None and clip > CLIP_WARNING:
         found.append(
             f"{100 * clip:.2g} % of conversions are clipped: widen tile.adc.range or add bits"
         )

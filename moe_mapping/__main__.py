@@ -245,11 +245,12 @@ def _slot_answer(row: Any, *, brief: bool = False) -> dict[str, Any]:
 def _chip_answer(problem: MappingProblem, row: Any, *, brief: bool = False) -> dict[str, Any]:
     from moe_mapping.objective import lower_bound_ps
 
+    bound_ps = lower_bound_ps(problem)
     answer = {
         "policy": row.policy,
         "objective": row.value,
         "slowest_tile_ps": row.slowest_tile_ps,
-        "slowest_over_bound": row.slowest_tile_ps / max(lower_bound_ps(problem), 1e-300),
+        "slowest_over_bound": row.slowest_tile_ps / bound_ps if bound_ps else None,
         "balance": row.balance,
         "hop_bytes": row.hop_bytes,
         "replica_crossbars": row.replica_crossbars,
@@ -283,6 +284,8 @@ def _show_table(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _text(value: object) -> str:
+    if value is None:
+        return "-"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

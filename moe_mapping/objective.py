@@ -88,9 +88,9 @@ class Objective:
     rewritten_crossbars: int
 
     @property
-    def balance(self) -> float:
-        """Slowest / even tile time; 1 for a chip without load."""
-        return self.slowest_tile_ps / self.even_tile_ps if self.even_tile_ps else 1.0
+    def balance(self) -> float | None:
+        """Slowest / even tile time, None for a chip without load."""
+        return self.slowest_tile_ps / self.even_tile_ps if self.even_tile_ps else None
 
 
 def scale_of(problem: MappingProblem) -> Scale:

@@ -115,10 +115,10 @@ def _choices(chosen: Ints, n_experts: int) -> sparse.csr_array:
 
 
 def imbalance(loads: NDArray[np.number]) -> Floats:
-    """Return hottest / mean expert load along the last axis; 1 where nothing is loaded."""
+    """Return hottest / mean expert load along the last axis, NaN where nothing is loaded."""
     table = np.asarray(loads, dtype=np.float64)
     mean = table.mean(axis=-1)
-    ratio = np.divide(table.max(axis=-1), mean, out=np.ones_like(mean), where=mean > 0)
+    ratio = np.divide(table.max(axis=-1), mean, out=np.full_like(mean, np.nan), where=mean > 0)
     return np.asarray(ratio)
 
 
@@ -126,9 +126,10 @@ def drift(windows: NDArray[np.number]) -> Floats:
     """Return the share of the load that moved between windows, [windows - 1, layers].
 
     Total variation distance of successive load distributions: half the sum of the absolute
-    differences, 0 for the same distribution, 1 for disjoint ones.
+    differences, 0 for the same distribution, 1 for disjoint ones, NaN beside a window without
+    load.
     """
     table = np.asarray(windows, dtype=np.float64)
     total = table.sum(axis=-1, keepdims=True)
-    share = np.divide(table, total, out=np.zeros_like(table), where=total > 0)
+    share = np.divide(table, total, out=np.full_like(table, np.nan), where=total > 0)
     return np.asarray(0.5 * np.abs(np.diff(share, axis=0)).sum(axis=-1))

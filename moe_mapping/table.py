@@ -45,7 +45,7 @@ class ChipRow:
         assignment: where units sit.
         value: objective, lower is better.
         slowest_tile_ps: busy time of the slowest tile in the trace's window.
-        balance: slowest / even tile time.
+        balance: slowest / even tile time, None for a chip without load.
         hop_bytes: bytes times hops.
         replica_crossbars: crossbars in extra copies.
         tile_times_ps: [T].
@@ -56,7 +56,7 @@ class ChipRow:
     assignment: Assignment
     value: float
     slowest_tile_ps: float
-    balance: float
+    balance: float | None
     hop_bytes: float
     replica_crossbars: int
     tile_times_ps: Floats

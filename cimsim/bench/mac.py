@@ -265,7 +265,7 @@ def _time_small_batches(
 
 def _bit_density(
     programmed: ProgrammedMatrix, x: NDArray[np.float32], keys: TokenKeys
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     statistics = MacStatistics()
     programmed.multiply(x, keys, read_seed=0, statistics=statistics)
     return {

@@ -23,6 +23,7 @@ from cimsim.cost.leakage import (
 from cimsim.cost.ledger import Ledger
 from cimsim.cost.programming import programming_bytes, programming_ps
 from cimsim.cost.timing import VisitTiming, visit_timing
+from cimsim.errors import CimsimError
 from cimsim.units import BITS_PER_BYTE
 from cimsim.workload.program import Program
 
@@ -104,6 +105,9 @@ class CostModel:
             density: densities that the functional run measured; None or a missing unit
                 takes the documented default, and the row says so.
             mapped_tiles: tiles that hold weights; None means just enough for every unit once.
+
+        Raises:
+            CimsimError: if nothing of the phase costs any energy: it has no TOPS/W, no shares.
         """
         tiles = self._mapped_tiles if mapped_tiles is None else mapped_tiles
         charger = Charger(self.config, self.catalogue, self._actions, ledger, counts)
@@ -126,6 +130,13 @@ class CostModel:
                     kind="leakage",
                     source=f"{row.source}; idle policy {row.idle}",
                 )
+        if counts.makespan_ps and not ledger.total_fj():
+            raise CimsimError(
+                f"nothing that the chip does in phase {counts.phase} costs energy, so its "
+                "operations a joule are undefined",
+                key="cost",
+                hint="overrides or excluded components leave nothing",
+            )
 
     @cached_property
     def _area(self) -> tuple[AreaRow, ...]:
@@ -136,8 +147,20 @@ class CostModel:
         return self._area
 
     def area_mm2(self) -> float:
-        """Return the area of the chip, off-chip memory apart."""
-        return sum(row.mm2 or 0.0 for row in self._area)
+        """Return the area of the chip, off-chip memory apart.
+
+        Raises:
+            CimsimError: if it is 0: nothing can then be said of a square millimetre.
+        """
+        area = sum(row.mm2 or 0.0 for row in self._area)
+        if not area:
+            raise CimsimError(
+                "no component of the chip has an area, so figures of a square millimetre are "
+                "undefined",
+                key="cost",
+                hint="overrides or excluded components leave nothing",
+            )
+        return area
 
     def leakage(self) -> tuple[LeakageRow, ...]:
         """Return static power by component, or "not modelled"."""

@@ -37,7 +37,8 @@ class Switching:
         fetched_bytes: stored weight bytes read from off-chip memory.
         cells: cells written.
         stall_ps: time that visits waited for their expert, summed over visits.
-        hit_rate: share of expert visits whose expert was resident at once; 1 without slots.
+        hit_rate: share of expert visits whose expert was resident at once; None without such
+            visits to slots.
         hit_rate_bound: the share that Belady's optimum reaches on the same requests with
             demand fetching, every chip for itself (a prefetching policy may exceed it).
         slot_loads: int64 [slots], loads of each slot.
@@ -49,8 +50,8 @@ class Switching:
     fetched_bytes: int
     cells: int
     stall_ps: int
-    hit_rate: float
-    hit_rate_bound: float
+    hit_rate: float | None
+    hit_rate_bound: float | None
     slot_loads: Int64
     writes: Int64
 
@@ -321,8 +322,8 @@ def _switching(plan: Plan, raw: RawRun) -> Switching:
         fetched_bytes=int((raw.loads * plan.slots.fetch_bytes).sum()),
         cells=int((raw.loads * plan.slots.cells).sum()),
         stall_ps=raw.stall_ps,
-        hit_rate=raw.hits / asked if asked else 1.0,
-        hit_rate_bound=best / asked if asked else 1.0,
+        hit_rate=raw.hits / asked if asked else None,
+        hit_rate_bound=best / asked if asked else None,
         slot_loads=raw.slot_loads,
         writes=raw.writes,
     )

@@ -30,7 +30,7 @@ from cimsim.mac.feed import cycle_power
 from cimsim.mac.formats import Formats
 from cimsim.mac.inputs import static_scale
 from cimsim.mac.moments import level_moments, weight_moments
-from cimsim.mac.program import read_variance, write_ideal
+from cimsim.mac.program import compensation_gain, read_variance, write_ideal
 from cimsim.mac.quantize import quantize_inputs
 from cimsim.mac.write import read_share
 from cimsim.workload.program import MatrixId
@@ -46,12 +46,14 @@ class PredictedError:
     """Expected relative error of outputs, against the exact product of the same integers.
 
     Attributes:
-        error: of everything that is predicted, root of the sum of squares.
-        by_source: cells (stuck ones included), read_noise, converter_errors, rounding.
+        error: of everything that is predicted, root of the sum of squares; None if every exact
+            output is 0.
+        by_source: cells (stuck ones included), read_noise, converter_errors, rounding; empty
+            if every exact output is 0.
         left_out: sources present that have no term.
     """
 
-    error: float
+    error: float | None
     by_source: dict[str, float]
     left_out: tuple[str, ...]
 
@@ -98,11 +100,12 @@ def predict_error(
     scales = scale[:, None].astype(np.float64) * encoded.scale.astype(np.float64)
     signal = float(np.mean((scales * (q.astype(np.float64) @ encoded.wq)) ** 2))
     found = {
-        name: float(np.sqrt(np.mean(scales**2 * square) / (signal or 1.0)))
+        name: float(np.sqrt(np.mean(scales**2 * square) / signal))
         for name, square in squares.items()
+        if signal > 0.0
     }
     return PredictedError(
-        error=float(np.sqrt(sum(e**2 for e in found.values()))),
+        error=float(np.sqrt(sum(e**2 for e in found.values()))) if found else None,
         by_source=found,
         left_out=_left_out(parts, adc_range, step),
     )
@@ -190,7 +193,7 @@ class _Parts:
         if self.tile.device.drift_compensation == "global":
             both = np.concatenate([np.maximum(self.levels, 0).ravel(), self._negative().ravel()])
             counts = np.bincount(both, minlength=mean.size)
-            gain = float(counts @ level_moments(fresh)[0]) / float(counts @ mean)
+            gain = compensation_gain(float(counts @ level_moments(fresh)[0]), float(counts @ mean))
             mean, variance = gain * mean, gain**2 * variance
         bias = mean - np.arange(mean.size)
         shift = self._column_sums(bias, power=1)

@@ -219,8 +219,14 @@ def _compensation(first: NDArray[np.float64], now: NDArray[np.float64], g_min: f
     The mean is that of a read with every row driven, without read noise (global drift
     compensation of aihwkit, whose read-out is also floored).
     """
-    reference = float(np.mean(first)) - g_min
-    found = float(np.mean(now)) - g_min
+    return compensation_gain(float(np.mean(first)) - g_min, float(np.mean(now)) - g_min)
+
+
+def compensation_gain(reference: float, found: float) -> float:
+    """Return the gain from mean conductance above g_min as written and as it is now.
+
+    1 where nothing, or nearly nothing, is left to compensate by.
+    """
     return reference / found if found > 1e-4 * abs(reference) and reference > 0.0 else 1.0
 
 

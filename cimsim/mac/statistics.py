@@ -60,9 +60,9 @@ class MatrixCounts:
         return self.level_fraction_sum / self.vectors if self.vectors else 0.0
 
     @property
-    def clip_rate(self) -> float:
-        """Share of conversions outside the range."""
-        return self.clipped / self.conversions if self.conversions else 0.0
+    def clip_rate(self) -> float | None:
+        """Share of conversions outside the range, None without conversions."""
+        return self.clipped / self.conversions if self.conversions else None
 
 
 @dataclass
@@ -111,6 +111,6 @@ class MacStatistics:
         return self.total.vectors
 
     @property
-    def clip_rate(self) -> float:
-        """Share of all conversions outside the range."""
+    def clip_rate(self) -> float | None:
+        """Share of all conversions outside the range, None without conversions."""
         return self.total.clip_rate

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import log10
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,7 @@ from cimsim.workload.program import Matrix, MatrixId, TokenKeys
 
 __all__ = ["SourceError", "TileStudy", "study_tile"]
 
+_Key = TypeVar("_Key")
 _MATRIX = MatrixId(0, "studied")
 _FINE_BITS = 16
 _BITS = tuple(range(3, 15))
@@ -40,13 +43,13 @@ class SourceError:
 
     Attributes:
         name: cells, stuck, read_noise, wires, converter_errors or rounding (and clipping).
-        alone: relative error with this source only.
-        without: relative error with every source but this.
+        alone: relative error with this source only; None if every exact output is 0.
+        without: relative error with every source but this; None as above.
     """
 
     name: str
-    alone: float
-    without: float
+    alone: float | None
+    without: float | None
 
     @property
     def label(self) -> str:
@@ -56,34 +59,38 @@ class SourceError:
 
 @dataclass(frozen=True)
 class TileStudy:
-    """One page on a tile.
+    """One page on a tile. A ratio to outputs that are all 0 is None; `undefined` says why.
 
     Attributes:
         error: relative error against the exact integer product.
         error_float: relative error against the float product.
         error_formats: relative error of the integer formats alone, against the float product.
-        sqnr_db: signal to error ratio of outputs, against the float product.
-        effective_bits: (sqnr_db - 1.76) / 6.02.
+        sqnr_db: signal to error ratio of outputs, against the float product; None also where
+            there is no error.
+        effective_bits: (sqnr_db - 1.76) / 6.02, None as above.
         clip_rate: share of conversions outside the range.
         range_levels: top of the converter's range.
         step_levels: width of a code.
         folds: whether folded mode serves this tile.
-        errors: float64 [n x n_out], errors over the rms of the exact outputs, for a histogram.
+        errors: float64 [n x n_out], errors over the rms of the exact outputs, for a histogram;
+            empty where that is 0.
         counts: what its converters and word lines did.
         predicted: the error that closed forms expect.
         sources: error by source, those that are present.
-        error_by_bits: relative error by converter bits, all else the same.
-        recommended_bits: least bits that are within 5 % of the best.
-        error_by_range: relative error by range: full, or percentile of the sums.
-        recommended_range: the range of least error.
+        error_by_bits: relative error by converter bits, all else the same; empty if undefined.
+        recommended_bits: least bits that are within 5 % of the best, None without errors to
+            compare.
+        error_by_range: relative error by range: full, or percentile of the sums; empty if
+            undefined.
+        recommended_range: the range of least error, None as above.
     """
 
-    error: float
-    error_float: float
-    error_formats: float
-    sqnr_db: float
-    effective_bits: float
-    clip_rate: float
+    error: float | None
+    error_float: float | None
+    error_formats: float | None
+    sqnr_db: float | None
+    effective_bits: float | None
+    clip_rate: float | None
     range_levels: float
     step_levels: float
     folds: bool
@@ -92,9 +99,29 @@ class TileStudy:
     predicted: PredictedError
     sources: tuple[SourceError, ...]
     error_by_bits: dict[int, float]
-    recommended_bits: int
+    recommended_bits: int | None
     error_by_range: dict[str, float]
-    recommended_range: str
+    recommended_range: str | None
+
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """Why figures are None, a sentence each."""
+        found = []
+        if self.error is None:
+            found.append(
+                "every output of the exact integer product is 0: errors relative to it, and the "
+                "bits and range of least error, are undefined"
+            )
+        if self.error_float is None:
+            found.append(
+                "every output of the float product is 0: errors relative to it, SQNR and "
+                "effective bits are undefined"
+            )
+        elif self.sqnr_db is None:
+            found.append(
+                "there is no error against the float product: SQNR and effective bits have no bound"
+            )
+        return tuple(found)
 
 
 def _device(tile: Tile, device: Device) -> Tile:
@@ -186,33 +213,34 @@ def study_tile(
     exact = bench.exact(tile)
     real = inputs.astype(np.float64) @ weight
     error_float = _relative(found, real)
-    sqnr = -20.0 * np.log10(error_float) if error_float > 0.0 else np.inf
-    by_bits = {b: bench.error(_adc(tile, bits=b)) for b in _BITS}
-    by_range = {"full": bench.error(_adc(tile, range={"kind": "full"}))}
+    sqnr = -20.0 * log10(error_float) if error_float else None
+    by_bits = _defined({b: bench.error(_adc(tile, bits=b)) for b in _BITS})
+    ranges: dict[str, dict[str, object]] = {"full": {"kind": "full"}}
     for share in (99.0, 99.9, 99.99, 100.0):
-        shape = {"kind": "percentile", "percentile": share}
-        by_range[f"percentile {share:g}"] = bench.error(_adc(tile, range=shape))
-    least = min(by_bits.values())
+        ranges[f"percentile {share:g}"] = {"kind": "percentile", "percentile": share}
+    by_range = _defined({n: bench.error(_adc(tile, range=r)) for n, r in ranges.items()})
+    least = min(by_bits.values(), default=0.0)
+    signal = _rms(exact)
     return TileStudy(
         error=_relative(found, exact),
         error_float=error_float,
         error_formats=_relative(exact, real),
-        sqnr_db=float(sqnr),
-        effective_bits=float((sqnr - 1.76) / 6.02),
+        sqnr_db=sqnr,
+        effective_bits=None if sqnr is None else (sqnr - 1.76) / 6.02,
         clip_rate=counts.clip_rate,
         range_levels=programmed.adc_range.top_levels,
         step_levels=programmed.step_levels,
         folds=programmed.folds,
-        errors=((found - exact) / _rms(exact)).ravel(),
+        errors=((found - exact) / signal).ravel() if signal > 0.0 else np.empty(0),
         counts=counts,
         predicted=predict_error(
             weight, _MATRIX, tile, inputs, programmed.adc_range, temperature_c=temperature_c
         ),
         sources=_by_source(bench, tile, programmed),
         error_by_bits=by_bits,
-        recommended_bits=min(b for b, e in by_bits.items() if e <= _WORTH * least),
+        recommended_bits=min((b for b, e in by_bits.items() if e <= _WORTH * least), default=None),
         error_by_range=by_range,
-        recommended_range=min(by_range, key=lambda name: by_range[name]),
+        recommended_range=min(by_range, key=lambda name: by_range[name], default=None),
     )
 
 
@@ -272,8 +300,8 @@ class _Bench:
         exact = ideal_integer(self.weight, tile, adc_range=adc_range)
         return exact.multiply(self.inputs, self._keys()).astype(np.float64)
 
-    def error(self, tile: Tile) -> float:
-        """Return the relative error against the exact integer product."""
+    def error(self, tile: Tile) -> float | None:
+        """Return the relative error against the exact integer product, None if that is 0."""
         return _relative(self.run(tile)[0], self.exact(tile))
 
 
@@ -281,6 +309,11 @@ def _rms(values: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
-def _relative(found: NDArray[np.float64], exact: NDArray[np.float64]) -> float:
+def _relative(found: NDArray[np.float64], exact: NDArray[np.float64]) -> float | None:
+    """Return the rms error over the rms of what is exact, None if that is 0."""
     signal = _rms(exact)
-    return _rms(found - exact) / signal if signal > 0.0 else _rms(found)
+    return _rms(found - exact) / signal if signal > 0.0 else None
+
+
+def _defined(errors: dict[_Key, float | None]) -> dict[_Key, float]:
+    return {key: error for key, error in errors.items() if error is not None}

@@ -67,7 +67,7 @@ def energy_rows_grid(design: Design) -> Grid:
             significant(optional(r, "energy_per_token_nj")),
             percent(number(r, "energy_nj") / total),
             significant(number(r, "count")),
-            significant(number(r, "energy_per_action_fj")),
+            significant(optional(r, "energy_per_action_fj")),
             text(r, "source"),
         )
         for r in shown

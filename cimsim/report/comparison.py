@@ -66,7 +66,7 @@ def accuracy_grid(view: View) -> Grid:
             significant(number(row, "ppl_ideal_int"), 4),
             _interval(design, "noisy"),
             _interval(design, "calibrated"),
-            EMPTY if row["adc_bits"] is None else percent(number(row, "adc_clip_rate"), 2),
+            percent(optional(row, "adc_clip_rate"), 2),
         )
 
     return Grid(

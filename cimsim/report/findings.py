@@ -142,7 +142,7 @@ def warnings(view: View) -> list[str]:
             "One chip seed: no confidence interval, and no effect can be told from chance."
         )
     for design in view.designs:
-        clip = number(design.row, "adc_clip_rate")
+        clip = optional(design.row, "adc_clip_rate") or 0.0
         told = any("clip" in warning for warning in design.chip.warnings)
         if clip > CLIP_WARNING and not told:
             found.append(

@@ -80,7 +80,7 @@ def _accuracy_row(design: Design) -> tuple[str, ...]:
         significant(number(row, "ppl_noisy_mean"), 4),
         significant(number(row, "ppl_calibrated_mean"), 4),
         "none" if low == high else f"±{significant((high - low) / 2, 2)}",
-        percent(number(row, "adc_clip_rate"), 1),
+        percent(optional(row, "adc_clip_rate"), 1),
     )
 
 

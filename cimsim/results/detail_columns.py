@@ -95,7 +95,7 @@ ENERGY = Table(
         Column("component", "", "text", "Component that is charged."),
         Column("kind", "", "text", "dynamic, leakage or off_chip."),
         _amount("count", "1", "Actions counted; nanoseconds for leakage and table powers."),
-        _amount("energy_per_action_fj", "fJ", "Energy of one action."),
+        _amount("energy_per_action_fj", "fJ", "Energy of one action.", "nothing was counted"),
         _amount("energy_nj", "nJ", "Energy of the phase."),
         _amount(
             "energy_per_token_nj",

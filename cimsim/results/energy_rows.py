@@ -94,7 +94,7 @@ def energy_rows(
                 "component": component,
                 "kind": kind,
                 "count": group.count,
-                "energy_per_action_fj": group.energy_fj / group.count if group.count else 0.0,
+                "energy_per_action_fj": group.energy_fj / group.count if group.count else None,
                 "energy_nj": group.energy_fj / FJ_PER_NJ,
                 "energy_per_token_nj": group.energy_fj / FJ_PER_NJ / tokens if tokens else None,
                 "source": group.source,

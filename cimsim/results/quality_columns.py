@@ -88,9 +88,9 @@ def accuracy_columns() -> tuple[Column, ...]:
             "adc_clip_rate",
             "1",
             g,
-            "Share of conversions that hit the end of the ADC's range; 0 on digital crossbars, "
-            "which convert nothing.",
+            "Share of conversions that hit the end of the ADC's range.",
             better="lower",
+            empty_when="no conversion was made: crossbars are digital, unused or folded",
             maximum=1.0,
         ),
     )

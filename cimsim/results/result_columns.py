@@ -29,7 +29,7 @@ LATENCY_PARTS = {
 """Parts of a latency, which sum to it; of stages in parallel, those of the last to finish."""
 
 
-HOLDS_ALL = "the chip holds every expert, or none is on tiles"
+HOLDS_ALL = "the chip holds every expert, or none is on tiles or asked for"
 
 
 def batch_columns(batches: Sequence[int]) -> tuple[Column, ...]:

@@ -28,11 +28,13 @@ from cimsim.stages.wear import wear
 from cimsim.units import BITS_PER_BYTE, FJ_PER_J, FJ_PER_NJ, PS_PER_S, PS_PER_US
 from cimsim.workload.program import Program
 
-__all__ = ["Measured", "result_row"]
+__all__ = ["Measured", "clip_rate", "main_decode", "result_row"]
 
 FEW = "p99 needs at least 100 samples"
 NO_CROSSBARS = "every matrix is digital"
 HOLDS_ALL = "the chip holds every expert, or none is on tiles"
+NOT_CONVERTED = "no conversion was made: crossbars are digital, unused or folded"
+NO_VISITS = "no expert was asked for"
 IDENTITY = "the calibrator changed nothing on any chip"
 
 
@@ -138,7 +140,9 @@ def _accuracy(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     if all(ppl is None for ppl in corrected):
         reasons["ppl_float_calibrated"] = IDENTITY
     clean_after = [float_ppl if ppl is None else ppl for ppl in corrected]
-    statistics = [s.statistics.clip_rate for s in accuracy.seeds]
+    clipped = clip_rate(accuracy)
+    if clipped is None:
+        reasons["adc_clip_rate"] = NOT_CONVERTED
     return {
         "ppl_float": float_ppl,
         "ppl_ideal_int": accuracy.ideal_ppl,
@@ -153,8 +157,15 @@ def _accuracy(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
         ),
         "topk_agreement": float(np.mean(agreement)),
         "topk_agreement_calibrated": float(np.mean(after)),
-        "adc_clip_rate": float(np.mean(statistics)),
+        "adc_clip_rate": clipped,
     }
+
+
+def clip_rate(accuracy: Accuracy) -> float | None:
+    """Return the share of conversions that clip, mean over seeds; None if none is made."""
+    rates = [s.statistics.clip_rate for s in accuracy.seeds]
+    made = [rate for rate in rates if rate is not None]
+    return float(np.mean(made)) if made else None
 
 
 def _load(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
@@ -295,6 +306,8 @@ def _writing(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     switched = bool(measured.placement.slots)
     if not switched:
         reasons |= dict.fromkeys(("expert_hit_rate", "expert_hit_rate_bound"), HOLDS_ALL)
+    elif switching.hit_rate is None:
+        reasons |= dict.fromkeys(("expert_hit_rate", "expert_hit_rate_bound"), NO_VISITS)
     cost = measured.calibration
     cells: dict[str, object] = {
         "expert_switch_bytes": switching.fetched_bytes,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from textwrap import wrap
 from typing import Any
 
@@ -25,9 +24,8 @@ def as_dict(page: TilePage) -> dict[str, Any]:
         "n_out": page.shape[1],
         "tokens": page.tokens,
         "seed": page.seed,
-        # JSON has no infinity: a tile without any error has no ratio.
-        "sqnr_db": study.sqnr_db if math.isfinite(study.sqnr_db) else None,
-        "effective_bits": study.effective_bits if math.isfinite(study.effective_bits) else None,
+        "sqnr_db": study.sqnr_db,
+        "effective_bits": study.effective_bits,
         "clip_rate": study.clip_rate,
         "error_observed": study.error,
         "error_predicted": study.predicted.error if study.predicted.uniform else None,
@@ -35,6 +33,7 @@ def as_dict(page: TilePage) -> dict[str, Any]:
         "not_predicted": list(study.predicted.left_out),
         "error_formats": study.error_formats,
         "error_float": study.error_float,
+        "undefined": list(study.undefined),
         "sources": [
             {"source": s.name, "alone": s.alone, "without": s.without} for s in study.sources
         ],
@@ -77,23 +76,30 @@ def _fold(text: str) -> list[str]:
 
 def _head(page: TilePage) -> list[str]:
     study = page.study
-    predicted = f"predicted {study.predicted.error:.4f}"
+    predicted = f"predicted {_number(study.predicted.error, '.4f')}"
     if not study.predicted.uniform:
         predicted = "not predicted: rounding is not uniform"
     n_in, n_out = page.shape
     lines = [
         f"{page.config.name}: {page.matrix} matrix of {n_in} x {n_out}, {page.tokens} normal "
         f"inputs, seed {page.seed}",
-        f"  SQNR against float     {study.sqnr_db:10.1f} dB    "
-        f"effective bits {study.effective_bits:.2f}",
-        f"  clipped conversions    {study.clip_rate:10.3%}       "
+        f"  SQNR against float     {_number(study.sqnr_db, '.1f'):>10} dB    "
+        f"effective bits {_number(study.effective_bits, '.2f')}",
+        f"  clipped conversions    {_number(study.clip_rate, '.3%'):>10}       "
         f"folded mode {'holds' if study.folds else 'does not hold'}",
-        f"  error of the formats   {study.error_formats:10.4f}       rms over rms of the outputs",
-        f"  error of the hardware  {study.error:10.4f}       {predicted}",
+        f"  error of the formats   {_number(study.error_formats, '.4f'):>10}       "
+        "rms over rms of the outputs",
+        f"  error of the hardware  {_number(study.error, '.4f'):>10}       {predicted}",
+        *(f"  -: {reason}" for reason in study.undefined),
     ]
     if study.predicted.left_out:
         lines.append(f"  no closed form for: {', '.join(study.predicted.left_out)}")
     return lines
+
+
+def _number(value: float | None, form: str) -> str:
+    """Write a figure, or "-" where it is undefined."""
+    return "-" if value is None else format(value, form)
 
 
 def _sources(page: TilePage) -> list[str]:
@@ -107,23 +113,29 @@ def _sources(page: TilePage) -> list[str]:
         # Cells and stuck cells are predicted together.
         known = predicted is not None and not (both and source.name == "cells")
         known &= study.predicted.uniform
-        text = f"{predicted:.4f}" if known else "-"
-        lines.append(f"  {source.label:<22}{source.alone:>10.4f}{source.without:>12.4f}{text:>12}")
-    if both and study.predicted.uniform:
-        together = study.predicted.by_source["cells"]
+        alone, without = (_number(e, ".4f") for e in (source.alone, source.without))
+        text = _number(predicted if known else None, ".4f")
+        lines.append(f"  {source.label:<22}{alone:>10}{without:>12}{text:>12}")
+    together = study.predicted.by_source.get("cells")
+    if both and study.predicted.uniform and together is not None:
         lines.append(f"  {'cells, stuck included':<22}{'-':>10}{'-':>12}{together:>12.4f}")
     return lines
 
 
 def _converter(page: TilePage) -> list[str]:
     study, adc = page.study, page.config.tile.adc
+    now = (
+        f"  ADC now: {adc.bits} bits over {study.range_levels:.5g} levels, "
+        f"{study.step_levels:.4g} levels a code"
+    )
+    if study.recommended_bits is None or study.recommended_range is None:
+        return [now, "  recommended bits   -", "  recommended range  -"]
     best_range = study.error_by_range[study.recommended_range]
     around = range(study.recommended_bits - 2, study.recommended_bits + 2)
     shown = {b: study.error_by_bits[b] for b in around if b in study.error_by_bits}
     cells = ", ".join(f"{e:.4f} at {b}" for b, e in shown.items())
     return [
-        f"  ADC now: {adc.bits} bits over {study.range_levels:.5g} levels, "
-        f"{study.step_levels:.4g} levels a code",
+        now,
         f"  recommended bits   {study.recommended_bits}",
         f"  error by bits      {cells}",
         f"  recommended range  {study.recommended_range}: error {best_range:.4f} at "

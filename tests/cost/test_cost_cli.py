@@ -71,6 +71,25 @@ def test_peak_of_a_fitted_chip_is_refused_with_the_way_out() -> None:
     assert cimsim("peak", "isaac", "--set", "chip.tiles=4").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("knob", "names", "said"),
+    [
+        ("energy_fj: 0, leakage_uw: 0", ("digital_linear", "weight_sram", "kv_sram"), "a joule"),
+        ("area_um2: 0", ("digital_unit", "weight_sram", "kv_sram"), "a square millimetre"),
+    ],
+)
+def test_figures_of_a_chip_that_costs_nothing_are_refused(
+    tmp_path: Path, knob: str, names: tuple[str, ...], said: str
+) -> None:
+    free = "".join(f"    {name}: {{{knob}, source: test}}\n" for name in names)
+    chip = tmp_path / "free.yaml"
+    chip.write_text(f"extends: npu_hbm\nname: free\ncost:\n  overrides:\n{free}")
+    done = cimsim("peak", str(chip))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "undefined" in done.stderr
+
+
 def test_published_json_has_counts_and_rows(tmp_path: Path) -> None:
     plot, models = tmp_path / "parity.svg", tmp_path / "adc.png"
     done = cimsim("published", "--json", "--plot", str(plot), "--adc-plot", str(models))

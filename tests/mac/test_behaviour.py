@@ -252,6 +252,7 @@ def test_statistics_count_conversions_clips_and_density() -> None:
     twice.merge(statistics)
     assert twice.vectors == 6
     assert twice.clip_rate == statistics.clip_rate
+    assert MacStatistics().clip_rate is None  # nothing was converted
 
 
 def test_percentile_range_holds_its_share_of_the_sums() -> None:

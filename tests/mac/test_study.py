@@ -72,3 +72,41 @@ def test_digital_tiles_and_empty_inputs_are_refused() -> None:
         study_tile(make_tile(crossbar={"kind": "digital"}), weight, x)
     with pytest.raises(CimsimError, match="inputs"):
         study_tile(make_tile(), weight, x[:0])
+
+
+@pytest.mark.parametrize("zero", ["weights", "inputs"])
+@pytest.mark.filterwarnings("error")
+def test_errors_relative_to_outputs_of_zero_are_undefined(zero: str) -> None:
+    weight, x = _data()
+    weight, x = (weight * 0, x) if zero == "weights" else (weight, x * 0)
+    device = {"kind": "gaussian", "sigma": 0.2, "sigma_unit": "cell_level"}
+    study = study_tile(make_tile(device=device, adc={"kind": "isaac", "bits": 8}), weight, x)
+    errors = (study.error, study.error_float, study.error_formats)
+    assert errors == (study.sqnr_db, study.effective_bits, None) == (None, None, None)
+    assert study.errors.size == 0
+    assert study.error_by_bits == study.error_by_range == {}
+    assert study.recommended_bits is study.recommended_range is None
+    assert (study.predicted.error, study.predicted.by_source) == (None, {})
+    assert {(s.alone, s.without) for s in study.sources} == {(None, None)}
+    assert [reason[:21] for reason in study.undefined] == [
+        "every output of the e",
+        "every output of the f",
+    ]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_float_product_of_zero_leaves_the_error_of_the_hardware_defined() -> None:
+    weight = np.array([[1.0], [1.0], [3.0]], dtype=np.float32)
+    x = np.array([[1.0, 2.0, -1.0]], dtype=np.float32)  # 1 + 2 - 3 is 0
+    study = study_tile(make_tile(adc={"kind": "isaac", "bits": 16}), weight, x)
+    assert study.error == 0.0  # of the integers 64 x 42 + 127 x 42 - 64 x 127, which is not 0
+    assert study.error_float is study.sqnr_db is None
+    assert len(study.undefined) == 1
+
+
+def test_no_error_has_no_ratio_to_it() -> None:
+    one = np.ones((1, 1), dtype=np.float32)
+    study = study_tile(make_tile(adc={"kind": "isaac", "bits": 16}), one, one)
+    assert study.error_float == 0.0
+    assert study.sqnr_db is study.effective_bits is None
+    assert "no error" in study.undefined[0]

@@ -39,6 +39,24 @@ def test_the_page_fits_80_columns_and_says_what_limits_the_tile(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("chip", [CHIP, "sram_analog_7nm"])
+def test_ratios_to_outputs_of_zero_are_dashes_with_the_reason(tmp_path: Path, chip: str) -> None:
+    np.save(tmp_path / "zeros.npy", np.zeros((64, 16), dtype=np.float32))
+    arguments = (chip, "--matrix", "zeros.npy", "--tokens", "8")
+    done = _tile(tmp_path, *arguments, "--figure", "a.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["SQNR", "against", "float", "-", "dB", "effective", "bits", "-"] in lines
+    assert "every output of the exact integer product is 0" in done.stdout
+    assert [line[2] for line in lines if line[:1] == ["recommended"]] == ["-", "-"]
+    assert (tmp_path / "a.png").stat().st_size > 1000
+    page = json.loads(_tile(tmp_path, *arguments, "--json").stdout)
+    for name in ("sqnr_db", "effective_bits", "error_observed", "error_predicted", "error_float"):
+        assert page[name] is None
+    assert page["clip_rate"] is not None  # conversions were made
+    assert len(page["undefined"]) == 2
+
+
 def test_json_and_figure_are_the_same_bytes_every_time(tmp_path: Path) -> None:
     np.save(tmp_path / "w.npy", np.linspace(-1.0, 1.0, 48 * 6).reshape(48, 6))
     runs = []

@@ -51,6 +51,12 @@ def test_objective_has_the_values_computed_by_hand() -> None:
     assert score.value == pytest.approx(expected)
 
 
+def test_a_chip_without_load_has_no_balance() -> None:
+    case = problem(time_ps=np.zeros(3))
+    assert evaluate(case, solve(case, "round_robin")).balance is None
+    assert evaluate(problem(), solve(problem(), "round_robin")).balance is not None
+
+
 def test_all_tiles_of_a_split_copy_are_busy_for_the_whole_visit() -> None:
     found = Assignment((((((0, 2),)),), (((0, 1),),), (((0, 1), (1, 4)),)))
     score = evaluate(problem(), found)

@@ -110,7 +110,8 @@ def test_exact_digital_chip_says_ideal_for_every_seed_and_needs_no_calibration(
         assert row[f"ppl_{name}"] == ideal
     assert [r["ppl_noisy"] for r in result.per_seed] == [ideal] * 3
     assert row["calibrator"] == "identity"
-    assert row["adc_clip_rate"] == 0.0
+    assert row["adc_clip_rate"] is None  # it converts nothing
+    assert "adc_clip_rate: no conversion" in row["empty_because"]
     assert row["topk_agreement"] == row["topk_agreement_calibrated"]
     assert row["energy_per_token_nj"] == row["energy_per_token_nj_calibrated"]
 

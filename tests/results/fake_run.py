@@ -243,7 +243,7 @@ def _row(chip, model, tokens, seeds, experts, tiles, latency, energy) -> Row:
         "ppl_float_calibrated": None,
         "topk_agreement": seeds[0]["topk_agreement"],
         "topk_agreement_calibrated": seeds[0]["topk_agreement_calibrated"],
-        "adc_clip_rate": 0.081 if name == "neurram" else 0.002 if adc else 0.0,
+        "adc_clip_rate": 0.081 if name == "neurram" else 0.002 if adc else None,
         "expert_load_cv_clean": load_cv(experts.clean).mean(),
         "expert_load_cv": load_cv(experts.noisy).mean(),
         "expert_load_cv_calibrated": load_cv(experts.calibrated).mean(),
@@ -319,6 +319,7 @@ def _row(chip, model, tokens, seeds, experts, tiles, latency, energy) -> Row:
             reasons[column] = {
                 "adc_bits": "digital crossbars have no ADC",
                 "adc_model": "digital crossbars have no ADC",
+                "adc_clip_rate": "no conversion was made",
                 "switch_lifetime_s": "no expert was switched",
                 "expert_hit_rate": "the chip holds all experts",
                 "expert_hit_rate_bound": "the chip holds all experts",

@@ -90,6 +90,12 @@ def test_phase_without_tokens_has_no_energy_a_token() -> None:
     assert rows[0]["energy_per_token_nj"] is None
 
 
+def test_an_action_that_was_never_counted_has_no_energy_of_one() -> None:
+    idle = replace(ENTRIES[0], count=0.0, energy_fj=0.0)
+    (row,) = energy_rows([idle], config="a", model="m", phase="x", calibrated=False, tokens=4)
+    assert (row["energy_per_action_fj"], row["energy_nj"]) == (None, 0.0)
+
+
 def test_leakage_is_one_component_among_the_largest() -> None:
     energies = component_energies(ENTRIES)
     assert energies["leakage"] == 1.5
