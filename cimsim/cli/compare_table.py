@@ -54,9 +54,11 @@ def _line(system: System) -> str:
     cells = "".join(n.rjust(width) for n, (_, width) in zip(numbers, HEADS, strict=True))
     name = chip.name if len(chip.name) < NAME else f"{chip.name[: NAME - 2]}~"
     mean, low, high = system.perplexity
-    interval = f" {low:.4g}-{high:.4g}" if high > low else ""
+    said = f"{mean:.4g} {low:.4g}-{high:.4g}" if high > low else f"{mean:.4g}"
+    if chip.destroyed:
+        said = f"{_short(mean)} destroyed"
     mark = "*" if system.on_front else ""
-    return f"{name.ljust(NAME)}{cells} {mark}{mean:.4g}{interval}"[:WIDTH]
+    return f"{name.ljust(NAME)}{cells} {mark}{said}"[:WIDTH]
 
 
 def _adc(system: System) -> str:

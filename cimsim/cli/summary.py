@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from textwrap import wrap
 
-from cimsim.results import Cell, RunResults
+from cimsim.results import Cell, Row, RunResults
 from cimsim.stages.plan import Plan
 
 COLUMNS = (
@@ -49,9 +49,23 @@ def print_summary(run: RunResults, *, as_json: bool, folder: str) -> None:
     print()
     print("decode at the largest batch; energy with DRAM and leakage; tiny model: compare")
     print("chips by scale.csv, the same tiles at the shape of OLMoE-1B-7B.")
-    for line in _extrapolated(run):
+    for line in (*_destroyed(names, rows), *_extrapolated(run)):
         print(line)
     print(f"report: {folder}/report.html")
+
+
+def _destroyed(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """Name the chips that have lost all context, and what they are measured against."""
+    lost = [
+        f"{name} ({'after' if row['destroyed_calibrated'] else 'before'} calibration)"
+        for name, row in zip(names, rows, strict=True)
+        if row["destroyed"] or row["destroyed_calibrated"]
+    ]
+    if not lost:
+        return []
+    lines = dict.fromkeys(_short(row["ppl_unigram"]) for row in rows)
+    bound = f"at or above the perplexity of unigrams, {', '.join(lines)}"
+    return wrap(f"destroyed ({bound}): {', '.join(lost)}", 80)
 
 
 def _extrapolated(run: RunResults) -> list[str]:

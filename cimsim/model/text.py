@@ -13,7 +13,14 @@ from cimsim.errors import CimsimError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["bits_per_byte", "cut_windows", "perplexity", "predicted_bytes", "split_documents"]
+__all__ = [
+    "bits_per_byte",
+    "cut_windows",
+    "perplexity",
+    "predicted_bytes",
+    "split_documents",
+    "unigram_perplexity",
+]
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -48,6 +55,19 @@ def cut_windows(ids: NDArray[np.int64], context: int) -> NDArray[np.int64]:
 def perplexity(nll: NDArray[np.float64]) -> float:
     """Return exp of the mean negative log likelihood (nats a token)."""
     return math.exp(float(nll.mean()))
+
+
+def unigram_perplexity(counts: NDArray[np.int64], windows: NDArray[np.int64]) -> float:
+    """Return the perplexity of the predicted tokens of windows under a unigram model.
+
+    With add-one (Laplace) smoothing, p(t) = (count(t) + 1) / (sum of counts + vocabulary).
+
+    Args:
+        counts: int64 [vocabulary], how often each token occurs in the text that it is fitted on.
+        windows: int64 [windows, context], scored; the first token of each is not predicted.
+    """
+    smoothed = counts + 1.0
+    return float(np.exp(-np.log(smoothed / smoothed.sum())[windows[:, 1:]].mean()))
 
 
 def bits_per_byte(nll: NDArray[np.float64], n_bytes: int) -> float:

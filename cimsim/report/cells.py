@@ -13,6 +13,7 @@ __all__ = [
     "bits_label",
     "duration",
     "energy_unit",
+    "flag",
     "number",
     "optional",
     "percent",
@@ -28,6 +29,15 @@ def text(row: Row, column: str) -> str:
     value = row[column]
     if not isinstance(value, str):
         message = f"column {column} is not text"
+        raise CimsimInternalError(message)
+    return value
+
+
+def flag(row: Row, column: str) -> bool:
+    """Return a flag that may not be empty."""
+    value = row[column]
+    if not isinstance(value, bool):
+        message = f"column {column} is not a flag"
         raise CimsimInternalError(message)
     return value
 

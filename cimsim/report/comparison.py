@@ -46,6 +46,8 @@ def _interval(design: Design, stage: str) -> str:
     mean = number(design.row, f"ppl_{stage}_mean")
     low, high = (number(design.row, f"ppl_{stage}_ci_{end}") for end in ("low", "high"))
     text_mean = significant(mean, 4)
+    if design.destroyed_before if stage == "noisy" else design.destroyed:
+        return f"{text_mean}, destroyed"
     if low == high:
         return text_mean
     return f"{text_mean} [{significant(low, 4)}, {significant(high, 4)}]"
@@ -86,7 +88,8 @@ def accuracy_grid(view: View) -> Grid:
         by_precision(view, cells),
         words=4,
         note=f"{view.seeds} chip seed{'s' if view.seeds != 1 else ''}; "
-        + ("intervals over chip seeds." if view.seeds > 1 else "one seed gives no interval."),
+        + ("intervals over chip seeds." if view.seeds > 1 else "one seed gives no interval.")
+        + f" Destroyed: at or above the perplexity of unigrams, {view.unigrams}.",
     )
 
 

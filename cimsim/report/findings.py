@@ -22,25 +22,35 @@ SATURATED = 0.9
 
 
 def findings(view: View) -> list[str]:
-    """Return the main results, never ranking chips of different precision together."""
+    """Return the main results.
+
+    Chips of different precision are never ranked together, destroyed ones not at all.
+    """
     found = []
     for label, designs in view.classes:
         found += _best_of(view, designs, label)
+    found += _destroyed(view)
     found += _calibration(view)
     return found
 
 
-def _best_of(view: View, designs: tuple[Design, ...], label: str) -> list[str]:
+def _best_of(view: View, of_class: tuple[Design, ...], label: str) -> list[str]:
+    designs = tuple(d for d in of_class if not d.destroyed)
+    if not designs:
+        return []
+    others = "" if len(designs) == len(of_class) else " that are not destroyed"
     if len(designs) == 1:
         only = designs[0]
+        alone = f", the only one of {len(of_class)} chips that is not destroyed" if others else ""
         return [
-            f"{only.name} ({label}): perplexity {_ppl(only, 'noisy')} on the chip and "
+            f"{only.name} ({label}{alone}): perplexity {_ppl(only, 'noisy')} on the chip and "
             f"{_ppl(only, 'calibrated')} calibrated, {significant(_float(only), 4)} in float."
             + _energy_sentence(only)
         ]
     best = min(designs, key=lambda d: number(d.row, "ppl_calibrated_mean"))
     sentences = [
-        f"At {label}, {_at_node(best)} is the most accurate of {len(designs)} chips: perplexity "
+        f"At {label}, {_at_node(best)} is the most accurate of {len(designs)} chips{others}: "
+        "perplexity "
         f"{_ppl(best, 'calibrated')} after calibration, {significant(_float(best), 4)} in float."
     ]
     if view.scaled:
@@ -64,7 +74,24 @@ def _float(design: Design) -> float:
 
 
 def _ppl(design: Design, stage: str) -> str:
-    return significant(number(design.row, f"ppl_{stage}_mean"), 4)
+    lost = design.destroyed_before if stage == "noisy" else design.destroyed
+    value = significant(number(design.row, f"ppl_{stage}_mean"), 4)
+    return f"{value} (destroyed)" if lost else value
+
+
+def _destroyed(view: View) -> list[str]:
+    lost = [d for d in view.designs if d.destroyed]
+    if not lost:
+        return []
+    listed = ", ".join(
+        f"{d.name} (perplexity {significant(number(d.row, 'ppl_calibrated_mean'), 4)} after "
+        f"calibration, {significant(number(d.row, 'ppl_noisy_mean'), 4)} before)"
+        for d in lost
+    )
+    return [
+        f"Destroyed, and ranked nowhere: {listed}. A unigram model, which knows no context, has "
+        f"{view.unigrams}."
+    ]
 
 
 def _scale_energy(design: Design) -> float:
@@ -88,9 +115,12 @@ def _energy_sentence(design: Design) -> str:
 
 
 def _calibration(view: View) -> list[str]:
-    touched = [d for d in view.designs if text(d.row, "calibrator") != "identity"]
-    if not touched:
+    calibrated = [d for d in view.designs if text(d.row, "calibrator") != "identity"]
+    if not calibrated:
         return ["No chip was calibrated: the calibrator is identity on all of them."]
+    touched = [d for d in calibrated if not d.destroyed]
+    if not touched:
+        return []
     better = [
         d
         for d in touched
@@ -106,9 +136,12 @@ def _calibration(view: View) -> list[str]:
     sentence = (
         f"Calibration lowers perplexity beyond chance (95 %, paired over chip seeds) on "
         f"{len(better)} of {len(touched)} calibrated chip{'s' if len(touched) > 1 else ''}"
+        + ("" if len(touched) == len(calibrated) else " that are not destroyed")
     )
-    if better:
-        top = max(better, key=_reduction)
+    # A share of a perplexity that says nothing says nothing.
+    ranked = [d for d in better if not d.destroyed_before]
+    if ranked:
+        top = max(ranked, key=_reduction)
         most = f"; most on {top.name}, by" if len(touched) > 1 else ", by"
         sentence += f"{most} {percent(_reduction(top))}"
     sentence += "."
@@ -117,6 +150,9 @@ def _calibration(view: View) -> list[str]:
         sentence = "Calibration changed nothing: no step lowered the loss on its own text."
     elif same:
         sentence += f" It changed nothing on {', '.join(d.name for d in same)}."
+    saved = [d for d in touched if d.destroyed_before]
+    if saved:
+        sentence += f" Before it {', '.join(d.name for d in saved)} would be destroyed."
     if worse:
         sentence += f" It raises perplexity on {', '.join(d.name for d in worse)}."
     return [sentence]
@@ -227,6 +263,13 @@ def basis(view: View) -> list[tuple[str, str]]:
             "A chip seed draws the frozen errors of one manufactured chip. Intervals are 95 % "
             "Student t intervals of the mean over chip seeds; before and after are compared on "
             "the same chips.",
+        ),
+        (
+            "Destroyed",
+            "A unigram model of the calibration text (add-one smoothing over the vocabulary) has "
+            f"perplexity {view.unigrams} on the scored text. A chip at or above it predicts no "
+            "better than counting tokens does: it is called destroyed, and is in no finding, "
+            "ranking or front.",
         ),
         ("ROMER", ROMER),
         ("Not modelled", _not_modelled(view)),

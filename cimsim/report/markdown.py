@@ -42,6 +42,7 @@ def markdown_report(view: View, content: Content, figures: Figures) -> str:
         lines += ["**Mind:**", "", *_bullets(content.warnings), ""]
     lines += _image(figures.accuracy_energy)
     lines += ["## Accuracy", "", *_by_class(view, ACCURACY, _accuracy_row)]
+    lines += [*_wrap(f"{UNIGRAMS}: {view.unigrams}. {MARK} at or above it: destroyed."), ""]
     lines += _image(figures.perplexity)
     if view.scaled:
         lines += _full_size(view, figures)
@@ -67,6 +68,8 @@ def markdown_report(view: View, content: Content, figures: Figures) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+MARK = "†"
+UNIGRAMS = "Perplexity of a unigram model of the calibration text"
 ACCURACY = ("#", "chip", "float", "on chip", "calibrated", "95 %", "clipped")
 TINY = ("#", "chip", "p50", "p99", "tokens/s", "nJ", "TOPS/W", "mm²")
 
@@ -74,12 +77,13 @@ TINY = ("#", "chip", "p50", "p99", "tokens/s", "nJ", "TOPS/W", "mm²")
 def _accuracy_row(design: Design) -> tuple[str, ...]:
     row = design.row
     low, high = (number(row, f"ppl_calibrated_ci_{end}") for end in ("low", "high"))
+    interval = "none" if low == high else f"±{significant((high - low) / 2, 2)}"
     return (
         *_who(design),
         significant(number(row, "ppl_float"), 4),
-        significant(number(row, "ppl_noisy_mean"), 4),
-        significant(number(row, "ppl_calibrated_mean"), 4),
-        "none" if low == high else f"±{significant((high - low) / 2, 2)}",
+        significant(number(row, "ppl_noisy_mean"), 4) + (MARK if design.destroyed_before else ""),
+        significant(number(row, "ppl_calibrated_mean"), 4) + (MARK if design.destroyed else ""),
+        "destroyed" if design.destroyed else interval,
         percent(optional(row, "adc_clip_rate"), 1),
     )
 
@@ -160,6 +164,8 @@ def _chip_bullets(design: Design) -> list[str]:
     effect = f"Calibration changes perplexity by {change.mean:+.3g}{sure}"
     if text(row, "calibrator") == "identity":
         effect = "No calibration"
+    if design.destroyed:
+        effect += "; the chip is destroyed"
     tops = [
         f"{text(row, f'energy_top{i}_name')} {percent(number(row, f'energy_top{i}_share'), 0)}"
         for i in (1, 2, 3)

@@ -9,6 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from cimsim.report.canvas import BLUE, INK, ORANGE, Picture, drawing, picture, short
 from cimsim.report.cells import number, significant
 from cimsim.report.view import Design, View
+from cimsim.results.destroyed import is_destroyed
 
 __all__ = ["perplexity_dots"]
 
@@ -36,23 +37,28 @@ def perplexity_dots(view: View) -> Picture:
     with drawing(9.2, 1.45 + 0.46 * len(view.designs)) as figure:
         axes = figure.add_subplot()
         places = np.arange(len(view.designs))
+        _finish(axes, view)
+        edge = axes.get_xlim()[1]
         for k, (column, colour, label) in enumerate(MARKS):
-            values = [number(d.row, column) for d in view.designs]
-            for place, value in zip(places, values, strict=True):
+            for place, design in zip(places, view.designs, strict=True):
+                value = edge if _off(design, column) else number(design.row, column)
                 span = (place - 0.36, place) if k == 0 else (place, place + 0.36)
                 axes.plot([value, value], span, color=colour, lw=2.0)
             axes.plot([], [], color=colour, lw=2.0, label=label)
         for stage, colour, marker, label, shift in STAGES:
             for place, design in zip(places, view.designs, strict=True):
-                _draw(axes, design, stage, place + shift, colour, marker)
+                if _off(design, f"ppl_{stage}_mean"):
+                    _draw_off(axes, design, stage, place + shift, colour)
+                else:
+                    _draw(axes, design, stage, place + shift, colour, marker)
             axes.plot([], [], marker, color=colour, ms=6, label=label)
-        _finish(axes, view)
         figure.legend(loc="outside upper left", ncols=4)
         caption = (
             "Mean over chip seeds and 95 % interval (none with one seed). Lines: the checkpoint "
             "in float (upper half), and exact integer products at the chip's bits (lower half), "
-            "which is what quantisation alone costs. The axis does not start at 0. Numbers: "
-            "results.csv, per_seed.csv."
+            "which is what quantisation alone costs. The axis does not start at 0. A triangle at "
+            f"its end is off it: destroyed, at or above the perplexity of unigrams, "
+            f"{view.unigrams}. Numbers: results.csv, per_seed.csv."
         )
         listed = "; ".join(
             f"{short(d.name, 40)}: {number(d.row, 'ppl_noisy_mean'):.4g} before, "
@@ -68,9 +74,29 @@ def perplexity_dots(view: View) -> Picture:
         )
 
 
+def _off(design: Design, column: str) -> bool:
+    """Return whether a perplexity is that of a destroyed model, and off the axis."""
+    return is_destroyed(number(design.row, column), number(design.row, "ppl_unigram"))
+
+
+def _draw_off(axes: Axes, design: Design, stage: str, y: float, colour: str) -> None:
+    """Mark a destroyed chip at the end of the axis with its perplexity."""
+    edge = axes.get_xlim()[1]
+    axes.plot(edge, y, ">", color=colour, ms=7, mec="white", mew=0.6, clip_on=False)
+    axes.annotate(
+        f"destroyed: {significant(number(design.row, f'ppl_{stage}_mean'), 4)}",
+        (edge, y),
+        xytext=(-7, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        fontsize=8,
+    )
+
+
 def _draw(axes: Axes, design: Design, stage: str, y: float, colour: str, marker: str) -> None:
     mean, low, high = (number(design.row, f"ppl_{stage}_{x}") for x in ENDS)
-    low = max(low, LEAST_PERPLEXITY)
+    low, high = max(low, LEAST_PERPLEXITY), min(high, number(design.row, "ppl_unigram"))
     axes.errorbar(
         mean,
         y,
@@ -94,9 +120,16 @@ def _draw(axes: Axes, design: Design, stage: str, y: float, colour: str, marker:
 
 
 def _finish(axes: Axes, view: View) -> None:
-    """Set limits that hold every mark, interval and number."""
-    columns = [c for c, *_ in MARKS] + [f"ppl_{s}_{x}" for s, *_ in STAGES for x in ENDS]
-    values = [number(d.row, c) for d in view.designs for c in columns]
+    """Set limits that hold every mark, interval and number, those of destroyed chips apart."""
+    means = [c for c, *_ in MARKS] + [f"ppl_{s}_mean" for s, *_ in STAGES]
+    shown = [(d, c) for d in view.designs for c in means if not _off(d, c)]
+    values = [number(d.row, c) for d, c in shown]
+    for design, column in shown:
+        for end in ("ci_low", "ci_high") if column.endswith("_mean") else ():
+            value = number(design.row, column.replace("mean", end))
+            values.append(min(value, number(design.row, "ppl_unigram")))
+    # Where the float model itself knows no context there is nothing but the edge.
+    values = values or [number(d.row, "ppl_unigram") for d in view.designs]
     low, high = max(min(values), LEAST_PERPLEXITY), max(values)
     if high > LINEAR_RANGE * low:
         axes.set_xscale("log")

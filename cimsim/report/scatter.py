@@ -20,6 +20,7 @@ from cimsim.results import pareto_front
 
 __all__ = ["accuracy_energy"]
 
+LOST = "#b2182b"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # A symmetric interval may reach below the perplexity of a perfect model.
 LEAST_PERPLEXITY = 1.0
@@ -30,9 +31,11 @@ COLOURS = (BLUE, ORANGE, "#4d9221", "#762a83", "#00a087", "#b2182b", "#8c510a")
 
 @dataclass(frozen=True)
 class _Point:
+    """One chip that is not destroyed; `noisy` is None where it is before calibration."""
+
     design: Design
     energy: float
-    noisy: float
+    noisy: float | None
     calibrated: float
     low: float
     high: float
@@ -41,39 +44,36 @@ class _Point:
 def accuracy_energy(view: View, *, scaled: bool) -> Picture:
     """Draw calibrated perplexity against energy a token, one front for each precision.
 
+    A destroyed chip is listed beside the figure, not drawn: how far it is off says nothing.
+
     Args:
         view: the run.
         scaled: energy of the full-size shape (scale.csv) instead of the tiny model's.
     """
-    energies = [_energy_nj(d, scaled=scaled) for d in view.designs]
-    unit, size = energy_unit(energies)
-    points = {
-        d.index: _Point(
-            d,
-            energy / size,
-            number(d.row, "ppl_noisy_mean"),
-            number(d.row, "ppl_calibrated_mean"),
-            max(number(d.row, "ppl_calibrated_ci_low"), LEAST_PERPLEXITY),
-            number(d.row, "ppl_calibrated_ci_high"),
-        )
-        for d, energy in zip(view.designs, energies, strict=True)
-    }
-    with drawing(9.2, 4.9 + max(0, len(points) - 10) * 0.22) as figure:
+    alive = [d for d in view.designs if not d.destroyed]
+    unit, size = energy_unit(_energy_nj(d, scaled=scaled) for d in alive)
+    points = {d.index: _point(d, _energy_nj(d, scaled=scaled) / size) for d in alive}
+    with drawing(9.2, 4.9 + max(0, len(view.designs) - 10) * 0.22) as figure:
         grid = figure.add_gridspec(1, 2, width_ratios=(1.9, 1.0))
         axes = figure.add_subplot(grid[0])
         fronts: list[NDArray[np.float64]] = []
         for i, (label, designs) in enumerate(view.classes):
-            members = [points[d.index] for d in designs]
-            fronts.append(_draw_class(axes, members, MARKERS[i % 7], COLOURS[i % 7], label))
-        _finish_axes(axes, list(points.values()), unit, scaled=scaled)
-        _number_points(figure, axes, list(points.values()), np.concatenate(fronts))
+            members = [points[d.index] for d in designs if d.index in points]
+            if members:
+                fronts.append(_draw_class(axes, members, MARKERS[i % 7], COLOURS[i % 7], label))
+        if points:
+            _finish_axes(axes, list(points.values()), unit, scaled=scaled)
+            _number_points(figure, axes, list(points.values()), np.concatenate(fronts))
+        else:
+            _draw_nothing(axes)
         _draw_key(figure.add_subplot(grid[1]), view, scaled=scaled)
         where = "scale.csv" if scaled else "results.csv"
         caption = (
             "Filled: after calibration, with its 95 % interval over chip seeds. Hollow: before "
             "calibration. Lower left is better. Each precision (weight and input bits) has its "
             "own Pareto front; chips of different precision are not ranked together."
-            f"{_nodes(view)} Perplexity: results.csv (tiny model). Energy: {where}."
+            f"{_nodes(view)}{_off_scale(view)} Perplexity: results.csv (tiny model). "
+            f"Energy: {where}."
         )
         title = (
             "Accuracy against energy: full-size model, decode, batch 32"
@@ -82,6 +82,27 @@ def accuracy_energy(view: View, *, scaled: bool) -> Picture:
         )
         name = "accuracy_energy" if scaled else "accuracy_energy_tiny"
         return picture(figure, name, title, caption, _alt(view, points, unit))
+
+
+def _point(design: Design, energy: float) -> _Point:
+    row = design.row
+    return _Point(
+        design,
+        energy,
+        None if design.destroyed_before else number(row, "ppl_noisy_mean"),
+        number(row, "ppl_calibrated_mean"),
+        max(number(row, "ppl_calibrated_ci_low"), LEAST_PERPLEXITY),
+        min(number(row, "ppl_calibrated_ci_high"), number(row, "ppl_unigram")),
+    )
+
+
+def _off_scale(view: View) -> str:
+    if not any(d.destroyed or d.destroyed_before for d in view.designs):
+        return ""
+    return (
+        f" Destroyed: at or above the perplexity of unigrams, {view.unigrams}; such chips are "
+        "listed, not drawn, and a triangle at the top stands for one before calibration."
+    )
 
 
 def _nodes(view: View) -> str:
@@ -103,8 +124,14 @@ def _draw_class(
 ) -> NDArray[np.float64]:
     """Draw the chips of one precision; return points along its front, [points, 2]."""
     for p in members:
-        axes.plot([p.energy, p.energy], [p.noisy, p.calibrated], color=colour, lw=0.8, alpha=0.5)
-        axes.plot(p.energy, p.noisy, marker, ms=6, mfc="white", mec=colour, mew=1.0)
+        if p.noisy is None:  # at the edge, wherever that is
+            edge = Line2D([p.energy], [1.0], marker="^", ms=6, mfc="white", mec=colour, mew=1.0)
+            edge.set(transform=axes.get_xaxis_transform(), clip_on=False)
+            axes.add_line(edge)
+        else:
+            both = [p.noisy, p.calibrated]
+            axes.plot([p.energy, p.energy], both, color=colour, lw=0.8, alpha=0.5)
+            axes.plot(p.energy, p.noisy, marker, ms=6, mfc="white", mec=colour, mew=1.0)
         error = [[p.calibrated - p.low], [p.high - p.calibrated]]
         axes.errorbar(p.energy, p.calibrated, yerr=error, color=colour, capsize=3, lw=1.2)
         axes.plot(p.energy, p.calibrated, marker, ms=8, color=colour, mec="white", mew=0.8)
@@ -131,8 +158,8 @@ def _finish_axes(axes: Axes, points: Sequence[_Point], unit: str, *, scaled: boo
     axes.xaxis.set_minor_formatter(NullFormatter())
     energies = [p.energy for p in points]
     axes.set_xlim(min(energies) / 1.5, max(energies) * 1.5)
-    tops = [max(p.noisy, p.high) for p in points]
-    bottoms = [min(p.noisy, p.low) for p in points]
+    tops = [max(p.noisy or p.calibrated, p.high) for p in points]
+    bottoms = [min(p.noisy or p.calibrated, p.low) for p in points]
     if max(tops) > 3 * min(bottoms):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
@@ -148,13 +175,25 @@ def _finish_axes(axes: Axes, points: Sequence[_Point], unit: str, *, scaled: boo
     axes.set_ylabel(f"perplexity (lower is better{log})")
     handles, labels = axes.get_legend_handles_labels()
     hollow = Line2D([], [], marker="o", ls="", mfc="white", mec=GREY)
+    before = {"before calibration": hollow}
+    if any(p.noisy is None for p in points):
+        off = Line2D([], [], marker="^", ls="", mfc="white", mec=GREY)
+        before["destroyed before calibration"] = off
     axes.legend(
-        [*handles, hollow],
-        [*labels, "before calibration"],
+        [*handles, *before.values()],
+        [*labels, *before],
         loc="upper center",
         bbox_to_anchor=(0.5, -0.14),
         ncols=2,
     )
+
+
+def _draw_nothing(axes: Axes) -> None:
+    """Say that no chip is left to compare."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    said = "every chip is destroyed: none to compare"
+    axes.text(0.5, 0.5, said, transform=axes.transAxes, ha="center", va="center")
 
 
 def _number_points(
@@ -206,7 +245,8 @@ def _drawn(axes: Axes, points: Sequence[_Point]) -> list[NDArray[np.float64]]:
     """Return where points, error bars and the lines between points lie, in pixels."""
     found: list[NDArray[np.float64]] = []
     for p in points:
-        ends = ((p.energy, y) for y in (p.low, p.high, p.noisy, p.calibrated))
+        noisy_end = p.calibrated if p.noisy is None else p.noisy
+        ends = ((p.energy, y) for y in (p.low, p.high, noisy_end, p.calibrated))
         low, high, noisy, calibrated = (axes.transData.transform(e) for e in ends)
         for start, stop in ((low, high), (noisy, calibrated)):
             found += list(np.linspace(start, stop, 40))
@@ -237,15 +277,19 @@ def _draw_key(axes: Axes, view: View, *, scaled: bool) -> None:
         row = design.scale() if scaled else None
         area = number(design.row if row is None else row, "area_mm2")
         weight, inputs = design.bits
+        about = f"{design.technology}, w{weight}/i{inputs} b, {design.adc}, {significant(area)} mm²"
+        if design.destroyed:
+            lost = significant(number(design.row, "ppl_calibrated_mean"), 4)
+            about = f"destroyed (perplexity {lost}): not drawn"
         axes.text(0.0, y, f"{design.index}", fontweight="bold", va="top", fontsize=8.5)
         axes.text(0.09, y, short(design.name, 30), va="top", fontsize=8.5)
         axes.text(
             0.09,
             y - 0.42 * step,
-            f"{design.technology}, w{weight}/i{inputs} b, {design.adc}, {significant(area)} mm²",
+            about,
             va="top",
             fontsize=7.2,
-            color="#52606d",
+            color=LOST if design.destroyed else "#52606d",
         )
 
 
@@ -253,6 +297,8 @@ def _alt(view: View, points: dict[int, _Point], unit: str) -> str:
     listed = "; ".join(
         f"{short(d.name, 40)}: {points[d.index].calibrated:.3g} at "
         f"{points[d.index].energy:.3g} {unit}"
+        if d.index in points
+        else f"{short(d.name, 40)}: destroyed"
         for d in view.designs
     )
     return f"Scatter of calibrated perplexity against energy a token. {listed}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from cimsim.report.cells import EMPTY, bits_label, number, optional, text
+from cimsim.report.cells import EMPTY, bits_label, flag, number, optional, significant, text
 from cimsim.results import ChipResult, Row, RunResults
 from cimsim.results.statistics import Paired, paired_difference
 
@@ -70,6 +70,16 @@ class Design:
         """Whether the chip holds fewer experts than the model has, and switches them."""
         return optional(self.row, "expert_hit_rate") is not None
 
+    @property
+    def destroyed(self) -> bool:
+        """Whether the calibrated chip has lost all context: it is then ranked nowhere."""
+        return flag(self.row, "destroyed_calibrated")
+
+    @property
+    def destroyed_before(self) -> bool:
+        """Whether the chip has lost all context before calibration."""
+        return flag(self.row, "destroyed")
+
     def scale(self, phase: str = SCALE_PHASE, batch: int = SCALE_BATCH) -> Row | None:
         """Return its row of scale.csv for a phase and batch, or None."""
         for row in self.chip.scale:
@@ -123,6 +133,15 @@ class View:
     def models(self) -> tuple[str, ...]:
         """Checkpoints of the run, each once."""
         return tuple(dict.fromkeys(text(d.row, "model") for d in self.designs))
+
+    @property
+    def unigrams(self) -> str:
+        """Perplexity of a unigram model in words, of each model where they differ."""
+        found = {text(d.row, "model"): number(d.row, "ppl_unigram") for d in self.designs}
+        several = len(found) > 1
+        return ", ".join(
+            significant(ppl, 4) + (f" ({model})" if several else "") for model, ppl in found.items()
+        )
 
     @property
     def scaled(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cimsim.errors import CimsimInternalError
 from cimsim.results.column import Row
+from cimsim.results.destroyed import is_destroyed
 from cimsim.results.result_columns import DEFAULT_BATCHES, LATENCY_PARTS, results_table
 
 __all__ = ["check_identities", "results_row"]
@@ -81,6 +82,10 @@ def check_identities(row: Row) -> None:
         low, mean, high = (number(f"ppl_{stage}_{x}") for x in ("ci_low", "mean", "ci_high"))
         if not low <= mean <= high:
             message = f"ppl_{stage}: the mean {mean} is outside its interval {low} to {high}"
+            raise CimsimInternalError(message)
+        flag = {"noisy": "destroyed", "calibrated": "destroyed_calibrated"}[stage]
+        if row[flag] is not is_destroyed(mean, number("ppl_unigram")):
+            message = f"{flag} is {row[flag]} of a perplexity of {mean}"
             raise CimsimInternalError(message)
 
 

@@ -63,15 +63,29 @@ def accuracy_columns() -> tuple[Column, ...]:
         minimum=0.0,
         maximum=1.0,
     )
+    destroyed = Column(
+        "destroyed",
+        "",
+        "flag",
+        "Whether the chip has lost all context: its mean perplexity is at or above ppl_unigram. "
+        "Findings, rankings and Pareto fronts leave out chips destroyed after calibration.",
+        group=g,
+    )
     return (
         _ppl("ppl_float", "Perplexity of the checkpoint in float32."),
         _ppl("ppl_ideal_int", "Perplexity with exact integer products at the chip's bits."),
+        _ppl(
+            "ppl_unigram",
+            "Perplexity of a unigram model of the calibration text (add-one smoothing over the "
+            "vocabulary) on the scored tokens: what knowing no context gives.",
+        ),
         _ppl("ppl_noisy_mean", "Perplexity on the chip, mean over chip seeds."),
         _ppl("ppl_noisy_ci_low", f"Lower end of the {_CI}. {_WIDE}", None),
         _ppl("ppl_noisy_ci_high", f"Upper end of the {_CI}."),
         _ppl("ppl_calibrated_mean", "Perplexity on the chip after calibration, mean over seeds."),
         _ppl("ppl_calibrated_ci_low", f"Lower end of the {_CI}. {_WIDE}", None),
         _ppl("ppl_calibrated_ci_high", f"Upper end of the {_CI}."),
+        *with_calibrated(destroyed),
         Column(
             "ppl_float_calibrated",
             "1",

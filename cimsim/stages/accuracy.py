@@ -21,7 +21,7 @@ from cimsim.stages.coupled import CoupledChip
 from cimsim.stages.deployment import Deployment
 from cimsim.stages.exactness import is_exact
 from cimsim.stages.heap import release_heap
-from cimsim.stages.models import Texts
+from cimsim.stages.models import Texts, unigram_ppl
 from cimsim.stages.scoring import Seed, calibration_method, score_ideal, score_seed
 from cimsim.workload.program import MatrixId
 from romer import CleanReference, split_documents, steps_of
@@ -38,12 +38,14 @@ class Accuracy:
     Attributes:
         clean: score and routing of the float model.
         ideal_ppl: perplexity with exact integer products at the chip's bits.
+        unigram_ppl: perplexity of a unigram model of the calibration text.
         seeds: one entry a chip seed; on a chip without random errors the same numbers.
         warnings: one sentence each.
     """
 
     clean: ScoreResult
     ideal_ppl: float
+    unigram_ppl: float
     seeds: tuple[Seed, ...]
     warnings: tuple[str, ...]
 
@@ -197,7 +199,8 @@ def measure_accuracy(
     if exact:
         # Nothing is drawn on such a chip: every seed is the first one again.
         seeds = seeds * config.run.chip_seeds
-    return Accuracy(clean, ideal, tuple(seeds), warnings)
+    unigram = unigram_ppl(decoder.checkpoint, texts, windows)
+    return Accuracy(clean, ideal, unigram, tuple(seeds), warnings)
 
 
 def _unfolded(seed: Seed) -> tuple[str, ...]:

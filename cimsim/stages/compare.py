@@ -43,7 +43,7 @@ class System:
         chip: one copy.
         copies: how many.
         on_front: whether no other system of its class beats it in energy a token, tokens a
-            second, area and perplexity together.
+            second, area and perplexity together; never of a destroyed one.
     """
 
     chip: Contender
@@ -83,6 +83,8 @@ class System:
             "ppl_mean": mean,
             "ppl_ci_low": low,
             "ppl_ci_high": high,
+            "ppl_unigram": chip.row["ppl_unigram"],
+            "destroyed": chip.destroyed,
             "calibrator": chip.row["calibrator"],
             "chip_seeds": chip.row["chip_seeds"],
             "scored_tokens": chip.row["tokens"],
@@ -169,7 +171,7 @@ def _equal_copies(figures: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _fronts(chips: Sequence[Contender], copies: NDArray[np.int64]) -> list[bool]:
-    """Return who is on the Pareto front of its class in all four figures."""
+    """Return who is on the Pareto front of its class in all four figures, none destroyed."""
     points = np.array(
         [
             (
@@ -184,7 +186,9 @@ def _fronts(chips: Sequence[Contender], copies: NDArray[np.int64]) -> list[bool]
     front = np.zeros(len(chips), dtype=np.bool_)
     classes = [c.precision for c in chips]
     for one in dict.fromkeys(classes):
-        index = np.array([i for i, c in enumerate(classes) if c == one])
+        index = [i for i, c in enumerate(classes) if c == one and not chips[i].destroyed]
+        if not index:
+            continue
         front[index] = pareto_front(points[index], ("lower", "higher", "lower", "lower"))
     return [bool(f) for f in front]
 
@@ -200,6 +204,13 @@ def _warnings(chips: Sequence[Contender]) -> tuple[str, ...]:
     for column, words in (("model", "models"), ("tokens", "numbers of scored tokens")):
         if len({c.row[column] for c in chips}) > 1:
             found.append(f"perplexities are of different {words}")
+    lost = [c.name for c in chips if c.destroyed]
+    if lost:
+        bounds = dict.fromkeys(f"{number_of(c.row, 'ppl_unigram'):.4g}" for c in chips)
+        found.append(
+            f"destroyed, on no front: {', '.join(lost)}; a unigram model, which knows no context, "
+            f"has perplexity {', '.join(bounds)}"
+        )
     alone = [c.name for c in chips if c.row["chip_seeds"] == 1]
     if alone:
         found.append(f"one chip seed gives no interval: {', '.join(alone)}")

@@ -59,6 +59,11 @@ class Contender:
         return int(number_of(self.scale, "tiles"))
 
     @property
+    def destroyed(self) -> bool:
+        """Whether the calibrated model has lost all context."""
+        return bool(self.row["destroyed_calibrated"])
+
+    @property
     def precision(self) -> tuple[float, int, int]:
         """Node in nm, weight bits, input bits: chips are ranked only where all agree."""
         node, *bits = (number_of(self.scale, c) for c in ("node_nm", "weight_bits", "input_bits"))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cimsim.config import Workload
 from cimsim.errors import CimsimError, nearest
 from cimsim.model import Checkpoint, load_checkpoint
+from cimsim.model.text import split_documents, unigram_perplexity
 from cimsim.text_file import read_text_file
 from cimsim.zoo import bundled_models, calibration_text, heldout_text, model_folder
 
@@ -21,6 +22,7 @@ __all__ = [
     "read_text",
     "scored_windows",
     "spread_windows",
+    "unigram_ppl",
 ]
 
 CHARACTERS_A_TOKEN = 5  # of English text; others take another round
@@ -117,6 +119,25 @@ def spread_windows(
             )
         found.append(ids[:context])
     return np.asarray(found, dtype=np.int64)
+
+
+def unigram_ppl(checkpoint: Checkpoint, texts: Texts, windows: NDArray[np.int64]) -> float:
+    """Return the perplexity of windows under a unigram model of the whole calibration text.
+
+    A model at or above it has lost all context (`cimsim.results.destroyed`).
+
+    Args:
+        checkpoint: whose tokens and vocabulary are used.
+        texts: gives the calibration text.
+        windows: int64 [windows, context], scored tokens.
+    """
+    vocabulary = checkpoint.architecture.vocab_size
+    counts = np.zeros(vocabulary, dtype=np.int64)
+    # A document at a time: encoding takes a kilobyte a token.
+    for document in split_documents(texts.calibration):
+        ids = checkpoint.tokenizer.encode(document, add_special_tokens=False).ids
+        counts += np.bincount(ids, minlength=vocabulary)
+    return unigram_perplexity(counts, windows)
 
 
 def _windows(

@@ -12,6 +12,7 @@ from cimsim.config.load import config_hash
 from cimsim.cost import CostModel
 from cimsim.model.text import perplexity
 from cimsim.results import Row, TileLoad, component_energies, results_row, top_components
+from cimsim.results.destroyed import is_destroyed
 from cimsim.results.statistics import (
     gini,
     load_cv,
@@ -146,12 +147,15 @@ def _accuracy(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     return {
         "ppl_float": float_ppl,
         "ppl_ideal_int": accuracy.ideal_ppl,
+        "ppl_unigram": accuracy.unigram_ppl,
         "ppl_noisy_mean": noisy.mean,
         "ppl_noisy_ci_low": noisy.low,
         "ppl_noisy_ci_high": noisy.high,
         "ppl_calibrated_mean": calibrated.mean,
         "ppl_calibrated_ci_low": calibrated.low,
         "ppl_calibrated_ci_high": calibrated.high,
+        "destroyed": is_destroyed(noisy.mean, accuracy.unigram_ppl),
+        "destroyed_calibrated": is_destroyed(calibrated.mean, accuracy.unigram_ppl),
         "ppl_float_calibrated": (
             None if "ppl_float_calibrated" in reasons else float(np.mean(clean_after))
         ),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cimsim.model import text
 from cimsim.stages.models import open_model, read_text
 from romer.study.heldout import test_windows
 from romer.study.plan import Plan
@@ -48,9 +49,8 @@ def unigram_perplexity(model: str, tokens: int, context: int) -> float:
     """
     checkpoint = open_model(model)
     ids = checkpoint.tokenizer.encode(read_text(None).calibration, add_special_tokens=False).ids
-    counts = np.bincount(ids, minlength=checkpoint.architecture.vocab_size) + 1.0
-    windows = test_windows(checkpoint, tokens, context)
-    return float(np.exp(-np.log(counts / counts.sum())[windows[:, 1:]].mean()))
+    counts = np.bincount(ids, minlength=checkpoint.architecture.vocab_size)
+    return text.unigram_perplexity(counts, test_windows(checkpoint, tokens, context))
 
 
 def write_page(

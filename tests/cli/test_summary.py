@@ -22,3 +22,17 @@ def test_extrapolated_costs_are_named_by_chip(capsys: pytest.CaptureFixture[str]
 def test_nothing_extrapolated_is_not_mentioned(capsys: pytest.CaptureFixture[str]) -> None:
     print_summary(fake_run(1), as_json=False, folder="out")
     assert "extrapolated" not in capsys.readouterr().out
+
+
+def test_destroyed_chips_are_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    chips = []
+    for index, flags in ((0, {"destroyed": True}), (2, {"destroyed_calibrated": True})):
+        chip = fake_chip(index)
+        chips.append(replace(chip, row={**chip.row, **flags}))
+    print_summary(replace(fake_run(1), chips=(*chips, fake_chip(4))), as_json=False, folder="out")
+    printed = capsys.readouterr().out
+    said = "perplexity of unigrams, 900): isaac (before calibration), hermes (after calibration)"
+    assert said in " ".join(printed.split())
+    assert max(len(line) for line in printed.splitlines()) <= 80
+    print_summary(fake_run(1), as_json=False, folder="out")
+    assert "destroyed" not in capsys.readouterr().out

@@ -50,6 +50,8 @@ def chip(name: str, *, area: float, power: float, energy_nj: float, **cells: Any
         "ppl_calibrated_mean": 14.2,
         "ppl_calibrated_ci_low": 14.0,
         "ppl_calibrated_ci_high": 14.4,
+        "ppl_unigram": 900.0,
+        "destroyed_calibrated": False,
     }
     for key, value in cells.items():
         (row if key in row else scale)[key] = value
@@ -99,6 +101,25 @@ def test_nodes_and_bits_are_kept_apart_and_said() -> None:
     assert any("bits of weights" in w for w in found.warnings)
     assert len(found.classes()) == 3
     assert sum(line.startswith("-- ") for line in comparison_lines(found)) == 3
+
+
+def test_a_destroyed_chip_is_on_no_front_and_keeps_none_from_it() -> None:
+    lost = {"ppl_calibrated_mean": 13109.0, "destroyed_calibrated": True}
+    chips = [
+        chip("destroyed", area=1.0, power=1.0, energy_nj=1.0, **lost),
+        chip("alive", area=1.0, power=1.0, energy_nj=2.0),
+        chip("alone_in_its_class", area=1.0, power=1.0, energy_nj=1.0, node_nm=7.0, **lost),
+    ]
+    found = compare_chips(chips, "area")
+    assert [s.on_front for s in found.systems] == [False, True, False]
+    assert [s.as_dict()["destroyed"] for s in found.systems] == [True, False, True]
+    assert found.systems[0].as_dict()["ppl_unigram"] == 900.0
+    lines = comparison_lines(found)
+    assert [line.split()[-2:] for line in lines if line.startswith("destroyed")] == [
+        ["13109", "destroyed"]
+    ]
+    assert max(map(len, lines)) <= 80
+    assert any("on no front: destroyed, alone_in_its_class" in w for w in found.warnings)
 
 
 def test_what_makes_perplexities_unlike_is_said() -> None:

@@ -21,6 +21,7 @@ from cimsim.model import (
     predicted_bytes,
     split_documents,
 )
+from cimsim.model.text import unigram_perplexity
 from cimsim.stages.models import (
     Texts,
     calibration_windows,
@@ -45,6 +46,14 @@ def test_windows_do_not_overlap_and_drop_the_rest() -> None:
 def test_texts_without_a_window_are_refused(tokens: int, context: int) -> None:
     with pytest.raises(CimsimError, match="shorter than one window"):
         cut_windows(np.arange(tokens), context)
+
+
+def test_unigram_perplexity_by_hand_with_one_added_to_every_count() -> None:
+    counts = np.array([3, 1, 0])  # 4/7, 2/7, 1/7
+    windows = np.array([[1, 0, 2]])  # the first token is not predicted
+    assert unigram_perplexity(counts, windows) == pytest.approx(math.sqrt(7 / 4 * 7))
+    never_seen = unigram_perplexity(np.zeros(5, dtype=np.int64), np.array([[0, 1], [2, 4]]))
+    assert never_seen == pytest.approx(5)
 
 
 def test_perplexity_of_a_fair_choice_is_the_number_of_choices() -> None:

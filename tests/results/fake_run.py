@@ -44,6 +44,7 @@ CHIPS = [
 ]
 MACS = 6.4e6
 SEEDS = 3
+UNIGRAM_PPL = 900.0
 
 
 def fake_run(
@@ -234,12 +235,15 @@ def _row(chip, model, tokens, seeds, experts, tiles, latency, energy) -> Row:
         "adc_model": "sar_table" if adc else None,
         "ppl_float": 14.05,
         "ppl_ideal_int": 14.08 if weight == 8 else 15.3,
+        "ppl_unigram": UNIGRAM_PPL,
         "ppl_noisy_mean": noisy.mean,
         "ppl_noisy_ci_low": noisy.low,
         "ppl_noisy_ci_high": noisy.high,
         "ppl_calibrated_mean": calibrated.mean,
         "ppl_calibrated_ci_low": calibrated.low,
         "ppl_calibrated_ci_high": calibrated.high,
+        "destroyed": noisy.mean >= UNIGRAM_PPL,
+        "destroyed_calibrated": calibrated.mean >= UNIGRAM_PPL,
         "ppl_float_calibrated": None,
         "topk_agreement": seeds[0]["topk_agreement"],
         "topk_agreement_calibrated": seeds[0]["topk_agreement_calibrated"],

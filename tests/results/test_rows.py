@@ -25,6 +25,7 @@ from cimsim.results import (
     top_components,
 )
 from cimsim.results.components import FAMILIES
+from cimsim.results.destroyed import is_destroyed
 from cimsim.results.identities import check_identities
 
 
@@ -66,6 +67,15 @@ def test_columns_that_contradict_each_other_are_refused(
     broken: Row = {**row, column: row[column] * factor}
     with pytest.raises(CimsimInternalError, match=message):
         check_identities(broken)
+
+
+def test_a_chip_is_destroyed_at_the_perplexity_of_unigrams_and_above() -> None:
+    assert [is_destroyed(ppl, 900.0) for ppl in (14.0, 899.9, 900.0, 13_109.0)] == [0, 0, 1, 1]
+    row = fake_chip(0).row
+    for changed in ({"destroyed": True}, {"ppl_unigram": 2.0}):
+        with pytest.raises(CimsimInternalError, match="destroyed"):
+            check_identities({**row, **changed})
+    check_identities({**row, "ppl_unigram": 2.0, "destroyed": True, "destroyed_calibrated": True})
 
 
 def test_energy_rows_show_each_component_once_and_sum_to_the_ledger() -> None:
