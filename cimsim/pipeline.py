@@ -206,7 +206,7 @@ def run_chip(
         latency=latency_samples(measured),
         resources=resource_rows(measured),
         activity=activity(measured),
-        warnings=(*accuracy.warnings, *_warnings(measured)),
+        warnings=(*checkpoint.warnings, *accuracy.warnings, *_warnings(measured)),
         notes=measured.cost.notes,
         not_modelled=measured.cost.not_modelled(),
         seconds=time.monotonic() - started,

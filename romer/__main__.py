@@ -62,6 +62,8 @@ def calibrate(
     if not out.parent.is_dir():
         raise CimsimError("no such folder", file=out.parent, key="--out")
     subject = Subject(model, chip.workload.context)
+    for warning in subject.checkpoint.warnings:
+        _say(f"warning: {warning}")
     laboratory = Laboratory.open(chip, subject)
     prepared = subject.prepared(tokens or chip.calibration.tokens)
     task = laboratory.task(prepared, laboratory.deploy(seed), seed)
@@ -119,9 +121,13 @@ def replicas(
 
     from cimsim.config.load import find_chip, load_chip
     from romer.study.replicas import measure_replicas
+    from romer.study.subject import Subject
 
     chip = load_chip(find_chip(config), tuple(overrides or ()))
-    found = measure_replicas(chip, model, batch=batch, context=context, skew=skew)
+    subject = Subject(model, context)
+    for warning in subject.checkpoint.warnings:
+        _say(f"warning: {warning}")
+    found = measure_replicas(chip, subject, batch=batch, context=context, skew=skew)
     if as_json:
         print(json.dumps({**asdict(found), "p99_reduction": found.reduction}, indent=1))
         return

@@ -22,7 +22,9 @@ COLUMNS = (
 
 
 def print_plan(plan: Plan) -> None:
-    """Print what a run would do."""
+    """Print what a run would do, and what is known before it."""
+    for warning in plan.warnings:
+        print(f"warning: {warning}")
     for task in plan.tasks:
         print(f"{task.name}: {task.model} on {task.config.name}")
     print(f"{len(plan.tasks)} runs, {plan.jobs} at once, into {plan.folder.path}")

@@ -27,7 +27,8 @@ def validate(
     from cimsim.model import build_program
     from cimsim.stages.models import open_model
 
-    program = build_program(open_model(model))
+    checkpoint = open_model(model)
+    program = build_program(checkpoint)
     for name in files:
         path = Path(find_chip(name))
         config = load_chip(path, tuple(overrides or ()))
@@ -41,6 +42,11 @@ def validate(
             f"{mesh.width}x{mesh.height} routers{chips}, {needed} of {have} "
             f"crossbars for {program.name}"
         )
-        warnings = (*inert_knobs(config), *unpaid_writes(config), *unused_range(config))
+        warnings = (
+            *checkpoint.warnings,
+            *inert_knobs(config),
+            *unpaid_writes(config),
+            *unused_range(config),
+        )
         for warning in warnings:
             print(f"  warning: {warning}")

@@ -16,6 +16,7 @@ from cimsim.model.architecture import Architecture, program_of
 from cimsim.model.config_reader import ConfigReader, read_json
 from cimsim.model.families import FAMILIES, Family
 from cimsim.model.tensor_file import TensorFile
+from cimsim.model.weight_files import WeightFiles, open_weights
 from cimsim.text_file import read_text_file, without_mark
 from cimsim.workload.program import MatrixId, Program
 
@@ -26,8 +27,6 @@ __all__ = ["Checkpoint", "build_program", "load_checkpoint"]
 
 EMBEDDING = "model.embed_tokens.weight"
 FINAL_NORM = "model.norm.weight"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class Checkpoint:
         architecture: its shape and constants.
         hash: SHA-256 of configuration and weights, hexadecimal: the model's identity.
         program: its operations and shapes.
+        warnings: what a user of its numbers should know, a sentence each.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Checkpoint:
     architecture: Architecture
     hash: str
     program: Program
+    warnings: tuple[str, ...]
     _family: Family = field(repr=False)
     _files: dict[str, TensorFile] = field(repr=False)
 
@@ -116,7 +117,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     decoded when asked for.
 
     Args:
-        folder: the folder, with one ``model.safetensors`` or shards and their index.
+        folder: the folder, with one ``model.safetensors`` or shards and their index; see
+            `open_weights` for folders with more than that.
 
     Raises:
         CimsimError: if the folder is not a whole, safe checkpoint of a known family.
@@ -131,16 +133,19 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     family = _family(config)
     architecture = family.read(config)
     program = program_of(architecture, folder.resolve().name)
-    files = _open_files(folder)
-    _check_tensors(folder, files, _expected(architecture, program, family))
+    # The name of a file in the folder that transformers would take the weights from.
+    config.only("transformers_weights")
+    weights = open_weights(folder)
+    _check_tensors(folder, weights, _expected(architecture, program, family))
     return Checkpoint(
         name=program.name,
         folder=folder,
         architecture=architecture,
-        hash=_digest(config_path, files),
+        hash=_digest(config_path, weights.files),
         program=program,
+        warnings=weights.warnings,
         _family=family,
-        _files=files,
+        _files=weights.files,
     )
 
 
@@ -156,48 +161,6 @@ def _family(config: ConfigReader) -> Family:
             hint=nearest(str(kind), FAMILIES),
         )
     return FAMILIES[kind]
-
-
-def _open_files(folder: Path) -> dict[str, TensorFile]:
-    """Return tensor name to file, from an index, one file, or a refusal."""
-    index = folder / INDEX
-    if index.is_file():
-        return _open_shards(folder, index)
-    found = sorted(folder.glob("*.safetensors"))
-    if not found:
-        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES)
-        if pickles:
-            raise CimsimError(
-                "pickled weights are refused because loading them can run any code",
-                file=folder / pickles[0],
-                allowed="*.safetensors",
-            )
-        raise CimsimError("the folder has no *.safetensors file", file=folder)
-    if len(found) > 1:
-        raise CimsimError(f"several weight files but no {INDEX}", file=folder)
-    file = TensorFile(found[0])
-    return dict.fromkeys(file.tensors, file)
-
-
-def _open_shards(folder: Path, index: Path) -> dict[str, TensorFile]:
-    weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise CimsimError("the index names no weights", file=index, key="weight_map")
-    shards: dict[str, TensorFile] = {}
-    files: dict[str, TensorFile] = {}
-    for name, shard in weight_map.items():
-        if not isinstance(shard, str) or Path(shard).name != shard:
-            raise CimsimError(
-                "a weight file must lie in the model's folder", file=index, key=name, value=shard
-            )
-        if shard not in shards:
-            if not shard.endswith(".safetensors"):
-                raise CimsimError("not a safetensors file", file=index, key=name, value=shard)
-            shards[shard] = TensorFile(folder / shard)
-        if name not in shards[shard].tensors:
-            raise CimsimError(f"the file lacks tensor {name!r}", file=folder / shard)
-        files[name] = shards[shard]
-    return files
 
 
 def _expected(
@@ -226,11 +189,16 @@ def _expected(
 
 
 def _check_tensors(
-    folder: Path, files: dict[str, TensorFile], expected: dict[str, tuple[int, ...]]
+    folder: Path, weights: WeightFiles, expected: dict[str, tuple[int, ...]]
 ) -> None:
+    files = weights.files
     for name, shape in expected.items():
         if name not in files:
-            raise CimsimError(f"the checkpoint lacks tensor {name!r}", file=folder)
+            raise CimsimError(
+                f"the checkpoint lacks tensor {name!r}",
+                file=folder,
+                hint="; ".join(weights.warnings) or None,
+            )
         found = files[name].tensors[name].shape
         if found != shape:
             raise CimsimError(

@@ -50,7 +50,8 @@ class TensorFile:
         path: the file.
 
     Raises:
-        CimsimError: if the file is missing, truncated or not safetensors.
+        CimsimError: if the file is missing, truncated or not safetensors, or its tensors do
+            not fill it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,13 +81,36 @@ class TensorFile:
         if not isinstance(header, dict):
             raise self._broken("its header is not an object")
         header.pop("__metadata__", None)
-        return {name: self._entry(name, entry, 8 + length) for name, entry in header.items()}
+        base = 8 + length
+        tensors = {name: self._entry(name, entry, base) for name, entry in header.items()}
+        self._check_cover(tensors, base)
+        return tensors
+
+    def _check_cover(self, tensors: dict[str, StoredTensor], base: int) -> None:
+        """Check that the tensors fill the file: no byte twice, none left out.
+
+        A file in which that is not so was damaged or put together wrongly, and would load
+        as numbers of another tensor.
+        """
+        end, before = base, "the header"
+        for name, tensor in sorted(tensors.items(), key=lambda t: (t[1].start, t[1].stop)):
+            if tensor.start != end:
+                raise self._broken(
+                    f"the data of {name!r} begins at byte {tensor.start}, and that of {before} "
+                    f"ends at {end}"
+                )
+            end, before = tensor.stop, repr(name)
+        size = int(self._bytes.size)
+        if end > size:
+            raise self._broken(f"it ends before the data of {before}")
+        if end < size:
+            raise self._broken(f"{size - end} bytes follow the data of {before}")
 
     def _entry(self, name: str, entry: Any, base: int) -> StoredTensor:
         try:
             dtype = str(entry["dtype"])
-            shape = tuple(int(n) for n in entry["shape"])
-            first, last = (int(n) for n in entry["data_offsets"])
+            shape = _whole_numbers(entry["shape"])
+            first, last = _whole_numbers(entry["data_offsets"])
         except (TypeError, KeyError, ValueError) as error:
             raise self._broken(f"the entry of {name!r} is malformed") from error
         if dtype not in _WIDTH_BYTES:
@@ -96,12 +120,8 @@ class TensorFile:
                 value=dtype,
                 allowed=", ".join(_WIDTH_BYTES),
             )
-        if min(shape, default=0) < 0 or not 0 <= first <= last:
-            raise self._broken(f"the entry of {name!r} is malformed")
         if last - first != math.prod(shape) * _WIDTH_BYTES[dtype]:
             raise self._broken(f"the bytes of {name!r} do not match its shape")
-        if base + last > self._bytes.size:
-            raise self._broken(f"it ends before the data of {name!r}")
         return StoredTensor(dtype, shape, base + first, base + last)
 
     def read(self, name: str) -> NDArray[np.float32]:
@@ -124,6 +144,19 @@ class TensorFile:
         for start in range(0, self._bytes.size, CHUNK_BYTES):
             state.update(self._bytes[start : start + CHUNK_BYTES].tobytes())
         return state.hexdigest()
+
+
+def _whole_numbers(values: object) -> tuple[int, ...]:
+    """Return a JSON list of whole numbers that fit 63 bits.
+
+    Raises:
+        TypeError: if it is anything else.
+    """
+    if not isinstance(values, list) or not all(
+        isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**63 for n in values
+    ):
+        raise TypeError
+    return tuple(values)
 
 
 def _decode(data: NDArray[np.uint8], dtype: str) -> NDArray[np.float32]:

@@ -78,6 +78,7 @@ class Plan:
         force: apply a foreign correction.
         jobs: chips at once.
         threads: threads a chip.
+        warnings: what its models make known before a run, a sentence each.
     """
 
     tasks: tuple[Task, ...]
@@ -88,6 +89,7 @@ class Plan:
     force: bool
     jobs: int
     threads: int
+    warnings: tuple[str, ...] = ()
 
 
 def make_plan(request: Request) -> Plan:
@@ -138,6 +140,7 @@ def make_plan(request: Request) -> Plan:
         force=request.force,
         jobs=jobs,
         threads=request.threads or max(1, cores // jobs),
+        warnings=tuple(w for c in checkpoints.values() for w in c.warnings),
     )
 
 

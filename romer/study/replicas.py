@@ -65,13 +65,13 @@ class ReplicaGain:
 
 
 def measure_replicas(
-    config: ChipConfig, model: str, *, batch: int, context: int, skew: float | None = None
+    config: ChipConfig, subject: Subject, *, batch: int, context: int, skew: float | None = None
 ) -> ReplicaGain:
     """Measure latency with and without copies of busy units in idle crossbars.
 
     Args:
         config: the chip; `mapping.replicas` is set both ways.
-        model: bundled model, or checkpoint folder.
+        subject: the model.
         batch: sequences decoded at once; as many more are what the placement expects.
         context: tokens of a sequence.
         skew: Zipf exponent of a synthetic routing; None takes the model's own.
@@ -79,7 +79,6 @@ def measure_replicas(
     Raises:
         CimsimError: if no crossbar idles, or there are too few tokens for a percentile.
     """
-    subject = Subject(model, context)
     program = build_program(subject.checkpoint)
     units = analog_units(program, config)
     mesh = build_mesh(config, sum(u.crossbars for u in units))

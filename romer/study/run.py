@@ -65,7 +65,10 @@ class Study:
         self._plan, self._out, self._jobs, self._say = plan, out, jobs, say
         self._until = float("inf") if seconds is None else time.monotonic() + seconds
         self._folders, self.missing = _folders(plan, models_dir)
-        self._hashes = {name: open_model(folder).hash for name, folder in self._folders.items()}
+        models = {name: open_model(folder) for name, folder in self._folders.items()}
+        self._hashes = {name: model.hash for name, model in models.items()}
+        for warning in (w for model in models.values() for w in model.warnings):
+            say(f"warning: {warning}")
         self._context = {
             "chip": config_hash(load_chip(find_chip(plan["chip"]))),
             "test_tokens": plan["test_tokens"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,14 @@ def folders(
     (folder / "config.json").write_text(json.dumps(deepseek_config()))
     save_file(deepseek_tensors(deepseek_config()), folder / "model.safetensors")
     return out | {"deepseek": folder}
+
+
+@pytest.fixture
+def folder(folders: dict[str, Path], tmp_path: Path) -> Path:
+    """A private copy of the DeepSeek-MoE folder."""
+    copy = tmp_path / "model"
+    shutil.copytree(folders["deepseek"], copy)
+    return copy
 
 
 @pytest.fixture(scope="session")

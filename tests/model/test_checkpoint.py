@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,57 +10,14 @@ import numpy as np
 import pytest
 import torch
 from model_builders import deepseek_config, deepseek_tensors
+from refusals import refusal
 from safetensors.torch import load_file, save_file
 
 from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint, build_program, load_checkpoint
-from cimsim.model.tensor_file import TensorFile
 from cimsim.workload.program import MatrixId
 
 WEIGHTS = "model.safetensors"
-
-
-@pytest.fixture
-def folder(folders: dict[str, Path], tmp_path: Path) -> Path:
-    """A private copy of the DeepSeek-MoE folder."""
-    copy = tmp_path / "model"
-    shutil.copytree(folders["deepseek"], copy)
-    return copy
-
-
-def refusal(folder: Path) -> str:
-    with pytest.raises(CimsimError) as caught:
-        load_checkpoint(folder)
-    assert caught.value.exit_code == 2
-    sentence = str(caught.value)
-    assert "\n" not in sentence
-    return sentence
-
-
-@pytest.mark.parametrize(("dtype", "code"), [(torch.bfloat16, "BF16"), (torch.float16, "F16")])
-def test_all_half_width_patterns_decode_to_the_float32_of_torch(
-    dtype: torch.dtype, code: str, tmp_path: Path
-) -> None:
-    patterns = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(dtype)
-    save_file({"all": patterns, "odd": torch.ones(3, dtype=torch.uint8).to(dtype)}, tmp_path / "x")
-    file = TensorFile(tmp_path / "x")
-    assert file.tensors["all"].dtype == code
-    np.testing.assert_array_equal(file.read("all"), patterns.float().numpy())
-    assert not file.is_finite("all")
-    assert file.is_finite("odd")
-
-
-def test_large_tensors_are_checked_and_hashed_piece_by_piece(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cimsim.model.tensor_file.CHUNK_BYTES", 64)
-    late = torch.zeros(101)
-    late[-1] = torch.inf
-    save_file({"early": torch.ones(101), "late": late}, tmp_path / "x")
-    file = TensorFile(tmp_path / "x")
-    assert file.is_finite("early")
-    assert not file.is_finite("late")
-    assert file.digest() == hashlib.sha256((tmp_path / "x").read_bytes()).hexdigest()
 
 
 def test_matrices_are_in_x_times_w_orientation(folders: dict[str, Path]) -> None:
@@ -97,21 +51,6 @@ def test_a_tied_head_is_the_transposed_embedding(checkpoints: dict[str, Checkpoi
     checkpoint = checkpoints["olmoe"]
     head = checkpoint.matrix(build_program(checkpoint).head.id)
     np.testing.assert_array_equal(head, checkpoint.embedding.T)
-
-
-def test_shards_give_the_same_matrices_as_one_file(folder: Path, tmp_path: Path) -> None:
-    whole = load_checkpoint(folder)
-    tensors = load_file(folder / WEIGHTS)
-    names = sorted(tensors)
-    shards = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
-    for shard, part in shards.items():
-        save_file({n: tensors[n] for n in part}, folder / shard)
-    weight_map = {n: shard for shard, part in shards.items() for n in part}
-    (folder / WEIGHTS).unlink()
-    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    sharded = load_checkpoint(folder)
-    for matrix in build_program(whole).matrices():
-        np.testing.assert_array_equal(sharded.matrix(matrix.id), whole.matrix(matrix.id))
 
 
 def test_the_hash_changes_with_weights_and_with_configuration(folder: Path) -> None:
@@ -158,87 +97,6 @@ def test_a_config_that_is_not_an_object_is_refused(text: str, folder: Path) -> N
 def test_deeply_nested_json_is_refused(folder: Path) -> None:
     (folder / "config.json").write_text("[" * 100_000)
     assert "JSON" in refusal(folder)
-
-
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "weights.pth", "x.pkl"])
-def test_pickles_are_refused(name: str, folder: Path) -> None:
-    (folder / WEIGHTS).rename(folder / name)
-    sentence = refusal(folder)
-    assert "pickled" in sentence
-    assert name in sentence
-
-
-def test_a_folder_without_weights_is_refused(folder: Path) -> None:
-    (folder / WEIGHTS).unlink()
-    assert "no *.safetensors" in refusal(folder)
-
-
-def test_several_weight_files_without_an_index_are_refused(folder: Path) -> None:
-    shutil.copy(folder / WEIGHTS, folder / "second.safetensors")
-    assert "index.json" in refusal(folder)
-
-
-@pytest.mark.parametrize("keep", [0, 5, 100, -1])
-def test_truncated_weights_are_refused(keep: int, folder: Path) -> None:
-    data = (folder / WEIGHTS).read_bytes()
-    (folder / WEIGHTS).write_bytes(data[:keep])
-    sentence = refusal(folder)
-    assert WEIGHTS in sentence
-    assert "not a whole safetensors file" in sentence or "cannot be read" in sentence
-
-
-def write_raw(path: Path, header: bytes, data: bytes = b"") -> None:
-    path.write_bytes(struct.pack("<Q", len(header)) + header + data)
-
-
-@pytest.mark.parametrize(
-    ("header", "why"),
-    [
-        (b"{", "not JSON"),
-        (b"[]", "not an object"),
-        (b'{"a": 3}', "malformed"),
-        (b'{"a": {"dtype": "F32", "shape": [1]}}', "malformed"),
-        (b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}', "malformed"),
-        (b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}}', "malformed"),
-        (b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}', "match its shape"),
-        (b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}', "ends before"),
-        (b'{"a": {"dtype": "I8", "shape": [4], "data_offsets": [0, 4]}}', "type"),
-    ],
-)
-def test_malformed_headers_are_refused(header: bytes, why: str, folder: Path) -> None:
-    write_raw(folder / WEIGHTS, header, b"\0" * 4)
-    assert why in refusal(folder)
-
-
-def test_a_header_longer_than_the_file_is_refused(folder: Path) -> None:
-    (folder / WEIGHTS).write_bytes(struct.pack("<Q", 2**60) + b"{}")
-    assert "shorter than its header" in refusal(folder)
-
-
-@pytest.mark.parametrize(
-    ("shard", "why"),
-    [("../model.safetensors", "lie in the model's folder"), ("model.bin", "not a safetensors")],
-)
-def test_an_index_cannot_name_other_files(shard: str, why: str, folder: Path) -> None:
-    index = {"weight_map": {"model.norm.weight": shard}}
-    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
-    assert why in refusal(folder)
-
-
-def test_a_missing_shard_is_refused(folder: Path) -> None:
-    index = {"weight_map": {"model.norm.weight": "model-2.safetensors"}}
-    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
-    assert "missing" in refusal(folder)
-
-
-def test_an_index_entry_that_its_shard_lacks_is_refused(folder: Path) -> None:
-    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps({"weight_map": {"x": WEIGHTS}}))
-    assert "lacks tensor 'x'" in refusal(folder)
-
-
-def test_an_empty_index_is_refused(folder: Path) -> None:
-    (folder / f"{WEIGHTS}.index.json").write_text("{}")
-    assert "weight_map" in refusal(folder)
 
 
 Edit = Callable[[dict[str, torch.Tensor]], None]
