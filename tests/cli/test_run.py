@@ -161,6 +161,11 @@ def alive(group: int) -> bool:
     return True
 
 
+def _hears_ctrl_c() -> None:
+    """What a shell in the foreground gives: in the background it has SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.full), "2"])
 def test_ctrl_c_leaves_finished_chips_readable(jobs: str, tmp_path: Path, tiny_model: Path) -> None:
     # Options win over files, so what makes one chip slow must not be among the options.
@@ -183,6 +188,7 @@ def test_ctrl_c_leaves_finished_chips_readable(jobs: str, tmp_path: Path, tiny_m
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_hears_ctrl_c,  # noqa: PLW1509 - Popen comes before any thread
     )
     try:
         finished = tmp_path / "run" / "chips" / "quick" / "results.csv"
