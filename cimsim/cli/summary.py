@@ -58,11 +58,13 @@ def print_summary(run: RunResults, *, as_json: bool, folder: str) -> None:
 
 def _destroyed(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
     """Name the chips that have lost all context, and what they are measured against."""
-    lost = [
-        f"{name} ({'after' if row['destroyed_calibrated'] else 'before'} calibration)"
-        for name, row in zip(names, rows, strict=True)
-        if row["destroyed"] or row["destroyed_calibrated"]
-    ]
+    when = {
+        (True, True): "",
+        (True, False): " (before calibration)",
+        (False, True): " (after calibration)",
+    }
+    flags = [(row["destroyed"] is True, row["destroyed_calibrated"] is True) for row in rows]
+    lost = [name + when[f] for name, f in zip(names, flags, strict=True) if f in when]
     if not lost:
         return []
     lines = dict.fromkeys(_short(row["ppl_unigram"]) for row in rows)

@@ -438,7 +438,7 @@ def _even(chip):
 
 
 def _huge(chip):
-    row = dict(chip.row)
+    row = {**chip.row, "ppl_unigram": 1e6}
     for stage in ("noisy", "calibrated"):
         row |= {f"ppl_{stage}_{x}": 1e5 for x in ("mean", "ci_low", "ci_high")}
     return replace(chip, row=row)
