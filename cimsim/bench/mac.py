@@ -29,7 +29,14 @@ from numpy.typing import NDArray
 from cimsim.bench.mac_stages import find_limits, time_stages
 from cimsim.config import Tile
 from cimsim.errors import CimsimError, CimsimInternalError
-from cimsim.mac import MacStatistics, ProgrammedMatrix, calibrate_range, program_matrix, reference
+from cimsim.mac import (
+    MacStatistics,
+    ProgrammedMatrix,
+    Writing,
+    calibrate_range,
+    program_matrix,
+    reference,
+)
 from cimsim.mac.formats import formats_of
 from cimsim.mac.vnni import has_dot_product
 from cimsim.workload.program import MatrixId, TokenKeys
@@ -145,14 +152,8 @@ def compile_all() -> None:
 
 def _prepare(tile: Tile, weight: NDArray[np.float32]) -> _Case:
     formats = formats_of(_MATRIX, weight.shape[0], weight.shape[1], tile)
-    programmed = program_matrix(
-        weight,
-        _MATRIX,
-        tile,
-        chip_seed=0,
-        crossbars=range(formats.tiling.crossbars),
-        adc_range=calibrate_range(weight, _MATRIX, tile),
-    )
+    adc_range = calibrate_range(weight, _MATRIX, tile)
+    programmed = program_matrix(weight, tile, Writing(0, _MATRIX), adc_range)
     if not isinstance(programmed, ProgrammedMatrix):
         message = "the benchmark is about analog crossbars"
         raise CimsimInternalError(message)

@@ -1,5 +1,6 @@
 """A configuration becomes a chip: geometry, tilings of matrices, placements."""
 
+from cimsim.chip.copies import LogicalCopies
 from cimsim.chip.mesh import ChipMesh, build_mesh
 from cimsim.chip.placement import Placement, Seat, copy_of_token, token_turn
 from cimsim.chip.system import assign_chips, build_system, seats_in_order
@@ -9,6 +10,7 @@ from cimsim.chip.units import Unit, UnitKey, analog_units
 __all__ = [
     "ChipMesh",
     "ColumnLayout",
+    "LogicalCopies",
     "Placement",
     "Seat",
     "Tiling",

@@ -4,6 +4,7 @@
 |---|---|
 | `calibrate_range` | converter range and static input scale from clean inputs |
 | `program_matrix` | a weight matrix written into crossbars |
+| `Writing` | which copy is written: the addresses of all that a chip seed freezes |
 | `ProgrammedMatrix.multiply` | its product with tokens, detailed or folded |
 | `ideal_integer` | the exact integer product in the same formats |
 | `study_tile` | what limits a tile: error by source, best range and bits |
@@ -23,8 +24,10 @@ from cimsim.mac.matrix import Mode, ProgrammedMatrix
 from cimsim.mac.programming import program_matrix
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
 from cimsim.mac.study import SourceError, TileStudy, study_tile
+from cimsim.mac.writing import NO_SLOT, Writing
 
 __all__ = [
+    "NO_SLOT",
     "AdcRange",
     "AgeGrid",
     "DeviceModel",
@@ -37,6 +40,7 @@ __all__ = [
     "Programming",
     "SourceError",
     "TileStudy",
+    "Writing",
     "calibrate_range",
     "ideal_integer",
     "inert_knobs",

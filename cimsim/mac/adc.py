@@ -26,11 +26,9 @@ from numpy.typing import NDArray
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac.formats import Formats
-from cimsim.rng import derive_key, normals_of_bits, philox4x32
+from cimsim.rng import normals_of_bits, philox4x32
 
 __all__ = ["AdcRange", "Converters", "full_range_levels", "step_of"]
-
-_PURPOSE_CONVERTER = 2
 
 
 @dataclass(frozen=True)
@@ -113,31 +111,33 @@ class Converters:
         return np.stack([self.gain[row_block], self.offset[row_block], self.bow[row_block]])
 
 
-def converters_of(
-    tile: Tile, formats: Formats, crossbars: NDArray[np.int64], chip_seed: int
-) -> Converters | None:
+def converters_of(tile: Tile, formats: Formats, key: tuple[int, int]) -> Converters | None:
     """Return the frozen errors of the converters that serve a matrix, None if there are none.
 
-    A PE's converters are dealt to its crossbars evenly, and a crossbar's converters to its
-    columns in turn; with fewer converters than crossbars, neighbours share one.
+    The crossbars of the matrix, row block by row block, fill PEs of its own. A PE's converters
+    are dealt to its crossbars evenly, and a crossbar's converters to its columns in turn; with
+    fewer converters than crossbars, a crossbar takes that of its place modulo their number.
+    More converters add draws to those of fewer: crossbar c always has converter c, if there
+    are so many.
+
+    Args:
+        tile: the tile.
+        formats: formats of the matrix.
+        key: of the converters of its silicon (`cimsim.mac.writing`).
     """
     adc, per_pe, in_pe = tile.adc, tile.adc.per_pe, tile.pe.crossbars
     if adc.offset_lsb == 0.0 and adc.gain_sigma == 0.0 and adc.inl_lsb == 0.0:
         return None
     blocks = len(formats.tiling.row_blocks)
-    key = derive_key(chip_seed, _PURPOSE_CONVERTER)
     errors = np.zeros((3, blocks, formats.columns), dtype=np.float32)
     column_block, local = _places(formats)
     for row_block in range(blocks):
-        crossbar = crossbars[row_block * len(formats.tiling.column_blocks) + column_block]
+        crossbar = row_block * len(formats.tiling.column_blocks) + column_block
         pe, place = crossbar // in_pe, crossbar % in_pe
-        if per_pe >= in_pe:
-            each = per_pe // in_pe
-            converter = pe * per_pe + place * each + local % each
-        else:
-            converter = pe * per_pe + place * per_pe // in_pe
-        counter = np.zeros((converter.size, 4), dtype=np.uint32)
-        counter[:, 0] = converter & 0xFFFFFFFF
+        own = place + in_pe * (local % max(1, per_pe // in_pe))
+        counter = np.zeros((crossbar.size, 4), dtype=np.uint32)
+        counter[:, 0] = own if per_pe >= in_pe else place % per_pe
+        counter[:, 1] = pe
         bits = philox4x32(counter, key)
         errors[0, row_block] = 1.0 + adc.gain_sigma * normals_of_bits(bits[:, 0])
         errors[1, row_block] = adc.offset_lsb * normals_of_bits(bits[:, 1])

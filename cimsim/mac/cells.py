@@ -20,8 +20,9 @@ A weight LSB is one unit of the integer weight W_q, which is a level; weights of
 two LSB apart, as wide as the three codes of two bits: sigma in LSB is then the same share of the
 greatest weight in both. A single cell holds such a weight in one level, which counts two LSB.
 
-z0, z1 and z2 are pure functions of (chip seed, crossbar, epoch, cell); the uniform number is
-one of (chip seed, crossbar, cell), because a stuck cell stays stuck however often it is written.
+z0, z1 and z2 are pure functions of (chip seed, matrix, copy, programming count, cell); the uniform
+number is one of the silicon and the cell, because a stuck cell stays stuck however often it is
+written (`cimsim.mac.writing`).
 """
 
 from __future__ import annotations
@@ -36,12 +37,10 @@ from cimsim.errors import CimsimError
 from cimsim.mac.devices import DeviceModel, DriftLaw, device_model
 from cimsim.mac.quantize import greatest_integer
 
-__all__ = ["DRAW", "FLICKER_STEPS", "CellTables", "cell_tables", "drift_law_of"]
+__all__ = ["FLICKER_STEPS", "CellTables", "cell_tables", "drift_law_of"]
 
 Table = NDArray[np.float64]
 
-# Draws of one cell: the purpose is part of its address.
-DRAW = {"write": 0, "drift": 1, "flicker": 2, "stuck": 3, "rewrite": 4}  # 4, 5, ...
 FLICKER_STEPS = 4096  # of the 1/f table, per g_max
 _FLICKER_TOP = 2.0
 

@@ -8,17 +8,9 @@ from numpy.typing import NDArray
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac.adc import AdcRange
-from cimsim.workload.program import PART_OF_ROLE, MatrixId, TokenKeys
+from cimsim.workload.program import TokenKeys
 
-__all__ = ["checked_inputs", "matrix_words", "static_scale"]
-
-_ROLES = tuple(PART_OF_ROLE)
-
-
-def matrix_words(matrix: MatrixId) -> tuple[int, int, int]:
-    """Return the numbers that stand for a matrix in the address of a random number."""
-    role = _ROLES.index(matrix.role) if matrix.role in _ROLES else -1
-    return matrix.layer, role, matrix.expert
+__all__ = ["checked_inputs", "static_scale"]
 
 
 def static_scale(tile: Tile, adc_range: AdcRange | None) -> float:

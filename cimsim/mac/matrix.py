@@ -30,11 +30,12 @@ from cimsim.mac.encode import Encoded
 from cimsim.mac.feed import feed_planes
 from cimsim.mac.folded import FoldedMatrix
 from cimsim.mac.formats import Formats
-from cimsim.mac.inputs import checked_inputs, matrix_words, static_scale
+from cimsim.mac.inputs import checked_inputs, static_scale
 from cimsim.mac.products import Planes, Products
-from cimsim.mac.program import Cells, Deployment, write_cells
+from cimsim.mac.program import Cells, write_cells
 from cimsim.mac.quantize import quantize_inputs
 from cimsim.mac.statistics import MacStatistics, MatrixCounts, exact_share
+from cimsim.mac.writing import Writing, matrix_words
 from cimsim.rng import derive_key
 from cimsim.workload.program import MatrixId, TokenKeys
 
@@ -53,25 +54,25 @@ class ProgrammedMatrix:
 
     Attributes:
         matrix: its name.
+        writing: what was written, and how old and warm it is.
         formats: its formats.
         step_levels: width of an ADC code in levels.
     """
 
     def __init__(
         self,
-        matrix: MatrixId,
         tile: Tile,
         encoded: Encoded,
         cells: Cells,
         adc_range: AdcRange,
-        deployment: Deployment,
+        writing: Writing,
     ) -> None:
-        self.matrix = matrix
+        self.matrix: MatrixId = writing.matrix
         self.tile = tile
         self.encoded = encoded
         self.cells = cells
         self.adc_range = adc_range
-        self.deployment = deployment
+        self.writing = writing
         self.formats: Formats = encoded.formats
         self.step_levels = step_of(tile, self.formats, adc_range)
         self._input_scale = static_scale(tile, adc_range)
@@ -177,27 +178,13 @@ class ProgrammedMatrix:
 
     def at(self, age_s: float) -> ProgrammedMatrix:
         """Return the same copy as it is `age_s` seconds after it was written."""
-        return self._written(replace(self.deployment, age_s=age_s))
+        return self.rewritten(replace(self.writing, age_s=age_s))
 
-    def rewritten(self, crossbars: tuple[int, ...], epoch: int, age_s: float) -> ProgrammedMatrix:
-        """Return the same weights written into other crossbars, or anew into the same ones.
-
-        Args:
-            crossbars: global number of the crossbar of each fragment.
-            epoch: how often they had been written before.
-            age_s: seconds since this write.
-        """
-        epochs = (epoch,) * len(crossbars)
-        return self._written(
-            replace(self.deployment, crossbars=crossbars, epochs=epochs, age_s=age_s)
-        )
-
-    def _written(self, deployment: Deployment) -> ProgrammedMatrix:
-        tables = self.cells.tables if deployment.age_s == self.deployment.age_s else None
-        cells = write_cells(self.encoded, self.tile, deployment, tables)
-        return ProgrammedMatrix(
-            self.matrix, self.tile, self.encoded, cells, self.adc_range, deployment
-        )
+    def rewritten(self, writing: Writing) -> ProgrammedMatrix:
+        """Return the same weights as another act of programming leaves them."""
+        tables = self.cells.tables if writing.age_s == self.writing.age_s else None
+        cells = write_cells(self.encoded, self.tile, writing, tables)
+        return ProgrammedMatrix(self.tile, self.encoded, cells, self.adc_range, writing)
 
     @property
     def ages(self) -> bool:

@@ -1,13 +1,12 @@
 """Writing an encoded matrix into crossbars: integers to levels, to noisy conductances.
 
-What a chip seed freezes is keyed by the physical crossbar, its programming epoch and the
-cell, so that two copies of a matrix differ and a rewrite draws anew.
+What a chip seed freezes is keyed by what is written, and not by where (`cimsim.mac.writing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from math import floor, log2
 from typing import cast
 
@@ -24,14 +23,18 @@ from cimsim.mac.formats import FEED, Formats
 from cimsim.mac.grid import cell_bounds, on_grid
 from cimsim.mac.wires import drop_along_wires
 from cimsim.mac.write import conductances, store_columns
-from cimsim.rng import derive_key
+from cimsim.mac.writing import Writing
+from cimsim.workload.program import MatrixId
 
-__all__ = ["Cells", "Deployment", "write_cells", "write_ideal"]
+__all__ = ["Cells", "write_cells", "write_ideal"]
 
-_PURPOSE_CELL = 1
+# Cells that are written together: within a second-level cache, and few cells at the borders
+# whose random numbers are drawn twice. No result depends on it.
+_STRIP_CELLS = 1 << 16
 _SQUARE_BITS = 6  # of the 15 of the greatest variance that may be lost to exact sums
 Real = NDArray[np.float32] | NDArray[np.float64]
 Table = NDArray[np.float64]
+Strip = tuple[int, int, int, int, int, int, int]
 WriterTables = tuple[Table, Table, Table, Table, Table, float, Table, int, int, float, float, int]
 
 
@@ -69,63 +72,40 @@ class Cells:
         return cast("Real", self.values)
 
 
-@dataclass(frozen=True)
-class Deployment:
-    """Where, when and how warm a copy of a matrix sits on a chip.
-
-    Attributes:
-        chip_seed: seed of everything that is frozen.
-        crossbars: global number of the crossbar of each fragment.
-        epochs: how often each had been written before.
-        age_s: seconds since they were written.
-        temperature_c: temperature of the chip.
-    """
-
-    chip_seed: int
-    crossbars: tuple[int, ...]
-    epochs: tuple[int, ...]
-    age_s: float
-    temperature_c: float = 25.0
-
-
 def write_cells(
-    encoded: Encoded, tile: Tile, deployment: Deployment, tables: CellTables | None = None
+    encoded: Encoded, tile: Tile, writing: Writing, tables: CellTables | None = None
 ) -> Cells:
     """Write an encoded matrix into crossbars and age it.
 
     Args:
         encoded: the matrix.
         tile: the tile.
-        deployment: where and when.
-        tables: of the cells at the deployment's age, if they are known.
-
-    Raises:
-        CimsimError: if the numbers of crossbars or epochs do not fit the matrix.
+        writing: which copy, how old and how warm.
+        tables: of the cells at that age, if they are known.
     """
     formats = encoded.formats
-    _check_count("crossbars", deployment.crossbars, formats)
-    _check_count("epochs", deployment.epochs, formats)
+    age_s = tile.device.age_s if writing.age_s is None else writing.age_s
     if tables is None:
-        tables = cell_tables(tile, formats.slices, deployment.age_s, deployment.temperature_c)
-    variance, power = read_variance(tile, formats, tables, deployment.temperature_c)
+        tables = cell_tables(tile, formats.slices, age_s, writing.temperature_c)
+    variance, power = read_variance(tile, formats, tables, writing.temperature_c)
     values: Real = np.zeros((formats.n_in, formats.columns), dtype=np.float32)
     squares: Real = np.zeros(values.shape if power else (1, 1), dtype=np.float32)
     gain = np.ones((len(formats.tiling.row_blocks), len(formats.tiling.column_blocks)))
     compensate = tile.device.drift_compensation == "global"
     fresh = cell_tables(tile, formats.slices, 0.0) if compensate else tables
     total = 0.0
-    for fragment, block in enumerate(_blocks(formats)):
-        g, stuck = _conductances(encoded, tile, tables, deployment, fragment, block)
+    for row_block, strip in _strips(formats):
+        g, stuck = _conductances(encoded, tile, tables, writing, strip)
         total += float(g.sum())
         if compensate:
-            first, _ = _conductances(encoded, tile, fresh, deployment, fragment, block)
-            place = divmod(fragment, gain.shape[1])
-            gain[place] = _compensation(first, g, tables.g_min)
+            first, _ = _conductances(encoded, tile, fresh, writing, strip)
+            for block, at in _crossbars(formats, strip):
+                gain[row_block, block] = _compensation(first[:, at], g[:, at], tables.g_min)
         store_columns(
-            values, squares, g, stuck, encoded.wq, encoded.flip, block, _layout(encoded),
+            values, squares, g, stuck, encoded.wq, encoded.flip, strip, _layout(encoded),
             (tables.weight_sigma, tables.weight_shift),
             (tables.to_levels, tables.base, variance, tile.device.read_noise.knee), power,
-            _address(deployment, fragment),
+            writing.cell_keys[0],
         )  # fmt: skip
     finest, coarsest = cell_bounds(values, formats.cell_bits)
     values, grid = on_grid(values, encoded, formats.max_code, finest, coarsest)
@@ -134,7 +114,6 @@ def write_cells(
         most = floor(log2(2.0**15 / float(squares.max()))) if squares.any() else 0
         code = greatest_power(tile, formats)
         squares, square_grid = on_grid(squares, encoded, code, most, most - _SQUARE_BITS)
-    places = np.array(deployment.crossbars, dtype=np.int64)
     return Cells(
         values=values,
         grid=grid,
@@ -144,31 +123,34 @@ def write_cells(
         variance=variance,
         mean_fraction=total / formats.tiling.cells,
         gain=gain if compensate else None,
-        converters=converters_of(tile, formats, places, deployment.chip_seed),
+        converters=converters_of(tile, formats, writing.converter_key),
     )
 
 
 def _conductances(
-    encoded: Encoded,
-    tile: Tile,
-    tables: CellTables,
-    deployment: Deployment,
-    fragment: int,
-    block: tuple[int, int, int, int, int, int, int],
+    encoded: Encoded, tile: Tile, tables: CellTables, writing: Writing, strip: Strip
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return effective conductances over g_max of one crossbar, and which cells are stuck."""
+    """Return effective conductances over g_max of neighbouring crossbars, and stuck cells.
+
+    Both are [rows, cells of weights, then one unit cell of each crossbar].
+    """
     formats = encoded.formats
-    columns = (block[3] - block[2]) * formats.cells_per_weight + (1 if formats.units else 0)
-    g = np.empty((block[1] - block[0], columns))
+    first, end = strip[2:4]
+    units = len(_crossbars(formats, strip)) if formats.units else 0
+    g = np.empty((strip[1] - strip[0], (end - first) * formats.cells_per_weight + units))
     stuck = np.empty(g.shape, dtype=np.bool_)
+    (w, s), (u, v) = writing.cell_keys, writing.unit_keys
     conductances(
-        g, stuck, encoded.wq, encoded.offset, encoded.flip, block, _layout(encoded),
-        writer_tables(tables), writer_draws(tables), _address(deployment, fragment),
+        g, stuck, encoded.wq, encoded.offset, encoded.flip, strip, _layout(encoded),
+        writer_tables(tables), writer_draws(tables), (w + s, u + v),
     )  # fmt: skip
     if tables.warmth != 1.0:
         g *= max(tables.warmth, 0.0)
     if tile.crossbar.wire_ohm > 0.0:
-        drop_along_wires(g, tile.crossbar.wire_ohm * tile.device.g_max_us * 1e-6)
+        for _, at in _crossbars(formats, strip):
+            crossbar = g[:, at]
+            drop_along_wires(crossbar, tile.crossbar.wire_ohm * tile.device.g_max_us * 1e-6)
+            g[:, at] = crossbar
         if g.min() < 0.0:
             raise CimsimError(
                 "the wires drop more than a cell's whole voltage, where the first-order model of "
@@ -208,11 +190,6 @@ def _layout(encoded: Encoded) -> tuple[int, int, bool, bool, int, bool, int, boo
     )  # fmt: skip
 
 
-def _address(deployment: Deployment, fragment: int) -> tuple[int, int, int, int]:
-    key = derive_key(deployment.chip_seed, _PURPOSE_CELL)
-    return deployment.crossbars[fragment], deployment.epochs[fragment], key[0], key[1]
-
-
 def _compensation(first: NDArray[np.float64], now: NDArray[np.float64], g_min: float) -> float:
     """Return the gain that restores the mean conductance above g_min of a crossbar.
 
@@ -237,8 +214,7 @@ def write_ideal(encoded: Encoded, tile: Tile) -> tuple[Real, float]:
     clean = tile.model_copy(
         update={"device": IdealDevice.model_validate(exact), "crossbar": crossbar}
     )
-    zeros = (0,) * encoded.formats.tiling.crossbars
-    cells = write_cells(encoded, clean, Deployment(0, zeros, zeros, 0.0))
+    cells = write_cells(encoded, clean, Writing(0, MatrixId(0, "ideal"), age_s=0.0))
     return cells.wide(), cells.grid
 
 
@@ -277,27 +253,42 @@ def greatest_power(tile: Tile, formats: Formats) -> float:
     return float(sum((code << (tile.dac.bits * k)) ** 2 for k in range(steps)))
 
 
-def _check_count(name: str, numbers: Sequence[int], formats: Formats) -> None:
-    needed = formats.tiling.crossbars
-    if len(numbers) != needed:
-        raise CimsimError(
-            f"a matrix on {needed} crossbars needs as many {name}",
-            value=len(numbers),
-            allowed=str(needed),
-        )
+def _strips(formats: Formats) -> list[tuple[int, Strip]]:
+    """Return row block and place of the crossbars that are written together.
 
-
-def _blocks(formats: Formats) -> list[tuple[int, int, int, int, int, int, int]]:
-    """Return rows, columns, column block, first group and rows a group of each crossbar."""
-    blocks = []
-    row = 0
-    group = 0
-    active = formats.rows_at_once
+    A place is (first row, last row + 1, first column, last column + 1, first column block,
+    first row group, rows a group).
+    """
+    strips: list[tuple[int, Strip]] = []
+    starts = _starts(formats.tiling.column_blocks)
+    row, group = 0, 0
     for block, rows in enumerate(formats.tiling.row_blocks):
-        column = 0
-        for index, width in enumerate(formats.tiling.column_blocks):
-            blocks.append((row, row + rows, column, column + width, index, group, active))
-            column += width
+        widest = formats.tiling.column_blocks[0] * formats.cells_per_weight
+        together = max(1, _STRIP_CELLS // (rows * widest))
+        for at in range(0, len(starts) - 1, together):
+            end = min(at + together, len(starts) - 1)
+            place = (row, row + rows, starts[at], starts[end], at, group, formats.rows_at_once)
+            strips.append((block, place))
         row += rows
         group += formats.tiling.row_groups[block]
-    return blocks
+    return strips
+
+
+def _starts(widths: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the first column of every column block, and the end of the last one."""
+    return (0, *accumulate(widths))
+
+
+def _crossbars(formats: Formats, strip: Strip) -> list[tuple[int, NDArray[np.int64]]]:
+    """Return column block and columns of each crossbar of a strip; its unit column is the last."""
+    _, _, first, end, block, _, _ = strip
+    each = formats.cells_per_weight
+    unit = (end - first) * each
+    starts = [s for s in _starts(formats.tiling.column_blocks)[block:] if s <= end]
+    found = []
+    for number, (start, stop) in enumerate(pairwise(starts)):
+        columns = np.arange((start - first) * each, (stop - first) * each)
+        if formats.units:
+            columns = np.append(columns, unit + number)
+        found.append((block + number, columns))
+    return found

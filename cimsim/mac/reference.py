@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Tile
-from cimsim.mac.inputs import matrix_words, static_scale
+from cimsim.mac.inputs import static_scale
 from cimsim.mac.matrix import ProgrammedMatrix
+from cimsim.mac.writing import matrix_words
 from cimsim.rng import derive_key, normals_at
 from cimsim.workload.program import TokenKeys
 

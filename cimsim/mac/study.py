@@ -15,7 +15,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip.tiling import tile_matrix
 from cimsim.config import Device, Tile
 from cimsim.config.device import Drift, IdealDevice, ReadNoise, Verify
 from cimsim.errors import CimsimError
@@ -26,7 +25,8 @@ from cimsim.mac.matrix import ProgrammedMatrix
 from cimsim.mac.predict import PredictedError, predict_error
 from cimsim.mac.programming import program_matrix
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
-from cimsim.workload.program import Matrix, MatrixId, TokenKeys
+from cimsim.mac.writing import Writing
+from cimsim.workload.program import MatrixId, TokenKeys
 
 __all__ = ["SourceError", "TileStudy", "study_tile"]
 
@@ -276,17 +276,9 @@ class _Bench:
 
     def run(self, tile: Tile) -> tuple[NDArray[np.float64], MatrixCounts, ProgrammedMatrix]:
         """Return outputs, counts and the programmed matrix."""
-        n_in, n_out = self.weight.shape
-        crossbars = tile_matrix(Matrix(_MATRIX, n_in, n_out), tile).crossbars
-        programmed = program_matrix(
-            self.weight,
-            _MATRIX,
-            tile,
-            temperature_c=self.temperature_c,
-            chip_seed=self.chip_seed,
-            crossbars=range(crossbars),
-            adc_range=calibrate_range(self.weight, _MATRIX, tile, self.inputs),
-        )
+        found_range = calibrate_range(self.weight, _MATRIX, tile, self.inputs)
+        writing = Writing(self.chip_seed, _MATRIX, temperature_c=self.temperature_c)
+        programmed = program_matrix(self.weight, tile, writing, found_range)
         assert isinstance(programmed, ProgrammedMatrix)  # noqa: S101 - digital was refused
         statistics = MacStatistics()
         found = programmed.multiply(

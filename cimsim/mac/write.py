@@ -1,7 +1,7 @@
-"""Compiled writing of one crossbar: quantised weights become conductances in levels.
+"""Compiled writing of crossbars: quantised weights become conductances in levels.
 
-Three steps on a crossbar: the conductance of every cell (`conductances`), the voltage drop
-of its wires (`cimsim.mac.wires`), and column values in levels (`store_columns`). The plain
+Three steps: the conductance of every cell (`conductances`), the voltage drop of the wires of
+each crossbar (`cimsim.mac.wires`), and column values in levels (`store_columns`). The plain
 twins that follow the equations are in `cimsim.mac.reference_cells`.
 """
 
@@ -12,7 +12,8 @@ from numba import njit
 
 from cimsim.kernel_cache import cached
 from cimsim.mac.cells import FLICKER_STEPS
-from cimsim.rng import fill_bits, fill_normals
+from cimsim.mac.writing import DRIFT, FLICKER, REWRITE, WRITE
+from cimsim.rng import CHUNK, fill_bits, fill_normals
 
 __all__ = [
     "conductances",
@@ -86,8 +87,8 @@ def flip_columns(wq, offset, starts, stops, slices, cell_bits, top_level, halved
 @cached
 @njit(error_model="numpy")
 def _levels_of_row(level, w, offset, flip, group, first, layout):  # type: ignore[no-untyped-def]
-    """Fill the levels of the physical columns of one row of a crossbar."""
-    slices, cell_bits, pair, _, unit, flipped, top_level, halved = layout
+    """Fill the levels of the cells of the weights of one row."""
+    slices, cell_bits, pair, _, _, flipped, top_level, halved = layout
     mask = (1 << cell_bits) - 1
     down = 1 if halved else 0
     cells = 2 * slices if pair else slices
@@ -105,105 +106,145 @@ def _levels_of_row(level, w, offset, flip, group, first, layout):  # type: ignor
                 if flipped and flip[group, s, first + j]:
                     value = top_level - value
                 level[j * cells + s] = value
-    if unit > 0:
-        level[w.size * cells] = unit
 
 
-@cached
-@njit(error_model="numpy")
-def _write_row(g, level, tables, row, address, bits, z):  # type: ignore[no-untyped-def]
-    """Write the cells of one row, and again those that a verifying read does not accept."""
+@njit(cache=True, error_model="numpy")
+def _write_line(g, level, tables, address, bits, z):  # type: ignore[no-untyped-def]
+    """Write the cells of one line, and again those that a verifying read does not accept."""
     target, bias, sigma = tables[:3]
     tolerance, attempts = tables[10], tables[11]
-    crossbar, epoch, k0, k1 = address
-    fill_normals(z, bits, 0, row, crossbar, epoch, k0, k1)
-    missed = 0
+    first, place, k0, k1 = address[:4]
+    skip = first % CHUNK
+    fill_normals(z, bits, first - skip, place, WRITE, 0, k0, k1)
     for c in range(g.size):
-        error = bias[level[c]] + sigma[level[c]] * np.float64(z[c])
+        error = bias[level[c]] + sigma[level[c]] * np.float64(z[skip + c])
         g[c] = max(0.0, target[level[c]] + error)
-        missed += abs(g[c] - target[level[c]]) > tolerance
+    low, high = 0, g.size  # all cells outside are accepted
     for attempt in range(1, attempts):
-        if missed == 0:
+        while low < high and abs(g[low] - target[level[low]]) <= tolerance:
+            low += 1
+        while low < high and abs(g[high - 1] - target[level[high - 1]]) <= tolerance:
+            high -= 1
+        if low == high:
             return
-        fill_normals(z, bits, 0, row | ((3 + attempt) << 16), crossbar, epoch, k0, k1)
-        missed = 0
-        for c in range(g.size):
+        start = (skip + low) // CHUNK * CHUNK
+        stop = (skip + high + CHUNK - 1) // CHUNK * CHUNK
+        draw = REWRITE - 1 + attempt
+        at = first - skip + start
+        fill_normals(z[start:stop], bits[start:stop], at, place, draw, 0, k0, k1)
+        for c in range(low, high):
             if abs(g[c] - target[level[c]]) > tolerance:
-                error = bias[level[c]] + sigma[level[c]] * np.float64(z[c])
+                error = bias[level[c]] + sigma[level[c]] * np.float64(z[skip + c])
                 g[c] = max(0.0, target[level[c]] + error)
-                missed += abs(g[c] - target[level[c]]) > tolerance
 
 
-@cached
-@njit(error_model="numpy")
-def _age_row(g, level, tables, draws, row, address, bits, z, written):  # type: ignore[no-untyped-def]
-    """Let the written cells of one row drift and add their accumulated 1/f noise."""
+@njit(cache=True, error_model="numpy")
+def _age_line(g, level, tables, draws, address, bits, z, written):  # type: ignore[no-untyped-def]
+    """Let the written cells of one line drift and add their accumulated 1/f noise."""
     _, _, _, nu_mean, nu_sigma, log_time, flicker = tables[:7]
-    crossbar, epoch, k0, k1 = address
+    first, place, k0, k1 = address[:4]
+    skip = first % CHUNK
     if draws[1]:
-        fill_normals(z, bits, 0, row | (1 << 16), crossbar, epoch, k0, k1)
+        fill_normals(z, bits, first - skip, place, DRIFT, 0, k0, k1)
     for c in range(g.size):
         written[c] = g[c]
         if draws[1]:
-            nu = abs(nu_mean[level[c]] + nu_sigma[level[c]] * np.float64(z[c]))
+            nu = abs(nu_mean[level[c]] + nu_sigma[level[c]] * np.float64(z[skip + c]))
             g[c] = g[c] * exp_minus(nu * log_time)
     if draws[2]:
-        fill_normals(z, bits, 0, row | (2 << 16), crossbar, epoch, k0, k1)
+        fill_normals(z, bits, first - skip, place, FLICKER, 0, k0, k1)
         for c in range(g.size):
-            place = min(written[c] * FLICKER_STEPS, flicker.size - 1.5)
-            i = int(place)
-            q = flicker[i] + (flicker[i + 1] - flicker[i]) * (place - i)
-            g[c] = max(0.0, g[c] + g[c] * q * np.float64(z[c]))
+            at = min(written[c] * FLICKER_STEPS, flicker.size - 1.5)
+            i = int(at)
+            q = flicker[i] + (flicker[i + 1] - flicker[i]) * (at - i)
+            g[c] = max(0.0, g[c] + g[c] * q * np.float64(z[skip + c]))
 
 
-@cached
-@njit(error_model="numpy")
-def conductances(conductance, stuck, wq, offset, flip, block, layout, tables, draws, address):  # type: ignore[no-untyped-def]
-    """Fill the conductances of one crossbar.
+@njit(cache=True, error_model="numpy")
+def _fill_line(g, stuck, level, tables, draws, address, scratch):  # type: ignore[no-untyped-def]
+    """Fill the conductances of a line of cells whose addresses follow each other.
 
     Args:
-        conductance: float64 [rows, physical columns], over g_max; filled.
-        stuck: bool [rows, physical columns]; filled.
+        g: float64 [cells], over g_max; filled.
+        stuck: bool [cells]; filled.
+        level: int64 [cells].
+        tables: as `conductances` takes it.
+        draws: as `conductances` takes it.
+        address: (address of the first cell, that of the line, key of writes, key of silicon).
+        scratch: uint32 and float32 [cells from the last multiple of CHUNK to the next], float64
+            [cells].
+    """
+    target, low, high, g_min = tables[0], tables[7], tables[8], tables[9]
+    bits, z, written = scratch
+    for c in range(g.size):
+        g[c] = target[level[c]]
+    if draws[0]:
+        _write_line(g, level, tables, address, bits, z)
+    if draws[1] or draws[2]:
+        _age_line(g, level, tables, draws, address, bits, z, written)
+    stuck[:] = False
+    if draws[3]:
+        # The same cells are stuck after every write.
+        first, place, _, _, s0, s1 = address
+        skip = first % CHUNK
+        fill_bits(bits, first - skip, place, 0, 0, s0, s1)
+        for c in range(g.size):
+            u = np.int64(bits[skip + c])
+            if u < low + high:
+                g[c] = g_min if u < low else 1.0
+                stuck[c] = True
+
+
+@njit(cache=True, error_model="numpy")
+def _scratch(first, count):  # type: ignore[no-untyped-def]
+    """Return the scratch of a line of `count` cells from address `first` on."""
+    padded = (first % CHUNK + count + CHUNK - 1) // CHUNK * CHUNK
+    return np.empty(padded, np.uint32), np.zeros(padded, np.float32), np.empty(count, np.float64)
+
+
+@njit(cache=True, error_model="numpy")
+def conductances(conductance, stuck, wq, offset, flip, block, layout, tables, draws, keys):  # type: ignore[no-untyped-def]
+    """Fill the conductances of neighbouring crossbars of one row block.
+
+    Args:
+        conductance: float64 [rows, cells of weights, then one unit cell a crossbar], over
+            g_max; filled.
+        stuck: bool, like `conductance`; filled.
         wq: int16 [n_in, n_out].
         offset: int64 [n_out].
         flip: bool [groups, slices, n_out], or [1, 1, 1] without flipped columns.
-        block: (first row, last row + 1, first column, last column + 1, column block, first
-            group, rows a group).
+        block: (first row, last row + 1, first column, last column + 1, first column block,
+            first group, rows a group).
         layout: (slices, bits a cell, pair, analog difference, level of the unit column or 0,
             has flipped columns, highest level that a weight can store, half of the offset
             weight is stored).
         tables: tables of the cells, as `Writer` orders them.
         draws: which of write, drift, flicker, stuck happen.
-        address: (crossbar, epoch, k0, k1).
+        keys: of the cells of weights and of the unit cells, each (two words of the key of
+            writes, two of that of silicon), see `cimsim.mac.writing`.
     """
-    r0, r1, c0, c1, _, first_group, group_rows = block
-    target, low, high, g_min = tables[0], tables[7], tables[8], tables[9]
-    crossbar, _, k0, k1 = address
-    count = conductance.shape[1]
-    padded = ((count + 63) // 64) * 64
+    r0, r1, c0, c1, column_block, first_group, group_rows = block
+    slices, _, pair, _, unit = layout[:5]
+    cells = 2 * slices if pair else slices
+    count = (c1 - c0) * cells
     level = np.zeros(count, np.int64)
-    written = np.empty(count, np.float64)
-    bits = np.empty(padded, np.uint32)
-    z = np.empty(padded, np.float32)
+    scratch = _scratch(c0 * cells, count)
     for row in range(r1 - r0):
         group = first_group + row // group_rows
         _levels_of_row(level, wq[r0 + row, c0:c1], offset[c0:c1], flip, group, c0, layout)
-        g = conductance[row]
-        for c in range(count):
-            g[c] = target[level[c]]
-        if draws[0]:
-            _write_row(g, level, tables, row, address, bits, z)
-        if draws[1] or draws[2]:
-            _age_row(g, level, tables, draws, row, address, bits, z, written)
-        stuck[row, :] = False
-        if draws[3]:
-            # The same cells are stuck after every write.
-            fill_bits(bits, 0, row | (3 << 16), crossbar, 0, k0, k1)
-            for c in range(count):
-                u = np.int64(bits[c])
-                if u < low + high:
-                    g[c] = g_min if u < low else 1.0
-                    stuck[row, c] = True
+        address = (c0 * cells, r0 + row) + keys[0]
+        g, fixed = conductance[row, :count], stuck[row, :count]
+        _fill_line(g, fixed, level, tables, draws, address, scratch)
+    if unit > 0:
+        rows = r1 - r0
+        level = np.full(rows, unit, np.int64)
+        scratch = _scratch(r0, rows)
+        g, fixed = np.empty(rows, np.float64), np.empty(rows, np.bool_)
+        for u in range(conductance.shape[1] - count):
+            address = (r0, column_block + u) + keys[1]
+            _fill_line(g, fixed, level, tables, draws, address, scratch)
+            conductance[:, count + u] = g
+            stuck[:, count + u] = fixed
 
 
 @cached
@@ -225,15 +266,15 @@ def read_share(g, power, knee):  # type: ignore[no-untyped-def]
 @cached
 @njit(error_model="numpy")
 def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
-    values, squares, conductance, stuck, wq, flip, block, layout, whole, scales, power, address
+    values, squares, conductance, stuck, wq, flip, block, layout, whole, scales, power, key
 ):
-    """Store the columns of one crossbar in levels, pairs subtracted where that is analog.
+    """Store the columns of neighbouring crossbars in levels, pairs subtracted where that is analog.
 
     Args:
-        values: float32 [n_in, columns], levels; this crossbar's part is filled.
+        values: float32 [n_in, columns], levels; the part of these crossbars is filled.
         squares: like `values`, variance of a read in levels^2; [1, 1] if `power` is 0.
-        conductance: float64 [rows, physical columns], over g_max.
-        stuck: bool [rows, physical columns].
+        conductance: as `conductances` fills it.
+        stuck: as `conductances` fills it.
         wq: int16 [n_in, n_out].
         flip: as `conductances` takes it.
         block: as `conductances` takes it.
@@ -243,27 +284,26 @@ def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
         scales: (levels a g_max, lowest level's conductance in levels, variance of a read at
             the greatest sigma in levels^2, knee of saturating noise over g_max).
         power: how the variance of a read grows with G: 0 none stored, else of `read_share`.
-        address: (crossbar, epoch, k0, k1).
+        key: of writes, two words.
     """
     r0, r1, c0, c1, column_block, first_group, group_rows = block
     slices, _, pair, difference, unit, flipped, _, _ = layout
     weight_sigma, weight_shift = whole
     to_levels, base, read_variance, knee = scales
-    crossbar, epoch, k0, k1 = address
     n_out = wq.shape[1]
-    count = conductance.shape[1]
     side = 2 if pair else 1
     apart = pair and not difference
-    padded = ((count + 63) // 64) * 64
-    bits = np.empty(padded, np.uint32)
-    z = np.zeros(padded, np.float32)
+    count = (c1 - c0) * slices * side
+    first = c0 * slices * side
+    skip = first % CHUNK
+    bits, z, _ = _scratch(first, count)
     errs, top = weight_sigma.size > 1, weight_shift.size // 2
     for i in range(r0, r1):
         g = conductance[i - r0]
         fixed = stuck[i - r0]
         group = first_group + (i - r0) // group_rows
         if errs:
-            fill_normals(z, bits, 0, i - r0, crossbar, epoch, k0, k1)
+            fill_normals(z, bits, first - skip, i, WRITE, 0, key[0], key[1])
         for j in range(c0, c1):
             for s in range(slices):
                 c = ((j - c0) * slices + s) * side
@@ -273,7 +313,7 @@ def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
                     shift = weight_shift[wq[i, j] + top]
                     if flipped and flip[group, s, j]:
                         shift = -shift
-                    error = weight_sigma[abs(wq[i, j])] * np.float64(z[c]) + shift
+                    error = weight_sigma[abs(wq[i, j])] * np.float64(z[skip + c]) + shift
                     if pair and wq[i, j] < 0:
                         negative -= 0.0 if fixed[c + 1] else error
                     else:
@@ -292,7 +332,8 @@ def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
                     else:
                         squares[i, s * n_out + j] = p + n
         if unit > 0:
-            at = slices * n_out + column_block
-            values[i, at] = g[count - 1] * to_levels - base
-            if power > 0:
-                squares[i, at] = read_share(g[count - 1], power, knee) * read_variance
+            for u in range(g.size - count):
+                at = slices * n_out + column_block + u
+                values[i, at] = g[count + u] * to_levels - base
+                if power > 0:
+                    squares[i, at] = read_share(g[count + u], power, knee) * read_variance

@@ -5,9 +5,9 @@ Who applies what:
 * The decoder applies the router steps (affine, quantile map, clamp, margin, copied rows),
   digital router refits, per-column and low-rank corrections, and norm gains.
 * Whoever builds the `Linear` applies what changes cells or moves work: `rewrites` (a
-  slot's crossbars are programmed with the source expert's matrices, in a new epoch),
+  slot's crossbars are programmed with the source expert's matrices, which draws new errors),
   `router_refit` with ``where == "reprogrammed"`` (the router's crossbars are programmed
-  with the new weights, in a new epoch), `replicas` (that many programmed copies of an
+  with the new weights, which draws new errors), `replicas` (that many programmed copies of an
   expert, outputs averaged), the averaging of `rewrites` with ``sharing == "average"``
   (the product of the source expert is the mean over its slots), and `offload_parts` and
   `offload_experts` (products evaluated digitally).

@@ -105,8 +105,7 @@ class CoupledModel:
 
     def written(self, slot: int, expert: int, end_ps: int) -> None:
         """Note that a slot holds an expert anew."""
-        del expert  # a visit names its own
-        self._linear.written(slot, end_ps)
+        self._linear.written(slot, self._plan.expert_units[expert], end_ps)
 
     def score(self) -> ScoreResult:
         """Return the numbers of the phase; tokens that are not scored have no entry."""

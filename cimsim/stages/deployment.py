@@ -9,16 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import Placement, Seat, UnitKey
+from cimsim.chip import LogicalCopies, Placement, UnitKey
 from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
-from cimsim.mac import AdcRange, MacStatistics, Mode, ProgrammedMatrix, program_matrix
+from cimsim.mac import (
+    NO_SLOT,
+    AdcRange,
+    MacStatistics,
+    Mode,
+    ProgrammedMatrix,
+    Writing,
+    program_matrix,
+)
 from cimsim.model import Checkpoint, Correction, FloatLinear
 from cimsim.stages.exactness import is_exact
 from cimsim.stages.linear import AnalogLinear, Copy
@@ -28,17 +34,8 @@ __all__ = ["Deployment"]
 
 Floats = NDArray[np.float32]
 
-# Epochs of writes for calibration, which no run reaches: one a pass and turn of a slot.
-CALIBRATION_EPOCH, MOST_PASSES, MOST_TURNS = 1 << 30, 1 << 19, 1 << 10
-
-
-@dataclass(frozen=True)
-class Written:
-    """One copy of a matrix and where and when it was written."""
-
-    crossbars: tuple[int, ...]
-    epoch: int
-    copy: Copy
+# Programming counts of the writes for calibration, which no run reaches: one for each pass.
+CALIBRATION_COUNT, MOST_PASSES = 1 << 30, 1 << 29
 
 
 @dataclass(frozen=True)
@@ -48,24 +45,22 @@ class Deployment:
     Attributes:
         config: the chip.
         checkpoint: the clean model.
-        placement: where copies sit.
+        holds: copies of what, in how many slots.
         ranges: ADC range and input scale of every analog matrix, shared by all chips.
         digital: float products of what is not analog, shared by all chips.
         chip_seed: which draw of the frozen randomness this chip is.
-        crossbars: crossbars of every copy of a matrix, in replica order.
         programmed: copies of every analog matrix.
-        drawn: experts in slots as written for passes of calibration text, by read seed.
+        drawn: experts in slots as written for passes of calibration text, by count.
     """
 
     config: ChipConfig
     checkpoint: Checkpoint
-    placement: Placement
+    holds: LogicalCopies
     ranges: Mapping[MatrixId, AdcRange]
     digital: FloatLinear
     chip_seed: int = field(repr=False)
-    crossbars: Mapping[MatrixId, tuple[tuple[int, ...], ...]] = field(repr=False)
     programmed: Mapping[MatrixId, tuple[Copy, ...]] = field(repr=False)
-    drawn: dict[int, dict[MatrixId, Written]] = field(default_factory=dict, repr=False)
+    drawn: dict[int, dict[MatrixId, tuple[Copy, ...]]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def program(
@@ -77,21 +72,19 @@ class Deployment:
         digital: FloatLinear,
         chip_seed: int,
     ) -> Deployment:
-        """Write every analog matrix into its crossbars.
+        """Write every analog matrix into its cells.
 
         An expert that no slot holds at the start is programmed as if a slot were free: it is
         written before it is read. Where cells hold exact levels it does not matter where. Where
         they err, a run writes it again, and so does calibration (`linear`).
         """
-        crossbars = _crossbars_of(placement)
-        bare = cls(config, checkpoint, placement, ranges, digital, chip_seed, crossbars, {})
-        programmed = {
-            matrix: tuple(
-                bare._write(matrix, checkpoint.matrix(matrix), numbers, ranges[matrix], epoch=0)
-                for numbers in copies
-            )
-            for matrix, copies in crossbars.items()
-        }
+        bare = cls(config, checkpoint, LogicalCopies.of(placement), ranges, digital, chip_seed, {})
+        programmed: dict[MatrixId, tuple[Copy, ...]] = {}
+        for key, unit in bare.holds.units.items():
+            for tiling in unit.tilings:
+                matrix = tiling.matrix.id
+                weight = checkpoint.matrix(matrix)
+                programmed[matrix] = bare._write(key, matrix, weight, ranges[matrix], count=0)
         return replace(bare, programmed=programmed)
 
     def linear(
@@ -115,8 +108,10 @@ class Deployment:
             mode: detailed or folded.
             statistics: where to count conversions, or None.
         """
-        drawn = self._draw(read_seed) if self.placement.slots and not is_exact(self.config) else {}
-        return self._join(correction, drawn, read_seed, mode, statistics)
+        if not self.holds.slots or is_exact(self.config):
+            return self._join(correction, None, read_seed, mode, statistics)
+        count = CALIBRATION_COUNT + read_seed % MOST_PASSES
+        return self._join(correction, count, read_seed, mode, statistics)
 
     def at_start(
         self,
@@ -127,22 +122,23 @@ class Deployment:
         statistics: MacStatistics | None = None,
     ) -> AnalogLinear:
         """Return the chip's products as a run finds it; arguments are those of `linear`."""
-        return self._join(correction, {}, read_seed, mode, statistics)
+        return self._join(correction, None, read_seed, mode, statistics)
 
     def _join(
         self,
         correction: Correction | None,
-        drawn: dict[MatrixId, Written],
+        count: int | None,
         read_seed: int,
         mode: Mode,
         statistics: MacStatistics | None,
     ) -> AnalogLinear:
-        programmed = {**self.programmed, **{m: (w.copy,) for m, w in drawn.items()}}
+        """Return the products; experts in slots are those of a write for calibration, if any."""
+        programmed = {**self.programmed, **({} if count is None else self._draw(count))}
         averaged: set[tuple[int, int]] = set()
         if correction is not None and not correction.is_identity:
             programmed.update(self._reprogrammed_routers(correction))
-            programmed.update(self._rewritten_slots(correction, drawn))
-            if self.placement.slots:
+            programmed.update(self._rewritten_slots(correction, count))
+            if self.holds.slots:
                 _check_slots_apart(correction)
             averaged |= _average_slots(programmed, correction)
             averaged |= self._check_replicas(correction)
@@ -151,7 +147,7 @@ class Deployment:
                 del programmed[matrix]
         return AnalogLinear(
             programmed,
-            {t.matrix.id: t.matrix.n_out for u in self.placement.units.values() for t in u.tilings},
+            {t.matrix.id: t.matrix.n_out for u in self.holds.units.values() for t in u.tilings},
             self.digital,
             read_seed,
             mode,
@@ -171,87 +167,62 @@ class Deployment:
 
         0 if it runs digitally, or has no place of its own because experts are switched.
         """
-        key = UnitKey(layer, part, expert)
-        if key in self.experts_in_slots:
-            return 0
-        return len(self.placement.seats_of.get(key, ()))
+        return self.holds.resident.get(UnitKey(layer, part, expert), 0)
 
     def _reprogrammed_routers(self, correction: Correction) -> dict[MatrixId, tuple[Copy, ...]]:
-        """Program refitted routers into their cells: a new epoch, so new noise."""
+        """Program refitted routers into their cells: a second time, so with new noise."""
         written: dict[MatrixId, tuple[Copy, ...]] = {}
         for layer, refit in correction.router_refit.items():
             matrix = MatrixId(layer, "router")
             if refit.where == "reprogrammed" and matrix in self.programmed:
-                written[matrix] = self._rewrite(matrix, refit.weight, self.ranges[matrix])
+                written[matrix] = self._write(
+                    _unit_of(matrix), matrix, refit.weight, self.ranges[matrix], count=1
+                )
         return written
 
     def _rewritten_slots(
-        self, correction: Correction, drawn: dict[MatrixId, Written]
+        self, correction: Correction, count: int | None
     ) -> dict[MatrixId, tuple[Copy, ...]]:
-        """Program expert slots with other experts' weights: a new epoch, so new noise."""
+        """Program expert slots with other experts' weights: a second time, so with new noise.
+
+        Args:
+            correction: what to rewrite.
+            count: of a write for calibration, which takes the place of the first one; or None.
+        """
         written: dict[MatrixId, tuple[Copy, ...]] = {}
         for rewrite in correction.rewrites:
             for matrix in self.programmed:
                 slot = (matrix.layer, matrix.expert) == (rewrite.layer, rewrite.slot)
                 if slot and matrix.part == "experts":
                     source = matrix._replace(expert=rewrite.source)
-                    weight = self.checkpoint.matrix(source)
-                    at = drawn.get(matrix)
-                    if at is None:
-                        written[matrix] = self._rewrite(matrix, weight, self.ranges[source])
-                    else:
-                        copy = self._write(
-                            matrix, weight, at.crossbars, self.ranges[source], epoch=at.epoch
-                        )
-                        written[matrix] = (copy,)
+                    weight, adc_range = self.checkpoint.matrix(source), self.ranges[source]
+                    key, times = _unit_of(matrix), 1 if count is None else count
+                    written[matrix] = self._write(key, matrix, weight, adc_range, count=times)
         return written
 
-    def _draw(self, read_seed: int) -> dict[MatrixId, Written]:
+    def _draw(self, count: int) -> dict[MatrixId, tuple[Copy, ...]]:
         """Write every expert that lives in slots for one pass of calibration text."""
-        if read_seed not in self.drawn:
-            epoch = CALIBRATION_EPOCH + (read_seed % MOST_PASSES) * MOST_TURNS
-            drawn: dict[MatrixId, Written] = {}
-            for number, key in enumerate(self.experts_in_slots):
-                slots = self.placement.slots_for(key)
-                turn, at = divmod(number, len(slots))
-                for tiling in self.placement.units[key].tilings:
+        if count not in self.drawn:
+            drawn: dict[MatrixId, tuple[Copy, ...]] = {}
+            for key in self.holds.dealt:
+                for tiling in self.holds.units[key].tilings:
                     matrix = tiling.matrix.id
-                    drawn[matrix] = self._draw_matrix(matrix, slots[at], epoch + turn)
-            self.drawn[read_seed] = drawn
-        return self.drawn[read_seed]
+                    weight = self.checkpoint.matrix(matrix)
+                    drawn[matrix] = self._write(
+                        key, matrix, weight, self.ranges[matrix], count=count
+                    )
+            self.drawn[count] = drawn
+        return self.drawn[count]
 
-    def _draw_matrix(self, matrix: MatrixId, slot: int, epoch: int) -> Written:
-        crossbars = self.crossbars_in_slot(matrix, slot)
-        weight = self.checkpoint.matrix(matrix)
-        copy = self._write(matrix, weight, crossbars, self.ranges[matrix], epoch=epoch)
-        return Written(crossbars, epoch, copy)
+    def writes_at_start(self, correction: Correction | None) -> dict[UnitKey, int]:
+        """Return how often every switched expert was programmed before a run starts.
 
-    @cached_property
-    def experts_in_slots(self) -> tuple[UnitKey, ...]:
-        """Return the experts that are switched, resident at the start or not."""
-        inside = {c for slot in self.placement.slots for c in slot}
-        held = (s.unit for s in self.placement.seats if s.crossbars[0] in inside)
-        return (*held, *self.placement.absent)
-
-    def crossbars_in_slot(self, matrix: MatrixId, slot: int) -> tuple[int, ...]:
-        """Return the crossbars that a matrix of a switched expert takes in a slot."""
-        start = 0
-        for tiling in self.placement.units[UnitKey(*_address(matrix))].tilings:
-            if tiling.matrix.id == matrix:
-                break
-            start += tiling.crossbars
-        return self.placement.slots[slot][start : start + tiling.crossbars]
-
-    def epoch_at_start(self, key: UnitKey, correction: Correction | None) -> int:
-        """Return the epoch of a resident expert's crossbars: 1 if calibration rewrote them."""
+        Once where a slot holds it, and once more if calibration rewrote that slot.
+        """
         rewrites = () if correction is None else correction.rewrites
-        return int(any((r.layer, r.slot) == (key.layer, key.expert) for r in rewrites))
-
-    def _rewrite(self, matrix: MatrixId, weight: Floats, adc_range: AdcRange) -> tuple[Copy, ...]:
-        return tuple(
-            self._write(matrix, weight, numbers, adc_range, epoch=1)
-            for numbers in self.crossbars[matrix]
-        )
+        again = {UnitKey(r.layer, "experts", r.slot) for r in rewrites}
+        starts = self.holds.starts
+        return {key: 1 + (key in again) if key in starts else 0 for key in self.holds.dealt}
 
     def _check_replicas(self, correction: Correction) -> set[tuple[int, int]]:
         """Return the experts whose placed copies are averaged; all of them must be placed."""
@@ -272,33 +243,25 @@ class Deployment:
 
     def room_for(self, parts: Sequence[AnalogPart]) -> int:
         """Return how many further copies of all units of some parts idle crossbars hold."""
-        units = (u for key, u in self.placement.units.items() if key.part in parts)
+        units = (u for key, u in self.holds.units.items() if key.part in parts)
         needed = sum(u.crossbars for u in units)
-        return len(self._idle()) // needed if needed else 0
-
-    def _idle(self) -> list[int]:
-        """Crossbars that hold nothing, in rising order."""
-        placement = self.placement
-        used = {c for seat in placement.seats for c in seat.crossbars}
-        used |= {c for slot in placement.slots for c in slot}
-        total = placement.n_tiles * placement.crossbars_per_tile
-        return [c for c in range(total) if c not in used]
+        return self.holds.idle_crossbars // needed if needed else 0
 
     def _copy_dense_parts(
         self, programmed: dict[MatrixId, tuple[Copy, ...]], correction: Correction
     ) -> set[tuple[int, int]]:
         """Program further copies of parts that no router selects into idle crossbars."""
         found: set[tuple[int, int]] = set()
-        idle = iter(self._idle())
+        idle = self.holds.idle_crossbars
         for replica in correction.replicas:
-            unit = self.placement.units.get(UnitKey(replica.layer, replica.part, NO_EXPERT))
+            unit = self.holds.units.get(UnitKey(replica.layer, replica.part, NO_EXPERT))
             if replica.part == "experts" or unit is None:
                 continue
             placed = self.copies(replica.layer, NO_EXPERT, replica.part)
             for _ in range(replica.copies - placed):
                 for tiling in unit.tilings:
-                    numbers = tuple(islice(idle, tiling.crossbars))
-                    if len(numbers) < tiling.crossbars:
+                    idle -= tiling.crossbars
+                    if idle < 0:
                         raise CimsimError(
                             f"the idle crossbars do not hold {replica.copies} copies of the "
                             f"{replica.part} of layer {replica.layer}",
@@ -310,35 +273,45 @@ class Deployment:
                     weight = self.checkpoint.matrix(matrix)
                     if matrix.role == "router" and refit and refit.where == "reprogrammed":
                         weight = refit.weight
-                    copy = self._write(matrix, weight, numbers, self.ranges[matrix], epoch=0)
-                    programmed[matrix] = (*programmed[matrix], copy)
+                    known = programmed[matrix]
+                    writing = self._writing(matrix, copy=len(known))
+                    copy = program_matrix(weight, self.config.tile, writing, self.ranges[matrix])
+                    programmed[matrix] = (*known, copy)
             # Only matrices that have several copies are averaged: others are read alone.
             found.add((replica.layer, NO_EXPERT))
         return found
 
     def _write(
-        self,
-        matrix: MatrixId,
-        weight: Floats,
-        crossbars: tuple[int, ...],
-        adc_range: AdcRange,
-        *,
-        epoch: int,
-    ) -> Copy:
-        return program_matrix(
-            weight,
-            matrix,
-            self.config.tile,
-            temperature_c=self.config.technology.temperature_c,
-            chip_seed=self.chip_seed,
-            crossbars=crossbars,
-            epoch=epoch,
-            adc_range=adc_range,
+        self, key: UnitKey, matrix: MatrixId, weight: Floats, adc_range: AdcRange, *, count: int
+    ) -> tuple[Copy, ...]:
+        """Write every placed copy of a matrix of a unit for the time after `count` others.
+
+        A switched expert has one copy. It is written into the slot where it starts; without
+        one, and for calibration, slots are dealt.
+        """
+        holds = self.holds
+        slot = holds.dealt.get(key, NO_SLOT)
+        if count < CALIBRATION_COUNT:
+            slot = holds.starts.get(key, slot)
+        return tuple(
+            program_matrix(
+                weight,
+                self.config.tile,
+                self._writing(matrix, copy=copy, count=count, slot=slot),
+                adc_range,
+            )
+            for copy in range(holds.resident.get(key, 1))
         )
 
+    def _writing(
+        self, matrix: MatrixId, *, copy: int, count: int = 0, slot: int = NO_SLOT
+    ) -> Writing:
+        temperature_c = self.config.technology.temperature_c
+        return Writing(self.chip_seed, matrix, copy, count, slot, temperature_c=temperature_c)
 
-def _address(matrix: MatrixId) -> tuple[int, AnalogPart, int]:
-    return matrix.layer, matrix.part, matrix.expert
+
+def _unit_of(matrix: MatrixId) -> UnitKey:
+    return UnitKey(matrix.layer, matrix.part, matrix.expert)
 
 
 def _check_slots_apart(correction: Correction) -> None:
@@ -352,25 +325,6 @@ def _check_slots_apart(correction: Correction) -> None:
                 key="calibration.method",
                 hint="take a method without averaging, or a chip that holds all experts",
             )
-
-
-def _crossbars_of(placement: Placement) -> dict[MatrixId, tuple[tuple[int, ...], ...]]:
-    """Return the crossbars of every copy of every matrix, in program order."""
-    absent = []
-    for number, key in enumerate(placement.absent):
-        slots = placement.slots_for(key)
-        crossbars = placement.slots[slots[number % len(slots)]]
-        absent.append(Seat(key, 0, crossbars[: placement.units[key].crossbars]))
-    found: dict[MatrixId, list[tuple[int, ...]]] = {
-        t.matrix.id: [] for unit in placement.units.values() for t in unit.tilings
-    }
-    resident = (seat for seats in placement.seats_of.values() for seat in seats)
-    for seat in (*resident, *absent):
-        start = 0
-        for tiling in placement.units[seat.unit].tilings:
-            found[tiling.matrix.id].append(seat.crossbars[start : start + tiling.crossbars])
-            start += tiling.crossbars
-    return {matrix: tuple(copies) for matrix, copies in found.items()}
 
 
 def _average_slots(

@@ -1,25 +1,28 @@
 """The products of a deployed model while simulated time passes.
 
 What a crossbar computes depends on when it was last written: programming errors belong to
-the write (its epoch), and conductances drift with the time since then. `serve` says which
-visit is served and when; the products that the decoder then asks for see the crossbars as
-they are at that moment:
+the write (which expert, and how often it had been programmed before), and conductances drift
+with the time since then. `serve` says which visit is served and when; the products that the
+decoder then asks for see the crossbars as they are at that moment:
 
 - a copy that keeps its place was written before the run: its age is `tile.device.age_s`
   plus the simulated time;
 - an expert in a slot was written when the run last did so: its age is the time since the
-  last cell was written, its epoch the number of writes into the slot before.
+  last cell was written, and its write is counted among those of the same expert, into
+  whatever slots.
 
 Ages are stepped (`cimsim.mac.AgeGrid`, knob run.age_step).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.chip import UnitKey
 from cimsim.mac import AgeGrid, MacStatistics, Mode, ProgrammedMatrix
 from cimsim.model import Correction
 from cimsim.stages.deployment import Deployment
@@ -38,12 +41,12 @@ class _Slot:
     """What a slot holds.
 
     Attributes:
-        epoch: writes before the last one.
+        count: how often the expert in it had been programmed before the last write.
         written_ps: end of the last write of the run; -1 if it was written before the run.
         copies: its matrices at the age at which they were last read, (age, copy).
     """
 
-    epoch: int
+    count: int = 0
     written_ps: int = NONE
     copies: dict[MatrixId, tuple[float, Copy]] = field(default_factory=dict)
 
@@ -68,7 +71,6 @@ class TimedLinear:
         mode: Mode,
         statistics: MacStatistics | None,
     ) -> None:
-        self._deployment = deployment
         self._base = deployment.at_start(
             correction, read_seed=read_seed, mode=mode, statistics=statistics
         )
@@ -76,13 +78,8 @@ class TimedLinear:
         self._start_s = config.tile.device.age_s
         self._grid = AgeGrid.of(config.tile, config.run.age_step)
         self._aged: dict[tuple[MatrixId, int], tuple[float, Copy]] = {}
-        placement = deployment.placement
-        self._slots = [_Slot(0) for _ in placement.slots]
-        slot_of = {slot[0]: number for number, slot in enumerate(placement.slots)}
-        for seat in placement.seats:
-            slot = slot_of.get(seat.crossbars[0])
-            if slot is not None:
-                self._slots[slot].epoch = deployment.epoch_at_start(seat.unit, correction)
+        self._writes = deployment.writes_at_start(correction)
+        self._slots: defaultdict[int, _Slot] = defaultdict(_Slot)
         self._now_ps, self._replica, self._slot = 0, 0, NONE
 
     def serve(self, now_ps: int, replica: int, slot: int = NONE) -> None:
@@ -95,9 +92,10 @@ class TimedLinear:
         """
         self._now_ps, self._replica, self._slot = now_ps, replica, slot
 
-    def written(self, slot: int, end_ps: int) -> None:
-        """Note that a slot has been written, the last cell at `end_ps`."""
-        self._slots[slot] = _Slot(self._slots[slot].epoch + 1, end_ps)
+    def written(self, slot: int, expert: UnitKey, end_ps: int) -> None:
+        """Note that an expert has been written into a slot, the last cell at `end_ps`."""
+        self._slots[slot] = _Slot(self._writes[expert], end_ps)
+        self._writes[expert] += 1
 
     def __call__(self, matrix: MatrixId, x: Floats, tokens: TokenKeys) -> Floats:
         """Return x @ W as the crossbars of the visit compute it, float32 [n, n_out]."""
@@ -132,9 +130,8 @@ class TimedLinear:
         age_s = self._age_s(0.0, (self._now_ps - slot.written_ps) / PS_PER_S)
         known = slot.copies.get(matrix)
         if known is None or known[0] != age_s:
-            crossbars = self._deployment.crossbars_in_slot(matrix, self._slot)
-            copy = copies[0].rewritten(crossbars, slot.epoch, age_s)
-            known = slot.copies[matrix] = (age_s, copy)
+            writing = replace(copies[0].writing, count=slot.count, slot=self._slot, age_s=age_s)
+            known = slot.copies[matrix] = (age_s, copies[0].rewritten(writing))
         return known[1]
 
     def _age_s(self, reference_s: float, age_s: float) -> float:

@@ -9,7 +9,7 @@ from cimsim.config import Adc, Tile
 from cimsim.config.converter import FixedRange
 from cimsim.config.device import IdealDevice
 from cimsim.config.tile import Crossbar, InputFormat, WeightFormat
-from cimsim.mac import AdcRange, ProgrammedMatrix, program_matrix
+from cimsim.mac import AdcRange, ProgrammedMatrix, Writing, program_matrix
 from cimsim.testing.battery import run_checks
 from cimsim.workload.program import MatrixId, TokenKeys
 
@@ -59,9 +59,7 @@ def _programmed(adc: Adc, levels: float) -> ProgrammedMatrix:
         adc=adc.model_copy(update={"range": FixedRange(levels=levels)}),
     )
     weight = np.full((_ROWS, 1), -1.0, dtype=np.float32)  # stored as level 1
-    found = program_matrix(
-        weight, _MATRIX, tile, chip_seed=0, crossbars=[0], adc_range=AdcRange(levels)
-    )
+    found = program_matrix(weight, tile, Writing(0, _MATRIX), AdcRange(levels))
     assert isinstance(found, ProgrammedMatrix)  # noqa: S101 - the crossbar is analog
     return found
 

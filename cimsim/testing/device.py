@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 
 from cimsim.config import Device, Tile
 from cimsim.config.tile import WeightFormat
-from cimsim.mac import DeviceModel, ProgrammedMatrix, calibrate_range, program_matrix
+from cimsim.mac import DeviceModel, ProgrammedMatrix, Writing, calibrate_range, program_matrix
 from cimsim.mac.cells import CellTables, cell_tables
 from cimsim.mac.devices import device_model
-from cimsim.mac.reference_cells import column_values, conductance_of_crossbar
-from cimsim.rng import derive_key
+from cimsim.mac.reference_cells import column_values, conductance_of_lines
 from cimsim.testing.battery import run_checks
 from cimsim.workload.program import MatrixId
 
@@ -49,7 +48,7 @@ def check_device_model(device: Device) -> tuple[str, ...]:
             ("drift exponents and 1/f noise are finite and not negative", lambda: _time(model)),
             ("written cells have the moments that the model promises", lambda: _written(tables)),
             ("conductances are never negative", lambda: _positive(tables)),
-            ("two crossbars, two epochs and two chips differ", lambda: _frozen(tile)),
+            ("two copies, two writes and two chips differ", lambda: _frozen(tile)),
             ("the compiled writer agrees with its slow twin", lambda: _twin(tile)),
         ],
     )
@@ -94,7 +93,7 @@ def _time(model: DeviceModel) -> str | None:
 
 def _cells_of(tables: CellTables, level: int) -> NDArray[np.float64]:
     levels = np.full((_ROWS, _COLUMNS), level, dtype=np.int64)
-    return conductance_of_crossbar(levels, tables, 1, 0, derive_key(0, 1))[0]
+    return conductance_of_lines(levels, tables, Writing(0, _MATRIX).cell_keys)[0]
 
 
 def _written(tables: CellTables) -> str | None:
@@ -120,17 +119,10 @@ def _positive(tables: CellTables) -> str | None:
     return f"found {least:g} g_max" if least < 0.0 else None
 
 
-def _program(tile: Tile, chip_seed: int, crossbar: int, epoch: int) -> ProgrammedMatrix | None:
+def _program(tile: Tile, chip_seed: int, copy: int, count: int) -> ProgrammedMatrix | None:
     weight = np.random.default_rng(0).standard_normal((_ROWS, 8)).astype(np.float32)
-    found = program_matrix(
-        weight,
-        _MATRIX,
-        tile,
-        chip_seed=chip_seed,
-        crossbars=[crossbar],
-        epoch=epoch,
-        adc_range=calibrate_range(weight, _MATRIX, tile),
-    )
+    writing = Writing(chip_seed, _MATRIX, copy, count)
+    found = program_matrix(weight, tile, writing, calibrate_range(weight, _MATRIX, tile))
     return found if isinstance(found, ProgrammedMatrix) else None
 
 
@@ -143,7 +135,7 @@ def _frozen(tile: Tile) -> str | None:
     values = [m.cells.values for m in (_program(tile, *p) for p in places) if m is not None]
     for place, other in zip(places[1:], values[1:], strict=True):
         if np.array_equal(values[0], other):
-            return f"chip, crossbar, epoch {place} has the same cells as {places[0]}"
+            return f"chip, copy, count {place} has the same cells as {places[0]}"
     return None
 
 
@@ -151,7 +143,7 @@ def _twin(tile: Tile) -> str | None:
     programmed = _program(tile, 3, 5, 7)
     if programmed is None:
         return None
-    slow = column_values(programmed.encoded, tile, programmed.deployment)
+    slow = column_values(programmed.encoded, tile, programmed.writing)
     same = np.array_equal(
         programmed.cells.values, np.rint(slow.astype(np.float64) / programmed.cells.grid)
     )

@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import tile_matrix
 from cimsim.config import Tile
 from cimsim.config.device import IdealDevice
 from cimsim.errors import CimsimError
 from cimsim.mac import (
     MacStatistics,
     ProgrammedMatrix,
+    Writing,
     calibrate_range,
     ideal_integer,
     program_matrix,
     reference,
 )
 from cimsim.testing.battery import run_checks
-from cimsim.workload.program import Matrix, MatrixId, TokenKeys
+from cimsim.workload.program import MatrixId, TokenKeys
 
 __all__ = ["check_tile"]
 
@@ -66,15 +66,8 @@ def _keys(n: int) -> TokenKeys:
 
 
 def _program(tile: Tile, weight: NDArray[np.float32], x: NDArray[np.float32]) -> ProgrammedMatrix:
-    tiling = tile_matrix(Matrix(_MATRIX, weight.shape[0], weight.shape[1]), tile)
-    found = program_matrix(
-        weight,
-        _MATRIX,
-        tile,
-        chip_seed=0,
-        crossbars=range(tiling.crossbars),
-        adc_range=calibrate_range(weight, _MATRIX, tile, x),
-    )
+    adc_range = calibrate_range(weight, _MATRIX, tile, x)
+    found = program_matrix(weight, tile, Writing(0, _MATRIX), adc_range)
     assert isinstance(found, ProgrammedMatrix)  # noqa: S101 - digital tiles were refused
     return found
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
-from cimsim.mac import ProgrammedMatrix, program_matrix
+from cimsim.mac import ProgrammedMatrix
 from cimsim.mac.program import write_ideal
 from cimsim.stages.deployment import Deployment
 from cimsim.workload.program import MatrixId
@@ -46,8 +46,10 @@ def verify_worst(deployment: Deployment, cells: int) -> tuple[Deployment, int]:
         written += sum(per_weight[p] * int(mask.sum()) for p, mask in chosen.items())
         for place, mask in chosen.items():
             if mask.any():
-                fresh = _again(deployment, place, copies[place], turn)
-                values[place] = np.where(mask, fresh, values[place])
+                copy = copies[place]
+                fresh = copy.rewritten(replace(copy.writing, count=turn)).cells
+                again = _levels(fresh.wide(), fresh.grid)
+                values[place] = np.where(mask, again, values[place])
     programmed = {
         matrix: tuple(_with(copies[(matrix, r)], values[(matrix, r)]) for r in range(len(known)))
         for matrix, known in deployment.programmed.items()
@@ -92,25 +94,6 @@ def _worst(
     return {p: e > bound for p, e in errors.items()}
 
 
-def _again(
-    deployment: Deployment, place: Place, copy: ProgrammedMatrix, epoch: int
-) -> NDArray[np.float64]:
-    matrix, replica = place
-    written = program_matrix(
-        deployment.checkpoint.matrix(matrix),
-        matrix,
-        copy.tile,
-        temperature_c=deployment.config.technology.temperature_c,
-        chip_seed=deployment.chip_seed,
-        crossbars=deployment.crossbars[matrix][replica],
-        epoch=epoch,
-        adc_range=copy.adc_range,
-    )
-    if not isinstance(written, ProgrammedMatrix):
-        raise TypeError(type(written))
-    return _levels(written.cells.wide(), written.cells.grid)
-
-
 def _with(copy: ProgrammedMatrix, values: Values) -> ProgrammedMatrix:
     grid, known = copy.cells.grid, copy.cells.wide()
     # On the grid that makes sums exact, and never wider than the widest cell was.
@@ -118,6 +101,4 @@ def _with(copy: ProgrammedMatrix, values: Values) -> ProgrammedMatrix:
     codes = np.clip(np.rint(values / grid), -widest, widest)
     values = codes.astype(np.float32) if known.dtype == np.float32 else codes
     cells = replace(copy.cells, values=values)
-    return ProgrammedMatrix(
-        copy.matrix, copy.tile, copy.encoded, cells, copy.adc_range, copy.deployment
-    )
+    return ProgrammedMatrix(copy.tile, copy.encoded, cells, copy.adc_range, copy.writing)

@@ -9,7 +9,7 @@ import pytest
 
 from cimsim.chip import Unit, UnitKey, build_mesh, tile_matrix
 from cimsim.cost import ActionCounts, CostModel, Density, Ledger
-from cimsim.mac import MacStatistics, calibrate_range, program_matrix
+from cimsim.mac import MacStatistics, Writing, calibrate_range, program_matrix
 from cimsim.workload.program import Matrix, MatrixId, TokenKeys
 from tests.cost.chips import chip
 
@@ -42,13 +42,7 @@ def test_functional_tile_and_ledger_count_the_same(tile: dict[str, Any]) -> None
     x = rng.standard_normal((VECTORS, 150)).astype(np.float32)
     tiling = tile_matrix(Matrix(MATRIX, 150, 70), config.tile)
     programmed = program_matrix(
-        weight,
-        MATRIX,
-        config.tile,
-        temperature_c=25.0,
-        chip_seed=0,
-        crossbars=range(tiling.crossbars),
-        adc_range=calibrate_range(weight, MATRIX, config.tile, x),
+        weight, config.tile, Writing(0, MATRIX), calibrate_range(weight, MATRIX, config.tile, x)
     )
     statistics = MacStatistics()
     keys = TokenKeys(np.zeros(VECTORS, dtype=np.int64), np.arange(VECTORS, dtype=np.int64))

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Tile
-from cimsim.mac import AdcRange, ProgrammedMatrix, calibrate_range, program_matrix
+from cimsim.mac import AdcRange, ProgrammedMatrix, Writing, calibrate_range, program_matrix
 from cimsim.workload.program import MatrixId, TokenKeys
 
 MATRIX = MatrixId(1, "gate", 3)
+FIRST = Writing(0, MATRIX)
 
 
 def make_tile(**sections: Any) -> Tile:
@@ -34,29 +35,11 @@ def program(
     tile: Tile,
     inputs: NDArray[np.float32] | None = None,
     *,
-    chip_seed: int = 0,
     adc_range: AdcRange | None = None,
-    first_crossbar: int = 0,
-    epoch: int = 0,
-    age_s: float | None = None,
-    temperature_c: float = 25.0,
+    writing: Writing = FIRST,
 ) -> ProgrammedMatrix:
-    """The matrix on crossbars first_crossbar, first_crossbar + 1, ..."""
-    from cimsim.chip import tile_matrix
-    from cimsim.workload.program import Matrix
-
+    """The matrix written into crossbars, the first time on chip 0 unless said otherwise."""
     found = adc_range or calibrate_range(weight, MATRIX, tile, inputs)
-    count = tile_matrix(Matrix(MATRIX, weight.shape[0], weight.shape[1]), tile).crossbars
-    programmed = program_matrix(
-        weight,
-        MATRIX,
-        tile,
-        chip_seed=chip_seed,
-        crossbars=range(first_crossbar, first_crossbar + count),
-        epoch=epoch,
-        age_s=age_s,
-        temperature_c=temperature_c,
-        adc_range=found,
-    )
+    programmed = program_matrix(weight, tile, writing, found)
     assert isinstance(programmed, ProgrammedMatrix)
     return programmed

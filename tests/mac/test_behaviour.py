@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ from cimsim.errors import CimsimError
 from cimsim.mac import (
     AdcRange,
     MacStatistics,
+    Writing,
     calibrate_range,
     ideal_integer,
     program_matrix,
 )
 from cimsim.workload.program import MatrixId, TokenKeys
-from tests.mac.helpers import MATRIX, keys_of, make_tile, normal, program
+from tests.mac.helpers import FIRST, MATRIX, keys_of, make_tile, normal, program
 
 NOISY: dict[str, Any] = {
     "weight": {"encoding": "offset"},
@@ -60,17 +62,20 @@ def test_chunks_of_a_large_batch_make_no_difference() -> None:
     np.testing.assert_array_equal(whole[650:], last)
 
 
-def test_frozen_noise_is_keyed_by_seed_crossbar_and_epoch() -> None:
+def test_frozen_noise_is_keyed_by_seed_matrix_copy_and_count() -> None:
     weight = normal(np.random.default_rng(0), 40, 12)
     tile = make_tile(**NOISY)
-    base = program(weight, tile, chip_seed=1, first_crossbar=5, epoch=2).cells.values
-    again = program(weight, tile, chip_seed=1, first_crossbar=5, epoch=2).cells.values
+    first = Writing(1, MATRIX, copy=5, count=2)
+    base, again = (program(weight, tile, writing=first).cells.values for _ in range(2))
     np.testing.assert_array_equal(base, again)
-    for change in ({"chip_seed": 2}, {"first_crossbar": 6}, {"epoch": 3}):
-        other = {"chip_seed": 1, "first_crossbar": 5, "epoch": 2} | change
-        found = program(weight, tile, **other).cells.values
+    changes: list[dict[str, Any]] = [
+        {"chip_seed": 2}, {"copy": 6}, {"count": 3}, {"matrix": MatrixId(1, "up", 3)},
+        {"matrix": MatrixId(2, "gate", 3)}, {"matrix": MatrixId(1, "gate", 4)},
+    ]  # fmt: skip
+    for change in changes:
+        found = program(weight, tile, writing=replace(first, **change)).cells.values
         errors = [(v - np.rint(v * 2**-12) * 2**12).ravel() for v in (base, found)]
-        assert abs(np.corrcoef(errors[0], errors[1])[0, 1]) < 0.15
+        assert abs(np.corrcoef(errors[0], errors[1])[0, 1]) < 0.15, change
 
 
 def test_read_noise_is_keyed_by_seed_matrix_replica_and_token() -> None:
@@ -80,10 +85,8 @@ def test_read_noise_is_keyed_by_seed_matrix_replica_and_token() -> None:
     found_range = calibrate_range(weight, MATRIX, tile)
 
     def product(matrix=MATRIX, seed=0, replica=0, sequence=0, position=0):
-        crossbars = range(99)[: program(weight, tile).formats.tiling.crossbars]
-        programmed = program_matrix(
-            weight, matrix, tile, chip_seed=0, crossbars=crossbars, adc_range=found_range
-        )
+        writing = Writing(0, matrix)
+        programmed = program_matrix(weight, tile, writing, found_range)
         keys = TokenKeys(np.array([sequence]), np.array([position]))
         return programmed.multiply(one, keys, read_seed=seed, replica=replica)
 
@@ -158,7 +161,7 @@ def test_every_knob_changes_the_output(change: dict[str, Any]) -> None:
 
     def product(sections: dict[str, Any]) -> np.ndarray:
         tile = make_tile(**sections)
-        programmed = program(weight, tile, x, temperature_c=60.0)
+        programmed = program(weight, tile, x, writing=replace(FIRST, temperature_c=60.0))
         return programmed.multiply(x, keys_of(4), read_seed=0)
 
     assert not np.array_equal(product(NOISY), product(_merged(NOISY, change)))
@@ -318,16 +321,12 @@ def test_bad_matrices_are_refused() -> None:
             calibrate_range(weight, MATRIX, tile)
     ones = np.ones((4, 4), np.float32)
     found = calibrate_range(ones, MATRIX, tile)
-    with pytest.raises(CimsimError, match="crossbars"):
-        program_matrix(ones, MATRIX, tile, chip_seed=0, crossbars=[0, 1], adc_range=found)
     with pytest.raises(CimsimError, match="bytes"):
-        program_matrix(
-            ones, MATRIX, tile, chip_seed=0, crossbars=[0], adc_range=found, memory_limit_bytes=100
-        )
+        program_matrix(ones, tile, FIRST, found, memory_limit_bytes=100)
     with pytest.raises(CimsimError, match="clips everything"):
         program(ones, tile, adc_range=AdcRange(0.0))
     with pytest.raises(CimsimError, match="age"):
-        program(ones, tile, age_s=-1.0)
+        program(ones, tile, writing=replace(FIRST, age_s=-1.0))
 
 
 def test_a_matrix_of_zeros_gives_zeros() -> None:

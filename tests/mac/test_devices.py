@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,10 @@ from cimsim.mac.devices import device_model
 from cimsim.mac.formats import formats_of
 from cimsim.mac.moments import level_moments, mean_writes
 from cimsim.mac.program import read_variance, writer_draws, writer_tables
-from cimsim.mac.reference_cells import conductance_of_crossbar
+from cimsim.mac.reference_cells import conductance_of_lines
 from cimsim.mac.write import conductances, exp_minus, read_share
-from cimsim.rng import derive_key
-from tests.mac.helpers import MATRIX, keys_of, make_tile, normal, program
+from cimsim.mac.writing import Writing
+from tests.mac.helpers import FIRST, MATRIX, keys_of, make_tile, normal, program
 
 R = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 
@@ -112,13 +113,13 @@ def _write(tables: CellTables, level: int, rows: int = 256, columns: int = 512) 
     g, stuck = np.empty((rows, columns)), np.empty((rows, columns), np.bool_)
     wq = np.zeros((rows, columns), np.int16)
     offset = np.full(columns, level, np.int64)
-    key = derive_key(5, 1)
+    keys = Writing(5, MATRIX).cell_keys
     conductances(
         g, stuck, wq, offset, np.zeros((1, 1, 1), np.bool_), (0, rows, 0, columns, 0, 0, rows),
         (1, 2, False, False, 0, False, 3, False), writer_tables(tables), writer_draws(tables),
-        (3, 1, *key),
+        ((*keys[0], *keys[1]), (0, 0, 0, 0)),
     )  # fmt: skip
-    slow, _ = conductance_of_crossbar(np.full((4, columns), level), tables, 3, 1, key)
+    slow, _ = conductance_of_lines(np.full((4, columns), level), tables, keys)
     np.testing.assert_array_equal(g[:4], slow)
     return g
 
@@ -191,7 +192,7 @@ def test_drift_keeps_the_frozen_pattern_along_its_trajectory() -> None:
     first = programmed.cells.values * programmed.cells.grid
     hour = programmed.at(3600.0)
     day = hour.at(86400.0)
-    again = program(weight, tile, age_s=86400.0)
+    again = program(weight, tile, writing=replace(FIRST, age_s=86400.0))
     np.testing.assert_array_equal(day.cells.values, again.cells.values)
     later = [c.cells.values * c.cells.grid for c in (hour, day)]
     assert np.corrcoef(first.ravel(), later[1].ravel())[0, 1] > 0.99
@@ -240,7 +241,7 @@ def test_the_same_cells_are_stuck_after_every_write() -> None:
     ideal = program(weight, exact).cells
     errors = [
         np.abs(c.values * c.grid - ideal.values * ideal.grid)
-        for c in (program(weight, tile, epoch=epoch).cells for epoch in (0, 7))
+        for c in (program(weight, tile, writing=replace(FIRST, count=n)).cells for n in (0, 7))
     ]
     assert not np.array_equal(*errors)  # other programming errors
     # 1 % of the range is 0.03 levels: more than half a level off is stuck.
@@ -256,10 +257,10 @@ def test_rewriting_a_programmed_matrix_equals_programming_it_anew() -> None:
     )
     weight = normal(np.random.default_rng(1), 40, 12)
     first = program(weight, tile)
-    numbers = tuple(range(9, 9 + len(first.deployment.crossbars)))
     for age_s in (0.0, 50.0):
-        again = first.rewritten(numbers, 5, age_s)
-        anew = program(weight, tile, first_crossbar=9, epoch=5, age_s=age_s)
+        writing = replace(FIRST, count=5, slot=9, age_s=age_s)
+        again = first.rewritten(writing)
+        anew = program(weight, tile, writing=writing)
         np.testing.assert_array_equal(again.cells.values, anew.cells.values)
         x = normal(np.random.default_rng(2), 3, 40)
         products = [c.multiply(x, keys_of(3), read_seed=1) for c in (again, anew)]
@@ -273,7 +274,7 @@ def test_temperature_scales_errors_with_the_same_pattern() -> None:
     tile = make_tile(device={**base, "temperature": {"sigma_per_c": 0.02}})
 
     def errors(temperature_c: float) -> np.ndarray:
-        cells = program(weight, tile, temperature_c=temperature_c).cells
+        cells = program(weight, tile, writing=replace(FIRST, temperature_c=temperature_c)).cells
         exact = program(weight, make_tile(device={"kind": "ideal", "on_off_ratio": 10.0})).cells
         return (cells.values * cells.grid - exact.values * exact.grid).astype(np.float64).ravel()
 

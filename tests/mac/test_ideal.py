@@ -10,7 +10,7 @@ import pytest
 from cimsim.chip import tile_matrix
 from cimsim.mac import MacStatistics, ideal_integer
 from cimsim.workload.program import Matrix
-from tests.mac.helpers import MATRIX, keys_of, make_tile, normal, program
+from tests.mac.helpers import FIRST, MATRIX, keys_of, make_tile, normal, program
 
 
 def _random_tile(rng: np.random.Generator):
@@ -139,14 +139,7 @@ def test_digital_crossbars_are_exact_and_convert_nothing() -> None:
     rng = np.random.default_rng(3)
     tile = make_tile(crossbar={"kind": "digital"}, device={"kind": "ideal", "technology": "sram"})
     weight, x = normal(rng, 300, 20), normal(rng, 4, 300)
-    digital = program_matrix(
-        weight,
-        MATRIX,
-        tile,
-        chip_seed=0,
-        crossbars=range(99),
-        adc_range=calibrate_range(weight, MATRIX, tile),
-    )
+    digital = program_matrix(weight, tile, FIRST, calibrate_range(weight, MATRIX, tile))
     statistics = MacStatistics()
     found = digital.multiply(x, keys_of(4), read_seed=0, statistics=statistics)
     np.testing.assert_array_equal(found, ideal_integer(weight, tile).multiply(x, keys_of(4)))

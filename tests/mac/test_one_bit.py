@@ -21,7 +21,7 @@ from cimsim.mac import (
 )
 from cimsim.mac.devices import device_model
 from cimsim.mac.quantize import quantize_inputs, quantize_weights, static_scale_of
-from tests.mac.helpers import MATRIX, keys_of, make_tile, normal, program
+from tests.mac.helpers import FIRST, MATRIX, keys_of, make_tile, normal, program
 
 ENCODINGS = ("differential", "offset", "isaac", "center")
 
@@ -87,7 +87,7 @@ def test_zeros_have_no_product_and_nothing_else_is_finite_by_accident() -> None:
     found = program(weight, tile).multiply(x, keys_of(3), read_seed=0)
     assert not found[:, 1].any()
     assert not found[1].any()
-    assert found[0, 0] != 0.0
+    assert found[2, 0] != 0.0
     x[2, 4] = np.inf
     with pytest.raises(CimsimError, match="finite"):
         program(weight, tile).multiply(x, keys_of(3), read_seed=0)
@@ -147,8 +147,9 @@ def test_an_lsb_is_a_unit_of_the_integer_weight(encoding: str, bits: int) -> Non
     exact = ideal_integer(weight, tile).multiply(x, keys_of(64))
     _, lsb = quantize_weights(weight, bits, per_column=False)
     size = np.abs(x).mean(axis=1, keepdims=True) * lsb
-    # A product sums 400 weights, each with an input of one code.
-    assert ((found - exact) / size).std() == pytest.approx(0.2 * np.sqrt(400), rel=0.02)
+    # A product sums 400 weights, each with an input of one code. One chip's figure has a
+    # standard deviation of 1.3 % over chips.
+    assert ((found - exact) / size).std() == pytest.approx(0.2 * np.sqrt(400), rel=0.05)
 
 
 def test_published_errors_of_whole_weights_keep_their_share_of_the_greatest_weight() -> None:
@@ -222,9 +223,7 @@ def test_digital_crossbars_multiply_signs_and_count_their_bits() -> None:
     tile = _one_bit(crossbar={"kind": "digital"}, device={"technology": "sram"})
     weight, x = normal(rng, 300, 20), normal(rng, 4, 300)
     adc_range = AdcRange(float("inf"))
-    digital = program_matrix(
-        weight, MATRIX, tile, chip_seed=0, crossbars=range(99), adc_range=adc_range
-    )
+    digital = program_matrix(weight, tile, FIRST, adc_range)
     statistics = MacStatistics()
     found = digital.multiply(x, keys_of(4), read_seed=0, statistics=statistics)
     scale = np.abs(weight).mean() * np.abs(x).mean(axis=1, keepdims=True)

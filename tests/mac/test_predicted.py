@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from cimsim.mac import calibrate_range, ideal_integer
 from cimsim.mac.predict import PredictedError, predict_error
-from tests.mac.helpers import MATRIX, keys_of, make_tile, normal, program
+from tests.mac.helpers import FIRST, MATRIX, keys_of, make_tile, normal, program
 
 # Codes of a hundredth of a level: no error is rounded away.
 FINE: dict[str, Any] = {"kind": "isaac", "bits": 16, "range": {"kind": "fixed", "levels": 320.0}}
@@ -31,7 +32,7 @@ def _both(seeds: int = 12, **sections: Any) -> tuple[float, PredictedError]:
     adc_range = calibrate_range(weight, MATRIX, tile, x)
     exact = ideal_integer(weight, tile, adc_range=adc_range).multiply(x, keys_of(48))
     errors = [
-        program(weight, tile, x, chip_seed=seed, adc_range=adc_range)
+        program(weight, tile, x, writing=replace(FIRST, chip_seed=seed), adc_range=adc_range)
         .multiply(x, keys_of(48), read_seed=seed)
         .astype(np.float64)
         - exact

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from cimsim.config import Tile
 from cimsim.mac import ideal_integer
 from cimsim.mac.wires import drop_along_wires
 from cimsim.workload.program import TokenKeys
-from tests.mac.helpers import keys_of, make_tile, normal, program
+from tests.mac.helpers import FIRST, keys_of, make_tile, normal, program
 
 
 def _clipped(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -134,7 +135,9 @@ def test_relative_error_matches_the_sum_of_its_sources(layer) -> None:
     device = {"kind": "gaussian", "sigma": sigma, "sigma_unit": "weight_lsb"}
     tile = _per_matrix(_one_conversion(levels, device, noise_lsb=noise))
     exact = ideal_integer(weight, tile).multiply(x, keys_of(64))
-    found = program(weight, tile, x, chip_seed=2).multiply(x, keys_of(64), read_seed=1)
+    found = program(weight, tile, x, writing=replace(FIRST, chip_seed=2)).multiply(
+        x, keys_of(64), read_seed=1
+    )
     q = np.rint(x * 127)
     w = np.rint(weight / np.abs(weight).max() * 127)
     step = levels / 127

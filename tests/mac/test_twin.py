@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
-from cimsim.mac import calibrate_range, reference, reference_cells
+from cimsim.mac import Writing, calibrate_range, reference, reference_cells
 from cimsim.mac.encode import encode
 from cimsim.workload.program import TokenKeys
 from tests.mac.helpers import MATRIX, make_tile, normal, program
@@ -94,9 +94,10 @@ def _compare(tile: Tile, seed: int, n: int) -> None:
     weight = normal(rng, int(rng.integers(1, 40)), int(rng.integers(1, 9)))
     x = normal(rng, n, weight.shape[0])
     keys = TokenKeys(rng.integers(0, 2**40, n), rng.integers(0, 5000, n))
-    programmed = program(weight, tile, x, chip_seed=seed, first_crossbar=seed % 7, epoch=seed % 3)
+    writing = Writing(seed, MATRIX, copy=seed % 7, count=seed % 3, slot=seed % 5 - 1)
+    programmed = program(weight, tile, x, writing=writing)
 
-    values = reference_cells.column_values(programmed.encoded, tile, programmed.deployment)
+    values = reference_cells.column_values(programmed.encoded, tile, programmed.writing)
     on_grid = np.rint(values.astype(np.float64) / programmed.cells.grid)
     np.testing.assert_array_equal(programmed.cells.values, on_grid)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import analog_units, build_mesh
+from cimsim.chip import Placement, UnitKey, analog_units, build_mesh
 from cimsim.config import ChipConfig
 from cimsim.cost import CostModel
 from cimsim.engine import EngineResult, Plan, Visit, simulate
@@ -49,8 +49,8 @@ class Recorder:
     def serve(self, now_ps: int, replica: int, slot: int = -1) -> None:
         self.linear.serve(now_ps, replica, slot)
 
-    def written(self, slot: int, end_ps: int) -> None:
-        self.linear.written(slot, end_ps)
+    def written(self, slot: int, expert: UnitKey, end_ps: int) -> None:
+        self.linear.written(slot, expert, end_ps)
 
     def __call__(self, matrix: MatrixId, x: Floats, tokens: TokenKeys) -> Floats:
         y = self.linear(matrix, x, tokens)
@@ -82,6 +82,10 @@ class CoupledRun:
 
 def deploy(config: ChipConfig, folder: Path) -> Deployment:
     """Program chip seed 0 with a checkpoint."""
+    return _deploy(config, folder)[0]
+
+
+def _deploy(config: ChipConfig, folder: Path) -> tuple[Deployment, Placement]:
     checkpoint = open_model(folder)
     program, texts = build_program(checkpoint), read_text(None)
     decoder, digital = Decoder(checkpoint), FloatLinear(checkpoint)
@@ -92,12 +96,12 @@ def deploy(config: ChipConfig, folder: Path) -> Deployment:
     expected = score_clean(decoder, digital, profile).trace
     placement = place(config, mesh, program, units, cost, expected).placement
     ranges = measure_ranges(config, decoder, placement, profile)
-    return Deployment.program(config, checkpoint, placement, ranges, digital, 0)
+    return Deployment.program(config, checkpoint, placement, ranges, digital, 0), placement
 
 
 def run_phase(config: ChipConfig, folder: Path, phase: str, batch: int) -> CoupledRun:
     """Run prefill, or decode of whole windows, and record every product on tiles."""
-    deployment = deploy(config, folder)
+    deployment, placement = _deploy(config, folder)
     checkpoint = deployment.checkpoint
     program, decoder = build_program(checkpoint), Decoder(checkpoint)
     windows = scored_windows(checkpoint, read_text(None), config.workload)
@@ -119,7 +123,7 @@ def run_phase(config: ChipConfig, folder: Path, phase: str, batch: int) -> Coupl
         return made
 
     result = simulate(
-        config, mesh, deployment.placement, program, CostModel(config, mesh, program), trace,
+        config, mesh, placement, program, CostModel(config, mesh, program), trace,
         phase=phase, batch=batch, numbers=model,
     )  # fmt: skip
     served = tuple(p for p in recorder.products if p.start_ps >= 0)

@@ -1,7 +1,7 @@
-"""A visit computes with the epoch and the age that its crossbars have when it is served.
+"""A visit computes with the write and the age that its crossbars have when it is served.
 
 Expected numbers are computed apart from the code that couples: the engine's own log says
-when each visit began and each write ended; epoch and age follow by counting and subtracting,
+when each visit began and each write ended; count and age follow by counting and subtracting,
 and the tile is programmed from the weights with just these.
 """
 
@@ -17,7 +17,7 @@ from coupled_chip import CoupledRun, Product, run_phase
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimsim.mac import AgeGrid, program_matrix
+from cimsim.mac import AgeGrid, Writing, program_matrix
 
 STEP = 0.01
 DRIFT = "tile.device.drift={nu: 0.2, nu_sigma: 0.05, t0_s: 1e-5}"
@@ -32,24 +32,10 @@ def stepped(reference_s: float, age_s: float) -> float:
     return (reference_s + T0_S) * exp(k * STEP) - T0_S if k else reference_s
 
 
-def expected(run: CoupledRun, product: Product, epoch: int, age_s: float, slot: int) -> np.ndarray:
+def expected(run: CoupledRun, product: Product, writing: Writing) -> np.ndarray:
     deployment, matrix = run.deployment, product.matrix
-    config, numbers = deployment.config, deployment.crossbars[matrix][0]
-    if slot >= 0:
-        tilings = next(
-            unit.tilings
-            for key, unit in deployment.placement.units.items()
-            if (key.layer, key.part, key.expert) == (matrix.layer, "experts", matrix.expert)
-        )
-        sizes = [t.crossbars for t in tilings]
-        at = [t.matrix.id for t in tilings].index(matrix)
-        start = sum(sizes[:at])
-        numbers = deployment.placement.slots[slot][start : start + sizes[at]]
-    copy = program_matrix(
-        deployment.checkpoint.matrix(matrix), matrix, config.tile,
-        temperature_c=config.technology.temperature_c, chip_seed=0, crossbars=numbers,
-        epoch=epoch, age_s=age_s, adc_range=deployment.ranges[matrix],
-    )  # fmt: skip
+    config, weight = deployment.config, deployment.checkpoint.matrix(matrix)
+    copy = program_matrix(weight, config.tile, writing, deployment.ranges[matrix])
     return copy.multiply(product.x, product.tokens, read_seed=config.run.seed)
 
 
@@ -62,7 +48,7 @@ def test_visits_of_switched_experts_see_the_last_write(
     writes, slots = run.result.raw.writes, run.plan.slots
     starts = {(int(v[0]), int(v[2]), int(v[3])): int(v[6]) for v in run.result.raw.visits}
     slot_of = {int(site): i for i, site in enumerate(slots.site)}
-    checked, fresh, ages = 0, 0, set()
+    checked, fresh, again, ages = 0, 0, 0, set()
     for product in run.products[:: max(1, len(run.products) // 150)]:
         flight, site, expert = product.visit
         if product.matrix.part != "experts":
@@ -70,21 +56,29 @@ def test_visits_of_switched_experts_see_the_last_write(
         slot = slot_of[site]
         # The log names the visit: it began when the numbers say so.
         assert starts[flight, site, expert] == product.start_ps
-        ends = np.sort(writes[(writes[:, 0] == slot) & (writes[:, 6] <= product.start_ps), 6])
-        epoch = len(ends)  # written once before the run
-        if epoch:
+        done = writes[writes[:, 6] <= product.start_ps]
+        ends = np.sort(done[done[:, 0] == slot, 6])
+        if len(ends):
             age = stepped(0.0, (product.start_ps - int(ends[-1])) * 1e-12)
-            assert slots.initial[slot] != expert or epoch > 1
         else:
             age = stepped(START_S, START_S + product.start_ps * 1e-12)
             assert slots.initial[slot] == expert
-        np.testing.assert_array_equal(product.y, expected(run, product, epoch, age, slot))
-        fresh += epoch > 0
+        # How often this expert, and no other, had been written before, whatever the slot.
+        count = int((done[:, 1] == expert).sum()) - (expert not in slots.initial)
+        writing = Writing(0, product.matrix, count=count, slot=slot, age_s=age)
+        np.testing.assert_array_equal(product.y, expected(run, product, writing))
+        fresh += len(ends) > 0
+        again += count > 0
         ages.add(age)
         checked += 1
     assert checked > 20
     assert fresh > 5
+    assert again > 5
     assert len(ages) > 3
+
+
+def resident(product: Product, age_s: float) -> Writing:
+    return Writing(0, product.matrix, age_s=age_s)
 
 
 def test_resident_matrices_grow_older_while_the_run_lasts(tiny_model: Path) -> None:
@@ -93,13 +87,13 @@ def test_resident_matrices_grow_older_while_the_run_lasts(tiny_model: Path) -> N
     ages = []
     for product in run.products[:: max(1, len(run.products) // 60)]:
         age = stepped(START_S, START_S + product.start_ps * 1e-12)
-        np.testing.assert_array_equal(product.y, expected(run, product, 0, age, -1))
+        np.testing.assert_array_equal(product.y, expected(run, product, resident(product, age)))
         ages.append(age)
     assert min(ages) == START_S
     assert max(ages) > 1.2 * START_S
     # The same visit at the age of the start would have given other numbers.
     last = run.products[-1]
-    assert not np.array_equal(last.y, expected(run, last, 0, START_S, -1))
+    assert not np.array_equal(last.y, expected(run, last, resident(last, START_S)))
 
 
 @settings(deadline=None, derandomize=True)
