@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cimsim.chip import ChipMesh, Placement, Unit, analog_units, build_system
+from cimsim.chip import ChipMesh, LogicalCopies, Placement, Unit, analog_units, build_system
 from cimsim.config import ChipConfig
 from cimsim.config.load import dump_yaml
 from cimsim.cost import CostModel
@@ -121,10 +121,12 @@ def run_chip(
     expected = score_clean(decoder, digital, sampled).trace
     placed = place(config, mesh, program, units, cost, expected)
     placement = placed.placement
+    # What cannot change a number does not reach it: the functional path never sees the placement.
+    holds = LogicalCopies.of(placement)
     mode = choose_mode(config, placement)
 
     progress("converter ranges", 0.03)
-    ranges = measure_ranges(config, decoder, placement, profile)
+    ranges = measure_ranges(config, decoder, holds, profile)
     clean = score_clean(decoder, digital, windows)
     load = expected.load()
     together = CoupledChip(
@@ -137,7 +139,7 @@ def run_chip(
             config,
             decoder,
             digital,
-            placement,
+            holds,
             ranges,
             windows,
             clean,

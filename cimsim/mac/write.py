@@ -108,7 +108,8 @@ def _levels_of_row(level, w, offset, flip, group, first, layout):  # type: ignor
                 level[j * cells + s] = value
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def _write_line(g, level, tables, address, bits, z):  # type: ignore[no-untyped-def]
     """Write the cells of one line, and again those that a verifying read does not accept."""
     target, bias, sigma = tables[:3]
@@ -138,7 +139,8 @@ def _write_line(g, level, tables, address, bits, z):  # type: ignore[no-untyped-
                 g[c] = max(0.0, target[level[c]] + error)
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def _age_line(g, level, tables, draws, address, bits, z, written):  # type: ignore[no-untyped-def]
     """Let the written cells of one line drift and add their accumulated 1/f noise."""
     _, _, _, nu_mean, nu_sigma, log_time, flicker = tables[:7]
@@ -160,7 +162,8 @@ def _age_line(g, level, tables, draws, address, bits, z, written):  # type: igno
             g[c] = max(0.0, g[c] + g[c] * q * np.float64(z[skip + c]))
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def _fill_line(g, stuck, level, tables, draws, address, scratch):  # type: ignore[no-untyped-def]
     """Fill the conductances of a line of cells whose addresses follow each other.
 
@@ -195,14 +198,16 @@ def _fill_line(g, stuck, level, tables, draws, address, scratch):  # type: ignor
                 stuck[c] = True
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def _scratch(first, count):  # type: ignore[no-untyped-def]
     """Return the scratch of a line of `count` cells from address `first` on."""
     padded = (first % CHUNK + count + CHUNK - 1) // CHUNK * CHUNK
     return np.empty(padded, np.uint32), np.zeros(padded, np.float32), np.empty(count, np.float64)
 
 
-@njit(cache=True, error_model="numpy")
+@cached
+@njit(error_model="numpy")
 def conductances(conductance, stuck, wq, offset, flip, block, layout, tables, draws, keys):  # type: ignore[no-untyped-def]
     """Fill the conductances of neighbouring crossbars of one row block.
 

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import Placement
+from cimsim.chip import LogicalCopies
 from cimsim.config import ChipConfig
 from cimsim.config.load import config_hash
 from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange
 from cimsim.model import Correction, Decoder, FloatLinear, ScoreResult, load_correction
 from cimsim.stages.coupled import CoupledChip
-from cimsim.stages.deployment import Deployment
 from cimsim.stages.exactness import is_exact
 from cimsim.stages.heap import release_heap
 from cimsim.stages.models import Texts, unigram_ppl
+from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.scoring import Seed, calibration_method, score_ideal, score_seed
 from cimsim.workload.program import MatrixId
 from romer import CleanReference, split_documents, steps_of
@@ -119,7 +119,7 @@ def measure_accuracy(
     config: ChipConfig,
     decoder: Decoder,
     digital: FloatLinear,
-    placement: Placement,
+    holds: LogicalCopies,
     ranges: Mapping[MatrixId, AdcRange],
     windows: Windows,
     clean: ScoreResult,
@@ -137,7 +137,7 @@ def measure_accuracy(
         config: the chip.
         decoder: the model.
         digital: its float products.
-        placement: where copies sit.
+        holds: what the chip holds.
         ranges: ADC ranges, shared by all seeds.
         windows: scored text.
         clean: score of the float model on it.
@@ -153,7 +153,7 @@ def measure_accuracy(
         decoder.checkpoint, texts.calibration, config.calibration.tokens, context
     )
     progress("ideal integers", 0.05)
-    ideal = score_ideal(config, decoder, digital, placement, ranges, windows)
+    ideal = score_ideal(config, decoder, digital, holds, ranges, windows)
     given: Correction | None = None
     warnings: tuple[str, ...] = ()
     if correction is not None:
@@ -166,16 +166,23 @@ def measure_accuracy(
     needed = given is None and bool(steps_of(calibration_method(config)))
     fit = text.fit if needed else text.fit[:1]
     reference = CleanReference.measure(decoder, digital, type(text)(fit, text.accept))
-    exact = is_exact(config)
+    exact = is_exact(config.tile)
     drawn = 1 if exact else config.run.chip_seeds
 
     def run_seed(index: int) -> Seed:
         said = _within(progress, index, drawn)
         said("programming", 0.0)
-        deployment = Deployment.program(
-            config, decoder.checkpoint, placement, ranges, digital, index
+        deployment = ProgrammedChip.program(
+            config.tile,
+            config.technology.temperature_c,
+            decoder.checkpoint,
+            holds,
+            ranges,
+            digital,
+            index,
         )
         seed = score_seed(
+            config,
             deployment,
             decoder,
             windows,

@@ -22,7 +22,7 @@ from cimsim.mac import MacStatistics
 from cimsim.model import Correction, Decoder, KVCache, ScoreResult
 from cimsim.stages.calibration_cost import calibration_cost
 from cimsim.stages.coupled_model import CoupledModel, Windows
-from cimsim.stages.deployment import Deployment
+from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.timed_linear import TimedLinear
 from cimsim.stages.timing import Timing, charge_phase, phase_plan
 from cimsim.workload.program import Program
@@ -79,7 +79,7 @@ class CoupledChip:
 
     def run(
         self,
-        deployment: Deployment,
+        deployment: ProgrammedChip,
         correction: Correction | None,
         *,
         statistics: MacStatistics | None,
@@ -120,7 +120,7 @@ class CoupledChip:
 
     def _phase(
         self,
-        deployment: Deployment,
+        deployment: ProgrammedChip,
         correction: Correction | None,
         work: CorrectionWork | None,
         name: str,
@@ -138,6 +138,7 @@ class CoupledChip:
                 correction,
                 read_seed=self.config.run.seed,
                 mode=self.config.run.tile_mode,
+                age_step=self.config.run.age_step,
                 statistics=counted,
             )
             maker = _Maker(self, linear, correction, past, progress)

@@ -89,7 +89,7 @@ def _several(placement: Placement) -> bool:
 
 def _reason(config: ChipConfig, placement: Placement) -> str | None:
     """Return why numbers depend on time, as far as that is known before a run."""
-    exact = is_exact(config)
+    exact = is_exact(config.tile)
     drifting = bool(placement.units) and AgeGrid.of(config.tile, 0.0) is not None
     if placement.slots and not exact:
         return "experts are switched on demand and draw new errors at every write"

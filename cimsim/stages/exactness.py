@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from cimsim.config import ChipConfig
+from cimsim.config import Tile
 
 __all__ = ["is_exact"]
 
 
-def is_exact(config: ChipConfig) -> bool:
+def is_exact(tile: Tile) -> bool:
     """Whether nothing on this chip is drawn: every chip seed gives the same numbers."""
-    if config.tile.crossbar.kind == "digital":
+    if tile.crossbar.kind == "digital":
         return True
-    device, adc = config.tile.device, config.tile.adc
+    device, adc = tile.device, tile.adc
     frozen = device.kind != "ideal" or device.stuck_low + device.stuck_high > 0
     frozen = frozen or device.drift.nu_sigma > 0
     fresh = device.read_noise.sigma > 0 or adc.noise_lsb > 0

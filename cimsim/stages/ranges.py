@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import Placement, Unit
+from cimsim.chip import LogicalCopies, Unit
 from cimsim.config import ChipConfig
 from cimsim.mac import AdcRange, calibrate_range
 from cimsim.model import Decoder, FloatLinear
@@ -42,7 +42,7 @@ class _InputRecorder:
 def measure_ranges(
     config: ChipConfig,
     decoder: Decoder,
-    placement: Placement,
+    holds: LogicalCopies,
     windows: NDArray[np.int64],
     rows: int = 512,
 ) -> dict[MatrixId, AdcRange]:
@@ -51,14 +51,14 @@ def measure_ranges(
     Args:
         config: the chip.
         decoder: the model.
-        placement: which matrices are analog.
+        holds: which matrices are analog.
         windows: calibration text, int64 [windows, context].
         rows: input vectors kept a matrix.
     """
     recorder = _InputRecorder(FloatLinear(decoder.checkpoint), rows)
     decoder.score(windows, recorder, sequences=np.arange(len(windows), dtype=np.int64))
     ranges: dict[MatrixId, AdcRange] = {}
-    for unit in placement.units.values():
+    for unit in holds.units.values():
         seen = {t.matrix.id: recorder.seen(t.matrix.id) for t in unit.tilings}
         if unit.key.part == "experts" and min(map(len, seen.values())) < LEAST_ROWS:
             seen = _borrowed(decoder, recorder, unit)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import Placement
+from cimsim.chip import LogicalCopies
 from cimsim.config import ChipConfig
 from cimsim.mac import AdcRange, IdealMatrix, MacStatistics, Mode, ideal_integer
 from cimsim.model import Correction, Decoder, FloatLinear, Linear, ScoreResult
 from cimsim.model.text import perplexity
 from cimsim.stages.coupled import CoupledChip, CoupledPhase
-from cimsim.stages.deployment import Deployment
+from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.workload.program import MatrixId, TokenKeys
 from romer import Calibrated, CalibrationText, CleanReference, Task, calibrate
 
@@ -81,7 +81,7 @@ def score_ideal(
     config: ChipConfig,
     decoder: Decoder,
     digital: FloatLinear,
-    placement: Placement,
+    holds: LogicalCopies,
     ranges: Mapping[MatrixId, AdcRange],
     windows: Windows,
 ) -> float:
@@ -93,14 +93,15 @@ def score_ideal(
             matrix=t.matrix.id,
             adc_range=ranges[t.matrix.id],
         )
-        for unit in placement.units.values()
+        for unit in holds.units.values()
         for t in unit.tilings
     }
     return perplexity(_score(decoder, _IdealLinear(ideal, digital), windows, None).nll)
 
 
 def score_seed(
-    deployment: Deployment,
+    config: ChipConfig,
+    deployment: ProgrammedChip,
     decoder: Decoder,
     windows: Windows,
     text: CalibrationText,
@@ -114,6 +115,7 @@ def score_seed(
     """Score one chip, calibrate it (or apply a given correction), and score it again.
 
     Args:
+        config: how it is scored and calibrated.
         deployment: the programmed chip.
         decoder: the model.
         windows: scored text, int64 [windows, context].
@@ -125,7 +127,6 @@ def score_seed(
             is fitted on the chip as it is when the run starts.
         progress: told (stage, share done).
     """
-    config = deployment.config
     mode: Mode = config.run.tile_mode
     seed = config.run.seed
     statistics = MacStatistics()

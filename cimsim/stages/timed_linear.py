@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from cimsim.chip import UnitKey
 from cimsim.mac import AgeGrid, MacStatistics, Mode, ProgrammedMatrix
 from cimsim.model import Correction
-from cimsim.stages.deployment import Deployment
 from cimsim.stages.linear import Copy
+from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.units import PS_PER_S
 from cimsim.workload.program import MatrixId, TokenKeys
 
@@ -59,24 +59,25 @@ class TimedLinear:
         correction: what calibration changed before the run.
         read_seed: seed of the read noise.
         mode: detailed or folded.
+        age_step: knob run.age_step.
         statistics: where conversions are counted, or None.
     """
 
     def __init__(
         self,
-        deployment: Deployment,
+        deployment: ProgrammedChip,
         correction: Correction | None,
         *,
         read_seed: int,
         mode: Mode,
+        age_step: float,
         statistics: MacStatistics | None,
     ) -> None:
         self._base = deployment.at_start(
             correction, read_seed=read_seed, mode=mode, statistics=statistics
         )
-        config = deployment.config
-        self._start_s = config.tile.device.age_s
-        self._grid = AgeGrid.of(config.tile, config.run.age_step)
+        self._start_s = deployment.tile.device.age_s
+        self._grid = AgeGrid.of(deployment.tile, age_step)
         self._aged: dict[tuple[MatrixId, int], tuple[float, Copy]] = {}
         self._writes = deployment.writes_at_start(correction)
         self._slots: defaultdict[int, _Slot] = defaultdict(_Slot)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cimsim.chip import ChipMesh, Placement, analog_units, build_mesh
+from cimsim.chip import ChipMesh, LogicalCopies, Placement, analog_units, build_mesh
 from cimsim.config import ChipConfig
 from cimsim.cost import CostModel
 from cimsim.mac import AdcRange
 from cimsim.model import Checkpoint, Decoder, FloatLinear, build_program
 from cimsim.stages.accuracy import chip_identity
-from cimsim.stages.deployment import Deployment
 from cimsim.stages.models import calibration_windows, read_text, spread_windows
 from cimsim.stages.placing import place
+from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.scoring import CALIBRATION_READ_SEEDS, score_clean
 from cimsim.workload.program import MatrixId, Program
@@ -79,19 +79,25 @@ class Laboratory:
         placement = place(config, mesh, program, units, cost, trace).placement
         # Ranges are those of the codes that the cells hold.
         ranging = decoder if stored is checkpoint else Decoder(stored)
-        ranges = measure_ranges(config, ranging, placement, profile)
+        ranges = measure_ranges(config, ranging, LogicalCopies.of(placement), profile)
         return cls(
             config, checkpoint, stored, decoder, digital, program, mesh, cost, placement, ranges
         )
 
-    def deploy(self, chip_seed: int) -> Deployment:
+    def deploy(self, chip_seed: int) -> ProgrammedChip:
         """Program one chip."""
-        return Deployment.program(
-            self.config, self.stored, self.placement, self.ranges, self.digital, chip_seed
+        return ProgrammedChip.program(
+            self.config.tile,
+            self.config.technology.temperature_c,
+            self.stored,
+            LogicalCopies.of(self.placement),
+            self.ranges,
+            self.digital,
+            chip_seed,
         )
 
     def task(
-        self, prepared: Prepared, deployment: Deployment, chip_seed: int, mode: Mode = "folded"
+        self, prepared: Prepared, deployment: ProgrammedChip, chip_seed: int, mode: Mode = "folded"
     ) -> Task:
         """Return what a calibrator of one chip sees."""
         seed = self.config.run.seed

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.chip import LogicalCopies
 from cimsim.config import ChipConfig
 from cimsim.config.device import IdealDevice
 from cimsim.config.load import find_chip, load_chip
@@ -16,7 +17,7 @@ from cimsim.mac import Mode
 from cimsim.model import Correction, Linear, ScoreResult
 from cimsim.model.routing import RoutingRecord
 from cimsim.results.statistics import load_cv, topk_agreement, total_variation
-from cimsim.stages.deployment import Deployment
+from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.scoring import score_ideal
 from cimsim.workload.program import MatrixId, TokenKeys
 from romer import Untreated, calibrate
@@ -76,10 +77,10 @@ class Bench:
         stored = clipped(subject.checkpoint, quantiser_of(kind.quantiser))
         self.laboratory = Laboratory.open(configure(chip, kind), subject, stored)
         self._seed = self.laboratory.config.run.seed
-        self._deployed: tuple[int, Deployment] | None = None
+        self._deployed: tuple[int, ProgrammedChip] | None = None
         self._untreated: tuple[tuple[int, int, str], Untreated] | None = None
 
-    def deployment(self, chip: int) -> Deployment:
+    def deployment(self, chip: int) -> ProgrammedChip:
         """Return one chip; the last one is kept."""
         if self._deployed is None or self._deployed[0] != chip:
             self._deployed = self._untreated = None  # two chips at once are half a gigabyte
@@ -91,7 +92,12 @@ class Bench:
         lab, clean = self.laboratory, self.subject.clean
         windows = self.subject.windows
         ideal = score_ideal(
-            lab.config, lab.decoder, lab.digital, lab.placement, lab.ranges, windows
+            lab.config,
+            lab.decoder,
+            lab.digital,
+            LogicalCopies.of(lab.placement),
+            lab.ranges,
+            windows,
         )
         return {
             "nll_clean": float(clean.nll.mean()),
@@ -223,7 +229,7 @@ class Bench:
         return {**self._forward(self.laboratory.digital, forced)[1], **_cost(0.0, 0)}
 
     def _score(
-        self, deployment: Deployment, correction: Correction | None, mode: Mode
+        self, deployment: ProgrammedChip, correction: Correction | None, mode: Mode
     ) -> tuple[ScoreResult, Record]:
         linear = deployment.linear(correction, read_seed=self._seed, mode=mode)
         return self._forward(linear, None, correction)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cimsim.errors import CimsimError
 from cimsim.mac import ProgrammedMatrix
 from cimsim.mac.program import write_ideal
-from cimsim.stages.deployment import Deployment
+from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.workload.program import MatrixId
 
 __all__ = ["ROUNDS", "verify_worst"]
@@ -25,7 +25,7 @@ Place = tuple[MatrixId, int]
 Values = NDArray[np.float64]
 
 
-def verify_worst(deployment: Deployment, cells: int) -> tuple[Deployment, int]:
+def verify_worst(deployment: ProgrammedChip, cells: int) -> tuple[ProgrammedChip, int]:
     """Return the chip after rewriting its worst cells, and how many were written.
 
     Args:
@@ -57,7 +57,7 @@ def verify_worst(deployment: Deployment, cells: int) -> tuple[Deployment, int]:
     return replace(deployment, programmed=programmed), round(written)
 
 
-def _copies(deployment: Deployment) -> dict[Place, ProgrammedMatrix]:
+def _copies(deployment: ProgrammedChip) -> dict[Place, ProgrammedMatrix]:
     found: dict[Place, ProgrammedMatrix] = {}
     for matrix, copies in deployment.programmed.items():
         for replica, copy in enumerate(copies):

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import Placement, UnitKey, analog_units, build_mesh
+from cimsim.chip import LogicalCopies, Placement, UnitKey, analog_units, build_mesh
 from cimsim.config import ChipConfig
 from cimsim.cost import CostModel
 from cimsim.engine import EngineResult, Plan, Visit, simulate
 from cimsim.model import Decoder, FloatLinear, build_program
 from cimsim.stages.coupled_model import CoupledModel
-from cimsim.stages.deployment import Deployment
 from cimsim.stages.models import calibration_windows, open_model, read_text, scored_windows
 from cimsim.stages.placing import place
+from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.scoring import score_clean
 from cimsim.stages.timed_linear import TimedLinear
@@ -74,18 +74,18 @@ class RecordedModel(CoupledModel):
 class CoupledRun:
     """One coupled phase."""
 
-    deployment: Deployment
+    deployment: ProgrammedChip
     plan: Plan
     result: EngineResult
     products: tuple[Product, ...]
 
 
-def deploy(config: ChipConfig, folder: Path) -> Deployment:
+def deploy(config: ChipConfig, folder: Path) -> ProgrammedChip:
     """Program chip seed 0 with a checkpoint."""
     return _deploy(config, folder)[0]
 
 
-def _deploy(config: ChipConfig, folder: Path) -> tuple[Deployment, Placement]:
+def _deploy(config: ChipConfig, folder: Path) -> tuple[ProgrammedChip, Placement]:
     checkpoint = open_model(folder)
     program, texts = build_program(checkpoint), read_text(None)
     decoder, digital = Decoder(checkpoint), FloatLinear(checkpoint)
@@ -95,8 +95,12 @@ def _deploy(config: ChipConfig, folder: Path) -> tuple[Deployment, Placement]:
     cost = CostModel(config, mesh, program)
     expected = score_clean(decoder, digital, profile).trace
     placement = place(config, mesh, program, units, cost, expected).placement
-    ranges = measure_ranges(config, decoder, placement, profile)
-    return Deployment.program(config, checkpoint, placement, ranges, digital, 0), placement
+    holds = LogicalCopies.of(placement)
+    ranges = measure_ranges(config, decoder, holds, profile)
+    chip = ProgrammedChip.program(
+        config.tile, config.technology.temperature_c, checkpoint, holds, ranges, digital, 0
+    )
+    return chip, placement
 
 
 def run_phase(config: ChipConfig, folder: Path, phase: str, batch: int) -> CoupledRun:
@@ -108,7 +112,12 @@ def run_phase(config: ChipConfig, folder: Path, phase: str, batch: int) -> Coupl
     trace = score_clean(decoder, deployment.digital, windows).trace
     mesh = build_mesh(config, sum(u.crossbars for u in analog_units(program, config)))
     linear = TimedLinear(
-        deployment, None, read_seed=config.run.seed, mode="detailed", statistics=None
+        deployment,
+        None,
+        read_seed=config.run.seed,
+        mode="detailed",
+        age_step=config.run.age_step,
+        statistics=None,
     )
     recorder = Recorder(linear)
     plans: list[Plan] = []

@@ -1,6 +1,6 @@
 """A model deployed on a chip: programmed matrices behind the decoder's `Linear`.
 
-A deployment is what a lab has on the bench: a programmed chip whose digital outputs can be
+A programmed chip is what a lab has on the bench: its digital outputs can be
 read, and whose expert slots and router rows can be rewritten. Calibrators get it through
 this protocol alone, so they never see conductances, noise, the chip seed or sigma.
 """
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import LogicalCopies, Placement, UnitKey
-from cimsim.config import ChipConfig
+from cimsim.chip import LogicalCopies, UnitKey
+from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac import (
     NO_SLOT,
@@ -30,7 +30,7 @@ from cimsim.stages.exactness import is_exact
 from cimsim.stages.linear import AnalogLinear, Copy
 from cimsim.workload.program import NO_EXPERT, AnalogPart, MatrixId
 
-__all__ = ["Deployment"]
+__all__ = ["ProgrammedChip"]
 
 Floats = NDArray[np.float32]
 
@@ -39,11 +39,12 @@ CALIBRATION_COUNT, MOST_PASSES = 1 << 30, 1 << 29
 
 
 @dataclass(frozen=True)
-class Deployment:
+class ProgrammedChip:
     """One chip seed with one model programmed on it.
 
     Attributes:
-        config: the chip.
+        tile: the tile that repeats over the chip.
+        temperature_c: temperature of the chip.
         checkpoint: the clean model.
         holds: copies of what, in how many slots.
         ranges: ADC range and input scale of every analog matrix, shared by all chips.
@@ -53,7 +54,8 @@ class Deployment:
         drawn: experts in slots as written for passes of calibration text, by count.
     """
 
-    config: ChipConfig
+    tile: Tile
+    temperature_c: float
     checkpoint: Checkpoint
     holds: LogicalCopies
     ranges: Mapping[MatrixId, AdcRange]
@@ -65,20 +67,21 @@ class Deployment:
     @classmethod
     def program(
         cls,
-        config: ChipConfig,
+        tile: Tile,
+        temperature_c: float,
         checkpoint: Checkpoint,
-        placement: Placement,
+        holds: LogicalCopies,
         ranges: Mapping[MatrixId, AdcRange],
         digital: FloatLinear,
         chip_seed: int,
-    ) -> Deployment:
+    ) -> ProgrammedChip:
         """Write every analog matrix into its cells.
 
         An expert that no slot holds at the start is programmed as if a slot were free: it is
         written before it is read. Where cells hold exact levels it does not matter where. Where
         they err, a run writes it again, and so does calibration (`linear`).
         """
-        bare = cls(config, checkpoint, LogicalCopies.of(placement), ranges, digital, chip_seed, {})
+        bare = cls(tile, temperature_c, checkpoint, holds, ranges, digital, chip_seed, {})
         programmed: dict[MatrixId, tuple[Copy, ...]] = {}
         for key, unit in bare.holds.units.items():
             for tiling in unit.tilings:
@@ -108,7 +111,7 @@ class Deployment:
             mode: detailed or folded.
             statistics: where to count conversions, or None.
         """
-        if not self.holds.slots or is_exact(self.config):
+        if not self.holds.slots or is_exact(self.tile):
             return self._join(correction, None, read_seed, mode, statistics)
         count = CALIBRATION_COUNT + read_seed % MOST_PASSES
         return self._join(correction, count, read_seed, mode, statistics)
@@ -275,7 +278,7 @@ class Deployment:
                         weight = refit.weight
                     known = programmed[matrix]
                     writing = self._writing(matrix, copy=len(known))
-                    copy = program_matrix(weight, self.config.tile, writing, self.ranges[matrix])
+                    copy = program_matrix(weight, self.tile, writing, self.ranges[matrix])
                     programmed[matrix] = (*known, copy)
             # Only matrices that have several copies are averaged: others are read alone.
             found.add((replica.layer, NO_EXPERT))
@@ -296,7 +299,7 @@ class Deployment:
         return tuple(
             program_matrix(
                 weight,
-                self.config.tile,
+                self.tile,
                 self._writing(matrix, copy=copy, count=count, slot=slot),
                 adc_range,
             )
@@ -306,8 +309,7 @@ class Deployment:
     def _writing(
         self, matrix: MatrixId, *, copy: int, count: int = 0, slot: int = NO_SLOT
     ) -> Writing:
-        temperature_c = self.config.technology.temperature_c
-        return Writing(self.chip_seed, matrix, copy, count, slot, temperature_c=temperature_c)
+        return Writing(self.chip_seed, matrix, copy, count, slot, temperature_c=self.temperature_c)
 
 
 def _unit_of(matrix: MatrixId) -> UnitKey:
