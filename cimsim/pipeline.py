@@ -18,12 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cimsim.chip import ChipMesh, LogicalCopies, Placement, Unit, analog_units, build_system
 from cimsim.config import ChipConfig
 from cimsim.config.load import dump_yaml
-from cimsim.cost import CostModel
-from cimsim.engine.build import noc_shape
-from cimsim.engine.network_choice import inert_network, refuse_flit
+from cimsim.engine.network_choice import inert_network
 from cimsim.mac import inert_knobs, unpaid_writes, unused_range
 from cimsim.model import Decoder, FloatLinear, build_program
 from cimsim.model.text import perplexity
@@ -45,7 +42,7 @@ from cimsim.stages.models import (
     spread_windows,
 )
 from cimsim.stages.peaks import peak_rows
-from cimsim.stages.placing import place, tile_load_ps
+from cimsim.stages.placed_chip import PlacedChip, place_chip, tile_load_ps
 from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.rows import Measured, clip_rate, main_decode, result_row
 from cimsim.stages.scale import DIE_LIMIT_MM2, scale_rows
@@ -61,7 +58,6 @@ from cimsim.stages.tables import (
 )
 from cimsim.stages.timing import Timing, densities, longest_ps, time_routing
 from cimsim.stages.wear import wear_warning
-from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
 __all__ = ["run_chip"]
@@ -109,29 +105,18 @@ def run_chip(
         checkpoint, texts, config.calibration.tokens, config.workload.context
     )[:PROFILE_WINDOWS]
 
-    # Config -> chip graph.
-    units = analog_units(program, config)
-    mesh = build_system(config, units)
-    refuse_flit(config, config.run.engine, noc_shape(mesh))
-    cost = CostModel(config, mesh, program)
-
-    # Chip graph -> mapping, from the load that the clean model expects.
+    # Config -> chip graph -> mapping, from the load that the clean model expects.
     progress("placing", 0.0)
     sampled = spread_windows(checkpoint, texts, config.calibration.tokens, config.workload.context)
     expected = score_clean(decoder, digital, sampled).trace
-    placed = place(config, mesh, program, units, cost, expected)
-    placement = placed.placement
-    # What cannot change a number does not reach it: the functional path never sees the placement.
-    holds = LogicalCopies.of(placement)
-    mode = choose_mode(config, placement)
+    chip = place_chip(config, program, expected)
+    mode = choose_mode(config, chip.placement)
 
     progress("converter ranges", 0.03)
-    ranges = measure_ranges(config, decoder, holds, profile)
+    ranges = measure_ranges(config, decoder, chip.copies, profile)
     clean = score_clean(decoder, digital, windows)
     load = expected.load()
-    together = CoupledChip(
-        config, mesh, placement, program, cost, decoder, windows, clean.trace, load
-    )
+    together = CoupledChip(chip, decoder, windows, clean.trace, load)
 
     def measure(coupled: CoupledChip | None) -> tuple[Accuracy, CalibrationCost, Timing, Timing]:
         # Functional path: noisy MACs, routing, calibration.
@@ -139,7 +124,7 @@ def run_chip(
             config,
             decoder,
             digital,
-            holds,
+            chip.copies,
             ranges,
             windows,
             clean,
@@ -153,19 +138,17 @@ def run_chip(
         # Event path: chip seed 0, before and after calibration.
         progress("events", 0.8)
         first = accuracy.seeds[0]
-        density = densities(placement, first.statistics)
+        density = densities(chip, first.statistics)
         chosen = first.calibration.correction
-        paid = calibration_cost(config, program, placement, cost, chosen, chosen.method)
+        paid = calibration_cost(chip, chosen)
         sides = (
             (first.noisy, first.phases, None, None),
             (first.calibrated, first.calibrated_phases, paid.work, paid.copies),
         )
         before, after = (
-            charge_phases(phases, placement, cost, density, copies)
+            charge_phases(chip, phases, density, copies)
             if coupled
-            else time_routing(
-                config, mesh, placement, program, cost, score.trace, density, work, copies, load
-            )
+            else time_routing(chip, score.trace, density, work, copies, load)
             for score, phases, work, copies in sides
         )
         return accuracy, paid, before, after
@@ -176,24 +159,20 @@ def run_chip(
             refuse_trace(reason)
         accuracy, calibration, before, after = measure(together)
     first = accuracy.seeds[0]
-    density = densities(placement, first.statistics)
+    density = densities(chip, first.statistics)
 
     # Results.
     progress("full-size model", 0.9)
     measured = Measured(
-        config=config,
-        mesh=mesh,
-        program=program,
-        placement=placement,
-        cost=cost,
+        chip=chip,
         accuracy=accuracy,
         before=before,
         after=after,
-        tile_load=_empty_load(mesh, placement),
+        tile_load=_empty_load(chip),
         calibration=calibration,
         tokens=windows.size,
     )
-    measured = replace(measured, tile_load=_tile_load(measured, units, first.noisy.trace, program))
+    measured = replace(measured, tile_load=_tile_load(measured, first.noisy.trace))
     return ChipResult(
         name=name or config.name,
         row=result_row(measured),
@@ -202,15 +181,15 @@ def run_chip(
         per_seed=seed_rows(measured),
         energy=all_energy_rows(measured),
         scale=scale_rows(config, program.name, first.noisy.trace, density),
-        peak=peak_rows(config, program.name, mesh, density),
+        peak=peak_rows(config, program.name, chip.mesh, density),
         tile_load=measured.tile_load,
         expert_load=expert_load(measured),
         latency=latency_samples(measured),
         resources=resource_rows(measured),
         activity=activity(measured),
         warnings=(*checkpoint.warnings, *accuracy.warnings, *_warnings(measured)),
-        notes=measured.cost.notes,
-        not_modelled=measured.cost.not_modelled(),
+        notes=measured.chip.cost.notes,
+        not_modelled=measured.chip.cost.not_modelled(),
         seconds=time.monotonic() - started,
     )
 
@@ -224,39 +203,36 @@ def _silent(stage: str, share: float) -> None:
     """Report to nobody."""
 
 
-def _empty_load(mesh: ChipMesh, placement: Placement) -> TileLoad:
+def _empty_load(chip: PlacedChip) -> TileLoad:
+    mesh = chip.mesh
     zero = np.zeros(mesh.n_tiles, dtype=np.int64)
     held = np.zeros(mesh.n_tiles, dtype=np.bool_)
-    held[placement.occupied_tiles] = True
+    held[chip.placement.occupied_tiles] = True
     return TileLoad(mesh.width, mesh.concentration, held, zero, zero)
 
 
-def _tile_load(
-    measured: Measured, units: tuple[Unit, ...], trace: RoutingTrace, program: Program
-) -> TileLoad:
-    robin = tile_load_ps(
-        measured.config, measured.mesh, program, units, measured.cost, trace, "round_robin"
-    )
+def _tile_load(measured: Measured, trace: RoutingTrace) -> TileLoad:
+    robin = tile_load_ps(measured.chip, trace, "round_robin")
     return replace(
         measured.tile_load,
         noisy_ps=main_decode(measured, measured.before).result.tile_load_ps,
         calibrated_ps=main_decode(measured, measured.after).result.tile_load_ps,
-        round_robin_ps=None if measured.placement.slots else robin,
+        round_robin_ps=None if measured.chip.placement.slots else robin,
     )
 
 
 def _warnings(measured: Measured) -> tuple[str, ...]:
     """Say what a reader must mind before anything else."""
-    chip = measured.config
+    chip = measured.chip.config
     found = [*inert_knobs(chip), *unpaid_writes(chip), *unused_range(chip)]
     clip = clip_rate(measured.accuracy)
     if clip is not None and clip > CLIP_WARNING:
         found.append(
             f"{100 * clip:.2g} % of conversions are clipped: widen tile.adc.range or add bits"
         )
-    found += inert_coupling(measured.config, measured.placement)
+    found += inert_coupling(measured.chip.config, measured.chip.placement)
     phases = (*measured.before.phases, *measured.after.phases)
-    found += inert_network(measured.config, tuple(p.result.network for p in phases))
+    found += inert_network(measured.chip.config, tuple(p.result.network for p in phases))
     found += _decode_numbers(measured)
     found += _large_die(measured)
     cautions = [
@@ -266,13 +242,13 @@ def _warnings(measured: Measured) -> tuple[str, ...]:
     ]
     if cautions:
         found.append(". ".join(cautions))
-    return (*found, *wear_warning(measured.config, main_decode(measured, measured.before)))
+    return (*found, *wear_warning(measured.chip.config, main_decode(measured, measured.before)))
 
 
 def _large_die(measured: Measured) -> tuple[str, ...]:
     """Say when a chip is larger than a reticle."""
-    chips = measured.mesh.chips
-    area = measured.cost.area_mm2() / chips
+    chips = measured.chip.mesh.chips
+    area = measured.chip.cost.area_mm2() / chips
     if area <= DIE_LIMIT_MM2:
         return ()
     each = " each" if chips > 1 else ""

@@ -27,7 +27,15 @@ from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from time import process_time
 
-from cimsim.chip import Placement, Unit, UnitKey, analog_units, build_system, seats_in_order
+from cimsim.chip import (
+    ChipMesh,
+    Placement,
+    Unit,
+    UnitKey,
+    analog_units,
+    build_system,
+    seats_in_order,
+)
 from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts, Density, Ledger, VisitTiming
 from cimsim.engine.build import build_plan
@@ -215,6 +223,17 @@ def _small() -> Plan:
     return _plan(config, build_shape(SMALL))
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """A chip with a program placed on it, with times of round numbers."""
+
+    config: ChipConfig
+    mesh: ChipMesh
+    placement: Placement
+    program: Program
+    cost: _Costs
+
+
 def _plan(config: ChipConfig, program: Program, sequences: int = SEQUENCES) -> Plan:
     units = analog_units(program, config)
     mesh = build_system(config, units)
@@ -224,7 +243,7 @@ def _plan(config: ChipConfig, program: Program, sequences: int = SEQUENCES) -> P
         program, sequences=sequences, length=LENGTH, popularity=Popularity(skew=0.6), seed=0
     )
     return build_plan(
-        config, mesh, placement, program, _Costs(), trace,
+        _Placed(config, mesh, placement, program, _Costs()), trace,
         phase="prefill", batch=1, correction=CorrectionWork(),
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from cimsim.chip import ChipMesh, Unit, analog_units, build_system
 from cimsim.config import ChipConfig
 from cimsim.cost import CostModel
 from cimsim.engine import EngineResult, simulate
+from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.placing import Placed, place
 from cimsim.units import PS_PER_S, PS_PER_US
 from cimsim.workload.program import Program
@@ -146,11 +147,7 @@ def run_on(
 ) -> EngineResult:
     """Time a trace: closed loop, or at given arrivals of its sequences."""
     return simulate(
-        chip.config,
-        chip.mesh,
-        placed.placement,
-        chip.program,
-        chip.cost,
+        PlacedChip(chip.config, chip.program, chip.mesh, chip.cost, placed.placement),
         trace,
         phase=phase,
         batch=batch,

@@ -15,6 +15,7 @@ from cimsim.engine.memory import memory_times, most_kv_layers
 from cimsim.engine.noc.packet import NocTiming
 from cimsim.engine.noc.shape import NocKind, NocShape
 from cimsim.engine.placed import Costs, finish_slots, place_units, power_limit_nw
+from cimsim.engine.placed_program import PlacedProgram
 from cimsim.engine.plan import ONE_CHIP, ChipNetwork, FlitSizes, Plan, Ports, Transport
 from cimsim.engine.sites import RESULT_BITS, build_sites
 from cimsim.engine.steps import CorrectionWork, Step, build_steps
@@ -33,11 +34,7 @@ FS_PER_NS = 1_000_000
 
 
 def build_plan(
-    config: ChipConfig,
-    mesh: ChipMesh,
-    placement: Placement,
-    program: Program,
-    cost: Costs,
+    chip: PlacedProgram,
     trace: RoutingTrace,
     *,
     phase: str,
@@ -49,11 +46,7 @@ def build_plan(
     """Lower one phase.
 
     Args:
-        config: the chip.
-        mesh: its geometry.
-        placement: where units sit.
-        program: the decoder.
-        cost: closed-form times.
+        chip: the chip with its program.
         trace: routing of every token.
         phase: prefill or decode.
         batch: sequences at once in decode.
@@ -66,6 +59,8 @@ def build_plan(
         CimsimError: if trace, placement and program don't go together, or off-chip memory
             is needed and missing.
     """
+    config, mesh, placement = chip.config, chip.mesh, chip.placement
+    program, cost = chip.program, chip.cost
     check_trace(program, trace)
     load = trace.load() if expected_load is None else expected_load
     flights = build_flights(config, trace, phase, batch)

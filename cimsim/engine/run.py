@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import ChipMesh, Placement
 from cimsim.config import ChipConfig
-from cimsim.engine.build import Costs, build_plan
+from cimsim.engine.build import build_plan
 from cimsim.engine.cautions import network_validity
 from cimsim.engine.compiled import run_compiled
 from cimsim.engine.machine import visit_bound
@@ -24,6 +23,7 @@ from cimsim.engine.network_choice import (
     refuse_flit,
 )
 from cimsim.engine.numbers import Numbers
+from cimsim.engine.placed_program import PlacedProgram
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import RawRun
 from cimsim.engine.reference import run_reference
@@ -44,11 +44,7 @@ SMALL_RUN_VISITS = 20_000
 
 
 def simulate(
-    config: ChipConfig,
-    mesh: ChipMesh,
-    placement: Placement,
-    program: Program,
-    cost: Costs,
+    chip: PlacedProgram,
     trace: RoutingTrace,
     *,
     phase: str,
@@ -64,11 +60,7 @@ def simulate(
     """Time one phase of a workload on a chip.
 
     Args:
-        config: the chip.
-        mesh: its geometry.
-        placement: where units sit.
-        program: the decoder.
-        cost: closed-form times (the cost model).
+        chip: the chip with its program.
         trace: routing of every token.
         phase: prefill or decode.
         batch: sequences at once in decode; prefill takes workload.in_flight.
@@ -89,11 +81,7 @@ def simulate(
         SimulationError: if the run stalls or exceeds a limit.
     """
     plan = build_plan(
-        config,
-        mesh,
-        placement,
-        program,
-        cost,
+        chip,
         trace,
         phase=phase,
         batch=batch,
@@ -102,8 +90,8 @@ def simulate(
         expected_load=expected_load,
     )
     return run_plan(
-        config,
-        program,
+        chip.config,
+        chip.program,
         plan,
         engine=engine,
         max_events=max_events,

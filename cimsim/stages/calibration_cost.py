@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cimsim.chip import Placement, UnitKey
-from cimsim.config import ChipConfig
-from cimsim.cost import ActionCounts, CostModel, Ledger
+from cimsim.chip import UnitKey
+from cimsim.cost import ActionCounts, Ledger
 from cimsim.engine import CorrectionWork
 from cimsim.model import Correction, digital_ops_per_token, rewritten_matrices
+from cimsim.stages.placed_chip import PlacedChip
 from cimsim.units import FJ_PER_NJ, OPS_PER_MAC, PS_PER_US
-from cimsim.workload.program import Matrix, Program
+from cimsim.workload.program import Matrix
 
 __all__ = ["CalibrationCost", "calibration_cost"]
 
@@ -43,24 +43,14 @@ class CalibrationCost:
     copies: Mapping[UnitKey, int]
 
 
-def calibration_cost(
-    config: ChipConfig,
-    program: Program,
-    placement: Placement,
-    cost: CostModel,
-    correction: Correction,
-    method: str,
-) -> CalibrationCost:
+def calibration_cost(chip: PlacedChip, correction: Correction) -> CalibrationCost:
     """Charge a correction.
 
     Args:
-        config: the chip.
-        program: the model.
-        placement: where copies sit: every copy of a rewritten unit is written.
-        cost: prices.
+        chip: the chip with its program; every copy of a rewritten unit is written.
         correction: what calibration changed.
-        method: name of the calibrator.
     """
+    program, placement, cost = chip.program, chip.placement, chip.cost
     ops = digital_ops_per_token(correction, program)
     layers = max(1, len(program.moe_layers))
     work = CorrectionWork(round(ops.macs / layers), round(ops.elements / layers))
@@ -86,8 +76,8 @@ def calibration_cost(
         cost.charge(ledger, counts, {})
     spent = sum(row.energy_fj for row in ledger if row.component == "program")
     return CalibrationCost(
-        method=method,
-        tokens=config.calibration.tokens,
+        method=correction.method,
+        tokens=chip.config.calibration.tokens,
         cells=cells,
         energy_nj=spent / FJ_PER_NJ,
         time_us=time_ps / PS_PER_US,

@@ -14,18 +14,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import ChipMesh, Placement, UnitKey
-from cimsim.config import ChipConfig
-from cimsim.cost import CostModel, Density
+from cimsim.chip import UnitKey
+from cimsim.cost import Density
 from cimsim.engine import CorrectionWork, EngineResult, Plan, simulate
 from cimsim.mac import MacStatistics
 from cimsim.model import Correction, Decoder, KVCache, ScoreResult
 from cimsim.stages.calibration_cost import calibration_cost
 from cimsim.stages.coupled_model import CoupledModel, Windows
+from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.timed_linear import TimedLinear
 from cimsim.stages.timing import Timing, charge_phase, phase_plan
-from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
 __all__ = ["CoupledChip", "CoupledPhase", "charge_phases"]
@@ -59,7 +58,7 @@ class CoupledChip:
     """What all chip seeds of one configuration share in coupled mode.
 
     Attributes:
-        config, mesh, placement, program, cost: the chip.
+        placed: the chip with its program.
         decoder: the model.
         windows: scored text, int64 [windows, context].
         clean: routing of the float model on it: names the tokens, and is the first guess of
@@ -67,11 +66,7 @@ class CoupledChip:
         expected_load: [MoE layers, experts], what the pinned policy expects.
     """
 
-    config: ChipConfig
-    mesh: ChipMesh
-    placement: Placement
-    program: Program
-    cost: CostModel
+    placed: PlacedChip
     decoder: Decoder
     windows: Windows
     clean: RoutingTrace
@@ -97,11 +92,10 @@ class CoupledChip:
         """
         work = None
         if correction is not None:
-            parts = (self.config, self.program, self.placement, self.cost)
-            work = calibration_cost(*parts, correction, correction.method).work
+            work = calibration_cost(self.placed, correction).work
         past: dict[int, KVCache] = {}
         phases = []
-        plan = phase_plan(self.config)[: None if decode else 1]
+        plan = phase_plan(self.placed.config)[: None if decode else 1]
         for number, (name, batch) in enumerate(plan):
             prefill = name == "prefill"
             phase, caches = self._phase(
@@ -136,18 +130,14 @@ class CoupledChip:
             linear = TimedLinear(
                 deployment,
                 correction,
-                read_seed=self.config.run.seed,
-                mode=self.config.run.tile_mode,
-                age_step=self.config.run.age_step,
+                read_seed=self.placed.config.run.seed,
+                mode=self.placed.config.run.tile_mode,
+                age_step=self.placed.config.run.age_step,
                 statistics=counted,
             )
             maker = _Maker(self, linear, correction, past, progress)
             result = simulate(
-                self.config,
-                self.mesh,
-                self.placement,
-                self.program,
-                self.cost,
+                self.placed,
                 guess,
                 phase=name.split("_", maxsplit=1)[0],
                 batch=batch,
@@ -157,7 +147,7 @@ class CoupledChip:
             )
             score = maker.made[0].score()
             # Routing decides time before it is known only where experts stream their weights.
-            on_tiles = "experts" in self.config.chip.analog_parts
+            on_tiles = "experts" in self.placed.config.chip.analog_parts
             if on_tiles or np.array_equal(score.experts, guess.experts):
                 break
             guess = score.trace
@@ -169,18 +159,14 @@ class CoupledChip:
 
 
 def charge_phases(
+    chip: PlacedChip,
     phases: tuple[CoupledPhase, ...],
-    placement: Placement,
-    cost: CostModel,
     density: Mapping[UnitKey, Density],
     copies: Mapping[UnitKey, int] | None,
 ) -> Timing:
     """Return the time and energy of a coupled run; arguments are those of `time_routing`."""
     return Timing(
-        tuple(
-            charge_phase(p.name, p.batch, p.result, placement, cost, density, copies)
-            for p in phases
-        )
+        tuple(charge_phase(chip, p.name, p.batch, p.result, density, copies) for p in phases)
     )
 
 
@@ -208,12 +194,12 @@ class _Maker:
         chip = self._chip
         model = CoupledModel(
             plan,
-            chip.program,
+            chip.placed.program,
             chip.decoder,
             self._linear,
             self._correction,
             chip.windows,
-            frozenset(chip.config.chip.analog_parts),
+            frozenset(chip.placed.config.chip.analog_parts),
             self._past,
             self._progress,
         )

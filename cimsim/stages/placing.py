@@ -25,7 +25,7 @@ from moe_mapping.assignment import Assignment
 from moe_mapping.problem import MappingProblem, Weights
 from moe_mapping.registry import solve
 
-__all__ = ["Placed", "place", "problem_of", "tile_load_ps"]
+__all__ = ["Placed", "all_fit", "place", "problem_of", "units_by_chip"]
 
 BYTES_PER_ACTIVATION = 1  # activations travel as input codes of at most 8 bits ...
 BYTES_PER_WIDE_ACTIVATION = 2  # ... or 16
@@ -71,7 +71,7 @@ def place(
     if not units:
         return Placed(_place_nothing(mesh), None, None)
     by_chip = units_by_chip(config, units)
-    if not _all_fit(mesh, by_chip):
+    if not all_fit(mesh, by_chip):
         vectors = dict(zip((u.key for u in units), _vectors(units, program, trace), strict=True))
         return Placed(place_with_slots(mesh, by_chip, vectors, program.top_k), None, None)
     seats: list[Seat] = []
@@ -91,7 +91,7 @@ def place(
     return Placed(placement, problem, assignment)
 
 
-def _all_fit(mesh: ChipMesh, by_chip: list[tuple[Unit, ...]]) -> bool:
+def all_fit(mesh: ChipMesh, by_chip: list[tuple[Unit, ...]]) -> bool:
     """Return whether every chip holds all of its units at once."""
     room = mesh.chip_tiles * mesh.crossbars_per_tile
     return all(sum(u.crossbars for u in own) <= room for own in by_chip)
@@ -104,45 +104,6 @@ def units_by_chip(config: ChipConfig, units: tuple[Unit, ...]) -> list[tuple[Uni
         tuple(u for u, c in zip(units, chip_of, strict=True) if c == chip)
         for chip in range(config.system.chips)
     ]
-
-
-def tile_load_ps(
-    config: ChipConfig,
-    mesh: ChipMesh,
-    program: Program,
-    units: tuple[Unit, ...],
-    cost: CostModel,
-    trace: RoutingTrace,
-    policy: str,
-) -> NDArray[np.int64]:
-    """Return what tiles would carry under another policy without copies, [tiles].
-
-    Sum over visits of vectors x interval, on every tile that the unit touches; zeros if the
-    units do not fit.
-
-    Args:
-        config: the chip.
-        mesh: its geometry.
-        program: the model.
-        units: what is analog.
-        cost: service times.
-        trace: routing to carry.
-        policy: name of the placement policy.
-    """
-    load = np.zeros(mesh.n_tiles, dtype=np.int64)
-    by_chip = units_by_chip(config, units)
-    if not units or not _all_fit(mesh, by_chip):
-        return load
-    bare = config.model_copy(
-        update={"mapping": config.mapping.model_copy(update={"replicas": False})}
-    )
-    for chip, own in enumerate(by_chip):
-        problem = problem_of(bare, mesh, program, own, cost, trace)
-        assignment = solve(problem, policy, config.run.seed)
-        for time_ps, copies in zip(problem.time_ps, assignment.copies, strict=True):
-            for tile, _ in copies[0]:
-                load[chip * mesh.chip_tiles + tile] += int(time_ps)
-    return load
 
 
 def _vectors(units: tuple[Unit, ...], program: Program, trace: RoutingTrace) -> NDArray[np.int64]:

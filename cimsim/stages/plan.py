@@ -11,6 +11,8 @@ from pathlib import Path
 from cimsim.chip import analog_units, build_system
 from cimsim.config import ChipConfig
 from cimsim.config.load import config_hash, find_chip, load_chip
+from cimsim.engine.build import noc_shape
+from cimsim.engine.network_choice import refuse_flit
 from cimsim.errors import CimsimError
 from cimsim.model import build_program
 from cimsim.results import RunFolder
@@ -110,7 +112,8 @@ def make_plan(request: Request) -> Plan:
         for model, checkpoint in checkpoints.items():
             program = build_program(checkpoint)
             units = analog_units(program, config)
-            build_system(config, units)
+            mesh = build_system(config, units)
+            refuse_flit(config, config.run.engine, noc_shape(mesh))
             scored_windows(checkpoint, texts, config.workload)
             calibration_windows(
                 checkpoint, texts, config.calibration.tokens, config.workload.context

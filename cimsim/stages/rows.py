@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cimsim.chip import ChipMesh, Placement
-from cimsim.config import ChipConfig
 from cimsim.config.load import config_hash
-from cimsim.cost import CostModel
 from cimsim.model.text import perplexity
 from cimsim.results import Row, TileLoad, component_energies, results_row, top_components
 from cimsim.results.destroyed import is_destroyed
@@ -23,11 +20,11 @@ from cimsim.results.statistics import (
 )
 from cimsim.stages.accuracy import Accuracy
 from cimsim.stages.calibration_cost import CalibrationCost
+from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.scale import count_dies, critical_utilisation
 from cimsim.stages.timing import Phase, Timing, peak_power_w
 from cimsim.stages.wear import wear
 from cimsim.units import BITS_PER_BYTE, FJ_PER_J, FJ_PER_NJ, PS_PER_S, PS_PER_US
-from cimsim.workload.program import Program
 
 __all__ = ["Measured", "clip_rate", "main_decode", "result_row"]
 
@@ -44,11 +41,7 @@ class Measured:
     """Everything that one chip and model gave.
 
     Attributes:
-        config: the chip.
-        mesh: its geometry.
-        program: the model.
-        placement: where copies sit.
-        cost: prices.
+        chip: the chip with its program.
         accuracy: of the functional path.
         before: time and energy with the routing of the uncalibrated chip seed 0.
         after: the same after calibration.
@@ -57,11 +50,7 @@ class Measured:
         tokens: scored and timed tokens.
     """
 
-    config: ChipConfig
-    mesh: ChipMesh
-    program: Program
-    placement: Placement
-    cost: CostModel
+    chip: PlacedChip
     accuracy: Accuracy
     before: Timing
     after: Timing
@@ -82,16 +71,16 @@ def result_row(measured: Measured) -> Row:
         **_chip(measured, reasons),
         **_writing(measured, reasons),
     }
-    return results_row(cells, reasons, sorted(measured.config.run.decode_batch))
+    return results_row(cells, reasons, sorted(measured.chip.config.run.decode_batch))
 
 
 def main_decode(measured: Measured, timing: Timing) -> Phase:
     """Return the decode phase of the columns that name no batch: the largest batch."""
-    return timing.decode(max(measured.config.run.decode_batch))
+    return timing.decode(max(measured.chip.config.run.decode_batch))
 
 
 def _identity(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
-    config = measured.config
+    config = measured.chip.config
     tile = config.tile
     crossbars = bool(config.chip.analog_parts)
     digital = tile.crossbar.kind == "digital" or not crossbars
@@ -103,7 +92,7 @@ def _identity(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     return {
         "config": config.name,
         "chip_hash": config_hash(config)[:12],
-        "model": measured.program.name,
+        "model": measured.chip.program.name,
         "tokens": measured.tokens,
         "context": config.workload.context,
         "chip_seeds": config.run.chip_seeds,
@@ -124,9 +113,9 @@ def _identity(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
 
 def _mapper(measured: Measured) -> str:
     """Return what decided where units sit."""
-    if not measured.placement.units:
+    if not measured.chip.placement.units:
         return "none"
-    return "slots" if measured.placement.slots else measured.config.mapping.policy
+    return "slots" if measured.chip.placement.slots else measured.chip.config.mapping.policy
 
 
 def _accuracy(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
@@ -181,7 +170,7 @@ def _load(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
         loads = [getattr(s, stage).trace.load() for s in accuracy.seeds]
         for name, figure in (("cv", load_cv), ("gini", gini), ("max_over_mean", max_over_mean)):
             cells[f"expert_load_{name}{suffix}"] = float(np.mean([figure(x) for x in loads]))
-    if not measured.placement.units:
+    if not measured.chip.placement.units:
         names = (
             "tile_load_max_over_mean",
             "tile_load_max_over_mean_calibrated",
@@ -202,7 +191,7 @@ def _load(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
 
 
 def _speed(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
-    config = measured.config
+    config = measured.chip.config
     prefill = measured.before.prefill
     cells: dict[str, object] = {
         "prefill_tokens_per_s": prefill.tokens_per_s,
@@ -245,8 +234,10 @@ def _energy(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     tokens = main.result.tokens
     kinds = {k: v / FJ_PER_NJ / tokens for k, v in main.ledger.by_kind().items()}
     total = main.energy_per_token_nj
-    macs = float(measured.program.linear_macs_per_token())
-    macs += measured.program.attention_macs_per_token((measured.config.workload.context + 1) / 2)
+    macs = float(measured.chip.program.linear_macs_per_token())
+    macs += measured.chip.program.attention_macs_per_token(
+        (measured.chip.config.workload.context + 1) / 2
+    )
     tops = top_components(component_energies(main.ledger))
     counts = main.result.counts
     cells: dict[str, object] = {
@@ -261,7 +252,7 @@ def _energy(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
         "macs_per_token": macs,
         "tops_per_w": 2.0 * macs / (1000.0 * total),
         "avg_power_w": _average_power_w(main),
-        "peak_power_w": peak_power_w(main, measured.placement),
+        "peak_power_w": peak_power_w(measured.chip, main),
     }
     for rank in (1, 2, 3):
         name, share = f"energy_top{rank}_name", f"energy_top{rank}_share"
@@ -270,7 +261,7 @@ def _energy(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
         else:
             cells[name] = cells[share] = None
             reasons[name] = reasons[share] = "fewer components than this"
-    leakage = measured.cost.leakage()
+    leakage = measured.chip.cost.leakage()
     modelled = sum(not isinstance(row.power_uw, str) for row in leakage)
     cells["leakage_coverage"] = modelled / len(leakage)
     return cells
@@ -281,10 +272,10 @@ def _average_power_w(phase: Phase) -> float:
 
 
 def _chip(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
-    mesh, crossbar = measured.mesh, measured.config.tile.crossbar
-    area = measured.cost.area_mm2()
+    mesh, crossbar = measured.chip.mesh, measured.chip.config.tile.crossbar
+    area = measured.chip.cost.area_mm2()
     main = main_decode(measured, measured.before)
-    analog = bool(measured.placement.units)
+    analog = bool(measured.chip.placement.units)
     if not analog:
         reasons["cell_utilisation"] = NO_CROSSBARS
     cells_in_all = mesh.n_tiles * mesh.crossbars_per_tile * crossbar.rows * crossbar.cols
@@ -295,7 +286,7 @@ def _chip(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
         "chips": mesh.chips,
         "dies": count_dies(area, mesh.chips),
         "tiles": mesh.n_tiles if analog else 0,
-        "cell_utilisation": measured.placement.cells_used / cells_in_all if analog else None,
+        "cell_utilisation": measured.chip.placement.cells_used / cells_in_all if analog else None,
     }
 
 
@@ -303,11 +294,11 @@ def _writing(measured: Measured, reasons: dict[str, str]) -> dict[str, object]:
     main = main_decode(measured, measured.before)
     switching = main.result.switching
     spent = main.ledger.total_fj(component="program")
-    spent += measured.cost.off_chip_fj(switching.fetched_bytes)
-    worn = wear(measured.config, main)
+    spent += measured.chip.cost.off_chip_fj(switching.fetched_bytes)
+    worn = wear(measured.chip.config, main)
     if worn.lifetime_s is None:
         reasons["switch_lifetime_s"] = worn.unlimited
-    switched = bool(measured.placement.slots)
+    switched = bool(measured.chip.placement.slots)
     if not switched:
         reasons |= dict.fromkeys(("expert_hit_rate", "expert_hit_rate_bound"), HOLDS_ALL)
     elif switching.hit_rate is None:

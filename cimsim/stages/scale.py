@@ -10,7 +10,6 @@ the load. Load skew is kept, co-activation is not.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,31 +27,20 @@ from cimsim.config import AnalogPart, ChipConfig
 from cimsim.cost import CostModel, Density
 from cimsim.results import SCALE, Row, scale_energy
 from cimsim.rng import derive_key, uniform_bits_at
+from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.timing import Phase, time_phase, utilisation_of
 from cimsim.units import FJ_PER_J, FJ_PER_NJ, PS_PER_S, PS_PER_US
 from cimsim.workload.program import Program
 from cimsim.workload.shapes import shape_program
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["DIE_LIMIT_MM2", "FullSize", "count_dies", "fit_shape", "scale_rows"]
+__all__ = ["DIE_LIMIT_MM2", "count_dies", "fit_shape", "scale_rows"]
 
 CONTEXT = 2048
 DECODE_BATCHES = (1, 32)
 DECODE_STEPS = 4  # tokens a sequence, ending at the full context
 DIE_LIMIT_MM2 = 858.0  # reticle limit of one die, 26 mm x 33 mm
 _PURPOSE = 0x5CA1E
-
-
-@dataclass(frozen=True)
-class FullSize:
-    """A chip fitted to a full-size shape, units in program order."""
-
-    config: ChipConfig
-    mesh: ChipMesh
-    program: Program
-    placement: Placement
-    cost: CostModel
-    density: Mapping[UnitKey, Density]
 
 
 def scale_rows(
@@ -73,7 +61,8 @@ def scale_rows(
     """
     noc = config.noc.model_copy(update={"level": "packet"})
     config = config.model_copy(update={"noc": noc})
-    full = fit_shape(config, shape_program(config.workload.shape), density)
+    full = fit_shape(config, shape_program(config.workload.shape))
+    spread = _spread_density(full.units, density)
     load = np.maximum(trace.load().astype(np.float64), 0.5)
     prefill = _route(full.program, load, np.zeros(CONTEXT, np.int64), np.arange(CONTEXT))
     phases = [("prefill", 1, prefill)]
@@ -84,13 +73,9 @@ def scale_rows(
     rows = []
     for name, batch, routed in phases:
         phase = time_phase(
-            full.config,
-            full.mesh,
-            full.placement,
-            full.program,
-            full.cost,
+            full,
             routed,
-            full.density,
+            spread,
             name=name,
             batch=batch,
         )
@@ -98,13 +83,12 @@ def scale_rows(
     return tuple(rows)
 
 
-def fit_shape(config: ChipConfig, program: Program, density: Mapping[UnitKey, Density]) -> FullSize:
+def fit_shape(config: ChipConfig, program: Program) -> PlacedChip:
     """Fit a chip to a full-size shape: as many tiles as hold every analog matrix once.
 
     Args:
         config: the chip.
         program: the shape.
-        density: densities that tiles measured on another model.
     """
     fitted = config.model_copy(
         update={
@@ -121,14 +105,8 @@ def fit_shape(config: ChipConfig, program: Program, density: Mapping[UnitKey, De
     )
     units = analog_units(program, fitted)
     mesh = build_system(fitted, units)
-    return FullSize(
-        fitted,
-        mesh,
-        program,
-        _in_order(fitted, mesh, units),
-        CostModel(fitted, mesh, program),
-        _spread_density(units, density),
-    )
+    cost = CostModel(fitted, mesh, program)
+    return PlacedChip(fitted, program, mesh, cost, _in_order(fitted, mesh, units))
 
 
 def _parts(config: ChipConfig) -> tuple[AnalogPart, ...]:
@@ -194,7 +172,7 @@ def _route(
     return RoutingTrace(experts, sequence, position, n_experts)
 
 
-def _row(full: FullSize, model: str, phase: Phase, batch: int) -> Row:
+def _row(full: PlacedChip, model: str, phase: Phase, batch: int) -> Row:
     config, program, result = full.config, full.program, phase.result
     prefill = phase.name == "prefill"
     context = (CONTEXT + 1) / 2 if prefill else CONTEXT - (DECODE_STEPS - 1) / 2

@@ -10,17 +10,15 @@ had grown when the last request arrived. Runs are finite, so they end at any rat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import ChipMesh, Placement, analog_units, build_system
 from cimsim.config import ChipConfig
-from cimsim.cost import CostModel
 from cimsim.engine import EngineResult, check_trace, simulate
 from cimsim.errors import CimsimError
-from cimsim.stages.placing import place
+from cimsim.stages.placed_chip import PlacedChip, place_chip
 from cimsim.stages.scale import fit_shape
 from cimsim.stages.timing import utilisation_of
 from cimsim.units import PS_PER_S, PS_PER_US
@@ -92,7 +90,7 @@ class Server:
     """A chip with a model on it and the requests that it will get; use `prepare`.
 
     Attributes:
-        config, mesh, placement, program, cost: the chip and what sits on it.
+        chip: the chip with its program.
         trace: routing of all requests; a sequence is a request.
         phase: decode or prefill.
         batch: requests in flight at once.
@@ -100,11 +98,7 @@ class Server:
         limits: of every run.
     """
 
-    config: ChipConfig
-    mesh: ChipMesh
-    placement: Placement
-    program: Program
-    cost: CostModel
+    chip: PlacedChip
     trace: RoutingTrace
     phase: str
     batch: int
@@ -148,11 +142,7 @@ class Server:
 
     def _run(self, arrival_ps: Int64 | None) -> EngineResult:
         return simulate(
-            self.config,
-            self.mesh,
-            self.placement,
-            self.program,
-            self.cost,
+            self.chip,
             self.trace,
             phase=self.phase,
             batch=self.batch,
@@ -195,16 +185,11 @@ def prepare(
     workload = config.workload.model_copy(update={"in_flight": batch})
     config = config.model_copy(update={"workload": workload})
     if shape:
-        full = fit_shape(config, program, {})
-        fitted = full.config.model_copy(update={"workload": workload})
-        system = (fitted, full.mesh, full.placement, program, full.cost)
+        full = fit_shape(config, program)
+        chip = replace(full, config=full.config.model_copy(update={"workload": workload}))
     else:
-        units = analog_units(program, config)
-        mesh = build_system(config, units)
-        cost = CostModel(config, mesh, program)
-        placement = place(config, mesh, program, units, cost, trace).placement
-        system = (config, mesh, placement, program, cost)
-    return Server(*system, trace, phase, batch, engine, limits)
+        chip = place_chip(config, program, trace)
+    return Server(chip, trace, phase, batch, engine, limits)
 
 
 def _point(

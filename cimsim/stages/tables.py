@@ -44,8 +44,8 @@ def seed_rows(measured: Measured) -> tuple[Row, ...]:
     return tuple(
         PER_SEED.row(
             {
-                "config": measured.config.name,
-                "model": measured.program.name,
+                "config": measured.chip.config.name,
+                "model": measured.chip.program.name,
                 "chip_seed": index,
                 "ppl_noisy": perplexity(seed.noisy.nll),
                 "ppl_calibrated": perplexity(seed.calibrated.nll),
@@ -67,13 +67,13 @@ def expert_load(measured: Measured) -> ExpertLoad:
     clean = measured.accuracy.clean.trace.load() * len(seeds)
     noisy = np.sum([s.noisy.trace.load() for s in seeds], axis=0)
     calibrated = np.sum([s.calibrated.trace.load() for s in seeds], axis=0)
-    return ExpertLoad(measured.program.moe_layers, clean, noisy, calibrated)
+    return ExpertLoad(measured.chip.program.moe_layers, clean, noisy, calibrated)
 
 
 def all_energy_rows(measured: Measured) -> tuple[Row, ...]:
     """Return energy.csv: every phase before and after calibration, and calibration itself."""
     rows: list[Row] = []
-    names = (measured.config.name, measured.program.name)
+    names = (measured.chip.config.name, measured.chip.program.name)
     for timing, calibrated in ((measured.before, False), (measured.after, True)):
         for phase in timing.phases:
             rows += energy_rows(
@@ -108,7 +108,7 @@ def latency_samples(measured: Measured) -> tuple[LatencySamples, ...]:
 
 def resource_rows(measured: Measured) -> tuple[Row, ...]:
     """Return resources.csv: how busy everything is in the main decode phase."""
-    names = {"config": measured.config.name, "model": measured.program.name}
+    names = {"config": measured.chip.config.name, "model": measured.chip.program.name}
     phase = main_decode(measured, measured.before)
     return tuple(
         RESOURCES.row(
@@ -137,9 +137,11 @@ def layer_rows(measured: Measured) -> tuple[Row, ...]:
     """Return per_layer.csv: decoder layers, then the head."""
     figures = _routing_figures(measured)
     statistics = measured.accuracy.seeds[0].statistics
-    rows = [_layer_row(measured, layer, figures, statistics) for layer in measured.program.layers]
-    head = measured.program.head
-    last = Layer(len(measured.program.layers), (head,), (), (), (), 0)
+    rows = [
+        _layer_row(measured, layer, figures, statistics) for layer in measured.chip.program.layers
+    ]
+    head = measured.chip.program.head
+    last = Layer(len(measured.chip.program.layers), (head,), (), (), (), 0)
     rows.append(_layer_row(measured, last, figures, statistics, block="head"))
     return tuple(rows)
 
@@ -167,7 +169,7 @@ def _layer_row(
     statistics: MacStatistics,
     block: str = "",
 ) -> Row:
-    placement = measured.placement
+    placement = measured.chip.placement
     units = [u for k, u in placement.units.items() if k.layer == layer.index]
     copies = {k: len(v) for k, v in placement.seats_of.items()}
     counts = [c for m, c in statistics if m.layer == layer.index]
@@ -175,7 +177,7 @@ def _layer_row(
     reasons: dict[str, str] = {}
     if not conversions:
         reasons |= dict.fromkeys(("conversions_per_token", "adc_clip_rate"), "no conversions")
-    moe = measured.program.moe_layers
+    moe = measured.chip.program.moe_layers
     shares: dict[str, object] = {}
     for name, values in figures.items():
         shares[name] = float(values[moe.index(layer.index)]) if layer.is_moe else None
@@ -183,8 +185,8 @@ def _layer_row(
             reasons[name] = "no router"
     return PER_LAYER.row(
         {
-            "config": measured.config.name,
-            "model": measured.program.name,
+            "config": measured.chip.config.name,
+            "model": measured.chip.program.name,
             "layer": layer.index,
             "block": block or ("moe" if layer.is_moe else "dense"),
             "experts": len(layer.experts),

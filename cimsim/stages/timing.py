@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import ChipMesh, Placement, UnitKey
+from cimsim.chip import Placement, UnitKey
 from cimsim.config import ChipConfig
-from cimsim.cost import ActionCounts, CostModel, Density, Ledger
+from cimsim.cost import ActionCounts, Density, Ledger
 from cimsim.engine import CorrectionWork, EngineResult, simulate
 from cimsim.mac import MacStatistics
+from cimsim.stages.placed_chip import PlacedChip
 from cimsim.units import FJ_PER_J, PS_PER_S, PS_PER_US
-from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
 __all__ = [
@@ -91,11 +91,7 @@ class Timing:
 
 
 def time_routing(
-    config: ChipConfig,
-    mesh: ChipMesh,
-    placement: Placement,
-    program: Program,
-    cost: CostModel,
+    chip: PlacedChip,
     trace: RoutingTrace,
     density: Mapping[UnitKey, Density],
     correction: CorrectionWork | None,
@@ -105,11 +101,7 @@ def time_routing(
     """Run prefill and every decode batch on the event engine, and charge what they counted.
 
     Args:
-        config: the chip.
-        mesh: its geometry.
-        placement: where copies sit.
-        program: the model.
-        cost: times and energies.
+        chip: the chip with its program.
         trace: routing to replay.
         density: bit and level densities that the tiles measured.
         correction: digital work that a calibration adds.
@@ -120,11 +112,7 @@ def time_routing(
     return Timing(
         tuple(
             time_phase(
-                config,
-                mesh,
-                placement,
-                program,
-                cost,
+                chip,
                 trace,
                 density,
                 name=name,
@@ -133,17 +121,13 @@ def time_routing(
                 copies=copies,
                 expected_load=expected_load,
             )
-            for name, batch in phase_plan(config)
+            for name, batch in phase_plan(chip.config)
         )
     )
 
 
 def time_phase(
-    config: ChipConfig,
-    mesh: ChipMesh,
-    placement: Placement,
-    program: Program,
-    cost: CostModel,
+    chip: PlacedChip,
     trace: RoutingTrace,
     density: Mapping[UnitKey, Density] | None,
     *,
@@ -155,18 +139,14 @@ def time_phase(
 ) -> Phase:
     """Run one phase and charge it; arguments are those of `time_routing`."""
     result = simulate(
-        config,
-        mesh,
-        placement,
-        program,
-        cost,
+        chip,
         trace,
         phase=name.split("_", maxsplit=1)[0],
         batch=batch,
         correction=correction,
         expected_load=expected_load,
     )
-    return charge_phase(name, batch, result, placement, cost, density, copies)
+    return charge_phase(chip, name, batch, result, density, copies)
 
 
 def longest_ps(*timings: Timing) -> int:
@@ -181,18 +161,17 @@ def phase_plan(config: ChipConfig) -> tuple[tuple[str, int], ...]:
 
 
 def charge_phase(
+    chip: PlacedChip,
     name: str,
     batch: int,
     result: EngineResult,
-    placement: Placement,
-    cost: CostModel,
     density: Mapping[UnitKey, Density] | None,
     copies: Mapping[UnitKey, int] | None = None,
 ) -> Phase:
     """Charge what a phase counted; arguments are those of `time_routing`."""
     ledger = Ledger()
     counts = _read_all_copies(result.counts, copies or {})
-    cost.charge(ledger, counts, density, mapped_tiles=len(placement.occupied_tiles))
+    chip.cost.charge(ledger, counts, density, mapped_tiles=len(chip.placement.occupied_tiles))
     return Phase(name, batch, result, ledger)
 
 
@@ -204,10 +183,10 @@ def _read_all_copies(counts: ActionCounts, copies: Mapping[UnitKey, int]) -> Act
     return replace(counts, unit_vectors=vectors)
 
 
-def densities(placement: Placement, statistics: MacStatistics) -> dict[UnitKey, Density]:
+def densities(chip: PlacedChip, statistics: MacStatistics) -> dict[UnitKey, Density]:
     """Return what the tiles measured, by unit; units that no token reached are left out."""
     found: dict[UnitKey, Density] = {}
-    for key, unit in placement.units.items():
+    for key, unit in chip.placement.units.items():
         codes = slots = vectors = 0
         level = 0.0
         for tiling in unit.tilings:
@@ -222,7 +201,7 @@ def densities(placement: Placement, statistics: MacStatistics) -> dict[UnitKey, 
     return found
 
 
-def peak_power_w(phase: Phase, placement: Placement, window_ps: int = PS_PER_US) -> float:
+def peak_power_w(chip: PlacedChip, phase: Phase, window_ps: int = PS_PER_US) -> float:
     """Return the power of the worst window of 1 us.
 
     Energy of tiles is spread over the service time of visits, in proportion to vectors x
@@ -236,7 +215,7 @@ def peak_power_w(phase: Phase, placement: Placement, window_ps: int = PS_PER_US)
     by_component = phase.ledger.by_component()
     names = ("adc", "dac", "crossbar", "sample_hold", "shift_add", "input_register")
     tile_fj = sum(by_component.get(n, 0.0) for n in (*names, "output_register"))
-    crossbars = _site_crossbars(log.site_names, placement)
+    crossbars = _site_crossbars(log.site_names, chip.placement)
     weight = log.vectors.astype(np.float64) * crossbars[log.site]
     energy = weight * (tile_fj / weight.sum()) if weight.sum() else weight
     bins = _spread(log.start_ps, log.end_ps, energy, window_ps, span)

@@ -25,12 +25,10 @@ def charge(lab: Laboratory, correction: Correction) -> tuple[CalibrationCost, Re
 
     Products that left the cells count as digital work here, experts' at an even load.
     """
-    cost = calibration_cost(
-        lab.config, lab.program, lab.placement, lab.cost, correction, correction.method
-    )
+    cost = calibration_cost(lab.placed, correction)
     return cost, {
         "digital_ops_per_token": cost.ops_per_token
-        + OPS_PER_MAC * offloaded_macs(correction, lab.program),
+        + OPS_PER_MAC * offloaded_macs(correction, lab.placed.program),
         "cells_rewritten": cost.cells,
         "programming_nj": cost.energy_nj,
         "programming_us": cost.time_us,
@@ -65,11 +63,7 @@ def replay(lab: Laboratory, trace: RoutingTrace, cost: CalibrationCost | None) -
     """
     batch = max(lab.config.run.decode_batch)
     phase = time_phase(
-        lab.config,
-        lab.mesh,
-        lab.placement,
-        lab.program,
-        lab.cost,
+        lab.placed,
         trace,
         None,
         name=f"decode_b{batch}",
@@ -78,7 +72,7 @@ def replay(lab: Laboratory, trace: RoutingTrace, cost: CalibrationCost | None) -
         copies=cost.copies if cost else None,
     )
     p99_ps = percentile(phase.result.tpot_ps, 99)
-    load = phase.result.tile_load_ps[lab.placement.occupied_tiles]
+    load = phase.result.tile_load_ps[lab.placed.placement.occupied_tiles]
     return {
         "p99_us": None if p99_ps is None else p99_ps / PS_PER_US,
         "energy_per_token_nj": phase.energy_per_token_nj,

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cimsim.chip import ChipMesh, LogicalCopies, Placement, analog_units, build_mesh
 from cimsim.config import ChipConfig
-from cimsim.cost import CostModel
 from cimsim.mac import AdcRange
 from cimsim.model import Checkpoint, Decoder, FloatLinear, build_program
 from cimsim.stages.accuracy import chip_identity
 from cimsim.stages.models import calibration_windows, read_text, spread_windows
-from cimsim.stages.placing import place
+from cimsim.stages.placed_chip import PlacedChip, place_chip
 from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.scoring import CALIBRATION_READ_SEEDS, score_clean
-from cimsim.workload.program import MatrixId, Program
+from cimsim.workload.program import MatrixId
 from romer import Task
 from romer.deployment import Mode
 from romer.study.subject import Prepared, Subject
@@ -35,10 +33,7 @@ class Laboratory:
         stored: the model as it is written into cells: the same unless weights are clipped.
         decoder: its digital parts.
         digital: its float products.
-        program: its operations.
-        mesh: the chip's geometry.
-        cost: the chip's prices.
-        placement: where copies sit.
+        placed: the chip with the model on it.
         ranges: ADC range of every analog matrix.
     """
 
@@ -47,10 +42,7 @@ class Laboratory:
     stored: Checkpoint
     decoder: Decoder
     digital: FloatLinear
-    program: Program
-    mesh: ChipMesh
-    cost: CostModel
-    placement: Placement
+    placed: PlacedChip
     ranges: dict[MatrixId, AdcRange]
 
     @classmethod
@@ -69,20 +61,14 @@ class Laboratory:
         """
         checkpoint, decoder, digital = subject.checkpoint, subject.decoder, subject.digital
         stored = stored or checkpoint
-        program = build_program(checkpoint)
-        units = analog_units(program, config)
-        mesh = build_mesh(config, sum(u.crossbars for u in units))
         texts, budget = read_text(None), (config.calibration.tokens, config.workload.context)
         profile = calibration_windows(checkpoint, texts, *budget)[:PROFILE_WINDOWS]
-        cost = CostModel(config, mesh, program)
         trace = score_clean(decoder, digital, spread_windows(checkpoint, texts, *budget)).trace
-        placement = place(config, mesh, program, units, cost, trace).placement
+        placed = place_chip(config, build_program(checkpoint), trace)
         # Ranges are those of the codes that the cells hold.
         ranging = decoder if stored is checkpoint else Decoder(stored)
-        ranges = measure_ranges(config, ranging, LogicalCopies.of(placement), profile)
-        return cls(
-            config, checkpoint, stored, decoder, digital, program, mesh, cost, placement, ranges
-        )
+        ranges = measure_ranges(config, ranging, placed.copies, profile)
+        return cls(config, checkpoint, stored, decoder, digital, placed, ranges)
 
     def deploy(self, chip_seed: int) -> ProgrammedChip:
         """Program one chip."""
@@ -90,7 +76,7 @@ class Laboratory:
             self.config.tile,
             self.config.technology.temperature_c,
             self.stored,
-            LogicalCopies.of(self.placement),
+            self.placed.copies,
             self.ranges,
             self.digital,
             chip_seed,

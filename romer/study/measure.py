@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import LogicalCopies
 from cimsim.config import ChipConfig
 from cimsim.config.device import IdealDevice
 from cimsim.config.load import find_chip, load_chip
@@ -95,7 +94,7 @@ class Bench:
             lab.config,
             lab.decoder,
             lab.digital,
-            LogicalCopies.of(lab.placement),
+            lab.placed.copies,
             lab.ranges,
             windows,
         )
@@ -180,7 +179,7 @@ class Bench:
             better, cells = verify_worst(self.deployment(chip), budget)
             return {**self._score(better, None, mode)[1], **_cost(0.0, cells)}
         if cell.calibrator == "quantiser":
-            cells = sum(u.cells for u in self.laboratory.placement.units.values())
+            cells = sum(u.cells for u in self.laboratory.placed.placement.units.values())
             return {**self._score(self.deployment(chip), None, mode)[1], **_cost(0.0, cells)}
         if cell.calibrator.startswith("oracle"):
             return self._oracle(cell.calibrator, chip, mode)
@@ -215,7 +214,7 @@ class Bench:
             self.deployment(chip).linear(None, read_seed=self._seed, mode=mode),
             second.linear(None, read_seed=self._seed + 1, mode=mode),
         )
-        cells = sum(u.cells for u in self.laboratory.placement.units.values())
+        cells = sum(u.cells for u in self.laboratory.placed.placement.units.values())
         return {**self._forward(both)[1], **_cost(0.0, cells)}
 
     def _oracle(self, name: str, chip: int, mode: Mode) -> Record:

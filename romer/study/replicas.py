@@ -15,14 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import analog_units, build_mesh
 from cimsim.config import ChipConfig
-from cimsim.cost import CostModel
 from cimsim.errors import CimsimError
 from cimsim.model import build_program
 from cimsim.results.statistics import load_cv, percentile
 from cimsim.stages.models import calibration_windows, read_text
-from cimsim.stages.placing import place
+from cimsim.stages.placed_chip import place_chip
 from cimsim.stages.scoring import score_clean
 from cimsim.stages.timing import time_phase
 from cimsim.units import PS_PER_US
@@ -80,28 +78,22 @@ def measure_replicas(
         CimsimError: if no crossbar idles, or there are too few tokens for a percentile.
     """
     program = build_program(subject.checkpoint)
-    units = analog_units(program, config)
-    mesh = build_mesh(config, sum(u.crossbars for u in units))
-    cost = CostModel(config, mesh, program)
     expected, served = _halves(config, subject, program, batch, context, skew)
     p99, imbalance, energy = [], [], []
     further: Counter[bool] = Counter()
     for replicas in (False, True):
         mapping = config.mapping.model_copy(update={"replicas": replicas})
-        chip = config.model_copy(update={"mapping": mapping})
-        placement = place(chip, mesh, program, units, cost, expected).placement
-        further = Counter(s.unit.part == "experts" for s in placement.seats if s.replica)
-        phase = time_phase(
-            chip, mesh, placement, program, cost, served, None,
-            name=f"decode_b{batch}", batch=batch,
-        )  # fmt: skip
+        chip = place_chip(config.model_copy(update={"mapping": mapping}), program, expected)
+        seats = chip.placement.seats
+        further = Counter(s.unit.part == "experts" for s in seats if s.replica)
+        phase = time_phase(chip, served, None, name=f"decode_b{batch}", batch=batch)
         found = percentile(phase.result.tpot_ps, 99)
         if found is None:
             raise CimsimError(
                 "too few tokens for a 99th percentile", key="--batch", value=batch,
                 hint="decode more or longer sequences",
             )  # fmt: skip
-        load = phase.result.tile_load_ps[placement.occupied_tiles]
+        load = phase.result.tile_load_ps[chip.placement.occupied_tiles]
         p99.append(found / PS_PER_US)
         imbalance.append(float(load.max() / load.mean()))
         energy.append(phase.energy_per_token_nj)
@@ -113,7 +105,7 @@ def measure_replicas(
             hint="give the chip more spare crossbars",
         )
     return ReplicaGain(
-        crossbars=mesh.n_tiles * mesh.crossbars_per_tile,
+        crossbars=chip.mesh.n_tiles * chip.mesh.crossbars_per_tile,
         expert_copies=further[True],
         dense_copies=further[False],
         load_cv=float(load_cv(served.load()).mean()),

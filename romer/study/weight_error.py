@@ -28,7 +28,7 @@ def relative_weight_error(lab: Laboratory) -> float:
     codes = np.arange(-top, top + 1) / top
     by_code = np.hypot(model.weight_sigma_lsb(np.abs(codes)), model.weight_shift_lsb(codes))
     shares = []
-    for unit in lab.placement.units.values():
+    for unit in lab.placed.placement.units.values():
         for tiling in unit.tilings:
             weight = lab.stored.matrix(tiling.matrix.id)
             per_column = tile.weight.scale == "per_column"

@@ -185,7 +185,7 @@ def several(
 
 def run(system: System, phase: str = "decode", engine: str = "reference") -> EngineResult:
     return simulate(
-        system.config, system.mesh, system.placement, system.program, system.cost, system.trace,
+        system, system.trace,
         phase=phase, batch=2, engine=engine,
     )  # fmt: skip
 

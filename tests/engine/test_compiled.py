@@ -22,7 +22,7 @@ from tests.engine.chips import FakeCost, make_config, make_shape, make_system
 
 def lower(system, phase, batch, arrival_ps=None) -> Plan:  # type: ignore[no-untyped-def]
     return build_plan(
-        system.config, system.mesh, system.placement, system.program, system.cost, system.trace,
+        system, system.trace,
         phase=phase, batch=batch, correction=CorrectionWork(3, 5), arrival_ps=arrival_ps,
     )  # fmt: skip
 

@@ -20,14 +20,14 @@ from tests.engine.chips import FakeCost, System, make_config, make_shape, make_s
 
 def run(system: System, phase: str = "decode", batch: int = 1, **options: object) -> EngineResult:
     return simulate(
-        system.config, system.mesh, system.placement, system.program, system.cost, system.trace,
+        system, system.trace,
         phase=phase, batch=batch, engine="reference", **options,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
 def lower(system: System, phase: str = "prefill", batch: int = 1) -> Plan:
     return build_plan(
-        system.config, system.mesh, system.placement, system.program, system.cost, system.trace,
+        system, system.trace,
         phase=phase, batch=batch, correction=CorrectionWork(),
     )  # fmt: skip
 

@@ -43,7 +43,7 @@ def queue_of_jobs(service_ps: np.ndarray, arrival_ps: np.ndarray) -> Plan:
         shape=make_shape(layers=1, experts=2, top_k=1), config=config, sequences=n, length=1
     )
     plan = build_plan(
-        system.config, system.mesh, system.placement, system.program, system.cost, system.trace,
+        system, system.trace,
         phase="prefill", batch=1, correction=CorrectionWork(), arrival_ps=arrival_ps,
     )  # fmt: skip
     return replace(plan, job_ps=np.zeros_like(plan.job_ps), attention_ps=service_ps[None, :].copy())

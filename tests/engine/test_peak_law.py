@@ -74,7 +74,7 @@ class Case:
     def plan(self, phase: str, length: int = 6) -> Plan:
         trace = make_trace(self.program, 3, length, self.seed)
         return build_plan(
-            self.config, self.mesh, self.placement, self.program, self.cost, trace,
+            self, trace,
             phase=phase, batch=3, correction=CorrectionWork(),
         )  # fmt: skip
 

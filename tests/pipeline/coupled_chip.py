@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import LogicalCopies, Placement, UnitKey, analog_units, build_mesh
+from cimsim.chip import UnitKey
 from cimsim.config import ChipConfig
-from cimsim.cost import CostModel
 from cimsim.engine import EngineResult, Plan, Visit, simulate
 from cimsim.model import Decoder, FloatLinear, build_program
 from cimsim.stages.coupled_model import CoupledModel
 from cimsim.stages.models import calibration_windows, open_model, read_text, scored_windows
-from cimsim.stages.placing import place
+from cimsim.stages.placed_chip import PlacedChip, place_chip
 from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.scoring import score_clean
@@ -85,32 +84,27 @@ def deploy(config: ChipConfig, folder: Path) -> ProgrammedChip:
     return _deploy(config, folder)[0]
 
 
-def _deploy(config: ChipConfig, folder: Path) -> tuple[ProgrammedChip, Placement]:
+def _deploy(config: ChipConfig, folder: Path) -> tuple[ProgrammedChip, PlacedChip]:
     checkpoint = open_model(folder)
     program, texts = build_program(checkpoint), read_text(None)
     decoder, digital = Decoder(checkpoint), FloatLinear(checkpoint)
     profile = calibration_windows(checkpoint, texts, 64, config.workload.context)
-    units = analog_units(program, config)
-    mesh = build_mesh(config, sum(u.crossbars for u in units))
-    cost = CostModel(config, mesh, program)
-    expected = score_clean(decoder, digital, profile).trace
-    placement = place(config, mesh, program, units, cost, expected).placement
-    holds = LogicalCopies.of(placement)
+    placed = place_chip(config, program, score_clean(decoder, digital, profile).trace)
+    holds = placed.copies
     ranges = measure_ranges(config, decoder, holds, profile)
     chip = ProgrammedChip.program(
         config.tile, config.technology.temperature_c, checkpoint, holds, ranges, digital, 0
     )
-    return chip, placement
+    return chip, placed
 
 
 def run_phase(config: ChipConfig, folder: Path, phase: str, batch: int) -> CoupledRun:
     """Run prefill, or decode of whole windows, and record every product on tiles."""
-    deployment, placement = _deploy(config, folder)
+    deployment, placed = _deploy(config, folder)
     checkpoint = deployment.checkpoint
     program, decoder = build_program(checkpoint), Decoder(checkpoint)
     windows = scored_windows(checkpoint, read_text(None), config.workload)
     trace = score_clean(decoder, deployment.digital, windows).trace
-    mesh = build_mesh(config, sum(u.crossbars for u in analog_units(program, config)))
     linear = TimedLinear(
         deployment,
         None,
@@ -132,7 +126,7 @@ def run_phase(config: ChipConfig, folder: Path, phase: str, batch: int) -> Coupl
         return made
 
     result = simulate(
-        config, mesh, placement, program, CostModel(config, mesh, program), trace,
+        placed, trace,
         phase=phase, batch=batch, numbers=model,
     )  # fmt: skip
     served = tuple(p for p in recorder.products if p.start_ps >= 0)

@@ -43,7 +43,7 @@ def test_every_chip_of_a_system_switches_its_own_experts(
     assert row["chip_link_bytes_per_token"] > 0
     assert 0 < row["expert_hit_rate"] <= row["expert_hit_rate_bound"] <= 1
     (measured,) = seen
-    placed = measured.placement
+    placed = measured.chip.placement
     assert set(placed.slot_chips) == {0, 1}
     for phase in measured.before.phases:
         plan, writes = phase.result.plan, phase.result.switching.writes

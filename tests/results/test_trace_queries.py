@@ -30,7 +30,7 @@ WHOLE = {
 
 def run(system: System, engine: str = "reference") -> EngineResult:
     return simulate(
-        system.config, system.mesh, system.placement, system.program, system.cost, system.trace,
+        system, system.trace,
         phase="decode", batch=4, engine=engine,
     )  # fmt: skip
 

@@ -52,7 +52,7 @@ def test_the_mean_of_copies_has_less_error_than_one(laboratory: Laboratory) -> N
 def test_copies_that_do_not_fit_are_refused_with_the_knob(laboratory: Laboratory) -> None:
     chip = laboratory.deploy(0)
     room = chip.room_for(("attention", "router"))
-    placement = laboratory.placement
+    placement = laboratory.placed.placement
     used = sum(len(seat.crossbars) for seat in placement.seats)
     idle = placement.n_tiles * placement.crossbars_per_tile - used
     # Four layers of four attention matrices and a router, a crossbar each.
