@@ -130,4 +130,5 @@ def _run(
         with Progress(plan) as progress:
             tables = run_plan(plan, progress).tables()
     names = [task.config.name for task in plan.tasks]
-    return contenders(tables["results"], tables["scale"], names, shape, batch)
+    rows = (tables["results"], tables["scale"], tables["per_seed"])
+    return contenders(*rows, names, shape, batch)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from textwrap import wrap
 
+from cimsim.results import Row
 from cimsim.stages.compare import Comparison, System
+from cimsim.stages.contenders import number_of
 
 __all__ = ["comparison_lines"]
 
@@ -37,6 +39,8 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     lines += wrap(
         f"ADCs: {'; '.join(map(_adc, comparison.systems))}", WIDTH, subsequent_indent="  "
     )
+    for pair in comparison.pairs:
+        lines += wrap(_pair(pair), WIDTH, subsequent_indent="  ")
     for warning in comparison.warnings:
         lines += wrap(f"note: {warning}", WIDTH, subsequent_indent="  ")
     return [*lines, *wrap(RULE.format(batch=comparison.batch), WIDTH)]
@@ -59,6 +63,17 @@ def _line(system: System) -> str:
         said = f"{_short(mean)} destroyed"
     mark = "*" if system.on_front else ""
     return f"{name.ljust(NAME)}{cells} {mark}{said}"[:WIDTH]
+
+
+def _pair(row: Row) -> str:
+    """Say how the loss of a chip differs from that of the first one."""
+    name = "loss_change_calibrated"
+    start = f"loss: {row['config']} less {row['reference']}"
+    if row[f"{name}_mean"] is None:
+        return f"{start}: {row['empty_because']}"
+    mean, low, high = (number_of(row, f"{name}_{end}") for end in ("mean", "ci_low", "ci_high"))
+    interval = f" [{low:+.3g}, {high:+.3g}]" if row["chip_seeds"] != 1 else ""
+    return f"{start} {mean:+.3g}{interval} nat per token, in pairs of chip seeds"
 
 
 def _adc(system: System) -> str:

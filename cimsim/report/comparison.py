@@ -68,6 +68,7 @@ def accuracy_grid(view: View) -> Grid:
             significant(number(row, "ppl_ideal_int"), 4),
             _interval(design, "noisy"),
             _interval(design, "calibrated"),
+            _loss_change(view, design),
             percent(optional(row, "adc_clip_rate"), 2),
         )
 
@@ -83,14 +84,26 @@ def accuracy_grid(view: View) -> Grid:
             "exact integers",
             "on the chip [95\u00a0%]",
             "calibrated [95\u00a0%]",
+            "loss change [95\u00a0%]",
             "clipped",
         ),
         by_precision(view, cells),
         words=4,
         note=f"{view.seeds} chip seed{'s' if view.seeds != 1 else ''}; "
         + ("intervals over chip seeds." if view.seeds > 1 else "one seed gives no interval.")
-        + f" Destroyed: at or above the perplexity of unigrams, {view.unigrams}.",
+        + f" Destroyed: at or above the perplexity of unigrams, {view.unigrams}."
+        " Loss change: nat per token after calibration, less that of the first chip with the "
+        "model, in pairs of chip seeds (pairs.csv).",
     )
+
+
+def _loss_change(view: View, design: Design) -> str:
+    pair = view.pairs.get((design.name, text(design.row, "model")))
+    found = None if pair is None else optional(pair, "loss_change_calibrated_mean")
+    if pair is None or found is None:
+        return EMPTY
+    low, high = (number(pair, f"loss_change_calibrated_ci_{end}") for end in ("low", "high"))
+    return f"{found:+.3g}" if low == high else f"{found:+.3g} [{low:+.3g}, {high:+.3g}]"
 
 
 def scale_grid(view: View) -> Grid:

@@ -28,6 +28,7 @@ FILES = (
     ("scale.csv", "The chips at the shape of a full-size model."),
     ("peak.csv", "Peak figures, as run and as published."),
     ("per_layer.csv, per_seed.csv", "Layers, and the chip seeds behind every interval."),
+    ("pairs.csv", "Loss against the first chip, in pairs of chip seeds."),
     ("energy.csv", "Energy by component with sources; rows sum to the totals."),
     (
         "tile_load.csv, expert_load.csv, latency.csv, resources.csv",

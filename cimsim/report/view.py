@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cimsim.report.cells import EMPTY, bits_label, flag, number, optional, significant, text
-from cimsim.results import ChipResult, Row, RunResults
+from cimsim.results import ChipResult, Row, RunResults, pair_rows
 from cimsim.results.statistics import Paired, paired_difference
 
 __all__ = ["Design", "View", "off_chip_share"]
@@ -128,6 +128,12 @@ class View:
             (bits_label(bits) + (f", {model}" if several else ""), tuple(found[model, bits]))
             for model, bits in order
         )
+
+    @cached_property
+    def pairs(self) -> dict[tuple[str, str], Row]:
+        """Rows of pairs.csv by chip and model."""
+        rows = pair_rows([(c.row, c.per_seed) for c in self.run.chips])
+        return {(text(r, "config"), text(r, "model")): r for r in rows}
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from cimsim.results.energy_rows import (
 )
 from cimsim.results.identities import results_row
 from cimsim.results.manifest import Manifest
+from cimsim.results.pairs import PAIRS, loss_change, pair_rows
 from cimsim.results.pareto import pareto_front
 from cimsim.results.peak_columns import AS_PUBLISHED, AS_RUN, PEAK
 from cimsim.results.result_columns import results_table
@@ -40,6 +41,7 @@ __all__ = [
     "COMPONENTS",
     "ENERGY",
     "KINDS",
+    "PAIRS",
     "PEAK",
     "PER_LAYER",
     "PER_SEED",
@@ -71,6 +73,8 @@ __all__ = [
     "family_of",
     "find_columns",
     "format_cell",
+    "loss_change",
+    "pair_rows",
     "pareto_front",
     "read_results",
     "reported_component",

@@ -15,6 +15,7 @@ from cimsim.results.detail_columns import (
     RESOURCES,
     TILE_LOAD,
 )
+from cimsim.results.pairs import PAIRS
 from cimsim.results.peak_columns import PEAK
 from cimsim.results.result_columns import DEFAULT_BATCHES, results_table
 from cimsim.results.scale_columns import SCALE
@@ -34,6 +35,7 @@ def all_tables(batches: Sequence[int] = DEFAULT_BATCHES) -> tuple[Table, ...]:
         results_table(batches),
         PER_LAYER,
         PER_SEED,
+        PAIRS,
         ENERGY,
         SCALE,
         PEAK,

@@ -18,6 +18,7 @@ from cimsim.results.activity import Activity
 from cimsim.results.column import Row, Table
 from cimsim.results.columns import all_tables
 from cimsim.results.detail_columns import EXPERT_LOAD, LATENCY, TILE_LOAD
+from cimsim.results.pairs import pair_rows
 from cimsim.results.result_columns import DEFAULT_BATCHES, results_table
 from cimsim.results.statistics import percentile
 
@@ -145,6 +146,7 @@ class ChipResult:
             "results": [_widen(self.row, results_table(batches))],
             "per_layer": list(self.per_layer),
             "per_seed": list(self.per_seed),
+            "pairs": [],  # one chip makes none
             "energy": list(self.energy),
             "scale": list(self.scale),
             "peak": list(self.peak),
@@ -179,6 +181,7 @@ class RunResults:
         for chip in self.chips:
             for name, rows in chip.tables(self.batches).items():
                 merged[name] += rows
+        merged["pairs"] = pair_rows([(chip.row, chip.per_seed) for chip in self.chips])
         return merged
 
     def schema(self) -> tuple[Table, ...]:

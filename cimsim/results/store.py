@@ -15,8 +15,10 @@ import re
 from pathlib import Path
 
 from cimsim.errors import CimsimError, CimsimInternalError
+from cimsim.results.columns import all_tables
 from cimsim.results.csv_file import csv_bytes
 from cimsim.results.manifest import Manifest
+from cimsim.results.pairs import PAIRS
 from cimsim.results.run import ChipResult, RunResults
 from cimsim.results.trace_json import CHIP_SLICES, trace_json, write_gzip
 
@@ -29,6 +31,7 @@ RUN_FILES = (
     "results.csv",
     "per_layer.csv",
     "per_seed.csv",
+    "pairs.csv",
     "energy.csv",
     "scale.csv",
     "peak.csv",
@@ -176,15 +179,15 @@ class RunFolder:
             run_batches: decode batch sizes of all chips of the run.
         """
         folder = self.chip_folder(chip.name)
-        run = RunResults(run_hash="", chips=(chip,), text_name="", batches=run_batches)
-        rows = run.tables()
+        rows = chip.tables(run_batches)
         self.write(f"{folder}/config.resolved.yaml", chip.config_yaml)
         if chip.activity is not None:
             trace = trace_json([(chip.name, chip.activity)], CHIP_SLICES)
             self.write(f"{folder}/trace.json.gz", write_gzip(trace))
         # results.csv comes last: a chip folder that has one is finished.
-        for table in reversed(run.schema()):
-            self.write(f"{folder}/{table.name}.csv", csv_bytes(table, rows[table.name]))
+        for table in reversed(all_tables(run_batches)):
+            if table is not PAIRS:
+                self.write(f"{folder}/{table.name}.csv", csv_bytes(table, rows[table.name]))
 
     def write_run(self, run: RunResults, manifest: Manifest) -> None:
         """Write the tables of all finished chips, and the manifest last.

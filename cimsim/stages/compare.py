@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
-from cimsim.results import pareto_front
+from cimsim.results import Row, pair_rows, pareto_front
 from cimsim.stages.contenders import Contender, Iso, number_of
 
 __all__ = [
@@ -104,6 +104,7 @@ class Comparison:
         systems: in the order of the command.
         spread: largest over smallest of what is equal, minus 1.
         warnings: one sentence each.
+        pairs: rows of pairs.csv: losses against the first chip.
     """
 
     iso: Iso
@@ -112,6 +113,7 @@ class Comparison:
     systems: tuple[System, ...]
     spread: float
     warnings: tuple[str, ...]
+    pairs: tuple[Row, ...]
 
     def classes(self) -> dict[tuple[float, int, int], list[System]]:
         """Systems that may be ranked together, by node and bits."""
@@ -131,6 +133,7 @@ class Comparison:
             "spread": self.spread,
             "warnings": list(self.warnings),
             "systems": [s.as_dict() for s in self.systems],
+            "pairs": list(self.pairs),
         }
 
 
@@ -155,6 +158,7 @@ def compare_chips(chips: Sequence[Contender], iso: Iso) -> Comparison:
         ),
         spread=float(equal.max() / equal.min() - 1.0),
         warnings=_warnings(chips),
+        pairs=tuple(pair_rows([(c.row, c.seeds) for c in chips])),
     )
 
 

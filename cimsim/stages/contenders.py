@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from cimsim.errors import CimsimError, CimsimInternalError, nearest
-from cimsim.results import SCALE, Row, read_results, rows_from_csv
+from cimsim.results import PER_SEED, SCALE, Row, Table, read_results, rows_from_csv
 from cimsim.units import FJ_PER_J, FJ_PER_NJ
 
 __all__ = ["Contender", "Iso", "contenders", "number_of", "read_contenders"]
@@ -23,10 +23,12 @@ class Contender:
     Attributes:
         row: of results.csv: accuracy.
         scale: of scale.csv: decode at the full-size shape.
+        seeds: of per_seed.csv: one a chip seed.
     """
 
     row: Row
     scale: Row
+    seeds: tuple[Row, ...] = ()
 
     @property
     def name(self) -> str:
@@ -80,13 +82,19 @@ class Contender:
 
 
 def contenders(
-    results: Sequence[Row], scale: Sequence[Row], names: Sequence[str], shape: str, batch: int
+    results: Sequence[Row],
+    scale: Sequence[Row],
+    per_seed: Sequence[Row],
+    names: Sequence[str],
+    shape: str,
+    batch: int,
 ) -> list[Contender]:
     """Join accuracy and full-size figures of the chips named.
 
     Args:
         results: rows of results.csv.
         scale: rows of scale.csv.
+        per_seed: rows of per_seed.csv.
         names: chips in order.
         shape: full-size model.
         batch: sequences at once.
@@ -113,7 +121,8 @@ def contenders(
             )
         if len(rows) > 1:
             raise CimsimError("the results hold several models of this chip", value=name)
-        found.append(Contender(rows[0], _full_size(scale, name, shape, batch)))
+        seeds = tuple(r for r in per_seed if r["config"] == name)
+        found.append(Contender(rows[0], _full_size(scale, name, shape, batch), seeds))
     return found
 
 
@@ -141,12 +150,16 @@ def read_contenders(folder: Path, names: Sequence[str], shape: str, batch: int) 
         CimsimError: if the folder holds no run of this version or not these chips.
     """
     _, results = read_results(folder)
-    path = folder / "scale.csv"
+    scale, per_seed = (_read(folder, table) for table in (SCALE, PER_SEED))
+    return contenders(results, scale, per_seed, names, shape, batch)
+
+
+def _read(folder: Path, table: Table) -> list[Row]:
+    path = folder / f"{table.name}.csv"
     try:
-        scale = rows_from_csv(SCALE, path.read_bytes())
+        return rows_from_csv(table, path.read_bytes())
     except (OSError, UnicodeDecodeError, CimsimInternalError) as error:
         raise CimsimError(f"cannot be read: {error}", file=path) from error
-    return contenders(results, scale, names, shape, batch)
 
 
 def number_of(row: Row, column: str) -> float:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cimsim.cli.compare_table import comparison_lines
 from cimsim.config.chip import ShapeName
 from cimsim.errors import CimsimError
-from cimsim.results import SCALE, csv_bytes, results_table
+from cimsim.results import PER_SEED, SCALE, csv_bytes, results_table
 from cimsim.stages.compare import EQUAL_WITHIN, compare_chips
 from cimsim.stages.contenders import Contender, contenders
 from cimsim.workload.shapes import SHAPES
@@ -44,6 +44,7 @@ def chip(name: str, *, area: float, power: float, energy_nj: float, **cells: Any
         "model": "olmoe-tiny",
         "chip_hash": "0" * 12,
         "tokens": 512,
+        "context": 64,
         "chip_seeds": 3,
         "calibrator": "romer_plus",
         "ppl_float": 13.9,
@@ -151,6 +152,7 @@ def write_run(folder: Path, n_chips: int) -> list[str]:
     (folder / "results.csv").write_bytes(csv_bytes(results_table(run.batches), tables["results"]))
     scale = [{**row, "shape": "olmoe-1b-7b"} for row in tables["scale"]]
     (folder / "scale.csv").write_bytes(csv_bytes(SCALE, scale))
+    (folder / "per_seed.csv").write_bytes(csv_bytes(PER_SEED, tables["per_seed"]))
     return [c.name for c in run.chips]
 
 
@@ -168,6 +170,9 @@ def test_the_command_reads_a_run_and_prints_json(tmp_path: Path) -> None:
     watts = [s["power_w"] for s in found["systems"]]
     assert max(watts) <= 1.02 * min(watts)
     assert found["iso"] == "power"
+    assert [(p["config"], p["reference"]) for p in found["pairs"]] == [
+        (n, names[0]) for n in names[1:]
+    ]
     for system in found["systems"]:
         assert {"node_nm", "weight_bits", "area_mm2", "ppl_ci_low", "pareto"} <= system.keys()
 
@@ -195,7 +200,7 @@ def test_bad_input_is_refused_with_exit_code_2(
 def test_a_comparison_needs_two_different_chips() -> None:
     run = fake_run(2)
     tables = run.tables()
-    rows = tables["results"], tables["scale"]
+    rows = tables["results"], tables["scale"], tables["per_seed"]
     with pytest.raises(CimsimError, match="two chips"):
         contenders(*rows, ["isaac"], "olmoe-1b-7b", 32)
     with pytest.raises(CimsimError, match="twice"):

@@ -23,6 +23,7 @@ from cimsim.errors import CimsimInternalError
 from cimsim.report import write_report
 from cimsim.report.cells import duration, energy_unit, percent, significant
 from cimsim.report.chip_figures import _on_mesh
+from cimsim.report.comparison import accuracy_grid
 from cimsim.report.energy_bars import _scale_parts
 from cimsim.report.findings import basis, findings, warnings
 from cimsim.report.view import View
@@ -519,3 +520,17 @@ def test_importing_the_report_does_not_import_matplotlib() -> None:
     code = "import sys, cimsim.report, cimsim.results; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
+
+
+def test_losses_are_compared_with_the_first_chip_in_pairs() -> None:
+    run = fake_run(3)
+    rows = [row for group in accuracy_grid(View.of(run)).groups for row in group.rows]
+    found = {row[1]: row[9] for row in rows}
+    assert found.pop("isaac") == "n/a"
+    assert len(found) == 2
+    for pair in run.tables()["pairs"]:
+        assert pair["reference"] == "isaac"
+        mean, low, high = (
+            pair[f"loss_change_calibrated_{end}"] for end in ("mean", "ci_low", "ci_high")
+        )
+        assert found[str(pair["config"])] == f"{mean:+.3g} [{low:+.3g}, {high:+.3g}]"
