@@ -8,10 +8,9 @@ tree, so that the time term acts as the load limit. Kirkpatrick, Gelatt, Vecchi 
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from cimsim.elementary_arrays import exp_number, log_number
 from moe_mapping.draws import below, uniform
 from moe_mapping.kernel import inlined, inner, kernel
 from moe_mapping.room import copies_near
@@ -213,7 +212,7 @@ def _walk(  # noqa: PLR0912, PLR0915 - one hot loop: a call costs more than a mo
             change += per_layer_ps * serial
         total += abs(change)
         fitted += 1
-        if change > 0.0 and uniform(seed, at + 5) >= math.exp(-change / temperature):
+        if change > 0.0 and uniform(seed, at + 5) >= exp_number(-change / temperature):
             add_site_time(site_start, site_tile, tree, new, -moved_time)
             add_site_time(site_start, site_tile, tree, old, moved_time)
             if per_layer_ps != 0.0:
@@ -255,7 +254,7 @@ def anneal(fixed: Fixed, plan: Plan, moves: int, heat: float, cool: float, seed:
     if fitted == 0 or total == 0.0:
         return
     temperature = heat * total / fitted
-    factor = (cool / heat) ** (1.0 / (_CHECKS - 1))
+    factor = exp_number(log_number(cool / heat) / (_CHECKS - 1))
     step = max(1, moves // _CHECKS)
     draw = 6 * _SAMPLE
     for _ in range(_CHECKS):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from math import ceil, exp
+from math import ceil
 
 from cimsim.config.converter import (
     AnyAdc,
@@ -34,6 +34,7 @@ from cimsim.cost.adc_fits import (
 )
 from cimsim.cost.constant import Constant
 from cimsim.cost.price import Price
+from cimsim.elementary import exp, power
 from cimsim.errors import CimsimError
 from cimsim.units import FJ_PER_PJ
 
@@ -192,13 +193,13 @@ def _interpolate(bits: float, values: tuple[float, ...]) -> float:
     points = list(zip(_SAR_BITS, values, strict=True))
     for (b0, v0), (b1, v1) in pairwise(points):
         if b0 <= bits <= b1:
-            return float(v0 * (v1 / v0) ** ((bits - b0) / (b1 - b0)))
+            return v0 * power(v1 / v0, (bits - b0) / (b1 - b0))
     return values[-1]
 
 
 def _isaac(adc: IsaacAdc, node_nm: float) -> Price:
     # Energy and area double with each bit beside the published 8-bit converter.
-    factor = 2.0 ** (effective_bits(adc) - 8)
+    factor = power(2.0, effective_bits(adc) - 8)
     energy = _ISAAC_MW / _ISAAC_GSPS * factor * FJ_PER_PJ
     constants = tuple(c for c in CONSTANTS if c.key.startswith("adc.isaac"))
     notes = _at(32.0, node_nm) + _bits_note(effective_bits(adc), 4, 10, _ISAAC)
@@ -221,10 +222,10 @@ def _zigzag(adc: ZigzagAdc, node_nm: float, vdd_v: float, rows: int) -> Price:
 def _figure_of_merit(adc: WaldenAdc | SchreierAdc) -> Price:
     """Walden: E = FOM 2^ENOB. Schreier: FOM = SNDR + 10 log10((f / 2) / P), E = P / f."""
     if isinstance(adc, WaldenAdc):
-        energy = adc.fom_fj * 2.0 ** effective_bits(adc)
+        energy = adc.fom_fj * power(2.0, effective_bits(adc))
         return _price(energy, adc.area_um2, None, "walden figure of merit (tile.adc.fom_fj)", ())
     sndr_db = 6.0206 * effective_bits(adc) + 1.7609
-    energy = 0.5 * 10 ** ((sndr_db - adc.fom_db) / 10) * 1e15
+    energy = 0.5 * power(10.0, (sndr_db - adc.fom_db) / 10) * 1e15
     return _price(energy, adc.area_um2, None, "schreier figure of merit (tile.adc.fom_db)", ())
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from math import ceil, exp, floor, log
+from math import ceil, floor
 
+from cimsim.elementary import exp, log, power
 from cimsim.units import FJ_PER_PJ
 
 __all__ = [
@@ -27,7 +28,7 @@ AREA = (0.993279, 0.180715, 0.299124, 1.346192)
 
 def thermal_limit_fj(enob: float) -> float:
     """Return the least energy of a sample: 8 kT SNR with SNR = 1.5 x 4^b, at 300 K."""
-    return float(8 * 1.380649e-23 * 300 * 1.5 * 4.0**enob * 1e15)
+    return 8 * 1.380649e-23 * 300 * 1.5 * power(4.0, enob) * 1e15
 
 
 def regression_pj(enob: float, node_nm: float, rate_gsps: float) -> float:
@@ -48,7 +49,7 @@ def regression_pj(enob: float, node_nm: float, rate_gsps: float) -> float:
     at_low = _regression_at(low, node_nm, rate_gsps)
     if share == 0:
         return at_low
-    return float(at_low * (_regression_at(low + 1, node_nm, rate_gsps) / at_low) ** share)
+    return at_low * power(_regression_at(low + 1, node_nm, rate_gsps) / at_low, share)
 
 
 def regression_um2(energy_pj: float, node_nm: float, rate_gsps: float) -> float:
@@ -61,7 +62,7 @@ def regression_um2(energy_pj: float, node_nm: float, rate_gsps: float) -> float:
 
 def zigzag_pj(bits: float, vdd_v: float) -> float:
     """Return energy a conversion: (100 b + 0.001 x 4^b) fF x V^2."""
-    return float((100.0 * bits + 0.001 * 4.0**bits) * vdd_v**2 / FJ_PER_PJ)
+    return float((100.0 * bits + 0.001 * power(4.0, bits)) * vdd_v**2 / FJ_PER_PJ)
 
 
 def zigzag_delay_ns(bits: float, rows: int) -> float:
@@ -71,7 +72,7 @@ def zigzag_delay_ns(bits: float, rows: int) -> float:
 
 def zigzag_um2(bits: float) -> float:
     """Return the area of one ADC: 10^(1.206 - 0.0369 b) x 2^b um2."""
-    return float(10.0 ** (1.206 - 0.0369 * bits) * 2.0**bits)
+    return power(10.0, 1.206 - 0.0369 * bits) * power(2.0, bits)
 
 
 def _regression_at(bits: int, node_nm: float, rate_gsps: float) -> float:
@@ -80,4 +81,4 @@ def _regression_at(bits: int, node_nm: float, rate_gsps: float) -> float:
     sndr = 6.0206 * bits + 1.7609
     constant, node, enob, quantile = ENERGY
     scale = exp(constant + node * log(node_nm) - enob * log(bits) - quantile)
-    return float(0.5 * 10 ** ((sndr - fom) / 10) * scale)
+    return 0.5 * power(10.0, (sndr - fom) / 10) * scale

@@ -8,12 +8,12 @@ interpolated on log axes, outside scaled as logic and flagged.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log, log2
 
 from cimsim.config import ChipConfig
 from cimsim.cost.constant import Constant
 from cimsim.cost.price import Price
 from cimsim.cost.technology import scale_logic
+from cimsim.elementary import exp, log, log2
 
 __all__ = ["CONSTANTS", "SRAM_CONSTANTS", "Sram", "price_bus", "price_tile_buffer", "sram"]
 

@@ -10,7 +10,7 @@ share of the tree.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, log2
+from math import ceil
 from typing import TypeVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from cimsim.cost.constant import Constant
 from cimsim.cost.density import charged_density
 from cimsim.cost.price import Price
 from cimsim.cost.technology import scale_logic
+from cimsim.elementary import log2
 from cimsim.errors import CimsimError
 
 __all__ = ["CONSTANTS", "cell_read_fj", "drive_factor", "price_crossbar"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from math import ceil, log
+from math import ceil
 
 from cimsim.config import ChipConfig
 from cimsim.cost.buffers import SRAM_CONSTANTS, sram
 from cimsim.cost.constant import Constant
 from cimsim.cost.price import Price
 from cimsim.cost.technology import energy_factor, scale_logic
+from cimsim.elementary import log, power
 from cimsim.units import period_ps
 
 __all__ = ["COMPONENT_OF_ELEMENT", "CONSTANTS", "digital_ps", "element_fj", "price_digital"]
@@ -111,7 +112,7 @@ def mac8_pj(config: ChipConfig) -> float:
     node, vdd = config.technology.node_nm, config.technology.vdd_v
     inside = min(max(node, 7.0), 28.0)
     share = log(inside / 28.0) / log(7.0 / 28.0)
-    base = _MAC.value * (_MAC7.value / _MAC.value) ** share
+    base = _MAC.value * power(_MAC7.value / _MAC.value, share)
     return float(base * energy_factor(inside, node, source_vdd_v=None, target_vdd_v=vdd))
 
 

@@ -13,9 +13,9 @@ as encoded in hwcomponents.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log
 
 from cimsim.cost.constant import Confidence, Constant
+from cimsim.elementary import exp, log
 
 __all__ = ["CONSTANTS", "Scaling", "area_factor", "energy_factor", "nominal_vdd_v", "scale_logic"]
 

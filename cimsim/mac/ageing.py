@@ -13,9 +13,9 @@ a pure function of the true one: neither the order of reads nor their number mat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log
 
 from cimsim.config import Tile
+from cimsim.elementary import exp, log
 from cimsim.mac.cells import drift_law_of
 
 __all__ = ["AgeGrid"]

@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Device, Tile
+from cimsim.elementary import log
 from cimsim.errors import CimsimError
 from cimsim.mac.devices import DeviceModel, DriftLaw, device_model
 from cimsim.mac.quantize import greatest_integer
@@ -175,7 +176,7 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
         attempts=device.verify.attempts,
         nu_mean=zeros if law is None else law.nu_mean,
         nu_sigma=zeros if law is None else law.nu_sigma,
-        log_time=0.0 if law is None else float(np.log((age_s + law.t0_s) / law.t0_s)),
+        log_time=0.0 if law is None else log((age_s + law.t0_s) / law.t0_s),
         flicker=flicker,
         weight_sigma=weight_sigma * max(hotter, 0.0),
         weight_shift=weight_shift,

@@ -7,6 +7,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.elementary_arrays import exp_of
 from cimsim.mac.cells import FLICKER_STEPS, CellTables
 
 __all__ = ["level_moments", "mean_writes", "weight_moments"]
@@ -57,7 +58,7 @@ def level_moments(tables: CellTables) -> tuple[Real, Real]:
         written = np.maximum(0.0, target + tables.bias[level] + tables.sigma[level] * write)
         share = _kept(np.abs(written - target) <= tables.tolerance, tables.attempts)
         nu = np.abs(tables.nu_mean[level] + tables.nu_sigma[level] * z1)
-        aged = written[:, None, None] * np.exp(-nu * tables.log_time)[None, :, None]
+        aged = written[:, None, None] * exp_of(-nu * tables.log_time)[None, :, None]
         if flickers:
             place = np.arange(tables.flicker.size) / FLICKER_STEPS
             q = np.interp(written, place, tables.flicker)[:, None, None]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Tile
+from cimsim.elementary_arrays import exp_of
 from cimsim.mac.cells import FLICKER_STEPS, CellTables, cell_tables
 from cimsim.mac.encode import Encoded
 from cimsim.mac.formats import Formats
@@ -47,20 +48,6 @@ def level_matrix(encoded: Encoded) -> Ints:
     return np.stack(columns, axis=1)
 
 
-def _exp_minus(x: Floats) -> Floats:
-    k = np.floor(x * 1.4426950408889634 + 0.5)
-    r = (x - k * 0.693147180369123816490) - k * 1.90821492927058770002e-10
-    coefficients = (
-        2.755731922398589e-07, -2.7557319223985893e-06, 2.48015873015873e-05,
-        -1.984126984126984e-04, 1.3888888888888889e-03, -8.333333333333333e-03,
-        4.1666666666666664e-02, -1.6666666666666666e-01, 0.5, -1.0, 1.0,
-    )  # fmt: skip
-    value = np.full_like(r, -2.505210838544172e-08)
-    for c in coefficients:
-        value = value * r + c
-    return value * np.ldexp(1.0, -k.astype(np.int64))
-
-
 def conductance_of_lines(
     level: Ints, tables: CellTables, keys: tuple[Key, Key]
 ) -> tuple[Floats, NDArray[np.bool_]]:
@@ -93,7 +80,7 @@ def conductance_of_lines(
         written = g[i].copy()
         if tables.log_time > 0.0:
             nu = np.abs(tables.nu_mean[row] + tables.nu_sigma[row] * z1)
-            g[i] = g[i] * _exp_minus(nu * tables.log_time)
+            g[i] = g[i] * exp_of(-(nu * tables.log_time))
         if tables.flicker.any():
             place = np.minimum(written * FLICKER_STEPS, tables.flicker.size - 1.5)
             at = place.astype(np.int64)

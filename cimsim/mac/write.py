@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from cimsim.elementary_arrays import exp_number
 from cimsim.kernel_cache import cached
 from cimsim.mac.cells import FLICKER_STEPS
 from cimsim.mac.writing import DRIFT, FLICKER, REWRITE, WRITE
@@ -17,41 +18,10 @@ from cimsim.rng import CHUNK, fill_bits, fill_normals
 
 __all__ = [
     "conductances",
-    "exp_minus",
     "flip_columns",
     "read_share",
     "store_columns",
 ]
-
-_LOG2E = 1.4426950408889634
-_LN2_HIGH = 0.693147180369123816490
-_LN2_LOW = 1.90821492927058770002e-10
-_HALVES = np.ldexp(1.0, -np.arange(1075))  # 2^-k
-
-
-@cached
-@njit(error_model="numpy")
-def exp_minus(x):  # type: ignore[no-untyped-def]
-    """Return exp(-x) for x >= 0 with + - * only, so that every path has the same bits.
-
-    exp(-x) = 2^-k exp(-r) with r = x - k ln 2 in +-ln(2)/2 and a Taylor polynomial of
-    degree 11 (relative error below 1e-14).
-    """
-    k = np.floor(x * _LOG2E + 0.5)
-    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
-    value = -2.505210838544172e-08
-    value = value * r + 2.755731922398589e-07
-    value = value * r - 2.7557319223985893e-06
-    value = value * r + 2.48015873015873e-05
-    value = value * r - 1.984126984126984e-04
-    value = value * r + 1.3888888888888889e-03
-    value = value * r - 8.333333333333333e-03
-    value = value * r + 4.1666666666666664e-02
-    value = value * r - 1.6666666666666666e-01
-    value = value * r + 0.5
-    value = value * r - 1.0
-    value = value * r + 1.0
-    return value * _HALVES[min(int(k), 1074)]
 
 
 @cached
@@ -152,7 +122,7 @@ def _age_line(g, level, tables, draws, address, bits, z, written):  # type: igno
         written[c] = g[c]
         if draws[1]:
             nu = abs(nu_mean[level[c]] + nu_sigma[level[c]] * np.float64(z[skip + c]))
-            g[c] = g[c] * exp_minus(nu * log_time)
+            g[c] = g[c] * exp_number(-(nu * log_time))
     if draws[2]:
         fill_normals(z, bits, first - skip, place, FLICKER, 0, k0, k1)
         for c in range(g.size):
@@ -263,7 +233,7 @@ def read_share(g, power, knee):  # type: ignore[no-untyped-def]
         knee: of the saturating form.
     """
     if power == 3:
-        rest = 1.0 - exp_minus(g / knee)
+        rest = 1.0 - exp_number(-(g / knee))
         return rest * rest
     return g**power
 

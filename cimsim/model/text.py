@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.elementary import exp, log
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def cut_windows(ids: NDArray[np.int64], context: int) -> NDArray[np.int64]:
 
 def perplexity(nll: NDArray[np.float64]) -> float:
     """Return exp of the mean negative log likelihood (nats a token)."""
-    return math.exp(float(nll.mean()))
+    return exp(float(nll.mean()))
 
 
 def unigram_perplexity(counts: NDArray[np.int64], windows: NDArray[np.int64]) -> float:
@@ -77,7 +77,7 @@ def bits_per_byte(nll: NDArray[np.float64], n_bytes: int) -> float:
         nll: nats, one value a predicted token.
         n_bytes: UTF-8 bytes of the predicted tokens, from `predicted_bytes`.
     """
-    return float(nll.sum()) / math.log(2.0) / n_bytes
+    return float(nll.sum()) / log(2.0) / n_bytes
 
 
 def predicted_bytes(tokenizer: Tokenizer, windows: NDArray[np.int64]) -> int:

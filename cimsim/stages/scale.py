@@ -25,6 +25,7 @@ from cimsim.chip import (
 )
 from cimsim.config import AnalogPart, ChipConfig
 from cimsim.cost import CostModel, Density
+from cimsim.elementary_arrays import log_of
 from cimsim.results import SCALE, Row, scale_energy
 from cimsim.rng import derive_key, uniform_bits_at
 from cimsim.stages.placed_chip import PlacedChip
@@ -162,12 +163,12 @@ def _route(
         profile = np.interp(ranks, np.arange(len(measured)), measured)
         key = derive_key(_PURPOSE, index)
         order = np.argsort(uniform_bits_at(n_experts, (0, 0, 0), key), kind="stable")
-        logits = np.log(profile)[order]
+        logits = log_of(profile)[order]
         for token in range(len(sequence)):
             words = (1, int(sequence[token]), int(position[token]))
             bits = uniform_bits_at(n_experts, words, key).astype(np.float64)
             uniform = (bits + 0.5) / 2.0**32
-            score = logits - np.log(-np.log(uniform))
+            score = logits - log_of(-log_of(uniform))
             experts[token, index] = np.argsort(-score, kind="stable")[:k]
     return RoutingTrace(experts, sequence, position, n_experts)
 

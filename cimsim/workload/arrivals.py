@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.elementary_arrays import log_of
 from cimsim.errors import CimsimError
 from cimsim.rng import derive_key, uniform_bits_at
 from cimsim.text_file import read_text_file
@@ -37,7 +38,7 @@ def poisson_arrivals_ps(count: int, rate_per_s: float, seed: int) -> NDArray[np.
             allowed=f"{count / LONGEST_S:g} to {PS_PER_S:g} a second",
         )
     bits = uniform_bits_at(count, (0, 0, 0), derive_key(seed, _PURPOSE))
-    gaps = -np.log((bits + 0.5) / 2.0**32) * (PS_PER_S / rate_per_s)
+    gaps = -log_of((bits + 0.5) / 2.0**32) * (PS_PER_S / rate_per_s)
     return np.cumsum(gaps).round().astype(np.int64)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cimsim.elementary_arrays import exp_of, log_number, log_of
 from cimsim.errors import CimsimError
 from cimsim.kernel_cache import cached
 from cimsim.rng import CHUNK, derive_key, fill_bits, uniform_bits_at
@@ -64,7 +65,7 @@ class Popularity:
 
 def zipf_popularity(n_experts: int, skew: float, seed: int, layer: int) -> Float64:
     """Return shares r^-skew in a random order of experts, [experts], summing to 1."""
-    shares = np.arange(1, n_experts + 1, dtype=np.float64) ** -skew
+    shares = exp_of(-skew * log_of(np.arange(1, n_experts + 1)))
     bits = uniform_bits_at(n_experts, (layer, 0, 0), derive_key(seed, _PERMUTE))
     order = np.argsort(bits, kind="stable")
     result = np.empty(n_experts)
@@ -107,7 +108,7 @@ def synthetic_trace(
     room = -(-n // CHUNK) * CHUNK
     for layer in range(layers):
         # Row 0 is the layer's own popularity, the others those of the topics.
-        logits = np.log(
+        logits = log_of(
             np.stack([_shares(n, popularity, seed, layer, t) for t in _rows(popularity)])
         )
         k0, k1 = derive_key(seed, _ROUTE, layer)
@@ -158,7 +159,7 @@ def _route(logits, topic, sequence, position, drift, k0, k1, bits, experts):  # 
         row = logits[topic[t]]
         for e in range(n):
             uniform = (np.float64(bits[e]) + 0.5) / 4294967296.0
-            score[e] = row[(e + shift) % n] - np.log(-np.log(uniform))
+            score[e] = row[(e + shift) % n] - log_number(-log_number(uniform))
         for j in range(k):
             best = 0
             for e in range(1, n):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cimsim.elementary_arrays import exp_number
 from cimsim.errors import CimsimError
 from cimsim.mac.cells import CellTables, cell_tables
 from cimsim.mac.devices import device_model
@@ -16,7 +17,7 @@ from cimsim.mac.formats import formats_of
 from cimsim.mac.moments import level_moments, mean_writes
 from cimsim.mac.program import read_variance, writer_draws, writer_tables
 from cimsim.mac.reference_cells import conductance_of_lines
-from cimsim.mac.write import conductances, exp_minus, read_share
+from cimsim.mac.write import conductances, read_share
 from cimsim.mac.writing import Writing
 from tests.mac.helpers import FIRST, MATRIX, keys_of, make_tile, normal, program
 
@@ -283,7 +284,7 @@ def test_temperature_scales_errors_with_the_same_pattern() -> None:
 
 def test_exponential_is_accurate() -> None:
     for x in np.linspace(0.0, 40.0, 1001):
-        assert exp_minus(x) == pytest.approx(np.exp(-x), rel=1e-13)
+        assert exp_number(-x) == pytest.approx(np.exp(-x), rel=1e-13)
 
 
 @pytest.mark.parametrize(

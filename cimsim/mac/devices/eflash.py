@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from cimsim.config.device import Device, EflashDevice
+from cimsim.elementary_arrays import exp_of
 from cimsim.errors import CimsimError
 from cimsim.mac.devices.base import DeviceModel, Fractions, Programming, register_device
 from cimsim.mac.quantize import greatest_integer
@@ -64,7 +65,7 @@ class EflashModel(DeviceModel):
     def programming(self, target: Fractions) -> Programming:
         """Return the SONOS law over its full scale."""
         a, b, full = _SONOS_NA[self._section.profile]
-        sigma = a * (1.0 - np.exp(-target * full / b)) / full
+        sigma = a * (1.0 - exp_of(-target * full / b)) / full
         return Programming(np.zeros_like(target), sigma)
 
     def weight_sigma_lsb(self, magnitude: Fractions) -> Fractions:

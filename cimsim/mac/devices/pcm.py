@@ -10,9 +10,13 @@ signed weight, scaled to 180 at the greatest weight, no noise on a weight of zer
 
 from __future__ import annotations
 
+from math import sqrt
+
 import numpy as np
 
 from cimsim.config.device import Device, PcmDevice
+from cimsim.elementary import log
+from cimsim.elementary_arrays import exp_of, log_of
 from cimsim.mac.devices.base import (
     DeviceModel,
     DriftLaw,
@@ -77,7 +81,7 @@ class PcmModel(DeviceModel):
 
     def drift(self, target: Fractions) -> DriftLaw | None:
         """Return exponents of drift: aihwkit's logarithms, or HERMES' piecewise fit."""
-        log = np.log(np.maximum(target, _FLOOR))
+        log = log_of(np.maximum(target, _FLOOR))
         if self._profile == "aihwkit":
             return DriftLaw(
                 np.clip(-0.0155 * log + 0.0244, 0.049, 0.1),
@@ -106,13 +110,15 @@ class PcmModel(DeviceModel):
         if law is None:
             return None
         read_s = _READ_S[self._profile]
-        growth = np.sqrt(np.log((age_s + law.t0_s + read_s) / (2.0 * read_s)))
+        growth = sqrt(log((age_s + law.t0_s + read_s) / (2.0 * read_s)))
         return np.asarray(self._flicker_q(written) * growth)
 
     def _flicker_q(self, r: Fractions) -> Fractions:
-        log = np.log(np.maximum(r, _FLOOR))
+        log = log_of(np.maximum(r, _FLOOR))
         if self._profile == "aihwkit":
-            return np.minimum(0.2, 0.0088 / np.maximum(1e-3, np.maximum(r, 0.0) ** 0.65))
+            return np.minimum(
+                0.2, 0.0088 / np.maximum(1e-3, exp_of(0.65 * log_of(np.maximum(r, 0.0))))
+            )
         if self._profile == "hermes_2dev":
             return np.where(
                 r < 0.16,

@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cimsim.elementary import cos_sin, exp, log
+from cimsim.elementary_arrays import exp_number
 from cimsim.kernel_cache import cached
 from cimsim.model.kernels.fma import fma
 
@@ -23,10 +25,12 @@ def rotary_tables(length: int, head_dim: int, theta: float) -> tuple[Array, Arra
     angle(p, i) = p * theta^(-2 i / head_dim) (Su et al., arXiv 2104.09864), the angle
     rounded to float32 as the public implementations do.
     """
-    frequency = (float(theta) ** (-np.arange(0, head_dim, 2) / head_dim)).astype(np.float32)
+    falls = -log(float(theta)) / head_dim
+    frequency = np.array([exp(i * falls) for i in range(0, head_dim, 2)], dtype=np.float32)
     angle = np.arange(length, dtype=np.float32)[:, None] * frequency[None, :]
-    wide = angle.astype(np.float64)
-    return np.cos(wide).astype(np.float32), np.sin(wide).astype(np.float32)
+    table = np.array([cos_sin(a) for a in angle.ravel().tolist()]).astype(np.float32)
+    cos, sin = np.ascontiguousarray(table.T).reshape(2, *angle.shape)
+    return cos, sin
 
 
 @cached
@@ -79,7 +83,8 @@ def _softmax_mix(weights: Array, v: Array, out: Array) -> None:
     top = weights.max()
     total = 0.0
     for j in range(weights.shape[0]):
-        weights[j] = np.float32(math.exp(weights[j] - top))
+        weights[j] = np.float32(exp_number(np.float64(weights[j] - top)))
+    for j in range(weights.shape[0]):
         total += np.float64(weights[j])
     out[:] = np.float32(0.0)
     for j in range(weights.shape[0]):

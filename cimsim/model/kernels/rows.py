@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cimsim.elementary_arrays import exp_number, log_number
 from cimsim.kernel_cache import cached
 from cimsim.model.kernels.fma import fma
 
@@ -63,10 +64,12 @@ def rms_norm_slow(x: Array, gain: Array, eps: float) -> Array:
 @njit(nogil=True)
 def _swiglu(gate: Array, up: Array, out: Array) -> None:
     one = np.float32(1.0)
+    power = np.empty(gate.shape[1], dtype=np.float64)
     for i in range(gate.shape[0]):
         for j in range(gate.shape[1]):
-            g = gate[i, j]
-            out[i, j] = g / (one + np.float32(math.exp(-g))) * up[i, j]
+            power[j] = exp_number(-np.float64(gate[i, j]))
+        for j in range(gate.shape[1]):
+            out[i, j] = gate[i, j] / (one + np.float32(power[j])) * up[i, j]
 
 
 def swiglu(gate: Array, up: Array) -> Array:
@@ -88,7 +91,7 @@ def swiglu_slow(gate: Array, up: Array) -> Array:
 def _scale_rows_by_sigmoid(y: Array, logit: Array, out: Array) -> None:
     one = np.float32(1.0)
     for i in range(y.shape[0]):
-        scale = one / (one + np.float32(math.exp(-logit[i, 0])))
+        scale = one / (one + np.float32(exp_number(-np.float64(logit[i, 0]))))
         for j in range(y.shape[1]):
             out[i, j] = y[i, j] * scale
 
@@ -115,12 +118,16 @@ def add_weighted_rows(total: Array, rows: NDArray[np.int64], weight: Array, y: A
 def _negative_log_likelihood(
     logits: Array, target: NDArray[np.int64], out: NDArray[np.float64]
 ) -> None:
+    share = np.empty(logits.shape[1], dtype=np.float64)
     for i in range(logits.shape[0]):
         top = logits[i].max()
+        # In a loop of its own, which vectorises: the sum must keep its order.
+        for j in range(logits.shape[1]):
+            share[j] = exp_number(np.float64(logits[i, j]) - np.float64(top))
         total = 0.0
         for j in range(logits.shape[1]):
-            total += math.exp(np.float64(logits[i, j]) - np.float64(top))
-        out[i] = math.log(total) + np.float64(top) - np.float64(logits[i, target[i]])
+            total += share[j]
+        out[i] = log_number(total) + np.float64(top) - np.float64(logits[i, target[i]])
 
 
 def negative_log_likelihood(logits: Array, target: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cimsim.elementary_arrays import exp_number
 from cimsim.kernel_cache import cached
 
 __all__ = ["select", "select_slow"]
@@ -27,6 +26,7 @@ def _select(
     top_k = experts.shape[1]
     n_experts = logits.shape[1]
     taken = np.empty(n_experts, dtype=np.bool_)
+    weight = np.empty(n_experts, dtype=np.float64)
     for i in range(logits.shape[0]):
         taken[:] = False
         for rank in range(top_k):
@@ -38,17 +38,17 @@ def _select(
             taken[best] = True
             experts[i, rank] = best
         top = np.float64(logits[i, experts[i, 0]])
+        for e in range(n_experts):
+            weight[e] = exp_number(np.float64(logits[i, e]) - top)
         total = 0.0
         chosen = 0.0
         for e in range(n_experts):
-            weight = math.exp(np.float64(logits[i, e]) - top)
-            total += weight
+            total += weight[e]
             if taken[e]:
-                chosen += weight
+                chosen += weight[e]
         denominator = chosen if renormalise else total
         for rank in range(top_k):
-            weight = math.exp(np.float64(logits[i, experts[i, rank]]) - top)
-            gates[i, rank] = np.float32(weight / denominator * scale)
+            gates[i, rank] = np.float32(weight[experts[i, rank]] / denominator * scale)
 
 
 def select(
