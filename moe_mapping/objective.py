@@ -165,7 +165,7 @@ def hop_bytes(problem: MappingProblem, assignment: Assignment) -> float:
     for start in range(0, pairs.nnz, step):
         u, v = rows[start : start + step], columns[start : start + step]
         hops = (reach[u] * share[v].toarray()).sum(axis=1)
-        total += float(np.dot(pairs.data[start : start + step], hops))
+        total += float((pairs.data[start : start + step] * hops).sum())
     return total / 2.0
 
 
@@ -240,7 +240,7 @@ def serial_bound_ps(problem: MappingProblem) -> float:
 def _layer_curve(problem: MappingProblem, units: NDArray[np.int64]) -> list[tuple[float, float]]:
     """Return (crossbars for replicas, least slowest-tile time) of one layer, times falling."""
     parts = -(-problem.crossbars[units] // problem.capacity.max())
-    even = float(np.dot(problem.time_ps[units], parts)) / problem.n_tiles
+    even = float((problem.time_ps[units] * parts).sum()) / problem.n_tiles
     counts, spent = np.ones(units.size), 0.0
     shares = problem.time_ps[units].copy()
     curve = [(0.0, max(even, float(shares.max())))]
@@ -270,7 +270,7 @@ def _busiest_of_layers(problem: MappingProblem) -> Floats:
 def _even_ps(problem: MappingProblem) -> float:
     """Return the tile time of a perfectly even spread over as few parts as possible."""
     parts = -(-problem.crossbars // problem.capacity.max())
-    return float(np.dot(problem.time_ps, parts)) / problem.n_tiles
+    return float((problem.time_ps * parts).sum()) / problem.n_tiles
 
 
 def _largest_share(problem: MappingProblem) -> float:

@@ -24,9 +24,12 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.model import Correction, Linear
+from cimsim.model.kernels.rows import divergence
 from romer.task import Task, log_probabilities
 
 __all__ = ["AcceptLoss", "Verdict", "accept_loss", "compare"]
+
+Logs = NDArray[np.float32]
 
 BLOCK_TOKENS = 32
 LEAST_ERRORS = 2.0  # standard errors that tell a gain, or a loss, from chance
@@ -97,7 +100,7 @@ def loss_of(task: Task, linear: Linear, correction: Correction | None) -> Accept
         clean = task.reference.accept_log_p[start : start + WINDOWS_AT_ONCE]
         chosen = np.take_along_axis(log_p, part[:, 1:, None], axis=2)[..., 0]
         text.append(-chosen.astype(np.float64))
-        expected.append(np.sum(np.exp(clean) * (clean - log_p), axis=2, dtype=np.float64))
+        expected.append(_divergence(clean, log_p))
     loss = AcceptLoss(np.concatenate(text), np.concatenate(expected))
     if not (np.isfinite(loss.text).all() and np.isfinite(loss.expected).all()):
         raise CimsimError(
@@ -106,6 +109,12 @@ def loss_of(task: Task, linear: Linear, correction: Correction | None) -> Accept
             hint="the chip is too noisy to calibrate, or its ADC range clips everything",
         )
     return loss
+
+
+def _divergence(clean: Logs, found: Logs) -> NDArray[np.float64]:
+    """Return KL(clean || found) of every token, [windows, tokens], from log probabilities."""
+    vocab = clean.shape[-1]
+    return divergence(clean.reshape(-1, vocab), found.reshape(-1, vocab)).reshape(clean.shape[:-1])
 
 
 def compare(step: str, before: AcceptLoss, after: AcceptLoss, *, min_gain_nats: float) -> Verdict:

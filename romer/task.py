@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint, Correction, Decoder, FloatLinear, Linear
+from cimsim.model.kernels.rows import log_softmax
 from romer.deployment import Deployment, Mode
 from romer.record import RouterRecord, record_routers
 
@@ -100,9 +101,8 @@ def _windows_by_document(
 
 def log_probabilities(logits: Array) -> Array:
     """Return log softmax over the last axis, float32."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    total = np.exp(shifted).sum(axis=-1, keepdims=True, dtype=np.float64)
-    return np.asarray(shifted - np.log(total), dtype=np.float32)
+    rows = np.ascontiguousarray(logits).reshape(-1, logits.shape[-1])
+    return log_softmax(rows).reshape(logits.shape)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model import ColumnCorrection
+from romer.exact_sums import column_products, column_sums
 
 __all__ = ["LEAST_TOKENS", "fit_scale_and_offset"]
 
@@ -28,10 +29,10 @@ def fit_scale_and_offset(y: Array, target: Array) -> ColumnCorrection:
         target: float32 [n, n_out], what they should be.
     """
     n = len(y)
-    mean_y, mean_t = y.mean(axis=0, dtype=np.float64), target.mean(axis=0, dtype=np.float64)
-    dy, dt = y - mean_y, target - mean_t
-    power = np.einsum("ij,ij->j", dy, dy)
+    mean_y, mean_t = column_sums(y) / n, column_sums(target) / n
+    power = np.maximum(column_products(y, y) - n * mean_y**2, 0.0)
+    shared = column_products(y, target) - n * mean_y * mean_t
     prior = PRIOR_TOKENS * power / n + 1e-12
-    scale = (np.einsum("ij,ij->j", dy, dt) + prior) / (power + prior)
+    scale = (shared + prior) / (power + prior)
     offset = (mean_t - scale * mean_y) * (n / (n + PRIOR_TOKENS))
     return ColumnCorrection(scale.astype(np.float32), offset.astype(np.float32))

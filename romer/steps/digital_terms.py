@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model import ColumnCorrection, Correction, LowRank
+from cimsim.model.kernels.product import product
 from cimsim.workload.program import MatrixId
 from romer.record import Routers
 from romer.sequential import fit_in_one_pass
@@ -54,7 +55,7 @@ def _fit(
         rank = ranks.get(matrix, 0)
         if rank and len(x) >= max(LEAST_TOKENS, 2 * rank):
             terms[matrix] = fit_reduced_rank(x, target - y, rank)
-            y = np.asarray(y + (x @ terms[matrix].u) @ terms[matrix].v, dtype=np.float32)
+            y = y + product(product(x, terms[matrix].u), terms[matrix].v)
         if columns and len(x) >= LEAST_TOKENS:
             scales[matrix] = fit_scale_and_offset(y, target)
             y = y * scales[matrix].scale + scales[matrix].offset

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from cimsim.model import LowRank
 from cimsim.workload.program import MatrixId, Program
+from romer.exact_sums import gram_matrix
+from romer.factorise import Cholesky, leading_rows, multiply
 
 __all__ = ["MAC_SHARE", "fit_reduced_rank", "plan_ranks"]
 
 Array = NDArray[np.float32]
-Floats = NDArray[np.float64]
 
 MAC_SHARE = 0.05  # digital MACs allowed, as a share of the active MACs of a token
 RIDGE = 0.002  # mu, in units of the mean square of an input
@@ -95,29 +96,17 @@ def fit_reduced_rank(x: Array, residual: Array, rank: int) -> LowRank:
         residual: float32 [n, n_out].
         rank: at most this rank.
     """
-    wide: Floats = x.astype(np.float64)
-    gram = wide.T @ wide
+    gram = gram_matrix(x, x)
     gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram) + 1e-12
-    full = np.linalg.solve(gram, wide.T @ residual)
-    # Energy of the prediction: B^T G B = M^T M with M = L^T B, G = L L^T.
-    energy = np.linalg.cholesky(gram).T @ full
+    factors = Cholesky(gram)
+    # Energy of the prediction: B^T G B = M^T M with M = L^T B = L^-1 X^T R, G = L L^T.
+    energy = factors.half(gram_matrix(x, residual))
+    full = factors.rest(energy)
     n_in, n_out = full.shape
     if rank >= min(n_in, n_out):
         eye = np.eye(n_out) if n_out <= n_in else np.eye(n_in)
         u, v = (full, eye) if n_out <= n_in else (eye, full)
     else:
-        v = _leading_rows(energy, rank)
-        u = full @ v.T
+        v = leading_rows(energy, rank)
+        u = multiply(full, v.T)
     return LowRank(np.asarray(u, dtype=np.float32), np.asarray(v, dtype=np.float32))
-
-
-def _leading_rows(matrix: Floats, rank: int) -> Floats:
-    """Return the leading right singular vectors as rows, [rank, columns]."""
-    rows, columns = matrix.shape
-    if columns <= rows:
-        _, vectors = np.linalg.eigh(matrix.T @ matrix)
-        return np.asarray(vectors[:, ::-1][:, :rank].T)
-    _, left = np.linalg.eigh(matrix @ matrix.T)
-    leading = left[:, ::-1][:, :rank].T @ matrix
-    norms = np.linalg.norm(leading, axis=1, keepdims=True)
-    return np.asarray(leading / np.maximum(norms, 1e-30))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model import Correction
+from romer.exact_sums import column_products
 from romer.record import Routers
 from romer.task import Task
 
@@ -36,7 +37,7 @@ def fit_norm_gain(task: Task, correction: Correction, routers: Routers) -> Corre
 
 
 def _gain(noisy: NDArray[np.float32], clean: NDArray[np.float32]) -> NDArray[np.float64]:
-    power = np.einsum("ij,ij->j", noisy, noisy, dtype=np.float64)
+    power = column_products(noisy, noisy)
     prior = PRIOR_TOKENS / len(noisy) * power + 1e-12
-    shared = np.einsum("ij,ij->j", noisy, clean, dtype=np.float64)
+    shared = column_products(noisy, clean)
     return np.asarray((shared + prior) / (power + prior))

@@ -38,7 +38,8 @@ def neuron_norm(task: Task, layer: int, expert: int) -> float:
     largest = 0.0
     for role, axis in (("gate", 0), ("up", 0), ("down", 1)):
         weight = task.decoder.checkpoint.matrix(MatrixId(layer, role, expert))
-        largest = max(largest, float(np.linalg.norm(weight, axis=axis).max()))
+        squares = np.square(weight, dtype=np.float64).sum(axis=axis)
+        largest = max(largest, float(np.sqrt(squares.max())))
     return largest
 
 

@@ -14,7 +14,10 @@ from typing import Literal
 import numpy as np
 
 from cimsim.model import Correction, RouterRefit
+from cimsim.model.kernels.product import product
 from cimsim.workload.program import MatrixId
+from romer.exact_sums import gram_matrix
+from romer.factorise import Cholesky
 from romer.record import Routers
 from romer.task import Task
 
@@ -31,12 +34,11 @@ def refit_router(task: Task, correction: Correction, routers: Routers) -> Correc
     where = "reprogrammed" if "router" in task.analog else "digital"
     refits = {}
     for layer, inputs in routers().inputs.items():
-        h = inputs.astype(np.float64)
-        target = task.reference.fit.logits[layer].astype(np.float64)
-        weight = task.decoder.checkpoint.matrix(MatrixId(layer, "router")).astype(np.float64)
-        gram = h.T @ h
+        weight = task.decoder.checkpoint.matrix(MatrixId(layer, "router"))
+        missing = task.reference.fit.logits[layer] - product(inputs, weight)
+        gram = gram_matrix(inputs, inputs)
         gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram)
-        change = np.linalg.solve(gram, h.T @ (target - h @ weight))
+        change = Cholesky(gram).solve(gram_matrix(inputs, missing))
         refits[layer] = RouterRefit((weight + change).astype(np.float32), where)
     changed = {MatrixId(layer, "router") for layer in refits}
     return replace(

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.elementary_arrays import exp_of, log_of
 from cimsim.model import ColumnCorrection, Correction, Linear
 from cimsim.workload.program import MatrixId
 from romer.record import Routers
@@ -37,10 +38,8 @@ def fit_temperature_and_bias(task: Task, correction: Correction, routers: Router
     del routers
     logits, chosen = _outputs(task, correction, task.linear(correction))
     clean, _ = _outputs(task, None, task.clean)
-    wanted, predicted = (
-        np.exp(log_probabilities(z)).sum(axis=0, dtype=np.float64) for z in (clean, logits)
-    )
-    bias = np.log((wanted + PRIOR_TOKENS) / (predicted + PRIOR_TOKENS)).astype(np.float32)
+    wanted, predicted = (_expected_counts(z) for z in (clean, logits))
+    bias = log_of((wanted + PRIOR_TOKENS) / (predicted + PRIOR_TOKENS)).astype(np.float32)
     gain = _best_gain(logits + bias, chosen)
     head = MatrixId(task.decoder.architecture.n_layers, "head")
     ones = np.ones_like(bias)
@@ -60,6 +59,14 @@ def _outputs(
     out = task.decoder.forward(windows, linear, sequences=sequences, correction=correction)
     logits = out.logits[:, :-1]
     return logits.reshape(-1, logits.shape[-1]), windows[:, 1:].reshape(-1)
+
+
+def _expected_counts(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return how often each token is expected in the predictions of all rows, [vocab]."""
+    counts = np.zeros(logits.shape[1])
+    for row in log_probabilities(logits):
+        counts += exp_of(row)
+    return counts
 
 
 def _best_gain(logits: NDArray[np.float32], chosen: NDArray[np.int64]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.elementary_arrays import exp_of, log_of
 from cimsim.model import Observer
 from cimsim.model.routing import Routing
 from cimsim.workload.program import TokenKeys
@@ -50,7 +51,7 @@ def routing_divergence(clean: RoutingLogits, found: RoutingLogits) -> float:
             p, q = (_log_softmax(z) for z in (reference[rows], found.by_layer[layer][rows]))
             if not np.isfinite(q).all():
                 return float("nan")
-            total += float((np.exp(p) * (p - q)).sum())
+            total += float((exp_of(p) * (p - q)).sum())
             count += len(p)
     return total / count if count else float("nan")
 
@@ -58,4 +59,4 @@ def routing_divergence(clean: RoutingLogits, found: RoutingLogits) -> float:
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     z = logits.astype(np.float64)
     z -= z.max(axis=1, keepdims=True)
-    return np.asarray(z - np.log(np.exp(z).sum(axis=1, keepdims=True)))
+    return np.asarray(z - log_of(exp_of(z).sum(axis=1, keepdims=True)))

@@ -13,6 +13,10 @@ from cimsim.model.kernels.attention import attend, attend_slow, rotary_tables, r
 from cimsim.model.kernels.product import product, product_slow
 from cimsim.model.kernels.rows import (
     add_weighted_rows,
+    divergence,
+    divergence_slow,
+    log_softmax,
+    log_softmax_slow,
     negative_log_likelihood,
     negative_log_likelihood_slow,
     rms_norm,
@@ -47,6 +51,30 @@ def test_product_with_rows_of_one_weight_is_exact() -> None:
     x = np.array([[1.0, 2.0, 4.0]], dtype=np.float32)
     w = np.array([[1.0, 0.5], [10.0, 0.25], [100.0, -1.0]], dtype=np.float32)
     np.testing.assert_array_equal(product(x, w), [[421.0, -3.0]])
+
+
+@given(st.integers(1, 9), st.integers(1, 50), st.integers(0, 99))
+def test_log_softmax_equals_its_twin_and_sums_to_one(n: int, width: int, seed: int) -> None:
+    logits = 4.0 * normal(seed, n, width)
+    found = log_softmax(logits)
+    np.testing.assert_allclose(found, log_softmax_slow(logits), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1.0, rtol=1e-5)
+
+
+@given(st.integers(1, 9), st.integers(1, 50), st.integers(0, 99))
+def test_divergence_equals_its_twin(n: int, width: int, seed: int) -> None:
+    first, second = (log_softmax_slow(normal(seed + i, n, width)) for i in range(2))
+    found = divergence(first, second)
+    np.testing.assert_allclose(found, divergence_slow(first, second), rtol=1e-9, atol=1e-12)
+    assert (found > -1e-6).all()
+    assert divergence(first, first).tolist() == [0.0] * n
+
+
+def test_divergence_by_hand() -> None:
+    first = np.log(np.array([[0.5, 0.5]])).astype(np.float32)
+    second = np.log(np.array([[0.25, 0.75]])).astype(np.float32)
+    exact = 0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75)
+    assert divergence(first, second)[0] == pytest.approx(exact, rel=1e-6)
 
 
 def test_rms_norm_by_hand() -> None:

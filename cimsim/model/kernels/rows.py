@@ -14,6 +14,10 @@ from cimsim.model.kernels.fma import fma
 
 __all__ = [
     "add_weighted_rows",
+    "divergence",
+    "divergence_slow",
+    "log_softmax",
+    "log_softmax_slow",
     "negative_log_likelihood",
     "negative_log_likelihood_slow",
     "rms_norm",
@@ -140,6 +144,68 @@ def negative_log_likelihood(logits: Array, target: NDArray[np.int64]) -> NDArray
     out = np.empty(logits.shape[0], dtype=np.float64)
     _negative_log_likelihood(logits, target, out)
     return out
+
+
+@cached
+@njit(nogil=True)
+def _log_softmax(logits: Array, out: Array) -> None:
+    share = np.empty(logits.shape[1], dtype=np.float64)
+    for i in range(logits.shape[0]):
+        top = np.float64(logits[i].max())
+        for j in range(logits.shape[1]):
+            share[j] = exp_number(np.float64(logits[i, j]) - top)
+        total = 0.0
+        for j in range(logits.shape[1]):
+            total += share[j]
+        shift = top + log_number(total)
+        for j in range(logits.shape[1]):
+            out[i, j] = np.float32(np.float64(logits[i, j]) - shift)
+
+
+def log_softmax(logits: Array) -> Array:
+    """Return the logarithm of the softmax of each row, float32 [n, width], summed in float64."""
+    out = np.empty_like(logits)
+    _log_softmax(logits, out)
+    return out
+
+
+def log_softmax_slow(logits: Array) -> Array:
+    """Twin of `log_softmax` in NumPy."""
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=1, keepdims=True)
+    return np.asarray(wide - np.log(np.exp(wide).sum(axis=1, keepdims=True)), dtype=np.float32)
+
+
+@cached
+@njit(nogil=True)
+def _divergence(first: Array, second: Array, out: NDArray[np.float64]) -> None:
+    term = np.empty(first.shape[1], dtype=np.float64)
+    for i in range(first.shape[0]):
+        for j in range(first.shape[1]):
+            p = np.float64(first[i, j])
+            term[j] = exp_number(p) * (p - np.float64(second[i, j]))
+        total = 0.0
+        for j in range(first.shape[1]):
+            total += term[j]
+        out[i] = total
+
+
+def divergence(first: Array, second: Array) -> NDArray[np.float64]:
+    """Return KL(first || second) of each row in nats, summed in float64, [n].
+
+    Args:
+        first: float32 [n, width], log probabilities.
+        second: float32 [n, width], log probabilities.
+    """
+    out = np.empty(first.shape[0], dtype=np.float64)
+    _divergence(first, second, out)
+    return out
+
+
+def divergence_slow(first: Array, second: Array) -> NDArray[np.float64]:
+    """Twin of `divergence` in NumPy."""
+    p, q = first.astype(np.float64), second.astype(np.float64)
+    return np.asarray((np.exp(p) * (p - q)).sum(axis=1))
 
 
 def negative_log_likelihood_slow(logits: Array, target: NDArray[np.int64]) -> NDArray[np.float64]:
