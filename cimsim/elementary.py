@@ -30,6 +30,7 @@ __all__ = [
     "log",
     "log2",
     "power",
+    "whole_log2",
 ]
 
 LOG2E = 1.4426950408889634
@@ -105,6 +106,11 @@ def log2(x: float) -> float:
     if m < _ROOT_HALF:
         m, k = 2.0 * m, k - 1
     return k + log(m) * LOG2E
+
+
+def whole_log2(x: float) -> int:
+    """Return the greatest k with 2^k <= x, for x > 0."""
+    return math.frexp(x)[1] - 1
 
 
 def power(base: float, exponent: float) -> float:

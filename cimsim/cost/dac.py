@@ -73,7 +73,10 @@ def drive_fj(config: ChipConfig, bit_density: Number) -> Number:
     line = _line_fj(config)
     if config.tile.crossbar.kind == "digital":
         return line * bits * bit_density
-    live = 1.0 - (1.0 - bit_density) ** bits
+    silent = 1.0 - bit_density
+    for _ in range(bits - 1):
+        silent = silent * (1.0 - bit_density)
+    live = 1.0 - silent
     if config.tile.dac.kind == "pwm":
         scale = scale_logic(65.0, tech.node_nm, tech.vdd_v).energy
         return live * (line + _DTC.value * 1e3 * bits / 8 * scale)

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Tile
+from cimsim.elementary import power
 from cimsim.errors import CimsimError
 from cimsim.mac.formats import Formats
 from cimsim.rng import normals_of_bits, philox4x32
@@ -167,5 +168,5 @@ def fresh_variance(tile: Tile) -> float:
     adc = tile.adc
     enob = 0.0
     if adc.enob is not None and adc.enob < adc.bits:
-        enob = (4.0 ** (adc.bits - adc.enob) - 1.0) / 12.0
+        enob = (power(4.0, adc.bits - adc.enob) - 1.0) / 12.0
     return float(adc.noise_lsb**2 + enob)

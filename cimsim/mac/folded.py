@@ -15,13 +15,13 @@ folded.
 
 from __future__ import annotations
 
-from math import floor, log2
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cimsim.elementary import whole_log2
 from cimsim.kernel_cache import cached
 from cimsim.mac.adc import fresh_variance
 from cimsim.mac.feed import cycle_power
@@ -182,7 +182,7 @@ def _exact_grid(
     code = formats.input_max + abs(formats.input_shift)
     bound = float(np.abs(effective).sum(axis=0).max()) * code
     room = 2.0**52 - 0.5 * formats.n_in * code
-    bits = 0 if bound == 0.0 else floor(log2(room / bound))
+    bits = 0 if bound == 0.0 else whole_log2(room / bound)
     return np.rint(effective * 2.0**bits), 2.0**-bits
 
 
@@ -191,7 +191,7 @@ def _significant(table: NDArray[np.float64]) -> NDArray[np.float64]:
     greatest = float(table.max())
     if greatest <= 0.0:
         return table
-    unit = 2.0 ** (floor(log2(greatest)) - 20)
+    unit = 2.0 ** (whole_log2(greatest) - 20)
     return np.rint(table / unit) * unit
 
 

@@ -199,7 +199,7 @@ class Formats:
 
     def column_weight(self) -> NDArray[np.float64]:
         """Return what each stored column of a weight counts, [stored_columns]."""
-        weights = np.exp2(self.cell_bits * np.arange(self.slices, dtype=np.float64))
+        weights = np.ldexp(1.0, self.cell_bits * np.arange(self.slices))
         weights *= self.weight_step
         if self.stored_columns == 2 * self.slices:
             return np.stack([weights, -weights], axis=1).ravel()
@@ -272,7 +272,7 @@ def _planes(tile: Tile) -> tuple[NDArray[np.float64], int, int]:
             hint="use tile.input.signed two_phase or shift with wider DACs",
         )
     fed_bits = max(1, bits - 1) if signed == "two_phase" else bits
-    weights = np.exp2(step * np.arange(ceil(fed_bits / step), dtype=np.float64))
+    weights = np.ldexp(1.0, step * np.arange(ceil(fed_bits / step)))
     if signed == "twos_complement":
         weights[-1] = -weights[-1]
     elif signed == "two_phase":

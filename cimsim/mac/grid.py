@@ -7,12 +7,11 @@ where that would be too coarse, float64 and 2^53.
 
 from __future__ import annotations
 
-from math import floor, log2
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cimsim.elementary import whole_log2
 from cimsim.kernel_cache import cached
 from cimsim.mac.encode import Encoded
 
@@ -33,7 +32,7 @@ def cell_bounds(values: Real, cell_bits: int) -> tuple[int, int]:
     coarsest = min(_COARSEST_SINGLE, max(_COARSEST_MANY, _COARSEST_OF_RANGE - cell_bits))
     finest = _GRID_BITS
     if values.any():  # cells of 15 bits multiply twice as fast, and seldom cost a bit
-        narrow = floor(log2((_WIDEST_CELL - 0.5) / float(np.abs(values).max())))
+        narrow = whole_log2((_WIDEST_CELL - 0.5) / float(np.abs(values).max()))
         finest = max(min(finest, narrow), min(finest, _COARSEST_SINGLE))
     return finest, coarsest
 
@@ -57,10 +56,10 @@ def on_grid(
     rounding = 0.5 * encoded.formats.rows_at_once * greatest_code
     bits = finest
     if bound > 0.0 and rounding < 2.0**23:
-        bits = min(finest, floor(log2((2.0**24 - rounding) / bound)))
+        bits = min(finest, whole_log2((2.0**24 - rounding) / bound))
     if rounding >= 2.0**23 or bits < coarsest:
         values = values.astype(np.float64)
-        bits = finest if bound == 0.0 else min(finest, floor(log2((2.0**53 - rounding) / bound)))
+        bits = finest if bound == 0.0 else min(finest, whole_log2((2.0**53 - rounding) / bound))
     _to_grid(values, 2.0**bits)
     return values, 2.0**-bits
 

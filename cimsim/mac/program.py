@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from math import floor, log2
 from typing import cast
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from cimsim.config import Tile
 from cimsim.config.device import IdealDevice
+from cimsim.elementary import whole_log2
 from cimsim.errors import CimsimError
 from cimsim.mac.adc import Converters, converters_of
 from cimsim.mac.cells import CellTables, cell_tables
@@ -111,7 +111,7 @@ def write_cells(
     values, grid = on_grid(values, encoded, formats.max_code, finest, coarsest)
     square_grid = 0.0
     if power:
-        most = floor(log2(2.0**15 / float(squares.max()))) if squares.any() else 0
+        most = whole_log2(2.0**15 / float(squares.max())) if squares.any() else 0
         code = greatest_power(tile, formats)
         squares, square_grid = on_grid(squares, encoded, code, most, most - _SQUARE_BITS)
     return Cells(

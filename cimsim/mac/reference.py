@@ -59,10 +59,10 @@ def planes_of(q: Ints, tile: Tile) -> tuple[Ints, Floats]:
         places = step * np.arange(count)
         cut: list[Ints] = [np.where(q > 0, q, 0) >> p & mask for p in places]
         cut += [np.where(q < 0, -q, 0) >> p & mask for p in places]
-        weights = np.exp2(places.astype(np.float64))
+        weights = np.ldexp(1.0, places)
         return np.array(cut), np.concatenate([weights, -weights])
     places = step * np.arange(-(-bits // step))
-    weights = np.exp2(places.astype(np.float64))
+    weights = np.ldexp(1.0, places)
     if signed == "twos_complement":
         weights[-1] = -weights[-1]
     return np.array([(q + shift) >> p & mask for p in places]), weights

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.elementary import exp, log
+from cimsim.elementary_arrays import log_of
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def unigram_perplexity(counts: NDArray[np.int64], windows: NDArray[np.int64]) ->
         windows: int64 [windows, context], scored; the first token of each is not predicted.
     """
     smoothed = counts + 1.0
-    return float(np.exp(-np.log(smoothed / smoothed.sum())[windows[:, 1:]].mean()))
+    return exp(-float(log_of(smoothed / smoothed.sum())[windows[:, 1:]].mean()))
 
 
 def bits_per_byte(nll: NDArray[np.float64], n_bytes: int) -> float:

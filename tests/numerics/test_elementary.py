@@ -77,6 +77,13 @@ def test_cosine_and_sine(x: float):
     assert sin == pytest.approx(math.sin(x), abs=3e-16)
 
 
+@given(POSITIVE)
+def test_whole_log2_is_that_of_the_power_of_two_below(x: float):
+    k = elementary.whole_log2(x)
+    assert math.ldexp(1.0, k) <= x
+    assert k == 1023 or x < math.ldexp(1.0, k + 1)
+
+
 def test_powers_of_two_are_exact():
     assert [elementary.log2(2.0**k) for k in range(-60, 61)] == list(range(-60, 61))
     assert [elementary.power(2.0, k) for k in range(-60, 61)] == [2.0**k for k in range(-60, 61)]
