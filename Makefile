@@ -7,7 +7,7 @@ STAMP = $(VENV)/.stamp
 export OPENBLAS_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: run test test-full quick docs bench lint clean
+.PHONY: run test test-full quick golden golden-check docs bench lint clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("cimsim needs Python 3.11 or newer") if sys.version_info < (3, 11) else 0'
@@ -30,6 +30,12 @@ test: $(STAMP)
 test-full: $(STAMP)
 	CIMSIM_FULL_TESTS=1 $(PY) -m pytest -n 2 --dist loadfile --timeout 3600
 
+# Rewrite the stored results (tests/golden/README.md) and print what has changed.
+golden: $(STAMP)
+	$(PY) -m tests.golden
+
+golden-check: $(STAMP)
+	$(PY) -m pytest tests/golden -n 2 --dist worksteal
 # What a change needs before a commit: lint, types, and the tests beside what changed.
 quick: lint
 	$(PY) -m pytest -x --timeout 100 $$($(PY) tests/beside.py)
