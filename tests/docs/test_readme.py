@@ -27,6 +27,7 @@ NOT_RUN = {
     "make run CHIPS='isaac puma'": "as make run",
     "make test": "the suite that this test is part of",
     "make test-full": "as make test",
+    "make golden-check": "the tests of tests/golden, part of the suite",
     "cimsim bench mac": MINUTES,
     "cimsim bench engine": MINUTES,
     "cimsim bench mapping": MINUTES,
