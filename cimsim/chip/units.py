@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cimsim.chip.tiling import Tiling, tile_matrix
 from cimsim.config import AnalogPart, ChipConfig
-from cimsim.workload.program import NO_EXPERT, Matrix, Program
+from cimsim.workload.program import NO_EXPERT, Matrix, MatrixId, Program
 
 __all__ = ["Unit", "UnitKey", "analog_units"]
 
@@ -28,6 +28,11 @@ class UnitKey(NamedTuple):
     layer: int
     part: str
     expert: int = NO_EXPERT
+
+    @classmethod
+    def of(cls, matrix: MatrixId) -> UnitKey:
+        """Return the unit that a matrix is placed with."""
+        return cls(matrix.layer, matrix.part, matrix.expert)
 
     def __str__(self) -> str:
         expert = "" if self.expert == NO_EXPERT else f".{self.expert}"

@@ -11,7 +11,6 @@ from cimsim.engine import CorrectionWork
 from cimsim.model import Correction, digital_ops_per_token, rewritten_matrices
 from cimsim.stages.placed_chip import PlacedChip
 from cimsim.units import FJ_PER_NJ, OPS_PER_MAC, PS_PER_US
-from cimsim.workload.program import Matrix
 
 __all__ = ["CalibrationCost", "calibration_cost"]
 
@@ -57,7 +56,7 @@ def calibration_cost(chip: PlacedChip, correction: Correction) -> CalibrationCos
     averaged = {UnitKey(r.layer, r.part, r.expert): r.copies for r in correction.replicas}
     written: dict[UnitKey, int] = {}
     cells = time_ps = 0
-    for key in dict.fromkeys(_unit_of(m) for m in rewritten_matrices(correction, program)):
+    for key in dict.fromkeys(UnitKey.of(m.id) for m in rewritten_matrices(correction, program)):
         unit = placement.units.get(key)
         if unit is None:
             continue
@@ -86,7 +85,3 @@ def calibration_cost(chip: PlacedChip, correction: Correction) -> CalibrationCos
         ledger=ledger,
         copies=averaged,
     )
-
-
-def _unit_of(matrix: Matrix) -> UnitKey:
-    return UnitKey(matrix.id.layer, matrix.id.part, matrix.id.expert)

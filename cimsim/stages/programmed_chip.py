@@ -179,7 +179,7 @@ class ProgrammedChip:
             matrix = MatrixId(layer, "router")
             if refit.where == "reprogrammed" and matrix in self.programmed:
                 written[matrix] = self._write(
-                    _unit_of(matrix), matrix, refit.weight, self.ranges[matrix], count=1
+                    UnitKey.of(matrix), matrix, refit.weight, self.ranges[matrix], count=1
                 )
         return written
 
@@ -199,7 +199,7 @@ class ProgrammedChip:
                 if slot and matrix.part == "experts":
                     source = matrix._replace(expert=rewrite.source)
                     weight, adc_range = self.checkpoint.matrix(source), self.ranges[source]
-                    key, times = _unit_of(matrix), 1 if count is None else count
+                    key, times = UnitKey.of(matrix), 1 if count is None else count
                     written[matrix] = self._write(key, matrix, weight, adc_range, count=times)
         return written
 
@@ -310,10 +310,6 @@ class ProgrammedChip:
         self, matrix: MatrixId, *, copy: int, count: int = 0, slot: int = NO_SLOT
     ) -> Writing:
         return Writing(self.chip_seed, matrix, copy, count, slot, temperature_c=self.temperature_c)
-
-
-def _unit_of(matrix: MatrixId) -> UnitKey:
-    return UnitKey(matrix.layer, matrix.part, matrix.expert)
 
 
 def _check_slots_apart(correction: Correction) -> None:
