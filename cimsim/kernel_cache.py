@@ -3,9 +3,11 @@
 Numba checks a cached kernel against the file and the bytecode of that kernel alone. A kernel
 also holds its callees and the constants of other modules, so after an edit of one of those
 files the old machine code would go on being loaded, silently. Names of our cached files
-therefore carry a digest of every source file of the packages, wherever Numba keeps them: in
-the source tree, in NUMBA_CACHE_DIR or in the user's own cache. A name that other sources had
-is never used again, so no crash or race leaves old code behind a new index.
+therefore carry a digest of the kernel's source file and of every file of the packages that it
+imports, directly or through others, wherever Numba keeps them: in the source tree, in
+NUMBA_CACHE_DIR or in the user's own cache. A name that other sources had is never used again, so
+no crash or race leaves old code behind a new index. Kernels get no functions as arguments, so
+what a file does not import is not in its kernels, and an edit there leaves them as they are.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -16,9 +18,10 @@ import hashlib
 import inspect
 import multiprocessing
 import os
+import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -34,7 +37,9 @@ __all__ = ["cached"]
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("cimsim", "moe_mapping", "romer")
+IMPORT = re.compile(
+    rb"^[ \t]*(?:from|import)[ \t]+((?:cimsim|moe_mapping|romer)[\w.]*)", re.MULTILINE
+)
 
 
 def cached(kernel: Kernel) -> Kernel:
@@ -56,8 +61,12 @@ def cached(kernel: Kernel) -> Kernel:
 class _KernelFiles(CompileResultCacheImpl):
     """Numba's choice of a folder, and names with the sources' digest."""
 
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        self._digest = _sources(Path(inspect.getfile(py_func))).digest
+        super().__init__(py_func)
+
     def get_filename_base(self, fullname: str, abiflags: str) -> str:
-        return f"{super().get_filename_base(fullname, abiflags)}.{_sources().digest}"
+        return f"{super().get_filename_base(fullname, abiflags)}.{self._digest}"
 
 
 class _KernelCache(FunctionCache):
@@ -66,7 +75,7 @@ class _KernelCache(FunctionCache):
     _impl_class = _KernelFiles
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        if not _sources().unchanged():
+        if not self._sources().unchanged():
             return None
         try:
             return super().load_overload(sig, target_context)
@@ -77,7 +86,7 @@ class _KernelCache(FunctionCache):
 
     def save_overload(self, sig: Any, data: Any) -> None:
         # A module imported after an edit would be kept under the digest from before it.
-        if not _sources().unchanged():
+        if not self._sources().unchanged():
             return
         try:
             super().save_overload(sig, data)
@@ -85,59 +94,65 @@ class _KernelCache(FunctionCache):
         except OSError:  # a full disk, say
             _warn()
 
+    def _sources(self) -> _Sources:
+        return _sources(Path(inspect.getfile(self._py_func)))
+
     def _forget_others(self) -> None:
         """Delete what this module's kernels were under other sources, for this Python."""
         module = Path(inspect.getfile(self._py_func)).stem
         python = f".py{sys.version_info[0]}{sys.version_info[1]}{sys.abiflags}."
         for path in Path(self.cache_path).glob(f"{module}.*.nb[ic]"):
-            if python in path.name and _sources().digest not in path.name:
+            if python in path.name and self._sources().digest not in path.name:
                 path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class _Sources:
-    """Source files of the packages as this process met them first.
+    """A kernel's source file and all that it imports, as this process met them first.
 
     Attributes:
         digest: hash of their contents, and of the version of NumPy that makes constants.
-        status: name, size and time of change of each.
+        status: file, size and time of change of each, in order of paths.
     """
 
     digest: str
-    status: tuple[tuple[str, int, int], ...]
+    status: tuple[tuple[Path, int, int], ...]
 
     def unchanged(self) -> bool:
-        """Whether nobody edited, added or removed a file since."""
-        with suppress(FileNotFoundError):  # removed while we looked
-            return self.status == tuple(_status())
+        """Whether nobody edited or removed one of the files since."""
+        with suppress(FileNotFoundError):
+            return all(_status(path) == (path, *rest) for path, *rest in self.status)
         return False
 
 
 @cache
-def _sources() -> _Sources:
-    status = tuple(_status())
-    found = hashlib.sha256(f"numpy {np.__version__}\n".encode())
-    for name, size, _ in status:
-        found.update(f"{name} {size}\n".encode())
-        found.update((ROOT / name).read_bytes())
-    return _Sources(found.hexdigest()[:16], status)
+def _sources(kernel: Path) -> _Sources:
+    files, new = {kernel}, [kernel]
+    while new:
+        found = _imported(new.pop()) - files
+        files |= found
+        new.extend(found)
+    status = tuple(map(_status, sorted(files)))
+    digest = hashlib.sha256(f"numpy {np.__version__}\n".encode())
+    for path, size, _ in status:
+        digest.update(f"{os.path.relpath(path, ROOT)} {size}\n".encode())
+        digest.update(path.read_bytes())
+    return _Sources(digest.hexdigest()[:16], status)
 
 
-def _status() -> Iterator[tuple[str, int, int]]:
-    """Yield name, size and time of change of every source file, in order of names."""
-    folders = [name for name in reversed(PACKAGES) if (ROOT / name).is_dir()]
-    while folders:
-        folder = folders.pop()
-        with os.scandir(ROOT / folder) as entries:
-            inside = sorted(entries, key=lambda entry: entry.name)
-        for entry in inside:
-            if entry.name.startswith("."):
-                continue  # an editor's lock or copy, and never a module
-            if entry.name.endswith(".py"):
-                status = entry.stat()
-                yield f"{folder}/{entry.name}", status.st_size, status.st_mtime_ns
-            elif entry.name != "__pycache__" and entry.is_dir():
-                folders.append(f"{folder}/{entry.name}")
+@cache
+def _imported(path: Path) -> set[Path]:
+    """Files of the packages that a file imports; of a package, all files directly in it."""
+    files: set[Path] = set()
+    for name in IMPORT.findall(path.read_bytes()):
+        module = ROOT.joinpath(*name.decode().split("."))
+        files |= set(module.glob("*.py")) if module.is_dir() else {module.with_suffix(".py")}
+    return {file for file in files if file.is_file()}
+
+
+def _status(path: Path) -> tuple[Path, int, int]:
+    status = path.stat()
+    return path, status.st_size, status.st_mtime_ns
 
 
 def _warn() -> None:

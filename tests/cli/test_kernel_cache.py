@@ -115,6 +115,14 @@ def test_edits_of_a_callee_and_of_a_constant_in_other_files_change_the_answer(
     assert _answer(package, **environment) == (np.float32(20) * NOISE, 0)
 
 
+def test_an_edit_of_a_file_that_a_kernel_does_not_import_leaves_its_code(tmp_path: Path) -> None:
+    package = _tree(tmp_path)
+    (package / "report.py").write_text("WIDTH = 80\n", encoding="utf-8")
+    assert _answer(package) == (NOISE, 0)
+    _edit(package / "report.py", "80", "132")
+    assert _answer(package) == (NOISE, 1)
+
+
 def test_sources_edited_under_a_running_process_neither_use_nor_spoil_the_cache(
     tmp_path: Path,
 ) -> None:
