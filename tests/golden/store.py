@@ -1,28 +1,33 @@
-"""Stored values: one JSON file a subject, one line a row, and what differs from them."""
+"""Stored results: the SHA-256 of every subject's canonical values, and the values themselves.
+
+The hash judges. The values, one JSON file a subject with a line a row, are there to name what
+differs when it does, and to show a reader of a commit what moved.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.golden.rows import Value, Values
-from tests.golden.tolerance import Closeness, arithmetic, rerouted, within
 
 __all__ = [
     "FOLDER",
     "Difference",
+    "canonical_hash",
     "compare",
     "load",
-    "same_arithmetic",
+    "load_hashes",
     "save",
-    "save_arithmetic",
+    "save_hashes",
     "table",
 ]
 
 FOLDER = Path(__file__).parent / "values"
-ARITHMETIC = FOLDER / "arithmetic.txt"
+HASHES = Path(__file__).parent / "hashes.txt"
 MOST_LINES = 40
 """Lines of a subject that a table of differences shows."""
 
@@ -72,14 +77,31 @@ def load(subject: str, folder: Path = FOLDER) -> Values:
     return found
 
 
-def same_arithmetic() -> bool:
-    """Return whether this processor sums as the one did that stored the values."""
-    return ARITHMETIC.is_file() and ARITHMETIC.read_text(encoding="utf-8").strip() == arithmetic()
+def load_hashes() -> dict[str, str]:
+    """Read the stored hash of every subject by its name."""
+    lines = HASHES.read_text(encoding="utf-8").splitlines() if HASHES.is_file() else []
+    return {name: found for found, name in (line.split() for line in lines)}
 
 
-def save_arithmetic() -> None:
-    """Note how this processor sums."""
-    ARITHMETIC.write_text(arithmetic() + "\n", encoding="utf-8")
+def save_hashes(hashes: Mapping[str, str]) -> None:
+    """Write hashes as ``sha256sum`` does, a line a subject in order of names."""
+    lines = [f"{hashes[name]}  {name}\n" for name in sorted(hashes)]
+    HASHES.write_text("".join(lines), encoding="utf-8")
+
+
+def canonical_hash(values: Values) -> str:
+    """Return the SHA-256 of values by golden names: a line ``row, column, value`` each, sorted."""
+    lines = sorted(
+        f"{row}\t{column}\t{canonical(value)}\n"
+        for row, columns in values.items()
+        for column, value in columns.items()
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def canonical(value: Value) -> str:
+    """Return a value as text: floats with the ten digits that tables print, kinds told apart."""
+    return f"{value:.10g}" if isinstance(value, float) else json.dumps(value)
 
 
 def save(subject: str, values: Values, folder: Path = FOLDER) -> None:
@@ -93,29 +115,20 @@ def save(subject: str, values: Values, folder: Path = FOLDER) -> None:
     (folder / f"{subject}.json").write_text(text, encoding="utf-8")
 
 
-def compare(subject: str, stored: Values, found: Values, *, exact: bool = True) -> list[Difference]:
-    """Return the values that are not within their tolerance of the stored ones, or not there.
-
-    Args:
-        subject: their name.
-        stored: values then.
-        found: values now.
-        exact: whether both come from the same arithmetic.
-    """
-    asked: Closeness = "equal"
-    if not exact:
-        asked = "other routing" if rerouted(stored, found) else "same routing"
+def compare(subject: str, stored: Values, found: Values) -> list[Difference]:
+    """Return the values of a subject that are not the stored ones, or not there."""
     differences = []
     for row in sorted({*stored, *found}):
         old, new = stored.get(row, {}), found.get(row, {})
         for column in sorted({*old, *new}):
-            both = column in old and column in new
-            if both and within(column, old[column], new[column], asked):
-                continue
-            differences.append(
-                Difference(subject, row, column, old.get(column, MISSING), new.get(column, MISSING))
-            )
+            before, after = old.get(column, MISSING), new.get(column, MISSING)
+            if _text(before) != _text(after):
+                differences.append(Difference(subject, row, column, before, after))
     return differences
+
+
+def _text(value: Value | _Missing) -> str:
+    return repr(value) if isinstance(value, _Missing) else canonical(value)
 
 
 def table(differences: Iterable[Difference], most: int = MOST_LINES) -> str:
