@@ -17,7 +17,7 @@ import matplotlib.style as mpl_style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cimsim.results.store import write_whole
+from cimsim.text_file import write_whole
 
 __all__ = ["GREY", "INK", "drawing", "rendered", "write_drawing"]
 

@@ -1,4 +1,6 @@
-"""Text files of the user: UTF-8, with or without a byte order mark.
+"""Files at the border: text of the user, read; and files that are written whole or not at all.
+
+Text is UTF-8, with or without a byte order mark.
 
 Editors on Windows begin a file with a byte order mark, and so does Excel's "CSV UTF-8". It
 is no part of the text: as text it would become stray tokens, or part of the first key,
@@ -7,11 +9,12 @@ number or column name. Every text that comes from outside is therefore read here
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cimsim.errors import CimsimError
 
-__all__ = ["read_text_file", "without_mark"]
+__all__ = ["read_text_file", "without_mark", "write_whole"]
 
 UTF8_MARK = b"\xef\xbb\xbf"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -63,3 +66,28 @@ def read_text_file(
 def without_mark(data: bytes) -> bytes:
     """Return the bytes of UTF-8 text without their byte order mark, if they have one."""
     return data.removeprefix(UTF8_MARK)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Args:
+        path: where; missing folders are made.
+        data: its bytes.
+
+    Raises:
+        CimsimError: if the place cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise CimsimError(f"cannot be written: {error.strerror}", file=path) from error

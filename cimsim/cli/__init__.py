@@ -11,6 +11,7 @@ __all__ = ["main"]
 COMMANDS = (
     "run",
     "validate",
+    "migrate",
     "schema",
     "explain",
     "peak",

@@ -37,7 +37,7 @@ def run(
         bool, typer.Option(help="Apply a correction made for another model or chip.")
     ] = False,
     engine: Annotated[
-        str | None, typer.Option(help="Event engine: auto, reference or compiled.")
+        str | None, typer.Option(help="What schedules events: auto, simpy or compiled.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run (default: reports/<run hash>).")

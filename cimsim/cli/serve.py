@@ -55,7 +55,7 @@ def serve(
         int, typer.Option(help="Positions after which popularity moves on; 0 for never.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of routing and arrivals.")] = 0,
-    engine: Annotated[str, typer.Option(help="auto, reference or compiled.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, simpy or compiled.")] = "auto",
     max_events: Annotated[
         int | None, typer.Option(min=1, help="Give a rate up after this many events.")
     ] = None,

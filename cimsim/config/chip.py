@@ -114,7 +114,7 @@ class Memory(Section):
 
     kind: Literal["none", "lpddr4", "hbm2", "hbm3"] = knob("lpddr4", "Off-chip memory.")
     channels: int = knob(2, "Independent channels.", ge=1, le=64)
-    channel_gbps: float = knob(12.8, "Bandwidth of one channel.", unit="GB/s", gt=0)
+    channel_gb_per_s: float = knob(12.8, "Bandwidth of one channel.", unit="GB/s", gt=0)
     latency_ns: float = knob(100.0, "Time to the first byte.", unit="ns", ge=0)
     pj_per_bit: float | None = knob(
         None, "Energy of off-chip access; null takes the value of the kind.", unit="pJ/bit", ge=0
@@ -228,8 +228,8 @@ class Run(Section):
     )
     flight_tokens: int = knob(64, "Tokens that travel together in prefill.", unit="token", ge=1)
     decode_batch: tuple[int, ...] = knob((1, 8), "Batch sizes of decode.")
-    engine: Literal["auto", "reference", "compiled"] = knob(
-        "auto", "Event engine: SimPy, its compiled twin, or by size."
+    engine: Literal["auto", "simpy", "compiled"] = knob(
+        "auto", "What schedules events: SimPy, the compiled loop, or by size."
     )
     coupling: Literal["auto", "coupled", "trace"] = knob(
         "auto",
@@ -249,7 +249,7 @@ class Run(Section):
 class ChipConfig(Section):
     """One file of arch_configs: a complete runnable chip."""
 
-    cimsim: Literal[1] = knob(1, "Version of the configuration format.")
+    cimsim: Literal[2] = knob(2, "Version of the configuration format.")
     name: str = knob(..., "Name of the chip in reports.")
     description: str = knob("", "One sentence about the chip.")
     technology: Technology = Field(Technology(), description="Process and operating point.")

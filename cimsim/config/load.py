@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from cimsim.config.chip import ChipConfig
 from cimsim.config.knobs import ANY_NAME, find_knobs, section_keys
+from cimsim.config.migration import new_name, new_value, refuse_old_format
 from cimsim.config.yaml_tree import (
     Mark,
     Path_,
@@ -103,6 +104,7 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> YamlTree:
             allowed=f"at most {MAX_EXTENDS} files in a chain",
         )
     tree = read_yaml(path)
+    refuse_old_format(tree, str(path))
     parent = tree.value.pop("extends", None)
     if parent is None:
         return tree
@@ -244,7 +246,8 @@ def _explain(error: ErrorDetails, tree: YamlTree, path: Path) -> CimsimError:
         mark = tree.marks.get((*keys, "kind"), mark)
         hint = nearest(str(value), [t.strip() for t in allowed.split(",")])
     elif error["type"] == "literal_error" and knob is not None and isinstance(value, str):
-        hint = nearest(value, knob.type_name.split(" | "))
+        now = new_value(knob.path, value)
+        hint = f"it is now {now!r}" if now else nearest(value, knob.type_name.split(" | "))
     missing = error["type"] in {"missing", "union_tag_not_found"}
     if error["type"] == "union_tag_not_found":
         dotted += ".kind"
@@ -298,7 +301,8 @@ def _unknown_key(keys: tuple[str, ...], file: str, mark: Mark | None) -> CimsimE
         depth -= 1
     known = section_keys(keys[:depth])
     wrong = keys[depth]
-    hint = nearest(wrong, known)
+    now = new_name(".".join(keys))
+    hint = f"it is now {now}" if now else nearest(wrong, known)
     if hint is None:
         paths = [k.path for k in find_knobs()]
         ending = [p for p in paths if p.split(".")[-1] == keys[-1]]

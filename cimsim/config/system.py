@@ -18,7 +18,7 @@ class ChipLink(Section):
         "mesh",
         "Chips side by side in rows and columns, in a ring, or every two of them joined.",
     )
-    gbps: float = knob(
+    gb_per_s: float = knob(
         32.0, "Bandwidth of one link in one direction.", unit="GB/s", gt=0, le=100_000
     )
     latency_ns: float = knob(

@@ -259,5 +259,5 @@ def _chip_network(config: ChipConfig, mesh: ChipMesh) -> ChipNetwork:
         number[pair] = i
     after = next_chips(link.topology, chips)
     on_the_way = np.take_along_axis(number, after, axis=1)
-    flit_fs = max(1, round(config.noc.flit_bits / BITS_PER_BYTE / link.gbps * FS_PER_NS))
+    flit_fs = max(1, round(config.noc.flit_bits / BITS_PER_BYTE / link.gb_per_s * FS_PER_NS))
     return ChipNetwork(after, on_the_way, tuple(pairs), flit_fs, ps_from_ns(link.latency_ns))

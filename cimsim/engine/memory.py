@@ -54,14 +54,14 @@ class MemoryTimes:
     """Channel time of every kind of request, in ps.
 
     Attributes:
-        channel_gbps: bandwidth of one channel, in GB/s.
+        channel_gb_per_s: bandwidth of one channel, in GB/s.
         channels: how many.
         stream_ps: [steps], weights that a job streams.
         embed_ps: [largest flight + 1], embeddings of a flight.
         kv_read_ps, kv_write_ps: [flights], a layer.
     """
 
-    channel_gbps: float
+    channel_gb_per_s: float
     channels: int
     stream_ps: Int64
     embed_ps: Int64
@@ -70,7 +70,7 @@ class MemoryTimes:
 
     def transfer_all(self, size_bytes: Int64) -> Int64:
         """Return the time that each channel is busy with requests of these sizes."""
-        return _transfer(size_bytes, self.channel_gbps, self.channels)
+        return _transfer(size_bytes, self.channel_gb_per_s, self.channels)
 
 
 def most_kv_layers(kv_step: Int64, step_chip: Int64) -> int:
@@ -140,7 +140,7 @@ def memory_times(
     """Return the channel times of a phase; the last arguments are those of `kv_traffic`."""
     memory = config.memory
     traffic = kv_traffic(config, program, flights, concurrency, layers)
-    rate, channels = memory.channel_gbps, max(1, memory.channels)
+    rate, channels = memory.channel_gb_per_s, max(1, memory.channels)
     streamed = np.array([s.work.stream_bytes for s in steps], dtype=np.int64)
     tokens = np.arange(int(flights.size.max()) + 1, dtype=np.int64)
     embedded = tokens * program.d_model * EMBEDDING_BYTES
@@ -148,7 +148,7 @@ def memory_times(
         # The embedding table is then held on chip, like every digital matrix.
         embedded = np.zeros_like(embedded)
     return MemoryTimes(
-        channel_gbps=rate,
+        channel_gb_per_s=rate,
         channels=channels,
         stream_ps=_transfer(streamed, rate, channels),
         embed_ps=_transfer(embedded, rate, channels),

@@ -68,7 +68,7 @@ def refuse_flit(config: ChipConfig, engine: str, shape: NocShape) -> None:
 
     Args:
         config: the chip.
-        engine: what was asked for: auto, reference or compiled.
+        engine: what was asked for: auto, simpy or compiled.
         shape: its network.
 
     Raises:

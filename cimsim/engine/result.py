@@ -102,7 +102,7 @@ class EngineResult:
 
     Attributes:
         phase: prefill or decode.
-        engine: reference or compiled.
+        engine: simpy or compiled.
         tokens: tokens completed.
         makespan_ps: from 0 to the last completion.
         first_completion_ps, last_completion_ps: of a flight.
@@ -189,7 +189,7 @@ def make_result(
         program: the decoder.
         plan: what ran.
         raw: how it went.
-        engine: reference or compiled.
+        engine: simpy or compiled.
         served: level of the network.
 
     Raises:

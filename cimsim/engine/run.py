@@ -36,7 +36,7 @@ from cimsim.workload.trace import RoutingTrace
 
 __all__ = ["choose_engine", "run_plan", "simulate"]
 
-ENGINES = ("auto", "reference", "compiled")
+ENGINES = ("auto", "simpy", "compiled")
 RECORDED_VISITS = 2_000_000
 """Runs with more visits keep no log of them: it would not fit into memory."""
 SMALL_RUN_VISITS = 20_000
@@ -64,7 +64,7 @@ def simulate(
         trace: routing of every token.
         phase: prefill or decode.
         batch: sequences at once in decode; prefill takes workload.in_flight.
-        engine: reference, compiled or auto; None takes run.engine. The flit level of the
+        engine: simpy, compiled or auto; None takes run.engine. The flit level of the
             network (noc.level) runs on the reference engine only.
         correction: digital work that a calibration adds in every MoE layer.
         arrival_ps: [streams], rising arrival times; None lets streams enter as soon as there
@@ -118,15 +118,15 @@ def run_plan(
             "numbers that depend on time are computed by the SimPy engine only",
             key="run.engine",
             value=wanted,
-            allowed="auto, reference",
+            allowed="auto, simpy",
         )
     served = _first_level(config, plan, wanted)
-    name, raw = "reference", None
+    name, raw = "simpy", None
     judged = config.noc.level == "auto" and plan.transport.contended
     if not served.flit and (numbers is None or judged):
         # Where numbers depend on time, the routing given is a guess, good enough to judge by.
         name = choose_engine(plan, wanted)
-        fast = run_reference if name == "reference" else run_compiled
+        fast = run_reference if name == "simpy" else run_compiled
         raw = fast(plan, record=record, max_events=max_events, max_seconds=max_seconds)
         if judged and not network_validity(plan, raw).inside:
             served = _next_level(config, plan, raw)
@@ -134,7 +134,7 @@ def run_plan(
         # No token goes anywhere before the model has said where.
         plan = replace(plan, experts=np.full_like(plan.experts, -1))
     if numbers is not None or served.flit:
-        name = "reference"
+        name = "simpy"
         raw = (run_flit if served.flit else run_reference)(
             plan,
             record=record,
@@ -183,4 +183,4 @@ def choose_engine(plan: Plan, wanted: str) -> str:
         )
     if wanted != "auto":
         return wanted
-    return "reference" if visit_bound(plan) <= SMALL_RUN_VISITS else "compiled"
+    return "simpy" if visit_bound(plan) <= SMALL_RUN_VISITS else "compiled"

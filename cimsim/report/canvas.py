@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from cimsim.drawing import GREY, INK, drawing, rendered
-from cimsim.results.store import write_whole
+from cimsim.text_file import write_whole
 
 __all__ = [
     "BLUE",

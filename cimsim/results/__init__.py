@@ -32,7 +32,7 @@ from cimsim.results.run import (
     TileLoad,
 )
 from cimsim.results.scale_columns import SCALE
-from cimsim.results.store import RunFolder, write_whole
+from cimsim.results.store import RunFolder
 from cimsim.results.trace_json import RUN_SLICES, trace_json, write_gzip
 
 __all__ = [
@@ -85,5 +85,4 @@ __all__ = [
     "top_components",
     "trace_json",
     "write_gzip",
-    "write_whole",
 ]

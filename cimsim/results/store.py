@@ -21,8 +21,9 @@ from cimsim.results.manifest import Manifest
 from cimsim.results.pairs import PAIRS
 from cimsim.results.run import ChipResult, RunResults
 from cimsim.results.trace_json import CHIP_SLICES, trace_json, write_gzip
+from cimsim.text_file import write_whole
 
-__all__ = ["RunFolder", "write_whole"]
+__all__ = ["RunFolder"]
 
 # What a run writes at the top of its folder; --overwrite replaces these and no other file.
 RUN_FILES = (
@@ -45,31 +46,6 @@ RUN_FILES = (
 )
 RUN_FOLDERS = ("chips", "figures")
 RUN_SUFFIXES = (".csv", ".gz", ".yaml", ".png", ".svg", ".json")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all.
-
-    Args:
-        path: where; missing folders are made.
-        data: its bytes.
-
-    Raises:
-        CimsimError: if the place cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise CimsimError(f"cannot be written: {error.strerror}", file=path) from error
 
 
 class RunFolder:

@@ -94,7 +94,7 @@ class Server:
         trace: routing of all requests; a sequence is a request.
         phase: decode or prefill.
         batch: requests in flight at once.
-        engine: reference, compiled or auto.
+        engine: simpy, compiled or auto.
         limits: of every run.
     """
 
@@ -174,7 +174,7 @@ def prepare(
             program order; else it is placed as `cimsim run` does.
         phase: decode or prefill.
         batch: requests in flight at once, at most all of them.
-        engine: reference, compiled or auto.
+        engine: simpy, compiled or auto.
         limits: of every run.
 
     Raises:

@@ -30,7 +30,7 @@ def test_a_name_alone_is_a_complete_chip(tmp_path: Path) -> None:
 
 
 def test_a_chip_without_name_is_named_after_its_file(tmp_path: Path) -> None:
-    assert load_chip(write(tmp_path, "cimsim: 1", "my chip.yaml")).name == "my chip"
+    assert load_chip(write(tmp_path, "cimsim: 2", "my chip.yaml")).name == "my chip"
 
 
 @pytest.mark.parametrize("name", sorted(bundled_chips()))

@@ -183,7 +183,7 @@ def several(
     )
 
 
-def run(system: System, phase: str = "decode", engine: str = "reference") -> EngineResult:
+def run(system: System, phase: str = "decode", engine: str = "simpy") -> EngineResult:
     return simulate(
         system, system.trace,
         phase=phase, batch=2, engine=engine,
@@ -270,7 +270,7 @@ def test_layers_over_chips_cross_once_a_cut() -> None:
 
 
 def test_a_link_between_chips_can_be_the_bottleneck_and_is_named() -> None:
-    fast, slow = several("experts", 4), several("experts", 4, link={"gbps": 0.01})
+    fast, slow = several("experts", 4), several("experts", 4, link={"gb_per_s": 0.01})
     result = run(slow)
     assert result.critical_resource.startswith("link from chip")
     assert result.makespan_ps > run(fast).makespan_ps
@@ -282,7 +282,7 @@ def test_engines_agree_and_latency_is_its_parts_on_several_chips(
     placement: str, phase: str
 ) -> None:
     system = several(placement, 3)
-    slow, fast = (run(system, phase, engine) for engine in ("reference", "compiled"))
+    slow, fast = (run(system, phase, engine) for engine in ("simpy", "compiled"))
     assert slow.latency_ps.tolist() == fast.latency_ps.tolist()
     assert slow.counts == fast.counts
     assert np.array_equal(slow.parts_ps.sum(axis=1), slow.latency_ps)

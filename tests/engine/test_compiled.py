@@ -36,7 +36,8 @@ def several_chips(seed: int) -> dict[str, object]:
     rng = np.random.default_rng(seed + 1_000_000)
     link = {
         "topology": ("mesh", "ring", "full")[int(rng.integers(3))],
-        "gbps": float(rng.choice([0.5, 4.0, 37.3])), "latency_ns": float(rng.choice([0.0, 20.0])),
+        "gb_per_s": float(rng.choice([0.5, 4.0, 37.3])),
+        "latency_ns": float(rng.choice([0.0, 20.0])),
     }  # fmt: skip
     return {"chips": max(1, int(rng.integers(-4, 7))), "link": link}
 
@@ -162,7 +163,7 @@ def test_a_time_limit_ends_a_run_by_name_and_one_not_reached_changes_nothing(
 
 def test_the_engine_is_chosen_by_size_and_by_name() -> None:
     plan = lower(make_system(), "prefill", 1)
-    assert choose_engine(plan, "auto") == "reference"
+    assert choose_engine(plan, "auto") == "simpy"
     assert choose_engine(plan, "compiled") == "compiled"
     with pytest.raises(CimsimError, match="is not an engine"):
         choose_engine(plan, "fast")

@@ -21,7 +21,7 @@ from tests.engine.chips import FakeCost, System, make_config, make_shape, make_s
 def run(system: System, phase: str = "decode", batch: int = 1, **options: object) -> EngineResult:
     return simulate(
         system, system.trace,
-        phase=phase, batch=batch, engine="reference", **options,  # type: ignore[arg-type]
+        phase=phase, batch=batch, engine="simpy", **options,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -281,7 +281,7 @@ KNOBS: list[tuple[str, dict[str, dict[str, object]]]] = [
     ("decode", {"noc": {"link_cycles": 3}}),
     ("prefill", {"noc": {"contention": "none"}}),
     ("decode", {"memory": {"channels": 1}}),
-    ("decode", {"memory": {"channel_gbps": 1.0}}),
+    ("decode", {"memory": {"channel_gb_per_s": 1.0}}),
     ("decode", {"memory": {"latency_ns": 500.0}}),
     ("decode", {"memory": {"kind": "none"}}),
     ("decode", {"memory": {"kv": "dram"}}),

@@ -174,7 +174,7 @@ def test_auto_stays_at_the_packet_level_inside_its_range() -> None:
 
 def test_auto_goes_to_the_flit_level_where_the_packet_level_is_out_of_range() -> None:
     result = run_at("auto", noc=BUSY)
-    assert (result.network, result.engine) == ("flit level", "reference")
+    assert (result.network, result.engine) == ("flit level", "simpy")
     assert not any("packet-level" in caution for caution in result.cautions)
     assert differences(result.raw, run_at("flit", noc=BUSY).raw) == []
     # Which engine runs the packet level before does not decide.

@@ -101,5 +101,5 @@ def test_numbers_need_the_engine_that_can_call_back() -> None:
     result = run_plan(
         system.config, system.program, plan, engine="auto", numbers=lambda p: Replay(p, known)
     )
-    assert result.engine == "reference"
+    assert result.engine == "simpy"
     assert (plan.experts == known).all()

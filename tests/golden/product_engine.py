@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from cimsim.chip import ChipMesh, Placement, Seat, Unit, UnitKey, analog_units, build_mesh
 from cimsim.config import ChipConfig
+from cimsim.config.migration import migrate_text
 from cimsim.cost import ActionCounts, Ledger
 from cimsim.engine import EngineResult, simulate
 from cimsim.engine.steps import CorrectionWork
@@ -97,7 +99,8 @@ def replay(case: dict[str, Any], engine: str) -> tuple[Row, dict[str, Any]]:
         [flights, enter, done and the parts of the latency in ps], `visits` [visits, flight,
         layer, expert, vectors, arrive, start, end and taken in ps, then tiles], `writes`.
     """
-    config = ChipConfig.model_validate({"name": "case", **case["config"]})
+    text, _ = migrate_text(json.dumps(case["config"]), "case")  # the cases are of format 1
+    config = ChipConfig.model_validate_json(json.dumps({"name": "case", **json.loads(text)}))
     program = build_shape(DecoderShape(**case["shape"]))
     units = analog_units(program, config)
     mesh = build_mesh(config, case["crossbars_needed"])
@@ -112,7 +115,7 @@ def replay(case: dict[str, Any], engine: str) -> tuple[Row, dict[str, Any]]:
     result = simulate(
         placed, trace,
         phase=case["phase"], batch=case["batch"],
-        engine={"simpy": "reference"}.get(engine, engine),
+        engine=engine,
         correction=CorrectionWork(*case["correction"]),
         arrival_ps=None if arrivals is None else np.array(arrivals, dtype=np.int64),
     )  # fmt: skip

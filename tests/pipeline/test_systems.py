@@ -26,9 +26,9 @@ def test_a_model_spread_over_chips_pays_for_links_between_them(
 
 
 def test_one_chip_has_no_links_and_says_which_knobs_are_idle(run_tiny: Runner) -> None:
-    result = run_tiny("isaac", "run.chip_seeds=1", "system.link.gbps=7")
+    result = run_tiny("isaac", "run.chip_seeds=1", "system.link.gb_per_s=7")
     assert result.row["chip_link_bytes_per_token"] == 0
-    assert any("system.link.gbps has no effect" in w for w in (*result.warnings, *result.notes))
+    assert any("system.link.gb_per_s has no effect" in w for w in (*result.warnings, *result.notes))
     assert "thermal feedback" in result.not_modelled
 
 

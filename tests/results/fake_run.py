@@ -73,7 +73,7 @@ def fake_chip(index: int, *, model: str = "olmoe-tiny", tokens: int = 1024) -> C
     return ChipResult(
         name=name if model == "olmoe-tiny" else f"{name}.{model}",
         row=row,
-        config_yaml=f"cimsim: 1\nname: {name}\n",
+        config_yaml=f"cimsim: 2\nname: {name}\n",
         per_layer=_layers(name, model, experts, chip[7] is not None),
         per_seed=seeds,
         energy=energy,

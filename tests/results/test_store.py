@@ -15,8 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_run import fake_chip, fake_run
 
 from cimsim.errors import CimsimError, CimsimInternalError
-from cimsim.results import PAIRS, Manifest, RunFolder, all_tables, rows_from_csv, write_whole
+from cimsim.results import PAIRS, Manifest, RunFolder, all_tables, rows_from_csv
 from cimsim.results.store import RUN_FILES
+from cimsim.text_file import write_whole
 
 CHIP_TABLES = [t for t in all_tables() if t is not PAIRS]  # pairs are of a run
 

@@ -28,7 +28,7 @@ WHOLE = {
 }
 
 
-def run(system: System, engine: str = "reference") -> EngineResult:
+def run(system: System, engine: str = "simpy") -> EngineResult:
     return simulate(
         system, system.trace,
         phase="decode", batch=4, engine=engine,
@@ -68,7 +68,7 @@ def result(request: pytest.FixtureRequest) -> EngineResult:
 def test_both_engines_write_the_same_trace(name: str) -> None:
     texts = [
         trace_json([("chip", run(WHOLE[name], engine).activity("decode_b4", ALL))], limit=ALL)
-        for engine in ("reference", "compiled")
+        for engine in ("simpy", "compiled")
     ]
     assert texts[0] == texts[1]
 
