@@ -79,7 +79,7 @@ def calibrate(
     current = identity(task.model_hash, task.chip_hash, method)
     if not names:
         return Calibrated(current, ())
-    if not task.decoder.architecture.moe_layers:
+    if not task.decoder.program.moe_layers:
         raise CimsimError(
             "the model has no layer with a router that calibration recognises",
             key="--model",

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.model import Correction, Decoder, Linear, Observer
+from cimsim.workload.operations import Route
 from cimsim.workload.program import TokenKeys
 
-__all__ = ["RouterRecord", "Routers", "record_routers", "window_keys"]
+__all__ = ["RouterRecord", "Routers", "record_routers"]
 
 Array = NDArray[np.float32]
 Windows = NDArray[np.int64]
@@ -45,21 +46,15 @@ class _Recorder(Observer):
         self.logits: dict[int, Array] = {}
         self.attention_inputs: dict[int, Array] = {}
 
-    def attention(self, layer: int, tokens: TokenKeys, inputs: Array, output: Array) -> None:
-        del tokens, output
-        self.attention_inputs[layer] = inputs.copy()
+    def norm(self, layer: int, name: str, tokens: TokenKeys, normed: Array) -> None:
+        del tokens
+        if name == "attention":
+            self.attention_inputs[layer] = normed.copy()
 
     def router(self, layer: int, tokens: TokenKeys, inputs: Array, logits: Array) -> None:
         del tokens
         self.inputs[layer] = inputs.copy()
         self.logits[layer] = logits.copy()
-
-
-def window_keys(windows: Windows, first: int = 0) -> TokenKeys:
-    """Return the addresses of all tokens of windows numbered from `first` on."""
-    count, context = windows.shape
-    position = np.tile(np.arange(context, dtype=np.int64), count)
-    return TokenKeys(np.repeat(first + np.arange(count, dtype=np.int64), context), position)
 
 
 def record_routers(
@@ -76,26 +71,19 @@ def record_routers(
     Raises:
         CimsimError: if a router's logits are not finite.
     """
-    recorder = _Recorder()
-    stepper = decoder.stepper(linear, correction=correction, observer=recorder)
-    keys = window_keys(windows)
-    cache = decoder.new_cache(np.arange(len(windows), dtype=np.int64), windows.shape[1])
-    x = stepper.embed(windows.reshape(-1))
+    recorder, program = _Recorder(), decoder.program
+    interpreter = decoder.interpreter(linear, correction=correction, observer=recorder)
+    flight = decoder.flight(windows, np.arange(len(windows), dtype=np.int64))
+    routes = [i for i, o in enumerate(program.operations) if isinstance(o, Route)]
+    interpreter.advance(flight, routes[-1] + 1)
     load: dict[int, NDArray[np.float64]] = {}
-    last = max(decoder.architecture.moe_layers)
-    for layer in range(last + 1):
-        x = stepper.attention(layer, x, keys, cache)
-        cache.drop(layer)
-        normed, routing = stepper.route(layer, x, keys)
-        if layer in recorder.logits:
-            if not np.isfinite(recorder.logits[layer]).all():
-                raise CimsimError(
-                    f"the router logits of layer {layer} on calibration text are not finite",
-                    key="calibration.method",
-                    hint="the chip is too noisy to calibrate",
-                )
-            experts = decoder.architecture.blocks[layer].n_experts
-            load[layer] = np.bincount(routing.experts.ravel(), minlength=experts) / len(x)
-        if layer < last:
-            x = stepper.experts(layer, x, normed, routing, keys)
+    for layer, routing in zip(program.moe_layers, flight.routings, strict=True):
+        if not np.isfinite(recorder.logits[layer]).all():
+            raise CimsimError(
+                f"the router logits of layer {layer} on calibration text are not finite",
+                key="calibration.method",
+                hint="the chip is too noisy to calibrate",
+            )
+        experts = len(program.layers[layer].experts)
+        load[layer] = np.bincount(routing.experts.ravel(), minlength=experts) / windows.size
     return RouterRecord(recorder.inputs, recorder.logits, load, recorder.attention_inputs)

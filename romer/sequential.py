@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from cimsim.model import Correction, Linear, RouterRefit
 from cimsim.model.kernels.product import product
 from cimsim.workload.program import MatrixId, TokenKeys
-from romer.record import window_keys
 from romer.task import Task
 
 __all__ = ["Fit", "fit_in_one_pass"]
@@ -58,14 +57,7 @@ def fit_in_one_pass(task: Task, correction: Correction, fit: Fit) -> None:
     # Columns and low-rank terms are what is being fitted: the other steps stay.
     base = replace(correction, columns={}, low_rank={})
     fitter = _Fitter(task, chip, fit, correction.router_refit)
-    stepper = task.decoder.stepper(fitter, correction=base)
-    keys = window_keys(windows)
-    cache = task.decoder.new_cache(np.arange(len(windows), dtype=np.int64), windows.shape[1])
-    x = stepper.embed(windows.reshape(-1))
-    for layer in range(task.decoder.architecture.n_layers):
-        x = stepper.attention(layer, x, keys, cache)
-        cache.drop(layer)
-        normed, routing = stepper.route(layer, x, keys)
-        x = stepper.experts(layer, x, normed, routing, keys)
-    if "head" in task.analog:
-        stepper.finish(x, keys)
+    interpreter = task.decoder.interpreter(fitter, correction=base)
+    flight = task.decoder.flight(windows, np.arange(len(windows), dtype=np.int64))
+    head = len(task.decoder.program.operations) - 1
+    interpreter.advance(flight, head + 1 if "head" in task.analog else head)

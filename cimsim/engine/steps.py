@@ -15,7 +15,8 @@ from math import ceil
 
 from cimsim.config import ChipConfig
 from cimsim.engine.weight_reads import WeightReads
-from cimsim.workload.program import Layer, Matrix, Program
+from cimsim.workload.operations import Experts, Head, Operation, Project, Rotate, Route
+from cimsim.workload.program import Matrix, Program
 
 __all__ = ["CorrectionWork", "Step", "Work", "build_steps", "digital_matrices"]
 
@@ -86,6 +87,7 @@ class Step:
 
     Attributes:
         layer: decoder layer.
+        operation: index of the program's operation that its visits serve, or that comes next.
         work: digital operations a token.
         kv_layer: layer whose keys and values the job reads, or -1.
         unit: (part, stage) of the analog stage's unit: attention qkv, attention o, router,
@@ -95,6 +97,7 @@ class Step:
     """
 
     layer: int
+    operation: int
     work: Work = field(default_factory=Work)
     kv_layer: int = NONE
     unit: tuple[str, str] | None = None
@@ -143,6 +146,8 @@ def stored_bytes(matrix: Matrix, bits: int) -> int:
 
 
 class _Builder:
+    """Takes the operations of a program in order, and cuts them into steps."""
+
     def __init__(
         self,
         program: Program,
@@ -150,7 +155,6 @@ class _Builder:
         correction: CorrectionWork,
         reads: WeightReads,
     ) -> None:
-        self.program = program
         self.parts = set(config.chip.analog_parts)
         self.correction = correction
         self.streamed = digital_matrices(program, config)
@@ -159,79 +163,75 @@ class _Builder:
         self.steps: list[Step] = []
         self.work = Work()
         self.kv_layer = NONE
-        self.layer = 0
+        self.moe_layers = 0
 
     def close(
         self,
+        layer: int,
+        operation: int,
         *,
         unit: tuple[str, str] | None = None,
         moe_layer: int = NONE,
         shared: bool = False,
     ) -> None:
         """End the job collected so far with an analog stage, or with none."""
-        self.steps.append(Step(self.layer, self.work, self.kv_layer, unit, moe_layer, shared))
+        self.steps.append(Step(layer, operation, self.work, self.kv_layer, unit, moe_layer, shared))
         self.work, self.kv_layer = Work(), NONE
 
-    def multiply(self, matrices: Iterable[Matrix]) -> None:
-        """Add products that every token needs."""
-        self.work.multiply(matrices, self.streamed, self.bits, self.reads.dense)
-
-    def attention(self, layer: Layer) -> None:
-        d_model, program = self.program.d_model, self.program
-        self.work.add("norm", d_model)
-        if "attention" in self.parts:
-            self.close(unit=("attention", "qkv"))
-        else:
-            qkv = [m for m in layer.attention if m.id.role != "o"]
-            self.multiply(qkv)
-            self.close()
-        self.kv_layer = layer.index
-        self.work.add("rope", program.d_attention + program.d_kv)
-        if "attention" in self.parts:
-            self.close(unit=("attention", "o"))
-        else:
-            out = [m for m in layer.attention if m.id.role == "o"]
-            self.multiply(out)
-        self.work.add("combine", d_model)  # residual
-
-    def feed_forward(self, layer: Layer, moe_layer: int) -> None:
-        d_model = self.program.d_model
-        self.work.add("norm", d_model)
-        if layer.router:
-            if "router" in self.parts:
-                self.close(unit=("router", "all"))
-            else:
-                self.multiply(layer.router)
-            self.work.add("router", sum(m.n_out for m in layer.router))
-        if layer.is_moe and (self.correction.macs or self.correction.elements):
+    def take(self, index: int, operation: Operation) -> None:
+        """Add an operation to the job, or end the job with it."""
+        match operation:
+            case Project():
+                self.product(index, operation, ("attention", operation.stage))
+            case Rotate():
+                if self.work != Work():
+                    # Keys and values are there: flights wait for each other's.
+                    self.close(operation.layer, index)
+                self.kv_layer = operation.layer
+            case Route():
+                self.product(index, operation, ("router", "all"))
+            case Experts():
+                self.experts(index, operation)
+                return
+            case Head():
+                self.product(index, operation, ("head", "all"))
+        for use, count in operation.elements.items():
+            self.work.add(use, count)
+        if isinstance(operation, Route) and (self.correction.macs or self.correction.elements):
             self.work.macs["correction"] = self.correction.macs
             self.work.add("correction", self.correction.elements)
-        routed = layer.is_moe and "experts" in self.parts
-        shared = bool(layer.shared) and "shared" in self.parts
-        if layer.is_moe and not routed:
-            streamed = self._streamed_expert(layer)
-            reads = self.reads.experts[moe_layer]
-            self.work.multiply(layer.experts[0], streamed, self.bits, reads, layer.top_k)
-            self.work.add("activation", layer.top_k * _width(layer.experts[0]))
-        if layer.shared and not shared:
-            self.multiply(layer.shared)
-            self.work.add("activation", _width(layer.shared))
-        if routed or shared:
-            self.close(moe_layer=moe_layer if routed else NONE, shared=shared)
-        self.work.add("combine", d_model)  # residual; the sum over experts is in the network
 
-    def _streamed_expert(self, layer: Layer) -> dict[str, int]:
+    def product(self, index: int, operation: Operation, unit: tuple[str, str]) -> None:
+        """Let tiles compute products that every token needs, or add them to the job."""
+        if unit[0] in self.parts:
+            self.close(operation.layer, index, unit=unit)
+        else:
+            self.work.multiply(operation.matrices, self.streamed, self.bits, self.reads.dense)
+
+    def experts(self, index: int, block: Experts) -> None:
+        """Add the digital part of a feed-forward block, and let tiles compute the other."""
+        routed = bool(block.experts) and "experts" in self.parts
+        shared = bool(block.shared) and "shared" in self.parts
+        moe_layer = self.moe_layers if block.experts else NONE
+        self.moe_layers += bool(block.experts)
+        if block.experts and not routed:
+            streamed = self._streamed_expert(block)
+            reads = self.reads.experts[moe_layer]
+            self.work.multiply(block.experts[0], streamed, self.bits, reads, block.top_k)
+            self.work.add("activation", block.routed_width)
+        if block.shared and not shared:
+            self.work.multiply(block.shared, self.streamed, self.bits, self.reads.dense)
+            self.work.add("activation", block.shared_width)
+        if routed or shared:
+            moe_layer = moe_layer if routed else NONE
+            self.close(block.layer, index, moe_layer=moe_layer, shared=shared)
+
+    def _streamed_expert(self, block: Experts) -> dict[str, int]:
         """Bytes of a digital expert: streamed if any expert of the layer is."""
-        sizes: dict[str, int] = {}
-        for matrix in layer.experts[0]:
-            role = matrix.id.role
-            sizes[str(matrix.id)] = max(
-                self.streamed.get(str(m.id), 0)
-                for e in layer.experts
-                for m in e
-                if m.id.role == role
-            )
-        return sizes
+        return {
+            str(same[0].id): max(self.streamed.get(str(m.id), 0) for m in same)
+            for same in zip(*block.experts, strict=True)
+        }
 
 
 def build_steps(
@@ -246,23 +246,7 @@ def build_steps(
         reads: how often the weights of digital matrices are read.
     """
     builder = _Builder(program, config, correction, reads)
-    builder.work.add("embedding", program.d_model)
-    moe = 0
-    for layer in program.layers:
-        builder.layer = layer.index
-        builder.attention(layer)
-        builder.feed_forward(layer, moe if layer.is_moe else NONE)
-        moe += layer.is_moe
-    builder.layer = len(program.layers)
-    builder.work.add("norm", program.d_model)
-    if "head" in builder.parts:
-        builder.close(unit=("head", "all"))
-    else:
-        builder.multiply([program.head])
-    builder.close()
+    for index, operation in enumerate(program.operations):
+        builder.take(index, operation)
+    builder.close(len(program.layers), len(program.operations))
     return builder.steps
-
-
-def _width(matrices: tuple[Matrix, ...]) -> int:
-    """Return the hidden width of a gated block."""
-    return next(m.n_out for m in matrices if not m.id.role.endswith("down"))

@@ -1,4 +1,4 @@
-"""Mixture-of-experts decoders: Hugging Face checkpoints and a NumPy forward pass."""
+"""Mixture-of-experts decoders: Hugging Face checkpoints, and an interpreter of their programs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from cimsim.model.correction_steps import (
     SlotRewrite,
 )
 from cimsim.model.decoder import Decoder, ForwardResult, ScoreResult
+from cimsim.model.flight import Flight, Stream
 from cimsim.model.float_linear import FloatLinear
+from cimsim.model.interpreter import Interpreter
 from cimsim.model.linear import Linear
 from cimsim.model.observer import Observer
 from cimsim.model.router_correction import QuantileMap
 from cimsim.model.routing import Routing, RoutingRecord
-from cimsim.model.stepper import Stepper
 from cimsim.model.text import (
     bits_per_byte,
     cut_windows,
@@ -33,7 +34,6 @@ from cimsim.model.text import (
     predicted_bytes,
     split_documents,
 )
-from cimsim.model.walk import Stage, StreamMemory, Walk
 
 __all__ = [
     "Checkpoint",
@@ -41,8 +41,10 @@ __all__ = [
     "Correction",
     "Decoder",
     "DigitalOps",
+    "Flight",
     "FloatLinear",
     "ForwardResult",
+    "Interpreter",
     "KVCache",
     "Linear",
     "LowRank",
@@ -54,10 +56,7 @@ __all__ = [
     "RoutingRecord",
     "ScoreResult",
     "SlotRewrite",
-    "Stage",
-    "Stepper",
-    "StreamMemory",
-    "Walk",
+    "Stream",
     "bits_per_byte",
     "build_program",
     "cut_windows",

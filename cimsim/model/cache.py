@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
-from cimsim.model.architecture import Architecture
+from cimsim.workload.operations import Heads
 from cimsim.workload.program import TokenKeys
 
 __all__ = ["KVCache"]
@@ -23,19 +23,26 @@ class KVCache:
     sequence is filled in order of position, several tokens at a time.
 
     Args:
-        architecture: gives the widths.
+        heads: give the widths.
         sequences: global numbers of the sequences that it holds.
         capacity: positions a sequence.
+        zeros: `ArrayBackend.zeros`: whose arrays hold keys and values.
     """
 
-    def __init__(self, architecture: Architecture, sequences: Sequence[int], capacity: int) -> None:
+    def __init__(
+        self,
+        heads: Heads,
+        sequences: Sequence[int],
+        capacity: int,
+        zeros: Callable[[tuple[int, ...]], Array],
+    ) -> None:
         numbers = [int(s) for s in sequences]
         self._slot = {sequence: slot for slot, sequence in enumerate(numbers)}
         if len(self._slot) != len(numbers):
             raise CimsimInternalError("a sequence number occurs twice in a cache")
         self.capacity = capacity
-        self._heads = (len(numbers), architecture.n_kv_heads)
-        self._width = architecture.head_dim
+        self._heads = (len(numbers), heads.n_kv_heads)
+        self._width, self._zeros = heads.head_dim, zeros
         self._layers: dict[int, tuple[Array, Array, NDArray[np.int64]]] = {}
 
     def slots(self, tokens: TokenKeys) -> NDArray[np.int64]:
@@ -94,7 +101,7 @@ class KVCache:
 
     def _layer(self, layer: int) -> tuple[Array, Array, NDArray[np.int64]]:
         if layer not in self._layers:
-            keys = np.zeros((*self._heads, self._width, self.capacity), dtype=np.float32)
-            values = np.zeros((*self._heads, self.capacity, self._width), dtype=np.float32)
+            keys = self._zeros((*self._heads, self._width, self.capacity))
+            values = self._zeros((*self._heads, self.capacity, self._width))
             self._layers[layer] = (keys, values, np.zeros(self._heads[0], dtype=np.int64))
         return self._layers[layer]

@@ -12,21 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError, nearest
-from cimsim.model.architecture import Architecture, program_of
 from cimsim.model.config_reader import ConfigReader, read_json
 from cimsim.model.families import FAMILIES, Family
 from cimsim.model.tensor_file import TensorFile
 from cimsim.model.weight_files import WeightFiles, open_weights
 from cimsim.text_file import read_text_file, without_mark
-from cimsim.workload.program import MatrixId, Program
+from cimsim.workload.program import NO_EXPERT, MatrixId, Program
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 __all__ = ["Checkpoint", "build_program", "load_checkpoint"]
-
-EMBEDDING = "model.embed_tokens.weight"
-FINAL_NORM = "model.norm.weight"
 
 
 @dataclass(frozen=True)
@@ -36,35 +32,32 @@ class Checkpoint:
     Attributes:
         name: name of its folder.
         folder: where it lies.
-        architecture: its shape and constants.
         hash: SHA-256 of configuration and weights, hexadecimal: the model's identity.
-        program: its operations and shapes.
+        program: its operations, shapes and constants.
         warnings: what a user of its numbers should know, a sentence each.
     """
 
     name: str
     folder: Path
-    architecture: Architecture
     hash: str
-    program: Program
+    program: Program = field(repr=False)
     warnings: tuple[str, ...]
     _family: Family = field(repr=False)
     _files: dict[str, TensorFile] = field(repr=False)
 
     def matrix(self, matrix: MatrixId) -> NDArray[np.float32]:
         """Return a weight matrix, float32 [n_in, n_out], C-contiguous, for ``x @ W``."""
-        if matrix.role == "head" and self.architecture.tied_head:
-            return np.ascontiguousarray(self.embedding.T)
-        return np.ascontiguousarray(self.vector(self._family.matrix_name(matrix)).T)
+        tied = matrix.role == "head" and self.program.tied_head
+        stored = self.parameter(-1, "embedding") if tied else self.parameter(*matrix)
+        return np.ascontiguousarray(stored.T)
+
+    def parameter(self, layer: int, role: str, expert: int = NO_EXPERT) -> NDArray[np.float32]:
+        """Return a digital parameter of an operation, or a matrix, in its stored shape."""
+        return self.vector(self._family.tensor(layer, role, expert))
 
     def vector(self, name: str) -> NDArray[np.float32]:
         """Return a tensor by its stored name and in its stored shape, e.g. a norm's gain."""
         return self._files[name].read(name)
-
-    @cached_property
-    def embedding(self) -> NDArray[np.float32]:
-        """The token embedding, float32 [vocab, d_model]."""
-        return self.vector(EMBEDDING)
 
     def encode(self, text: str) -> NDArray[np.int64]:
         """Return the token ids of a text, int64 [n], without special tokens.
@@ -73,12 +66,12 @@ class Checkpoint:
             CimsimError: if the tokenizer's vocabulary is larger than the embedding.
         """
         ids = np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
-        if ids.max(initial=0) >= self.architecture.vocab_size:
+        if ids.max(initial=0) >= self.program.vocab_size:
             raise CimsimError(
                 "the tokenizer knows tokens that the model does not",
                 file=self.folder / "tokenizer.json",
                 value=int(ids.max()),
-                allowed=f"0 to {self.architecture.vocab_size - 1}",
+                allowed=f"0 to {self.program.vocab_size - 1}",
             )
         return ids
 
@@ -131,16 +124,14 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise CimsimError("not a checkpoint: the folder has no config.json", file=folder)
     config = ConfigReader(config_path, read_json(config_path))
     family = _family(config)
-    architecture = family.read(config)
-    program = program_of(architecture, folder.resolve().name)
+    program = Program(folder.resolve().name, tuple(family.operations(config)))
     # The name of a file in the folder that transformers would take the weights from.
     config.only("transformers_weights")
     weights = open_weights(folder)
-    _check_tensors(folder, weights, _expected(architecture, program, family))
+    _check_tensors(folder, weights, _expected(program, family))
     return Checkpoint(
         name=program.name,
         folder=folder,
-        architecture=architecture,
         hash=_digest(config_path, weights.files),
         program=program,
         warnings=weights.warnings,
@@ -163,28 +154,15 @@ def _family(config: ConfigReader) -> Family:
     return FAMILIES[kind]
 
 
-def _expected(
-    architecture: Architecture, program: Program, family: Family
-) -> dict[str, tuple[int, ...]]:
+def _expected(program: Program, family: Family) -> dict[str, tuple[int, ...]]:
     """Return the stored shape of every tensor that the forward pass uses."""
-    d = architecture.d_model
-    shapes: dict[str, tuple[int, ...]] = {
-        EMBEDDING: (architecture.vocab_size, d),
-        FINAL_NORM: (d,),
-    }
-    for layer in program.layers:
-        base = f"model.layers.{layer.index}"
-        shapes[f"{base}.input_layernorm.weight"] = (d,)
-        shapes[f"{base}.post_attention_layernorm.weight"] = (d,)
-        for matrix in layer.attention:
-            role = matrix.id.role
-            if (architecture.qkv_bias and role != "o") or (architecture.o_bias and role == "o"):
-                shapes[f"{base}.self_attn.{role}_proj.bias"] = (matrix.n_out,)
-            if architecture.qk_norm and role in "qk":
-                shapes[f"{base}.self_attn.{role}_norm.weight"] = (matrix.n_out,)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for operation in program.operations:
+        for role, shape in operation.parameters.items():
+            shapes[family.tensor(operation.layer, role)] = shape
     for matrix in program.matrices():
-        if matrix.id.role != "head" or not architecture.tied_head:
-            shapes[family.matrix_name(matrix.id)] = (matrix.n_out, matrix.n_in)
+        if matrix.id.role != "head" or not program.tied_head:
+            shapes[family.tensor(*matrix.id)] = (matrix.n_out, matrix.n_in)
     return shapes
 
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError, CimsimInternalError
-from cimsim.model.architecture import Architecture
+from cimsim.model.array_backend import ArrayBackend, NumbaBackend
 from cimsim.model.cache import KVCache
 from cimsim.model.checkpoint import Checkpoint
 from cimsim.model.corrected_linear import CorrectedLinear
 from cimsim.model.correction import Correction
 from cimsim.model.correction_check import check_correction
-from cimsim.model.kernels.rows import negative_log_likelihood
+from cimsim.model.flight import Flight, Stream
+from cimsim.model.interpreter import NO_PARTS, Interpreter
 from cimsim.model.linear import Linear
 from cimsim.model.observer import Observer
 from cimsim.model.parameters import read_parameters
-from cimsim.model.routing import Routing, RoutingRecord, stack_routing
-from cimsim.model.stepper import Stepper
-from cimsim.workload.program import TokenKeys
+from cimsim.model.routing import RoutingRecord
+from cimsim.workload.program import Program, TokenKeys
 from cimsim.workload.trace import RoutingTrace
 
 __all__ = ["Decoder", "ForwardResult", "ScoreResult"]
@@ -30,6 +30,7 @@ Array = NDArray[np.float32]
 Tokens = NDArray[np.int64]
 
 BATCH_TOKENS = 4096  # tokens taken through the layers together: bounds memory, not results
+NOT_SCORED = -1
 
 
 @dataclass(frozen=True)
@@ -67,55 +68,94 @@ class ScoreResult:
 
 
 class Decoder:
-    """A decoder's digital parts; matrix products come from a `Linear`.
+    """A checkpoint ready to be computed; matrix products come from a `Linear`.
 
     Results have the same bytes however windows are batched and whichever thread calls,
     provided that the `Linear` keeps that promise too.
 
     Args:
         checkpoint: the model.
+        backend: does the digital arithmetic; the `Linear` takes and gives its arrays.
+
+    Attributes:
+        checkpoint: the model.
+        backend: does the digital arithmetic.
+        parameters: the digital parameters, as its arrays.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, backend: ArrayBackend | None = None) -> None:
         self.checkpoint = checkpoint
-        self._parameters = read_parameters(checkpoint)
+        self.backend: ArrayBackend = backend or NumbaBackend()
+        self.parameters = read_parameters(checkpoint, self.backend)
 
     @property
-    def architecture(self) -> Architecture:
-        """The decoder's shape."""
-        return self._parameters.architecture
+    def program(self) -> Program:
+        """The decoder's operations."""
+        return self.checkpoint.program
 
-    def stepper(
+    def interpreter(
         self,
         linear: Linear,
         *,
         correction: Correction | None = None,
         observer: Observer | None = None,
-    ) -> Stepper:
-        """Return the decoder joined to a `Linear`, to be driven layer by layer.
+        on_tiles: frozenset[str] = NO_PARTS,
+    ) -> Interpreter:
+        """Return the decoder joined to a `Linear`, to be driven operation by operation.
 
         Args:
             linear: evaluates the matrix products.
             correction: applied to router logits and to matrix outputs.
             observer: sees the signals.
+            on_tiles: parts of the model that are served visit by visit.
         """
-        parameters = self._parameters
+        parameters = self.parameters
         if correction is not None:
-            check_correction(correction, self.checkpoint.program, self.checkpoint.hash)
+            check_correction(correction, self.program, self.checkpoint.hash)
             linear = CorrectedLinear(linear, correction)
             parameters = parameters.with_norm_gain(correction.norm_gain)
-        return Stepper(parameters, linear, correction, observer)
+        return Interpreter(
+            self.program, parameters, self.backend, linear, correction, observer, on_tiles
+        )
 
     def new_cache(self, sequences: Tokens, capacity: int) -> KVCache:
         """Return an empty cache for some sequences of up to `capacity` positions."""
-        if capacity > self.architecture.max_positions:
+        heads = self.program.heads
+        if capacity > heads.positions:
             raise CimsimError(
                 "the context is longer than the model's positions",
                 key="workload.context",
                 value=capacity,
-                allowed=f"at most {self.architecture.max_positions}",
+                allowed=f"at most {heads.positions}",
             )
-        return KVCache(self.architecture, sequences.tolist(), capacity)
+        return KVCache(heads, sequences.tolist(), capacity, self.backend.zeros)
+
+    def flight(
+        self,
+        windows: Tokens,
+        sequences: Tokens,
+        *,
+        scored: bool = False,
+        forced: RoutingRecord | None = None,
+    ) -> Flight:
+        """Return all tokens of windows as one flight that has not begun.
+
+        Args:
+            windows: int64 [B, T] token ids.
+            sequences: int64 [B], global numbers of the windows: they address the noise.
+            scored: whether the T - 1 positions that predict a token of their window are scored;
+                else logits are kept.
+            forced: a routing to force on every MoE layer.
+        """
+        following = np.full(windows.shape, NOT_SCORED, dtype=np.int64)
+        following[:, :-1] = windows[:, 1:]
+        return Flight(
+            windows.reshape(-1),
+            TokenKeys.of_windows(sequences, windows.shape[1]),
+            Stream(self.new_cache(sequences, windows.shape[1]), ends=True),
+            following=following.reshape(-1) if scored else None,
+            forced=forced,
+        )
 
     def forward(
         self,
@@ -137,15 +177,10 @@ class Decoder:
             observer: sees the signals.
             routing: a routing of the same tokens to force on every MoE layer.
         """
-        stepper = self.stepper(linear, correction=correction, observer=observer)
-        parts: list[Array] = []
-
-        def keep(x: Array, keys: TokenKeys, ids: Tokens) -> None:
-            parts.append(stepper.finish(x, keys).reshape(*ids.shape, -1))
-
-        record = self._run(stepper, tokens, sequences, routing, keep)
-        trace = self._trace(record, tokens, sequences)
-        return ForwardResult(np.concatenate(parts), record.experts, record.gates, trace)
+        interpreter = self.interpreter(linear, correction=correction, observer=observer)
+        logits, trace, gates = self._run(interpreter, tokens, sequences, routing, scored=False)
+        shape = (*tokens.shape, self.program.vocab_size)
+        return ForwardResult(logits.reshape(shape), trace.experts, gates, trace)
 
     def score(
         self,
@@ -162,89 +197,46 @@ class Decoder:
         Arguments are those of `forward`. Logits are not kept; the head is evaluated for
         the T - 1 positions that predict a token of the window.
         """
-        stepper = self.stepper(linear, correction=correction, observer=observer)
-        parts: list[NDArray[np.float64]] = []
-
-        def keep(x: Array, keys: TokenKeys, ids: Tokens) -> None:
-            rows = np.flatnonzero(keys.position < ids.shape[1] - 1)
-            logits = stepper.finish(x[rows], keys.take(rows))
-            nll = negative_log_likelihood(logits, ids[:, 1:].reshape(-1))
-            parts.append(nll.reshape(ids.shape[0], -1))
-
-        record = self._run(stepper, tokens, sequences, routing, keep)
-        trace = self._trace(record, tokens, sequences)
-        return ScoreResult(np.concatenate(parts), record.experts, record.gates, trace)
+        interpreter = self.interpreter(linear, correction=correction, observer=observer)
+        nll, trace, gates = self._run(interpreter, tokens, sequences, routing, scored=True)
+        nll = np.ascontiguousarray(nll.reshape(tokens.shape)[:, :-1])
+        return ScoreResult(nll, trace.experts, gates, trace)
 
     def _run(
         self,
-        stepper: Stepper,
-        tokens: Tokens,
+        interpreter: Interpreter,
+        windows: Tokens,
         sequences: Tokens,
         forced: RoutingRecord | None,
-        keep: Callable[[Array, TokenKeys, Tokens], None],
-    ) -> RoutingRecord:
-        """Take windows through the layers in batches and hand each batch to `keep`."""
-        self._check(tokens, sequences)
-        context = tokens.shape[1]
+        *,
+        scored: bool,
+    ) -> tuple[NDArray[Any], RoutingTrace, Array]:
+        """Take windows through the program in batches: losses or logits, experts, gates."""
+        self._check(windows, sequences)
+        context = windows.shape[1]
         step = max(1, BATCH_TOKENS // context)
-        records = []
-        for start in range(0, tokens.shape[0], step):
-            ids = tokens[start : start + step]
-            keys = _keys(sequences[start : start + step], context)
-            part = None
-            if forced is not None:
-                part = forced.rows(start * context, (start + ids.shape[0]) * context)
-            cache = self.new_cache(sequences[start : start + step], context)
-            x, record = self._layers(stepper, ids.reshape(-1), keys, cache, part)
-            keep(x, keys, ids)
-            records.append(record)
-        return RoutingRecord(
-            np.concatenate([r.experts for r in records]), np.concatenate([r.gates for r in records])
-        )
-
-    def _layers(
-        self,
-        stepper: Stepper,
-        ids: Tokens,
-        keys: TokenKeys,
-        cache: KVCache,
-        forced: RoutingRecord | None,
-    ) -> tuple[Array, RoutingRecord]:
-        moe = self.architecture.moe_layers
-        routings: list[Routing] = []
-        x = stepper.embed(ids)
-        for layer in range(self.architecture.n_layers):
-            x = stepper.attention(layer, x, keys, cache)
-            cache.drop(layer)
-            given = None
-            if forced is not None and layer in moe:
-                given = forced.layer(len(routings))
-            normed, routing = stepper.route(layer, x, keys, given)
-            x = stepper.experts(layer, x, normed, routing, keys)
-            if layer in moe:
-                routings.append(routing)
-        return x, stack_routing(routings, len(ids))
+        found, records = [], []
+        for start in range(0, len(windows), step):
+            some = slice(start, start + step)
+            given = None if forced is None else forced.rows(start * context, some.stop * context)
+            flight = self.flight(windows[some], sequences[some], scored=scored, forced=given)
+            interpreter.advance(flight)
+            found.append(flight.nll if scored else self.backend.host(flight.logits))
+            records.append(flight.record())
+        experts = np.concatenate([r.experts for r in records])
+        keys = TokenKeys.of_windows(sequences, context)
+        trace = RoutingTrace(experts, *keys, self.program.n_experts)
+        return np.concatenate(found), trace, np.concatenate([r.gates for r in records])
 
     def _check(self, tokens: Tokens, sequences: Tokens) -> None:
         if tokens.ndim != 2 or not tokens.size or sequences.shape != tokens.shape[:1]:
             raise CimsimInternalError(
                 f"windows {tokens.shape} need one sequence number each, got {sequences.shape}"
             )
-        if tokens.min() < 0 or tokens.max() >= self.architecture.vocab_size:
+        if tokens.min() < 0 or tokens.max() >= self.program.vocab_size:
             raise CimsimError(
                 "a token is not in the model's vocabulary",
                 value=int(tokens.max()),
-                allowed=f"0 to {self.architecture.vocab_size - 1}",
+                allowed=f"0 to {self.program.vocab_size - 1}",
                 hint="the text was tokenised for another model",
             )
-
-    def _trace(self, record: RoutingRecord, tokens: Tokens, sequences: Tokens) -> RoutingTrace:
-        keys = _keys(sequences, tokens.shape[1])
-        return RoutingTrace(
-            record.experts, keys.sequence, keys.position, self.checkpoint.program.n_experts
-        )
-
-
-def _keys(sequences: Tokens, context: int) -> TokenKeys:
-    position = np.tile(np.arange(context, dtype=np.int64), len(sequences))
-    return TokenKeys(np.repeat(sequences.astype(np.int64), context), position)

@@ -20,14 +20,11 @@ class Observer:
     Inputs and outputs of single matrices are seen by wrapping the `Linear`.
     """
 
-    def attention(self, layer: int, tokens: TokenKeys, inputs: Array, output: Array) -> None:
-        """See an attention block: normed inputs and output, float32 [n, d_model]."""
+    def norm(self, layer: int, name: str, tokens: TokenKeys, normed: Array) -> None:
+        """See the normed inputs of a block (attention, block, final), float32 [n, d_model]."""
 
     def router(self, layer: int, tokens: TokenKeys, inputs: Array, logits: Array) -> None:
         """See a router: its inputs [n, d_model] and logits [n, experts] before correction."""
 
     def routing(self, layer: int, tokens: TokenKeys, routing: Routing) -> None:
         """See the corrected logits, the chosen experts and their gates."""
-
-    def feed_forward(self, layer: int, tokens: TokenKeys, inputs: Array, output: Array) -> None:
-        """See a dense or expert block: normed inputs and output, float32 [n, d_model]."""

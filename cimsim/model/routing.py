@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
-from cimsim.model.kernels.selection import select
+from cimsim.model.router_correction import RouterCorrection
+from cimsim.workload.operations import Route
 from cimsim.workload.program import TokenKeys
-
-if TYPE_CHECKING:
-    from cimsim.model.architecture import Block
-    from cimsim.model.router_correction import RouterCorrection
 
 __all__ = ["Routing", "RoutingRecord", "route_logits"]
 
 Array = NDArray[np.float32]
+
+
+class Select(Protocol):
+    """`ArrayBackend.select`."""
+
+    def __call__(
+        self, logits: Array, top_k: int, *, renormalise: bool, scale: float
+    ) -> tuple[NDArray[np.int16], Array]: ...
 
 
 @dataclass(frozen=True)
@@ -62,34 +67,28 @@ class RoutingRecord:
         )
 
 
-def stack_routing(layers: list[Routing], n_tokens: int) -> RoutingRecord:
-    """Return the record of a pass from the routing of its MoE layers in order."""
-    if not layers:
-        return RoutingRecord(
-            np.zeros((n_tokens, 0, 0), dtype=np.int16), np.zeros((n_tokens, 0, 0), dtype=np.float32)
-        )
-    return RoutingRecord(
-        np.stack([r.experts for r in layers], axis=1), np.stack([r.gates for r in layers], axis=1)
-    )
-
-
 def route_logits(
-    logits: Array, tokens: TokenKeys, block: Block, correction: RouterCorrection | None
+    logits: Array,
+    tokens: TokenKeys,
+    route: Route,
+    correction: RouterCorrection | None,
+    select: Select,
 ) -> Routing:
     """Return the experts and gates of a batch from the router's logits.
 
     Args:
         logits: float32 [n, experts] as the router's matrix gave them.
         tokens: addresses of the n rows.
-        block: the layer's block.
+        route: the operation.
         correction: what calibration does to this layer's logits, if anything.
+        select: `ArrayBackend.select`.
     """
-    if logits.shape != (tokens.position.shape[0], block.n_experts):
+    if logits.shape != (tokens.position.shape[0], route.router.n_out):
         raise CimsimInternalError(f"router logits have shape {logits.shape}")
     if correction is not None:
-        logits = correction.apply(logits, block.top_k)
+        logits = correction.apply(logits, route.top_k)
     experts, gates = select(
-        logits, block.top_k, renormalise=block.renormalise, scale=block.gate_scale
+        logits, route.top_k, renormalise=route.renormalise, scale=route.gate_scale
     )
     if correction is not None:
         experts = correction.assign_copies(experts, tokens)

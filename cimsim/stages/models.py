@@ -131,7 +131,7 @@ def unigram_ppl(checkpoint: Checkpoint, texts: Texts, windows: NDArray[np.int64]
         texts: gives the calibration text.
         windows: int64 [windows, context], scored tokens.
     """
-    vocabulary = checkpoint.architecture.vocab_size
+    vocabulary = checkpoint.program.vocab_size
     counts = np.zeros(vocabulary, dtype=np.int64)
     # A document at a time: encoding takes a kilobyte a token.
     for document in split_documents(texts.calibration):

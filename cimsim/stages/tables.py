@@ -140,8 +140,8 @@ def layer_rows(measured: Measured) -> tuple[Row, ...]:
     rows = [
         _layer_row(measured, layer, figures, statistics) for layer in measured.chip.program.layers
     ]
-    head = measured.chip.program.head
-    last = Layer(len(measured.chip.program.layers), (head,), (), (), (), 0)
+    program = measured.chip.program
+    last = Layer(len(program.layers), program.operations[-1:])
     rows.append(_layer_row(measured, last, figures, statistics, block="head"))
     return tuple(rows)
 

@@ -1,98 +1,41 @@
-"""The program of a decoder: its operations and shapes, without weights.
+"""The program of a decoder: its operations in order, with shapes and constants, no weights.
 
-The same program drives numbers (the model evaluates its matrices) and time (the engine
-schedules its operations). A matrix product is named by `MatrixId`; a token by its
-sequence and position, so that noise can be keyed by what is computed and not by when.
-
-Matrices are in ``x @ W`` orientation: W is [n_in, n_out]; n_in sits on crossbar rows.
+The one list drives numbers (`cimsim.model.interpreter` executes it), time and energy
+(`cimsim.engine.steps` schedules it) and what is placed on crossbars (`cimsim.chip.units`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import cached_property
+from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from cimsim.workload.matrix import NO_EXPERT, PART_OF_ROLE, AnalogPart, Matrix, MatrixId, TokenKeys
+from cimsim.workload.operations import (
+    Attend,
+    Embed,
+    Experts,
+    Head,
+    Heads,
+    Operation,
+    Project,
+    Route,
+)
 
-NO_EXPERT = -1
+# Whoever speaks of a program speaks of its matrices and tokens, and finds them here.
+__all__ = [
+    "NO_EXPERT",
+    "PART_OF_ROLE",
+    "AnalogPart",
+    "Layer",
+    "Matrix",
+    "MatrixId",
+    "Program",
+    "TokenKeys",
+]
 
-AnalogPart = Literal["attention", "router", "experts", "shared", "head"]
-
-# Which part of the model a matrix role belongs to: the choice of analog parts is made
-# by part, never by single matrix.
-PART_OF_ROLE: dict[str, AnalogPart] = {
-    "q": "attention",
-    "k": "attention",
-    "v": "attention",
-    "o": "attention",
-    "router": "router",
-    "shared_router": "router",
-    "gate": "experts",
-    "up": "experts",
-    "down": "experts",
-    "shared_gate": "shared",
-    "shared_up": "shared",
-    "shared_down": "shared",
-    "dense_gate": "shared",
-    "dense_up": "shared",
-    "dense_down": "shared",
-    "head": "head",
-}
-
-
-class MatrixId(NamedTuple):
-    """Name of one weight matrix of a program.
-
-    Attributes:
-        layer: decoder layer, 0-based; the head has layer = number of layers.
-        role: a key of `PART_OF_ROLE`.
-        expert: routed expert, or -1 for a matrix that no router selects.
-    """
-
-    layer: int
-    role: str
-    expert: int = NO_EXPERT
-
-    @property
-    def part(self) -> AnalogPart:
-        """The part of the model that this matrix belongs to."""
-        return PART_OF_ROLE[self.role]
-
-    def __str__(self) -> str:
-        expert = "" if self.expert == NO_EXPERT else f".{self.expert}"
-        return f"{self.layer}.{self.role}{expert}"
-
-
-class TokenKeys(NamedTuple):
-    """Global addresses of the rows of a batch of token activations.
-
-    Attributes:
-        sequence: int64 [n], which sequence (window) a row belongs to.
-        position: int64 [n], position in that sequence.
-    """
-
-    sequence: NDArray[np.int64]
-    position: NDArray[np.int64]
-
-    def take(self, rows: NDArray[np.int64]) -> TokenKeys:
-        """Return the keys of some rows, [len(rows)]."""
-        return TokenKeys(self.sequence[rows], self.position[rows])
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Shape of one weight matrix: W is [n_in, n_out]."""
-
-    id: MatrixId
-    n_in: int
-    n_out: int
-
-    @property
-    def size(self) -> int:
-        """Number of weights, which is also the MACs of one vector."""
-        return self.n_in * self.n_out
+Kind = TypeVar("Kind", bound=Operation)
 
 
 @dataclass(frozen=True)
@@ -101,19 +44,41 @@ class Layer:
 
     Attributes:
         index: 0-based layer number.
-        attention: q, k, v, o.
-        router: the router and, for Qwen-MoE, the shared expert's gate; empty if dense.
-        experts: per routed expert its gate, up and down matrices; empty if dense.
-        shared: gate, up and down of the shared experts or of the dense block.
-        top_k: experts chosen a token; 0 if dense.
+        operations: in order.
     """
 
     index: int
-    attention: tuple[Matrix, ...]
-    router: tuple[Matrix, ...]
-    experts: tuple[tuple[Matrix, ...], ...]
-    shared: tuple[Matrix, ...]
-    top_k: int
+    operations: tuple[Operation, ...]
+
+    @cached_property
+    def attention(self) -> tuple[Matrix, ...]:
+        """The matrices q, k, v and o."""
+        return tuple(m for o in self.operations if isinstance(o, Project) for m in o.matrices)
+
+    @cached_property
+    def router(self) -> tuple[Matrix, ...]:
+        """The router and, for Qwen-MoE, the shared expert's gate; empty if dense."""
+        return tuple(m for o in self.operations if isinstance(o, Route) for m in o.matrices)
+
+    @property
+    def experts(self) -> tuple[tuple[Matrix, ...], ...]:
+        """Per routed expert its gate, up and down matrices; empty if dense."""
+        return self._block.experts
+
+    @property
+    def shared(self) -> tuple[Matrix, ...]:
+        """Gate, up and down of the shared experts or of the dense block."""
+        return self._block.shared
+
+    @property
+    def top_k(self) -> int:
+        """Experts chosen a token; 0 if dense."""
+        return self._block.top_k
+
+    @cached_property
+    def _block(self) -> Experts:
+        found = (o for o in self.operations if isinstance(o, Experts))
+        return next(found, Experts(self.index, (), (), 0))
 
     @property
     def is_moe(self) -> bool:
@@ -122,56 +87,76 @@ class Layer:
 
     def matrices(self) -> Iterator[Matrix]:
         """Yield every matrix of the layer in program order."""
-        yield from self.attention
-        yield from self.router
-        for expert in self.experts:
-            yield from expert
-        yield from self.shared
+        for operation in self.operations:
+            yield from operation.matrices
 
     def active_macs(self) -> int:
         """Multiply-accumulates of one token in this layer's matrices (active experts)."""
-        always = sum(m.size for m in (*self.attention, *self.router, *self.shared))
-        routed = self.top_k * sum(m.size for m in self.experts[0]) if self.experts else 0
-        return always + routed
+        return sum(o.macs for o in self.operations)
 
 
 @dataclass(frozen=True)
 class Program:
-    """Operations and shapes of a decoder.
+    """Operations of a decoder, from the embedding to the head.
 
     Attributes:
         name: the model's name.
-        family: olmoe, qwen2_moe, deepseek or mixtral.
-        d_model: width of the residual stream.
-        n_heads: query heads.
-        n_kv_heads: key and value heads.
-        head_dim: width of a head.
-        vocab_size: rows of the embedding.
-        layers: the decoder layers in order.
-        head: the output projection [d_model, vocab].
+        operations: in order; the first is `Embed`, the last `Head`.
     """
 
     name: str
-    family: str
-    d_model: int
-    n_heads: int
-    n_kv_heads: int
-    head_dim: int
-    vocab_size: int
-    layers: tuple[Layer, ...]
-    head: Matrix
+    operations: tuple[Operation, ...]
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The decoder layers in order."""
+        found: list[list[Operation]] = [[] for _ in range(self.operations[-1].layer)]
+        for operation in self.operations:
+            if 0 <= operation.layer < len(found):
+                found[operation.layer].append(operation)
+        return tuple(Layer(i, tuple(operations)) for i, operations in enumerate(found))
+
+    @property
+    def head(self) -> Matrix:
+        """The output projection [d_model, vocab]."""
+        return self._first(Head).weight
+
+    @property
+    def tied_head(self) -> bool:
+        """Whether the output projection is the transposed embedding."""
+        return self._first(Head).tied
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return self._first(Embed).width
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the embedding."""
+        return self._first(Embed).vocab_size
+
+    @cached_property
+    def heads(self) -> Heads:
+        """Attention heads of a layer."""
+        return self._first(Attend).heads
+
+    @property
+    def n_heads(self) -> int:
+        """Query heads."""
+        return self.heads.n_heads
 
     @property
     def d_attention(self) -> int:
         """Total width of the query heads."""
-        return self.n_heads * self.head_dim
+        return self.heads.d_attention
 
     @property
     def d_kv(self) -> int:
         """Total width of the key heads (the same as of the value heads)."""
-        return self.n_kv_heads * self.head_dim
+        return self.heads.d_kv
 
-    @property
+    @cached_property
     def moe_layers(self) -> tuple[int, ...]:
         """Indices of the layers that have routed experts."""
         return tuple(layer.index for layer in self.layers if layer.is_moe)
@@ -188,13 +173,12 @@ class Program:
 
     def matrices(self) -> Iterator[Matrix]:
         """Yield every matrix in program order, the head last."""
-        for layer in self.layers:
-            yield from layer.matrices()
-        yield self.head
+        for operation in self.operations:
+            yield from operation.matrices
 
     def linear_macs_per_token(self) -> int:
         """MACs of one token in all matrices: active experts only, head included."""
-        return sum(layer.active_macs() for layer in self.layers) + self.head.size
+        return sum(o.macs for o in self.operations)
 
     def attention_macs_per_token(self, context: float) -> float:
         """MACs of scores and mixing for one token: 2 x context x d_attn a layer.
@@ -203,3 +187,6 @@ class Program:
             context: number of positions attended to, the token's own included.
         """
         return 2.0 * context * self.d_attention * len(self.layers)
+
+    def _first(self, kind: type[Kind]) -> Kind:
+        return next(o for o in self.operations if isinstance(o, kind))

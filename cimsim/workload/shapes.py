@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cimsim.errors import CimsimError, nearest
-from cimsim.workload.program import NO_EXPERT, Layer, Matrix, MatrixId, Program
+from cimsim.workload.blocks import Blocks, Mixture
+from cimsim.workload.operations import Heads
+from cimsim.workload.program import Program
 
 __all__ = ["SHAPES", "DecoderShape", "build_shape", "shape_program"]
 
@@ -107,51 +109,17 @@ def shape_program(name: str) -> Program:
 
 def build_shape(shape: DecoderShape) -> Program:
     """Return the program of a decoder of these dimensions."""
-    layers = tuple(_layer(shape, i) for i in range(shape.layers))
-    head = Matrix(MatrixId(shape.layers, "head"), shape.d_model, shape.vocabulary)
-    return Program(
-        name=shape.name,
-        family=shape.family,
-        d_model=shape.d_model,
-        n_heads=shape.heads,
-        n_kv_heads=shape.kv_heads,
-        head_dim=shape.head_dim,
-        vocab_size=shape.vocabulary,
-        layers=layers,
-        head=head,
+    blocks = Blocks(
+        shape.vocabulary, shape.d_model, Heads(shape.heads, shape.kv_heads, shape.head_dim)
     )
-
-
-def _layer(shape: DecoderShape, index: int) -> Layer:
-    d_model, d_attention = shape.d_model, shape.heads * shape.head_dim
-    d_kv = shape.kv_heads * shape.head_dim
-
-    def matrix(role: str, n_in: int, n_out: int, expert: int = NO_EXPERT) -> Matrix:
-        return Matrix(MatrixId(index, role, expert), n_in, n_out)
-
-    def block(prefix: str, width: int, expert: int = NO_EXPERT) -> tuple[Matrix, ...]:
-        return (
-            matrix(f"{prefix}gate", d_model, width, expert),
-            matrix(f"{prefix}up", d_model, width, expert),
-            matrix(f"{prefix}down", width, d_model, expert),
-        )
-
-    attention = (
-        matrix("q", d_model, d_attention),
-        matrix("k", d_model, d_kv),
-        matrix("v", d_model, d_kv),
-        matrix("o", d_attention, d_model),
+    mixture = Mixture(
+        shape.experts, shape.top_k, shape.expert_width, shape.shared_width, shape.shared_gate
     )
-    if index < shape.dense_layers:
-        return Layer(index, attention, (), (), block("dense_", shape.dense_width), 0)
-    router = [matrix("router", d_model, shape.experts)]
-    if shape.shared_gate:
-        router.append(matrix("shared_router", d_model, 1))
-    return Layer(
-        index=index,
-        attention=attention,
-        router=tuple(router),
-        experts=tuple(block("", shape.expert_width, e) for e in range(shape.experts)),
-        shared=block("shared_", shape.shared_width) if shape.shared_width else (),
-        top_k=shape.top_k,
-    )
+    operations = [blocks.embed()]
+    for layer in range(shape.layers):
+        operations += blocks.attention(layer)
+        if layer < shape.dense_layers:
+            operations += blocks.dense(layer, shape.dense_width)
+        else:
+            operations += blocks.mixture(layer, mixture)
+    return Program(shape.name, (*operations, *blocks.head(shape.layers)))

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from cimsim.elementary_arrays import exp_of, log_of
 from cimsim.model import ColumnCorrection, Correction, Linear
-from cimsim.workload.program import MatrixId
 from romer.record import Routers
 from romer.task import Task, log_probabilities
 
@@ -41,7 +40,7 @@ def fit_temperature_and_bias(task: Task, correction: Correction, routers: Router
     wanted, predicted = (_expected_counts(z) for z in (clean, logits))
     bias = log_of((wanted + PRIOR_TOKENS) / (predicted + PRIOR_TOKENS)).astype(np.float32)
     gain = _best_gain(logits + bias, chosen)
-    head = MatrixId(task.decoder.architecture.n_layers, "head")
+    head = task.decoder.program.head.id
     ones = np.ones_like(bias)
     moved = replace(
         correction,
@@ -78,8 +77,8 @@ def _best_gain(logits: NDArray[np.float32], chosen: NDArray[np.int64]) -> float:
 
 
 def _with_gain(task: Task, correction: Correction, gain: float) -> Correction:
-    place = (task.decoder.architecture.n_layers, "final")
+    place = (len(task.decoder.program.layers), "final")
     known = correction.norm_gain.get(place, np.float32(1.0))
-    width = task.decoder.checkpoint.program.d_model
+    width = task.decoder.program.d_model
     scaled = np.full(width, gain, dtype=np.float32) * known
     return replace(correction, norm_gain={**correction.norm_gain, place: scaled})

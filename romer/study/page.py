@@ -49,7 +49,7 @@ def unigram_perplexity(model: str, tokens: int, context: int) -> float:
     """
     checkpoint = open_model(model)
     ids = checkpoint.tokenizer.encode(read_text(None).calibration, add_special_tokens=False).ids
-    counts = np.bincount(ids, minlength=checkpoint.architecture.vocab_size)
+    counts = np.bincount(ids, minlength=checkpoint.program.vocab_size)
     return text.unigram_perplexity(counts, test_windows(checkpoint, tokens, context))
 
 

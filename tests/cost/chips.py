@@ -7,7 +7,9 @@ from typing import Any
 from cimsim.chip import ChipMesh, Unit, analog_units, build_mesh
 from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts, CostModel
-from cimsim.workload.program import Layer, Matrix, MatrixId, Program
+from cimsim.workload.blocks import Blocks, Mixture
+from cimsim.workload.operations import Heads
+from cimsim.workload.program import Program
 
 
 def chip(**sections: Any) -> ChipConfig:
@@ -17,30 +19,12 @@ def chip(**sections: Any) -> ChipConfig:
 
 def small_program(d: int = 64, experts: int = 4, d_ff: int = 32, layers: int = 2) -> Program:
     """A small MoE decoder."""
-
-    def matrix(layer: int, role: str, n_in: int, n_out: int, expert: int = -1) -> Matrix:
-        return Matrix(MatrixId(layer, role, expert), n_in, n_out)
-
-    found = tuple(
-        Layer(
-            index=i,
-            attention=tuple(matrix(i, role, d, d) for role in "qkvo"),
-            router=(matrix(i, "router", d, experts),),
-            experts=tuple(
-                (
-                    matrix(i, "gate", d, d_ff, e),
-                    matrix(i, "up", d, d_ff, e),
-                    matrix(i, "down", d_ff, d, e),
-                )
-                for e in range(experts)
-            ),
-            shared=(),
-            top_k=2,
-        )
-        for i in range(layers)
-    )
-    head = matrix(layers, "head", d, 256)
-    return Program("small", "olmoe", d, 4, 4, d // 4, 256, found, head)
+    blocks = Blocks(256, d, Heads(4, 4, d // 4))
+    operations = [blocks.embed()]
+    for layer in range(layers):
+        operations += blocks.attention(layer)
+        operations += blocks.mixture(layer, Mixture(experts, 2, d_ff))
+    return Program("small", (*operations, *blocks.head(layers)))
 
 
 def assemble(

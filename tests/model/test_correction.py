@@ -381,12 +381,16 @@ def test_corrections_that_do_not_fit_are_refused(
     steps: dict[str, Any], why: str, checkpoint: Checkpoint
 ) -> None:
     with pytest.raises(CimsimError, match=why):
-        Decoder(checkpoint).stepper(FloatLinear(checkpoint), correction=made(checkpoint, **steps))
+        Decoder(checkpoint).interpreter(
+            FloatLinear(checkpoint), correction=made(checkpoint, **steps)
+        )
 
 
 def test_a_correction_for_another_model_is_refused(checkpoint: Checkpoint) -> None:
     with pytest.raises(CimsimError, match="another model"):
-        Decoder(checkpoint).stepper(FloatLinear(checkpoint), correction=identity("0" * 64, "chip"))
+        Decoder(checkpoint).interpreter(
+            FloatLinear(checkpoint), correction=identity("0" * 64, "chip")
+        )
 
 
 def test_digital_operations_by_hand(checkpoint: Checkpoint) -> None:

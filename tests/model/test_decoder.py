@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from cimsim.errors import CimsimError, CimsimInternalError
-from cimsim.model import Checkpoint, Decoder, FloatLinear, Observer, Routing, RoutingRecord
+from cimsim.model import (
+    Checkpoint,
+    Decoder,
+    Flight,
+    FloatLinear,
+    Observer,
+    Routing,
+    RoutingRecord,
+    Stream,
+)
 from cimsim.workload.program import MatrixId, TokenKeys
 
 NAMES = ["olmoe-gqa-clip-bias", "qwen-sparse-step", "mixtral", "deepseek"]
@@ -78,19 +87,16 @@ def test_results_do_not_depend_on_threads(
 def drive(
     decoder: Decoder, linear: Any, windows: Windows, flights: list[tuple[int, int, int]]
 ) -> dict[tuple[int, int], np.ndarray]:
-    """Take flights (sequence, first, last) through the layers, one flight after the other."""
-    stepper = decoder.stepper(linear)
-    cache = decoder.new_cache(np.arange(len(windows)), windows.shape[1])
+    """Take flights (sequence, first, last) through the program, one flight after the other."""
+    interpreter = decoder.interpreter(linear)
+    stream = Stream(decoder.new_cache(np.arange(len(windows)), windows.shape[1]))
     logits = {}
     for sequence, first, last in flights:
         position = np.arange(first, last)
         keys = TokenKeys(np.full(last - first, sequence), position)
-        x = stepper.embed(windows[sequence, first:last])
-        for layer in range(decoder.architecture.n_layers):
-            x = stepper.attention(layer, x, keys, cache)
-            normed, routing = stepper.route(layer, x, keys)
-            x = stepper.experts(layer, x, normed, routing, keys)
-        for row, p in zip(stepper.finish(x, keys), position, strict=True):
+        flight = Flight(windows[sequence, first:last], keys, stream)
+        interpreter.advance(flight)
+        for row, p in zip(flight.logits, position, strict=True):
             logits[sequence, int(p)] = row
     return logits
 
@@ -113,19 +119,17 @@ def test_one_batch_may_mix_sequences_at_different_positions(
     checkpoints: dict[str, Checkpoint], windows: Windows
 ) -> None:
     decoder, linear = Decoder(checkpoints["olmoe"]), Keyed(checkpoints["olmoe"])
-    stepper = decoder.stepper(linear)
-    cache = decoder.new_cache(np.array([0, 1]), 40)
+    interpreter = decoder.interpreter(linear)
+    stream = Stream(decoder.new_cache(np.array([0, 1]), 40))
     whole = decoder.forward(windows[:2], linear, sequences=np.arange(2)).logits
     for keys in (
         TokenKeys(np.array([0, 0, 0]), np.array([0, 1, 2])),
         TokenKeys(np.array([1, 0, 1]), np.array([0, 3, 1])),
         TokenKeys(np.array([0, 1, 0]), np.array([5, 2, 4])),
     ):
-        x = stepper.embed(windows[keys.sequence, keys.position])
-        for layer in range(2):
-            x = stepper.attention(layer, x, keys, cache)
-            x = stepper.experts(layer, x, *stepper.route(layer, x, keys), keys)
-        assert same_bytes(stepper.finish(x, keys), whole[keys.sequence, keys.position])
+        flight = Flight(windows[keys.sequence, keys.position], keys, stream)
+        interpreter.advance(flight)
+        assert same_bytes(flight.logits, whole[keys.sequence, keys.position])
 
 
 @pytest.mark.parametrize("positions", [[1], [0, 0], [0, 2], [40]])
@@ -133,23 +137,21 @@ def test_tokens_out_of_order_are_refused(
     positions: list[int], checkpoints: dict[str, Checkpoint]
 ) -> None:
     decoder = Decoder(checkpoints["olmoe"])
-    stepper = decoder.stepper(FloatLinear(checkpoints["olmoe"]))
     keys = TokenKeys(np.zeros(len(positions), dtype=np.int64), np.array(positions))
-    x = np.ones((len(positions), 48), dtype=np.float32)
+    ids = np.ones(len(positions), dtype=np.int64)
+    flight = Flight(ids, keys, Stream(decoder.new_cache(np.array([0]), 40)))
     with pytest.raises(CimsimInternalError, match="position"):
-        stepper.attention(0, x, keys, decoder.new_cache(np.array([0]), 40))
+        decoder.interpreter(FloatLinear(checkpoints["olmoe"])).advance(flight)
 
 
 def test_a_sequence_that_the_cache_does_not_hold_is_refused(
     checkpoints: dict[str, Checkpoint],
 ) -> None:
     decoder = Decoder(checkpoints["olmoe"])
-    stepper = decoder.stepper(FloatLinear(checkpoints["olmoe"]))
     keys = TokenKeys(np.array([8]), np.array([0]))
+    flight = Flight(np.array([1]), keys, Stream(decoder.new_cache(np.array([0]), 4)))
     with pytest.raises(CimsimInternalError, match="not in the cache"):
-        stepper.attention(
-            0, np.ones((1, 48), np.float32), keys, decoder.new_cache(np.array([0]), 4)
-        )
+        decoder.interpreter(FloatLinear(checkpoints["olmoe"])).advance(flight)
 
 
 def test_score_is_the_loss_of_the_logits(
@@ -219,11 +221,9 @@ class Recorder(Observer):
         self.logits: dict[int, np.ndarray] = {}
         self.inputs: dict[int, np.ndarray] = {}
 
-    def attention(
-        self, layer: int, tokens: TokenKeys, inputs: np.ndarray, output: np.ndarray
-    ) -> None:
-        assert inputs.shape == output.shape == (len(tokens.position), 48)
-        self.calls.append(("attention", layer))
+    def norm(self, layer: int, name: str, tokens: TokenKeys, normed: np.ndarray) -> None:
+        assert normed.shape == (len(tokens.position), 48)
+        self.calls.append((name, layer))
 
     def router(self, layer: int, tokens: TokenKeys, inputs: np.ndarray, logits: np.ndarray) -> None:
         assert len(inputs) == len(logits) == len(tokens.position)
@@ -234,22 +234,15 @@ class Recorder(Observer):
         assert routing.experts.shape == routing.gates.shape == (len(tokens.sequence), 3)
         self.calls.append(("routing", layer))
 
-    def feed_forward(
-        self, layer: int, tokens: TokenKeys, inputs: np.ndarray, output: np.ndarray
-    ) -> None:
-        assert inputs.shape == output.shape == (len(tokens.position), 48)
-        self.calls.append(("feed_forward", layer))
 
-
-def test_an_observer_sees_blocks_and_routers_in_order(
+def test_an_observer_sees_norms_and_routers_in_order(
     checkpoints: dict[str, Checkpoint], windows: Windows
 ) -> None:
     checkpoint, recorder = checkpoints["deepseek"], Recorder()
     linear = FloatLinear(checkpoint)
     result = Decoder(checkpoint).forward(windows, linear, sequences=np.arange(5), observer=recorder)
-    moe = ["attention", "router", "routing", "feed_forward"]
-    expected = [("attention", 0), ("feed_forward", 0)]
-    assert recorder.calls == expected + [(name, layer) for layer in (1, 2) for name in moe]
+    moe = [(name, i) for i in (1, 2) for name in ("attention", "block", "router", "routing")]
+    assert recorder.calls == [("attention", 0), ("block", 0), *moe, ("final", 3)]
     weight = checkpoint.matrix(MatrixId(2, "router"))
     np.testing.assert_allclose(recorder.logits[2], recorder.inputs[2] @ weight, atol=1e-5)
     np.testing.assert_array_equal(recorder.logits[2].argmax(axis=1), result.experts[:, 1, 0])

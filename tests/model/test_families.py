@@ -9,10 +9,9 @@ import pytest
 from model_builders import deepseek_config
 
 from cimsim.errors import CimsimError
-from cimsim.model.architecture import Architecture
 from cimsim.model.config_reader import ConfigReader
 from cimsim.model.families import FAMILIES
-from cimsim.workload.program import MatrixId
+from cimsim.workload.program import Program
 
 OLMOE = {
     "model_type": "olmoe", "vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2,
@@ -31,9 +30,13 @@ BASES: dict[str, dict[str, Any]] = {
 }
 
 
-def read(family: str, **changes: Any) -> Architecture:
-    values = BASES[family] | changes
-    return FAMILIES[family].read(ConfigReader(Path("config.json"), values))
+def read(family: str, **changes: Any) -> Program:
+    return program(family, BASES[family] | changes)
+
+
+def program(family: str, values: dict[str, Any]) -> Program:
+    reader = ConfigReader(Path("config.json"), values)
+    return Program(family, tuple(FAMILIES[family].operations(reader)))
 
 
 @pytest.mark.parametrize("family", BASES)
@@ -100,35 +103,32 @@ def test_scaled_and_renormalised_deepseek_gates_are_refused() -> None:
 def test_both_spellings_of_the_rotary_base_are_read(family: str) -> None:
     silent = {k: v for k, v in BASES[family].items() if not k.startswith("rope")}
     new = silent | {"rope_parameters": {"rope_type": "default", "rope_theta": 77.0}}
-    reader = FAMILIES[family].read
-    assert reader(ConfigReader(Path("c"), silent | {"rope_theta": 77.0})).rope_theta == 77.0
-    assert reader(ConfigReader(Path("c"), new)).rope_theta == 77.0
+    assert program(family, silent | {"rope_theta": 77.0}).heads.theta == 77.0
+    assert program(family, new).heads.theta == 77.0
     default = 1e6 if family == "mixtral" else 1e4
-    assert reader(ConfigReader(Path("c"), silent)).rope_theta == default
+    assert program(family, silent).heads.theta == default
 
 
 def test_deepseek_layers_are_dense_first_and_then_at_the_stated_frequency() -> None:
     shape = read("deepseek", num_hidden_layers=6, first_k_dense_replace=1, moe_layer_freq=2)
     assert shape.moe_layers == (2, 4)
-    assert shape.blocks[0].shared_width == 52
-    assert shape.blocks[2].shared_width == 2 * 20
+    assert shape.layers[0].shared[0].n_out == 52
+    assert shape.layers[2].shared[0].n_out == 2 * 20
 
 
 def test_qwen_layers_are_sparse_at_the_stated_step_unless_listed() -> None:
     shape = read("qwen2_moe", num_hidden_layers=6, decoder_sparse_step=2, mlp_only_layers=[3])
     assert shape.moe_layers == (1, 5)
-    assert shape.blocks[3].shared_width == 24
-    assert shape.blocks[1].shared_gate
+    assert shape.layers[3].shared[0].n_out == 24
+    assert [m.id.role for m in shape.layers[1].router] == ["router", "shared_router"]
 
 
 def test_a_deepseek_without_shared_experts_has_none() -> None:
-    assert read("deepseek", n_shared_experts=None).blocks[1].shared_width == 0
+    assert not read("deepseek", n_shared_experts=None).layers[1].shared
 
 
 def test_mixtral_names_its_matrices_w1_w3_w2() -> None:
-    names = [
-        FAMILIES["mixtral"].matrix_name(MatrixId(3, role, 5)) for role in ("gate", "up", "down")
-    ]
+    names = [FAMILIES["mixtral"].tensor(3, role, 5) for role in ("gate", "up", "down")]
     base = "model.layers.3.block_sparse_moe.experts.5"
     assert names == [f"{base}.w1.weight", f"{base}.w3.weight", f"{base}.w2.weight"]
 

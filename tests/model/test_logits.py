@@ -40,7 +40,7 @@ def test_logits_equal_those_of_transformers(
 
 
 def bundled_windows(checkpoint: Checkpoint) -> np.ndarray:
-    vocab = checkpoint.architecture.vocab_size
+    vocab = checkpoint.program.vocab_size
     return np.random.default_rng(2).integers(0, vocab, size=(2, 256), dtype=np.int64)
 
 

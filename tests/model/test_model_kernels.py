@@ -9,23 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cimsim.model.kernels.attention import attend, attend_slow, rotary_tables, rotate
-from cimsim.model.kernels.product import product, product_slow
+from cimsim.model.kernels.attention import attend, rotary_tables, rotate
+from cimsim.model.kernels.product import product
 from cimsim.model.kernels.rows import (
     add_weighted_rows,
     divergence,
-    divergence_slow,
     log_softmax,
-    log_softmax_slow,
     negative_log_likelihood,
-    negative_log_likelihood_slow,
     rms_norm,
-    rms_norm_slow,
     scale_rows_by_sigmoid,
     swiglu,
-    swiglu_slow,
 )
-from cimsim.model.kernels.selection import select, select_slow
+from cimsim.model.kernels.selection import select
+from tests.twins import array_backend as twin
+
+PLAIN = twin.PlainBackend()
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -35,7 +33,7 @@ def normal(seed: int, *shape: int) -> np.ndarray:
 @given(st.integers(1, 13), st.integers(1, 40), st.integers(1, 40), st.integers(0, 99))
 def test_product_equals_its_twin(n: int, n_in: int, n_out: int, seed: int) -> None:
     x, w = normal(seed, n, n_in), normal(seed + 1, n_in, n_out)
-    np.testing.assert_allclose(product(x, w), product_slow(x, w), rtol=3e-7, atol=1e-7)
+    np.testing.assert_allclose(product(x, w), twin.product(x, w), rtol=3e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("width", [28, 600])
@@ -57,15 +55,15 @@ def test_product_with_rows_of_one_weight_is_exact() -> None:
 def test_log_softmax_equals_its_twin_and_sums_to_one(n: int, width: int, seed: int) -> None:
     logits = 4.0 * normal(seed, n, width)
     found = log_softmax(logits)
-    np.testing.assert_allclose(found, log_softmax_slow(logits), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found, twin.log_softmax(logits), rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(np.exp(found).sum(axis=1), 1.0, rtol=1e-5)
 
 
 @given(st.integers(1, 9), st.integers(1, 50), st.integers(0, 99))
 def test_divergence_equals_its_twin(n: int, width: int, seed: int) -> None:
-    first, second = (log_softmax_slow(normal(seed + i, n, width)) for i in range(2))
+    first, second = (twin.log_softmax(normal(seed + i, n, width)) for i in range(2))
     found = divergence(first, second)
-    np.testing.assert_allclose(found, divergence_slow(first, second), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found, twin.divergence(first, second), rtol=1e-9, atol=1e-12)
     assert (found > -1e-6).all()
     assert divergence(first, first).tolist() == [0.0] * n
 
@@ -87,8 +85,8 @@ def test_rms_norm_by_hand() -> None:
 @pytest.mark.parametrize(
     ("fast", "slow"),
     [
-        (lambda x: rms_norm(x, x[0], 1e-5), lambda x: rms_norm_slow(x, x[0], 1e-5)),
-        (lambda x: swiglu(50 * x, x), lambda x: swiglu_slow(50 * x, x)),
+        (lambda x: rms_norm(x, x[0], 1e-5), lambda x: PLAIN.rms_norm(x, x[0], 1e-5)),
+        (lambda x: swiglu(50 * x, x), lambda x: PLAIN.swiglu(50 * x, x)),
     ],
 )
 def test_row_kernels_equal_their_twins(
@@ -119,7 +117,7 @@ def test_weighted_rows_are_added_in_place() -> None:
 def test_negative_log_likelihood_equals_its_twin_and_the_uniform_value() -> None:
     logits, target = 20 * normal(5, 9, 31), np.arange(9)
     found = negative_log_likelihood(logits, target)
-    np.testing.assert_allclose(found, negative_log_likelihood_slow(logits, target), rtol=1e-12)
+    np.testing.assert_allclose(found, PLAIN.negative_log_likelihood(logits, target), rtol=1e-12)
     flat = negative_log_likelihood(np.zeros((1, 31), np.float32), np.array([3]))
     np.testing.assert_allclose(flat, np.log(31))
 
@@ -128,7 +126,7 @@ def test_negative_log_likelihood_equals_its_twin_and_the_uniform_value() -> None
 def test_selection_equals_its_twin(renormalise: bool) -> None:
     logits = normal(6, 50, 12)
     fast = select(logits, 3, renormalise=renormalise, scale=1.5)
-    slow = select_slow(logits, 3, renormalise=renormalise, scale=1.5)
+    slow = PLAIN.select(logits, 3, renormalise=renormalise, scale=1.5)
     np.testing.assert_array_equal(fast[0], slow[0])
     np.testing.assert_allclose(fast[1], slow[1], rtol=1e-6)
 
@@ -157,7 +155,7 @@ def test_attention_equals_its_twin_with_grouped_heads(head_dim: int) -> None:
     slot, position = np.array([0, 0, 1, 1, 0]), np.array([0, 19, 3, 7, 11])
     q, out = normal(9, 5, 6, head_dim), np.empty((5, 6, head_dim), np.float32)
     attend(q, slot, position, k, v, out)
-    np.testing.assert_allclose(out, attend_slow(q, slot, position, k, v), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(out, PLAIN.attend(q, slot, position, k, v), rtol=1e-5, atol=1e-6)
 
 
 def test_the_first_position_attends_to_itself_alone() -> None:

@@ -51,9 +51,9 @@ def test_a_harmful_step_is_dropped_and_leaves_no_trace(
 ) -> None:
     def harm(task: Task, correction: Correction, routers: Any) -> Correction:
         del routers
-        layers = task.decoder.architecture.moe_layers
+        layers = task.decoder.program.moe_layers
         offsets = {
-            layer: np.linspace(-9, 9, task.decoder.architecture.blocks[layer].n_experts)
+            layer: np.linspace(-9, 9, len(task.decoder.program.layers[layer].experts))
             for layer in layers
         }
         return replace(correction, router_offset=offsets)

@@ -1,15 +1,16 @@
-"""Model families: how each reads its configuration and names its tensors."""
+"""Model families: the operations of each in order, and how it names its tensors.
+
+Every module of this package registers the families that it defines.
+"""
 
 from __future__ import annotations
 
-from cimsim.model.families.deepseek import DEEPSEEK
-from cimsim.model.families.family import Family
-from cimsim.model.families.mixtral import MIXTRAL
-from cimsim.model.families.olmoe import OLMOE
-from cimsim.model.families.qwen2_moe import QWEN2_MOE
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = ["FAMILIES", "Family"]
+from cimsim.model.families.family import FAMILIES, Family, register_family
 
-FAMILIES: dict[str, Family] = {
-    family.model_type: family for family in (OLMOE, QWEN2_MOE, DEEPSEEK, MIXTRAL)
-}
+__all__ = ["FAMILIES", "Family", "register_family"]
+
+for _module in iter_modules(__path__, f"{__name__}."):
+    import_module(_module.name)

@@ -1,23 +1,41 @@
-"""What all families share: the Llama-style decoder; a family states its differences."""
+"""What all families share: the Llama-style decoder; a family states its differences.
+
+A family is one file: it reads config.json into the list of its operations and calls
+`register_family`. Files of this package are found by themselves; one from outside is a plug-in.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from cimsim.model.architecture import Architecture, Block
+from cimsim.errors import CimsimError
 from cimsim.model.config_reader import ConfigReader
-from cimsim.workload.program import NO_EXPERT, MatrixId
+from cimsim.workload.blocks import Blocks, Mixture
+from cimsim.workload.operations import Heads, Operation
+from cimsim.workload.program import NO_EXPERT
 
-__all__ = ["Family", "common_fields", "mlp_tensors", "routed_block"]
+__all__ = ["FAMILIES", "Family", "mlp_tensors", "read_blocks", "read_mixture", "register_family"]
 
 MAX_EXPERTS = 2**15 - 1  # experts are int16 in routing records
-_ATTENTION = {role: f"self_attn.{role}_proj.weight" for role in "qkvo"}
 
 
 def _swiglu(prefix: str, folder: str) -> dict[str, str]:
     return {f"{prefix}{r}": f"{folder}.{r}_proj.weight" for r in ("gate", "up", "down")}
+
+
+_OUTSIDE_LAYERS = {
+    "embedding": "model.embed_tokens.weight",
+    "final_norm": "model.norm.weight",
+    "head": "lm_head.weight",
+}
+_IN_LAYERS = {
+    "attention_norm": "input_layernorm.weight",
+    "block_norm": "post_attention_layernorm.weight",
+    **{role: f"self_attn.{role}_proj.weight" for role in "qkvo"},
+    **{f"{role}_bias": f"self_attn.{role}_proj.bias" for role in "qkvo"},
+    **{f"{role}_norm": f"self_attn.{role}_norm.weight" for role in "qk"},
+}
 
 
 @dataclass(frozen=True)
@@ -26,22 +44,42 @@ class Family:
 
     Attributes:
         model_type: value of ``model_type`` in config.json.
-        read: config.json to architecture; refuses what is not implemented.
-        tensors: role to tensor name below ``model.layers.N.``; ``{expert}`` is filled in.
+        operations: config.json to the operations in order; refuses what is not implemented.
+        tensors: role to tensor name below ``model.layers.N.``, ``{expert}`` filled in: those of
+            the feed-forward blocks, and what differs from the usual names of the others.
     """
 
     model_type: str
-    read: Callable[[ConfigReader], Architecture]
-    tensors: dict[str, str]
+    operations: Callable[[ConfigReader], Iterable[Operation]]
+    tensors: Mapping[str, str]
 
-    def matrix_name(self, matrix: MatrixId) -> str:
-        """Return the tensor that holds a matrix (stored transposed, [n_out, n_in])."""
-        if matrix.role == "head":
-            return "lm_head.weight"
-        name = (_ATTENTION | self.tensors)[matrix.role]
-        if matrix.expert != NO_EXPERT:
-            name = name.format(expert=matrix.expert)
-        return f"model.layers.{matrix.layer}.{name}"
+    def tensor(self, layer: int, role: str, expert: int = NO_EXPERT) -> str:
+        """Return the name of a stored tensor; a matrix is stored transposed, [n_out, n_in]."""
+        if role in _OUTSIDE_LAYERS:
+            return _OUTSIDE_LAYERS[role]
+        name = self.tensors.get(role) or _IN_LAYERS[role]
+        if expert != NO_EXPERT:
+            name = name.format(expert=expert)
+        return f"model.layers.{layer}.{name}"
+
+
+FAMILIES: dict[str, Family] = {}
+"""Known families by model_type."""
+
+
+def register_family(family: Family) -> None:
+    """Make a family known.
+
+    Raises:
+        CimsimError: if its model_type is taken.
+    """
+    if family.model_type in FAMILIES:
+        raise CimsimError(
+            "a model family of that model_type is registered already",
+            key="model_type",
+            value=family.model_type,
+        )
+    FAMILIES[family.model_type] = family
 
 
 def mlp_tensors(shared: str) -> dict[str, str]:
@@ -58,10 +96,8 @@ def mlp_tensors(shared: str) -> dict[str, str]:
     return names
 
 
-def common_fields(
-    config: ConfigReader, *, norm_eps: float, rope_theta: float = 10_000.0
-) -> dict[str, Any]:
-    """Return the fields of `Architecture` that every family writes in the same keys.
+def read_blocks(config: ConfigReader, *, norm_eps: float, rope_theta: float = 10_000.0) -> Blocks:
+    """Return the blocks that every family writes in the same keys.
 
     Args:
         config: the configuration.
@@ -81,35 +117,33 @@ def common_fields(
     head_dim = config.integer("head_dim", d_model // n_heads)
     if head_dim % 2:
         raise config.error("head_dim", "rotary positions need an even head width")
-    return {
-        "d_model": d_model,
-        "n_heads": n_heads,
-        "n_kv_heads": n_kv_heads,
-        "head_dim": head_dim,
-        "vocab_size": config.integer("vocab_size"),
-        "max_positions": config.integer("max_position_embeddings"),
-        "norm_eps": config.number("rms_norm_eps", norm_eps),
-        "rope_theta": config.rope_theta(rope_theta),
-        "tied_head": config.flag("tie_word_embeddings", default=False),
-    }
+    positions = config.integer("max_position_embeddings")
+    theta = config.rope_theta(rope_theta)
+    return Blocks(
+        vocab_size=config.integer("vocab_size"),
+        d_model=d_model,
+        heads=Heads(n_heads, n_kv_heads, head_dim, theta, positions),
+        norm_eps=config.number("rms_norm_eps", norm_eps),
+        tied_head=config.flag("tie_word_embeddings", default=False),
+    )
 
 
-def routed_block(config: ConfigReader, *, experts: str, width: str, renormalise: bool) -> Block:
-    """Return an MoE block without shared experts.
+def read_mixture(
+    config: ConfigReader, *, experts: str, width: str, renormalise: bool | None = None
+) -> Mixture:
+    """Return a mixture-of-experts block without shared experts.
 
     Args:
         config: the configuration.
         experts: key of the number of routed experts.
         width: key of their hidden width.
-        renormalise: whether the gates of the chosen experts are divided by their sum.
+        renormalise: whether the gates of the chosen experts are divided by their sum; None
+            reads ``norm_topk_prob``.
     """
+    if renormalise is None:
+        renormalise = config.flag("norm_topk_prob", default=False)
     n_experts = config.integer(experts, most=MAX_EXPERTS)
     top_k = config.integer("num_experts_per_tok")
     if top_k > n_experts:
         raise config.error("num_experts_per_tok", f"exceeds {experts}", f"1 to {n_experts}")
-    return Block(
-        n_experts=n_experts,
-        top_k=top_k,
-        expert_width=config.integer(width),
-        renormalise=renormalise,
-    )
+    return Mixture(n_experts, top_k, config.integer(width), renormalise=renormalise)

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-from cimsim.model.architecture import Architecture
+from collections.abc import Iterator
+
 from cimsim.model.config_reader import ConfigReader
-from cimsim.model.families.family import Family, common_fields, routed_block
+from cimsim.model.families.family import Family, read_blocks, read_mixture, register_family
+from cimsim.workload.operations import Operation
 
-__all__ = ["MIXTRAL"]
 
-
-def _read(config: ConfigReader) -> Architecture:
+def _operations(config: ConfigReader) -> Iterator[Operation]:
     config.only("sliding_window")
     config.only("attention_bias", allowed=(False,))
-    fields = common_fields(config, norm_eps=1e-5, rope_theta=1e6)
-    block = routed_block(
+    blocks = read_blocks(config, norm_eps=1e-5, rope_theta=1e6)
+    mixture = read_mixture(
         config, experts="num_local_experts", width="intermediate_size", renormalise=True
     )
-    return Architecture(
-        family="mixtral",
-        qkv_bias=False,
-        o_bias=False,
-        qk_norm=False,
-        clip_qkv=None,
-        blocks=(block,) * config.layers(),
-        **fields,
+    layers = config.layers()
+    yield blocks.embed()
+    for layer in range(layers):
+        yield from blocks.attention(layer)
+        yield from blocks.mixture(layer, mixture)
+    yield from blocks.head(layers)
+
+
+register_family(
+    Family(
+        "mixtral",
+        _operations,
+        {
+            "router": "block_sparse_moe.gate.weight",
+            "gate": "block_sparse_moe.experts.{expert}.w1.weight",
+            "up": "block_sparse_moe.experts.{expert}.w3.weight",
+            "down": "block_sparse_moe.experts.{expert}.w2.weight",
+        },
     )
-
-
-MIXTRAL = Family(
-    "mixtral",
-    _read,
-    {
-        "router": "block_sparse_moe.gate.weight",
-        "gate": "block_sparse_moe.experts.{expert}.w1.weight",
-        "up": "block_sparse_moe.experts.{expert}.w3.weight",
-        "down": "block_sparse_moe.experts.{expert}.w2.weight",
-    },
 )

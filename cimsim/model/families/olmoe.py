@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from cimsim.model.architecture import Architecture
+from collections.abc import Iterator
+
 from cimsim.model.config_reader import ConfigReader
-from cimsim.model.families.family import Family, common_fields, mlp_tensors, routed_block
+from cimsim.model.families.family import (
+    Family,
+    mlp_tensors,
+    read_blocks,
+    read_mixture,
+    register_family,
+)
+from cimsim.workload.operations import Operation
 
-__all__ = ["OLMOE"]
 
-
-def _read(config: ConfigReader) -> Architecture:
-    fields = common_fields(config, norm_eps=1e-5)
-    block = routed_block(
-        config,
-        experts="num_experts",
-        width="intermediate_size",
-        renormalise=config.flag("norm_topk_prob", default=False),
-    )
+def _operations(config: ConfigReader) -> Iterator[Operation]:
+    blocks = read_blocks(config, norm_eps=1e-5)
+    mixture = read_mixture(config, experts="num_experts", width="intermediate_size")
     bias = config.flag("attention_bias", default=False)
     clip = None if config.get("clip_qkv") is None else config.number("clip_qkv")
-    return Architecture(
-        family="olmoe",
-        qkv_bias=bias,
-        o_bias=bias,
-        qk_norm=True,
-        clip_qkv=clip,
-        blocks=(block,) * config.layers(),
-        **fields,
-    )
+    layers = config.layers()
+    yield blocks.embed()
+    for layer in range(layers):
+        yield from blocks.attention(layer, qkv_bias=bias, o_bias=bias, qk_norm=True, clip=clip)
+        yield from blocks.mixture(layer, mixture)
+    yield from blocks.head(layers)
 
 
-OLMOE = Family("olmoe", _read, mlp_tensors(shared=""))
+register_family(Family("olmoe", _operations, mlp_tensors(shared="")))

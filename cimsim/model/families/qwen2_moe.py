@@ -2,51 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from cimsim.model.architecture import Architecture, Block
 from cimsim.model.config_reader import ConfigReader
-from cimsim.model.families.family import Family, common_fields, mlp_tensors, routed_block
+from cimsim.model.families.family import (
+    Family,
+    mlp_tensors,
+    read_blocks,
+    read_mixture,
+    register_family,
+)
+from cimsim.workload.operations import Operation
 
-__all__ = ["QWEN2_MOE"]
 
-
-def _read(config: ConfigReader) -> Architecture:
+def _operations(config: ConfigReader) -> Iterator[Operation]:
     config.only("use_sliding_window", allowed=(False,))
     config.only("attention_bias", allowed=(False,))
     kinds = config.get("layer_types", [])
     if any(kind != "full_attention" for kind in kinds):
         raise config.error("layer_types", "this feature is not implemented", "full_attention")
-    fields = common_fields(config, norm_eps=1e-6)
-    n_layers = config.layers()
+    blocks = read_blocks(config, norm_eps=1e-6)
+    bias = config.flag("qkv_bias", default=True)
+    layers = config.layers()
     step = config.integer("decoder_sparse_step", 1)
     dense = config.indices("mlp_only_layers")
-    sparse = [i not in dense and (i + 1) % step == 0 for i in range(n_layers)]
-    moe = dense_block = Block()
-    if any(sparse):
-        routed = routed_block(
-            config,
-            experts="num_experts",
-            width="moe_intermediate_size",
-            renormalise=config.flag("norm_topk_prob", default=False),
-        )
+    yield blocks.embed()
+    for layer in range(layers):
+        yield from blocks.attention(layer, qkv_bias=bias)
+        if layer in dense or (layer + 1) % step:
+            yield from blocks.dense(layer, config.integer("intermediate_size"))
+            continue
+        mixture = read_mixture(config, experts="num_experts", width="moe_intermediate_size")
         width = config.integer("shared_expert_intermediate_size")
-        moe = replace(routed, shared_width=width, shared_gate=True)
-    if not all(sparse):
-        dense_block = Block(shared_width=config.integer("intermediate_size"))
-    return Architecture(
-        family="qwen2_moe",
-        qkv_bias=config.flag("qkv_bias", default=True),
-        o_bias=False,
-        qk_norm=False,
-        clip_qkv=None,
-        blocks=tuple(moe if s else dense_block for s in sparse),
-        **fields,
+        yield from blocks.mixture(layer, replace(mixture, shared_width=width, shared_gate=True))
+    yield from blocks.head(layers)
+
+
+register_family(
+    Family(
+        "qwen2_moe",
+        _operations,
+        mlp_tensors(shared="shared_expert") | {"shared_router": "mlp.shared_expert_gate.weight"},
     )
-
-
-QWEN2_MOE = Family(
-    "qwen2_moe",
-    _read,
-    mlp_tensors(shared="shared_expert") | {"shared_router": "mlp.shared_expert_gate.weight"},
 )

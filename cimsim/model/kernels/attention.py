@@ -13,7 +13,7 @@ from cimsim.elementary_arrays import exp_number
 from cimsim.kernel_cache import cached
 from cimsim.model.kernels.fma import fma
 
-__all__ = ["attend", "attend_slow", "rotary_tables", "rotate"]
+__all__ = ["attend", "rotary_tables", "rotate"]
 
 Array = NDArray[np.float32]
 Index = NDArray[np.int64]
@@ -121,17 +121,3 @@ def attend(q: Array, slot: Index, position: Index, k: Array, v: Array, out: Arra
             weights = scratch[:length]
             _scores(q[i, h], k[slot[i], g], scale, weights)
             _softmax_mix(weights, v[slot[i], g], out[i, h])
-
-
-def attend_slow(q: Array, slot: Index, position: Index, k: Array, v: Array) -> Array:
-    """Twin of `attend` in float64: softmax(q k / sqrt(head_dim)) v, a row at a time."""
-    group = q.shape[1] // k.shape[1]
-    out = np.empty_like(q)
-    for i in range(q.shape[0]):
-        length = int(position[i]) + 1
-        for h in range(q.shape[1]):
-            keys = k[slot[i], h // group, :, :length].astype(np.float64)
-            score = q[i, h].astype(np.float64) @ keys / math.sqrt(q.shape[2])
-            weight = np.exp(score - score.max())
-            out[i, h] = (weight / weight.sum()) @ v[slot[i], h // group, :length]
-    return out

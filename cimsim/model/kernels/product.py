@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cimsim.kernel_cache import cached
 from cimsim.model.kernels.fma import fma
 
-__all__ = ["product", "product_slow"]
+__all__ = ["product"]
 
 COLUMN_BLOCK = 512  # columns of W worked on at a time: four rows of partial sums stay in L1
 
@@ -92,16 +92,3 @@ def product(x: NDArray[np.float32], w: NDArray[np.float32]) -> NDArray[np.float3
     out = np.zeros((x.shape[0], w.shape[1]), dtype=np.float32)
     _product(x, w, out)
     return out
-
-
-def product_slow(x: NDArray[np.float32], w: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Twin of `product`: one summand at a time, fused by rounding from float64.
-
-    A product of two float32 is exact in float64, so the only difference to a true fused
-    multiply-add is a rare double rounding in the last bit.
-    """
-    total = np.zeros((x.shape[0], w.shape[1]), dtype=np.float32)
-    for k in range(w.shape[0]):
-        exact = x[:, k, None].astype(np.float64) * w[None, k].astype(np.float64)
-        total = (exact + total).astype(np.float32)
-    return total

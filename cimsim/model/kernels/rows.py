@@ -15,16 +15,11 @@ from cimsim.model.kernels.fma import fma
 __all__ = [
     "add_weighted_rows",
     "divergence",
-    "divergence_slow",
     "log_softmax",
-    "log_softmax_slow",
     "negative_log_likelihood",
-    "negative_log_likelihood_slow",
     "rms_norm",
-    "rms_norm_slow",
     "scale_rows_by_sigmoid",
     "swiglu",
-    "swiglu_slow",
 ]
 
 Array = NDArray[np.float32]
@@ -56,14 +51,6 @@ def rms_norm(x: Array, gain: Array, eps: float) -> Array:
     return out
 
 
-def rms_norm_slow(x: Array, gain: Array, eps: float) -> Array:
-    """Twin of `rms_norm` in float64."""
-    wide = x.astype(np.float64)
-    scale = 1.0 / np.sqrt((wide**2).mean(axis=1, keepdims=True) + eps)
-    result: Array = (wide * scale * gain).astype(np.float32)
-    return result
-
-
 @cached
 @njit(nogil=True)
 def _swiglu(gate: Array, up: Array, out: Array) -> None:
@@ -81,13 +68,6 @@ def swiglu(gate: Array, up: Array) -> Array:
     out = np.empty_like(gate)
     _swiglu(gate, up, out)
     return out
-
-
-def swiglu_slow(gate: Array, up: Array) -> Array:
-    """Twin of `swiglu` in float64."""
-    wide = gate.astype(np.float64)
-    with np.errstate(over="ignore"):
-        return (wide / (1.0 + np.exp(-wide)) * up).astype(np.float32)
 
 
 @cached
@@ -169,13 +149,6 @@ def log_softmax(logits: Array) -> Array:
     return out
 
 
-def log_softmax_slow(logits: Array) -> Array:
-    """Twin of `log_softmax` in NumPy."""
-    wide = logits.astype(np.float64)
-    wide -= wide.max(axis=1, keepdims=True)
-    return np.asarray(wide - np.log(np.exp(wide).sum(axis=1, keepdims=True)), dtype=np.float32)
-
-
 @cached
 @njit(nogil=True)
 def _divergence(first: Array, second: Array, out: NDArray[np.float64]) -> None:
@@ -200,18 +173,3 @@ def divergence(first: Array, second: Array) -> NDArray[np.float64]:
     out = np.empty(first.shape[0], dtype=np.float64)
     _divergence(first, second, out)
     return out
-
-
-def divergence_slow(first: Array, second: Array) -> NDArray[np.float64]:
-    """Twin of `divergence` in NumPy."""
-    p, q = first.astype(np.float64), second.astype(np.float64)
-    return np.asarray((np.exp(p) * (p - q)).sum(axis=1))
-
-
-def negative_log_likelihood_slow(logits: Array, target: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Twin of `negative_log_likelihood` in NumPy."""
-    wide = logits.astype(np.float64)
-    top = wide.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(wide - top).sum(axis=1)) + top[:, 0]
-    result: NDArray[np.float64] = log_sum - wide[np.arange(len(target)), target]
-    return result

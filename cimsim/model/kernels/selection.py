@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cimsim.elementary_arrays import exp_number
 from cimsim.kernel_cache import cached
 
-__all__ = ["select", "select_slow"]
+__all__ = ["select"]
 
 Array = NDArray[np.float32]
 
@@ -70,17 +70,3 @@ def select(
     gates = np.empty((logits.shape[0], top_k), dtype=np.float32)
     _select(logits, renormalise, scale, experts, gates)
     return experts, gates
-
-
-def select_slow(
-    logits: Array, top_k: int, *, renormalise: bool, scale: float
-) -> tuple[NDArray[np.int16], Array]:
-    """Twin of `select` in NumPy."""
-    wide = logits.astype(np.float64)
-    share = np.exp(wide - wide.max(axis=1, keepdims=True))
-    share /= share.sum(axis=1, keepdims=True)
-    experts = np.argsort(-wide, axis=1, kind="stable")[:, :top_k]
-    gates = np.take_along_axis(share, experts, axis=1)
-    if renormalise:
-        gates = gates / gates.sum(axis=1, keepdims=True)
-    return experts.astype(np.int16), (gates * scale).astype(np.float32)
