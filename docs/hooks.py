@@ -6,8 +6,8 @@ from typing import Any
 
 from cimsim.config.knobs import find_knobs
 from cimsim.results.columns import all_tables
-from moe_mapping.registry import BUILT_IN
-from romer.registry import METHODS, NUMBERS, STEPS
+from moe_mapping import policies
+from romer.registry import METHODS, find_steps, number_of
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -58,7 +58,7 @@ def _policies() -> str:
     from moe_mapping.registry import policy_named
 
     rows: list[tuple[object, ...]] = [
-        (f"`{name}`", _first_line(policy_named(name).__doc__)) for name in BUILT_IN
+        (f"`{name}`", _first_line(policy_named(name).__doc__)) for name in policies()
     ]
     return _table(("policy", "what it does"), rows)
 
@@ -73,9 +73,9 @@ def _methods() -> str:
 
 def _steps() -> str:
     rows: list[tuple[object, ...]] = []
-    for name, step in STEPS.items():
-        what = NUMBERS.get(name)
-        number = f"{what[0]}, {what[1]:g} to {what[2]:g}" if what else ""
+    for name, step in find_steps().items():
+        what = number_of(name)
+        number = f"{what.meaning}, {what.least:g} to {what.most:g}" if what else ""
         rows.append((f"`{name}`", _first_line(step.__doc__), number))
     return _table(("step", "what it does", "number after @"), rows)
 

@@ -11,7 +11,7 @@ problem as EPLB states it: expert slots on devices.
 from moe_mapping.assignment import Assignment
 from moe_mapping.objective import Objective, evaluate, lower_bound_ps, tile_times_ps
 from moe_mapping.problem import MappingProblem, Weights, no_traffic
-from moe_mapping.registry import policies, solve
+from moe_mapping.registry import policies, register_policy, solve
 from moe_mapping.slots import SlotPlan, place_slots
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "no_traffic",
     "place_slots",
     "policies",
+    "register_policy",
     "solve",
     "tile_times_ps",
 ]

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-
-from cimsim.errors import CimsimError
-
-if TYPE_CHECKING:
-    from moe_mapping.problem import MappingProblem
 
 __all__ = ["Assignment", "Copy", "Part"]
 
@@ -42,48 +36,6 @@ class Assignment:
         )
         object.__setattr__(self, "copies", canonical)
 
-    def check(self, problem: MappingProblem) -> None:
-        """Check that every unit is placed whole and no tile holds more than it can.
-
-        Raises:
-            CimsimError: with the crossbars needed and available.
-        """
-        if len(self.copies) != problem.n_units:
-            raise CimsimError(
-                "an assignment needs copies of every unit",
-                value=len(self.copies),
-                allowed=str(problem.n_units),
-            )
-        for unit, copies in enumerate(self.copies):
-            self._check_unit(problem, unit, copies)
-        used = self.used(problem.n_tiles)
-        over = np.flatnonzero(used > problem.capacity)
-        if over.size:
-            tile = int(over[0])
-            need, have = int(used[tile]), int(problem.capacity[tile])
-            raise CimsimError(
-                f"tile {tile} needs {need} crossbars and has {have} available: {need - have} short"
-            )
-
-    def _check_unit(self, problem: MappingProblem, unit: int, copies: tuple[Copy, ...]) -> None:
-        name = problem.units[unit]
-        if not copies:
-            raise CimsimError(f"unit {name} is not placed")
-        if len(copies) > 1 and not problem.replicable[unit]:
-            raise CimsimError(f"unit {name} has {len(copies)} copies and may have only one")
-        need = int(problem.crossbars[unit])
-        for copy in copies:
-            tiles = [tile for tile, _ in copy]
-            if len(set(tiles)) != len(tiles):
-                raise CimsimError(f"a copy of unit {name} names a tile twice")
-            if not all(0 <= t < problem.n_tiles and x > 0 for t, x in copy):
-                raise CimsimError(f"a copy of unit {name} sits on a tile that does not exist")
-            have = sum(x for _, x in copy)
-            if have != need:
-                raise CimsimError(
-                    f"a copy of unit {name} needs {need} crossbars and is given {have}"
-                )
-
     def used(self, n_tiles: int) -> NDArray[np.int64]:
         """Return crossbars in use on every tile, [T]."""
         used = np.zeros(n_tiles, dtype=np.int64)
@@ -96,17 +48,6 @@ class Assignment:
     def counts(self) -> NDArray[np.int64]:
         """Return the number of copies of every unit, [U]."""
         return np.array([len(copies) for copies in self.copies], dtype=np.int64)
-
-    def duplicates(self) -> int:
-        """Count copies that share a tile with an earlier copy of their own unit."""
-        found = 0
-        for copies in self.copies:
-            seen: list[int] = []
-            for copy in copies:
-                tiles = [tile for tile, _ in copy]
-                found += any(tile in seen for tile in tiles)
-                seen.extend(tiles)
-        return found
 
     def reorder(self, order: NDArray[np.int64]) -> Assignment:
         """Return the assignment of the same units listed in another order."""

@@ -99,13 +99,15 @@ def draw_chip(path: Path, rows: Sequence[ChipRow], width: int, concentration: in
     across = ceil(sqrt(concentration))
     down = ceil(concentration / across)
     x, y = router % width * across + k % across, router // width * down + k // across
-    slowest = max(row.slowest_tile_ps for row in rows)
+    slowest = max(row.score.slowest_tile_ps for row in rows)
     scale, unit = (1e9, "ms") if slowest >= 1e9 else (1e6, "us")
     panels = []
     for row in rows:
         mesh = np.full((int(y.max()) + 1, int(x.max()) + 1), np.nan)
         mesh[y, x] = row.tile_times_ps / scale
-        panels.append((f"{row.policy}: slowest {row.slowest_tile_ps / scale:.3g} {unit}", mesh))
+        panels.append(
+            (f"{row.policy}: slowest {row.score.slowest_tile_ps / scale:.3g} {unit}", mesh)
+        )
     axes = ("x [tiles]", "y [tiles]")
     draw_panels(path, panels, f"tile busy time [{unit}]", axes, square=True)
 

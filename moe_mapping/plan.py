@@ -37,7 +37,7 @@ def allow_twins(fixed: Fixed, same_tile: int) -> Fixed:
 
 
 def arrays_of(problem: MappingProblem) -> Fixed:
-    """Return the arrays of a problem (`MappingProblem.fixed` keeps them)."""
+    """Return the arrays of a problem that policies work on; made once a solution."""
     layout = carve(problem)
     start, tile, crossbars, fraction, site_class = _sites(problem, layout)
     sites = site_class.size

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from cimsim.errors import CimsimError
-
-if TYPE_CHECKING:
-    from moe_mapping.assignment import Assignment
-    from moe_mapping.state import Fixed
+from moe_mapping.assignment import Assignment, Copy
 
 __all__ = ["MappingProblem", "Weights", "no_traffic"]
 
@@ -129,7 +125,7 @@ class MappingProblem:
                 value=self.replica_budget,
             )
         if self.current is not None:
-            self.current.check(self)
+            self.check(self.current)
 
     def _array(
         self, name: str, value: Any, kind: Any, shape: tuple[int, ...], least: float | None = None
@@ -178,13 +174,6 @@ class MappingProblem:
             raise CimsimError("traffic of a mapping must be the same both ways")
         return traffic
 
-    @cached_property
-    def fixed(self) -> Fixed:
-        """The problem as arrays for compiled policies; made once."""
-        from moe_mapping.plan import arrays_of  # noqa: PLC0415 - plan builds on this module
-
-        return arrays_of(self)
-
     @property
     def n_units(self) -> int:
         """Number of units."""
@@ -210,6 +199,47 @@ class MappingProblem:
         """Crossbars that extra copies may take: the limit given, but never more than spare."""
         spare = self.crossbars_available - self.crossbars_needed
         return spare if self.replica_budget is None else min(self.replica_budget, spare)
+
+    def check(self, assignment: Assignment) -> None:
+        """Check that every unit is placed whole and no tile holds more than it can.
+
+        Raises:
+            CimsimError: with the crossbars needed and available.
+        """
+        if len(assignment.copies) != self.n_units:
+            raise CimsimError(
+                "an assignment needs copies of every unit",
+                value=len(assignment.copies),
+                allowed=str(self.n_units),
+            )
+        for unit, copies in enumerate(assignment.copies):
+            self._check_unit(unit, copies)
+        used = assignment.used(self.n_tiles)
+        over = np.flatnonzero(used > self.capacity)
+        if over.size:
+            tile = int(over[0])
+            need, have = int(used[tile]), int(self.capacity[tile])
+            raise CimsimError(
+                f"tile {tile} needs {need} crossbars and has {have} available: {need - have} short"
+            )
+
+    def _check_unit(self, unit: int, copies: tuple[Copy, ...]) -> None:
+        name, need = self.units[unit], int(self.crossbars[unit])
+        if not copies:
+            raise CimsimError(f"unit {name} is not placed")
+        if len(copies) > 1 and not self.replicable[unit]:
+            raise CimsimError(f"unit {name} has {len(copies)} copies and may have only one")
+        for copy in copies:
+            tiles = [tile for tile, _ in copy]
+            if len(set(tiles)) != len(tiles):
+                raise CimsimError(f"a copy of unit {name} names a tile twice")
+            if not all(0 <= t < self.n_tiles and x > 0 for t, x in copy):
+                raise CimsimError(f"a copy of unit {name} sits on a tile that does not exist")
+            have = sum(x for _, x in copy)
+            if have != need:
+                raise CimsimError(
+                    f"a copy of unit {name} needs {need} crossbars and is given {have}"
+                )
 
     def reorder(self, order: Ints) -> MappingProblem:
         """Return the same problem with its units listed in another order.

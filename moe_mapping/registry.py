@@ -1,66 +1,123 @@
 """Policies by name, and the one way to run them.
 
-Built-in policies are listed here; other packages add theirs through the entry point
-group `moe_mapping.policies` (name = module:function). A policy is a pure function
+A policy is a pure function
 
-    place(problem: MappingProblem, seed: int) -> Assignment
+    @register_policy("mine")
+    def place(problem: MappingProblem, seed: int) -> Assignment: ...
 
 of a problem whose units are in canonical order: hottest first, then largest, then by
 name. So results do not depend on the order in which the caller lists units, and relabelled
 units with different loads get relabelled places. Round robin, which is defined by the
 index, sees units by name.
+
+Every file in `moe_mapping/policies` registers its own; files of users do the same, and
+installed packages name theirs in the entry point group `moe_mapping.policies` (name =
+module:function).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 from importlib.metadata import entry_points
+from pkgutil import iter_modules
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError, nearest
 from moe_mapping.assignment import Assignment
+from moe_mapping.plan import arrays_of, assignment_of
 from moe_mapping.problem import MappingProblem
+from moe_mapping.state import Fixed, Plan
 
 __all__ = [
-    "BUILT_IN",
-    "BY_INDEX",
     "ENTRY_POINT_GROUP",
     "Policy",
+    "goes_by_index",
     "policies",
     "policy_named",
+    "register_policy",
+    "register_search",
     "solve",
 ]
 
 Policy = Callable[[MappingProblem, int], Assignment]
+Search = Callable[[MappingProblem, Fixed, int], Plan]
 
+DEFAULT = "auto"
 ENTRY_POINT_GROUP = "moe_mapping.policies"
+_BUILT_IN = "moe_mapping.policies"
 
-BUILT_IN: dict[str, tuple[str, str]] = {
-    "auto": ("moe_mapping.policies.auto", "place"),
-    "round_robin": ("moe_mapping.policies.round_robin", "place"),
-    "random": ("moe_mapping.policies.uniform", "place"),
-    "lpt": ("moe_mapping.policies.lpt", "place"),
-    "eplb": ("moe_mapping.policies.eplb", "place"),
-    "eplb_global": ("moe_mapping.policies.eplb", "place_global"),
-    "eplb_hierarchical": ("moe_mapping.policies.eplb", "place_hierarchical"),
-    "local_search": ("moe_mapping.policies.local_search", "place"),
-    "compact": ("moe_mapping.policies.compact", "place"),
-    "affinity": ("moe_mapping.policies.affinity", "place"),
-    "annealing": ("moe_mapping.policies.annealing", "place"),
-    "exact": ("moe_mapping.policies.exact", "place"),
-}
+_REGISTRY: dict[str, Policy] = {}
+_BY_INDEX: set[str] = set()
 
-BY_INDEX = ("round_robin",)
-"""Policies that see units by name."""
+
+def register_policy(name: str) -> Callable[[Policy], Policy]:
+    """Register a policy under a name, for `mapping.policy` and `solve`.
+
+    Raises:
+        CimsimError: if another policy has the name.
+    """
+
+    def add(place: Policy) -> Policy:
+        known = _REGISTRY.get(name, place)
+        if (known.__module__, known.__qualname__) != (place.__module__, place.__qualname__):
+            raise CimsimError(
+                f"a mapping policy of this name is registered already, by {known.__module__}",
+                key="mapping.policy",
+                value=name,
+            )
+        _REGISTRY[name] = place
+        return place
+
+    return add
+
+
+def register_search(name: str, *, by_index: bool = False) -> Callable[[Search], Search]:
+    """Register a function of a problem and its arrays that returns a plan.
+
+    Args:
+        name: of the policy.
+        by_index: it sees units by name.
+    """
+
+    def add(find: Search) -> Search:
+        @wraps(find)
+        def place(problem: MappingProblem, seed: int) -> Assignment:
+            fixed = arrays_of(problem)
+            return assignment_of(fixed, find(problem, fixed, seed))
+
+        register_policy(name)(place)
+        if by_index:
+            _BY_INDEX.add(name)
+        return find
+
+    return add
+
+
+def goes_by_index(policy: str | Policy) -> bool:
+    """Tell whether a policy sees units by name instead of hottest first."""
+    return policy in _BY_INDEX
+
+
+def _installed() -> dict[str, Callable[[], Policy]]:
+    """Return what loads every policy that a package names in the entry point group."""
+    return {point.name: point.load for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _registered() -> dict[str, Policy]:
+    """Return all registered policies by name, those of this package included."""
+    for module in iter_modules(import_module(_BUILT_IN).__path__):
+        import_module(f"{_BUILT_IN}.{module.name}")
+    return _REGISTRY
 
 
 def policies() -> tuple[str, ...]:
-    """Return the names of all policies: built-in first, then installed ones, sorted."""
-    installed = {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}
-    return (*BUILT_IN, *sorted(installed - BUILT_IN.keys()))
+    """Return the names of all policies, sorted, the default first."""
+    names = _registered().keys() | _installed().keys()
+    return tuple(sorted(names, key=lambda name: (name != DEFAULT, name)))
 
 
 def policy_named(name: str) -> Policy:
@@ -69,14 +126,10 @@ def policy_named(name: str) -> Policy:
     Raises:
         CimsimError: if there is none of that name.
     """
-    if name in BUILT_IN:
-        module, function = BUILT_IN[name]
-        found: Policy = getattr(import_module(module), function)
+    if found := _registered().get(name):
         return found
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name == name:
-            loaded: Policy = point.load()
-            return loaded
+    if load := _installed().get(name):
+        return load()
     raise CimsimError(
         "unknown mapping policy",
         key="mapping.policy",
@@ -86,7 +139,7 @@ def policy_named(name: str) -> Policy:
     )
 
 
-def solve(problem: MappingProblem, policy: str | Policy = "auto", seed: int = 0) -> Assignment:
+def solve(problem: MappingProblem, policy: str | Policy = DEFAULT, seed: int = 0) -> Assignment:
     """Place the units of a problem.
 
     Args:
@@ -98,9 +151,9 @@ def solve(problem: MappingProblem, policy: str | Policy = "auto", seed: int = 0)
         CimsimError: for an unknown policy, or one that does not fit the problem.
     """
     place = policy_named(policy) if isinstance(policy, str) else policy
-    order = canonical_order(problem, by_load=policy not in BY_INDEX)
+    order = canonical_order(problem, by_load=not goes_by_index(policy))
     found = place(problem.reorder(order), seed).reorder(np.argsort(order))
-    found.check(problem)
+    problem.check(found)
     return found
 
 
@@ -110,9 +163,7 @@ def canonical_order(problem: MappingProblem, *, by_load: bool) -> NDArray[np.int
         by_name = sorted(range(problem.n_units), key=lambda i: problem.units[i])  # type: ignore[arg-type,return-value]
     except TypeError:
         by_name = sorted(range(problem.n_units), key=lambda i: repr(problem.units[i]))
-    rank = np.empty(problem.n_units, dtype=np.int64)
-    rank[by_name] = np.arange(problem.n_units)
     if not by_load:
         return np.asarray(by_name, dtype=np.int64)
-    keys = (rank, -problem.crossbars, -problem.time_ps)
+    keys = (np.argsort(by_name), -problem.crossbars, -problem.time_ps)
     return np.lexsort(keys).astype(np.int64)

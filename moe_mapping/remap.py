@@ -23,7 +23,7 @@ from moe_mapping.kernel import inner, kernel
 from moe_mapping.moves import Table
 from moe_mapping.objective import lower_bound_ps, tile_times_ps
 from moe_mapping.packing import site_time, sites_of
-from moe_mapping.plan import assignment_of, copy_plan, plan_of
+from moe_mapping.plan import arrays_of, assignment_of, copy_plan, plan_of
 from moe_mapping.problem import MappingProblem
 from moe_mapping.room import can_put, can_swap
 from moe_mapping.state import Fixed, Plan, drop, peak, put, rebuild, shift, swap
@@ -50,8 +50,6 @@ class Remap:
         target_ps: what was asked for.
         moves: copies that must be programmed, whole or in part.
         rewritten_crossbars: crossbars programmed.
-        busiest_tile_crossbars: crossbars programmed on the tile that programs most; tiles
-            program at the same time.
     """
 
     assignment: Assignment
@@ -60,7 +58,6 @@ class Remap:
     target_ps: float
     moves: int
     rewritten_crossbars: int
-    busiest_tile_crossbars: int
 
     @property
     def gain_ps(self) -> float:
@@ -71,25 +68,6 @@ class Remap:
     def reached(self) -> bool:
         """Whether the target was met."""
         return self.after_ps <= self.target_ps * (1 + 1e-9)
-
-    def cells(self, cells_per_crossbar: int) -> int:
-        """Return the cells programmed: what the move costs in endurance."""
-        return self.rewritten_crossbars * cells_per_crossbar
-
-    def size_bytes(self, bytes_per_crossbar: float) -> float:
-        """Return the weights fetched from memory."""
-        return self.rewritten_crossbars * bytes_per_crossbar
-
-    def payback_windows(self, write_ps: float) -> float:
-        """Return the windows after which the move has paid for the time it stops the chip.
-
-        Args:
-            write_ps: that time: of one copy where every crossbar has write drivers of its
-                own, of `busiest_tile_crossbars` one after the other where a tile has one.
-        """
-        if self.moves == 0:
-            return 0.0
-        return write_ps / self.gain_ps if self.gain_ps > 0 else float("inf")
 
 
 def remap(problem: MappingProblem, slack: float = 0.05, most_moves: int | None = None) -> Remap:
@@ -109,17 +87,25 @@ def remap(problem: MappingProblem, slack: float = 0.05, most_moves: int | None =
         raise CimsimError("the slack of a re-mapping must be >= 0", value=slack)
     order = np.lexsort((-problem.crossbars, -problem.time_ps)).astype(np.int64)
     inner = problem.reorder(order)
-    plan = None if inner.current is None else plan_of(inner.fixed, inner.current)
+    fixed = arrays_of(inner)
+    plan = None if inner.current is None else plan_of(fixed, inner.current)
     if plan is None:
         raise CimsimError("the current plan does not sit on this chip")
     target = lower_bound_ps(problem) * (1.0 + slack)
     limit = _MOST_STEPS if most_moves is None else most_moves
     best = min(
-        (_attempt(inner.fixed, plan, target, limit, top) for top in _TOP_SHARES),
+        (_attempt(fixed, plan, target, limit, top) for top in _TOP_SHARES),
         key=lambda a: (max(a.slowest_ps, target * (1 + 1e-9)), a.written),
     )
-    found = assignment_of(inner.fixed, best.plan).reorder(np.argsort(order))
-    return _report(problem, problem.current, found, target)
+    found = assignment_of(fixed, best.plan).reorder(np.argsort(order))
+    return Remap(
+        assignment=found,
+        before_ps=float(tile_times_ps(problem, problem.current).max()),
+        after_ps=float(tile_times_ps(problem, found).max()),
+        target_ps=target,
+        moves=found.moves(problem.current),
+        rewritten_crossbars=found.rewritten(problem.current),
+    )
 
 
 class _Attempt(NamedTuple):
@@ -145,24 +131,6 @@ def _attempt(fixed: Fixed, start: Plan, target: float, limit: int, top: float) -
         if site not in home
     )
     return _Attempt(plan, float(peak(plan)), written)
-
-
-def _report(
-    problem: MappingProblem, current: Assignment, found: Assignment, target: float
-) -> Remap:
-    per_tile = np.zeros(problem.n_tiles, dtype=np.int64)
-    for new, old in zip(found.held(), current.held(), strict=True):
-        for tile, crossbars in new.items():
-            per_tile[tile] += max(0, crossbars - old.get(tile, 0))
-    return Remap(
-        assignment=found,
-        before_ps=float(tile_times_ps(problem, current).max()),
-        after_ps=float(tile_times_ps(problem, found).max()),
-        target_ps=target,
-        moves=found.moves(current),
-        rewritten_crossbars=int(per_tile.sum()),
-        busiest_tile_crossbars=int(per_tile.max()),
-    )
 
 
 @inner

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from cimsim.errors import CimsimError
 from moe_mapping.assignment import Assignment
 from moe_mapping.balance import fill_spare
-from moe_mapping.plan import allow_twins, assignment_of, plan_of
+from moe_mapping.plan import allow_twins, arrays_of, assignment_of, plan_of
 from moe_mapping.problem import MappingProblem, Weights, no_traffic
 from moe_mapping.registry import solve
 
@@ -191,9 +191,10 @@ def _fill_layer(loads: Floats, shape: SlotShape, policy: str, seed: int) -> Assi
     found = solve(problem, policy, seed)
     if int(found.counts().sum()) == shape.slots:
         return found
+    arrays = arrays_of(problem)
     twins = -(-shape.slots // (shape.devices * loads.size))
     for same_tile in (twins, shape.slots):  # twins only where slots outnumber experts
-        fixed = allow_twins(problem.fixed, same_tile)
+        fixed = allow_twins(arrays, same_tile)
         plan = plan_of(fixed, found)
         if plan is None:
             continue

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from moe_mapping.assignment import Assignment
-from moe_mapping.objective import evaluate, tile_times_ps
+from moe_mapping.objective import Objective, evaluate, lower_bound_ps, tile_times_ps
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import policies, solve
 from moe_mapping.slots import SlotPlan, SlotShape, place_slots
@@ -26,6 +27,9 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
+MOST_EXACT = 8
+"""Units up to which the exact solver is compared: beyond it takes minutes, or refuses."""
+
 
 @dataclass(frozen=True)
 class SlotRow:
@@ -35,6 +39,24 @@ class SlotRow:
     plan: SlotPlan
     seconds: float
 
+    def figures(self) -> dict[str, Any]:
+        """Return the figures by name."""
+        return {
+            "policy": self.policy,
+            "balance_mean": float(self.plan.balance.mean()),
+            "balance_max": float(self.plan.balance.max()),
+            "replicas": int(self.plan.phy2log.shape[1]),
+            "seconds": self.seconds,
+        }
+
+    def answer(self) -> dict[str, Any]:
+        """Return the figures and the plan."""
+        return self.figures() | {
+            "balance": self.plan.balance.tolist(),
+            "copies": self.plan.replicas.tolist(),
+            "phy2log": self.plan.phy2log.tolist(),
+        }
+
 
 @dataclass(frozen=True)
 class ChipRow:
@@ -42,25 +64,39 @@ class ChipRow:
 
     Attributes:
         policy: its name.
+        problem: what was placed.
         assignment: where units sit.
-        value: objective, lower is better.
-        slowest_tile_ps: busy time of the slowest tile in the trace's window.
-        balance: slowest / even tile time, None for a chip without load.
-        hop_bytes: bytes times hops.
-        replica_crossbars: crossbars in extra copies.
-        tile_times_ps: [T].
+        score: the objective and its parts.
+        tile_times_ps: [T], busy time in the trace's window.
         seconds: time that the policy took.
     """
 
     policy: str
+    problem: MappingProblem
     assignment: Assignment
-    value: float
-    slowest_tile_ps: float
-    balance: float | None
-    hop_bytes: float
-    replica_crossbars: int
+    score: Objective
     tile_times_ps: Floats
     seconds: float
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures by name."""
+        bound_ps, score = lower_bound_ps(self.problem), self.score
+        return {
+            "policy": self.policy,
+            "objective": score.value,
+            "slowest_tile_ps": score.slowest_tile_ps,
+            "slowest_over_bound": score.slowest_tile_ps / bound_ps if bound_ps else None,
+            "balance": score.balance,
+            "hop_bytes": score.hop_bytes,
+            "replica_crossbars": score.replica_crossbars,
+            "seconds": self.seconds,
+        }
+
+    def answer(self) -> dict[str, Any]:
+        """Return the figures and where every copy sits."""
+        units = zip(self.problem.units, self.assignment.copies, strict=True)
+        copies = {str(unit): [[list(part) for part in copy] for copy in own] for unit, own in units}
+        return self.figures() | {"copies": copies}
 
 
 def warm_up() -> float:
@@ -80,14 +116,9 @@ def place_timed(loads: Floats, shape: SlotShape, policy: str, seed: int) -> Slot
 
 def compare_slots(loads: Floats, shape: SlotShape, seed: int) -> list[SlotRow]:
     """Fill slots with every policy that fits the problem; best balance first."""
-    rows = []
-    for policy in policies():
-        hierarchical = shape.nodes > 1 and shape.groups % shape.nodes == 0
-        if policy == "eplb_hierarchical" and not hierarchical:
-            continue
-        if policy == "exact" and loads.shape[1] > 8:
-            continue  # minutes, or refused
-        rows.append(place_timed(loads, shape, policy, seed))
+    hierarchical = shape.nodes > 1 and shape.groups % shape.nodes == 0
+    names = _policies_for(loads.shape[1], hierarchical=hierarchical)
+    rows = [place_timed(loads, shape, policy, seed) for policy in names]
     return sorted(rows, key=lambda row: float(row.plan.balance.mean()))
 
 
@@ -96,22 +127,19 @@ def place_on_chip(problem: MappingProblem, policy: str, seed: int) -> ChipRow:
     started = perf_counter()
     found = solve(problem, policy, seed)
     seconds = perf_counter() - started
-    score = evaluate(problem, found)
-    return ChipRow(
-        policy=policy,
-        assignment=found,
-        value=score.value,
-        slowest_tile_ps=score.slowest_tile_ps,
-        balance=score.balance,
-        hop_bytes=score.hop_bytes,
-        replica_crossbars=score.replica_crossbars,
-        tile_times_ps=tile_times_ps(problem, found),
-        seconds=seconds,
-    )
+    score, times = evaluate(problem, found), tile_times_ps(problem, found)
+    return ChipRow(policy, problem, found, score, times, seconds)
 
 
 def compare_on_chip(problem: MappingProblem, seed: int) -> list[ChipRow]:
     """Place units with every policy that fits the problem; best objective first."""
-    skipped = ("eplb_hierarchical", "exact") if problem.n_units > 8 else ("eplb_hierarchical",)
-    rows = [place_on_chip(problem, p, seed) for p in policies() if p not in skipped]
-    return sorted(rows, key=lambda row: row.value)
+    names = _policies_for(problem.n_units, hierarchical=False)
+    rows = [place_on_chip(problem, policy, seed) for policy in names]
+    return sorted(rows, key=lambda row: row.score.value)
+
+
+def _policies_for(units: int, *, hierarchical: bool) -> list[str]:
+    """Return the policies that take a problem of so many units."""
+    skipped = {"exact"} if units > MOST_EXACT else set()
+    skipped |= set() if hierarchical else {"eplb_hierarchical"}
+    return [policy for policy in policies() if policy not in skipped]

@@ -19,7 +19,7 @@ from scipy import sparse
 from moe_mapping.assignment import Assignment
 from moe_mapping.objective import evaluate
 from moe_mapping.problem import MappingProblem, no_traffic
-from moe_mapping.registry import BY_INDEX, Policy, solve
+from moe_mapping.registry import Policy, goes_by_index, solve
 
 __all__ = ["KINDS", "MapperReport", "check_mapper", "generated_case"]
 
@@ -124,7 +124,7 @@ def check_mapper(
         problem = generated_case(seed, index, kind, most_units)
         where = f"case {index} ({kind}, seed {seed})"
         found = solve(problem, policy, seed)
-        found.check(problem)
+        problem.check(found)
         _require(solve(problem, policy, seed) == found, f"{where}: not deterministic")
         _check_order(problem, policy, seed, found, where)
         draws = [evaluate(problem, solve(problem, "random", s)) for s in range(_RANDOM_DRAWS)]
@@ -147,7 +147,7 @@ def _check_order(
     order = np.argsort(_shuffle_key(problem.n_units))
     again = solve(problem.reorder(order), policy, seed)
     _require(again == found.reorder(order), f"{where}: the order of the list matters")
-    if policy not in BY_INDEX:
+    if not goes_by_index(policy):
         names = tuple(f"v{i:02d}" for i in order)
         renamed = solve(replace(problem, units=names), policy, seed)
         _require(renamed == found, f"{where}: names of units matter")

@@ -12,11 +12,12 @@ immutable `Correction`.
 `split_documents`   FIT and ACCEPT windows of a text
 `steps_of`          the steps of a method
 `METHODS`           the registered methods
+`register_step`     makes a step of a function
 ==================  =============================================================
 """
 
 from romer.calibrate import Calibrated, Untreated, calibrate
-from romer.registry import METHODS, steps_of
+from romer.registry import METHODS, register_step, steps_of
 from romer.task import CalibrationText, CleanReference, Task, split_documents
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Task",
     "Untreated",
     "calibrate",
+    "register_step",
     "split_documents",
     "steps_of",
 ]

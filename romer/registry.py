@@ -1,71 +1,63 @@
 """Calibrators by name: steps, and methods that string steps together.
 
 A step is a pure function of (task, correction so far, routers of the noisy model under it)
-that returns a candidate correction, or the same correction if it has nothing to do.
-A step that has one free number takes another one after an @: ``bias_r3@0.2``.
-Third parties add steps through the entry-point group ``romer.steps``.
+that returns a candidate correction, or the same correction if it has nothing to do:
+
+    @register_step("mine")
+    def fit(task: Task, correction: Correction, routers: Routers) -> Correction: ...
+
+A step that has one free number takes another one after an @: ``bias_r3@0.2``. Every file in
+`romer/steps` registers its own; files of users do the same, and installed packages name theirs
+in the entry-point group ``romer.steps``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from importlib.metadata import entry_points
+from pkgutil import iter_modules
 
 from cimsim.errors import CimsimError, nearest
 from cimsim.model import Correction
 from romer.record import Routers
-from romer.steps import (
-    digital_terms,
-    norm_gain,
-    offload,
-    recalibration,
-    refit,
-    replacement,
-    replication,
-    temperature,
-)
 from romer.task import Task
 
-__all__ = ["METHODS", "NUMBERS", "Step", "find_steps", "step_of", "steps_of"]
+__all__ = [
+    "METHODS",
+    "Number",
+    "Step",
+    "find_steps",
+    "number_of",
+    "register_step",
+    "step_of",
+    "steps_of",
+]
 
 Step = Callable[[Task, Correction, Routers], Correction]
 
-STEPS: Mapping[str, Step] = {
-    "replace_e1": replacement.rewrite_weights,
-    "replace_e2": replacement.copy_weights_and_row,
-    "replace_e2_split": replacement.copy_and_split_load,
-    "replace_e3": replacement.rewrite_fixed_count,
-    "clamp_r1": recalibration.clamp,
-    "margin_r2": recalibration.margin,
-    "bias_r3": recalibration.load_bias,
-    "match_r4": recalibration.match_percentiles,
-    "quantile_map": recalibration.quantile_map,
-    "router_refit": refit.refit_router,
-    "columns": digital_terms.fit_columns,
-    "low_rank": digital_terms.fit_low_rank,
-    "digital_terms": digital_terms.fit_terms,
-    "norm_gain": norm_gain.fit_norm_gain,
-    "average_copies": replication.average_copies,
-    "copy_dense": replication.copy_dense,
-    "offload_fragile": offload.offload_fragile,
-    "offload_random": offload.offload_random,
-    "offload_attention": offload.offload_attention,
-    "offload_router": offload.offload_router,
-    "temperature": temperature.fit_temperature,
-    "temperature_bias": temperature.fit_temperature_and_bias,
-}
+_BUILT_IN = "romer.steps"
+_REGISTRY: dict[str, Step] = {}
+_NUMBERS: dict[str, Number] = {}
 
-# What the number of a step is, and its range.
-NUMBERS: Mapping[str, tuple[str, float, float]] = {
-    "replace_e1": ("share of the mean load below which an expert is cold", 0.0, 1.0),
-    "replace_e2": ("share of the mean load below which an expert is cold", 0.0, 1.0),
-    "replace_e2_split": ("share of the mean load below which an expert is cold", 0.0, 1.0),
-    "clamp_r1": ("lambda, in IQR", 0.0, 100.0),
-    "margin_r2": ("lambda, in IQR", 0.0, 100.0),
-    "bias_r3": ("lambda, in IQR", 0.0, 100.0),
-}
+
+@dataclass(frozen=True)
+class Number:
+    """The free number of a step, its keyword `amount`.
+
+    Attributes:
+        meaning: what it is, in a few words.
+        least: allowed.
+        most: allowed.
+    """
+
+    meaning: str
+    least: float
+    most: float
+
 
 METHODS: Mapping[str, tuple[str, ...]] = {
     "identity": (),
@@ -76,13 +68,44 @@ METHODS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+def register_step(name: str, number: Number | None = None) -> Callable[[Step], Step]:
+    """Register a step under a name, for `calibration.method`.
+
+    Args:
+        name: of the step, without + and @.
+        number: what an @ may change, or None.
+
+    Raises:
+        CimsimError: if another step has the name.
+    """
+
+    def add(step: Step) -> Step:
+        known = _REGISTRY.get(name, step)
+        if (known.__module__, known.__qualname__) != (step.__module__, step.__qualname__):
+            raise CimsimError(
+                f"a calibration step of this name is registered already, by {known.__module__}",
+                key="calibration.method",
+                value=name,
+            )
+        _REGISTRY[name] = step
+        if number is not None:
+            _NUMBERS[name] = number
+        return step
+
+    return add
+
+
 def find_steps() -> dict[str, Step]:
-    """Return every step by name, third-party ones included."""
-    steps = dict(STEPS)
-    for point in entry_points(group="romer.steps"):
-        if point.name not in steps:
-            steps[point.name] = point.load()
-    return steps
+    """Return every step by name: registered ones, then those of installed packages."""
+    for module in iter_modules(import_module(_BUILT_IN).__path__):
+        import_module(f"{_BUILT_IN}.{module.name}")
+    points = entry_points(group="romer.steps")
+    return _REGISTRY | {p.name: p.load() for p in points if p.name not in _REGISTRY}
+
+
+def number_of(name: str) -> Number | None:
+    """Return the free number of a step, if it has one."""
+    return _NUMBERS.get(name)
 
 
 def step_of(name: str) -> Step:
@@ -103,24 +126,24 @@ def step_of(name: str) -> Step:
         )
     if not at:
         return steps[base]
-    if base not in NUMBERS:
+    limits = _NUMBERS.get(base)
+    if limits is None:
         raise CimsimError(
             "this step takes no number",
             key="calibration.method",
             value=name,
-            allowed=", ".join(f"{known}@NUMBER" for known in NUMBERS),
+            allowed=", ".join(f"{known}@NUMBER" for known in _NUMBERS),
         )
-    what, low, high = NUMBERS[base]
     try:
         value = float(number)
     except ValueError:
         value = math.nan
-    if not low <= value <= high:
+    if not limits.least <= value <= limits.most:
         raise CimsimError(
-            f"{what} is out of range",
+            f"{limits.meaning} is out of range",
             key="calibration.method",
             value=name,
-            allowed=f"{base}@NUMBER with a number from {low:g} to {high:g}",
+            allowed=f"{base}@NUMBER with a number from {limits.least:g} to {limits.most:g}",
         )
     numbered: Callable[..., Correction] = steps[base]
     return partial(numbered, amount=value)

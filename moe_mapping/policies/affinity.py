@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moe_mapping.anneal import anneal
-from moe_mapping.assignment import Assignment
 from moe_mapping.balance import lower_peak
 from moe_mapping.bisect import exchange_halves
-from moe_mapping.plan import assignment_of, copy_plan
+from moe_mapping.plan import copy_plan
 from moe_mapping.policies.local_search import search
 from moe_mapping.problem import MappingProblem
+from moe_mapping.registry import register_search
 from moe_mapping.state import Fixed, Plan, peak, rebuild, value
 
-__all__ = ["part", "partition", "place"]
+__all__ = ["affinity", "part", "partition"]
 
 Ints = NDArray[np.int64]
 
@@ -33,17 +33,17 @@ SLACK = 0.02
 """A half may exceed its load before the exchange by this share of it."""
 
 
-def place(problem: MappingProblem, seed: int) -> Assignment:
+@register_search("affinity")
+def affinity(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
     """Balance the load, then partition by traffic where the objective gains by it."""
-    return assignment_of(problem.fixed, part(problem, search(problem, seed), seed))
+    return part(problem, fixed, search(problem, fixed, seed), seed)
 
 
-def part(problem: MappingProblem, plan: Plan, seed: int) -> Plan:
+def part(problem: MappingProblem, fixed: Fixed, plan: Plan, seed: int) -> Plan:
     """Return the partitioned plan, balanced again tile by tile, or the one given if better.
 
     Exchanges that the halves did not see, but the whole objective gains by, end it.
     """
-    fixed = problem.fixed
     if fixed.price[1] == 0.0:
         return plan
     parted = copy_plan(plan)

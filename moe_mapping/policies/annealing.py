@@ -9,14 +9,14 @@ given and one from replicas chosen for layers.
 from __future__ import annotations
 
 from moe_mapping.anneal import anneal
-from moe_mapping.assignment import Assignment
 from moe_mapping.layering import layered
-from moe_mapping.plan import assignment_of, copy_plan
+from moe_mapping.plan import copy_plan
 from moe_mapping.policies.local_search import search
 from moe_mapping.problem import MappingProblem
-from moe_mapping.state import Plan, value
+from moe_mapping.registry import register_search
+from moe_mapping.state import Fixed, Plan, value
 
-__all__ = ["cool_down", "place"]
+__all__ = ["annealing", "cool_down"]
 
 MOVES = 2_100_000
 """Proposals of all runs together."""
@@ -35,26 +35,26 @@ LAYER_HEAT, LAYER_COOL = 0.1, 0.001
 """The same for layers: cool enough to stay balanced."""
 
 
-def place(problem: MappingProblem, seed: int) -> Assignment:
+@register_search("annealing")
+def annealing(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
     """Balance the load, then anneal the whole objective.
 
     Without traffic between units, a current assignment or several layers only the load is
     left, which the local search has settled.
     """
-    return assignment_of(problem.fixed, cool_down(problem, search(problem, seed), seed))
+    return cool_down(fixed, search(problem, fixed, seed), seed)
 
 
-def cool_down(problem: MappingProblem, plan: Plan, seed: int) -> Plan:
+def cool_down(fixed: Fixed, plan: Plan, seed: int) -> Plan:
     """Return the best of several annealed plans, never worse than the one given."""
-    fixed = problem.fixed
-    runs = [plan]
+    units, runs = fixed.need.size, [plan]
     if fixed.price[4] != 0.0:
-        moves = min(LAYER_MOVES, LAYER_MOVES_PER_UNIT * problem.n_units)
+        moves = min(LAYER_MOVES, LAYER_MOVES_PER_UNIT * units)
         for start in (copy_plan(plan), layered(fixed)):
             runs.append(start)
             anneal(fixed, start, moves, LAYER_HEAT, LAYER_COOL, seed)
     if fixed.price[1] != 0.0 or fixed.price[3] != 0.0:
-        moves = min(MOVES, MOVES_PER_UNIT * problem.n_units)
+        moves = min(MOVES, MOVES_PER_UNIT * units)
         for run in range(min(MOST_RUNS, MOVES // moves)):
             runs.append(copy_plan(plan))
             anneal(fixed, runs[-1], moves, HEAT, COOL, seed * MOST_RUNS + run)

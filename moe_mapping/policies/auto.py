@@ -12,8 +12,8 @@ of one layer have tiles of their own.
 from __future__ import annotations
 
 from moe_mapping.assignment import Assignment
-from moe_mapping.objective import evaluate, lower_bound_ps, scale_of, serial_bound_ps
-from moe_mapping.plan import assignment_of, plan_of
+from moe_mapping.objective import evaluate, lower_bound_ps, serial_bound_ps
+from moe_mapping.plan import arrays_of, assignment_of, plan_of
 from moe_mapping.policies import exact
 from moe_mapping.policies.affinity import part
 from moe_mapping.policies.annealing import cool_down
@@ -24,9 +24,10 @@ from moe_mapping.policies.lpt import longest_first
 from moe_mapping.policies.round_robin import deal
 from moe_mapping.policies.uniform import scatter
 from moe_mapping.problem import MappingProblem
+from moe_mapping.registry import register_policy
 from moe_mapping.remap import remap
 from moe_mapping.separate import separate
-from moe_mapping.state import Plan, value
+from moe_mapping.state import Fixed, Plan, value
 
 __all__ = ["place"]
 
@@ -35,20 +36,22 @@ _SLACKS = (0.2, 0.1, 0.05, 0.02, 0.005)
 """Limits of re-mapping, as shares of the lower bound: moves are weighed against balance."""
 
 
+@register_policy("auto")
 def place(problem: MappingProblem, seed: int) -> Assignment:
     """Run all policies that can differ and return the best; the first of equals."""
-    fixed, price = problem.fixed, scale_of(problem)
-    bound = price.per_ps * lower_bound_ps(problem)
-    bound += price.per_layer_ps * serial_bound_ps(problem) if price.per_layer_ps else 0.0
-    searched = compact(problem, search(problem, seed), seed)
+    fixed = arrays_of(problem)
+    per_ps, per_layer_ps = float(fixed.price[0]), float(fixed.price[4])
+    bound = per_ps * lower_bound_ps(problem)
+    bound += per_layer_ps * serial_bound_ps(problem) if per_layer_ps else 0.0
+    searched = compact(problem, fixed, search(problem, fixed, seed), seed)
     proven = value(fixed, searched) <= bound * _CERTAIN
-    plan = searched if proven else _best_plan(problem, searched, seed)
-    if price.per_layer_ps:
+    plan = searched if proven else _best_plan(problem, fixed, searched, seed)
+    if per_layer_ps:
         separate(fixed, plan)
     best = assignment_of(fixed, plan)
     if proven:
         return best
-    others = _moved(problem)
+    others = _moved(problem, fixed)
     if divides(problem):
         others.append(place_hierarchical(problem, seed))
     if exact.is_small(problem):
@@ -56,25 +59,24 @@ def place(problem: MappingProblem, seed: int) -> Assignment:
     return min([best, *others], key=lambda found: evaluate(problem, found).value)
 
 
-def _moved(problem: MappingProblem) -> list[Assignment]:
+def _moved(problem: MappingProblem, fixed: Fixed) -> list[Assignment]:
     """Return the current assignment, if any, and what ever more moves make of it."""
     if problem.current is None:
         return []
-    if plan_of(problem.fixed, problem.current) is None:  # it sits on no site of this layout
+    if plan_of(fixed, problem.current) is None:  # it sits on no site of this layout
         return [problem.current]
     return [problem.current, *(remap(problem, slack).assignment for slack in _SLACKS)]
 
 
-def _best_plan(problem: MappingProblem, searched: Plan, seed: int) -> Plan:
-    fixed = problem.fixed
+def _best_plan(problem: MappingProblem, fixed: Fixed, searched: Plan, seed: int) -> Plan:
     plans = [
         searched,
-        longest_first(fixed),
+        longest_first(problem, fixed, seed),
         replicate_and_pack(fixed),
-        deal(fixed),
-        scatter(fixed, seed),
+        deal(problem, fixed, seed),
+        scatter(problem, fixed, seed),
     ]
     if fixed.price[1] > 0.0:
-        plans.append(part(problem, searched, seed))
-    plans.append(cool_down(problem, searched, seed))
+        plans.append(part(problem, fixed, searched, seed))
+    plans.append(cool_down(fixed, searched, seed))
     return min(plans, key=lambda plan: value(fixed, plan))

@@ -16,16 +16,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from moe_mapping.assignment import Assignment
 from moe_mapping.balance import lower_peak, prune
 from moe_mapping.objective import lower_bound_ps
 from moe_mapping.packing import pack_in_turn
-from moe_mapping.plan import assignment_of
 from moe_mapping.policies.local_search import NEAR_BOUND, kicks_for, search
 from moe_mapping.problem import MappingProblem
+from moe_mapping.registry import register_search
 from moe_mapping.state import Fixed, Plan, peak, value
 
-__all__ = ["compact", "place"]
+__all__ = ["compact", "search_and_compact"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -35,22 +34,23 @@ _STEPS = 2000
 _ROUNDING = 1.0 - 1e-9
 
 
-def place(problem: MappingProblem, seed: int) -> Assignment:
+@register_search("compact")
+def search_and_compact(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
     """Search, compact, and return the better of both."""
-    return assignment_of(problem.fixed, compact(problem, search(problem, seed), seed))
+    return compact(problem, fixed, search(problem, fixed, seed), seed)
 
 
-def compact(problem: MappingProblem, plan: Plan, seed: int) -> Plan:
+def compact(problem: MappingProblem, fixed: Fixed, plan: Plan, seed: int) -> Plan:
     """Return a compacted plan, or the one given where that is no worse.
 
     Where all units are equally large no room is ever cut up, and there is nothing to gain.
 
     Args:
         problem: what to place and where.
+        fixed: its arrays.
         plan: a load-aware plan, whose slowest tile is to be beaten.
         seed: of the local search.
     """
-    fixed = problem.fixed
     if bool((fixed.need == fixed.need[0]).all()) or not fixed.replicable.any():
         return plan
     bound, slowest = lower_bound_ps(problem), peak(plan)

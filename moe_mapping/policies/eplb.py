@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from cimsim.errors import CimsimError
 from moe_mapping.assignment import Assignment
 from moe_mapping.packing import pack, replica_counts
-from moe_mapping.plan import allow_twins, assignment_of
+from moe_mapping.plan import allow_twins, arrays_of, assignment_of
 from moe_mapping.problem import MappingProblem
+from moe_mapping.registry import register_policy
 from moe_mapping.state import Fixed, Plan
 
 __all__ = ["divides", "place", "place_global", "place_hierarchical", "replicate_and_pack"]
@@ -28,6 +29,7 @@ __all__ = ["divides", "place", "place_global", "place_hierarchical", "replicate_
 Ints = NDArray[np.int64]
 
 
+@register_policy("eplb")
 def place(problem: MappingProblem, seed: int) -> Assignment:
     """Choose hierarchical or global by the published rule."""
     if divides(problem):
@@ -35,9 +37,11 @@ def place(problem: MappingProblem, seed: int) -> Assignment:
     return place_global(problem, seed)
 
 
+@register_policy("eplb_global")
 def place_global(problem: MappingProblem, seed: int) -> Assignment:  # noqa: ARG001 - not random
     """Replicate and pack over all tiles."""
-    return assignment_of(problem.fixed, replicate_and_pack(problem.fixed))
+    fixed = arrays_of(problem)
+    return assignment_of(fixed, replicate_and_pack(fixed))
 
 
 def replicate_and_pack(fixed: Fixed) -> Plan:
@@ -46,6 +50,7 @@ def replicate_and_pack(fixed: Fixed) -> Plan:
     return pack(loose, replica_counts(loose, fill=True))
 
 
+@register_policy("eplb_hierarchical")
 def place_hierarchical(problem: MappingProblem, seed: int) -> Assignment:
     """Pack groups to nodes, then replicate and pack inside every node.
 

@@ -24,8 +24,9 @@ from cimsim.errors import CimsimError
 from moe_mapping.assignment import Assignment
 from moe_mapping.objective import scale_of
 from moe_mapping.packing import sites_of
-from moe_mapping.plan import assignment_of, empty_plan
+from moe_mapping.plan import arrays_of, assignment_of, empty_plan
 from moe_mapping.problem import MappingProblem
+from moe_mapping.registry import register_policy
 from moe_mapping.state import Fixed, rebuild, rewritten
 
 __all__ = ["MOST_UNITS", "MOST_UNITS_WITH_TRAFFIC", "is_small", "place"]
@@ -45,6 +46,7 @@ def is_small(problem: MappingProblem) -> bool:
     return problem.n_units <= 8 and problem.n_tiles <= 8 and int(_most_copies(problem).sum()) <= 20
 
 
+@register_policy("exact")
 def place(problem: MappingProblem, seed: int) -> Assignment:  # noqa: ARG001 - not random
     """Solve to optimality.
 
@@ -65,7 +67,7 @@ class _Program:
     """Columns and rows of the mixed-integer program of one problem."""
 
     def __init__(self, problem: MappingProblem) -> None:
-        self.fixed: Fixed = problem.fixed
+        self.fixed: Fixed = arrays_of(problem)
         self.most = _most_copies(problem)
         self.tiles = problem.n_tiles
         self.sites = [sites_of(self.fixed, u) for u in range(problem.n_units)]

@@ -9,16 +9,15 @@ balanced best without any replica, and single steps do not lead there.
 
 from __future__ import annotations
 
-from moe_mapping.assignment import Assignment
 from moe_mapping.balance import lower_peak, prune
 from moe_mapping.objective import lower_bound_ps
 from moe_mapping.packing import pack, replica_counts
-from moe_mapping.plan import assignment_of
 from moe_mapping.policies.lpt import longest_first
 from moe_mapping.problem import MappingProblem
+from moe_mapping.registry import register_search
 from moe_mapping.state import Fixed, Plan, peak, value
 
-__all__ = ["place", "search"]
+__all__ = ["search"]
 
 NEAR_BOUND = 1.0005
 """Near enough to the bound to stop: a twentieth of a percent."""
@@ -28,21 +27,16 @@ _WORK = 700_000
 _FEWEST_KICKS, _MOST_KICKS = 30, 1000
 
 
-def place(problem: MappingProblem, seed: int) -> Assignment:
+@register_search("local_search")
+def search(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
     """Replicate, pack, search, prune."""
-    return assignment_of(problem.fixed, search(problem, seed))
-
-
-def search(problem: MappingProblem, seed: int) -> Plan:
-    """Return the searched plan."""
-    fixed = problem.fixed
     plan = pack(fixed, replica_counts(fixed, fill=True))
     target = lower_bound_ps(problem) * NEAR_BOUND
     lower_peak(fixed, plan, target, _STEPS, kicks_for(fixed), seed)
     prune(fixed, plan)
     if peak(plan) <= target:
         return plan
-    bare = longest_first(fixed)
+    bare = longest_first(problem, fixed, seed)
     lower_peak(fixed, bare, target, _STEPS, 0, seed)
     prune(fixed, bare)
     return min((plan, bare), key=lambda found: value(fixed, found))

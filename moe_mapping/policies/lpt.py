@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from moe_mapping.assignment import Assignment
 from moe_mapping.packing import pack
-from moe_mapping.plan import assignment_of
 from moe_mapping.problem import MappingProblem
+from moe_mapping.registry import register_search
 from moe_mapping.state import Fixed, Plan
 
-__all__ = ["longest_first", "place"]
+__all__ = ["longest_first"]
 
 
-def place(problem: MappingProblem, seed: int) -> Assignment:  # noqa: ARG001 - not random
+@register_search("lpt")
+def longest_first(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
     """Give units, hottest first, to the least loaded tile with room."""
-    return assignment_of(problem.fixed, longest_first(problem.fixed))
-
-
-def longest_first(fixed: Fixed) -> Plan:
-    """Return the packed plan."""
+    del problem, seed
     return pack(fixed, np.ones(fixed.need.size, dtype=np.int64))

@@ -9,15 +9,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from moe_mapping.assignment import Assignment
 from moe_mapping.kernel import inner, kernel
 from moe_mapping.packing import place_one_each, sites_of
-from moe_mapping.plan import assignment_of, empty_plan
+from moe_mapping.plan import empty_plan
 from moe_mapping.problem import MappingProblem
+from moe_mapping.registry import register_search
 from moe_mapping.room import can_put
 from moe_mapping.state import REPLICAS, Fixed, Plan, put
 
-__all__ = ["deal", "place"]
+__all__ = ["deal"]
 
 
 @inner
@@ -60,13 +60,10 @@ def _deal_replicas(fixed: Fixed, plan: Plan, cursor: NDArray[np.int64]) -> None:
                 placed = True
 
 
-def place(problem: MappingProblem, seed: int) -> Assignment:  # noqa: ARG001 - not random
+@register_search("round_robin", by_index=True)
+def deal(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
     """Deal units, then replicas, to sites in turn."""
-    return assignment_of(problem.fixed, deal(problem.fixed))
-
-
-def deal(fixed: Fixed) -> Plan:
-    """Return the dealt plan."""
+    del problem, seed
     plan = empty_plan(fixed)
     if not _deal_all(fixed, plan):
         plan = place_one_each(fixed, np.arange(fixed.need.size))

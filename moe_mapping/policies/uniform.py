@@ -5,30 +5,28 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from moe_mapping.assignment import Assignment
 from moe_mapping.draws import below, permutation
 from moe_mapping.kernel import kernel
 from moe_mapping.packing import place_one_each, sites_of
-from moe_mapping.plan import assignment_of, empty_plan
+from moe_mapping.plan import empty_plan
 from moe_mapping.problem import MappingProblem
+from moe_mapping.registry import register_search
+from moe_mapping.room import has_room
 from moe_mapping.state import Fixed, Plan, put
 
-__all__ = ["place", "scatter"]
+__all__ = ["scatter"]
 
 
 @kernel
 def _scatter(fixed: Fixed, plan: Plan, order: NDArray[np.int64], seed: int) -> bool:
     """Put every unit on a random site among those with room."""
-    need, free, taken = fixed.need, plan.free, plan.taken
     for i in range(order.size):
         unit = order[i]
         sites = sites_of(fixed, unit)
         fits = np.empty(sites.size, dtype=np.int64)
         usable = 0
         for site in sites:
-            is_open = fixed.unit_class[unit] < 0
-            room = free[site] >= need[unit] if is_open else taken[site] == 0
-            if room:
+            if has_room(fixed, plan, unit, site):
                 fits[usable] = site
                 usable += 1
         if usable == 0:
@@ -37,13 +35,10 @@ def _scatter(fixed: Fixed, plan: Plan, order: NDArray[np.int64], seed: int) -> b
     return True
 
 
-def place(problem: MappingProblem, seed: int) -> Assignment:
+@register_search("random")
+def scatter(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
     """Place units in random order on random sites with room."""
-    return assignment_of(problem.fixed, scatter(problem.fixed, seed))
-
-
-def scatter(fixed: Fixed, seed: int) -> Plan:
-    """Return the random plan."""
+    del problem
     plan = empty_plan(fixed)
     order = permutation(seed, fixed.need.size)
     if not _scatter(fixed, plan, order, seed + 1):

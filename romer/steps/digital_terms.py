@@ -16,6 +16,7 @@ from cimsim.model import ColumnCorrection, Correction, LowRank
 from cimsim.model.kernels.product import product
 from cimsim.workload.program import MatrixId
 from romer.record import Routers
+from romer.registry import register_step
 from romer.sequential import fit_in_one_pass
 from romer.steps.columns import LEAST_TOKENS, fit_scale_and_offset
 from romer.steps.low_rank import fit_reduced_rank, plan_ranks
@@ -26,12 +27,14 @@ __all__ = ["fit_columns", "fit_low_rank", "fit_terms"]
 Array = NDArray[np.float32]
 
 
+@register_step("columns")
 def fit_columns(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Fit scale and offset of every column of every analog matrix."""
     del routers
     return _fit(task, correction, {})
 
 
+@register_step("low_rank")
 def fit_low_rank(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Fit low-rank terms within the MAC budget; known column corrections are refitted."""
     del routers
@@ -39,6 +42,7 @@ def fit_low_rank(task: Task, correction: Correction, routers: Routers) -> Correc
     return _fit(task, correction, ranks, columns=bool(correction.columns))
 
 
+@register_step("digital_terms")
 def fit_terms(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Fit low-rank terms and columns together."""
     del routers

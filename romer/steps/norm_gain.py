@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cimsim.model import Correction
 from romer.exact_sums import column_products
 from romer.record import Routers
+from romer.registry import register_step
 from romer.task import Task
 
 __all__ = ["fit_norm_gain"]
@@ -22,6 +23,7 @@ __all__ = ["fit_norm_gain"]
 PRIOR_TOKENS = 32.0  # weight of "gain 1" in tokens
 
 
+@register_step("norm_gain")
 def fit_norm_gain(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Fit the gain of every norm before attention and before an expert block."""
     noisy, clean = routers(), task.reference.fit

@@ -17,6 +17,7 @@ import numpy as np
 from cimsim.model import Correction
 from cimsim.workload.program import MatrixId
 from romer.record import Routers
+from romer.registry import register_step
 from romer.steps.low_rank import MAC_SHARE
 from romer.task import Task
 
@@ -43,6 +44,7 @@ def neuron_norm(task: Task, layer: int, expert: int) -> float:
     return largest
 
 
+@register_step("offload_fragile")
 def offload_fragile(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Offload the experts with the greatest neuron norm within the budget."""
     norms = {e: neuron_norm(task, *e) for e in _experts(routers)}
@@ -50,6 +52,7 @@ def offload_fragile(task: Task, correction: Correction, routers: Routers) -> Cor
     return _offload(task, correction, routers, order)
 
 
+@register_step("offload_random")
 def offload_random(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Offload experts drawn at random within the same budget."""
     experts = _experts(routers)
@@ -57,6 +60,7 @@ def offload_random(task: Task, correction: Correction, routers: Routers) -> Corr
     return _offload(task, correction, routers, [experts[i] for i in draw])
 
 
+@register_step("offload_attention")
 def offload_attention(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Compute the attention projections digitally."""
     del routers
@@ -65,6 +69,7 @@ def offload_attention(task: Task, correction: Correction, routers: Routers) -> C
     return replace(correction, offload_parts=(*correction.offload_parts, "attention"))
 
 
+@register_step("offload_router")
 def offload_router(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Compute the routers digitally, with their clean weights: no refit."""
     del routers

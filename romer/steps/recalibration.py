@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cimsim.model import Correction, QuantileMap
 from romer.record import Routers
+from romer.registry import Number, register_step
 from romer.task import Task
 
 __all__ = ["clamp", "load_bias", "margin", "match_percentiles", "quantile_map"]
@@ -25,11 +26,13 @@ __all__ = ["clamp", "load_bias", "margin", "match_percentiles", "quantile_map"]
 CLAMP_LAMBDA = 1.5
 MARGIN_LAMBDA = 0.1
 BIAS_LAMBDA = 0.05
+LAMBDA = Number("lambda, in IQR", 0.0, 100.0)
 QUANTILES = np.linspace(0.02, 0.98, 25)
 
 Floats = NDArray[np.float64]
 
 
+@register_step("clamp_r1", LAMBDA)
 def clamp(
     task: Task, correction: Correction, routers: Routers, amount: float = CLAMP_LAMBDA
 ) -> Correction:
@@ -38,6 +41,7 @@ def clamp(
     return replace(correction, router_clamp=dict.fromkeys(routers().logits, amount))
 
 
+@register_step("margin_r2", LAMBDA)
 def margin(
     task: Task, correction: Correction, routers: Routers, amount: float = MARGIN_LAMBDA
 ) -> Correction:
@@ -46,6 +50,7 @@ def margin(
     return replace(correction, router_margin=dict.fromkeys(routers().logits, amount))
 
 
+@register_step("bias_r3", LAMBDA)
 def load_bias(
     task: Task, correction: Correction, routers: Routers, amount: float = BIAS_LAMBDA
 ) -> Correction:
@@ -60,6 +65,7 @@ def load_bias(
     return replace(correction, router_scale=scale, router_offset=offset)
 
 
+@register_step("match_r4")
 def match_percentiles(task: Task, correction: Correction, routers: Routers) -> Correction:
     """R4: give every expert's logits the median and IQR that they have without noise."""
     scale, offset = {}, {}
@@ -72,6 +78,7 @@ def match_percentiles(task: Task, correction: Correction, routers: Routers) -> C
     return replace(correction, router_scale=scale, router_offset=offset, router_refit={})
 
 
+@register_step("quantile_map")
 def quantile_map(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Map every percentile of an expert's noisy logits onto its clean one."""
     maps = {}

@@ -19,6 +19,7 @@ from cimsim.workload.program import MatrixId
 from romer.exact_sums import gram_matrix
 from romer.factorise import Cholesky
 from romer.record import Routers
+from romer.registry import register_step
 from romer.task import Task
 
 __all__ = ["refit_router"]
@@ -28,6 +29,7 @@ __all__ = ["refit_router"]
 RIDGE = 0.3
 
 
+@register_step("router_refit")
 def refit_router(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Refit every router to give clean logits from noisy hidden states."""
     where: Literal["digital", "reprogrammed"]

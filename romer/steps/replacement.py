@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cimsim.model import Correction, SlotRewrite
 from romer.record import Routers
+from romer.registry import Number, register_step
 from romer.task import Task
 
 __all__ = [
@@ -31,9 +32,11 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 COLD_SHARE = 0.1  # tau: share of the mean load below which an expert is cold
+COLD = Number("share of the mean load below which an expert is cold", 0.0, 1.0)
 FIXED_SHARE = 16  # E3 rewrites one slot in this many
 
 
+@register_step("replace_e1", COLD)
 def rewrite_weights(
     task: Task, correction: Correction, routers: Routers, amount: float = COLD_SHARE
 ) -> Correction:
@@ -41,6 +44,7 @@ def rewrite_weights(
     return _replace(task, correction, routers, _cold(routers, amount), copy_router=False)
 
 
+@register_step("replace_e2", COLD)
 def copy_weights_and_row(
     task: Task, correction: Correction, routers: Routers, amount: float = COLD_SHARE
 ) -> Correction:
@@ -48,6 +52,7 @@ def copy_weights_and_row(
     return _replace(task, correction, routers, _cold(routers, amount), copy_router=True)
 
 
+@register_step("replace_e2_split", COLD)
 def copy_and_split_load(
     task: Task, correction: Correction, routers: Routers, amount: float = COLD_SHARE
 ) -> Correction:
@@ -56,6 +61,7 @@ def copy_and_split_load(
     return _replace(task, correction, routers, cold, copy_router=True, sharing="split")
 
 
+@register_step("replace_e3")
 def rewrite_fixed_count(task: Task, correction: Correction, routers: Routers) -> Correction:
     """E3: the E / 16 coldest slots become second copies of the hottest experts."""
     experts = max(len(load) for load in routers().load.values())

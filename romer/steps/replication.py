@@ -14,6 +14,7 @@ from dataclasses import replace
 from cimsim.model import Correction, Replica
 from cimsim.workload.program import NO_EXPERT, AnalogPart
 from romer.record import Routers
+from romer.registry import register_step
 from romer.task import Task
 
 __all__ = ["MOST_COPIES", "average_copies", "copy_dense"]
@@ -22,6 +23,7 @@ MOST_COPIES = 4  # of attention and routers: each copy is read for every token
 DENSE_PARTS: tuple[AnalogPart, ...] = ("attention", "router")
 
 
+@register_step("average_copies")
 def average_copies(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Average the copies of every expert that has more than one."""
     found = tuple(
@@ -33,6 +35,7 @@ def average_copies(task: Task, correction: Correction, routers: Routers) -> Corr
     return replace(correction, replicas=found) if found else correction
 
 
+@register_step("copy_dense")
 def copy_dense(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Average the copies of attention and routers, and add copies where crossbars are idle."""
     del routers

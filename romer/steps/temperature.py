@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cimsim.elementary_arrays import exp_of, log_of
 from cimsim.model import ColumnCorrection, Correction, Linear
 from romer.record import Routers
+from romer.registry import register_step
 from romer.task import Task, log_probabilities
 
 __all__ = ["fit_temperature", "fit_temperature_and_bias"]
@@ -25,6 +26,7 @@ PRIOR_TOKENS = 4.0  # weight of "bias 0" of a vocabulary entry, in expected toke
 WINDOWS = 24  # FIT windows that are read: a scalar needs no more
 
 
+@register_step("temperature")
 def fit_temperature(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Fit one gain of the output logits on the FIT text's own next tokens."""
     del routers
@@ -32,6 +34,7 @@ def fit_temperature(task: Task, correction: Correction, routers: Routers) -> Cor
     return _with_gain(task, correction, _best_gain(logits, chosen))
 
 
+@register_step("temperature_bias")
 def fit_temperature_and_bias(task: Task, correction: Correction, routers: Routers) -> Correction:
     """Fit a bias towards the clean unigram prediction, then the gain."""
     del routers

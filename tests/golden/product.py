@@ -23,6 +23,8 @@ from unittest import mock
 import numpy as np
 
 from cimsim.cli import main as cimsim_main
+from cimsim.cli.moe_mapping import main as mapping_main
+from cimsim.cli.romer import main as romer_main
 from cimsim.config import ChipConfig
 from cimsim.config.load import find_chip, load_chip
 from cimsim.engine import simulate
@@ -37,9 +39,7 @@ from cimsim.workload.shapes import SHAPES, DecoderShape
 from cimsim.workload.trace import RoutingTrace
 from moe_mapping import Assignment, MappingProblem, evaluate, solve
 from moe_mapping import policies as mapping_policies
-from moe_mapping.__main__ import main as mapping_main
-from romer.__main__ import main as romer_main
-from romer.registry import METHODS, STEPS
+from romer.registry import METHODS, find_steps
 from tests.golden.rows import Row
 from tests.tiny_model import write_checkpoint
 
@@ -85,7 +85,7 @@ def methods() -> list[str]:
 
 def steps() -> list[str]:
     """Return every calibration step."""
-    return list(STEPS)
+    return list(find_steps())
 
 
 def policies() -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moe_mapping.__main__ import main
+from cimsim.cli.moe_mapping import main
 
 DATA = Path(__file__).parent / "data"
 LOADS = str(DATA / "loads" / "olmoe_z1.2_r80_g8n4.csv")

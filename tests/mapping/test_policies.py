@@ -10,14 +10,23 @@ import pytest
 from scipy import sparse
 
 from cimsim.errors import CimsimError
-from moe_mapping import Assignment, MappingProblem, Weights, evaluate, no_traffic, policies, solve
+from moe_mapping import (
+    Assignment,
+    MappingProblem,
+    Weights,
+    evaluate,
+    no_traffic,
+    policies,
+    register_policy,
+    registry,
+    solve,
+)
 from moe_mapping.balance import prune
 from moe_mapping.layering import layer_counts
 from moe_mapping.objective import lower_bound_ps, serial_bound_ps
-from moe_mapping.plan import assignment_of, plan_of
+from moe_mapping.plan import arrays_of, assignment_of, plan_of
 from moe_mapping.policies.affinity import partition
 from moe_mapping.policies.lpt import longest_first
-from moe_mapping.registry import BUILT_IN
 from moe_mapping.separate import neighbours, separate
 from moe_mapping.state import value
 from moe_mapping.testing import KINDS, check_mapper, generated_case
@@ -56,7 +65,7 @@ def test_hierarchical_passes_the_battery_of_its_own_problems() -> None:
         case = slots(draw.gamma(0.8, 100.0, 16), devices=4, per_device=6)
         case = replace(case, group=np.arange(16) // 4, node=np.arange(4) // 2)
         found = solve(case, "eplb_hierarchical")
-        found.check(case)
+        case.check(found)
         assert found == solve(case, "eplb")
         for unit in range(16):  # a group never leaves its node
             nodes = {
@@ -104,6 +113,23 @@ def slots(
         hops=hops,
         weights=Weights(replicas=0.0),
     )
+
+
+def test_a_policy_of_a_user_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    policies()
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+
+    @register_policy("backwards")
+    def backwards(problem: MappingProblem, seed: int) -> Assignment:
+        return solve(problem.reorder(np.arange(problem.n_units)[::-1]), "lpt", seed).reorder(
+            np.arange(problem.n_units)[::-1]
+        )
+
+    case = generated_case(0, 0)
+    assert "backwards" in policies()
+    case.check(solve(case, "backwards"))
+    with pytest.raises(CimsimError, match="registered already, by moe_mapping"):
+        register_policy("lpt")(backwards)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -176,15 +202,16 @@ def test_separating_layers_costs_nothing(kind: str) -> None:
     fewer = 0
     for index in range(20):
         case = generated_case(5, index, kind)
-        plan = plan_of(case.fixed, solve(case, "local_search"))
+        fixed = arrays_of(case)
+        plan = plan_of(fixed, solve(case, "local_search"))
         assert plan is not None
-        before, beside = value(case.fixed, plan), neighbours(case.fixed, plan)
-        separate(case.fixed, plan)
-        after = assignment_of(case.fixed, plan)
-        after.check(case)
+        before, beside = value(fixed, plan), neighbours(fixed, plan)
+        separate(fixed, plan)
+        after = assignment_of(fixed, plan)
+        case.check(after)
         assert evaluate(case, after).value <= before * (1 + 1e-9)
-        assert neighbours(case.fixed, plan) <= beside
-        fewer += neighbours(case.fixed, plan) < beside
+        assert neighbours(fixed, plan) <= beside
+        fewer += neighbours(fixed, plan) < beside
     assert fewer > 0 or kind == "traffic"  # where every exchange changes hop-bytes
 
 
@@ -253,8 +280,8 @@ def test_partition_keeps_coactivation_inside_tiles(name: str, kept: float) -> No
         capacity=np.full(16, 4),
         hops=hops,
     )
-    plan = longest_first(case.fixed)
-    partition(case, case.fixed, plan)
+    plan = longest_first(case, arrays_of(case), 0)
+    partition(case, arrays_of(case), plan)
     home = plan.site[:, 0]
     assert (np.bincount(home) == 4).all()
     inside = (coact * (home[:, None] == home)).sum() / coact.sum()
@@ -278,7 +305,7 @@ def test_copies_cross_tiles_where_they_must_and_fill_the_chip(
         hops=1 - np.eye(tiles, dtype=int),
     )
     for policy in SEES:
-        solve(case, policy).check(case)
+        case.check(solve(case, policy))
 
 
 def test_round_robin_fills_spare_crossbars_with_replicas_in_index_order() -> None:
@@ -294,7 +321,7 @@ def test_round_robin_fills_spare_crossbars_with_replicas_in_index_order() -> Non
 def test_unknown_policy_names_the_nearest() -> None:
     with pytest.raises(CimsimError, match="did you mean 'annealing'"):
         solve(slots(np.ones(2), 2, 1), "anealing")
-    assert set(SEES) < set(policies()) and set(BUILT_IN) <= set(policies())
+    assert set(SEES) < set(policies())
 
 
 def attention_and_experts() -> MappingProblem:
@@ -327,7 +354,7 @@ def test_compaction_frees_whole_tiles_for_copies_of_large_units() -> None:
 def test_compaction_respects_the_replica_budget() -> None:
     case = replace(attention_and_experts(), replica_budget=130)
     found = solve(case, "compact")
-    found.check(case)
+    case.check(found)
     assert 0 < evaluate(case, found).replica_crossbars <= 130
 
 
@@ -341,9 +368,9 @@ def test_replicas_for_layers_go_where_a_layer_gets_shorter() -> None:
     # of 60 would save 2 and one more of 90 saves 15.
     case = slots(np.array([90.0, 10.0, 60.0, 58.0]), devices=6, per_device=1)
     case = replace(case, layer=np.array([0, 0, 1, 1]))
-    assert layer_counts(case.fixed).tolist() == [3, 1, 1, 1]
-    assert layer_counts(replace(case, replica_budget=1).fixed).tolist() == [2, 1, 1, 1]
-    fixed = replace(case, replicable=np.array([False, True, True, True])).fixed
+    assert layer_counts(arrays_of(case)).tolist() == [3, 1, 1, 1]
+    assert layer_counts(arrays_of(replace(case, replica_budget=1))).tolist() == [2, 1, 1, 1]
+    fixed = arrays_of(replace(case, replicable=np.array([False, True, True, True])))
     assert layer_counts(fixed).tolist() == [1, 1, 2, 2]
 
 
@@ -351,11 +378,11 @@ def test_pruning_tries_every_copy() -> None:
     # Of unit 1's copies the one on the tile of unit 0 slows that down; the other is enough.
     case = replace(slots(np.array([5.0, 4.0]), devices=2, per_device=2), replica_budget=1)
     case = replace(case, weights=Weights(replicas=0.1))
-    plan = plan_of(case.fixed, Assignment((((((0, 1),),)), (((0, 1),), ((1, 1),)))))
+    plan = plan_of(arrays_of(case), Assignment((((((0, 1),),)), (((0, 1),), ((1, 1),)))))
     assert plan is not None
     plan.site[1, :2] = (1, 0)  # the copy that stays comes first in the list
-    prune(case.fixed, plan)
-    assert assignment_of(case.fixed, plan).copies == ((((0, 1),),), (((1, 1),),))
+    prune(arrays_of(case), plan)
+    assert assignment_of(arrays_of(case), plan).copies == ((((0, 1),),), (((1, 1),),))
 
 
 def test_of_equally_busy_sites_the_hottest_unit_takes_the_one_shared_least() -> None:

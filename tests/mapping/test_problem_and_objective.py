@@ -11,7 +11,7 @@ from scipy import sparse
 from cimsim.errors import CimsimError
 from moe_mapping import Assignment, MappingProblem, Weights, evaluate, lower_bound_ps, solve
 from moe_mapping.objective import scale_of, serial_bound_ps
-from moe_mapping.plan import assignment_of, plan_of
+from moe_mapping.plan import arrays_of, assignment_of, plan_of
 from moe_mapping.policies.annealing import cool_down
 from moe_mapping.state import value
 from moe_mapping.testing import KINDS, generated_case
@@ -114,7 +114,7 @@ def test_weights_must_be_numbers_that_are_not_negative() -> None:
 )
 def test_impossible_assignments_are_named(copies: tuple, message: str) -> None:
     with pytest.raises(CimsimError, match=message):
-        Assignment(copies).check(problem())
+        problem().check(Assignment(copies))
 
 
 @given(st.integers(0, 10_000), st.sampled_from(KINDS), st.booleans())
@@ -125,12 +125,12 @@ def test_moves_keep_the_objective_that_the_equations_give(
     if with_current:
         case = replace(case, current=solve(case, "random", 5))
     found = solve(case, "local_search", 0)
-    plan = plan_of(case.fixed, found)
+    plan = plan_of(arrays_of(case), found)
     assert plan is not None
-    annealed = cool_down(case, plan, 0)
+    annealed = cool_down(arrays_of(case), plan, 0)
     for twin in (plan, annealed):
-        slow = evaluate(case, assignment_of(case.fixed, twin))
-        assert value(case.fixed, twin) == pytest.approx(slow.value, rel=1e-9)
+        slow = evaluate(case, assignment_of(arrays_of(case), twin))
+        assert value(arrays_of(case), twin) == pytest.approx(slow.value, rel=1e-9)
 
 
 @given(st.integers(0, 10_000), st.sampled_from(KINDS))

@@ -36,8 +36,9 @@ def test_drift_is_followed_within_five_percent_with_a_quarter_of_the_moves(
         case = layer_problem(rotated(popularity, 4, window), shape)
         full = solve(case)
         found = remap(replace(case, current=now), slack=0.045)
-        found.assignment.check(case)
-        assert found.assignment.duplicates() == 0
+        case.check(found.assignment)
+        tiles = [[tile for ((tile, _),) in copies] for copies in found.assignment.copies]
+        assert all(len(set(own)) == len(own) for own in tiles)  # no two copies on one tile
         after, best = evaluate(case, found.assignment).balance, evaluate(case, full).balance
         assert after <= 1.05 * best
         assert found.moves <= 0.25 * full.moves(now)
@@ -55,17 +56,12 @@ def test_gain_and_cost_are_those_of_the_plans() -> None:
     assert found.gain_ps == pytest.approx(before.slowest_tile_ps - after.slowest_tile_ps)
     assert found.gain_ps > 0
     assert found.rewritten_crossbars == found.assignment.rewritten(now) == found.moves
-    assert found.cells(128 * 128) == found.moves * 128 * 128
-    assert found.size_bytes(4096.0) == found.moves * 4096.0
-    assert found.payback_windows(3.0 * found.gain_ps) == pytest.approx(3.0)
-    assert 1 <= found.busiest_tile_crossbars <= found.rewritten_crossbars
 
 
 def test_nothing_moves_where_the_balance_is_good_already() -> None:
     case = layer_problem(np.array([5.0, 4.0, 3.0, 2.0]), SlotShape(4, devices=2))
     found = remap(replace(case, current=solve(case)))
     assert found.moves == 0 and found.gain_ps == 0 and found.reached
-    assert found.payback_windows(1.0) == 0
 
 
 def test_move_limit_is_kept() -> None:

@@ -8,8 +8,8 @@ import pytest
 from conftest import Runner
 from tiny_model import SMALL
 
+from cimsim.cli.romer import calibrate
 from cimsim.errors import CimsimError
-from romer.__main__ import calibrate
 
 NOISY = ("tile.device.sigma=0.05",)
 

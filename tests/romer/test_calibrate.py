@@ -21,6 +21,7 @@ from cimsim.zoo import calibration_text
 from romer import METHODS, Task, calibrate, registry, split_documents, steps_of
 from romer.acceptance import AcceptLoss, Verdict, accept_loss, compare
 from romer.deployment import Deployment
+from romer.registry import Number, register_step, step_of
 
 ERROR = 0.3
 
@@ -58,8 +59,8 @@ def test_a_harmful_step_is_dropped_and_leaves_no_trace(
         }
         return replace(correction, router_offset=offsets)
 
-    steps = {**registry.STEPS, "harm": harm}
-    monkeypatch.setattr(registry, "STEPS", steps)
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry.find_steps()))
+    register_step("harm")(harm)
     guarded = calibrate(bench.task(ERROR), "harm")
     assert guarded.correction.is_identity
     assert [v.kept for v in guarded.verdicts] == [False]
@@ -197,8 +198,29 @@ def test_an_unknown_method_names_the_nearest_one() -> None:
 def test_methods_are_strings_of_registered_steps() -> None:
     for method, names in METHODS.items():
         assert steps_of(method) == names
-        assert set(names) <= set(registry.STEPS)
+        assert set(names) <= set(registry.find_steps())
     assert steps_of("columns + match_r4") == ("columns", "match_r4")
+
+
+def test_a_step_of_a_user_is_found_by_name_with_its_number(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry.find_steps()))
+    monkeypatch.setattr(registry, "_NUMBERS", dict(registry._NUMBERS))
+
+    @register_step("shift", Number("offset of all logits", 0.0, 2.0))
+    def shift(task: Task, correction: Correction, routers: Any, amount: float = 1.0) -> Correction:
+        del routers
+        offsets = dict.fromkeys(task.decoder.architecture.moe_layers, np.float32(amount))
+        return replace(correction, router_offset=offsets)
+
+    identity = calibrate(bench.task(0.0), "identity").correction
+    found = step_of("shift@0.5")(bench.task(0.0), identity, None)
+    assert set(found.router_offset.values()) == {np.float32(0.5)}
+    with pytest.raises(CimsimError, match="offset of all logits is out of range"):
+        step_of("shift@3")
+    with pytest.raises(CimsimError, match="registered already, by romer"):
+        register_step("columns")(shift)
 
 
 def test_non_finite_predictions_are_one_clear_sentence(bench: Bench) -> None:

@@ -7,8 +7,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from cimsim.cli.romer import app
 from cimsim.errors import CimsimError
-from romer.__main__ import app
 
 
 def replicas(*arguments: str) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from cimsim.cli.romer import app
 from cimsim.config.load import find_chip, load_chip
 from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint, load_correction
 from cimsim.stages.accuracy import open_correction
-from romer.__main__ import app
 
 CHIP = "eflash_40nm"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from romer.__main__ import app
+from cimsim.cli.romer import app
 from romer.study.summary import COLUMNS
 
 
