@@ -35,10 +35,10 @@ from cimsim.mac import (
     Writing,
     calibrate_range,
     program_matrix,
-    reference,
 )
 from cimsim.mac.formats import formats_of
 from cimsim.mac.vnni import has_dot_product
+from cimsim.testing import slow_product
 from cimsim.workload.program import MatrixId, TokenKeys
 
 __all__ = ["compile_all", "run_mac_bench"]
@@ -166,7 +166,7 @@ def _check_against_twin(
 ) -> None:
     few = np.arange(min(_TWIN_TOKENS, x.shape[0]))
     fast = programmed.multiply(x, keys, read_seed=0)[few]
-    slow = reference.multiply(programmed, x[few], keys.take(few), read_seed=0)
+    slow = slow_product.multiply(programmed, x[few], keys.take(few), read_seed=0)
     if not np.array_equal(fast, slow):
         message = f"mode {mode} differs from its slow twin"
         raise CimsimInternalError(message)

@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.mac import MatrixCounts, ProgrammedMatrix
-from cimsim.mac.conversion import NO_SIGNS
+from cimsim.mac.columns import NO_SIGNS
+from cimsim.mac.inputs import Tokens
 from cimsim.mac.products import Products
-from cimsim.mac.quantize import quantize_inputs
+from cimsim.mac.quantize import quantized_inputs
 from cimsim.mac.vnni import BLOCK
 from cimsim.rng import fill_normals
 from cimsim.workload.program import TokenKeys
@@ -62,24 +63,22 @@ def time_stages(
     """
     formats, products, conversion = programmed.formats, programmed.products, programmed.conversion
     tokens = min(programmed.chunk_tokens, x.shape[0])
-    q = np.empty((tokens, formats.n_in), dtype=np.int32)
-    scale = np.empty(tokens, dtype=np.float32)
-    quantize_inputs(x[:tokens], formats.input_bits, 0.0, q, scale)
+    q, scale = quantized_inputs(x[:tokens], formats.input_bits, 0.0, programmed.matrix)
     planes, _ = programmed.planes_of(q, MatrixCounts())
     power = conversion.power_planes(q, planes)
     sums = products.empty_sums(planes)
     acc = np.zeros((tokens, formats.n_out), dtype=np.float32)
     units = np.zeros((tokens, formats.units))
-    target = (acc, units, formats.plane_weight, programmed.column_weight, NO_SIGNS)
+    target = (acc, units, formats.plane_weight, programmed.columns.weight, NO_SIGNS)
     squares = conversion.squares
     z = np.empty(-(-formats.columns // 64) * 64, dtype=np.float32)
     bits = np.empty(z.size, dtype=np.uint32)
     groups = range(len(formats.groups))
 
     def convert() -> None:
-        sequence, position = keys.sequence[:tokens], keys.position[:tokens]
+        part = Tokens(q, scale, keys.sequence[:tokens], keys.position[:tokens], (0, 0))
         for group in groups:
-            conversion.convert(group, sums, power, target, sequence, position, (0, 0))
+            conversion.convert(group, sums, power, target, part)
 
     def multiply_squares() -> None:
         if squares is not None:
@@ -123,7 +122,7 @@ def find_limits(
     """
     formats = programmed.formats
     macs = tokens * formats.planes * formats.n_in * formats.columns
-    conversions = tokens * formats.conversions_per_vector
+    conversions = tokens * formats.tiling.conversions_per_vector
     found = {
         "products_gmac_per_s": macs / stages["products"] / 1e6,
         "products_peak_gmac_per_s": _peak(programmed, repetitions),

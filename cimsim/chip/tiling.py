@@ -9,6 +9,7 @@ crossbar give column blocks. One fragment = one crossbar = (row block, column bl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from math import ceil
 
 from cimsim.config import Tile
@@ -24,19 +25,24 @@ class ColumnLayout:
 
     Attributes:
         slices: cells a weight is spread over (one of a pair counted).
+        pair: whether a weight is held by the difference of two cells.
         columns_per_weight: physical columns of a logical column.
-        converted_per_weight: conversions a logical column takes a read.
+        converted_per_weight: conversions a logical column takes a read; 0 on digital crossbars.
         unit_columns: extra physical columns a crossbar (ISAAC's unit column).
         weights_per_crossbar: logical columns that fit on one crossbar.
         cycles: input cycles of one vector.
+        reads: reads of one row group for one vector, each of which is converted: its input
+            cycles, or 1 where charge accumulates over them before the conversion.
     """
 
     slices: int
+    pair: bool
     columns_per_weight: int
     converted_per_weight: int
     unit_columns: int
     weights_per_crossbar: int
     cycles: int
+    reads: int
 
 
 def column_layout(tile: Tile) -> ColumnLayout:
@@ -46,14 +52,15 @@ def column_layout(tile: Tile) -> ColumnLayout:
         CimsimError: if a crossbar is narrower than one weight.
     """
     weight, device = tile.weight, tile.device
-    differential = weight.encoding == "differential" and tile.crossbar.kind == "analog"
+    analog = tile.crossbar.kind == "analog"
+    pair = weight.encoding == "differential" and analog
     # A differential pair stores a magnitude: the sign is in the choice of the cell. That of
     # +-1, of one bit, is 1.
-    stored_bits = max(1, weight.bits - 1) if differential else weight.bits
+    stored_bits = max(1, weight.bits - 1) if pair else weight.bits
     slices = ceil(stored_bits / device.cell_bits)
-    per_weight = slices * (2 if differential else 1)
-    converted = slices * (2 if differential and tile.pe.subtract == "digital" else 1)
-    unit = 1 if weight.encoding == "isaac" and tile.crossbar.kind == "analog" else 0
+    per_weight = slices * (2 if pair else 1)
+    converted = slices * (2 if pair and tile.pe.subtract == "digital" else 1) * analog
+    unit = 1 if weight.encoding == "isaac" and analog else 0
     fit = (tile.crossbar.cols - unit) // per_weight
     if fit < 1:
         raise CimsimError(
@@ -67,7 +74,8 @@ def column_layout(tile: Tile) -> ColumnLayout:
     # Two phases feed magnitudes, which need one bit less.
     fed_bits = max(1, tile.input.bits - 1) if phases == 2 else tile.input.bits
     cycles = phases * ceil(fed_bits / tile.dac.bits)
-    return ColumnLayout(slices, per_weight, converted, unit, fit, cycles)
+    reads = 1 if analog and tile.pe.accumulate_cycles else cycles
+    return ColumnLayout(slices, pair, per_weight, converted, unit, fit, cycles, reads)
 
 
 @dataclass(frozen=True)
@@ -79,14 +87,29 @@ class Tiling:
         layout: columns of a weight.
         row_blocks: used rows of every row block.
         column_blocks: logical columns of every column block.
-        row_groups: reads a row block takes because only some rows are active at once.
+        rows_at_once: most rows that one read drives.
     """
 
     matrix: Matrix
     layout: ColumnLayout
     row_blocks: tuple[int, ...]
     column_blocks: tuple[int, ...]
-    row_groups: tuple[int, ...]
+    rows_at_once: int
+
+    @property
+    def row_groups(self) -> tuple[int, ...]:
+        """Reads that each row block takes because only some rows are driven at once."""
+        return tuple(ceil(rows / self.rows_at_once) for rows in self.row_blocks)
+
+    @property
+    def row_starts(self) -> tuple[int, ...]:
+        """First row of every row block, and the end of the last one."""
+        return (0, *accumulate(self.row_blocks))
+
+    @property
+    def column_starts(self) -> tuple[int, ...]:
+        """First logical column of every column block, and the end of the last one."""
+        return (0, *accumulate(self.column_blocks))
 
     @property
     def crossbars(self) -> int:
@@ -110,23 +133,15 @@ class Tiling:
         weights = self.column_blocks[column_block] * self.layout.converted_per_weight
         return weights + self.layout.unit_columns
 
-    def reads_per_vector(self, row_block: int, *, accumulate_cycles: bool) -> int:
-        """Conversions of every used column for one input vector on one row block.
+    def reads_per_vector(self, row_block: int) -> int:
+        """Reads of one input vector on one row block, each of which is converted."""
+        return self.layout.reads * self.row_groups[row_block]
 
-        Input cycles x row groups; the cycles drop out where charge accumulates over
-        them before the conversion.
-        """
-        cycles = 1 if accumulate_cycles else self.layout.cycles
-        return cycles * self.row_groups[row_block]
-
-    def conversions_per_vector(self, *, accumulate_cycles: bool) -> int:
+    @property
+    def conversions_per_vector(self) -> int:
         """ADC samples of one input vector over all crossbars of the matrix."""
         columns = sum(self.conversions_per_read(c) for c in range(len(self.column_blocks)))
-        reads = sum(
-            self.reads_per_vector(r, accumulate_cycles=accumulate_cycles)
-            for r in range(len(self.row_blocks))
-        )
-        return columns * reads
+        return columns * self.layout.reads * sum(self.row_groups)
 
 
 def tile_matrix(matrix: Matrix, tile: Tile) -> Tiling:
@@ -135,14 +150,12 @@ def tile_matrix(matrix: Matrix, tile: Tile) -> Tiling:
     Blocks are filled in order; the last one of a row or column is partly filled.
     """
     layout = column_layout(tile)
-    rows = _blocks(matrix.n_in, tile.crossbar.rows)
-    active = min(tile.crossbar.rows_active or tile.crossbar.rows, tile.crossbar.rows)
     return Tiling(
         matrix=matrix,
         layout=layout,
-        row_blocks=rows,
+        row_blocks=_blocks(matrix.n_in, tile.crossbar.rows),
         column_blocks=_blocks(matrix.n_out, layout.weights_per_crossbar),
-        row_groups=tuple(ceil(r / active) for r in rows),
+        rows_at_once=tile.crossbar.rows_at_once,
     )
 
 

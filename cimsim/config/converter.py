@@ -8,6 +8,8 @@ from pydantic import Field
 
 from cimsim.config.section import Section, knob
 
+STRAIGHT = "straight"  # transfer curve of a converter whose codes are proportional to its input
+
 
 class FullRange(Section):
     """Range that covers every column sum that can occur."""
@@ -51,6 +53,13 @@ class Adc(Section):
     offset_lsb: float = knob(0.0, "Std of each converter's frozen offset.", unit="LSB", ge=0)
     gain_sigma: float = knob(0.0, "Std of each converter's frozen relative gain error.", ge=0)
     inl_lsb: float = knob(0.0, "Peak of each converter's frozen bow-shaped INL.", unit="LSB", ge=0)
+    # Left out of resolved files while it is straight: the identity of such a chip stays as it was.
+    curve: str = Field(
+        STRAIGHT,
+        description="Transfer curve that all converters share: straight, or a registered one.",
+        json_schema_extra={"unit": "1"},
+        exclude_if=lambda name: name == STRAIGHT,
+    )
     noise_lsb: float = knob(0.0, "Std of fresh input noise of a conversion.", unit="LSB", ge=0)
 
 

@@ -80,6 +80,11 @@ class Crossbar(Section):
         0.0, "Wire resistance between two cells; 0 switches the voltage drop off.", unit="ohm", ge=0
     )
 
+    @property
+    def rows_at_once(self) -> int:
+        """Most rows that one read drives."""
+        return min(self.rows_active or self.rows, self.rows)
+
 
 class Pe(Section):
     """Processing element (ISAAC: IMA): crossbars that share converters."""

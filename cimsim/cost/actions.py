@@ -66,11 +66,6 @@ def _count(tiling: Tiling, config: ChipConfig) -> tuple[int, ...]:
     n_blocks = len(tiling.column_blocks)
     cycles = tiling.layout.cycles
     rows = sum(tiling.row_blocks)
-    conversions = (
-        tiling.conversions_per_vector(accumulate_cycles=config.tile.pe.accumulate_cycles)
-        if analog
-        else 0
-    )
     # Every row of every fragment is driven once a cycle, in the group it belongs to.
     row_drives = rows * n_blocks * cycles
     if analog:
@@ -78,7 +73,7 @@ def _count(tiling: Tiling, config: ChipConfig) -> tuple[int, ...]:
     else:
         columns = sum(tiling.column_blocks)
     return (
-        conversions,
+        tiling.conversions_per_vector,
         row_drives,
         rows * columns * cycles,
         rows * n_blocks * config.tile.input.bits,

@@ -148,7 +148,7 @@ def _digital_mac_fj(config: ChipConfig, bit_density: Number, level: Number) -> N
         bits = tile.weight.bits * tile.dac.bits
         measured = cost.digital_bit_fj * bits + cost.digital_row_fj
         return measured + 0.0 * bit_density
-    rows = _tree_rows(config)
+    rows = tile.crossbar.rows_at_once
     factor = scale_logic(28.0, tech.node_nm, tech.vdd_v).energy * _GATE_VDD_V**2
     xor_fj = 2 * _XOR_CAP.value
     full_fj = xor_fj + 3 * _NAND_CAP.value
@@ -175,7 +175,7 @@ def _digital_gates(config: ChipConfig) -> _Gates:
     With Booth recoding two input bits select a multiple of the weight, one bit wider, and
     one tree adds them all.
     """
-    tile, rows = config.tile, _tree_rows(config)
+    tile, rows = config.tile, config.tile.crossbar.rows_at_once
     w, d = tile.weight.bits, tile.dac.bits
     depth = log2(max(rows, 1))
     products = float(d * w * rows)
@@ -186,12 +186,6 @@ def _digital_gates(config: ChipConfig) -> _Gates:
         adders = d * _adders(rows, w) + place
     accumulator = 0.0 if d >= tile.input.bits else w + tile.input.bits + depth
     return _Gates(products, adders, accumulator)
-
-
-def _tree_rows(config: ChipConfig) -> int:
-    return min(
-        config.tile.crossbar.rows_active or config.tile.crossbar.rows, config.tile.crossbar.rows
-    )
 
 
 def _digital_logic_um2(config: ChipConfig) -> float:

@@ -155,7 +155,7 @@ def peak(config: ChipConfig, density: Density | None = None) -> Peak:
         cost=cost,
         ledger=ledger,
         timing=timing,
-        depth=pipeline_depth(config, unit.tilings[0]),
+        depth=pipeline_depth(unit.tilings[0]),
         macs=pes * unit.tilings[0].matrix.size,
         conversions=pes * cost.conversions(unit.key),
         density=charged_density(config, density) if reads_density(config) else None,
@@ -188,8 +188,8 @@ def _full_pe(config: ChipConfig) -> Unit:
     that is mostly idle.
     """
     tile = config.tile
-    rows, active = tile.crossbar.rows, tile.crossbar.rows_active or tile.crossbar.rows
-    groups = [rows, rows // active * active] if rows % active and rows > active else [rows]
+    rows, active = tile.crossbar.rows, tile.crossbar.rows_at_once
+    groups = [rows, rows // active * active] if rows % active else [rows]
     units = [_filled_pe(tile, r, c) for r in groups for c in _fills(tile)]
     # Of equal ones the first, which is the fullest.
     return max(units, key=lambda u: u.tilings[0].matrix.size / visit_timing(config, u).interval_ps)

@@ -103,9 +103,8 @@ def stage_ps(config: ChipConfig, conversions: int, sharing: int) -> int:
     convert = convert_ps(config, conversions, sharing)
     if config.cost.stage_interval_ns is not None:
         return max(ps_from_ns(config.cost.stage_interval_ns), convert)
-    read = read_ps(config)
-    if _accumulates(config):
-        read *= column_layout(config.tile).cycles
+    layout = column_layout(config.tile)
+    read = read_ps(config) * (layout.cycles // layout.reads)
     if config.tile.pe.sample_hold == "double":
         return max(read, convert)
     return read + convert
@@ -128,25 +127,19 @@ def matrix_timing(
     if _is_digital(config):
         published = config.cost.stage_interval_ns
         step = read_ps(config) if published is None else ps_from_ns(published)
-        return VisitTiming(clock + reduce_ps, _reads(config, tiling) * step)
+        return VisitTiming(clock + reduce_ps, _reads(tiling) * step)
     step = stage_ps(config, _conversions(tiling) * converted, sharing)
     drain = 2 * step if config.tile.pe.sample_hold == "double" else clock
-    return VisitTiming(drain + reduce_ps, _reads(config, tiling) * step)
+    return VisitTiming(drain + reduce_ps, _reads(tiling) * step)
 
 
 def _is_digital(config: ChipConfig) -> bool:
     return config.tile.crossbar.kind == "digital"
 
 
-def _accumulates(config: ChipConfig) -> bool:
-    return config.tile.pe.accumulate_cycles and not _is_digital(config)
-
-
-def _reads(config: ChipConfig, tiling: Tiling) -> int:
-    """Return reads of one vector, each of which is converted, of the slowest row block."""
-    accumulates = _accumulates(config)
-    blocks = range(len(tiling.row_blocks))
-    return max(tiling.reads_per_vector(r, accumulate_cycles=accumulates) for r in blocks)
+def _reads(tiling: Tiling) -> int:
+    """Return reads of one vector of the slowest row block."""
+    return max(tiling.reads_per_vector(r) for r in range(len(tiling.row_blocks)))
 
 
 def _conversions(tiling: Tiling) -> int:
@@ -204,7 +197,7 @@ def _shared_adc_ps(config: ChipConfig, unit: Unit, sharing: int) -> int:
     samples: list[int] = []
     read = 0
     for tiling in unit.tilings:
-        reads = _reads(config, tiling)
+        reads = _reads(tiling)
         samples += [reads * _conversions(tiling)] * min(sharing, tiling.crossbars)
         read = max(read, reads * stage_ps(config, 0, sharing))
     if config.tile.pe.sample_hold == "double" or config.cost.stage_interval_ns is not None:
@@ -213,16 +206,13 @@ def _shared_adc_ps(config: ChipConfig, unit: Unit, sharing: int) -> int:
     return read + ps_from_ns(most / config.tile.adc.rate_gsps)
 
 
-def pipeline_depth(config: ChipConfig, tiling: Tiling) -> int:
+def pipeline_depth(tiling: Tiling) -> int:
     """Return stages from tile buffer to tile buffer for one vector of one matrix.
 
     Buffer read; one stage a read; sample and convert; shift-and-add; output register and
     merge in the tile; activation; buffer write. ISAAC counts 22 for 16 input bits.
     """
-    reads = tiling.layout.cycles * max(tiling.row_groups)
-    if config.tile.pe.accumulate_cycles:
-        reads = max(tiling.row_groups)
-    return 1 + reads + 1 + 1 + 1 + 1 + 1
+    return 1 + _reads(tiling) + 1 + 1 + 1 + 1 + 1
 
 
 def _stages(unit: Unit) -> list[list[Tiling]]:

@@ -12,11 +12,13 @@
 | `inert_knobs`, `unpaid_writes`, `unused_range` | warnings: no effect, not charged, not used |
 | `MacStatistics` | clip rate, bit density and counts by matrix |
 | `DeviceModel`, `register_device` | how to plug in a cell of one's own |
+| `register_curve` | how to plug in the transfer curve of a converter |
 """
 
 from cimsim.mac.adc import AdcRange
 from cimsim.mac.ageing import AgeGrid
 from cimsim.mac.calibrate import calibrate_range
+from cimsim.mac.curves import register_curve
 from cimsim.mac.devices import DeviceModel, DriftLaw, Programming, register_device
 from cimsim.mac.ideal import IdealMatrix, ideal_integer
 from cimsim.mac.inert import inert_knobs, unpaid_writes, unused_range
@@ -45,6 +47,7 @@ __all__ = [
     "ideal_integer",
     "inert_knobs",
     "program_matrix",
+    "register_curve",
     "register_device",
     "study_tile",
     "unpaid_writes",

@@ -3,6 +3,7 @@
 A conversion of a column sum v (in levels) is::
 
     t    = v / step                                    one multiplication by 1 / step
+    t   := t + curve(u)                                deviation of the transfer curve (`curves`)
     t   := t (1 + gain_c) + offset_c + inl_c 4 u (1 - u)   frozen, of converter c
     t   := t + sqrt(read variance + adc variance) z        fresh
     code = clip(round_half_even(t), low, high)
@@ -50,8 +51,6 @@ class AdcRange:
 def full_range_levels(formats: Formats) -> float:
     """Return the greatest column sum that can occur without noise, in levels."""
     rows, top = formats.rows_at_once, formats.top_level
-    if formats.analog_difference:
-        return float(rows * top * formats.max_code)
     if formats.encoding == "isaac":
         return float(max(-(-rows * top // 2), rows * formats.unit_level) * formats.max_code)
     return float(rows * top * formats.max_code)
@@ -151,7 +150,7 @@ def _places(formats: Formats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return column block and converted column on its crossbar of every column."""
     widths = formats.tiling.column_blocks
     block_of_output = np.repeat(np.arange(len(widths)), widths)
-    first = np.concatenate([[0], np.cumsum(widths)[:-1]])
+    first = np.array(formats.tiling.column_starts)
     stored = formats.stored_columns
     output = np.arange(formats.n_out)
     local_output = (output - first[block_of_output]) * stored

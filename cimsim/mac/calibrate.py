@@ -17,9 +17,9 @@ from cimsim.errors import CimsimError
 from cimsim.mac.adc import AdcRange, code_bounds, full_range_levels, step_of
 from cimsim.mac.convert import histogram
 from cimsim.mac.encode import Encoded, encode
-from cimsim.mac.feed import feed_planes
+from cimsim.mac.feed import fed_planes
 from cimsim.mac.program import write_ideal
-from cimsim.mac.quantize import quantize_inputs, static_scale_of
+from cimsim.mac.quantize import quantized_inputs, static_scale_of
 from cimsim.workload.program import MatrixId
 
 __all__ = ["calibrate_range"]
@@ -96,8 +96,7 @@ def _quantised(
     scale = static_scale_of(inputs.astype(np.float32), formats.input_bits) if static else 0.0
     rows = np.unique(np.linspace(0, inputs.shape[0] - 1, _MOST_TOKENS).astype(np.int64))
     x = np.ascontiguousarray(inputs[rows], dtype=np.float32)
-    q = np.empty(x.shape, dtype=np.int32)
-    quantize_inputs(x, formats.input_bits, scale, q, np.empty(x.shape[0], dtype=np.float32))
+    q, _ = quantized_inputs(x, formats.input_bits, scale, formats.tiling.matrix.id)
     return (scale if static else None), q
 
 
@@ -110,11 +109,7 @@ def _count_sums(
     width = max(1.0, np.ceil(2.0 * full / _MOST_BINS))
     counts = np.zeros(int(2.0 * full / width) + 2, dtype=np.int64)
     planes = np.empty((q.shape[0] * formats.planes, formats.n_in), dtype=values.dtype)
-    fed = np.empty(q.shape[0])
-    feed_planes(
-        q, planes, formats.planes, formats.feed, formats.dac_bits, formats.input_shift,
-        formats.halved_inputs, max(1, formats.planes // 2), fed,
-    )  # fmt: skip
+    fed_planes(q, formats, planes)
     for group in formats.groups:
         rows = slice(group.start, group.stop)
         sums = planes[:, rows] @ values[rows]

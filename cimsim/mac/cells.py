@@ -113,6 +113,63 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
     """
     device = tile.device
     model = device_model(device, tile.weight.bits)
+    _check(device, model, slices)
+    target, to_levels = _targets(device)
+    zeros = np.zeros(target.size)
+    bias, sigma, weight_sigma, weight_shift = zeros, zeros, np.zeros(1), np.zeros(1)
+    if model.whole_weight:
+        top = greatest_integer(tile.weight.bits)
+        weight_sigma = model.weight_sigma_lsb(np.arange(top + 1) / top) / tile.weight.level_lsb
+        integers = np.arange(-top, top + 1)
+        weight_shift = model.weight_shift_lsb(integers / top) / tile.weight.level_lsb
+    else:
+        moments = model.programming(target)
+        bias, sigma = moments.bias, moments.sigma
+    hotter = max(1.0 + device.temperature.sigma_per_c * (temperature_c - 25.0), 0.0)
+    sigma = sigma * hotter
+    law = _drift_law(model, target)
+    _check_ageing(device, drifts=law is not None)
+    flicker = None
+    if law is not None:
+        grid = np.arange(int(_FLICKER_TOP * FLICKER_STEPS) + 2) / FLICKER_STEPS
+        flicker = model.flicker(grid, age_s)
+    g_min = float(target[0])
+    return CellTables(
+        target=target,
+        bias=bias,
+        sigma=sigma,
+        tolerance=_tolerance(device, to_levels, errs=bool(sigma.any() or bias.any())),
+        attempts=device.verify.attempts,
+        nu_mean=zeros if law is None else law.nu_mean,
+        nu_sigma=zeros if law is None else law.nu_sigma,
+        log_time=0.0 if law is None else log((age_s + law.t0_s) / law.t0_s),
+        flicker=np.zeros(1) if flicker is None else flicker,
+        weight_sigma=weight_sigma * hotter,
+        weight_shift=weight_shift,
+        stuck_low=round(device.stuck_low * 2.0**32),
+        stuck_high=round(device.stuck_high * 2.0**32),
+        g_min=g_min,
+        to_levels=to_levels,
+        base=g_min * (target.size - 1) / (1.0 - g_min),
+        warmth=1.0 + device.temperature.conductance_per_c * (temperature_c - 25.0),
+    )
+
+
+def drift_law_of(tile: Tile) -> DriftLaw | None:
+    """Return the drift law of the cells of a tile, None for cells that keep what they hold."""
+    model = device_model(tile.device, tile.weight.bits)
+    return _drift_law(model, _targets(tile.device)[0])
+
+
+def _targets(device: Device) -> tuple[Table, float]:
+    """Return target conductances over g_max by level, and the levels a g_max."""
+    g_min = 1.0 / device.on_off_ratio if device.on_off_ratio else 0.0
+    top = (1 << device.cell_bits) - 1
+    return g_min + np.arange(top + 1) * (1.0 - g_min) / top, top / (1.0 - g_min)
+
+
+def _check(device: Device, model: DeviceModel, slices: int) -> None:
+    """Refuse fractions of cells above 1, and errors of whole weights that several cells share."""
     if device.stuck_low + device.stuck_high > 1.0:
         raise CimsimError(
             "more than all cells are stuck",
@@ -128,26 +185,11 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
             allowed="one cell or one pair a weight",
             hint="use cell_bits of weight.bits (less 1 for a pair), or another sigma_unit",
         )
-    levels = 1 << device.cell_bits
-    g_min = 1.0 / device.on_off_ratio if device.on_off_ratio else 0.0
-    target = g_min + np.arange(levels) * (1.0 - g_min) / (levels - 1)
-    zeros = np.zeros(levels)
-    bias, sigma, weight_sigma, weight_shift = zeros, zeros, np.zeros(1), np.zeros(1)
-    if model.whole_weight:
-        top = greatest_integer(tile.weight.bits)
-        weight_sigma = model.weight_sigma_lsb(np.arange(top + 1) / top) / tile.weight.level_lsb
-        integers = np.arange(-top, top + 1)
-        weight_shift = model.weight_shift_lsb(integers / top) / tile.weight.level_lsb
-    else:
-        moments = model.programming(target)
-        bias, sigma = moments.bias, moments.sigma
-    hotter = 1.0 + device.temperature.sigma_per_c * (temperature_c - 25.0)
-    sigma = sigma * max(hotter, 0.0)
-    tolerance = _tolerance(
-        device, (levels - 1) / (1.0 - g_min), errs=bool(sigma.any() or bias.any())
-    )
-    law = _drift_law(model, target)
-    if law is None and device.age_s > 0.0:
+
+
+def _check_ageing(device: Device, *, drifts: bool) -> None:
+    """Refuse an age and a compensation where conductances do not change."""
+    if not drifts and device.age_s > 0.0:
         raise CimsimError(
             "cells of this kind do not drift, so an age has no effect",
             key="tile.device.age_s",
@@ -155,7 +197,7 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
             allowed="0",
             hint="give it a law with tile.device.drift",
         )
-    steady = law is None and device.temperature.conductance_per_c == 0.0
+    steady = not drifts and device.temperature.conductance_per_c == 0.0
     if steady and device.drift_compensation != "none":
         raise CimsimError(
             "conductances of these cells do not change, so there is nothing to compensate",
@@ -163,39 +205,6 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
             value=device.drift_compensation,
             allowed="none",
         )
-    flicker = np.zeros(1)
-    if law is not None:
-        grid = np.arange(int(_FLICKER_TOP * FLICKER_STEPS) + 2) / FLICKER_STEPS
-        found = model.flicker(grid, age_s)
-        flicker = flicker if found is None else found
-    return CellTables(
-        target=target,
-        bias=bias,
-        sigma=sigma,
-        tolerance=tolerance,
-        attempts=device.verify.attempts,
-        nu_mean=zeros if law is None else law.nu_mean,
-        nu_sigma=zeros if law is None else law.nu_sigma,
-        log_time=0.0 if law is None else log((age_s + law.t0_s) / law.t0_s),
-        flicker=flicker,
-        weight_sigma=weight_sigma * max(hotter, 0.0),
-        weight_shift=weight_shift,
-        stuck_low=round(device.stuck_low * 2.0**32),
-        stuck_high=round(device.stuck_high * 2.0**32),
-        g_min=g_min,
-        to_levels=(levels - 1) / (1.0 - g_min),
-        base=g_min * (levels - 1) / (1.0 - g_min),
-        warmth=1.0 + device.temperature.conductance_per_c * (temperature_c - 25.0),
-    )
-
-
-def drift_law_of(tile: Tile) -> DriftLaw | None:
-    """Return the drift law of the cells of a tile, None for cells that keep what they hold."""
-    device = tile.device
-    g_min = 1.0 / device.on_off_ratio if device.on_off_ratio else 0.0
-    levels = 1 << device.cell_bits
-    target = g_min + np.arange(levels) * (1.0 - g_min) / (levels - 1)
-    return _drift_law(device_model(device, tile.weight.bits), target)
 
 
 def _tolerance(device: Device, to_levels: float, *, errs: bool) -> float:

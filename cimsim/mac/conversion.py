@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from cimsim.config import Tile
 from cimsim.mac.adc import code_bounds
 from cimsim.mac.convert import convert, convert_noisy, convert_units
+from cimsim.mac.curves import curve_of
 from cimsim.mac.feed import cycle_power, row_power
 from cimsim.mac.formats import Formats
+from cimsim.mac.inputs import Tokens
 from cimsim.mac.noise import fresh_noise
 from cimsim.mac.products import Planes, Products, Real
 from cimsim.mac.program import Cells, greatest_power
 
-__all__ = ["NO_SIGNS", "Conversion", "Target"]
+__all__ = ["Conversion", "Target"]
 
-NO_SIGNS = np.zeros(0, dtype=np.float32)
 _NO_ERRORS = np.zeros((3, 0), dtype=np.float32)
 # Codes of outputs, codes of unit columns, weight of planes and of columns, signs of columns.
 Target = tuple[
@@ -54,7 +55,9 @@ class Conversion:
             self.squares = Products(wide, formats.groups, greatest_power(tile, formats))
         self.noise = fresh_noise(tile, formats, cells, step_levels)
         self.has_fresh_noise = cells.variance > 0.0 or self.noise.adc_variance > 0.0
-        self._plain = not self.has_fresh_noise and cells.converters is None
+        self._curve = curve_of(tile.adc)
+        errs = self.has_fresh_noise or cells.converters is not None or self._curve.size > 0
+        self._plain = not errs
         self._inverse = cells.grid / step_levels
 
     def power_planes(self, q: NDArray[np.int32], planes: Planes) -> Planes:
@@ -79,9 +82,7 @@ class Conversion:
         sums: Real,
         power: Planes,
         target: Target,
-        sequence: NDArray[np.int64],
-        position: NDArray[np.int64],
-        key: tuple[int, int],
+        tokens: Tokens,
     ) -> int:
         """Convert the sums of a row group.
 
@@ -90,9 +91,7 @@ class Conversion:
             sums: float [>= n x planes, >= columns], whole multiples of the grid.
             power: from `power_planes`.
             target: what codes are added to, and how they are weighed.
-            sequence: int64 [n].
-            position: int64 [n].
-            key: of the fresh noise.
+            tokens: whose sums these are; their addresses key fresh noise.
 
         Returns:
             How many codes clipped.
@@ -117,11 +116,11 @@ class Conversion:
             errors = self.converters.of(group.row_block)
         scales = (
             self._inverse, self.low, self.high, noise.slope, noise.square_scale,
-            self.has_fresh_noise,
+            self.has_fresh_noise, self._curve,
         )  # fmt: skip
         return int(
             convert_noisy(
-                sums, squares, *target, scales, variance, errors, sequence,
-                position, g, *key,
+                sums, squares, *target, scales, variance, errors, tokens.sequence,
+                tokens.position, g, *tokens.key,
             )
         )  # fmt: skip

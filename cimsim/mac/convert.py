@@ -1,7 +1,7 @@
 """Compiled conversion: column sums become codes, shifted and added.
 
 One pass over the sums of a row group, each read once. The plain twin that follows the
-equations of `cimsim.mac.adc` is `cimsim.mac.reference.codes`.
+equations of `cimsim.mac.adc` is `cimsim.testing.slow_product.codes`.
 """
 
 from __future__ import annotations
@@ -75,11 +75,13 @@ def _codes_of_row(  # type: ignore[no-untyped-def]
     Every operation is in the precision of the sums and in this order.
     """
     inverse, slope, square_scale, fresh = noise
-    low, high, span = bounds
+    low, high, span, curve = bounds
     group_plane, position, sequence, k0, k1 = address
     columns = codes.size
     for c in range(columns):
         codes[c] = values[c] * inverse
+    if curve.size > 0:
+        _bend(codes, low, high, span, curve)
     if errors.shape[1] > 0:
         one = codes.dtype.type(1.0)
         for c in range(columns):
@@ -107,6 +109,19 @@ def _codes_of_row(  # type: ignore[no-untyped-def]
         count += np.int32(code != kept)
         codes[c] = kept
     return count
+
+
+@cached
+@njit(error_model="numpy")
+def _bend(codes, low, high, span, curve):  # type: ignore[no-untyped-def]
+    """Move codes along a transfer curve: its deviation in codes, linear between its points."""
+    f = codes.dtype.type
+    pieces = f(curve.size - 1)
+    for c in range(codes.size):
+        place = (min(max(codes[c], low), high) - low) * span * pieces
+        i = min(np.int64(place), curve.size - 2)
+        first = f(curve[i])
+        codes[c] += first + (f(curve[i + 1]) - first) * (place - f(i))
 
 
 @cached
@@ -140,7 +155,8 @@ def convert_noisy(  # type: ignore[no-untyped-def]
         column_weight: float64 [stored columns].
         signs: float32 [stored columns x n_out], or [0].
         scales: (codes a grid unit, lowest code, highest code, variance a grid unit of the sum
-            in codes^2, variance a unit of the second product in codes^2, whether fresh).
+            in codes^2, variance a unit of the second product in codes^2, whether fresh,
+            deviation of the transfer curve as `cimsim.mac.curves` gives it).
         row_variance: float32 [n x planes], variance that all columns share, codes^2.
         errors: float32 [3, columns] gain, offset and bow of the converters, or [3, 0].
         sequence: int64 [n].
@@ -157,7 +173,7 @@ def convert_noisy(  # type: ignore[no-untyped-def]
     columns = column_weight.size * n_out + units.shape[1]
     f = sums.dtype.type
     noise = (f(scales[0]), f(scales[3]), f(scales[4]), scales[5])
-    bounds = (f(scales[1]), f(scales[2]), f(1.0) / (f(scales[2]) - f(scales[1])))
+    bounds = (f(scales[1]), f(scales[2]), f(1.0) / (f(scales[2]) - f(scales[1])), scales[6])
     z = np.zeros(_BLOCK, np.float32)
     bits = np.empty(_BLOCK, np.uint32)
     codes = np.empty(_BLOCK, sums.dtype)

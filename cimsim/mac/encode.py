@@ -44,8 +44,7 @@ def encode(weight: NDArray[np.float32], matrix: MatrixId, tile: Tile) -> Encoded
     per_column = tile.weight.scale == "per_column"
     wq, scale = quantize_weights(weight, tile.weight.bits, per_column=per_column)
     formats = formats_of(matrix, wq.shape[0], wq.shape[1], tile)
-    starts = np.array([g.start for g in formats.groups], dtype=np.int64)
-    stops = np.array([g.stop for g in formats.groups], dtype=np.int64)
+    starts, stops = np.array([(g.start, g.stop) for g in formats.groups], dtype=np.int64).T.copy()
     offset = np.zeros(formats.n_out, dtype=np.int64)
     flip = np.zeros((1, 1, 1), dtype=np.bool_)
     if formats.encoding in {"offset", "isaac"}:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cimsim.kernel_cache import cached
 from cimsim.mac.formats import Formats
 
-__all__ = ["cycle_power", "feed_planes", "row_power"]
+__all__ = ["cycle_power", "fed_planes", "row_power"]
 
 
 def cycle_power(q: NDArray[np.int32], formats: Formats) -> NDArray[np.float64]:
@@ -25,9 +25,27 @@ def cycle_power(q: NDArray[np.int32], formats: Formats) -> NDArray[np.float64]:
     return power
 
 
+def fed_planes(
+    q: NDArray[np.int32],
+    formats: Formats,
+    planes: NDArray[np.int16] | NDArray[np.float32] | NDArray[np.float64],
+) -> tuple[NDArray[np.float64], int]:
+    """Cut inputs q [n, n_in] into planes [>= n x planes of a token, >= n_in], which are filled.
+
+    Returns:
+        The sum of each token's fed inputs, [n], and that of all absolute codes.
+    """
+    fed = np.empty(q.shape[0], dtype=np.float64)
+    ones = _feed_planes(
+        q, planes, formats.planes, formats.feed, formats.dac_bits, formats.input_shift,
+        formats.halved_inputs, max(1, formats.planes // 2), fed,
+    )  # fmt: skip
+    return fed, int(ones)
+
+
 @cached
 @njit(error_model="numpy")
-def feed_planes(q, planes, count, feed, dac_bits, shift, halved, per_phase, sums):  # type: ignore[no-untyped-def]
+def _feed_planes(q, planes, count, feed, dac_bits, shift, halved, per_phase, sums):  # type: ignore[no-untyped-def]
     """Cut inputs into planes.
 
     Args:

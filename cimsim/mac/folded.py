@@ -15,8 +15,6 @@ folded.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -24,12 +22,12 @@ from numpy.typing import NDArray
 from cimsim.elementary import whole_log2
 from cimsim.kernel_cache import cached
 from cimsim.mac.adc import fresh_variance
+from cimsim.mac.curves import is_straight
+from cimsim.mac.detailed import DetailedMatrix
 from cimsim.mac.feed import cycle_power
-from cimsim.mac.quantize import quantize_inputs
+from cimsim.mac.inputs import Tokens
+from cimsim.mac.quantize import quantized_inputs
 from cimsim.rng import fill_normals
-
-if TYPE_CHECKING:
-    from cimsim.mac.matrix import ProgrammedMatrix
 
 __all__ = ["FoldedMatrix"]
 
@@ -46,10 +44,10 @@ class FoldedMatrix:
         programmed: the matrix that is folded.
     """
 
-    def __init__(self, programmed: ProgrammedMatrix) -> None:
+    def __init__(self, programmed: DetailedMatrix) -> None:
         self._m = programmed
-        formats, cells = programmed.formats, programmed.cells
-        weight = programmed.column_weight
+        formats, cells, columns = programmed.formats, programmed.cells, programmed.columns
+        weight = columns.weight
         n_out = formats.n_out
         effective = np.zeros((formats.n_in, n_out))
         rounding = np.zeros(n_out)
@@ -67,16 +65,15 @@ class FoldedMatrix:
                 zero = zero * float(np.sum(formats.plane_weight))
             else:
                 zero = np.zeros(formats.columns)
-            sign = programmed.column_signs(g)  # [stored columns, n_out]
             gain = programmed.output_gain(group.row_block)
             stored = weight.size * n_out
-            shares = (weight[:, None] * sign * gain).ravel()
+            shares = (weight[:, None] * columns.sign(g) * gain).ravel()
             effective[rows] += (values[:, :stored] * shares).reshape(-1, weight.size, n_out).sum(1)
             self._constant += (zero[:stored] * shares).reshape(weight.size, n_out).sum(0)
             rounding += np.sum(weight**2) * gain**2
             if formats.units:
-                coefficient = programmed.unit_coefficient(g) * gain
-                unit = stored + programmed.block_of_output
+                coefficient = columns.unit_coefficient[g] * gain
+                unit = stored + columns.block_of_output
                 effective[rows] += values[:, unit] * coefficient
                 self._constant += zero[unit] * coefficient
                 rounding += coefficient**2
@@ -86,7 +83,7 @@ class FoldedMatrix:
 
     def _prepare_read_noise(self) -> None:
         m = self._m
-        formats, cells, weight = m.formats, m.cells, m.column_weight
+        formats, cells, weight = m.formats, m.cells, m.columns.weight
         variance = cells.variance
         self._read: NDArray[np.float64] | None = None
         if variance == 0.0:
@@ -107,15 +104,15 @@ class FoldedMatrix:
         for g, group in enumerate(formats.groups):
             rows = slice(group.start, group.stop)
             if formats.units:
-                unit = stored + m.block_of_output
-                table[rows] += squares[rows][:, unit] * m.unit_coefficient(g) ** 2
+                unit = stored + m.columns.block_of_output
+                table[rows] += squares[rows][:, unit] * m.columns.unit_coefficient[g] ** 2
             table[rows] *= m.output_gain(group.row_block) ** 2
         self._read = _significant(table)
 
     def faithful(self) -> bool:
         """Return whether folding keeps the mean and variance of the outputs."""
         tile, adc_range = self._m.tile, self._m.adc_range
-        if tile.adc.inl_lsb > 0.0:
+        if tile.adc.inl_lsb > 0.0 or not is_straight(tile.adc):
             return False
         rate = 0.0 if tile.adc.range.kind == "full" else adc_range.clip_rate
         if rate is None or rate > _CLIP_LIMIT:
@@ -123,17 +120,9 @@ class FoldedMatrix:
         exact = self._m.cells.tables.ideal and self._m.step_levels == 1.0
         return (exact and not self._m.conversion.has_fresh_noise) or _errs_alike(self._m, self)
 
-    def multiply(
-        self,
-        q: NDArray[np.int32],
-        scale: NDArray[np.float32],
-        sequence: NDArray[np.int64],
-        position: NDArray[np.int64],
-        key: tuple[int, int],
-        out: NDArray[np.float32],
-    ) -> None:
-        """Fill `out` [n, n_out] with the folded product of integers q [n, n_in]."""
-        m = self._m
+    def multiply(self, tokens: Tokens, out: NDArray[np.float32]) -> None:
+        """Fill `out` [n, n_out] with the folded product of the tokens."""
+        m, q = self._m, tokens.q
         fed = (q + m.formats.input_shift).astype(np.float64)
         sums = fed @ self._values
         variance = np.zeros((0, 0))
@@ -141,13 +130,13 @@ class FoldedMatrix:
             power = cycle_power(q, m.formats) * float(m.formats.input_step**2)
             variance = power @ self._read
         _finish_folded(
-            out, sums, self._grid, fed.sum(axis=1), m.coefficient, m.shift_share, self._constant,
-            self._variance, variance, scale, m.encoded.scale, sequence, position,
-            _ALL_GROUPS, key[0], key[1],
+            out, sums, self._grid, fed.sum(axis=1), m.columns.coefficient, m.columns.shift_share,
+            self._constant, self._variance, variance, tokens.scale, m.encoded.scale,
+            tokens.sequence, tokens.position, _ALL_GROUPS, *tokens.key,
         )  # fmt: skip
 
 
-def _errs_alike(programmed: ProgrammedMatrix, folded: FoldedMatrix) -> bool:
+def _errs_alike(programmed: DetailedMatrix, folded: FoldedMatrix) -> bool:
     """Compare the error of both forms on random tokens at a fixed address.
 
     Where sums sit on whole codes, rounding removes small errors of cells; where they round
@@ -159,15 +148,16 @@ def _errs_alike(programmed: ProgrammedMatrix, folded: FoldedMatrix) -> bool:
     bits = np.empty(z.shape[1], dtype=np.uint32)
     for i in range(_PROBES):
         fill_normals(z[i], bits, 0, i, 0, 0, 0, _PROBES)
-    q = np.empty((_PROBES, formats.n_in), dtype=np.int32)
-    x, scale = np.ascontiguousarray(z[:, : formats.n_in]), np.empty(_PROBES, dtype=np.float32)
-    quantize_inputs(x, formats.input_bits, 3.0 / formats.input_max, q, scale)
+    x = np.ascontiguousarray(z[:, : formats.n_in])
+    scale = 3.0 / formats.input_max
+    q, _ = quantized_inputs(x, formats.input_bits, scale, formats.tiling.matrix.id)
     clean = (q.astype(np.float64) @ programmed.encoded.wq) * programmed.encoded.scale
     place = np.arange(_PROBES, dtype=np.int64)
+    tokens = Tokens(q, np.ones(_PROBES, dtype=np.float32), place, place, (0, _PROBES))
     errors = []
     for multiply in (programmed.multiply_detailed, folded.multiply):
         out = np.empty(clean.shape, dtype=np.float32)
-        multiply(q, np.ones(_PROBES, dtype=np.float32), place, place, (0, _PROBES), out)
+        multiply(tokens, out)
         errors.append(float(np.mean((out - clean) ** 2)))
     detailed, found = errors
     limit = _ERROR_LIMIT + 3.0 / np.sqrt(clean.size)
@@ -175,7 +165,7 @@ def _errs_alike(programmed: ProgrammedMatrix, folded: FoldedMatrix) -> bool:
 
 
 def _exact_grid(
-    effective: NDArray[np.float64], programmed: ProgrammedMatrix
+    effective: NDArray[np.float64], programmed: DetailedMatrix
 ) -> tuple[NDArray[np.float64], float]:
     """Round to the finest grid on which every sum is exact in float64."""
     formats = programmed.formats

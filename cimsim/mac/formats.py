@@ -42,6 +42,7 @@ shift, which counts 2).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 from typing import Literal
 
@@ -192,11 +193,6 @@ class Formats:
         """Rows of the largest group."""
         return max(g.stop - g.start for g in self.groups)
 
-    @property
-    def conversions_per_vector(self) -> int:
-        """ADC samples of one vector, as `Tiling` counts them."""
-        return self.columns * self.planes * len(self.groups) if self.encoding != "digital" else 0
-
     def column_weight(self) -> NDArray[np.float64]:
         """Return what each stored column of a weight counts, [stored_columns]."""
         weights = np.ldexp(1.0, self.cell_bits * np.arange(self.slices))
@@ -214,7 +210,7 @@ def formats_of(matrix: MatrixId, n_in: int, n_out: int, tile: Tile) -> Formats:
     """
     tiling = tile_matrix(Matrix(matrix, n_in, n_out), tile)
     digital = tile.crossbar.kind == "digital"
-    pair = tile.weight.encoding == "differential" and not digital
+    pair = tiling.layout.pair
     analog_difference = pair and tile.pe.subtract == "analog"
     planes, feed, max_code = _planes(tile)
     negative_codes = feed == FEED["value"]
@@ -244,7 +240,7 @@ def formats_of(matrix: MatrixId, n_in: int, n_out: int, tile: Tile) -> Formats:
         weight_max=greatest_integer(tile.weight.bits),
         input_max=greatest_integer(tile.input.bits),
         input_bits=tile.input.bits,
-        groups=_row_groups(tiling, tile),
+        groups=_row_groups(tiling),
         signed_sums=analog_difference or negative_codes,
     )
 
@@ -285,12 +281,10 @@ def _planes(tile: Tile) -> tuple[NDArray[np.float64], int, int]:
     return unit * weights, FEED[signed], (1 << min(step, fed_bits)) - 1
 
 
-def _row_groups(tiling: Tiling, tile: Tile) -> tuple[RowGroup, ...]:
-    active = min(tile.crossbar.rows_active or tile.crossbar.rows, tile.crossbar.rows)
-    groups = []
-    base = 0
-    for block, rows in enumerate(tiling.row_blocks):
-        end = base + rows
-        groups += [RowGroup(i, min(i + active, end), block) for i in range(base, end, active)]
-        base = end
-    return tuple(groups)
+def _row_groups(tiling: Tiling) -> tuple[RowGroup, ...]:
+    active = tiling.rows_at_once
+    return tuple(
+        RowGroup(i, min(i + active, end), block)
+        for block, (base, end) in enumerate(pairwise(tiling.row_starts))
+        for i in range(base, end, active)
+    )

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Tile
-from cimsim.errors import CimsimError
 from cimsim.mac.adc import AdcRange
 from cimsim.mac.inputs import checked_inputs, static_scale
 from cimsim.mac.matrix import Mode
-from cimsim.mac.quantize import greatest_integer, quantize_inputs, quantize_weights
+from cimsim.mac.quantize import greatest_integer, quantize_weights, quantized_inputs
 from cimsim.mac.statistics import MacStatistics, MatrixCounts, exact_share
 from cimsim.workload.program import MatrixId, TokenKeys
 
@@ -84,10 +83,7 @@ class IdealMatrix:
         n = x.shape[0]
         if n == 0:
             return np.empty((0, self._wq.shape[1]), dtype=np.float32)
-        q = np.empty(x.shape, dtype=np.int32)
-        scale = np.empty(n, dtype=np.float32)
-        if not quantize_inputs(x, self._input_bits, self._input_scale, q, scale):
-            raise CimsimError(f"an input of matrix {self.matrix} is not a finite number")
+        q, scale = quantized_inputs(x, self._input_bits, self._input_scale, self.matrix)
         exact = q.astype(self._wq.dtype) @ self._wq
         if statistics is not None:
             mask = (1 << self._input_bits) - 1

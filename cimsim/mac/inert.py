@@ -19,7 +19,7 @@ _ANALOG = {
     "crossbar": ("wire_ohm", "v_read_v"),
     "adc": (
         "kind", "bits", "enob", "rate_gsps", "per_pe", "range", "offset_lsb", "gain_sigma",
-        "inl_lsb", "noise_lsb",
+        "inl_lsb", "curve", "noise_lsb",
     ),
     "device": (
         "kind", "on_off_ratio", "age_s", "drift_compensation", "stuck_low", "stuck_high",

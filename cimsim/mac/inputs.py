@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,32 @@ from cimsim.errors import CimsimError
 from cimsim.mac.adc import AdcRange
 from cimsim.workload.program import TokenKeys
 
-__all__ = ["checked_inputs", "static_scale"]
+__all__ = ["Tokens", "checked_inputs", "static_scale"]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Quantised inputs of one product, and the addresses of its fresh noise.
+
+    Attributes:
+        q: int32 [n, n_in].
+        scale: float32 [n], value of one LSB.
+        sequence: int64 [n].
+        position: int64 [n].
+        key: of the noise: seed, matrix and copy.
+    """
+
+    q: NDArray[np.int32]
+    scale: NDArray[np.float32]
+    sequence: NDArray[np.int64]
+    position: NDArray[np.int64]
+    key: tuple[int, int]
+
+    def part(self, rows: slice) -> Tokens:
+        """Return some of the tokens."""
+        return Tokens(
+            self.q[rows], self.scale[rows], self.sequence[rows], self.position[rows], self.key
+        )
 
 
 def static_scale(tile: Tile, adc_range: AdcRange | None) -> float:

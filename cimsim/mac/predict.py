@@ -12,7 +12,8 @@ counts, x the fed input and D the width of a code, all sums over the rows of an 
 averaged over the chips that could be drawn. Columns that share a converter
 share its gain and offset; crossbars do not. Rounding is taken as uniform and independent,
 which it is not where most sums lie within a code, or whole levels meet whole codes. Clipping,
-wires and integral non-linearity have no term here. `left_out` names what of this is present.
+wires, integral non-linearity and transfer curves have no term here. `left_out` names what of this
+is present.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from numpy.typing import NDArray
 from cimsim.config import Tile
 from cimsim.mac.adc import AdcRange, fresh_variance, step_of
 from cimsim.mac.cells import CellTables, cell_tables
+from cimsim.mac.columns import columns_of
+from cimsim.mac.curves import is_straight
 from cimsim.mac.encode import Encoded, encode
 from cimsim.mac.feed import cycle_power
 from cimsim.mac.formats import Formats
 from cimsim.mac.inputs import static_scale
 from cimsim.mac.moments import level_moments, weight_moments
 from cimsim.mac.program import compensation_gain, read_variance, write_ideal
-from cimsim.mac.quantize import quantize_inputs
+from cimsim.mac.quantize import quantized_inputs
 from cimsim.mac.write import read_share
 from cimsim.workload.program import MatrixId
 
@@ -83,10 +86,9 @@ def predict_error(
         temperature_c: temperature of the chip.
     """
     encoded = encode(weight, matrix, tile)
-    q = np.empty(inputs.shape, dtype=np.int32)
-    scale = np.empty(inputs.shape[0], dtype=np.float32)
     x = np.ascontiguousarray(inputs, dtype=np.float32)
-    quantize_inputs(x, encoded.formats.input_bits, static_scale(tile, adc_range), q, scale)
+    static = static_scale(tile, adc_range)
+    q, scale = quantized_inputs(x, encoded.formats.input_bits, static, matrix)
     tables = cell_tables(tile, encoded.formats.slices, tile.device.age_s, temperature_c)
     parts = _Parts(encoded, tile, tables, q)
     step = step_of(tile, encoded.formats, adc_range)
@@ -118,6 +120,7 @@ def _left_out(parts: _Parts, adc_range: AdcRange, step: float) -> tuple[str, ...
         "wires": tile.crossbar.wire_ohm > 0.0,
         "clipping": bool(adc_range.clip_rate),
         "integral non-linearity": tile.adc.inl_lsb > 0.0,
+        "transfer curve": not is_straight(tile.adc),
         # Errors below half a code vanish there, larger ones become a whole code.
         _WHOLE: step == 1.0 and not lossless,
         _COARSE: parts.sum_rms() < step,
@@ -133,6 +136,7 @@ class _Parts:
     ) -> None:
         self.encoded, self.tile, self.tables, self.q = encoded, tile, tables, q
         self.formats: Formats = encoded.formats
+        self.columns = columns_of(encoded)
         values, grid = write_ideal(encoded, tile)
         self.levels = np.rint(values.astype(np.float64) * grid).astype(np.int64)
         self.fed = (q + self.formats.input_shift).astype(np.float64)
@@ -150,42 +154,23 @@ class _Parts:
         if formats.analog_difference:
             entry = entry + other * table[np.maximum(-levels, 0)]
         stored = formats.stored_columns * formats.n_out
-        weights = formats.column_weight()[:, None]
+        weights = self.columns.weight[:, None]
         total = np.empty((formats.n_in, formats.n_out))
         for g, group in enumerate(formats.groups):
             rows = slice(group.start, group.stop)
-            signed = weights * self._signs(g)
+            signed = weights * self.columns.sign(g)
             cells = entry[rows, :stored].reshape(-1, weights.size, formats.n_out)
             total[rows] = (cells * signed**power).sum(axis=1)
             if formats.units:
-                unit = entry[rows][:, stored + self._block_of_output()]
-                total[rows] += unit * self._unit_coefficient(g) ** power
+                unit = entry[rows][:, stored + self.columns.block_of_output]
+                total[rows] += unit * self.columns.unit_coefficient[g] ** power
         return total
-
-    def _signs(self, group: int) -> Real:
-        if self.formats.encoding != "isaac":
-            return np.ones((self.formats.stored_columns, self.formats.n_out))
-        return np.where(self.encoded.flip[group], -1.0, 1.0)
-
-    def _block_of_output(self) -> NDArray[np.int64]:
-        widths = self.formats.tiling.column_blocks
-        return np.repeat(np.arange(len(widths)), widths)
-
-    def _unit_coefficient(self, group: int) -> Real:
-        """Return what one level on the unit column counts, as the tile computes it."""
-        formats = self.formats
-        flipped = (formats.column_weight()[:, None] * self.encoded.flip[group]).sum(axis=0)
-        offset = self.encoded.offset.astype(np.float64)
-        counted: Real = (flipped * formats.top_level - offset) / formats.unit_level
-        return counted
 
     def _conversions(self) -> Real:
         """Return sum over conversions of one plane of what each counts, squared, [n_out]."""
-        weights = self.formats.column_weight()
-        total = np.full(self.formats.n_out, float(np.sum(weights**2)) * len(self.formats.groups))
-        if self.formats.units:
-            total += sum(self._unit_coefficient(g) ** 2 for g in range(len(self.formats.groups)))
-        return total
+        each = float(np.sum(self.columns.weight**2))
+        total = np.full(self.formats.n_out, each * len(self.formats.groups))
+        return total + sum(c**2 for c in self.columns.unit_coefficient)
 
     def cells(self, fresh: CellTables) -> Real:
         """Return what cells add; `fresh` are their tables before they age."""
@@ -214,7 +199,7 @@ class _Parts:
             level = self.levels[:, : formats.n_out]
             side = np.concatenate(
                 [
-                    np.repeat(self._signs(g), group.stop - group.start, axis=0)
+                    np.repeat(self.columns.sign(g), group.stop - group.start, axis=0)
                     for g, group in enumerate(formats.groups)
                 ]
             )
@@ -269,12 +254,12 @@ class _Parts:
             if group.row_block != block:
                 continue
             found = self.fed[:, group.start : group.stop] @ self.levels[group.start : group.stop]
-            weights = formats.column_weight()[:, None] * self._signs(g)
+            weights = self.columns.weight[:, None] * self.columns.sign(g)
             if formats.units:
-                weights = np.concatenate([weights, self._unit_coefficient(g)[None]])
+                weights = np.concatenate([weights, self.columns.unit_coefficient[g][None]])
             for s, weight in enumerate(weights):
                 unit = s == stored
-                place = stored * formats.n_out + self._block_of_output() if unit else columns
+                place = stored * formats.n_out + self.columns.block_of_output if unit else columns
                 at = place if unit else s * formats.n_out + place
                 sums[:, served[s], columns] += found[:, at] * weight
                 zeros[served[s], columns] += weight

@@ -6,7 +6,7 @@ What a chip seed freezes is keyed by what is written, and not by where (`cimsim.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -100,7 +100,12 @@ def write_cells(
         if compensate:
             first, _ = _conductances(encoded, tile, fresh, writing, strip)
             for block, at in _crossbars(formats, strip):
-                gain[row_block, block] = _compensation(first[:, at], g[:, at], tables.g_min)
+                # The mean is that of a read with every row driven, without read noise (global
+                # drift compensation of aihwkit, whose read-out is also floored).
+                now, written = float(np.mean(g[:, at])), float(np.mean(first[:, at]))
+                gain[row_block, block] = compensation_gain(
+                    written - tables.g_min, now - tables.g_min
+                )
         store_columns(
             values, squares, g, stuck, encoded.wq, encoded.flip, strip, _layout(encoded),
             (tables.weight_sigma, tables.weight_shift),
@@ -190,15 +195,6 @@ def _layout(encoded: Encoded) -> tuple[int, int, bool, bool, int, bool, int, boo
     )  # fmt: skip
 
 
-def _compensation(first: NDArray[np.float64], now: NDArray[np.float64], g_min: float) -> float:
-    """Return the gain that restores the mean conductance above g_min of a crossbar.
-
-    The mean is that of a read with every row driven, without read noise (global drift
-    compensation of aihwkit, whose read-out is also floored).
-    """
-    return compensation_gain(float(np.mean(first)) - g_min, float(np.mean(now)) - g_min)
-
-
 def compensation_gain(reference: float, found: float) -> float:
     """Return the gain from mean conductance above g_min as written and as it is now.
 
@@ -260,23 +256,18 @@ def _strips(formats: Formats) -> list[tuple[int, Strip]]:
     first row group, rows a group).
     """
     strips: list[tuple[int, Strip]] = []
-    starts = _starts(formats.tiling.column_blocks)
-    row, group = 0, 0
-    for block, rows in enumerate(formats.tiling.row_blocks):
-        widest = formats.tiling.column_blocks[0] * formats.cells_per_weight
+    tiling, group = formats.tiling, 0
+    starts = tiling.column_starts
+    for block, rows in enumerate(tiling.row_blocks):
+        row = tiling.row_starts[block]
+        widest = tiling.column_blocks[0] * formats.cells_per_weight
         together = max(1, _STRIP_CELLS // (rows * widest))
         for at in range(0, len(starts) - 1, together):
             end = min(at + together, len(starts) - 1)
             place = (row, row + rows, starts[at], starts[end], at, group, formats.rows_at_once)
             strips.append((block, place))
-        row += rows
-        group += formats.tiling.row_groups[block]
+        group += tiling.row_groups[block]
     return strips
-
-
-def _starts(widths: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the first column of every column block, and the end of the last one."""
-    return (0, *accumulate(widths))
 
 
 def _crossbars(formats: Formats, strip: Strip) -> list[tuple[int, NDArray[np.int64]]]:
@@ -284,7 +275,7 @@ def _crossbars(formats: Formats, strip: Strip) -> list[tuple[int, NDArray[np.int
     _, _, first, end, block, _, _ = strip
     each = formats.cells_per_weight
     unit = (end - first) * each
-    starts = [s for s in _starts(formats.tiling.column_blocks)[block:] if s <= end]
+    starts = [s for s in formats.tiling.column_starts[block:] if s <= end]
     found = []
     for number, (start, stop) in enumerate(pairwise(starts)):
         columns = np.arange((start - first) * each, (stop - first) * each)

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.kernel_cache import cached
+from cimsim.workload.program import MatrixId
 
-__all__ = ["greatest_integer", "quantize_inputs", "quantize_weights", "static_scale_of"]
+__all__ = ["greatest_integer", "quantize_weights", "quantized_inputs", "static_scale_of"]
 
 _TINY = np.finfo(np.float32).tiny
 
@@ -86,9 +87,29 @@ def quantize_weights(
     return q.astype(np.int16), np.ascontiguousarray(scale)
 
 
+def quantized_inputs(
+    x: NDArray[np.float32], bits: int, static_scale: float, matrix: MatrixId
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return X int32 [n, n_in] and the scale of each token, float32 [n].
+
+    Args:
+        x: float32 [n, n_in], C order.
+        bits: of an input.
+        static_scale: scale of every token, or 0 for each token's own.
+        matrix: whose inputs these are, for the message.
+
+    Raises:
+        CimsimError: if an input is not finite.
+    """
+    q, scale = np.empty(x.shape, dtype=np.int32), np.empty(x.shape[0], dtype=np.float32)
+    if not _quantize_inputs(x, bits, static_scale, q, scale):
+        raise CimsimError(f"an input of matrix {matrix} is not a finite number")
+    return q, scale
+
+
 @cached
 @njit(error_model="numpy")
-def quantize_inputs(x, bits, static_scale, q, scale):  # type: ignore[no-untyped-def]
+def _quantize_inputs(x, bits, static_scale, q, scale):  # type: ignore[no-untyped-def]
     """Quantise a batch of inputs.
 
     Args:

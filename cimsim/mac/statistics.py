@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from cimsim.workload.program import MatrixId
 
@@ -42,12 +42,8 @@ class MatrixCounts:
 
     def add(self, other: MatrixCounts) -> None:
         """Add the counts of other vectors of the same matrix."""
-        self.vectors += other.vectors
-        self.conversions += other.conversions
-        self.clipped += other.clipped
-        self.code_sum += other.code_sum
-        self.code_slots += other.code_slots
-        self.level_fraction_sum += other.level_fraction_sum
+        for count in fields(self):
+            setattr(self, count.name, getattr(self, count.name) + getattr(other, count.name))
 
     @property
     def input_bit_density(self) -> float:

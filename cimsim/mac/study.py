@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Device, Tile
+from cimsim.config.converter import STRAIGHT
 from cimsim.config.device import Drift, IdealDevice, ReadNoise, Verify
 from cimsim.errors import CimsimError
 from cimsim.mac.adc import code_bounds, fresh_variance, full_range_levels
@@ -154,7 +155,9 @@ def _without_wires(tile: Tile) -> Tile:
 
 
 def _without_converter_errors(tile: Tile) -> Tile:
-    return _adc(tile, enob=None, offset_lsb=0.0, gain_sigma=0.0, inl_lsb=0.0, noise_lsb=0.0)
+    return _adc(
+        tile, enob=None, offset_lsb=0.0, gain_sigma=0.0, inl_lsb=0.0, noise_lsb=0.0, curve=STRAIGHT
+    )
 
 
 def _without_rounding(tile: Tile, programmed: ProgrammedMatrix) -> Tile:

@@ -63,6 +63,16 @@ def _dot_tile(typing_context, codes, stride, packed, pairs, sums, columns):  # t
     return signature, generate
 
 
+def _at(builder: ir.IRBuilder, base: ir.Value, offset: ir.Value, kind: ir.Type) -> ir.Value:
+    """Return a pointer some bytes behind an address."""
+    pointer = builder.inttoptr(base, ir.IntType(8).as_pointer())
+    return builder.bitcast(builder.gep(pointer, [offset]), kind.as_pointer())
+
+
+def _constant(value: int) -> ir.Constant:
+    return ir.Constant(ir.IntType(64), value)
+
+
 def _emit_tile(
     builder: ir.IRBuilder,
     codes: ir.Value,
@@ -73,58 +83,58 @@ def _emit_tile(
     columns: ir.Value,
 ) -> None:
     """Write the loop over pairs of rows: one dot product a plane and register."""
-    i64, i32, byte = ir.IntType(64), ir.IntType(32), ir.IntType(8)
+    i64, i32 = ir.IntType(64), ir.IntType(32)
     vector = ir.VectorType(i32, _LANES)
     function = builder.module.globals.get(_INTRINSIC)
     if function is None:
         kind = ir.FunctionType(vector, [vector, vector, vector])
         function = ir.Function(builder.module, kind, _INTRINSIC)
 
-    def at(base: ir.Value, offset: ir.Value, kind: ir.Type) -> ir.Value:
-        pointer = builder.inttoptr(base, byte.as_pointer())
-        return builder.bitcast(builder.gep(pointer, [offset]), kind.as_pointer())
-
-    def constant(value: int) -> ir.Constant:
-        return ir.Constant(i64, value)
-
     before = builder.block
     body = builder.append_basic_block("pairs")
     after = builder.append_basic_block("stored")
-    offsets = [builder.mul(stride, constant(r)) for r in range(TILE)]
+    offsets = [builder.mul(stride, _constant(r)) for r in range(TILE)]
     builder.branch(body)
     builder.position_at_end(body)
     step = builder.phi(i64)
-    step.add_incoming(constant(0), before)
+    step.add_incoming(_constant(0), before)
     count = TILE * _REGISTERS
     totals = [builder.phi(vector) for _ in range(count)]
-    row = builder.mul(step, constant(4 * BLOCK))
+    row = builder.mul(step, _constant(4 * BLOCK))
     weights = []
     for c in range(_REGISTERS):
-        place = builder.add(row, constant(4 * _LANES * c))
-        weights.append(builder.load(at(packed, place, vector), align=4))
+        place = builder.add(row, _constant(4 * _LANES * c))
+        weights.append(builder.load(_at(builder, packed, place, vector), align=4))
     new = []
     for r in range(TILE):
-        place = builder.add(offsets[r], builder.mul(step, constant(4)))
-        pair = builder.load(at(codes, place, i32), align=2)
+        place = builder.add(offsets[r], builder.mul(step, _constant(4)))
+        pair = builder.load(_at(builder, codes, place, i32), align=2)
         lane = builder.insert_element(ir.Constant(vector, ir.Undefined), pair, ir.Constant(i32, 0))
         mask = ir.Constant(ir.VectorType(i32, _LANES), [0] * _LANES)
         both = builder.shuffle_vector(lane, ir.Constant(vector, ir.Undefined), mask)
         for c in range(_REGISTERS):
             old = totals[r * _REGISTERS + c]
             new.append(builder.call(function, [old, both, weights[c]]))
-    following = builder.add(step, constant(1))
+    following = builder.add(step, _constant(1))
     step.add_incoming(following, builder.block)
     for total, value in zip(totals, new, strict=True):
         total.add_incoming(ir.Constant(vector, [0] * _LANES), before)
         total.add_incoming(value, builder.block)
     builder.cbranch(builder.icmp_signed("<", following, pairs), body, after)
     builder.position_at_end(after)
+    _emit_stores(builder, new, sums, columns)
+
+
+def _emit_stores(
+    builder: ir.IRBuilder, totals: list[ir.Value], sums: ir.Value, columns: ir.Value
+) -> None:
+    """Write the stores of the sums of TILE planes, as floats."""
     floats = ir.VectorType(ir.FloatType(), _LANES)
     for r in range(TILE):
         for c in range(_REGISTERS):
-            place = builder.add(builder.mul(columns, constant(r)), constant(4 * _LANES * c))
-            value = builder.sitofp(new[r * _REGISTERS + c], floats)
-            builder.store(value, at(sums, place, floats), align=4)
+            place = builder.add(builder.mul(columns, _constant(r)), _constant(4 * _LANES * c))
+            value = builder.sitofp(totals[r * _REGISTERS + c], floats)
+            builder.store(value, _at(builder, sums, place, floats), align=4)
 
 
 @cached

@@ -2,7 +2,7 @@
 
 Three steps: the conductance of every cell (`conductances`), the voltage drop of the wires of
 each crossbar (`cimsim.mac.wires`), and column values in levels (`store_columns`). The plain
-twins that follow the equations are in `cimsim.mac.reference_cells`.
+twins that follow the equations are in `cimsim.testing.slow_writing`.
 """
 
 from __future__ import annotations

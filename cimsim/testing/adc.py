@@ -10,6 +10,7 @@ from cimsim.config.converter import FixedRange
 from cimsim.config.device import IdealDevice
 from cimsim.config.tile import Crossbar, InputFormat, WeightFormat
 from cimsim.mac import AdcRange, ProgrammedMatrix, Writing, program_matrix
+from cimsim.mac.curves import curve_of
 from cimsim.testing.battery import run_checks
 from cimsim.workload.program import MatrixId, TokenKeys
 
@@ -41,7 +42,7 @@ def check_adc_model(adc: Adc) -> tuple[str, ...]:
         f"converter {getattr(adc, 'kind', type(adc).__name__)}",
         [
             ("codes stay inside their bits", lambda: _inside(_sweep(adc, 1), top)),
-            ("without errors the transfer is rounding", lambda: _rounds(ideal, top)),
+            ("without errors the transfer is its rounded curve", lambda: _rounds(ideal, top)),
             ("without fresh noise codes repeat", lambda: _repeats(quiet)),
             ("frozen errors stay within six sigma", lambda: _bounded(quiet, top)),
             ("sums beyond the range clip to the ends", lambda: _clips(ideal, top)),
@@ -78,10 +79,16 @@ def _inside(codes: NDArray[np.int64], top: int) -> str | None:
     return None if least >= 0 and most <= top else f"codes from {least} to {most}"
 
 
+def _transfer(adc: Adc, top: int) -> NDArray[np.float64]:
+    """Return what 0 to 256 driven rows should give, in codes, not rounded."""
+    place = np.arange(_ROWS + 1) / _ROWS
+    curve = curve_of(adc)
+    bend = np.interp(place, np.linspace(0.0, 1.0, curve.size), curve) if curve.size else 0.0
+    return np.asarray(place * top + bend)
+
+
 def _rounds(ideal: Adc, top: int) -> str | None:
-    step = np.float32(1.0) / np.float32(_ROWS / top)
-    expected = np.arange(_ROWS + 1) * float(step)
-    error = float(np.abs(_sweep(ideal, 1)[0] - expected).max())
+    error = float(np.abs(_sweep(ideal, 1)[0] - _transfer(ideal, top)).max())
     return None if error <= 0.5 + 1e-3 else f"a code is {error:g} off"
 
 
@@ -91,9 +98,8 @@ def _repeats(quiet: Adc) -> str | None:
 
 
 def _bounded(quiet: Adc, top: int) -> str | None:
-    expected = np.arange(_ROWS + 1) * (top / _ROWS)
     limit = 0.51 + 6.0 * (quiet.offset_lsb + quiet.gain_sigma * top) + quiet.inl_lsb
-    error = float(np.abs(_sweep(quiet, 1)[0] - expected).max())
+    error = float(np.abs(_sweep(quiet, 1)[0] - _transfer(quiet, top)).max())
     return None if error <= limit else f"a code is {error:g} off, at most {limit:g} expected"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,8 +12,8 @@ from cimsim.config.tile import WeightFormat
 from cimsim.mac import DeviceModel, ProgrammedMatrix, Writing, calibrate_range, program_matrix
 from cimsim.mac.cells import CellTables, cell_tables
 from cimsim.mac.devices import device_model
-from cimsim.mac.reference_cells import column_values, conductance_of_lines
 from cimsim.testing.battery import run_checks
+from cimsim.testing.slow_writing import column_values, conductance_of_lines
 from cimsim.workload.program import MatrixId
 
 __all__ = ["check_device_model"]
@@ -19,6 +21,7 @@ __all__ = ["check_device_model"]
 _GRID = np.linspace(0.0, 1.0, 101)
 _ROWS, _COLUMNS = 64, 256
 _MATRIX = MatrixId(0, "checked")
+_MOST_LEVELS = 17  # so many levels, evenly spaced, are written and looked at
 _SIGMAS = 5.0  # of its own error that a sampled moment may be off
 
 
@@ -40,14 +43,15 @@ def check_device_model(device: Device) -> tuple[str, ...]:
     )
     model = device_model(device, tile.weight.bits)
     tables = cell_tables(tile, 1, 0.0)
+    written = _Written(tables)
     return run_checks(
         f"device {getattr(device, 'kind', type(device).__name__)}",
         [
             ("moments are finite and sigma is not negative", lambda: _moments(model)),
             ("moments are pure functions", lambda: _pure(model)),
             ("drift exponents and 1/f noise are finite and not negative", lambda: _time(model)),
-            ("written cells have the moments that the model promises", lambda: _written(tables)),
-            ("conductances are never negative", lambda: _positive(tables)),
+            ("written cells have the moments that the model promises", written.moments),
+            ("conductances are never negative", written.positive),
             ("two copies, two writes and two chips differ", lambda: _frozen(tile)),
             ("the compiled writer agrees with its slow twin", lambda: _twin(tile)),
         ],
@@ -91,32 +95,45 @@ def _time(model: DeviceModel) -> str | None:
     return None
 
 
-def _cells_of(tables: CellTables, level: int) -> NDArray[np.float64]:
-    levels = np.full((_ROWS, _COLUMNS), level, dtype=np.int64)
-    return conductance_of_lines(levels, tables, Writing(0, _MATRIX).cell_keys)[0]
+class _Written:
+    """Cells of some levels as the slow twin writes them."""
 
+    def __init__(self, tables: CellTables) -> None:
+        self.tables = tables
 
-def _written(tables: CellTables) -> str | None:
-    if np.isfinite(tables.tolerance):
-        return None  # writes that are verified have other moments than a single write
-    if tables.log_time > 0.0 or tables.flicker.any() or tables.stuck_low + tables.stuck_high:
-        return None  # other errors are on top
-    for level in range(tables.target.size):
-        target = tables.target[level] + tables.bias[level]
-        sigma = float(tables.sigma[level])
-        if target < 4.0 * sigma:
-            continue  # rectified at zero
-        g = _cells_of(tables, level)
-        if abs(g.mean() - target) > _SIGMAS * sigma / np.sqrt(g.size) + 1e-12:
-            return f"level {level} has mean {g.mean():g}, promised {target:g}"
-        if abs(g.std() - sigma) > _SIGMAS * sigma / np.sqrt(2.0 * g.size) + 1e-12:
-            return f"level {level} has sigma {g.std():g}, promised {sigma:g}"
-    return None
+    @cached_property
+    def cells(self) -> dict[int, NDArray[np.float64]]:
+        """Conductances over g_max by level."""
+        keys = Writing(0, _MATRIX).cell_keys
+        levels = np.unique(np.linspace(0, self.tables.target.size - 1, _MOST_LEVELS).astype(int))
+        shape = (_ROWS, _COLUMNS)
+        return {
+            int(level): conductance_of_lines(np.full(shape, level), self.tables, keys)[0]
+            for level in levels
+        }
 
+    def moments(self) -> str | None:
+        """Return which level has other moments than promised."""
+        tables = self.tables
+        if np.isfinite(tables.tolerance):
+            return None  # writes that are verified have other moments than a single write
+        if tables.log_time > 0.0 or tables.flicker.any() or tables.stuck_low + tables.stuck_high:
+            return None  # other errors are on top
+        for level, g in self.cells.items():
+            target = tables.target[level] + tables.bias[level]
+            sigma = float(tables.sigma[level])
+            if target < 4.0 * sigma:
+                continue  # rectified at zero
+            if abs(g.mean() - target) > _SIGMAS * sigma / np.sqrt(g.size) + 1e-12:
+                return f"level {level} has mean {g.mean():g}, promised {target:g}"
+            if abs(g.std() - sigma) > _SIGMAS * sigma / np.sqrt(2.0 * g.size) + 1e-12:
+                return f"level {level} has sigma {g.std():g}, promised {sigma:g}"
+        return None
 
-def _positive(tables: CellTables) -> str | None:
-    least = min(float(_cells_of(tables, level).min()) for level in range(tables.target.size))
-    return f"found {least:g} g_max" if least < 0.0 else None
+    def positive(self) -> str | None:
+        """Return the least conductance if it is below 0."""
+        least = min(float(g.min()) for g in self.cells.values())
+        return f"found {least:g} g_max" if least < 0.0 else None
 
 
 def _program(tile: Tile, chip_seed: int, copy: int, count: int) -> ProgrammedMatrix | None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Tile
+from cimsim.config.converter import STRAIGHT
 from cimsim.config.device import IdealDevice
 from cimsim.errors import CimsimError
 from cimsim.mac import (
@@ -15,8 +16,8 @@ from cimsim.mac import (
     calibrate_range,
     ideal_integer,
     program_matrix,
-    reference,
 )
+from cimsim.testing import slow_product
 from cimsim.testing.battery import run_checks
 from cimsim.workload.program import MatrixId, TokenKeys
 
@@ -76,7 +77,7 @@ def _exact(tile: Tile, weight: NDArray[np.float32], x: NDArray[np.float32]) -> s
     wide = type(tile.adc).model_validate(
         tile.adc.model_dump()
         | {"bits": 16, "enob": None, "range": {"kind": "full"}, "offset_lsb": 0.0}
-        | {"gain_sigma": 0.0, "inl_lsb": 0.0, "noise_lsb": 0.0}
+        | {"gain_sigma": 0.0, "inl_lsb": 0.0, "noise_lsb": 0.0, "curve": STRAIGHT}
     )
     clean = tile.model_copy(
         update={
@@ -97,7 +98,7 @@ def _exact(tile: Tile, weight: NDArray[np.float32], x: NDArray[np.float32]) -> s
 def _twin(programmed: ProgrammedMatrix, x: NDArray[np.float32]) -> str | None:
     keys = _keys(x.shape[0])
     fast = programmed.multiply(x, keys, read_seed=1)
-    slow = reference.multiply(programmed, x, keys, read_seed=1)
+    slow = slow_product.multiply(programmed, x, keys, read_seed=1)
     return None if np.array_equal(fast, slow) else "products differ"
 
 
@@ -115,8 +116,7 @@ def _batch(programmed: ProgrammedMatrix, x: NDArray[np.float32]) -> str | None:
 def _conversions(programmed: ProgrammedMatrix, x: NDArray[np.float32]) -> str | None:
     statistics = MacStatistics()
     programmed.multiply(x, _keys(x.shape[0]), read_seed=1, statistics=statistics)
-    accumulate = programmed.tile.pe.accumulate_cycles
-    each = programmed.formats.tiling.conversions_per_vector(accumulate_cycles=accumulate)
+    each = programmed.formats.tiling.conversions_per_vector
     expected = each * x.shape[0]
     same = statistics.conversions == expected
     return None if same else f"{statistics.conversions} conversions, tiling says {expected}"

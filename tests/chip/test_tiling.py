@@ -67,8 +67,12 @@ def test_conversions_of_the_reference_case() -> None:
     wide = tile(crossbar=Crossbar(rows=256, cols=4096))
     tiling = tile_matrix(matrix(1024, 1024), wide)
     assert tiling.crossbars == 4
-    assert tiling.conversions_per_vector(accumulate_cycles=False) == 131_072
-    assert tiling.conversions_per_vector(accumulate_cycles=True) == 131_072 // 8
+    assert tiling.conversions_per_vector == 131_072
+    charge = wide.model_copy(update={"pe": Pe(accumulate_cycles=True)})
+    assert tile_matrix(matrix(1024, 1024), charge).conversions_per_vector == 131_072 // 8
+    digital = Crossbar(kind="digital", rows=256, cols=4096)
+    exact = tile_matrix(matrix(1024, 1024), charge.model_copy(update={"crossbar": digital}))
+    assert (exact.conversions_per_vector, exact.reads_per_vector(0)) == (0, 8)
 
 
 def test_edges_are_partly_filled() -> None:
@@ -84,7 +88,7 @@ def test_rows_active_makes_row_groups() -> None:
         matrix(200, 8), tile(crossbar=Crossbar(rows=128, cols=128, rows_active=32))
     )
     assert tiling.row_groups == (4, 3)
-    assert tiling.reads_per_vector(0, accumulate_cycles=False) == 32
+    assert tiling.reads_per_vector(0) == 32
 
 
 def test_crossbar_narrower_than_a_weight_is_refused() -> None:

@@ -59,9 +59,7 @@ def test_conversions_of_the_ledger_equal_those_of_the_tilings() -> None:
     counts = full_counts(units)
     adc = next(r for r in charged(config, counts) if r.component == "adc")
     expected = sum(
-        counts.unit_vectors[u.key]
-        * sum(t.conversions_per_vector(accumulate_cycles=False) for t in u.tilings)
-        for u in units
+        counts.unit_vectors[u.key] * sum(t.conversions_per_vector for t in u.tilings) for u in units
     )
     assert adc.count == expected
 

@@ -55,3 +55,4 @@ def test_functional_tile_and_ledger_count_the_same(tile: dict[str, Any]) -> None
     cost.charge(ledger, counts, {unit.key: measured})
     charged = next(r.count for r in ledger if r.component == "adc")
     assert charged == statistics.conversions
+    assert charged == programmed.codes(x, keys, read_seed=0).size

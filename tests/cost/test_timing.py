@@ -59,7 +59,7 @@ def test_published_pipelines_follow_from_the_fill() -> None:
     config = isaac(weight={"bits": 16, "encoding": "offset"}, input={"bits": 16})
     one = unit(config, ("up", 128, 16))
     # ISAAC: 22 stages from buffer to buffer. PUMA: (16 + 2) x 128 ns = 2,304 ns.
-    assert pipeline_depth(config, one.tilings[0]) == 22
+    assert pipeline_depth(one.tilings[0]) == 22
     puma = isaac(
         weight={"bits": 16, "encoding": "offset"},
         input={"bits": 16},

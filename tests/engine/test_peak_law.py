@@ -90,13 +90,9 @@ def spread_out(placement: Placement, step: int) -> Placement:
     return Placement(placement.crossbars_per_tile, placement.n_tiles, seats, placement.units)
 
 
-def reads_of(unit: Unit, *, accumulates: bool) -> int:
+def reads_of(unit: Unit) -> int:
     """Reads of one vector on the slowest crossbar."""
-    return max(
-        t.reads_per_vector(r, accumulate_cycles=accumulates)
-        for t in unit.tilings
-        for r in range(len(t.row_blocks))
-    )
+    return max(t.reads_per_vector(r) for t in unit.tilings for r in range(len(t.row_blocks)))
 
 
 def check_adcs(case: Case, plan: Plan, raw: RawRun) -> None:
@@ -104,7 +100,6 @@ def check_adcs(case: Case, plan: Plan, raw: RawRun) -> None:
     tile = case.config.tile
     in_pe, per_pe = tile.pe.crossbars, tile.adc.per_pe
     specs = case.specs()
-    accumulates = tile.pe.accumulate_cycles
     for site, spec in enumerate(specs) if tile.crossbar.kind == "analog" else ():
         samples: dict[tuple[int, int], int] = {}
         crossbars = iter(spec.crossbars)
@@ -112,7 +107,7 @@ def check_adcs(case: Case, plan: Plan, raw: RawRun) -> None:
             for row in range(len(tiling.row_blocks)):
                 for column in range(len(tiling.column_blocks)):
                     pe, place = divmod(next(crossbars), in_pe)
-                    reads = tiling.reads_per_vector(row, accumulate_cycles=accumulates)
+                    reads = tiling.reads_per_vector(row)
                     count = reads * tiling.conversions_per_read(column)
                     if per_pe >= in_pe:  # its own ADCs, busy in turns
                         count = -(-count // (per_pe // in_pe))
@@ -121,7 +116,7 @@ def check_adcs(case: Case, plan: Plan, raw: RawRun) -> None:
                         adc = place * per_pe // in_pe
                     samples[pe, adc] = samples.get((pe, adc), 0) + count
         # Every read is rounded to whole picoseconds.
-        slack = reads_of(spec.unit, accumulates=accumulates) * len(spec.unit.tilings)
+        slack = reads_of(spec.unit) * len(spec.unit.tilings)
         busy_ps = max(samples.values()) / tile.adc.rate_gsps * 1e3
         assert busy_ps <= plan.sites.interval_ps[site] + slack, spec.name
     visits_of: dict[int, list[tuple[int, int]]] = {}

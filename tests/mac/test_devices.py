@@ -16,9 +16,9 @@ from cimsim.mac.devices import device_model
 from cimsim.mac.formats import formats_of
 from cimsim.mac.moments import level_moments, mean_writes
 from cimsim.mac.program import read_variance, writer_draws, writer_tables
-from cimsim.mac.reference_cells import conductance_of_lines
 from cimsim.mac.write import conductances, read_share
 from cimsim.mac.writing import Writing
+from cimsim.testing.slow_writing import conductance_of_lines
 from tests.mac.helpers import FIRST, MATRIX, keys_of, make_tile, normal, program
 
 R = np.array([0.0, 0.25, 0.5, 0.75, 1.0])

@@ -53,7 +53,7 @@ def test_lossless_tile_equals_exact_integer_product_in_both_modes(
         folded = programmed.multiply(x, keys_of(n), read_seed=0, mode="folded")
         np.testing.assert_array_equal(folded, exact)
         tiling = tile_matrix(Matrix(MATRIX, *weight.shape), tile)
-        assert statistics.conversions == n * tiling.conversions_per_vector(accumulate_cycles=False)
+        assert statistics.conversions == n * tiling.conversions_per_vector
         assert statistics.clipped == 0
 
 
@@ -90,8 +90,7 @@ def test_one_bit_products_are_exact_in_every_format(
             programmed.multiply(x, keys_of(5), read_seed=0, mode="folded"), expected
         )
         tiling = tile_matrix(Matrix(MATRIX, *weight.shape), tile)
-        each = tiling.conversions_per_vector(accumulate_cycles=accumulate)
-        assert statistics.conversions == 5 * each
+        assert statistics.conversions == 5 * tiling.conversions_per_vector
 
 
 def _integers(values: np.ndarray, bits: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +129,7 @@ def test_charge_accumulation_makes_one_conversion_a_vector(encoding: str) -> Non
     found = program(weight, tile).multiply(x, keys_of(3), read_seed=0, statistics=statistics)
     np.testing.assert_array_equal(found, ideal_integer(weight, tile).multiply(x, keys_of(3)))
     tiling = tile_matrix(Matrix(MATRIX, 40, 7), tile)
-    assert statistics.conversions == 3 * tiling.conversions_per_vector(accumulate_cycles=True)
+    assert statistics.conversions == 3 * tiling.conversions_per_vector
 
 
 def test_digital_crossbars_are_exact_and_convert_nothing() -> None:

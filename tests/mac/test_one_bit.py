@@ -20,7 +20,7 @@ from cimsim.mac import (
     unused_range,
 )
 from cimsim.mac.devices import device_model
-from cimsim.mac.quantize import quantize_inputs, quantize_weights, static_scale_of
+from cimsim.mac.quantize import quantize_weights, quantized_inputs, static_scale_of
 from tests.mac.helpers import FIRST, MATRIX, keys_of, make_tile, normal, program
 
 ENCODINGS = ("differential", "offset", "isaac", "center")
@@ -49,11 +49,10 @@ def test_codes_are_signs_and_scales_are_mean_magnitudes() -> None:
     np.testing.assert_array_equal(q, [[1, -1], [-1, 1], [1, -1]])
     np.testing.assert_array_equal(scale, np.float32([1.25, 1.25]))
     x = np.array([[2.0, -1.0, -0.0], [0.0, 0.0, 0.0], [1e-45, -1e-45, 0.0]], dtype=np.float32)
-    codes, size = np.empty(x.shape, np.int32), np.empty(3, np.float32)
-    assert quantize_inputs(x, 1, 0.0, codes, size)
+    codes, size = quantized_inputs(x, 1, 0.0, MATRIX)
     np.testing.assert_array_equal(codes, [[1, -1, 1], [1, 1, 1], [1, -1, 1]])
     np.testing.assert_array_equal(size, np.float32([1.0, 0.0, 0.0]))
-    assert quantize_inputs(x, 1, 0.25, codes, size)
+    _, size = quantized_inputs(x, 1, 0.25, MATRIX)
     np.testing.assert_array_equal(size, np.float32([0.25, 0.25, 0.25]))
 
 

@@ -12,10 +12,18 @@ from hypothesis import strategies as st
 
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
-from cimsim.mac import Writing, calibrate_range, reference, reference_cells
+from cimsim.mac import Writing, calibrate_range, register_curve
 from cimsim.mac.encode import encode
+from cimsim.testing import slow_product, slow_writing
 from cimsim.workload.program import TokenKeys
 from tests.mac.helpers import MATRIX, make_tile, normal, program
+
+
+@register_curve("tests_bent")
+def bent(place: np.ndarray) -> np.ndarray:
+    """A converter whose steps shorten towards the top."""
+    return place + 0.2 * place * (1.0 - place)
+
 
 DEVICES: tuple[dict[str, Any], ...] = (
     {"kind": "ideal"},
@@ -61,6 +69,8 @@ def tiles(draw: st.DrawFn) -> Tile:
         adc |= {"offset_lsb": 0.3, "gain_sigma": 0.01, "inl_lsb": 0.4}
     if draw(st.booleans()):
         adc |= {"noise_lsb": 0.2, "enob": 2.8}
+    if draw(st.booleans()):
+        adc["curve"] = "tests_bent"
     rows = draw(st.integers(3, 24))
     return make_tile(
         weight={
@@ -97,16 +107,16 @@ def _compare(tile: Tile, seed: int, n: int) -> None:
     writing = Writing(seed, MATRIX, copy=seed % 7, count=seed % 3, slot=seed % 5 - 1)
     programmed = program(weight, tile, x, writing=writing)
 
-    values = reference_cells.column_values(programmed.encoded, tile, programmed.writing)
+    values = slow_writing.column_values(programmed.encoded, tile, programmed.writing)
     on_grid = np.rint(values.astype(np.float64) / programmed.cells.grid)
     np.testing.assert_array_equal(programmed.cells.values, on_grid)
 
     fast = programmed.codes(x, keys, read_seed=seed)
-    slow = reference.codes(programmed, x, keys, read_seed=seed)
+    slow = slow_product.codes(programmed, x, keys, read_seed=seed)
     np.testing.assert_array_equal(fast, slow)
     np.testing.assert_array_equal(
         programmed.multiply(x, keys, read_seed=seed),
-        reference.multiply(programmed, x, keys, read_seed=seed),
+        slow_product.multiply(programmed, x, keys, read_seed=seed),
     )
 
 
@@ -169,7 +179,7 @@ def test_sums_beyond_float32_are_exact_in_float64() -> None:
     assert programmed.cells.values.dtype == np.float64
     keys = TokenKeys(np.zeros(2, np.int64), np.arange(2))
     np.testing.assert_array_equal(
-        programmed.codes(x, keys, read_seed=0), reference.codes(programmed, x, keys, read_seed=0)
+        programmed.codes(x, keys, read_seed=0), slow_product.codes(programmed, x, keys, read_seed=0)
     )
 
 
@@ -205,7 +215,7 @@ def test_quantisation_agrees_with_twin_on_extremes() -> None:
     keys = TokenKeys(np.zeros(4, np.int64), np.arange(4))
     np.testing.assert_array_equal(
         programmed.multiply(x, keys, read_seed=0),
-        reference.multiply(programmed, x, keys, read_seed=0),
+        slow_product.multiply(programmed, x, keys, read_seed=0),
     )
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from cimsim.config.knobs import Knob, find_knobs
+from cimsim.mac import register_curve
 
 __all__ = ["BASE", "DOCUMENTARY", "Case", "cases"]
 
@@ -82,6 +85,12 @@ CUSTOM = (
 )
 
 
+@register_curve("knob_bent")
+def bent(place: np.ndarray) -> np.ndarray:
+    """A converter whose steps shorten towards the top."""
+    return place + 0.3 * place * (1.0 - place)
+
+
 @dataclass(frozen=True)
 class Case:
     """One knob moved.
@@ -109,6 +118,7 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "tile.pe.subtract": ("eflash_40nm", (), "digital"),
     "tile.dac.bits": ("isaac", ("tile.input.signed=two_phase",), "2"),
     "tile.adc.rate_gsps": ("isaac", BASE, "0.05"),
+    "tile.adc.curve": ("isaac", BASE, "knob_bent"),
     "tile.device.model": ("isaac", CUSTOM, "second"),
     "tile.device.parameters": ("isaac", CUSTOM, "{sigma: 0.2}"),
     "cost.idle.adc": ("isaac", (*TABLE, "tile.adc.leakage_uw=50"), "on"),

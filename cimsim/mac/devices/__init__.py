@@ -1,6 +1,11 @@
-"""Device models: one file a family, one class and one registration a model."""
+"""Device models: one file a family, one class and one registration a model.
 
-from cimsim.mac.devices import eflash, gaussian, pcm, reram
+Every module of this folder is imported, so that a file put here is registered without a list.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
 from cimsim.mac.devices.base import (
     DeviceModel,
     DriftLaw,
@@ -15,10 +20,9 @@ __all__ = [
     "DriftLaw",
     "Programming",
     "device_model",
-    "eflash",
-    "gaussian",
-    "pcm",
     "register_device",
     "registered_devices",
-    "reram",
 ]
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

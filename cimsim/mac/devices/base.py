@@ -7,6 +7,10 @@ A device model is one class with one registration::
         def programming(self, target):
             return Programming(bias=0.0 * target, sigma=0.01 + 0.02 * target)
 
+in a file of this folder, or in any other that is imported; `tile.device: {kind: custom, model:
+my_cell}` chooses it. A section of knobs of its own, in `cimsim.config.device`, is for models that
+need more than `parameters`.
+
 Conductances are fractions of `g_max_us`; the tile multiplies. A model returns moments for
 the levels it is asked about; random numbers, their addresses and the order of the physics
 belong to the tile, so that a model cannot break reproducibility.
@@ -33,6 +37,7 @@ __all__ = [
     "DriftLaw",
     "Programming",
     "device_model",
+    "polynomial",
     "register_device",
     "registered_devices",
 ]
@@ -74,11 +79,13 @@ class DeviceModel:
     Attributes:
         scope: "cell" if `programming` speaks of one cell as a fraction of g_max; "weight" if
             `weight_sigma_lsb` and `weight_shift_lsb` speak of the recovered signed weight.
+        section: kind of section that it reads.
         config: the section of the configuration that chose this model.
         weight_bits: bits of a weight.
     """
 
     scope: ClassVar[str] = "cell"
+    section: ClassVar[type[Device]] = Device
 
     def __init__(self, config: Device, weight_bits: int) -> None:
         self.config = config
@@ -124,6 +131,14 @@ class DeviceModel:
         return None
 
 
+def polynomial(coefficients: tuple[float, ...], r: Fractions) -> Fractions:
+    """Return sum_i c_i r^i."""
+    value = np.zeros_like(r)
+    for c in reversed(coefficients):
+        value = value * r + c
+    return value
+
+
 _REGISTRY: dict[str, type[DeviceModel]] = {}
 Model = TypeVar("Model", bound=type[DeviceModel])
 
@@ -167,7 +182,7 @@ def device_model(config: Device, weight_bits: int) -> DeviceModel:
     """Return the model that a device section chooses.
 
     Raises:
-        CimsimError: if nothing is registered under that name.
+        CimsimError: if nothing is registered under that name, or it reads a section of its own.
     """
     kind = str(getattr(config, "kind", "ideal"))
     if isinstance(config, CustomDevice):
@@ -180,5 +195,12 @@ def device_model(config: Device, weight_bits: int) -> DeviceModel:
             value=kind,
             allowed=", ".join(_REGISTRY),
             hint=nearest(kind, _REGISTRY),
+        )
+    if not isinstance(config, _REGISTRY[kind].section):
+        raise CimsimError(
+            "this device model reads a section of its own",
+            key="tile.device.model",
+            value=kind,
+            hint=f"use tile.device.kind {kind}",
         )
     return _REGISTRY[kind](config, weight_bits)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cimsim.config.device import Device, EflashDevice
+from cimsim.config.device import EflashDevice
 from cimsim.elementary_arrays import exp_of
 from cimsim.errors import CimsimError
 from cimsim.mac.devices.base import DeviceModel, Fractions, Programming, register_device
@@ -39,12 +39,11 @@ _SONOS_NA = {
 class EflashModel(DeviceModel):
     """eFlash cells that hold whole weights, or SONOS cells that hold slices."""
 
-    def __init__(self, config: Device, weight_bits: int) -> None:
+    section = EflashDevice
+    config: EflashDevice
+
+    def __init__(self, config: EflashDevice, weight_bits: int) -> None:
         super().__init__(config, weight_bits)
-        if not isinstance(config, EflashDevice):
-            message = "the eflash device model takes an eflash device section"
-            raise TypeError(message)
-        self._section = config
         measured = {n: f.default for n, f in EflashDevice.model_fields.items()}
         used = ["sigma_lsb", "mean_lsb", "gain"] if self.whole_weight else []
         used += ["temperature_factor"] if config.profile == "80c_assumed" else []
@@ -60,23 +59,23 @@ class EflashModel(DeviceModel):
     @property
     def whole_weight(self) -> bool:
         """Whether the profile speaks of recovered weights."""
-        return self._section.profile not in _SONOS_NA
+        return self.config.profile not in _SONOS_NA
 
     def programming(self, target: Fractions) -> Programming:
         """Return the SONOS law over its full scale."""
-        a, b, full = _SONOS_NA[self._section.profile]
+        a, b, full = _SONOS_NA[self.config.profile]
         sigma = a * (1.0 - exp_of(-target * full / b)) / full
         return Programming(np.zeros_like(target), sigma)
 
     def weight_sigma_lsb(self, magnitude: Fractions) -> Fractions:
         """Return the measured error, the same for every weight."""
-        section = self._section
+        section = self.config
         factor = section.temperature_factor if section.profile == "80c_assumed" else 1.0
         return np.full_like(magnitude, section.sigma_lsb * factor * self._int8_lsb)
 
     def weight_shift_lsb(self, weight: Fractions) -> Fractions:
         """Return what slope and intercept of read-back add to a weight."""
-        section = self._section
+        section = self.config
         integer = weight * greatest_integer(self.weight_bits)
         return (section.gain - 1.0) * integer + section.mean_lsb * self._int8_lsb
 

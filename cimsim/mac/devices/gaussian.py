@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cimsim.config.device import Device, GaussianDevice
+from cimsim.config.device import GaussianDevice
 from cimsim.mac.devices.base import DeviceModel, Fractions, Programming, register_device
 
 __all__ = ["GaussianModel", "IdealModel"]
@@ -23,21 +23,17 @@ class GaussianModel(DeviceModel):
     units speak of each cell. `proportional` scales sigma with |W_q| or with the conductance.
     """
 
-    def __init__(self, config: Device, weight_bits: int) -> None:
-        super().__init__(config, weight_bits)
-        if not isinstance(config, GaussianDevice):
-            message = "the gaussian device model takes a gaussian device section"
-            raise TypeError(message)
-        self._section = config
+    section = GaussianDevice
+    config: GaussianDevice
 
     @property
     def whole_weight(self) -> bool:
         """Whether sigma is given in weight LSB."""
-        return self._section.sigma_unit == "weight_lsb"
+        return self.config.sigma_unit == "weight_lsb"
 
     def programming(self, target: Fractions) -> Programming:
         """Return sigma as a fraction of g_max."""
-        section = self._section
+        section = self.config
         ratio = section.on_off_ratio
         window = 1.0 - (1.0 / ratio if ratio else 0.0)
         fraction = {
@@ -51,5 +47,5 @@ class GaussianModel(DeviceModel):
 
     def weight_sigma_lsb(self, magnitude: Fractions) -> Fractions:
         """Return sigma in weight LSB."""
-        shape = magnitude if self._section.scaling == "proportional" else np.ones_like(magnitude)
-        return self._section.sigma * shape
+        shape = magnitude if self.config.scaling == "proportional" else np.ones_like(magnitude)
+        return self.config.sigma * shape

@@ -14,7 +14,7 @@ from math import sqrt
 
 import numpy as np
 
-from cimsim.config.device import Device, PcmDevice
+from cimsim.config.device import PcmDevice
 from cimsim.elementary import log
 from cimsim.elementary_arrays import exp_of, log_of
 from cimsim.mac.devices.base import (
@@ -22,8 +22,10 @@ from cimsim.mac.devices.base import (
     DriftLaw,
     Fractions,
     Programming,
+    polynomial,
     register_device,
 )
+from cimsim.mac.quantize import greatest_integer
 
 __all__ = ["PcmModel"]
 
@@ -43,63 +45,52 @@ _READ_S = {"aihwkit": 250e-9, "hermes_1dev": 512e-9, "hermes_2dev": 512e-9}
 _FLOOR = 1e-7  # of r before its logarithm
 
 
-def _polynomial(coefficients: tuple[float, ...], r: Fractions) -> Fractions:
-    value = np.zeros_like(r)
-    for c in reversed(coefficients):
-        value = value * r + c
-    return value
-
-
 @register_device("pcm")
 class PcmModel(DeviceModel):
     """PCM cells after a published profile."""
 
-    def __init__(self, config: Device, weight_bits: int) -> None:
-        super().__init__(config, weight_bits)
-        if not isinstance(config, PcmDevice):
-            message = "the pcm device model takes a pcm device section"
-            raise TypeError(message)
-        self._profile = config.profile
+    section = PcmDevice
+    config: PcmDevice
 
     @property
     def whole_weight(self) -> bool:
         """Whether the profile speaks of recovered weights."""
-        return self._profile == "afm"
+        return self.config.profile == "afm"
 
     def programming(self, target: Fractions) -> Programming:
         """Return the polynomial of the profile over its g_max."""
-        coefficients, g_max_us = _SIGMA_US[self._profile]
-        sigma = np.maximum(_polynomial(coefficients, target), 0.0) / g_max_us
+        coefficients, g_max_us = _SIGMA_US[self.config.profile]
+        sigma = np.maximum(polynomial(coefficients, target), 0.0) / g_max_us
         return Programming(np.zeros_like(target), sigma)
 
     def weight_sigma_lsb(self, magnitude: Fractions) -> Fractions:
         """Return the two-branch cubic of `afm` in weight LSB."""
         g = _AFM_SCALE * magnitude
-        sigma = np.where(g <= _AFM_BREAK, _polynomial(_AFM_LOW, g), _polynomial(_AFM_HIGH, g))
+        sigma = np.where(g <= _AFM_BREAK, polynomial(_AFM_LOW, g), polynomial(_AFM_HIGH, g))
         sigma = np.where(g < _AFM_ZERO, 0.0, sigma)
-        return sigma / _AFM_SCALE * max(1, (1 << (self.weight_bits - 1)) - 1)
+        return sigma / _AFM_SCALE * greatest_integer(self.weight_bits)
 
     def drift(self, target: Fractions) -> DriftLaw | None:
         """Return exponents of drift: aihwkit's logarithms, or HERMES' piecewise fit."""
         log = log_of(np.maximum(target, _FLOOR))
-        if self._profile == "aihwkit":
+        if self.config.profile == "aihwkit":
             return DriftLaw(
                 np.clip(-0.0155 * log + 0.0244, 0.049, 0.1),
                 np.clip(-0.0125 * log - 0.0059, 0.008, 0.045),
                 20.0,
             )
-        if self._profile == "hermes_2dev":
+        if self.config.profile == "hermes_2dev":
             sigma = np.where(
                 target < 0.3055,
                 np.clip(-0.0117 * log - 0.0057, 0.0091, 0.04),
-                _polynomial((0.0073, 0.0093, -0.0118), target),
+                polynomial((0.0073, 0.0093, -0.0118), target),
             )
             return DriftLaw(_hermes_nu(log, target), sigma, 300.0)
-        if self._profile == "hermes_1dev":
+        if self.config.profile == "hermes_1dev":
             sigma = np.where(
                 target < 0.3039,
                 np.clip(-0.0120 * log - 0.0023, 0.0124, 0.04),
-                _polynomial((0.0104, 0.0116, -0.0165), target),
+                polynomial((0.0104, 0.0116, -0.0165), target),
             )
             return DriftLaw(_hermes_nu(log, target), sigma, 200.0)
         return None
@@ -109,26 +100,26 @@ class PcmModel(DeviceModel):
         law = self.drift(written)
         if law is None:
             return None
-        read_s = _READ_S[self._profile]
+        read_s = _READ_S[self.config.profile]
         growth = sqrt(log((age_s + law.t0_s + read_s) / (2.0 * read_s)))
         return np.asarray(self._flicker_q(written) * growth)
 
     def _flicker_q(self, r: Fractions) -> Fractions:
         log = log_of(np.maximum(r, _FLOOR))
-        if self._profile == "aihwkit":
+        if self.config.profile == "aihwkit":
             return np.minimum(
                 0.2, 0.0088 / np.maximum(1e-3, exp_of(0.65 * log_of(np.maximum(r, 0.0))))
             )
-        if self._profile == "hermes_2dev":
+        if self.config.profile == "hermes_2dev":
             return np.where(
                 r < 0.16,
                 np.clip(-0.0117 * log - 0.0069, 0.015, 0.04),
-                _polynomial((0.0123, 0.0211, -0.0280, 0.0069), r),
+                polynomial((0.0123, 0.0211, -0.0280, 0.0069), r),
             )
         return np.where(
             r < 0.1591,
             np.clip(-0.0078 * log + 0.0038, 0.0179, 0.04),
-            _polynomial((0.0088, 0.0768, -0.1352, 0.0664), r),
+            polynomial((0.0088, 0.0768, -0.1352, 0.0664), r),
         )
 
 
@@ -136,5 +127,5 @@ def _hermes_nu(log: Fractions, r: Fractions) -> Fractions:
     return np.where(
         r < 0.0945,
         np.clip(-0.0387 * log - 0.0182, 0.0720, 0.13),
-        _polynomial((0.0736, -0.0126, -0.0436), r),
+        polynomial((0.0736, -0.0126, -0.0436), r),
     )

@@ -9,8 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from cimsim.config.device import Device, ReramDevice
-from cimsim.mac.devices.base import DeviceModel, Fractions, Programming, register_device
+from cimsim.config.device import ReramDevice
+from cimsim.mac.devices.base import (
+    DeviceModel,
+    Fractions,
+    Programming,
+    polynomial,
+    register_device,
+)
 
 __all__ = ["ReramModel"]
 
@@ -32,17 +38,11 @@ _SIGMA_US = {
 class ReramModel(DeviceModel):
     """ReRAM cells after a published profile; the profile names the time since programming."""
 
-    def __init__(self, config: Device, weight_bits: int) -> None:
-        super().__init__(config, weight_bits)
-        if not isinstance(config, ReramDevice):
-            message = "the reram device model takes a reram device section"
-            raise TypeError(message)
-        self._profile = config.profile
+    section = ReramDevice
+    config: ReramDevice
 
     def programming(self, target: Fractions) -> Programming:
         """Return the polynomial of the profile over its g_max."""
-        coefficients, g_max_us = _SIGMA_US[self._profile]
-        sigma = np.zeros_like(target)
-        for c in reversed(coefficients):
-            sigma = sigma * target + c
-        return Programming(np.zeros_like(target), np.maximum(sigma, 0.0) / g_max_us)
+        coefficients, g_max_us = _SIGMA_US[self.config.profile]
+        sigma = np.maximum(polynomial(coefficients, target), 0.0) / g_max_us
+        return Programming(np.zeros_like(target), sigma)

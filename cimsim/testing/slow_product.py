@@ -3,7 +3,7 @@
 It shares with the fast path what both must share to agree in every bit: the addresses of
 random numbers, the tables of the cells, and the order of floating operations after a sum.
 Sums are whole numbers here (int64); nothing is fused, blocked or compiled. The twin of writing
-is `cimsim.mac.reference_cells`.
+is `cimsim.testing.slow_writing`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Tile
+from cimsim.mac.curves import curve_of
 from cimsim.mac.inputs import static_scale
 from cimsim.mac.matrix import ProgrammedMatrix
 from cimsim.mac.writing import matrix_words
@@ -22,6 +23,7 @@ __all__ = ["codes", "multiply", "planes_of", "quantize"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Reals = NDArray[np.floating]
 
 _PURPOSE_READ = 3
 
@@ -104,11 +106,13 @@ def codes(
     found = np.zeros((len(formats.groups), x.shape[0], planes.shape[0], formats.columns), np.int64)
     low, high = f(conversion.low), f(conversion.high)
     span = f(1.0) / (high - low)
+    curve = curve_of(tile.adc)
     for g, group in enumerate(formats.groups):
         rows = slice(group.start, group.stop)
         for k in range(planes.shape[0]):
             sums = (planes[k][:, rows] @ values[rows]).astype(f)  # exact: below 2^24 or 2^53
             v = sums * f(cells.grid / programmed.step_levels)
+            v = _bent(v, low, high, curve)
             if cells.converters is not None:
                 frozen: Floats = np.asarray(cells.converters.of(group.row_block), np.float64)
                 gain, offset, bow = (f(1.0) * frozen[e].astype(sums.dtype) for e in range(3))
@@ -132,6 +136,18 @@ def codes(
                 v = v + np.sqrt(variance) * z.astype(f)
             found[g, :, k] = np.clip(np.rint(v), low, high).astype(np.int64)
     return found
+
+
+def _bent(v: Reals, low: np.floating, high: np.floating, curve: NDArray[np.float32]) -> Reals:
+    """Return codes after the deviation of the transfer curve, linear between its points."""
+    if not curve.size:
+        return v
+    f = v.dtype.type
+    place = (np.minimum(np.maximum(v, low), high) - low) * (f(1.0) / (high - low))
+    place = place * f(curve.size - 1)
+    i = np.minimum(place.astype(np.int64), curve.size - 2)
+    first, second = curve[i].astype(f), curve[i + 1].astype(f)
+    return np.asarray(v + (first + (second - first) * (place - i.astype(f))))
 
 
 def _power_of(q: Ints, planes: Ints, tile: Tile) -> Floats:
@@ -161,18 +177,15 @@ def multiply(
     weight = formats.column_weight()
     total = np.zeros((x.shape[0], n_out))
     extra = np.zeros((x.shape[0], n_out))
-    block_of_output = np.repeat(
-        np.arange(len(formats.tiling.column_blocks)), formats.tiling.column_blocks
-    )
     for g, group in enumerate(formats.groups):
         part = found[g][:, :, : stored * n_out].reshape(x.shape[0], -1, stored, n_out)
         weighed = part * plane_weight[None, :, None, None] * weight[None, None, :, None]
         gain = programmed.output_gain(group.row_block)
-        total += (weighed * programmed.column_signs(g)).sum(axis=(1, 2)) * gain
+        total += (weighed * programmed.columns.sign(g)).sum(axis=(1, 2)) * gain
         if formats.units:
             unit = (found[g][:, :, stored * n_out :] * plane_weight[None, :, None]).sum(axis=1)
-            unit = unit[:, block_of_output] * gain
-            extra += (unit * step) * programmed.unit_coefficient(g)
+            unit = unit[:, programmed.columns.block_of_output] * gain
+            extra += (unit * step) * programmed.columns.unit_coefficient[g]
     shift = formats.input_shift
     fed = (q + shift).sum(axis=1).astype(np.float64)
     digital = np.zeros(n_out) if formats.units else -encoded.offset.astype(np.float64)
