@@ -124,6 +124,7 @@ def _bend(codes, low, high, span, curve):  # type: ignore[no-untyped-def]
         codes[c] += first + (f(curve[i + 1]) - first) * (place - f(i))
 
 
+# Long: what it takes is described line by line; the loop itself is short.
 @cached
 @njit(error_model="numpy")
 def convert_noisy(  # type: ignore[no-untyped-def]

@@ -238,6 +238,7 @@ def read_share(g, power, knee):  # type: ignore[no-untyped-def]
     return g**power
 
 
+# Long: pairs, slices, errors of whole weights and squares in one pass over the cells of a row.
 @cached
 @njit(error_model="numpy")
 def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912

@@ -1,0 +1,93 @@
+"""Modules, functions and argument lists stay short enough to read."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("cimsim", "moe_mapping", "romer")
+MODULE_LINES, FUNCTION_LINES, ARGUMENTS = 400, 60, 8
+# Compiled code: a call or a tuple costs there. Long kernels say beside them why.
+KERNELS = {"njit", "cached", "kernel", "inner", "inlined", "allocating", "intrinsic"}
+REASON = "# Long:"
+# A typer command has one argument an option: its signature is the command line.
+COMMAND_LINES = ("cimsim/cli/", "moe_mapping/__main__.py", "romer/__main__.py")
+# What is still too large, for somebody to take out: nothing may be added.
+LARGE = {
+    "cimsim/cli/noc.py:noc",
+    "cimsim/cli/run.py:run",
+    "cimsim/cli/serve.py:serve",
+    "cimsim/engine/build.py:build_plan",
+    "cimsim/engine/machine.py:make_tables",
+    "cimsim/engine/noc/flit_allocate.py:allocate_switch",
+    "cimsim/engine/noc/request.py:noc_request",
+    "cimsim/engine/placed.py:place_units",
+    "cimsim/engine/reference_flit.py",
+    "cimsim/engine/reference_tiles.py",
+    "cimsim/engine/result.py:make_result",
+    "cimsim/engine/run.py:simulate",
+    "cimsim/engine/trains.py:scatter_local",
+    "cimsim/engine/transport.py",
+    "cimsim/pipeline.py:run_chip",
+    "cimsim/results/declare.py:number",
+    "cimsim/results/result_columns.py:_energy",
+    "cimsim/results/result_columns.py:_writing",
+    "cimsim/stages/accuracy.py:measure_accuracy",
+    "cimsim/stages/coupled_model.py:__init__",
+    "cimsim/stages/migrating.py:follow_drift",
+    "cimsim/stages/scoring.py:score_seed",
+    "moe_mapping/anneal.py:_walk",
+    "romer/study/cells.py:cell",
+}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def sources() -> dict[str, ast.Module]:
+    files = [p for package in PACKAGES for p in sorted((ROOT / package).rglob("*.py"))]
+    return {str(p.relative_to(ROOT)): ast.parse(p.read_text(encoding="utf-8")) for p in files}
+
+
+def _is_kernel(function: Function) -> bool:
+    calls = [d.func if isinstance(d, ast.Call) else d for d in function.decorator_list]
+    return any(getattr(d, "attr", getattr(d, "id", "")) in KERNELS for d in calls)
+
+
+def _excused(path: str, function: Function) -> bool:
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
+    around = lines[max(0, first - 3) : function.end_lineno]
+    return _is_kernel(function) and any(REASON in line for line in around)
+
+
+def _arguments(function: Function) -> int:
+    given = function.args
+    names = [a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+    return len([n for n in names if n not in {"self", "cls"}])
+
+
+def _too_large() -> Iterator[str]:
+    for path, tree in sources().items():
+        if len((ROOT / path).read_text(encoding="utf-8").splitlines()) > MODULE_LINES:
+            yield path
+        for node in ast.walk(tree):
+            if not isinstance(node, Function):
+                continue
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            many = _arguments(node) > ARGUMENTS and not path.startswith(COMMAND_LINES)
+            if (lines > FUNCTION_LINES and not _excused(path, node)) or (
+                many and not _is_kernel(node)
+            ):
+                yield f"{path}:{node.name}"
+
+
+def test_nothing_new_is_too_large() -> None:
+    assert not set(_too_large()) - LARGE
+
+
+def test_what_was_made_smaller_leaves_the_list() -> None:
+    assert not LARGE - set(_too_large())
