@@ -36,15 +36,24 @@ from moe_mapping.room import can_put, can_swap
 from moe_mapping.state import Fixed, Plan, drop, peak, put, rebuild, shift, swap, value
 from moe_mapping.tournament import slowest_leaf
 
-__all__ = ["fill_spare", "lower_peak", "prune"]
+__all__ = ["STEPS", "fill_spare", "lower_peak", "prune"]
 
 Ints = NDArray[np.int64]
 _TINY = 1.0 - 1e-12
 _SLACK = 0.3
 
+STEPS = ("swap", "move", "replicate", "replace", "relieve")
+"""Steps of a descent by number. Each wins somewhere: `cimsim bench mapping --ablation` tells
+what leaving one out costs."""
+
+SWAP, MOVE, REPLICATE, REPLACE, RELIEVE = range(5)
+NONE = -1
+
 
 @inner
-def _descend(fixed: Fixed, plan: Plan, table: Table, target: float, steps: int) -> None:
+def _descend(  # noqa: PLR0912 - one branch a kind of step
+    fixed: Fixed, plan: Plan, table: Table, target: float, steps: int, left_out: int
+) -> None:
     """Take the best step until none lowers the slowest tile."""
     unit, copy = table.unit, table.copy
     for _ in range(steps):
@@ -52,8 +61,11 @@ def _descend(fixed: Fixed, plan: Plan, table: Table, target: float, steps: int) 
         if peak(plan) <= target:
             return
         n = fill_table(fixed, plan, table, slowest_leaf(plan.tree))
-        best, x, y = best_swap(fixed, plan, table, n, limit)
-        _, z, to = best_shift(fixed, plan, table, n, best)
+        best, x, y, z, to = limit, -1, -1, -1, -1
+        if left_out != SWAP:
+            best, x, y = best_swap(fixed, plan, table, n, limit)
+        if left_out != MOVE:
+            _, z, to = best_shift(fixed, plan, table, n, best)
         if z >= 0:
             shift(fixed, plan, unit[z], copy[z], to)
             continue
@@ -61,9 +73,13 @@ def _descend(fixed: Fixed, plan: Plan, table: Table, target: float, steps: int) 
             swap(fixed, plan, unit[x], copy[x], unit[y], copy[y])
             continue
         fill_others(fixed, plan, table, n)
-        best, x, to = best_addition(fixed, plan, table, n, limit)
-        best, u, y = best_replacement(fixed, plan, table, n, best)
-        _, v, z = best_relief(fixed, plan, table, n, best)
+        best, u, v = limit, -1, -1
+        if left_out != REPLICATE:
+            best, x, to = best_addition(fixed, plan, table, n, limit)
+        if left_out != REPLACE:
+            best, u, y = best_replacement(fixed, plan, table, n, best)
+        if left_out != RELIEVE:
+            _, v, z = best_relief(fixed, plan, table, n, best)
         if v >= 0:
             replace_copy(fixed, plan, unit[z], copy[z], v)
         elif u >= 0:
@@ -96,7 +112,15 @@ def _kick(fixed: Fixed, plan: Plan, seed: int, draw: int, changes: int) -> int:
 
 
 @kernel
-def lower_peak(fixed: Fixed, plan: Plan, target: float, steps: int, kicks: int, seed: int) -> None:
+def lower_peak(
+    fixed: Fixed,
+    plan: Plan,
+    target: float,
+    steps: int,
+    kicks: int,
+    seed: int,
+    left_out: int = NONE,
+) -> None:
     """Lower the slowest tile's time by iterated local search; the plan never gets slower.
 
     After a kick and a descent the new plan is the next start if it is at most a little
@@ -109,9 +133,10 @@ def lower_peak(fixed: Fixed, plan: Plan, target: float, steps: int, kicks: int, 
         steps: most steps of one descent.
         kicks: new starts after a few random changes.
         seed: of the kicks.
+        left_out: number of a kind of step that is not taken, for ablations.
     """
     table = empty_table(fixed)
-    _descend(fixed, plan, table, target, steps)
+    _descend(fixed, plan, table, target, steps, left_out)
     rebuild(fixed, plan)
     best = last = peak(plan)
     copies, site = plan.copies.copy(), plan.site.copy()
@@ -121,7 +146,7 @@ def lower_peak(fixed: Fixed, plan: Plan, target: float, steps: int, kicks: int, 
         if best <= target:
             break
         draw = _kick(fixed, plan, seed, draw, 1 + kick % 3)
-        _descend(fixed, plan, table, target, steps)
+        _descend(fixed, plan, table, target, steps, left_out)
         slack = _SLACK * (1.0 - kick / kicks)
         if peak(plan) <= last + slack * (last - target):
             rebuild(fixed, plan)

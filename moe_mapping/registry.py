@@ -22,10 +22,13 @@ from functools import wraps
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+# Here and not later, when it would take the name of the function `moe_mapping.policies`.
+import moe_mapping.policies as built_in
 from cimsim.errors import CimsimError, nearest
 from moe_mapping.assignment import Assignment
 from moe_mapping.plan import arrays_of, assignment_of
@@ -45,10 +48,10 @@ __all__ = [
 
 Policy = Callable[[MappingProblem, int], Assignment]
 Search = Callable[[MappingProblem, Fixed, int], Plan]
+Found = TypeVar("Found", bound=Search)
 
 DEFAULT = "auto"
 ENTRY_POINT_GROUP = "moe_mapping.policies"
-_BUILT_IN = "moe_mapping.policies"
 
 _REGISTRY: dict[str, Policy] = {}
 _BY_INDEX: set[str] = set()
@@ -75,7 +78,7 @@ def register_policy(name: str) -> Callable[[Policy], Policy]:
     return add
 
 
-def register_search(name: str, *, by_index: bool = False) -> Callable[[Search], Search]:
+def register_search(name: str, *, by_index: bool = False) -> Callable[[Found], Found]:
     """Register a function of a problem and its arrays that returns a plan.
 
     Args:
@@ -83,7 +86,7 @@ def register_search(name: str, *, by_index: bool = False) -> Callable[[Search], 
         by_index: it sees units by name.
     """
 
-    def add(find: Search) -> Search:
+    def add(find: Found) -> Found:
         @wraps(find)
         def place(problem: MappingProblem, seed: int) -> Assignment:
             fixed = arrays_of(problem)
@@ -109,8 +112,8 @@ def _installed() -> dict[str, Callable[[], Policy]]:
 
 def _registered() -> dict[str, Policy]:
     """Return all registered policies by name, those of this package included."""
-    for module in iter_modules(import_module(_BUILT_IN).__path__):
-        import_module(f"{_BUILT_IN}.{module.name}")
+    for module in iter_modules(built_in.__path__, f"{built_in.__name__}."):
+        import_module(module.name)
     return _REGISTRY
 
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from moe_mapping.assignment import Assignment
 from moe_mapping.objective import Objective, evaluate, lower_bound_ps, tile_times_ps
+from moe_mapping.policies.eplb import divides
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import policies, solve
-from moe_mapping.slots import SlotPlan, SlotShape, place_slots
+from moe_mapping.slots import SlotPlan, SlotShape, layer_problem, place_slots
 
 __all__ = [
     "ChipRow",
@@ -22,6 +23,7 @@ __all__ = [
     "compare_slots",
     "place_on_chip",
     "place_timed",
+    "takes",
     "warm_up",
 ]
 
@@ -116,9 +118,8 @@ def place_timed(loads: Floats, shape: SlotShape, policy: str, seed: int) -> Slot
 
 def compare_slots(loads: Floats, shape: SlotShape, seed: int) -> list[SlotRow]:
     """Fill slots with every policy that fits the problem; best balance first."""
-    hierarchical = shape.nodes > 1 and shape.groups % shape.nodes == 0
-    names = _policies_for(loads.shape[1], hierarchical=hierarchical)
-    rows = [place_timed(loads, shape, policy, seed) for policy in names]
+    first = layer_problem(loads[0], shape)
+    rows = [place_timed(loads, shape, p, seed) for p in policies() if takes(p, first)]
     return sorted(rows, key=lambda row: float(row.plan.balance.mean()))
 
 
@@ -133,13 +134,12 @@ def place_on_chip(problem: MappingProblem, policy: str, seed: int) -> ChipRow:
 
 def compare_on_chip(problem: MappingProblem, seed: int) -> list[ChipRow]:
     """Place units with every policy that fits the problem; best objective first."""
-    names = _policies_for(problem.n_units, hierarchical=False)
-    rows = [place_on_chip(problem, policy, seed) for policy in names]
+    rows = [place_on_chip(problem, p, seed) for p in policies() if takes(p, problem)]
     return sorted(rows, key=lambda row: row.score.value)
 
 
-def _policies_for(units: int, *, hierarchical: bool) -> list[str]:
-    """Return the policies that take a problem of so many units."""
-    skipped = {"exact"} if units > MOST_EXACT else set()
-    skipped |= set() if hierarchical else {"eplb_hierarchical"}
-    return [policy for policy in policies() if policy not in skipped]
+def takes(policy: str, problem: MappingProblem) -> bool:
+    """Tell whether a policy takes a problem, and answers within seconds."""
+    if policy == "exact":
+        return problem.n_units <= MOST_EXACT
+    return policy != "eplb_hierarchical" or divides(problem)

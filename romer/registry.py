@@ -97,8 +97,8 @@ def register_step(name: str, number: Number | None = None) -> Callable[[Step], S
 
 def find_steps() -> dict[str, Step]:
     """Return every step by name: registered ones, then those of installed packages."""
-    for module in iter_modules(import_module(_BUILT_IN).__path__):
-        import_module(f"{_BUILT_IN}.{module.name}")
+    for module in iter_modules(import_module(_BUILT_IN).__path__, f"{_BUILT_IN}."):
+        import_module(module.name)
     points = entry_points(group="romer.steps")
     return _REGISTRY | {p.name: p.load() for p in points if p.name not in _REGISTRY}
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cimsim.cli.rows_text import print_rows
+from cimsim.errors import CimsimError
 
 
 def register(app: typer.Typer) -> None:
@@ -41,12 +46,31 @@ def engine(
 
 
 def mapping(
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="Which policies and parts of the search ever win.")
+    ] = False,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="Folder of reference instances that --ablation places too."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
 ) -> None:
     """Measure what expert placement gains in the engine over round robin."""
     from cimsim.bench.mapping import run_mapping_bench
+    from cimsim.bench.mapping_ablation import run_mapping_ablation
 
-    _print(run_mapping_bench(), as_json=as_json)
+    if not ablation:
+        if reference is not None:
+            raise CimsimError("--reference goes with --ablation")
+        _print(run_mapping_bench(), as_json=as_json)
+        return
+    found = run_mapping_ablation(reference)
+    if as_json:
+        _print(found, as_json=True)
+        return
+    for rows in found.values():
+        print_rows(rows, as_json=False)
+        print()
 
 
 def cost(
@@ -70,7 +94,7 @@ def memory(
     _print(run_memory_bench(chips), as_json=as_json)
 
 
-def _print(result: dict[str, object], *, as_json: bool) -> None:
+def _print(result: Mapping[str, object], *, as_json: bool) -> None:
     import json
 
     if as_json:

@@ -9,7 +9,7 @@ balanced best without any replica, and single steps do not lead there.
 
 from __future__ import annotations
 
-from moe_mapping.balance import lower_peak, prune
+from moe_mapping.balance import NONE, STEPS, lower_peak, prune
 from moe_mapping.objective import lower_bound_ps
 from moe_mapping.packing import pack, replica_counts
 from moe_mapping.policies.lpt import longest_first
@@ -17,10 +17,13 @@ from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
 from moe_mapping.state import Fixed, Plan, peak, value
 
-__all__ = ["search"]
+__all__ = ["PARTS", "search"]
 
 NEAR_BOUND = 1.0005
 """Near enough to the bound to stop: a twentieth of a percent."""
+
+PARTS = (*STEPS, "restart", "prune", "bare start")
+"""What an ablation can leave out of the search."""
 
 _STEPS = 2000
 _WORK = 700_000
@@ -28,17 +31,28 @@ _FEWEST_KICKS, _MOST_KICKS = 30, 1000
 
 
 @register_search("local_search")
-def search(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
-    """Replicate, pack, search, prune."""
+def search(problem: MappingProblem, fixed: Fixed, seed: int, *, without: str = "") -> Plan:
+    """Replicate, pack, search, prune.
+
+    Args:
+        problem: what to place and where.
+        fixed: its arrays.
+        seed: of the restarts.
+        without: one of `PARTS` to leave out, for ablations.
+    """
+    left_out = STEPS.index(without) if without in STEPS else NONE
+    kicks = 0 if without == "restart" else kicks_for(fixed)
     plan = pack(fixed, replica_counts(fixed, fill=True))
     target = lower_bound_ps(problem) * NEAR_BOUND
-    lower_peak(fixed, plan, target, _STEPS, kicks_for(fixed), seed)
-    prune(fixed, plan)
-    if peak(plan) <= target:
+    lower_peak(fixed, plan, target, _STEPS, kicks, seed, left_out)
+    if without != "prune":
+        prune(fixed, plan)
+    if peak(plan) <= target or without == "bare start":
         return plan
     bare = longest_first(problem, fixed, seed)
-    lower_peak(fixed, bare, target, _STEPS, 0, seed)
-    prune(fixed, bare)
+    lower_peak(fixed, bare, target, _STEPS, 0, seed, left_out)
+    if without != "prune":
+        prune(fixed, bare)
     return min((plan, bare), key=lambda found: value(fixed, found))
 
 

@@ -1,5 +1,7 @@
 """Every policy through the battery, against each other, the optimum and the references."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
@@ -113,6 +115,14 @@ def slots(
         hops=hops,
         weights=Weights(replicas=0.0),
     )
+
+
+def test_the_list_of_policies_is_there_before_and_after_one_ran() -> None:
+    code = (
+        "import moe_mapping as m; first = m.policies(); m.solve; import moe_mapping.table;"
+        "assert m.policies() == first and first[0] == 'auto'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_policy_of_a_user_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
