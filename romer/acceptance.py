@@ -76,6 +76,15 @@ class Verdict:
         """Whether the gain is within one standard error of what is needed: a near thing."""
         return abs(self.gain_nats - self.needed_nats) < self.error_nats
 
+    def sentence(self) -> str:
+        """Return the verdict in words."""
+        word = "kept" if self.kept else "dropped"
+        near = " (marginal)" if self.marginal else ""
+        return (
+            f"{self.step}: {word}{near}, gain {self.gain_nats:+.4f} +- {self.error_nats:.4f} nats "
+            f"per token, {self.needed_nats:.4f} needed"
+        )
+
 
 def accept_loss(task: Task, correction: Correction) -> AcceptLoss:
     """Return the losses of the ACCEPT text under a correction.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -74,28 +75,11 @@ def calibrate(
 
 def _show(found: Calibrated, out: Path, as_json: bool) -> None:
     if as_json:
-        rows: list[dict[str, Any]] = [
-            {
-                "step": v.step,
-                "gain_nats": v.gain_nats,
-                "error_nats": v.error_nats,
-                "needed_nats": v.needed_nats,
-                "text_gain_nats": v.text_gain_nats,
-                "text_error_nats": v.text_error_nats,
-                "kept": v.kept,
-                "marginal": v.marginal,
-            }
-            for v in found.verdicts
-        ]
+        rows = [{**asdict(v), "marginal": v.marginal} for v in found.verdicts]
         print(json.dumps({"digest": found.correction.digest(), "steps": rows}, indent=1))
         return
     for v in found.verdicts:
-        word = "kept" if v.kept else "dropped"
-        near = " (marginal)" if v.marginal else ""
-        print(
-            f"{v.step}: {word}{near}, gain {v.gain_nats:+.4f} +- {v.error_nats:.4f} nats per "
-            f"token, {v.needed_nats:.4f} needed"
-        )
+        print(v.sentence())
     if found.correction.is_identity:
         print("nothing helped: the correction is the identity")
     print(f"written: {out}")
@@ -117,8 +101,6 @@ def replicas(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure what copies of busy units in idle crossbars do to latency."""
-    from dataclasses import asdict
-
     from cimsim.config.load import find_chip, load_chip
     from romer.study.replicas import measure_replicas
     from romer.study.subject import Subject

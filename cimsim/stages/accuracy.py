@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,11 +203,23 @@ def measure_accuracy(
         seeds = list(pool.map(run_seed, range(drawn)))
     if config.run.tile_mode == "folded":
         warnings += _unfolded(seeds[0])
+    warnings += _near_things(seeds)
     if exact:
         # Nothing is drawn on such a chip: every seed is the first one again.
         seeds = seeds * config.run.chip_seeds
     unigram = unigram_ppl(decoder.checkpoint, texts, windows)
     return Accuracy(clean, ideal, unigram, tuple(seeds), warnings)
+
+
+def _near_things(seeds: Sequence[Seed]) -> tuple[str, ...]:
+    """Name the calibration steps that were kept or dropped by a hair."""
+    return tuple(
+        f"calibration of chip seed {seed.chip_seed}: {verdict.sentence()}: a near thing, which "
+        "another draw of the text may decide otherwise"
+        for seed in seeds
+        for verdict in seed.calibration.verdicts
+        if verdict.marginal
+    )
 
 
 def _unfolded(seed: Seed) -> tuple[str, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from cimsim.results.store import write_whole
 
 __all__ = ["Cache", "name_of"]
 
@@ -38,8 +39,4 @@ class Cache:
 
     def put(self, name: str, record: dict[str, Any]) -> None:
         """Keep a measurement."""
-        path = self._folder / f"{name}.json"
-        # Two processes may measure the same record: each writes a file of its own first.
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(record), encoding="utf-8")
-        os.replace(part, path)  # noqa: PTH105 - atomic
+        write_whole(self._folder / f"{name}.json", json.dumps(record).encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from romer.registry import steps_of
@@ -131,142 +131,103 @@ def cells_of(
         quantiser: the best quantiser of (model, sigma as the plan writes it).
     """
     build = _Builder(plan, level)
-    cells: list[Cell] = []
-    for model in plan["models"]:
-        for scope in plan["primary"]["scopes"]:
-            for sigma in plan["primary"]["sigmas"]:
-                place = {"model": model, "scope": scope, "sigma": sigma}
-                cells += [
-                    build.cell("primary", name, **place) for name in plan["primary"]["calibrators"]
-                ]
-    for key in ("guarded", "unguarded"):
-        for name in plan["ablations"][key]:
-            cells.append(build.cell("ablation", name, guarded=key == "guarded"))
-    cells += [build.cell("ablation", "quantiser", quantiser=q) for q in plan["quantisers"]]
+    cells = [
+        build.cell("primary", name, *place)
+        for place in build.places
+        for name in plan["primary"]["calibrators"]
+    ]
+    cells += build.guarded_or_not(plan["ablations"], "ablation")
+    plain = build.cell("ablation", "quantiser")
+    cells += [replace(plain, quantiser=q) for q in plan["quantisers"]]
     if plan["sensitivities"]:
-        cells += _against_quantisers(plan, build, quantiser)
+        # For every primary place, the best quantiser and the calibrator on top of it.
+        cells += [
+            replace(build.cell("ablation", name, *place), quantiser=quantiser[place[0], place[2]])
+            for place in build.places
+            for name in ("quantiser", plan["primary"]["calibrators"][0])
+        ]
         cells += _sensitivities(plan, build)
     for model, names in (plan["extra_models"] or {}).items():
-        cells += [
-            build.cell("sensitivity", name, model=model, guarded=key == "guarded", compared=model)
-            for key in ("guarded", "unguarded")
-            for name in names.get(key, ())
-        ]
+        found = build.guarded_or_not(names, "sensitivity", model)
+        cells += [replace(cell, compared=model) for cell in found]
     if plan["transfer"]:
-        fitted = tuple(plan["transfer"]["fitted_on_chip"])
-        name = plan["transfer"]["calibrator"]
-        cells.append(build.cell("transfer", name, fitted_on=fitted))
-        cells += [
-            build.cell("transfer", name, fitted_on=fitted, mismatch=m)
-            for m in plan["transfer"]["noise_mismatch"]
-        ]
+        cell = build.cell("transfer", plan["transfer"]["calibrator"])
+        cell = replace(cell, fitted_on=tuple(plan["transfer"]["fitted_on_chip"]))
+        cells += [replace(cell, mismatch=m) for m in (0.0, *plan["transfer"]["noise_mismatch"])]
     return list(dict.fromkeys(cells))
 
 
-def _against_quantisers(
-    plan: Plan, build: _Builder, quantiser: Mapping[tuple[str, float | str], str]
-) -> list[Cell]:
-    """Return, for every primary place, the best quantiser and the calibrator on top of it."""
-    name = plan["primary"]["calibrators"][0]
-    return [
-        build.cell("ablation", n, model=m, scope=scope, sigma=s, quantiser=quantiser[(m, s)])
-        for m in plan["models"]
-        for scope in plan["primary"]["scopes"]
-        for s in plan["primary"]["sigmas"]
-        for n in ("quantiser", name)
-    ]
-
-
 def _sensitivities(plan: Plan, build: _Builder) -> list[Cell]:
-    section = plan["sensitivities"]
-    name, role = section["calibrator"], "sensitivity"
-    cells = [
-        build.cell(role, name, tokens=n, compared="calibration size")
-        for n in section["calibration_tokens"]
-    ]
-    cells += [
-        build.cell(role, name, mismatch=m, compared="noise mismatch")
-        for m in section["noise_mismatch"]
-    ]
+    section, role = plan["sensitivities"], "sensitivity"
+    main = build.cell(role, section["calibrator"])
+    sizes, errors = section["calibration_tokens"], section["noise_mismatch"]
+    cells = [replace(main, tokens=n, compared="calibration size") for n in sizes]
+    cells += [replace(main, mismatch=m, compared="noise mismatch") for m in errors]
     detailed = section["detailed"]
-    cells += [
-        build.cell(
-            role, n, model=m, scope=scope, sigma=s, tile_mode="detailed",
-            chips=detailed["chips"], compared="detailed mode",
-        )
-        for m in plan["models"]
-        for scope in plan["primary"]["scopes"]
-        for s in plan["primary"]["sigmas"]
-        for n in detailed["calibrators"]
-    ]  # fmt: skip
+    seeds = tuple(plan["test_chips"][: detailed["chips"]])
+    for place in build.places:
+        for name in detailed["calibrators"]:
+            cell = build.cell(role, name, *place)
+            cell = replace(cell, tile_mode="detailed", chips=seeds, compared="detailed mode")
+            cells.append(cell)
     for scope, entry in section["scopes"].items():
         analog = tuple(entry["analog"])
-        cells += [
-            build.cell(role, n, scope=scope, analog=analog, compared=scope)
-            for n in entry["calibrators"]
-        ]
+        for name in entry["calibrators"]:
+            cell = build.cell(role, name)
+            cells.append(replace(cell, scope=scope, analog=analog, compared=scope))
     for label, entry in section["overrides"].items():
-        knobs, own = tuple(entry["set"]), entry.get("own_sigma", False)
-        cells += [
-            build.cell(role, n, overrides=knobs, own_sigma=own, compared=label)
-            for n in entry["calibrators"]
-        ]
+        for name in entry["calibrators"]:
+            cell = replace(build.cell(role, name), overrides=tuple(entry["set"]), compared=label)
+            cells.append(replace(cell, sigma=None) if entry.get("own_sigma") else cell)
     words = section["other_packages"]
-    cells.append(build.cell(role, name, words=words, compared="text of other packages"))
-    return cells
+    return [*cells, replace(main, words=words, compared="text of other packages")]
 
 
 class _Builder:
-    """Makes cells from what differs from the plan's default cell."""
+    """Makes cells of a plan.
+
+    Attributes:
+        places: (model, scope, sigma as the plan writes it) of primary cells.
+    """
 
     def __init__(self, plan: Plan, level: Mapping[str, float]) -> None:
         self._plan, self._level = plan, level
+        primary = plan["primary"]
+        self.places: list[tuple[str, str, float | str]] = [
+            (m, scope, s) for m in plan["models"] for scope in primary["scopes"]
+            for s in primary["sigmas"]
+        ]  # fmt: skip
 
     def cell(
         self,
         role: str,
         calibrator: str,
-        *,
         model: str | None = None,
         scope: str | None = None,
-        analog: tuple[str, ...] | None = None,
         sigma: float | str | None = None,
-        guarded: bool = True,
-        tokens: int | None = None,
-        chips: int | None = None,
-        tile_mode: str = "folded",
-        mismatch: float = 0.0,
-        overrides: tuple[str, ...] = (),
-        own_sigma: bool = False,
-        fitted_on: tuple[int, ...] = (),
-        quantiser: str = PLAIN,
-        words: str = "",
-        compared: str = "",
     ) -> Cell:
+        """Return a guarded cell of the plan's default place, or of the one given."""
         plan, default = self._plan, self._plan["default"]
-        model = model or default["model"]
-        scope = scope or default["scope"]
+        model, scope = model or default["model"], scope or default["scope"]
         wanted = default["sigma"] if sigma is None else sigma
-        seeds = tuple(plan["test_chips"])
-        if role != "primary":
-            seeds = seeds[: chips or plan["sensitivity_chips"]]
-        number = self._level[model] if wanted == "L" else float(wanted)
+        seeds = plan["test_chips"]
         return Cell(
             role=role,
             model=model,
             scope=scope,
-            analog=analog or tuple(plan["primary"]["scopes"][scope]),
-            sigma=None if own_sigma else number,
+            analog=tuple(plan["primary"]["scopes"][scope]),
+            sigma=self._level[model] if wanted == "L" else float(wanted),
             level_l=wanted == "L",
             calibrator=calibrator,
-            guarded=guarded,
-            tokens=tokens or plan["calibration_tokens"],
-            chips=seeds,
-            tile_mode=tile_mode,
-            mismatch=mismatch,
-            overrides=overrides,
-            fitted_on=fitted_on,
-            quantiser=quantiser,
-            words=words,
-            compared=compared,
+            guarded=True,
+            tokens=plan["calibration_tokens"],
+            chips=tuple(seeds if role == "primary" else seeds[: plan["sensitivity_chips"]]),
         )
+
+    def guarded_or_not(
+        self, names: Mapping[str, Sequence[str]], role: str, model: str | None = None
+    ) -> list[Cell]:
+        """Return a cell a calibrator that a section lists as guarded, then as unguarded."""
+        guarded = [self.cell(role, name, model) for name in names.get("guarded", ())]
+        unguarded = [self.cell(role, name, model) for name in names.get("unguarded", ())]
+        return [*guarded, *(replace(cell, guarded=False) for cell in unguarded)]

@@ -9,13 +9,14 @@ import numpy as np
 from cimsim.model import Correction
 from cimsim.results.statistics import percentile
 from cimsim.stages.calibration_cost import CalibrationCost, calibration_cost
+from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.timing import time_phase
 from cimsim.units import OPS_PER_MAC, PS_PER_US
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 from romer.study.laboratory import Laboratory
 
-__all__ = ["charge", "offloaded_macs", "replay"]
+__all__ = ["charge", "decode", "offloaded_macs", "replay"]
 
 Record = dict[str, Any]
 
@@ -56,14 +57,21 @@ def replay(lab: Laboratory, trace: RoutingTrace, cost: CalibrationCost | None) -
         lab: the chip.
         trace: where its tokens went.
         cost: of the correction under which they went there, or None.
+    """
+    return decode(lab.placed, trace, max(lab.config.run.decode_batch), cost)
+
+
+def decode(
+    chip: PlacedChip, trace: RoutingTrace, batch: int, cost: CalibrationCost | None = None
+) -> Record:
+    """Replay a routing in decode.
 
     Returns:
         99th percentile of the time per output token (None with too few samples), energy a
         token, and the busiest tile's load over the mean of tiles that hold weights.
     """
-    batch = max(lab.config.run.decode_batch)
     phase = time_phase(
-        lab.placed,
+        chip,
         trace,
         None,
         name=f"decode_b{batch}",
@@ -72,7 +80,7 @@ def replay(lab: Laboratory, trace: RoutingTrace, cost: CalibrationCost | None) -
         copies=cost.copies if cost else None,
     )
     p99_ps = percentile(phase.result.tpot_ps, 99)
-    load = phase.result.tile_load_ps[lab.placed.placement.occupied_tiles]
+    load = phase.result.tile_load_ps[chip.placement.occupied_tiles]
     return {
         "p99_us": None if p99_ps is None else p99_ps / PS_PER_US,
         "energy_per_token_nj": phase.energy_per_token_nj,

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.results.statistics import paired_difference
 from romer.study.measured import Measured
 
-__all__ = ["bootstrap_reduction", "detail_row"]
+__all__ = ["bootstrap_reduction", "detail_row", "mean_of"]
 
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
@@ -27,6 +28,9 @@ REPLAYED = ("p99_us", "energy_per_token_nj", "tile_max_mean")
 def detail_row(m: Measured, whole: Measured | None) -> Row:
     """Return the row of details.csv of one cell.
 
+    The change of the loss is that of the treated chip against the same chip untreated, nats
+    per token, with the interval of the paired difference over chips.
+
     Args:
         m: the cell.
         whole: the same cell with every matrix analog, for closures of its gap; or None.
@@ -35,23 +39,27 @@ def detail_row(m: Measured, whole: Measured | None) -> Row:
     low, high = bootstrap_reduction(m.nll_windows(treated=False), m.nll_windows(treated=True))
     closed_ppl, closed_nll = _closure_of_whole(m, whole)
     first_noisy, first = m.noisy[0], m.treated[0]
+    change = paired_difference(m.nll(treated=False), m.nll(treated=True)).difference
     return {
         **m.names(),
         "ppl_adc_only": m.shared.get("ppl_adc_only"),
+        "loss_change_mean": change.mean,
+        "loss_change_ci_low": change.low,
+        "loss_change_ci_high": change.high,
         "ppl_calibrated_median": float(np.median(after)),
         "ppl_calibrated_worst": float(after.max()),
         "reduction_text_low": low,
         "reduction_text_high": high,
         "gap_closure_ppl_of_all_analog": closed_ppl,
         "gap_closure_nll_of_all_analog": closed_nll,
-        "topk_agreement_noisy": _mean(m.noisy, "topk_agreement"),
-        "topk_agreement_calibrated": _mean(m.treated, "topk_agreement"),
-        "routing_kl_noisy": _mean(m.noisy, "routing_kl"),
-        "routing_kl_calibrated": _mean(m.treated, "routing_kl"),
+        "topk_agreement_noisy": mean_of(m.noisy, "topk_agreement"),
+        "topk_agreement_calibrated": mean_of(m.treated, "topk_agreement"),
+        "routing_kl_noisy": mean_of(m.noisy, "routing_kl"),
+        "routing_kl_calibrated": mean_of(m.treated, "routing_kl"),
         **{f"{name}_noisy": first_noisy.get(name) for name in REPLAYED},
         **{f"{name}_calibrated": first.get(name) for name in REPLAYED},
-        "programming_nj": _mean(m.treated, "programming_nj"),
-        "programming_us": _mean(m.treated, "programming_us"),
+        "programming_nj": mean_of(m.treated, "programming_nj"),
+        "programming_us": mean_of(m.treated, "programming_us"),
     }
 
 
@@ -89,7 +97,8 @@ def _closure_of_whole(m: Measured, whole: Measured | None) -> tuple[float, float
     return ppl, (noisy - after) / (noisy - clean)
 
 
-def _mean(records: Sequence[Row], key: str) -> float:
+def mean_of(records: Sequence[Row], key: str) -> float:
+    """Return the mean of a figure over chips; nan where one lacks it."""
     values = [r.get(key) for r in records]
     if any(v is None for v in values):
         return math.nan

@@ -38,7 +38,7 @@ class Job:
         name: of the record's file in the cache.
         kind: the kind of chip that must be open.
         chip: the chip seed, or -1 for what all chips share.
-        call: method of `Worker` that measures it.
+        call: method of `Bench` that measures it.
         arguments: of that method.
     """
 

@@ -91,12 +91,7 @@ class Bench:
         lab, clean = self.laboratory, self.subject.clean
         windows = self.subject.windows
         ideal = score_ideal(
-            lab.config,
-            lab.decoder,
-            lab.digital,
-            lab.placed.copies,
-            lab.ranges,
-            windows,
+            lab.config, lab.decoder, lab.digital, lab.placed.copies, lab.ranges, windows
         )
         return {
             "nll_clean": float(clean.nll.mean()),
@@ -149,16 +144,14 @@ class Bench:
         clean = np.take_along_axis(log_p, windows[:, 1:, None], axis=2)
         return {"nll_clean": -float(clean.mean()), "nll_noisy": float(noisy.mean())}
 
-    def noisy(self, chip: int, mode: Mode, *, timed: bool) -> Record:
-        """Score a chip without any treatment.
+    def noisy(self, chip: int, mode: Mode) -> Record:
+        """Score a chip without any treatment."""
+        return self._score(self.deployment(chip), None, mode)[1]
 
-        Args:
-            chip: the chip.
-            mode: tile mode.
-            timed: replay its routing on the engine too.
-        """
+    def noisy_timed(self, chip: int, mode: Mode) -> Record:
+        """Score a chip without any treatment and replay its routing on the engine."""
         score, row = self._score(self.deployment(chip), None, mode)
-        return {**row, **(replay(self.laboratory, score.trace, None) if timed else {})}
+        return {**row, **replay(self.laboratory, score.trace, None)}
 
     def treated(
         self, cell: Cell, chip: int, fitted: Bench, fitted_chip: int, budget: int
@@ -179,8 +172,7 @@ class Bench:
             better, cells = verify_worst(self.deployment(chip), budget)
             return {**self._score(better, None, mode)[1], **_cost(0.0, cells)}
         if cell.calibrator == "quantiser":
-            cells = sum(u.cells for u in self.laboratory.placed.placement.units.values())
-            return {**self._score(self.deployment(chip), None, mode)[1], **_cost(0.0, cells)}
+            return {**self.noisy(chip, mode), **_cost(0.0, self._cells())}
         if cell.calibrator.startswith("oracle"):
             return self._oracle(cell.calibrator, chip, mode)
         untreated = fitted.untreated(cell, fitted_chip)
@@ -214,8 +206,11 @@ class Bench:
             self.deployment(chip).linear(None, read_seed=self._seed, mode=mode),
             second.linear(None, read_seed=self._seed + 1, mode=mode),
         )
-        cells = sum(u.cells for u in self.laboratory.placed.placement.units.values())
-        return {**self._forward(both)[1], **_cost(0.0, cells)}
+        return {**self._forward(both)[1], **_cost(0.0, self._cells())}
+
+    def _cells(self) -> int:
+        """Return the cells that one copy of the whole model takes."""
+        return sum(u.cells for u in self.laboratory.placed.placement.units.values())
 
     def _oracle(self, name: str, chip: int, mode: Mode) -> Record:
         linear = self.deployment(chip).linear(None, read_seed=self._seed, mode=mode)

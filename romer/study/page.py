@@ -234,9 +234,10 @@ def _quantisers(summary: Summary) -> str:
 def _table(summary: Summary, role: str) -> str:
     lines = [
         "| model | analog | sigma | treatment | clean | integer, ADC only | noisy | after [95 %] | "
-        "median, worst chip | cut [95 % over documents] | closed (ppl) | closed (nats) | p "
+        "median, worst chip | cut [95 % over documents] | change of the loss, nats [95 %, paired] "
+        "| closed (ppl) | closed (nats) | p "
         "| top-k | load TV | digital ops a token |",
-        "|---" * 16 + "|",
+        "|---" * 17 + "|",
     ]
     for r, d in zip(summary.rows, summary.details, strict=True):
         if r["role"] != role:
@@ -250,12 +251,19 @@ def _table(summary: Summary, role: str) -> str:
             f"[{r['ci_low']:.2f}, {r['ci_high']:.2f}] | {d['ppl_calibrated_median']:.2f}, "
             f"{d['ppl_calibrated_worst']:.2f} | {r['reduction']:.1%} "
             f"[{d['reduction_text_low']:.1%}, {d['reduction_text_high']:.1%}] "
-            f"| {r['gap_closure_ppl']:.0%} | {r['gap_closure_nll']:.0%} | {r['p_value']:.3g} "
+            f"| {_change(d)} | {r['gap_closure_ppl']:.0%} | {r['gap_closure_nll']:.0%} "
+            f"| {r['p_value']:.3g} "
             f"| {d['topk_agreement_noisy']:.3f} -> {d['topk_agreement_calibrated']:.3f} "
             f"| {r['load_tv_noisy']:.3f} -> {r['load_tv_calibrated']:.3f} "
             f"| {r['digital_ops_per_token']:.0f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _change(d: Row) -> str:
+    """Return the change of the loss over the same chips, with its paired interval."""
+    ends = f"{d['loss_change_ci_low']:+.4f}, {d['loss_change_ci_high']:+.4f}"
+    return f"{d['loss_change_mean']:+.4f} [{ends}]"
 
 
 def _treatment(r: Row, d: Row) -> str:

@@ -18,15 +18,14 @@ from numpy.typing import NDArray
 from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
 from cimsim.model import build_program
-from cimsim.results.statistics import load_cv, percentile
+from cimsim.results.statistics import load_cv
 from cimsim.stages.models import calibration_windows, read_text
 from cimsim.stages.placed_chip import place_chip
 from cimsim.stages.scoring import score_clean
-from cimsim.stages.timing import time_phase
-from cimsim.units import PS_PER_US
 from cimsim.workload.program import Program
 from cimsim.workload.synthetic import Popularity, synthetic_trace
 from cimsim.workload.trace import RoutingTrace
+from romer.study.charge import Record, decode
 from romer.study.subject import Subject
 
 __all__ = ["ReplicaGain", "measure_replicas"]
@@ -79,24 +78,19 @@ def measure_replicas(
     """
     program = build_program(subject.checkpoint)
     expected, served = _halves(config, subject, program, batch, context, skew)
-    p99, imbalance, energy = [], [], []
+    found: list[Record] = []
     further: Counter[bool] = Counter()
     for replicas in (False, True):
         mapping = config.mapping.model_copy(update={"replicas": replicas})
         chip = place_chip(config.model_copy(update={"mapping": mapping}), program, expected)
         seats = chip.placement.seats
         further = Counter(s.unit.part == "experts" for s in seats if s.replica)
-        phase = time_phase(chip, served, None, name=f"decode_b{batch}", batch=batch)
-        found = percentile(phase.result.tpot_ps, 99)
-        if found is None:
+        found.append(decode(chip, served, batch))
+        if found[-1]["p99_us"] is None:
             raise CimsimError(
                 "too few tokens for a 99th percentile", key="--batch", value=batch,
                 hint="decode more or longer sequences",
             )  # fmt: skip
-        load = phase.result.tile_load_ps[chip.placement.occupied_tiles]
-        p99.append(found / PS_PER_US)
-        imbalance.append(float(load.max() / load.mean()))
-        energy.append(phase.energy_per_token_nj)
     if not further:
         raise CimsimError(
             "no crossbar is idle, so nothing can be copied",
@@ -104,15 +98,16 @@ def measure_replicas(
             value=config.chip.spare_fraction,
             hint="give the chip more spare crossbars",
         )
+    before, after = found
     return ReplicaGain(
         crossbars=chip.mesh.n_tiles * chip.mesh.crossbars_per_tile,
         expert_copies=further[True],
         dense_copies=further[False],
         load_cv=float(load_cv(served.load()).mean()),
         batch=batch,
-        p99_us=(p99[0], p99[1]),
-        tile_max_mean=(imbalance[0], imbalance[1]),
-        energy_nj=(energy[0], energy[1]),
+        p99_us=(before["p99_us"], after["p99_us"]),
+        tile_max_mean=(before["tile_max_mean"], after["tile_max_mean"]),
+        energy_nj=(before["energy_per_token_nj"], after["energy_per_token_nj"]),
     )
 
 

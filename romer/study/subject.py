@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +18,11 @@ from romer.study.routing import RoutingLogits
 __all__ = ["Prepared", "Subject"]
 
 
-class Prepared:
-    """Calibration text and what the clean model says about it.
+class Prepared(NamedTuple):
+    """Calibration text, FIT and ACCEPT windows, and what the clean model says about it."""
 
-    Args:
-        text: FIT and ACCEPT windows.
-        reference: the clean model on both.
-    """
-
-    def __init__(self, text: CalibrationText, reference: CleanReference) -> None:
-        self.text, self.reference = text, reference
+    text: CalibrationText
+    reference: CleanReference
 
 
 class Subject:

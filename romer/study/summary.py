@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +14,13 @@ import numpy as np
 from scipy.special import stdtr
 
 from cimsim.results.statistics import mean_interval
+from cimsim.results.store import write_whole
 from romer.study.cells import Cell
-from romer.study.details import detail_row
+from romer.study.details import detail_row, mean_of
 from romer.study.measured import Measured
 
 __all__ = ["COLUMNS", "Summary", "holm", "one_sided_p", "summarise", "write_table"]
 
-Record = dict[str, Any]
 Row = dict[str, Any]
 
 COLUMNS = (
@@ -145,12 +144,12 @@ def _row(m: Measured) -> Row:
         "gap_closure_ppl": _share(ppl_noisy - ppl_after, ppl_noisy - ppl_clean),
         "gap_closure_nll": _share(nll_noisy - nll_after, nll_noisy - clean),
         "load_cv_clean": m.shared["load_cv_clean"],
-        "load_cv_noisy": _mean(m.noisy, "load_cv"),
-        "load_cv_calibrated": _mean(m.treated, "load_cv"),
-        "load_tv_noisy": _mean(m.noisy, "load_tv"),
-        "load_tv_calibrated": _mean(m.treated, "load_tv"),
-        "digital_ops_per_token": _mean(m.treated, "digital_ops_per_token"),
-        "cells_rewritten": _mean(m.treated, "cells_rewritten"),
+        "load_cv_noisy": mean_of(m.noisy, "load_cv"),
+        "load_cv_calibrated": mean_of(m.treated, "load_cv"),
+        "load_tv_noisy": mean_of(m.noisy, "load_tv"),
+        "load_tv_calibrated": mean_of(m.treated, "load_tv"),
+        "digital_ops_per_token": mean_of(m.treated, "digital_ops_per_token"),
+        "cells_rewritten": mean_of(m.treated, "cells_rewritten"),
     }
     return {name: values[name] for name in COLUMNS}
 
@@ -171,10 +170,6 @@ def _chip_rows(m: Measured) -> list[Row]:
     ]
 
 
-def _mean(records: Sequence[Record], key: str) -> float:
-    return float(np.mean([r[key] for r in records]))
-
-
 def _share(part: float, whole: float) -> float:
     return part / whole if whole > 0 else math.nan
 
@@ -186,10 +181,7 @@ def write_table(rows: Sequence[Row], path: Path) -> None:
     writer.writeheader()
     for row in rows:
         writer.writerow({k: _written(v) for k, v in row.items()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(text.getvalue(), encoding="utf-8")
-    os.replace(part, path)  # noqa: PTH105 - atomic
+    write_whole(path, text.getvalue().encode())
 
 
 def _written(value: Any) -> str:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import gc
 import time
 from pathlib import Path
-from typing import Any
 
-from cimsim.mac import Mode
 from romer.study.cache import Cache
 from romer.study.cells import Cell, Kind
-from romer.study.jobs import Batch
+from romer.study.jobs import Batch, Job
 from romer.study.measure import Bench, Record, configure
 from romer.study.subject import Subject
 
@@ -46,8 +44,7 @@ class Worker:
                 break
             try:
                 if self._cache.get(job.name) is None:
-                    record = getattr(self, job.call)(job.kind, *job.arguments)
-                    self._cache.put(job.name, record)
+                    self._cache.put(job.name, self._measure(job))
                 done += 1
             except Exception as error:  # one cell must not cost the others their time
                 failed.append(error)
@@ -55,43 +52,27 @@ class Worker:
             raise failed[0]
         return done
 
-    def shared(self, kind: Kind) -> Record:
-        """Measure what all chips of a kind have in common."""
-        return self._bench(kind).shared()
+    def _measure(self, job: Job) -> Record:
+        bench = self._bench(job.kind)
+        if job.call == "treated":
+            return self._treated(bench, *job.arguments)
+        record: Record = getattr(bench, job.call)(*job.arguments)
+        return record
 
-    def elsewhere(self, kind: Kind, words: str) -> Record:
-        """Measure which scored windows are free of some words."""
-        return self._bench(kind).elsewhere(words)
-
-    def development(self, kind: Kind, chip: int, tokens: int) -> Record:
-        """Measure an uncalibrated development chip on ACCEPT text."""
-        return self._bench(kind).development(chip, tokens)
-
-    def noisy(self, kind: Kind, chip: int, mode: Mode) -> Record:
-        """Measure an untreated test chip."""
-        return self._bench(kind).noisy(chip, mode, timed=False)
-
-    def noisy_timed(self, kind: Kind, chip: int, mode: Mode) -> Record:
-        """Measure an untreated test chip and replay its routing on the engine."""
-        return self._bench(kind).noisy(chip, mode, timed=True)
-
-    def treated(self, kind: Kind, cell: Cell, index: int, budget: str) -> Record:
+    def _treated(self, bench: Bench, cell: Cell, index: int, budget: str) -> Record:
         """Measure one chip of a cell.
 
         Args:
-            kind: the kind of chip that is treated.
+            bench: the kind of chip that is treated.
             cell: the treatment.
             index: which of the cell's chips.
             budget: name of the record whose rewritten cells program-verify may spend, or "".
         """
         chip = cell.chips[index]
         fitted_chip = cell.fitted_on[index] if cell.fitted_on else chip
-        cells = 0
-        if budget:
-            spent: Any = self._cache.get(budget)
-            cells = int(spent["cells_rewritten"])
-        bench = self._bench(kind)
-        fitted = bench if cell.fitted_kind == kind else self._bench(cell.fitted_kind)
+        spent = self._cache.get(budget) if budget else None
+        cells = int(spent["cells_rewritten"]) if spent else 0
+        fitted = bench if cell.fitted_kind == cell.kind else self._bench(cell.fitted_kind)
         return bench.treated(cell, chip, fitted, fitted_chip, cells)
 
     def _bench(self, kind: Kind) -> Bench:

@@ -16,9 +16,10 @@ from romer_bench import CONTEXT, TOKENS, Bench
 from romer_imports import imported_by
 
 from cimsim.errors import CimsimError
-from cimsim.model import Correction
+from cimsim.model import Correction, identity
+from cimsim.stages.accuracy import _near_things
 from cimsim.zoo import calibration_text
-from romer import METHODS, Task, calibrate, registry, split_documents, steps_of
+from romer import METHODS, Calibrated, Task, calibrate, registry, split_documents, steps_of
 from romer.acceptance import AcceptLoss, Verdict, accept_loss, compare
 from romer.deployment import Deployment
 from romer.registry import Number, register_step, step_of
@@ -186,6 +187,17 @@ def test_too_few_tokens_say_how_many_are_needed(bench: Bench) -> None:
     assert caught.value.key == "calibration.tokens"
     with pytest.raises(CimsimError, match="ask for fewer"):
         split_documents(bench.checkpoint, "one short text", TOKENS, CONTEXT)
+
+
+def test_near_things_are_among_the_warnings_of_a_run() -> None:
+    near = Verdict("columns", 0.0021, 0.0005, 0.002, 0.0, 0.1, kept=True)
+    sure = replace(near, step="low_rank", gain_nats=0.1)
+    seed = SimpleNamespace(chip_seed=3, calibration=Calibrated(identity("m", "c"), (near, sure)))
+    (warning,) = _near_things([seed])
+    assert warning.startswith(
+        "calibration of chip seed 3: columns: kept (marginal), gain +0.0021 +- 0.0005 nats per "
+        "token, 0.0020 needed"
+    )
 
 
 def test_an_unknown_method_names_the_nearest_one() -> None:

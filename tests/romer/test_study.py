@@ -84,6 +84,16 @@ def test_summary_has_closures_and_intervals_of_the_mean_loss(tmp_path: Path) -> 
     assert float(read["ppl_noisy"]) == pytest.approx(ppl["noisy"], rel=1e-5)
 
 
+def test_the_change_of_the_loss_has_the_interval_of_pairs() -> None:
+    # Chips differ by far more than what the treatment does to each of them.
+    m = measured_of([3.0, 4.0, 5.0], [2.9, 3.8, 4.7])
+    (row,) = summarise([m]).details
+    # Changes of -0.1, -0.2, -0.3: mean -0.2, error 0.1 / sqrt(3), t quantile 4.302653.
+    assert row["loss_change_mean"] == pytest.approx(-0.2)
+    assert row["loss_change_ci_low"] == pytest.approx(-0.2 - 4.302653 * 0.1 / math.sqrt(3))
+    assert row["loss_change_ci_high"] == pytest.approx(-0.2 + 4.302653 * 0.1 / math.sqrt(3))
+
+
 def test_only_primary_p_values_are_corrected() -> None:
     one = measured_of([3.0, 3.2, 3.1], [2.9, 3.0, 3.05])
     p = one_sided_p([0.1, 0.2, 0.05])
