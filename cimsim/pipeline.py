@@ -45,7 +45,7 @@ from cimsim.stages.peaks import peak_rows
 from cimsim.stages.placed_chip import PlacedChip, place_chip, tile_load_ps
 from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.rows import Measured, clip_rate, main_decode, result_row
-from cimsim.stages.scale import DIE_LIMIT_MM2, scale_rows
+from cimsim.stages.scale import DIE_LIMIT_MM2, left_out, scale_rows
 from cimsim.stages.scoring import score_clean
 from cimsim.stages.tables import (
     activity,
@@ -208,7 +208,7 @@ def _empty_load(chip: PlacedChip) -> TileLoad:
     zero = np.zeros(mesh.n_tiles, dtype=np.int64)
     held = np.zeros(mesh.n_tiles, dtype=np.bool_)
     held[chip.placement.occupied_tiles] = True
-    return TileLoad(mesh.width, mesh.concentration, held, zero, zero)
+    return TileLoad(mesh.tile_places, mesh.tile_cells, held, zero, zero)
 
 
 def _tile_load(measured: Measured, trace: RoutingTrace) -> TileLoad:
@@ -232,6 +232,7 @@ def _warnings(measured: Measured) -> tuple[str, ...]:
         )
     found += inert_coupling(measured.chip.config, measured.chip.placement)
     phases = (*measured.before.phases, *measured.after.phases)
+    found += left_out(measured.chip.config)
     found += inert_network(measured.chip.config, tuple(p.result.network for p in phases))
     found += _decode_numbers(measured)
     found += _large_die(measured)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,20 +84,15 @@ def _draw(
     return image
 
 
-def draw_chip(path: Path, rows: Sequence[ChipRow], width: int, concentration: int) -> None:
+def draw_chip(path: Path, rows: Sequence[ChipRow], cells: NDArray[np.int64]) -> None:
     """Draw the busy time of every tile where it lies, a panel a policy.
 
     Args:
         path: of the figure.
         rows: one a policy.
-        width: routers in a row of the mesh.
-        concentration: tiles of a router, drawn as a block.
+        cells: column and row of every tile, [tiles, 2].
     """
-    tile = np.arange(rows[0].tile_times_ps.size)
-    router, k = tile // concentration, tile % concentration
-    across = ceil(sqrt(concentration))
-    down = ceil(concentration / across)
-    x, y = router % width * across + k % across, router // width * down + k // across
+    x, y = cells.T
     slowest = max(row.score.slowest_tile_ps for row in rows)
     scale, unit = (1e9, "ms") if slowest >= 1e9 else (1e6, "us")
     panels = []

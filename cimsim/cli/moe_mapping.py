@@ -99,7 +99,7 @@ def compare(
         problem, mesh = _chip_problem(chip, trace, model)
         rows = compare_on_chip(problem, seed)
         if figure is not None:
-            draw_chip(figure, rows, mesh.width, mesh.concentration)
+            draw_chip(figure, rows, mesh.tile_cells)
         print_rows([row.figures() for row in rows], as_json=as_json)
         return
     table = read_loads(_given(loads, "--loads"))

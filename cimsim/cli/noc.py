@@ -13,8 +13,13 @@ def register(app: typer.Typer) -> None:
 
 
 def noc(
-    mesh: Annotated[str, typer.Option(help="Routers, WIDTHxHEIGHT.")] = "8x8",
-    topology: Annotated[str, typer.Option(help="mesh, torus or cmesh.")] = "mesh",
+    mesh: Annotated[
+        str | None,
+        typer.Option(help="Routers, WIDTHxHEIGHT; 8x8 if not given, 8x1 of a ring or full."),
+    ] = None,
+    topology: Annotated[
+        str, typer.Option(help="mesh, torus, cmesh, ring, full, or a chip file (.yaml).")
+    ] = "mesh",
     concentration: Annotated[
         int | None, typer.Option(help="Nodes a router of a cmesh; 4 if not given.")
     ] = None,

@@ -8,13 +8,13 @@ from cimsim.config.chip import (
     Mapping,
     Memory,
     Mesh,
-    Noc,
     Run,
     Technology,
     Workload,
 )
 from cimsim.config.converter import Adc, AnyAdc, AnyRange, Dac
 from cimsim.config.device import AnyDevice, Device
+from cimsim.config.noc import AnyNoc, Noc
 from cimsim.config.tile import Buffers, Crossbar, InputFormat, Pe, Tile, WeightFormat
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "AnalogPart",
     "AnyAdc",
     "AnyDevice",
+    "AnyNoc",
     "AnyRange",
     "Buffers",
     "Calibration",

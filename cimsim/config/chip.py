@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from cimsim.config.components import Cost
+from cimsim.config.noc import AnyNoc, MeshNoc
 from cimsim.config.section import Section, knob
 from cimsim.config.system import System
 from cimsim.config.tile import Tile
@@ -52,61 +53,6 @@ class Mesh(Section):
         "evicts the least recently or least frequently used expert, keeps the hottest ones "
         "pinned, or also prefetches for the next layer.",
     )
-
-
-class Noc(Section):
-    """Network between tiles."""
-
-    kind: Literal["mesh", "torus", "cmesh"] = knob("mesh", "Topology; XY routing.")
-    concentration: int = knob(4, "Tiles a router (cmesh only).", ge=1, le=16)
-    contention: Literal["packet", "none"] = knob(
-        "packet",
-        "Links serve one packet at a time, or every packet sees an empty network (fast, "
-        "optimistic).",
-    )
-    level: Literal["auto", "packet", "flit"] = knob(
-        "auto",
-        "Model of contended links: packet reserves them a train of vectors at a time (fast); flit "
-        "simulates routers cycle by cycle (SimPy engine, one chip); auto is packet, and once more "
-        "flit where a phase left the packet level's range and is small enough.",
-    )
-    virtual_channels: int = knob(
-        4, "Virtual channels of a port at the flit level; a torus needs two.", ge=1, le=64
-    )
-    vc_buffer_flits: int = knob(
-        8, "Buffer of a virtual channel at the flit level.", unit="flit", ge=1, le=4096
-    )
-    packet_flits: int = knob(
-        8,
-        "Longest packet at the flit level: a vector is cut into packets, each no longer than a "
-        "buffer (or multicasts could deadlock).",
-        unit="flit",
-        ge=1,
-        le=4096,
-    )
-    flit_bits: int = knob(32, "Width of a flit.", unit="bit", ge=8, le=4096)
-    clock_ghz: float = knob(1.0, "Clock of routers and links.", unit="GHz", gt=0, le=10)
-    router_cycles: int = knob(3, "Cycles through a router.", unit="cycle", ge=1, le=20)
-    link_cycles: int = knob(1, "Cycles over a link.", unit="cycle", ge=1, le=20)
-    tile_pitch_mm: float | None = knob(
-        None, "Length of a link; null means the side of a tile.", unit="mm", gt=0
-    )
-    router_pj_per_bit: float = knob(0.081, "Energy of a router.", unit="pJ/bit", ge=0)
-    link_pj_per_bit_mm: float = knob(0.12, "Energy of a link.", unit="pJ/bit/mm", ge=0)
-    source: str = knob("ISAAC router, Keckler/Dally wire", "Where the energies come from.")
-
-    @model_validator(mode="after")
-    def _packets_fit(self) -> Noc:
-        if self.packet_flits > self.vc_buffer_flits:
-            message = (
-                f"packet_flits ({self.packet_flits}) is more than vc_buffer_flits "
-                f"({self.vc_buffer_flits}): a packet must fit into a buffer"
-            )
-            raise ValueError(message)
-        if self.kind == "torus" and self.virtual_channels < 2:
-            message = "virtual_channels must be 2 or more on a torus (one on each side of its seam)"
-            raise ValueError(message)
-        return self
 
 
 class Memory(Section):
@@ -255,7 +201,7 @@ class ChipConfig(Section):
     technology: Technology = Field(Technology(), description="Process and operating point.")
     chip: Mesh = Field(Mesh(), description="Size of the chip and what is analog on it.")
     tile: Tile = Field(Tile(), description="The tile that the mesh repeats.")
-    noc: Noc = Field(Noc(), description="Network between tiles.")
+    noc: AnyNoc = Field(MeshNoc(), description="Network between tiles.")
     system: System = Field(System(), description="Chips of the system and links between them.")
     memory: Memory = Field(Memory(), description="Off-chip memory and KV cache.")
     cost: Cost = Field(Cost(), description="Cost overrides and published tables.")

@@ -68,9 +68,11 @@ def section_keys(path: tuple[str, ...], kind: str | None = None) -> tuple[str, .
     models: list[type[BaseModel]] = [ChipConfig]
     named: list[type[BaseModel]] = []  # sections under a name that the user chooses
     for key in path:
+        if key.isdigit():  # an entry of a list
+            continue
         fields = [m.model_fields[key].annotation for m in models if key in m.model_fields]
         models, named = (
-            named or [m for a in fields for m in _models_of(a)],
+            named or [m for a in fields for m in _models_of(_entry_of(a))],
             [m for a in fields for m in _named_models_of(a)],
         )
     if named:
@@ -125,6 +127,11 @@ def _models_of(annotation: Any) -> list[type[BaseModel]]:
     return []
 
 
+def _entry_of(annotation: Any) -> Any:
+    """Return what a list holds, and anything else as it is."""
+    return get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
+
+
 def _named_models_of(annotation: Any) -> list[type[BaseModel]]:
     """Return the sections of a mapping from names to sections."""
     if get_origin(annotation) is dict:
@@ -150,7 +157,9 @@ def _type_name(annotation: Any) -> str:
         return " | ".join(_type_name(a) for a in get_args(annotation))
     if origin is tuple:
         return f"list of {_type_name(get_args(annotation)[0])}"
-    if annotation is type(None):
-        return "null"
-    names = {int: "integer", float: "number", str: "text", bool: "true | false"}
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"{{{', '.join(annotation.model_fields)}}}"
+    names: dict[Any, str] = {
+        int: "integer", float: "number", str: "text", bool: "true | false", type(None): "null",
+    }  # fmt: skip
     return names.get(annotation, str(annotation))

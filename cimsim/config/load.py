@@ -227,7 +227,8 @@ def _validate(tree: YamlTree, path: Path) -> ChipConfig:
 def _explain(error: ErrorDetails, tree: YamlTree, path: Path) -> CimsimError:
     keys = _real_keys(error["loc"], tree.value)
     if error["type"] in {"extra_forbidden"}:
-        return _unknown_key(tuple(str(k) for k in keys), str(path), tree.marks.get(keys))
+        texts, kind = tuple(str(k) for k in keys), _kind_at(tree.value, keys[:-1])
+        return _unknown_key(texts, str(path), tree.marks.get(keys), kind)
     mark = next(
         (tree.marks[keys[:n]] for n in range(len(keys), -1, -1) if keys[:n] in tree.marks), None
     )
@@ -294,15 +295,31 @@ def _real_keys(loc: tuple[int | str, ...], value: Value) -> Path_:
     return tuple(keys)
 
 
-def _unknown_key(keys: tuple[str, ...], file: str, mark: Mark | None) -> CimsimError:
+def _kind_at(value: Value, path: Path_) -> str | None:
+    """Return the kind that a file gives a section, or None."""
+    for key in path:
+        if isinstance(value, dict):
+            value = value[str(key)]
+        elif isinstance(value, list):
+            value = value[int(key)]
+    kind = value.get("kind") if isinstance(value, dict) else None
+    return None if kind is None else str(kind)
+
+
+def _unknown_key(
+    keys: tuple[str, ...], file: str, mark: Mark | None, kind: str | None = None
+) -> CimsimError:
     # The innermost section that exists names the alternatives.
     depth = len(keys) - 1
     while depth and not section_keys(keys[:depth]):
         depth -= 1
-    known = section_keys(keys[:depth])
+    known = section_keys(keys[:depth], kind)
     wrong = keys[depth]
     now = new_name(".".join(keys))
     hint = f"it is now {now}" if now else nearest(wrong, known)
+    owners = [k for k in find_knobs() if k.path == ".".join(keys) and k.kinds]
+    if owners and kind is not None:
+        hint = f"it belongs to kind {', '.join(owners[0].kinds)}"
     if hint is None:
         paths = [k.path for k in find_knobs()]
         ending = [p for p in paths if p.split(".")[-1] == keys[-1]]

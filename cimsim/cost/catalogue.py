@@ -119,8 +119,12 @@ class Catalogue:
         return tuple(dict.fromkeys(n for p in self.prices.values() for n in p.notes))
 
 
-def price_chip(config: ChipConfig) -> Catalogue:
+def price_chip(config: ChipConfig, router_ports: float) -> Catalogue:
     """Price every component of a chip.
+
+    Args:
+        config: the chip.
+        router_ports: ports of a router of its network, the mean over routers.
 
     Raises:
         CimsimError: if a component lies outside its model, or an override names none.
@@ -130,7 +134,7 @@ def price_chip(config: ChipConfig) -> Catalogue:
     per_tile = _instances(config)
     tile_um2 = _tile_area(config, prices, per_tile)
     pitch = config.noc.tile_pitch_mm or sqrt(tile_um2 / UM2_PER_MM2)
-    prices |= _chip_prices(config, prices, pitch)
+    prices |= _chip_prices(config, prices, pitch, router_ports)
     for name, override in config.cost.overrides.items():
         for key in [name, "tile_buffer_write"] if name == "tile_buffer" else [name]:
             if key in prices:
@@ -222,11 +226,11 @@ def _tile_area(
 
 
 def _chip_prices(
-    config: ChipConfig, prices: Mapping[str, Price], pitch_mm: float
+    config: ChipConfig, prices: Mapping[str, Price], pitch_mm: float, router_ports: float
 ) -> dict[str, Price]:
     """Price what depends on the size of a tile, and what lies outside tiles."""
     found = {
-        "noc_router": noc.price_router(config),
+        "noc_router": noc.price_router(config, router_ports),
         "noc_link": noc.price_link(config, pitch_mm),
         "clock": clock.price_clock(config, pitch_mm),
         "digital_unit": digital.price_digital(config),

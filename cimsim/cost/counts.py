@@ -37,7 +37,7 @@ class ActionCounts:
         makespan_ps: time from the first to the last event.
         unit_vectors: input vectors multiplied by each unit, all copies together.
         router_bits: bits x routers passed.
-        link_bits: bits x links between routers.
+        link_bits: bits x links between routers, each by its length over that of a mesh.
         chip_link_bits: bits x links between chips.
         io_in_bytes, io_out_bytes: between the system and its host: token ids, logits.
         digital_macs: MACs by use: attention, linear, correction.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cimsim.chip import build_mesh
 from cimsim.config import ChipConfig
 from cimsim.config.knobs import Knob, find_knobs
 from cimsim.cost.catalogue import COMPONENTS, Catalogue, all_constants, covered, price_chip
@@ -75,7 +76,8 @@ def lines_for(key: str, config: ChipConfig) -> list[str]:
         lines += _knob(knob, config)
     name = _REPORTED_AS.get(key, key.removeprefix("leakage_"))
     if name in COMPONENTS:
-        lines += _component(name, price_chip(config), config)
+        ports = build_mesh(config, 1).network.router_ports
+        lines += _component(name, price_chip(config, ports), config)
     constants = [c for c in all_constants() if c.key == key or c.key.startswith(f"{key}.")]
     lines += [line for c in constants for line in _constant(c)]
     return lines

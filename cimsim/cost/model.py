@@ -53,7 +53,7 @@ class CostModel:
     ) -> None:
         self.config = config
         self.mesh = mesh
-        self.catalogue: Catalogue = price_chip(config)
+        self.catalogue: Catalogue = price_chip(config, mesh.network.router_ports)
         own = analog_units(program, config) if program is not None else tuple(units)
         self._actions: UnitActions = count_actions(own, config)
         self._mapped_tiles = default_mapped_tiles(mesh, sum(u.crossbars for u in own))

@@ -7,7 +7,7 @@ from cimsim.cost.constant import Constant
 from cimsim.cost.price import Price
 from cimsim.cost.technology import scale_logic
 
-__all__ = ["CONSTANTS", "WIRE", "price_link", "price_router", "router_ports"]
+__all__ = ["CONSTANTS", "WIRE", "price_link", "price_router"]
 
 _PUMA = "PUMA simulator: 0.047 mm2 with 4 ports, 0.116 mm2 with 8, 32-bit flits"
 _PUMA_LEAK = "PUMA simulator: 0.41 mW with 4 ports, 1.04 mW with 8"
@@ -37,15 +37,16 @@ WIRE = Constant(
 CONSTANTS = (_ROUTER, WIRE, _AREA_BASE, _AREA_PORT, _LEAK_BASE, _LEAK_PORT)
 
 
-def router_ports(config: ChipConfig) -> int:
-    """Return ports of a router: four neighbours and its tiles."""
-    return 4 + (config.noc.concentration if config.noc.kind == "cmesh" else 1)
+def price_router(config: ChipConfig, ports: float) -> Price:
+    """Return the cost of one router; an action is one bit through it.
 
-
-def price_router(config: ChipConfig) -> Price:
-    """Return the cost of one router; an action is one bit through it."""
+    Args:
+        config: the chip.
+        ports: of a router, the mean over routers (`Topology.router_ports`): area and leakage
+            are linear in them.
+    """
     scaling = scale_logic(32.0, config.technology.node_nm, config.technology.vdd_v)
-    more = router_ports(config) - 4
+    more = ports - 4
     width = config.noc.flit_bits / 32
     return Price(
         "noc_router",

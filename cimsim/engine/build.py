@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip import ChipMesh, Placement, UnitKey, token_turn
-from cimsim.chip.chip_links import chip_links, next_chips
 from cimsim.config import ChipConfig
 from cimsim.engine.flights import Flights, build_flights
 from cimsim.engine.memory import memory_times, most_kv_layers
 from cimsim.engine.noc.packet import NocTiming
-from cimsim.engine.noc.shape import NocKind, NocShape
 from cimsim.engine.placed import Costs, finish_slots, place_units, power_limit_nw
 from cimsim.engine.placed_program import PlacedProgram
 from cimsim.engine.plan import ONE_CHIP, ChipNetwork, FlitSizes, Plan, Ports, Transport
@@ -25,7 +21,7 @@ from cimsim.units import BITS_PER_BYTE, period_ps, ps_from_ns
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace, check_experts
 
-__all__ = ["Costs", "build_plan", "check_trace", "noc_shape"]
+__all__ = ["Costs", "build_plan", "check_trace"]
 
 Int64 = NDArray[np.int64]
 NONE = -1
@@ -220,15 +216,8 @@ def _flits(bits: int, config: ChipConfig) -> int:
     return max(1, -(-bits // config.noc.flit_bits))
 
 
-def noc_shape(mesh: ChipMesh) -> NocShape:
-    """Return the shape of a chip's network."""
-    concentration = mesh.concentration if mesh.kind == "cmesh" else 1
-    kind = cast("NocKind", mesh.kind)
-    return NocShape(kind, mesh.width, mesh.height, concentration, mesh.chips)
-
-
 def _transport(config: ChipConfig, mesh: ChipMesh, largest: int) -> Transport:
-    noc, shape = config.noc, noc_shape(mesh)
+    noc, shape = config.noc, mesh.network
     timing = NocTiming(
         flit_bytes=max(1, noc.flit_bits // 8),
         cycle_ps=period_ps(noc.clock_ghz),
@@ -253,11 +242,11 @@ def _chip_network(config: ChipConfig, mesh: ChipMesh) -> ChipNetwork:
     if mesh.chips == 1:
         return ONE_CHIP
     link, chips = config.system.link, mesh.chips
-    pairs = chip_links(link.topology, chips)
+    pairs = sorted(mesh.between.graph.edges)
     number = np.full((chips, chips), NONE, dtype=np.int64)
     for i, pair in enumerate(pairs):
         number[pair] = i
-    after = next_chips(link.topology, chips)
+    after = mesh.between.next_routers()
     on_the_way = np.take_along_axis(number, after, axis=1)
     flit_fs = max(1, round(config.noc.flit_bits / BITS_PER_BYTE / link.gb_per_s * FS_PER_NS))
     return ChipNetwork(after, on_the_way, tuple(pairs), flit_fs, ps_from_ns(link.latency_ns))

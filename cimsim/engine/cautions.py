@@ -20,7 +20,7 @@ def network_validity(plan: Plan, raw: RawRun) -> PacketValidity:
     link travel as one train, which counts as one long packet: the strict reading.
     """
     shape = plan.transport.shape
-    ports = 4 * shape.routers
+    ports = plan.transport.first_port_link
     used = raw.link_used[: plan.transport.first_chip_link]  # links between chips are exact too
     busy = used[:, BUSY_PS].copy()
     busy[ports::2] = 0

@@ -50,10 +50,12 @@ def count_run(
         "switch": fetched,
         "embedding": tokens * program.d_model * EMBEDDING_BYTES if off_chip else 0,
     }
-    links = 4 * plan.transport.shape.routers
+    links = plan.transport.first_port_link
     crossed = plan.transport.first_chip_link
     ports = raw.link_used[links:crossed]
-    between = int(raw.link_used[:links, FLITS].sum())
+    flits = raw.link_used[:links, FLITS]
+    between, lengths = int(flits.sum()), plan.transport.shape.link_lengths()
+    wires = between if lengths is None else round(float(flits @ lengths))
     # Every flit that leaves a router goes to another router or out of an ejection port.
     passed = between + int(ports[1::2, FLITS].sum())
     buffered_in, buffered_out = _buffer_bits(plan, raw)
@@ -64,7 +66,7 @@ def count_run(
         makespan_ps=makespan_ps,
         unit_vectors=_unit_vectors(plan, raw),
         router_bits=passed * config.noc.flit_bits,
-        link_bits=between * config.noc.flit_bits,
+        link_bits=wires * config.noc.flit_bits,
         chip_link_bits=int(raw.link_used[crossed:, FLITS].sum()) * config.noc.flit_bits,
         io_in_bytes=tokens * TOKEN_ID_BYTES,
         io_out_bytes=tokens * program.vocab_size * LOGIT_BYTES,

@@ -23,7 +23,6 @@ from cimsim.engine.noc.flit_state import (
     FlitSettings,
 )
 from cimsim.engine.noc.packet import BUSY_PS, FLITS, PACKETS
-from cimsim.engine.noc.shape import LOCAL
 from cimsim.engine.plan import Transport
 
 __all__ = ["Arrival", "FlitWires", "flit_network"]
@@ -100,7 +99,9 @@ class FlitWires:
         shape, ports = self._transport.shape, len(self._transport.ports.router)
         found = []
         for source, router, port in self._net.blocked():
-            link = shape.link_name(4 * router + port) if port < LOCAL else f"router {router} out"
+            link = f"router {router} out"
+            if port < shape.router_links:
+                link = shape.link_name(shape.router_links * router + port)
             found.append((source, f"a channel behind {link}"))
         return [row for row in found if row[0] < ports]
 
@@ -158,10 +159,10 @@ class FlitWires:
     def used(self) -> Int64:
         """Return what links carried so far, as `RawRun.link_used`; waits are not measured."""
         links, sent, received = self._net.used()
-        routers, ports = links.shape[0], len(sent)
-        carried = np.zeros((4 * routers + 2 * ports, 2), dtype=np.int64)
-        carried[: 4 * routers] = links.reshape(-1, 2)
-        carried[4 * routers :: 2], carried[4 * routers + 1 :: 2] = sent, received
+        first = links.shape[0] * links.shape[1]
+        carried = np.zeros((first + 2 * len(sent), 2), dtype=np.int64)
+        carried[:first] = links.reshape(-1, 2)
+        carried[first::2], carried[first + 1 :: 2] = sent, received
         used = np.zeros((len(carried) + len(self._transport.between.pairs), 4), dtype=np.int64)
         used[: len(carried), [FLITS, PACKETS]] = carried
         used[:, BUSY_PS] = used[:, FLITS] * self._cycle_ps

@@ -1,6 +1,6 @@
 """Routes in closed form, where links are not contended: time, and what links carry.
 
-`trees` and `transport` walk every link; without contention on a mesh that only adds up
+`trains` walks every link; without contention on a grid of open rows that only adds up
 constants, so these kernels count where a train starts and ends to use a row or column, and
 `network.settle` sums that up. A test holds them against the walk.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.chip.routes import ROUTERS, WIDTH
 from cimsim.engine.network import Network
 from cimsim.engine.noc.kernel import inner
 from cimsim.engine.noc.packet import (
@@ -21,7 +22,6 @@ from cimsim.engine.noc.packet import (
     PACKETS,
     ROUTER_PS,
 )
-from cimsim.engine.noc.shape import ROUTERS, WIDTH
 
 __all__ = ["reduce_free", "scatter_free", "send_free"]
 
@@ -70,7 +70,8 @@ def scatter_free(
 ) -> None:
     """`scatter_trains` of one token where links are not contended, in closed form."""
     config = net.packet.config
-    width, base = config[WIDTH], 4 * config[ROUTERS]
+    geometry = net.packet.routes.geometry
+    width, base = geometry[WIDTH], 4 * geometry[ROUTERS]
     hop_ps = config[ROUTER_PS] + config[LINK_PS]
     router = net.router[source]
     x, y = router % width, router // width
@@ -108,7 +109,8 @@ def reduce_free(
 ) -> int:
     """`reduce_train` of one token where links are not contended, in closed form."""
     config = net.packet.config
-    width, base = config[WIDTH], 4 * config[ROUTERS]
+    geometry = net.packet.routes.geometry
+    width, base = geometry[WIDTH], 4 * geometry[ROUTERS]
     hop_ps = config[ROUTER_PS] + config[LINK_PS]
     router = net.router[target]
     tx, ty = router % width, router // width
@@ -143,7 +145,8 @@ def reduce_free(
 def send_free(net: Network, depart_ps: int, source: int, target: int, total: int) -> int:
     """`send_train` where links are not contended, in closed form."""
     config = net.packet.config
-    width, base = config[WIDTH], 4 * config[ROUTERS]
+    geometry = net.packet.routes.geometry
+    width, base = geometry[WIDTH], 4 * geometry[ROUTERS]
     hop_ps = config[ROUTER_PS] + config[LINK_PS]
     x, y = net.router[source] % width, net.router[source] // width
     tx, ty = net.router[target] % width, net.router[target] // width

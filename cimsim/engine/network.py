@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.chip.routes import ROUTERS, WIDTH
 from cimsim.engine.noc.kernel import inner, kernel
 from cimsim.engine.noc.packet import (
     BUSY_PS,
@@ -23,7 +24,6 @@ from cimsim.engine.noc.packet import (
     packet_state,
     reserve,
 )
-from cimsim.engine.noc.shape import ROUTERS, WIDTH
 from cimsim.engine.plan import Transport
 
 __all__ = [
@@ -46,7 +46,7 @@ class Network(NamedTuple):
         packet: link reservations and use.
         router: [ports], router of every endpoint.
         flags: [4], whether links are contended; scratch epoch; whether an uncontended route
-            is taken in closed form (mesh without wrap-around); whether every flight is one
+            is taken in closed form (a grid of open rows); whether every flight is one
             token.
         mark: [links], epoch in which a link joined a tree.
         head, tail: [links], times of the train on a link of a tree.
@@ -82,7 +82,7 @@ def make_network(transport: Transport) -> Network:
     """Return an idle network."""
     shape = transport.shape
     state = packet_state(shape, transport.timing)
-    closed = not transport.contended and shape.kind != "torus"
+    closed = not transport.contended and shape.is_open_grid
     chips, between = transport.between.chips, transport.between
     rows = shape.height * shape.chips
     links = transport.first_chip_link + len(between.pairs)
@@ -97,7 +97,7 @@ def make_network(transport: Transport) -> Network:
         tail=np.zeros(links, dtype=np.int64),
         union=np.zeros((links, transport.words), dtype=np.uint64),
         spans=np.zeros((2, 4, rows + 1, shape.width + 1), dtype=np.int64),
-        chip=transport.ports.router // (shape.width * shape.height),
+        chip=transport.ports.router // shape.chip_routers,
         gateway=np.arange(chips) + (transport.ports.first_gateway if chips > 1 else 0),
         after=between.after if chips > 1 else np.zeros(0, dtype=np.int64),
         chip_link=np.where(between.link < 0, -1, between.link + transport.first_chip_link),
@@ -112,8 +112,11 @@ def settle(net: Network) -> Int64:
     column gives the use of each link.
     """
     used = net.packet.used.copy()
-    width = int(net.packet.config[WIDTH])
-    height = int(net.packet.config[ROUTERS]) // width
+    if not net.flags[2]:
+        return used
+    geometry = net.packet.routes.geometry
+    width = int(geometry[WIDTH])
+    height = int(geometry[ROUTERS]) // width
     cycle = int(net.packet.config[CYCLE_PS])
     for direction in range(4):
         axis = 1 if direction < 2 else 0

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cimsim.chip.topology import Topology
 from cimsim.config import ChipConfig
 from cimsim.engine.noc.flit_state import ROUTER_CYCLES
 from cimsim.engine.noc.packet import FLITS
-from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.raw import RawRun
 from cimsim.errors import CimsimError
 
@@ -47,7 +47,7 @@ class NetworkLevel:
 PACKET_LEVEL, FLIT_LEVEL = NetworkLevel(), NetworkLevel(flit=True)
 
 
-def flit_obstacle(config: ChipConfig, shape: NocShape) -> str:
+def flit_obstacle(config: ChipConfig, shape: Topology) -> str:
     """Return why a chip cannot be run at the flit level, or an empty string.
 
     Args:
@@ -63,7 +63,7 @@ def flit_obstacle(config: ChipConfig, shape: NocShape) -> str:
     return ""
 
 
-def refuse_flit(config: ChipConfig, engine: str, shape: NocShape) -> None:
+def refuse_flit(config: ChipConfig, engine: str, shape: Topology) -> None:
     """Refuse the flit level where it is asked for and cannot be had.
 
     Args:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip import ChipMesh, Placement, UnitKey
+from cimsim.chip.topology import Topology
 from cimsim.engine.flights import Flights
 from cimsim.engine.noc.packet import NocTiming
-from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.sites import Sites
 from cimsim.engine.steps import Step
 
@@ -122,7 +122,7 @@ class Transport:
         sizes: buffers and packets of the flit level.
     """
 
-    shape: NocShape
+    shape: Topology
     timing: NocTiming
     ports: Ports
     contended: bool
@@ -132,9 +132,14 @@ class Transport:
     sizes: FlitSizes = FlitSizes()
 
     @property
+    def first_port_link(self) -> int:
+        """Index of the first link between a router and a port; links of routers come before."""
+        return self.shape.router_links * self.shape.routers
+
+    @property
     def first_chip_link(self) -> int:
         """Index of the first link between chips; those of routers and ports come before."""
-        return 4 * self.shape.routers + 2 * len(self.ports.router)
+        return self.first_port_link + 2 * len(self.ports.router)
 
 
 @dataclass(frozen=True)

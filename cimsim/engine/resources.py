@@ -11,8 +11,6 @@ from cimsim.engine.plan import Plan
 
 __all__ = ["Resource", "list_resources", "port_name"]
 
-DIRECTIONS = ("+x", "-x", "+y", "-y")
-
 
 @dataclass(frozen=True)
 class Resource:
@@ -23,7 +21,7 @@ class Resource:
         name: unique.
         chip: chip that it is on; the sending one of a link between chips.
         x, y: its router on the chip's mesh; -1 where it has none.
-        direction: of a link: +x, -x, +y or -y; empty else.
+        direction: of a link, see `Topology.direction`; empty else.
         utilisation: busy time over the makespan.
     """
 
@@ -67,9 +65,8 @@ def list_resources(
     shape, ports, between = plan.transport.shape, plan.transport.ports, plan.transport.between
 
     def at(kind: str, name: str, router: int, share: float, direction: str = "") -> Resource:
-        chip, local = divmod(router, shape.width * shape.height)
-        y, x = divmod(local, shape.width)
-        return Resource(kind, name, chip, x, y, direction, share)
+        x, y = shape.position(router)
+        return Resource(kind, name, router // shape.chip_routers, x, y, direction, share)
 
     routers = ports.router.tolist()
     found = [at("tile", f"tile {i}", routers[i], u) for i, u in enumerate(tile.tolist())]
@@ -80,13 +77,12 @@ def list_resources(
         for chip, share in enumerate(dram.tolist()):
             name = f"memory channels of chip {chip}"
             found.append(Resource("memory channels", name, chip, -1, -1, "", share))
-    first_port, first_chip_link = 4 * shape.routers, plan.transport.first_chip_link
+    first_port, first_chip_link = plan.transport.first_port_link, plan.transport.first_chip_link
     for index in np.flatnonzero(link > 0).tolist():
         share = float(link[index])
         if index < first_port:
-            router, direction = divmod(index, 4)
-            name = f"link {shape.link_name(index)}"
-            found.append(at("link", name, router, share, DIRECTIONS[direction]))
+            name, router = f"link {shape.link_name(index)}", index // shape.router_links
+            found.append(at("link", name, router, share, shape.direction(index)))
         elif index < first_chip_link:
             port, out = divmod(index - first_port, 2)
             side = "ejection" if out else "injection"

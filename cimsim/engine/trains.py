@@ -14,13 +14,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.chip.routes import LINKS, ROUTERS, last_link, link_end, next_link
+from cimsim.chip.routes import router_distance as distance
 from cimsim.engine.free_routes import reduce_free, scatter_free, send_free
 from cimsim.engine.network import Network, count_tokens, take_link
 from cimsim.engine.noc.kernel import ZERO, allocating, inner
 from cimsim.engine.noc.packet import CYCLE_PS, INTERFACE_PS, LINK_PS, ROUTER_PS
-from cimsim.engine.noc.shape import HEIGHT, ROUTERS, WIDTH, neighbour, next_direction
-from cimsim.engine.noc.shape import LOCAL as ARRIVED
-from cimsim.engine.noc.shape import router_distance as distance
 
 __all__ = ["reduce_local", "scatter_local", "send_local"]
 
@@ -50,30 +49,28 @@ def send_local(
     depart = max(first_ps, last_ps - (vectors - 1) * flits * cycle) + config[INTERFACE_PS]
     if net.flags[2] != 0:
         return send_free(net, depart, source, target, total)
-    base = 4 * config[ROUTERS]
+    routes, base = net.packet.routes, _first_port(net)
     start = take_link(net, base + 2 * source, depart, total)
     head, tail = start + link_ps, start + (total - 1) * cycle + link_ps
     router, end = net.router[source], net.router[target]
     while True:
-        direction = next_direction(config, router, end)
-        link = base + 2 * target + 1 if direction == ARRIVED else 4 * router + direction
+        link = next_link(routes, router, end)
+        arrived = link < 0
+        if arrived:
+            link = base + 2 * target + 1
         start = take_link(net, link, head + router_ps, total)
         tail = max(tail + router_ps, start + (total - 1) * cycle) + link_ps
         head = start + link_ps
-        if direction == ARRIVED:
+        if arrived:
             return int(tail)
-        router = neighbour(config, router, direction)
+        router = link_end(routes, link)
 
 
 @inner
-def _backwards(net: Network, source: int, target: int) -> tuple[int, int, int, int]:
-    """Return how to walk a route from its end: directions and lengths along y, then x."""
-    config = net.packet.config
-    width, start, end = config[WIDTH], net.router[source], net.router[target]
-    corner = start - start % width + end % width
-    along_x = next_direction(config, start, corner)
-    along_y = next_direction(config, corner, end)
-    return along_y, distance(config, corner, end), along_x, distance(config, start, corner)
+def _first_port(net: Network) -> int:
+    """Return the number of the first link between a router and a port."""
+    geometry = net.packet.routes.geometry
+    return int(geometry[LINKS] * geometry[ROUTERS])
 
 
 @inner
@@ -100,33 +97,24 @@ def _join(net: Network, link: int, mask: UInt64) -> bool:
 
 
 @inner
-def _opposite(direction: int) -> int:
-    return direction ^ 1
-
-
-@inner
 def _mark_tree(net: Network, source: int, targets: Int64, masks: UInt64, count: int) -> None:
     """Find the links of a multicast tree and the tokens that pass each.
 
     Routes are walked from their ends, and only to where the tree has the tokens already.
     """
-    config = net.packet.config
-    base = 4 * config[ROUTERS]
+    routes, base = net.packet.routes, _first_port(net)
+    links, start = routes.geometry[LINKS], net.router[source]
     net.flags[1] += 1
     for k in range(count):
         mask = masks[k]
-        if _join(net, base + 2 * targets[k] + 1, mask):
-            continue
-        along_y, ys, along_x, xs = _backwards(net, source, targets[k])
-        router, done = net.router[targets[k]], False
-        for hop in range(ys + xs):
-            direction = along_y if hop < ys else along_x
-            router = neighbour(config, router, _opposite(direction))
-            done = _join(net, 4 * router + direction, mask)
-            if done:
+        link, router = base + 2 * targets[k] + 1, net.router[targets[k]]
+        while not _join(net, link, mask):
+            if link == base + 2 * source:
                 break
-        if not done:
-            _join(net, base + 2 * source, mask)
+            link = last_link(routes, start, router)
+            if link < 0:
+                link = base + 2 * source
+            router = link // links
 
 
 @inner
@@ -159,8 +147,8 @@ def scatter_local(
         return
     config = net.packet.config
     cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
-    base = 4 * config[ROUTERS]
-    inject = base + 2 * source
+    routes, base = net.packet.routes, _first_port(net)
+    links, inject = routes.geometry[LINKS], base + 2 * source
     _mark_tree(net, source, targets, masks, count)
     total = flits * count_tokens(net.union[inject])
     depart = max(first_ps, last_ps - (total - flits) * cycle) + config[INTERFACE_PS]
@@ -171,27 +159,21 @@ def scatter_local(
         eject = base + 2 * targets[k] + 1
         if net.head[eject] < 0:
             # Back to where the tree is reserved already, then forwards again.
-            along_y, ys, along_x, xs = _backwards(net, source, targets[k])
-            router, link, back = net.router[targets[k]], eject, 0
-            while net.head[link] < 0 and back < ys + xs:
-                direction = along_y if back < ys else along_x
-                router = neighbour(config, router, _opposite(direction))
-                link = 4 * router + direction
-                back += 1
-            if net.head[link] < 0:
-                link = inject
-            else:
-                router = neighbour(config, router, direction)
-                back -= 1
+            end = net.router[targets[k]]
+            router, link = end, inject
+            while router != net.router[source]:
+                before = last_link(routes, net.router[source], router)
+                if net.head[before] >= 0:
+                    link = before
+                    break
+                router = before // links
             head, tail = net.head[link], net.tail[link]
-            while back >= 0:
-                if back == 0:
+            while link != eject:
+                link = next_link(routes, router, end)
+                if link < 0:
                     link = eject
                 else:
-                    direction = along_y if back <= ys else along_x
-                    link = 4 * router + direction
-                    router = neighbour(config, router, direction)
-                back -= 1
+                    router = link_end(routes, link)
                 train = flits * count_tokens(net.union[link])
                 left = take_link(net, link, head + router_ps, train)
                 tail = max(tail + router_ps, left + (train - 1) * cycle) + link_ps
@@ -214,25 +196,26 @@ def _enter_tree(
 ) -> int:
     """Inject one source's train and mark the routers of its way to `end`.
 
-    The tree's state at a router is kept at index 4 x router, its first output link. New
-    routers are appended to `order`, farthest first after sorting.
+    The tree's state at a router is kept at its first output link. New routers are appended to
+    `order`, farthest first after sorting.
 
     Returns:
         The number of routers found so far.
     """
-    config = net.packet.config
+    config, routes = net.packet.config, net.packet.routes
     cycle, link_ps = config[CYCLE_PS], config[LINK_PS]
+    links, routers_total = routes.geometry[LINKS], routes.geometry[ROUTERS]
     epoch, size = net.flags[1], count_tokens(mask)
     depart = max(first_ps, last_ps - (size - 1) * flits * cycle) + config[INTERFACE_PS]
-    start = take_link(net, 4 * config[ROUTERS] + 2 * source, depart, flits * size)
+    start = take_link(net, links * routers_total + 2 * source, depart, flits * size)
     router, first = net.router[source], True
     while True:
-        at = 4 * router
+        at = links * router
         if net.mark[at] != epoch:
             net.mark[at] = epoch
             net.head[at] = net.tail[at] = 0
             net.union[at] = np.uint64(0)
-            order[found] = -(distance(config, router, end) * config[ROUTERS] + router)
+            order[found] = -(distance(routes, router, end) * routers_total + router)
             found += 1
         elif not first and _contains(net.union[at], mask):
             return found  # the rest of the way has these tokens already
@@ -244,7 +227,7 @@ def _enter_tree(
             first = False
         if router == end:
             return found
-        router = neighbour(config, router, next_direction(config, router, end))
+        router = link_end(routes, next_link(routes, router, end))
 
 
 @allocating
@@ -278,11 +261,14 @@ def reduce_local(
         return reduce_free(net, last_ps, sources, count, target, flits)
     config = net.packet.config
     cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
-    routers_total = config[ROUTERS]
-    base = 4 * routers_total
+    routes = net.packet.routes
+    links, routers_total = routes.geometry[LINKS], routes.geometry[ROUTERS]
     end = net.router[target]
     net.flags[1] += 1
-    order = np.empty(count * (config[WIDTH] + config[HEIGHT]) + 1, dtype=np.int64)
+    room = ZERO  # routers on the ways, each counted once a way
+    for k in range(count):
+        room += distance(routes, net.router[sources[k]], end) + 1
+    order = np.empty(room, dtype=np.int64)
     found = ZERO
     for k in range(count):
         found = _enter_tree(
@@ -293,17 +279,16 @@ def reduce_local(
     tail = np.int64(0)
     for k in range(found):
         router = (-tree[k]) % routers_total
-        at = 4 * router
+        at = links * router
         total = flits * count_tokens(net.union[at])
         if router == end:
-            link = base + 2 * target + 1
+            link = links * routers_total + 2 * target + 1
         else:
-            direction = next_direction(config, router, end)
-            link = at + direction
+            link = next_link(routes, router, end)
         start = take_link(net, link, net.head[at] + router_ps, total)
         tail = max(net.tail[at] + router_ps, start + (total - 1) * cycle) + link_ps
         if router != end:
-            after = 4 * neighbour(config, router, direction)
+            after = links * link_end(routes, link)
             net.head[after] = max(net.head[after], start + link_ps)
             net.tail[after] = max(net.tail[after], tail)
     return int(tail)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, sqrt
+from math import ceil
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -36,8 +36,7 @@ def tile_load_map(design: Design, folder: str) -> Picture:
         holds = load.round_robin_holds_weights
         holds = load.round_robin_ps > 0 if holds is None else holds
         panels.insert(0, ("round-robin, no copies", load.round_robin_ps, holds))
-    columns = load.width * _block(load)[0]
-    rows = _rows(load, len(load.noisy_ps))
+    columns, rows = (load.cells.max(axis=0) + 1).tolist()
     with drawing(9.2, min(5.0, 1.15 + 2.75 * rows / columns * 3 / len(panels))) as figure:
         axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
         top = max(float(values.max()) for _, values, _ in panels) / PS_PER_US
@@ -73,25 +72,11 @@ def _ratio(values: NDArray[np.int64], holds: NDArray[np.bool_]) -> str:
 def _on_mesh(
     load: TileLoad, values: NDArray[np.int64], holds: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Lay tiles out on the mesh in us; tiles of one router stand in a block."""
-    across, down = _block(load)
-    tile = np.arange(len(values))
-    router, k = tile // load.concentration, tile % load.concentration
-    x = router % load.width * across + k % across
-    y = router // load.width * down + k // across
-    grid = np.full((_rows(load, len(values)), load.width * across), np.nan)
+    """Lay tiles out on the mesh in us."""
+    x, y = load.cells.T
+    grid = np.full((int(y.max()) + 1, int(x.max()) + 1), np.nan)
     grid[y, x] = np.where(holds, values / PS_PER_US, np.nan)
     return grid
-
-
-def _block(load: TileLoad) -> tuple[int, int]:
-    """Tiles of one router across and down."""
-    across = ceil(sqrt(load.concentration))
-    return across, ceil(load.concentration / across)
-
-
-def _rows(load: TileLoad, tiles: int) -> int:
-    return ceil(ceil(tiles / load.concentration) / load.width) * _block(load)[1]
 
 
 def _write_values(axes: Axes, grid: NDArray[np.float64], top: float) -> None:

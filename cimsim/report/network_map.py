@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import hypot
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 
+from cimsim.chip.topology import read_direction
 from cimsim.report.canvas import GREY, Picture, drawing, picture
 from cimsim.report.cells import number
 from cimsim.report.view import Design
@@ -16,7 +18,6 @@ from cimsim.results import Row
 
 __all__ = ["network_map"]
 
-STEP = {"+x": (1, 0), "-x": (-1, 0), "+y": (0, 1), "-y": (0, -1)}
 APART = 0.09  # the two directions of a link are drawn side by side
 SHOWN_CHIPS = 6
 MOST_LINES = 150  # more are pixels in the file: a path each would outweigh all other figures
@@ -71,11 +72,12 @@ def _draw_chip(axes: Axes, rows: Sequence[Row], top: float) -> LineCollection:
         if row["kind"] == "tile":
             tiles[x, y] = max(tiles.get((x, y), 0.0), share)
         elif row["kind"] == "link":
-            dx, dy = STEP[str(row["direction"])]
+            dx, dy = read_direction(str(row["direction"]))
             # A link around the edge of a torus is drawn as a stub that leaves the mesh.
             inside = 0 <= x + dx < width and 0 <= y + dy < height
             length = 1.0 if inside else 0.4
-            side_x, side_y = -APART * dy, APART * dx
+            aside = APART / hypot(dx, dy)
+            side_x, side_y = -aside * dy, aside * dx
             start = (x + side_x, y + side_y)
             lines.append([start, (start[0] + length * dx, start[1] + length * dy)])
             shares.append(share)

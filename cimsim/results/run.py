@@ -33,8 +33,8 @@ class TileLoad:
     """Busy time of every tile in decode: sum over visits of vectors x interval.
 
     Attributes:
-        width: routers of the mesh in x.
-        concentration: tiles a router (1 but in a concentrated mesh).
+        places: column and row of the router of every tile, [tiles, 2].
+        cells: column and row in which every tile is drawn, [tiles, 2].
         holds_weights: bool [tiles].
         noisy_ps: load with the routing of the chip, [tiles].
         calibrated_ps: load after calibration, [tiles].
@@ -43,8 +43,8 @@ class TileLoad:
             that did work.
     """
 
-    width: int
-    concentration: int
+    places: NDArray[np.int64]
+    cells: NDArray[np.int64]
     holds_weights: NDArray[np.bool_]
     noisy_ps: NDArray[np.int64]
     calibrated_ps: NDArray[np.int64]
@@ -209,15 +209,14 @@ def _tile_rows(chip: ChipResult) -> list[Row]:
     load = chip.tile_load
     rows = []
     for tile in range(len(load.noisy_ps)):
-        router = tile // load.concentration
         robin = None if load.round_robin_ps is None else load.round_robin_ps[tile] / PS_PER_US
         rows.append(
             TILE_LOAD.row(
                 {
                     **_names(chip),
                     "tile": tile,
-                    "x": router % load.width,
-                    "y": router // load.width,
+                    "x": load.places[tile, 0],
+                    "y": load.places[tile, 1],
                     "holds_weights": bool(load.holds_weights[tile]),
                     "load_us": load.noisy_ps[tile] / PS_PER_US,
                     "load_us_calibrated": load.calibrated_ps[tile] / PS_PER_US,

@@ -11,7 +11,6 @@ from pathlib import Path
 from cimsim.chip import analog_units, build_system
 from cimsim.config import ChipConfig
 from cimsim.config.load import config_hash, find_chip, load_chip
-from cimsim.engine.build import noc_shape
 from cimsim.engine.network_choice import refuse_flit
 from cimsim.errors import CimsimError
 from cimsim.model import build_program
@@ -113,7 +112,7 @@ def make_plan(request: Request) -> Plan:
             program = build_program(checkpoint)
             units = analog_units(program, config)
             mesh = build_system(config, units)
-            refuse_flit(config, config.run.engine, noc_shape(mesh))
+            refuse_flit(config, config.run.engine, mesh.network)
             scored_windows(checkpoint, texts, config.workload)
             calibration_windows(
                 checkpoint, texts, config.calibration.tokens, config.workload.context

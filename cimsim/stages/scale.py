@@ -35,11 +35,12 @@ from cimsim.workload.program import Program
 from cimsim.workload.shapes import shape_program
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["DIE_LIMIT_MM2", "count_dies", "fit_shape", "scale_rows"]
+__all__ = ["DIE_LIMIT_MM2", "FULL_SIZE", "count_dies", "fit_shape", "left_out", "scale_rows"]
 
 CONTEXT = 2048
 DECODE_BATCHES = (1, 32)
 DECODE_STEPS = 4  # tokens a sequence, ending at the full context
+FULL_SIZE = ("mesh", "torus", "cmesh")
 DIE_LIMIT_MM2 = 858.0  # reticle limit of one die, 26 mm x 33 mm
 _PURPOSE = 0x5CA1E
 
@@ -52,7 +53,8 @@ def scale_rows(
 ) -> tuple[Row, ...]:
     """Return the rows of scale.csv of one chip and model.
 
-    A full-size network is too large to simulate flit by flit: it runs at the packet level.
+    A full-size network is too large to simulate flit by flit: it runs at the packet level. Other
+    networks than meshes do not grow to thousands of routers: their chips have no rows.
 
     Args:
         config: the chip; its tile count is replaced by what the shape needs.
@@ -60,6 +62,8 @@ def scale_rows(
         trace: routing of that checkpoint on the chip.
         density: densities that its tiles measured.
     """
+    if config.noc.kind not in FULL_SIZE:
+        return ()
     noc = config.noc.model_copy(update={"level": "packet"})
     config = config.model_copy(update={"noc": noc})
     full = fit_shape(config, shape_program(config.workload.shape))
@@ -82,6 +86,17 @@ def scale_rows(
         )
         rows.append(_row(full, model, phase, batch))
     return tuple(rows)
+
+
+def left_out(config: ChipConfig) -> tuple[str, ...]:
+    """Return a warning where scale.csv has no rows of a chip."""
+    kind = config.noc.kind
+    if kind in FULL_SIZE:
+        return ()
+    return (
+        f"scale.csv leaves out {config.name}: noc.kind {kind} does not grow to a full-size model "
+        f"({', '.join(FULL_SIZE)} do)",
+    )
 
 
 def fit_shape(config: ChipConfig, program: Program) -> PlacedChip:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cimsim.chip import build_mesh
 from cimsim.config import ChipConfig
 from cimsim.cost.buffers import price_bus, price_tile_buffer, sram
 from cimsim.cost.catalogue import COMPONENTS, all_constants, price_chip
@@ -17,7 +18,7 @@ from cimsim.cost.dac import drive_fj
 from cimsim.cost.density import default_density
 from cimsim.cost.digital import digital_ps, element_fj, mac_fj, price_digital
 from cimsim.cost.dram import price_dram
-from cimsim.cost.noc import price_link, price_router, router_ports
+from cimsim.cost.noc import price_link, price_router
 from cimsim.cost.registers import price_input_register
 from cimsim.cost.sample_hold import price_sample_hold
 from cimsim.cost.shift_add import price_shift_add
@@ -106,7 +107,7 @@ def test_drive_time_can_be_shorter_than_the_read() -> None:
 
 def test_driving_for_longer_than_the_read_is_refused() -> None:
     with pytest.raises(CimsimError) as caught:
-        price_chip(chip(tile={"crossbar": {"read_ns": 10}}, cost={"drive_ns": 11}))
+        price_chip(chip(tile={"crossbar": {"read_ns": 10}}, cost={"drive_ns": 11}), 5)
     assert caught.value.key == "cost.drive_ns"
 
 
@@ -237,8 +238,8 @@ def test_bus_bit_and_area() -> None:
 
 def test_router_and_link() -> None:
     config = chip(noc={"kind": "cmesh", "concentration": 4, "router_pj_per_bit": 0.1})
-    assert router_ports(config) == 8
-    price = price_router(config)
+    assert build_mesh(config, 1).network.router_ports == 8
+    price = price_router(config, 8)
     assert price.energy_fj == pytest.approx(100)
     assert price.area_um2 == pytest.approx(0.116e6)
     assert price.leakage_uw == pytest.approx(1040)
@@ -306,7 +307,7 @@ def test_every_constant_is_named_once_and_sourced() -> None:
 
 def test_override_replaces_the_model_and_names_its_source() -> None:
     config = chip(cost={"overrides": {"adc": {"energy_fj": 7, "source": "my chip"}}})
-    price = price_chip(config).prices["adc"]
+    price = price_chip(config, 5).prices["adc"]
     assert price.energy_fj == 7
     assert "my chip" in price.source
 
@@ -316,15 +317,15 @@ def test_override_measured_at_a_supply_scales_with_its_square() -> None:
         technology={"vdd_v": 0.6},
         cost={"overrides": {"adc": {"energy_fj": 8, "at_vdd_v": 1.2}}},
     )
-    assert price_chip(config).prices["adc"].energy_fj == pytest.approx(2.0)
+    assert price_chip(config, 5).prices["adc"].energy_fj == pytest.approx(2.0)
 
 
 def test_unknown_component_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(CimsimError) as caught:
-        price_chip(chip(cost={"overrides": {"abc_adc": {"energy_fj": 7}}}))
+        price_chip(chip(cost={"overrides": {"abc_adc": {"energy_fj": 7}}}), 5)
     assert caught.value.key == "cost.overrides.abc_adc"
     with pytest.raises(CimsimError, match="crossbar"):
-        price_chip(chip(cost={"exclude": ["crosbar"]}))
+        price_chip(chip(cost={"exclude": ["crosbar"]}), 5)
 
 
 def test_override_and_table_of_one_component_are_refused() -> None:
@@ -343,7 +344,7 @@ def test_every_component_can_be_overridden() -> None:
     for name in COMPONENTS:
         system = {"chips": 2, "io_pj_per_bit": 1.0}  # for chip_link and io
         config = chip(cost={"overrides": {name: {"energy_fj": 3.0}}}, system=system)
-        assert price_chip(config).prices[name].energy_fj == 3.0
+        assert price_chip(config, 5).prices[name].energy_fj == 3.0
 
 
 def test_sram_below_the_smallest_point_keeps_its_energy_and_shrinks() -> None:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from cimsim.chip import Placement, analog_units, assign_chips, build_system, seats_in_order
-from cimsim.chip.chip_links import chip_grid, chip_links, next_chips
 from cimsim.chip.mesh import ChipMesh, build_mesh
+from cimsim.chip.networks import system_topology
+from cimsim.chip.topology import Topology
 from cimsim.cost import ActionCounts, CostModel, Ledger
 from cimsim.engine import EngineResult, simulate
 from cimsim.engine.network import Network, make_network, settle
 from cimsim.engine.noc.packet import FLITS, NocTiming
-from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.plan import ChipNetwork, Ports, Transport
 from cimsim.engine.transport import reduce_train, scatter_trains, send_train
 from cimsim.errors import CimsimError
@@ -30,19 +30,26 @@ def network(
     chips: int, topology: str = "mesh", *, contended: bool = True, single: bool = True
 ) -> Network:
     """Chips of 2 x 2 tiles, one a router; the gateway of chip c is port 4 chips + c."""
-    pairs = chip_links(topology, chips)
+    between = system_topology(topology, chips)
+    pairs = sorted(between.graph.edges)
     number = np.full((chips, chips), -1, dtype=np.int64)
     for i, pair in enumerate(pairs):
         number[pair] = i
-    after = next_chips(topology, chips)
+    after = between.next_routers()
     link = np.take_along_axis(number, after, axis=1)
     between = ChipNetwork(after, link, tuple(pairs), FLIT_PS * 1000, LATENCY_PS)
     tiles = np.arange(4 * chips)
     gateways = 4 * np.arange(chips) + 3  # middle of the east edge: (1, 1)
     ports = Ports(np.concatenate([tiles, gateways]), 4 * chips, 0, 0)
     timing = NocTiming(flit_bytes=4, cycle_ps=1000)
-    shape = NocShape("mesh", 2, 2, 1, chips)
+    shape = Topology("mesh", 2, 2, 1, chips)
     return make_network(Transport(shape, timing, ports, contended, 1, single, between))
+
+
+def over_links(net: Network) -> dict[tuple[int, int], int]:
+    """Flits that crossed each link between three chips in a row."""
+    pairs = sorted(system_topology("mesh", 3).graph.edges)
+    return dict(zip(pairs, settle(net)[-4:, FLITS].tolist(), strict=True))
 
 
 def local_ps(routers: int, flits: int) -> int:
@@ -77,7 +84,13 @@ def test_a_token_crosses_a_link_once_however_many_tiles_want_it() -> None:
     targets = np.array([1, 5, 6, 9, 10, 11], dtype=np.int64)
     out = np.zeros(6, dtype=np.int64)
     scatter_trains(net, 0, 0, targets, np.ones((6, 1), dtype=np.uint64), 6, 4, out)
-    crossed = dict(zip(chip_links("mesh", 3), settle(net)[-4:, FLITS].tolist(), strict=True))
+    crossed = dict(
+        zip(
+            sorted(system_topology("mesh", 3).graph.edges),
+            settle(net)[-4:, FLITS].tolist(),
+            strict=True,
+        )
+    )
     assert crossed == {(0, 1): 4, (1, 0): 0, (1, 2): 4, (2, 1): 0}
     assert out[0] < out[1:3].min()
     assert out[1:3].max() < out[3:].min()
@@ -88,7 +101,13 @@ def test_a_link_carries_the_tokens_of_all_chips_behind_it() -> None:
     targets = np.array([4, 8], dtype=np.int64)
     masks = np.array([[0b0111], [0b1100]], dtype=np.uint64)
     scatter_trains(net, 0, 0, targets, masks, 2, 1, np.zeros(2, dtype=np.int64))
-    crossed = dict(zip(chip_links("mesh", 3), settle(net)[-4:, FLITS].tolist(), strict=True))
+    crossed = dict(
+        zip(
+            sorted(system_topology("mesh", 3).graph.edges),
+            settle(net)[-4:, FLITS].tolist(),
+            strict=True,
+        )
+    )
     assert crossed[0, 1] == 4
     assert crossed[1, 2] == 2
 
@@ -99,7 +118,13 @@ def test_partial_results_are_added_on_the_way_over_chips() -> None:
     ready = np.zeros(5, dtype=np.int64)
     masks = np.ones((5, 1), dtype=np.uint64)
     arrival = reduce_train(net, ready, ready, sources, masks, 5, 0, 4)
-    crossed = dict(zip(chip_links("mesh", 3), settle(net)[-4:, FLITS].tolist(), strict=True))
+    crossed = dict(
+        zip(
+            sorted(system_topology("mesh", 3).graph.edges),
+            settle(net)[-4:, FLITS].tolist(),
+            strict=True,
+        )
+    )
     assert crossed == {(0, 1): 0, (1, 0): 4, (1, 2): 0, (2, 1): 4}
     # Chip 2 decides: its tile (0, 0) to the gateway, two links, the gateway of chip 0 to tile 0.
     assert arrival == 2 * local_ps(3, 4) + 2 * (4 * FLIT_PS + LATENCY_PS)
@@ -132,8 +157,9 @@ def test_uncontended_multicasts_equal_single_sends(scaled: Callable[[int], int])
 def test_ways_between_chips_are_shortest_and_use_links_that_exist(
     topology: str, chips: int
 ) -> None:
-    after, links = next_chips(topology, chips), set(chip_links(topology, chips))
-    graph = nx.DiGraph(links)
+    network = system_topology(topology, chips)
+    after, graph = network.next_routers(), network.graph
+    links = set(graph.edges)
     for a in range(chips):
         distance = nx.single_source_shortest_path_length(graph, a)
         for b in range(chips):
@@ -142,16 +168,13 @@ def test_ways_between_chips_are_shortest_and_use_links_that_exist(
                 assert (at, int(after[at, b])) in links
                 at, hops = int(after[at, b]), hops + 1
             assert hops == distance[b]
-    columns, rows = chip_grid(chips)
-    assert columns * rows == chips
+    assert network.width * network.height >= chips
 
 
-@pytest.mark.parametrize("kind", ["mesh", "torus", "cmesh"])
+@pytest.mark.parametrize("kind", ["mesh", "torus", "cmesh", "ring", "full"])
 @pytest.mark.parametrize("chips", [1, 3])
 def test_every_endpoint_of_a_system_is_reachable(kind: str, chips: int) -> None:
-    config = make_config(
-        chip={"tiles": 7}, noc={"kind": kind, "concentration": 2}, system={"chips": chips}
-    )
+    config = make_config(chip={"tiles": 7}, noc={"kind": kind}, system={"chips": chips})
     mesh = build_mesh(config, 1)
     assert nx.is_connected(mesh.graph)
     chip_of = [mesh.router_of_tile(t) // mesh.chip_routers for t in range(mesh.n_tiles)]
@@ -226,7 +249,7 @@ def expected_crossings(system: System) -> int:
     along the tree of ways to its experts' chips and comes back along the tree.
     """
     mesh, trace = system.mesh, system.trace
-    after = next_chips("mesh", 4)
+    after = system_topology("mesh", 4).next_routers()
 
     def tree(home: int, others: set[int], *, back: bool) -> set[tuple[int, int]]:
         used = set()

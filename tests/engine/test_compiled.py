@@ -71,8 +71,8 @@ def random_plan(seed: int) -> Plan:
             "buffers": {"size_kb": pick(0.125, 0.5, 64.0)},
         },
         noc={
-            "kind": pick("mesh", "mesh", "torus", "cmesh"), "contention": pick("packet", "none"),
-            "flit_bits": pick(16, 32, 128),
+            "kind": pick("mesh", "torus", "cmesh", "ring", "full"),
+            "contention": pick("packet", "none"), "flit_bits": pick(16, 32, 128),
         },
         memory={"kv": pick("on_chip", "dram"), "channels": pick(1, 2, 3)},
         digital={"units": pick(1, 3), "weight_sram_kb": pick(0, 4096), "kv_sram_kb": pick(2, 512)},

@@ -53,7 +53,7 @@ def test_a_visit_without_contention_takes_network_plus_fill_plus_interval() -> N
     there, back = (1 + 1 + 3 + 1 + 15) * 1000, (1 + 1 + 3 + 1 + 31) * 1000
     crossbars = system.placement.seats[0].crossbars
     inside = 5_000 + 100_000 + len(crossbars)
-    hops = system.mesh.hops(
+    hops = system.mesh.network.distance(
         system.mesh.router_of_digital[0], system.mesh.router_of_tile(crossbars[0] // 8)
     )
     assert hops == 0
@@ -275,6 +275,8 @@ def test_a_run_says_when_network_contention_is_off() -> None:
 KNOBS: list[tuple[str, dict[str, dict[str, object]]]] = [
     ("prefill", {"noc": {"kind": "torus"}}),
     ("prefill", {"noc": {"kind": "cmesh", "concentration": 2}}),
+    ("prefill", {"noc": {"kind": "ring"}}),
+    ("prefill", {"noc": {"kind": "full"}}),
     ("decode", {"noc": {"flit_bits": 64}}),
     ("decode", {"noc": {"clock_ghz": 2.0}}),
     ("decode", {"noc": {"router_cycles": 1}}),

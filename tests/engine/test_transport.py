@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from cimsim.chip.topology import Topology
 from cimsim.engine.network import Network, count_tokens, make_network, settle
 from cimsim.engine.noc.packet import FLITS, NocTiming
-from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.plan import Ports, Transport
 from cimsim.engine.transport import reduce_train, scatter_trains, send_train
 
@@ -17,7 +17,7 @@ from cimsim.engine.transport import reduce_train, scatter_trains, send_train
 def network(
     *, width: int = 4, height: int = 3, contended: bool = False, single: bool = True, words: int = 1
 ) -> Network:
-    shape = NocShape("mesh", width, height, 1)
+    shape = Topology("mesh", width, height, 1)
     ports = Ports(np.arange(width * height, dtype=np.int64), width * height, 0, 0)
     timing = NocTiming(flit_bytes=4, cycle_ps=1000)
     return make_network(Transport(shape, timing, ports, contended, words, single))

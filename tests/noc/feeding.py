@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from twins.flit_feed import FeedTwin
 
+from cimsim.chip.topology import Topology
 from cimsim.engine.noc.flit_feed import DELIVERED, STUCK
 from cimsim.engine.noc.flit_network import FlitNetwork
 from cimsim.engine.noc.flit_state import LOGGED, FlitSettings
-from cimsim.engine.noc.shape import NocShape
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def random_case(
     rng = np.random.default_rng(seed)
     kind = str(rng.choice(kinds))
     width, height = (int(n) for n in rng.integers(1, 5, 2))
-    shape = NocShape(kind, width, height, int(rng.integers(2, 4)) if kind == "cmesh" else 1)  # type: ignore[arg-type]
+    shape = Topology(kind, width, height, int(rng.integers(2, 4)) if kind == "cmesh" else 1)  # type: ignore[arg-type]
     depth = int(rng.integers(1, 9))
     settings = FlitSettings(shape, int(rng.integers(2 if kind == "torus" else 1, 5)), depth)
     packet_flits = int(rng.integers(1, depth + 1))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from cimsim.chip.topology import Topology
 from cimsim.engine.noc.packet import NocTiming
-from cimsim.engine.noc.shape import NocShape, route_links
+from tests.noc.ways import route_links
 
 
 class PacketTwin:
     """Reserves links like `packet.send`, with every interval kept."""
 
-    def __init__(self, shape: NocShape, timing: NocTiming) -> None:
+    def __init__(self, shape: Topology, timing: NocTiming) -> None:
         self.shape, self.timing = shape, timing
         self.busy: list[list[tuple[int, int]]] = [[] for _ in range(shape.links)]
 

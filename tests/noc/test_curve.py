@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from scipy.special import stdtrit
 
+from cimsim.chip.topology import Topology
 from cimsim.engine.noc.curve import CurvePoint, Sampling, measure_point
 from cimsim.engine.noc.flit_state import FlitSettings
-from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.noc.traffic import Traffic
 from cimsim.errors import CimsimError
 
@@ -54,7 +54,7 @@ def zero_load(curve: Curve) -> float:
 
 def measure(curve: Curve, rate: float, sampling: Sampling) -> CurvePoint:
     side, traffic, flits = curve
-    network = FlitSettings(NocShape("mesh", side, side))
+    network = FlitSettings(Topology("mesh", side, side))
     return measure_point(network, Traffic(traffic, rate, flits), sampling)  # type: ignore[arg-type]
 
 
@@ -137,7 +137,7 @@ def test_a_rate_without_packets_has_no_latency() -> None:
 
 def test_the_percentile_and_hops_are_those_of_the_packets() -> None:
     # One router: every packet takes exactly 4 + 2 cycles at this load.
-    point = measure_point(FlitSettings(NocShape("mesh", 1, 1)), Traffic("uniform", 0.1), Sampling())
+    point = measure_point(FlitSettings(Topology("mesh", 1, 1)), Traffic("uniform", 0.1), Sampling())
     assert (point.latency_mean, point.latency_p99, point.hops) == (6.0, 6, 1.0)
     assert point.latency_ci95 == 0.0
     assert point.accepted == pytest.approx(0.1, rel=0.05)

@@ -11,17 +11,11 @@ from twins.packet_tree import multicast
 
 import cimsim.engine.noc.flit_feed as g
 import cimsim.engine.noc.flit_state as f
+from cimsim.chip.topology import Topology
 from cimsim.engine.noc.flit_network import FlitNetwork, node_places
 from cimsim.engine.noc.flit_state import FlitSettings
 from cimsim.engine.noc.flit_tree import reduction_legs, spread_order
 from cimsim.engine.noc.packet import NocTiming, packet_state
-from cimsim.engine.noc.shape import (
-    LOCAL,
-    NocShape,
-    neighbour,
-    next_direction,
-    router_distance,
-)
 from cimsim.errors import CimsimInternalError
 from tests.noc.feeding import Case, Job, random_case, run_network, run_twin
 
@@ -72,7 +66,7 @@ def test_heavy_multicast_and_reduction_traffic_drains_and_arrives_once(
 
 @pytest.mark.parametrize("depth", [1, 2, 8])
 def test_a_torus_full_of_crossing_multicasts_and_sums_does_not_deadlock(depth: int) -> None:
-    settings = FlitSettings(NocShape("torus", 4, 4), vcs=2, buffer_flits=depth)
+    settings = FlitSettings(Topology("torus", 4, 4), vcs=2, buffer_flits=depth)
     rng = np.random.default_rng(depth)
     jobs = []
     for k in range(400):
@@ -108,12 +102,12 @@ def test_a_lonely_multicast_takes_as_long_as_at_the_packet_level(
         found = {node: cycle for cycle, _, node in run_network(case)[0].deliveries}
         for target in targets:
             a, b = case.node_routers[source], case.node_routers[target]
-            routers = router_distance(shape.geometry(), a, b) + 1
+            routers = shape.distance(a, b) + 1
             assert found[target] - 3 == 4 * routers + 2 + flits - 1, (seed, case)
 
 
 def test_a_lonely_multicast_equals_the_packet_level_tree() -> None:
-    shape = NocShape("mesh", 4, 4)
+    shape = Topology("mesh", 4, 4)
     targets = np.array([1, 3, 7, 12, 15], dtype=np.int64)
     arrivals = np.zeros(5, dtype=np.int64)
     multicast(packet_state(shape, NocTiming(4, 1)), 0, 5, targets, 8, arrivals)
@@ -136,7 +130,7 @@ def test_a_lonely_reduction_costs_six_cycles_a_join_more_than_the_packet_level(
         target = int(rng.integers(nodes))
         case = replace(case, jobs=(Job((0,) * count, sources, (target,), flits),))
         places = node_places(case.settings, case.node_routers)
-        geometry = case.settings.shape.geometry()
+        shape = case.settings.shape
         legs = reduction_legs(places, sources, target)
 
         def joins(leg: int, legs=legs) -> int:  # type: ignore[no-untyped-def]
@@ -144,7 +138,7 @@ def test_a_lonely_reduction_costs_six_cycles_a_join_more_than_the_packet_level(
 
         due = 0
         for k, source in enumerate(sources):
-            hops = router_distance(geometry, case.node_routers[source], case.node_routers[target])
+            hops = shape.distance(case.node_routers[source], case.node_routers[target])
             due = max(due, 4 * (hops + 1) + 2 + flits - 1 + JOIN_CYCLES * joins(k))
             most = max(most, joins(k))
         # Alone, a single source is a message; sums of one part are not reductions.
@@ -156,7 +150,7 @@ def test_a_lonely_reduction_costs_six_cycles_a_join_more_than_the_packet_level(
 def test_a_slower_pipeline_delays_every_hop_alike() -> None:
     # Two cycles more in a router and one more on a link: 7 cycles a hop, 1 more to get in.
     delays = (3 + 3, 3 + 1, 2 + 1, 2 + 1)
-    net = FlitNetwork(FlitSettings(NocShape("mesh", 4, 1)), 8, range(4), delays=delays)
+    net = FlitNetwork(FlitSettings(Topology("mesh", 4, 1)), 8, range(4), delays=delays)
     net.send(0, (3,), 8)
     while not net.advance(1 << 20)[1]:
         pass
@@ -165,7 +159,7 @@ def test_a_slower_pipeline_delays_every_hop_alike() -> None:
 
 def test_branches_advance_by_themselves() -> None:
     """A branch that waits for its link does not keep the other waiting."""
-    settings = FlitSettings(NocShape("mesh", 3, 1), vcs=1, buffer_flits=8)
+    settings = FlitSettings(Topology("mesh", 3, 1), vcs=1, buffer_flits=8)
     ahead = Job((0,), (1,), (2,), 8)  # 8 flits are on their way from router 1 to 2 when ...
     late = Job((0,), (0,), (1, 2), 2)  # ... these 2 want to follow, and stay at router 1
     deliveries = run_network(Case(settings, 8, (0, 1, 2), (ahead, late)))[0].deliveries
@@ -178,37 +172,35 @@ def test_branches_advance_by_themselves() -> None:
 def test_targets_behind_each_output_follow_each_other(scaled: Callable[[int], int]) -> None:
     for seed in range(scaled(200)):
         case = random_case(seed, jobs=1, span=1)
-        places, geometry = node_places(case.settings, case.node_routers), case.settings.shape
+        places, shape = node_places(case.settings, case.node_routers), case.settings.shape
         nodes = range(len(case.node_routers))
         parts = [spread_order(places, 0, nodes)]
         router = [places.router[0]]
         while parts:  # walk down the tree
             part, here = parts.pop(), router.pop()
-            outputs = [
-                int(next_direction(geometry.geometry(), here, places.router[n])) for n in part
-            ]
+            outputs = [shape.next_link(here, places.router[n]) for n in part]
             changes = [k for k in range(1, len(part)) if outputs[k] != outputs[k - 1]]
             starts = [0, *changes]
             assert len({outputs[k] for k in starts}) == len(starts), seed
             for low, high in zip(starts, [*changes, len(part)], strict=True):
-                if outputs[low] != LOCAL:
+                if outputs[low] >= 0:
                     parts.append(part[low:high])
-                    router.append(neighbour(geometry.geometry(), here, outputs[low]))
+                    router.append(shape.link_end(outputs[low]))
 
 
 def test_packets_longer_than_a_buffer_are_refused() -> None:
     with pytest.raises(CimsimInternalError, match="deadlock"):
-        FlitNetwork(FlitSettings(NocShape("mesh", 2, 2), buffer_flits=4), 5, range(4))
+        FlitNetwork(FlitSettings(Topology("mesh", 2, 2), buffer_flits=4), 5, range(4))
 
 
 def test_idle_cycles_are_skipped_and_the_clock_follows() -> None:
-    net = FlitNetwork(FlitSettings(NocShape("mesh", 2, 2)), 8, range(4))
+    net = FlitNetwork(FlitSettings(Topology("mesh", 2, 2)), 8, range(4))
     assert net.advance(1 << 40) == (g.IDLE, [])
     assert net.cycle == 1 << 40
 
 
 def test_a_network_that_cannot_move_says_that_it_is_stuck() -> None:
-    net = FlitNetwork(FlitSettings(NocShape("mesh", 2, 2)), 8, range(4))
+    net = FlitNetwork(FlitSettings(Topology("mesh", 2, 2)), 8, range(4))
     net.state.outs[:, f.CREDITS] = -(1 << 40)
     net.send(0, (3,), 8)
     assert net.advance(1 << 40)[0] == g.STUCK

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from twins.flit_network import FlitTwin
 
 import cimsim.engine.noc.flit_state as f
+from cimsim.chip.topology import Topology
 from cimsim.engine.noc.flit import RUNNING, STUCK, run_cycles
 from cimsim.engine.noc.flit_build import flit_state
 from cimsim.engine.noc.flit_state import FlitSettings, FlitState, flit_traffic
-from cimsim.engine.noc.shape import NocShape, route_length
 from cimsim.engine.noc.traffic import Traffic
 from cimsim.errors import CimsimError
+from tests.noc.ways import route_length
 
 PATTERNS = ["uniform", "transpose", "tornado", "neighbor", "bitcomp", "shuffle"]
 
@@ -39,12 +40,12 @@ def quiet(load: f.FlitTraffic, state: FlitState) -> f.FlitTraffic:
 
 @pytest.mark.parametrize("flits", [1, 8])
 def test_a_lonely_packet_takes_four_cycles_a_router(flits: int) -> None:
-    shape = NocShape("mesh", 8, 8)
+    shape = Topology("mesh", 8, 8)
     state = simulate(FlitSettings(shape), Traffic("uniform", 1e-4 * flits, flits, seed=2), 4000)
     tails = [entry for entry in logged(state) if entry[4] & 1]
     assert len(tails) > 10
     for cycle, node, source, created, _ in tails:
-        routers = route_length(shape.geometry(), source, node)
+        routers = route_length(shape, source, node)
         assert cycle - created == 4 * routers + 2 + flits - 1
 
 
@@ -52,7 +53,7 @@ def test_a_lonely_packet_takes_four_cycles_a_router(flits: int) -> None:
 def networks(draw: st.DrawFn) -> tuple[FlitSettings, Traffic]:
     kind = draw(st.sampled_from(["mesh", "mesh", "torus", "cmesh"]))
     nodes = draw(st.integers(2, 4)) if kind == "cmesh" else 1
-    shape = NocShape(kind, draw(st.integers(1, 4)), draw(st.integers(1, 4)), nodes)
+    shape = Topology(kind, draw(st.integers(1, 4)), draw(st.integers(1, 4)), nodes)
     vcs = draw(st.integers(2 if kind == "torus" else 1, 5))
     network = FlitSettings(shape, vcs, draw(st.integers(1, 8)))
     rate = draw(st.sampled_from([0.02, 0.2, 0.5, 0.9, 1.0]))
@@ -83,7 +84,7 @@ def test_kernel_and_plain_twin_eject_the_same_flits_in_the_same_cycles(scaled) -
 
 
 def test_kernel_and_plain_twin_agree_on_an_8x8_mesh_near_saturation() -> None:
-    check_twin(FlitSettings(NocShape("mesh", 8, 8)), Traffic("uniform", 0.4, 8, 7), 150)
+    check_twin(FlitSettings(Topology("mesh", 8, 8)), Traffic("uniform", 0.4, 8, 7), 150)
 
 
 def test_every_flit_arrives_once_in_order_and_nothing_is_left_behind(scaled) -> None:
@@ -112,13 +113,13 @@ def test_every_flit_arrives_once_in_order_and_nothing_is_left_behind(scaled) -> 
 
 @pytest.mark.parametrize("pattern", ["uniform", "tornado"])
 def test_a_saturated_torus_with_one_flit_buffers_does_not_deadlock(pattern: str) -> None:
-    network = FlitSettings(NocShape("torus", 6, 6), vcs=2, buffer_flits=1)
+    network = FlitSettings(Topology("torus", 6, 6), vcs=2, buffer_flits=1)
     state = simulate(network, Traffic(pattern, 1.0, 6), 20_000)  # type: ignore[arg-type]
     assert state.totals[f.TIME] - state.totals[f.LAST_MOVE] < 5
 
 
 def test_a_ring_of_full_buffers_is_reported_as_stuck() -> None:
-    network = FlitSettings(NocShape("torus", 4, 1), vcs=2, buffer_flits=1)
+    network = FlitSettings(Topology("torus", 4, 1), vcs=2, buffer_flits=1)
     state = simulate(network, Traffic("tornado", 1.0, 6), 50)
     state.outs[:, f.CREDITS] = -(1 << 40)  # no buffer will ever be free again
     load = flit_traffic(network.shape, Traffic("tornado", 1.0, 6))
@@ -126,14 +127,14 @@ def test_a_ring_of_full_buffers_is_reported_as_stuck() -> None:
 
 
 def test_the_same_seed_gives_the_same_flits_and_another_seed_others() -> None:
-    network = FlitSettings(NocShape("mesh", 4, 4))
+    network = FlitSettings(Topology("mesh", 4, 4))
     first = logged(simulate(network, Traffic("uniform", 0.3, 4, 5), 300))
     assert first == logged(simulate(network, Traffic("uniform", 0.3, 4, 5), 300))
     assert first != logged(simulate(network, Traffic("uniform", 0.3, 4, 6), 300))
 
 
 def test_more_virtual_channels_and_deeper_buffers_carry_more() -> None:
-    shape = NocShape("mesh", 4, 4)
+    shape = Topology("mesh", 4, 4)
 
     def carried(vcs: int, buffer_flits: int) -> int:
         state = simulate(FlitSettings(shape, vcs, buffer_flits), Traffic("uniform", 1.0, 8), 4000)
@@ -146,12 +147,12 @@ def test_more_virtual_channels_and_deeper_buffers_carry_more() -> None:
 @pytest.mark.parametrize(
     ("shape", "vcs", "buffer_flits"),
     [
-        (NocShape("torus", 4, 4), 1, 8),
-        (NocShape("mesh", 4, 4), 0, 8),
-        (NocShape("mesh", 4, 4), 4, 0),
-        (NocShape("mesh", 1000, 1000), 4, 8),
+        (Topology("torus", 4, 4), 1, 8),
+        (Topology("mesh", 4, 4), 0, 8),
+        (Topology("mesh", 4, 4), 4, 0),
+        (Topology("mesh", 1000, 1000), 4, 8),
     ],
 )
-def test_impossible_buffers_are_refused(shape: NocShape, vcs: int, buffer_flits: int) -> None:
+def test_impossible_buffers_are_refused(shape: Topology, vcs: int, buffer_flits: int) -> None:
     with pytest.raises(CimsimError):
         FlitSettings(shape, vcs, buffer_flits)

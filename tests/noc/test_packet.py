@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from twins.packet_load import packet_latency
 from twins.packet_tree import multicast, reduce
 
+from cimsim.chip.topology import Topology
 from cimsim.engine.noc.packet import (
     BUSY_PS,
     FLITS,
@@ -21,13 +22,13 @@ from cimsim.engine.noc.packet import (
     packet_state,
     send,
 )
-from cimsim.engine.noc.shape import NocShape, route_length, route_links
 from cimsim.engine.noc.traffic import Traffic
 from cimsim.errors import CimsimError
+from tests.noc.ways import route_length, route_links
 
 from .packet_twin import PacketTwin
 
-MESH = NocShape("mesh", 4, 4)
+MESH = Topology("mesh", 4, 4)
 TIMING = NocTiming(flit_bytes=16, cycle_ps=500)
 CURVES = Path(__file__).parent / "data" / "latency_curves.csv"
 
@@ -42,7 +43,7 @@ def test_an_idle_network_has_the_zero_load_latency(
     source: int, target: int, flits: int, now: int
 ) -> None:
     state = packet_state(MESH, TIMING)
-    routers = route_length(MESH.geometry(), source, target)
+    routers = route_length(MESH, source, target)
     assert send(state, now, source, target, flits) == now + 500 * cycles(routers, flits)
 
 
@@ -91,7 +92,7 @@ def test_links_carry_every_flit_once_and_never_two_at_a_time(sent) -> None:
     for gap, source, target, size in sent:
         now = gap
         arrival = send(state, now, source, target, size)
-        assert arrival >= now + cycles(route_length(MESH.geometry(), source, target), size)
+        assert arrival >= now + cycles(route_length(MESH, source, target), size)
         flits[route_links(MESH, source, target)] += size
         latest = max(latest, arrival)
     assert state.used[:, FLITS].tolist() == flits.tolist()
@@ -103,14 +104,14 @@ def test_links_carry_every_flit_once_and_never_two_at_a_time(sent) -> None:
 
 
 @given(
-    st.sampled_from([MESH, NocShape("torus", 3, 4), NocShape("cmesh", 2, 2, 4)]),
+    st.sampled_from([MESH, Topology("torus", 3, 4), Topology("cmesh", 2, 2, 4)]),
     st.lists(
         st.tuples(st.integers(0, 40), st.integers(0, 11), st.integers(0, 11), st.integers(1, 12)),
         min_size=1,
         max_size=INTERVALS,
     ),
 )
-def test_the_kernel_and_its_plain_twin_give_the_same_arrivals(shape: NocShape, sent) -> None:
+def test_the_kernel_and_its_plain_twin_give_the_same_arrivals(shape: Topology, sent) -> None:
     # With no more packets than intervals a link keeps, nothing is given up.
     timing = NocTiming(16, 7, router_cycles=2, link_cycles=3, interface_cycles=0)
     state, twin = packet_state(shape, timing), PacketTwin(shape, timing)
@@ -126,7 +127,7 @@ def test_a_multicast_uses_every_link_of_its_tree_once() -> None:
     links = {int(k) for t in targets for k in route_links(MESH, 0, int(t))}
     assert set(np.flatnonzero(state.used[:, PACKETS]).tolist()) == links
     assert state.used[:, PACKETS].max() == 1
-    expected = [1000 + 500 * cycles(route_length(MESH.geometry(), 0, int(t)), 4) for t in targets]
+    expected = [1000 + 500 * cycles(route_length(MESH, 0, int(t)), 4) for t in targets]
     assert arrivals.tolist() == expected
     assert last == max(expected)
 
@@ -164,15 +165,14 @@ def test_a_reduction_of_n_sums_makes_n_minus_1_additions(sources, target: int) -
     ready = np.arange(len(sources), dtype=np.int64) * 1000
     done, additions = reduce(state, ready, np.array(sources), target, 2, 100)
     assert additions == len(sources) - 1
-    geometry = MESH.geometry()
     assert done >= max(
-        int(r) + 500 * cycles(route_length(geometry, s, target), 2)
+        int(r) + 500 * cycles(route_length(MESH, s, target), 2)
         for r, s in zip(ready, sources, strict=True)
     )
 
 
 def test_the_torus_carries_trees_too() -> None:
-    shape = NocShape("torus", 4, 5)
+    shape = Topology("torus", 4, 5)
     everyone = np.arange(20)
     for root in range(20):
         state = packet_state(shape, TIMING)
@@ -210,7 +210,7 @@ def reference(mesh: int, traffic: str, flits: int, highest: float) -> list[tuple
 def test_mean_latency_is_close_to_the_reference_inside_the_range_of_validity(
     mesh: int, traffic: str, flits: int, highest: float, bound: float
 ) -> None:
-    shape = NocShape("mesh", mesh, mesh)
+    shape = Topology("mesh", mesh, mesh)
     for rate, latency in reference(mesh, traffic, flits, highest):
         load = Traffic(traffic, rate, flits, seed=5)  # type: ignore[arg-type]
         mean, _ = packet_latency(

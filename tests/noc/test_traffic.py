@@ -7,16 +7,16 @@ import math
 import numpy as np
 import pytest
 
+from cimsim.chip.topology import Topology
 from cimsim.engine.noc.flit_state import flit_traffic
-from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.noc.traffic import START, Traffic, destination, draw, starts_packet
 from cimsim.errors import CimsimError
 
-MESH = NocShape("mesh", 4, 4)
+MESH = Topology("mesh", 4, 4)
 MASK = (1 << 64) - 1
 
 
-def targets(pattern: str, shape: NocShape = MESH) -> list[int]:
+def targets(pattern: str, shape: Topology = MESH) -> list[int]:
     return Traffic(pattern, 0.1).targets(shape).tolist()  # type: ignore[arg-type]
 
 
@@ -27,12 +27,12 @@ def test_transpose_swaps_coordinates() -> None:
 def test_tornado_goes_just_less_than_half_way_round_each_dimension() -> None:
     # (c + ceil(4 / 2) - 1) mod 4 = c + 1; of 5: c + 2.
     assert [targets("tornado")[n] for n in (0, 3, 15)] == [5, 4, 0]
-    assert targets("tornado", NocShape("mesh", 5, 1)) == [2, 3, 4, 0, 1]
+    assert targets("tornado", Topology("mesh", 5, 1)) == [2, 3, 4, 0, 1]
 
 
 def test_neighbor_goes_one_step_in_each_dimension() -> None:
     assert [targets("neighbor")[n] for n in (0, 3, 15)] == [5, 4, 0]
-    assert targets("neighbor", NocShape("mesh", 5, 1)) == [1, 2, 3, 4, 0]
+    assert targets("neighbor", Topology("mesh", 5, 1)) == [1, 2, 3, 4, 0]
 
 
 def test_bitcomp_inverts_and_shuffle_rotates_the_address() -> None:
@@ -43,14 +43,14 @@ def test_bitcomp_inverts_and_shuffle_rotates_the_address() -> None:
 @pytest.mark.parametrize("pattern", ["transpose", "tornado", "neighbor", "bitcomp", "shuffle"])
 def test_fixed_patterns_are_permutations(pattern: str) -> None:
     assert sorted(targets(pattern)) == list(range(16))
-    assert sorted(targets(pattern, NocShape("cmesh", 4, 4, 4))) == list(range(64))
+    assert sorted(targets(pattern, Topology("cmesh", 4, 4, 4))) == list(range(64))
 
 
 def test_patterns_that_a_grid_does_not_have_are_refused() -> None:
     for pattern, shape in (
-        ("transpose", NocShape("mesh", 4, 2)),
-        ("bitcomp", NocShape("mesh", 3, 3)),
-        ("shuffle", NocShape("mesh", 3, 3)),
+        ("transpose", Topology("mesh", 4, 2)),
+        ("bitcomp", Topology("mesh", 3, 3)),
+        ("shuffle", Topology("mesh", 3, 3)),
     ):
         with pytest.raises(CimsimError, match=pattern):
             targets(pattern, shape)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from twins.packet_load import packet_latency
 
+from cimsim.chip.topology import Topology
 from cimsim.engine.noc.curve import Sampling, measure_point
 from cimsim.engine.noc.flit_state import FlitSettings
 from cimsim.engine.noc.packet import NocTiming, packet_state, send
-from cimsim.engine.noc.shape import NocShape
 from cimsim.engine.noc.traffic import Traffic
 from cimsim.engine.noc.validity import LIMITS, packet_validity
 
-MESH = NocShape("mesh", 4, 4)
+MESH = Topology("mesh", 4, 4)
 
 
 def test_a_busy_link_puts_a_run_outside_and_is_named() -> None:
@@ -50,10 +50,10 @@ def test_an_idle_network_is_inside() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("shape", [MESH, NocShape("mesh", 8, 8), NocShape("torus", 8, 8)], ids=str)
+@pytest.mark.parametrize("shape", [MESH, Topology("mesh", 8, 8), Topology("torus", 8, 8)], ids=str)
 @pytest.mark.parametrize("row", LIMITS, ids=str)
 def test_errors_at_the_limits_are_as_stated(
-    shape: NocShape, row: tuple[float, float, float]
+    shape: Topology, row: tuple[float, float, float]
 ) -> None:
     flits, limit, error = int(row[0]), row[1], row[2]
     probe = Traffic("uniform", 0.1, flits)

@@ -32,6 +32,9 @@ DOCUMENTARY = (
 INTERCHANGEABLE = ("run.engine",)
 # Where the code of a custom device is found: tests of the devices say so.
 FOUND = ("tile.device.module",)
+# Each tile is on one node and what a plug-in makes is its own: tests of topologies and of plug-ins
+# say so.
+ELSEWHERE = ("noc.nodes.NAME.tiles", "noc.nodes.NAME.at", "noc.topology", "noc.options")
 # What scale.csv is about: these runs leave it out.
 FULL_SIZE = ("workload.shape",)
 
@@ -72,6 +75,11 @@ PCM = ("tile.device={kind: pcm, technology: pcm, age_s: 100}", "run.chip_seeds=1
 
 CHIPS = ("system.chips=4", *BASE)  # so many that topologies differ
 
+GRAPH = (
+    "noc={kind: graph, nodes: {extra: {tiles: [0, 1]}, b: {tiles: [2]}, c: {tiles: [3]}}, "
+    "edges: [{between: [extra, b]}, {between: [b, c]}]}",
+    "run.chip_seeds=1",
+)
 FLITS = ("noc.level=flit", *BASE)
 SHORT = ("noc.vc_buffer_flits=2", "noc.packet_flits=2", "noc.virtual_channels=1", *FLITS)
 EXTRA = ("cost.tables={extra: {power_mw: 5, area_mm2: 0.1, source: test}}",)
@@ -162,7 +170,10 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "tile.device.verify.tolerance": ("isaac", BASE, "0.05"),
     "tile.device.verify.attempts": ("isaac", (*BASE, "tile.device.verify.tolerance=0.02"), "2"),
     "tile.device.drift_compensation": ("isaac", BASE, "global"),
+    "noc.kind": ("isaac", BASE, "mesh"),
     "noc.concentration": ("isaac", BASE, "1"),
+    "noc.nodes.NAME.hosts": ("isaac", GRAPH, "[memory]"),
+    "noc.edges": ("isaac", GRAPH, "[{between: [extra, c]}, {between: [b, c]}]"),
     "noc.level": ("isaac", (*BASE, "noc.level=packet"), "flit"),
     "noc.virtual_channels": ("isaac", FLITS, "1"),
     "noc.vc_buffer_flits": ("isaac", SHORT, "8"),
@@ -224,7 +235,7 @@ _BY_PREFIX: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 def cases() -> tuple[Case, ...]:
     """Return a case for every knob that can move a result."""
-    quiet = (*DOCUMENTARY, *INTERCHANGEABLE, *FOUND, *FULL_SIZE)
+    quiet = (*DOCUMENTARY, *INTERCHANGEABLE, *FOUND, *ELSEWHERE, *FULL_SIZE)
     return tuple(_case(k) for k in find_knobs() if k.path not in quiet)
 
 

@@ -19,6 +19,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "results"))
 from fake_run import fake_chip, fake_run
 
+from cimsim.chip import build_mesh
+from cimsim.config import ChipConfig
 from cimsim.errors import CimsimInternalError
 from cimsim.report import write_report
 from cimsim.report.cells import duration, energy_unit, percent, significant
@@ -458,10 +460,11 @@ def _many_tiles(chip):
     rng = np.random.default_rng(0)
     load = rng.integers(1, 10**9, 5000)
     holds = np.ones(5000, dtype=np.bool_)
+    places = np.stack([np.arange(5000) % 72, np.arange(5000) // 72], axis=1)
     tiles = replace(
         chip.tile_load,
-        width=36,
-        concentration=4,
+        places=places // 2,
+        cells=places,
         holds_weights=holds,
         noisy_ps=load,
         calibrated_ps=load,
@@ -472,9 +475,12 @@ def _many_tiles(chip):
 
 
 def test_tiles_of_one_router_stand_in_a_block() -> None:
+    tiles, noc = {"tiles": 11}, {"kind": "cmesh", "concentration": 4}
+    config = ChipConfig(name="x", chip=tiles, noc=noc)  # type: ignore[arg-type]
+    mesh = build_mesh(config, 1)
     load = TileLoad(
-        width=2,
-        concentration=4,
+        places=mesh.tile_places,
+        cells=mesh.tile_cells,
         holds_weights=np.arange(11) != 9,
         noisy_ps=np.arange(11) * 10**6,
         calibrated_ps=np.arange(11) * 10**6,

@@ -129,7 +129,9 @@ def _tiles(rng: np.random.Generator, tiles: int) -> TileLoad:
     even = (0.6 * load + 0.4 * load[holds].mean()).astype(np.int64)
     even[~holds] = 0
     robin = (load * rng.uniform(0.7, 2.0, tiles)).astype(np.int64)
-    return TileLoad(int(np.ceil(np.sqrt(tiles))), 1, holds, load, even, robin, holds)
+    width = int(np.ceil(np.sqrt(tiles)))
+    places = np.stack([np.arange(tiles) % width, np.arange(tiles) // width], axis=1)
+    return TileLoad(places, places, holds, load, even, robin, holds)
 
 
 def _latency(tokens: int, scale: float, rng: np.random.Generator) -> tuple[LatencySamples, ...]:

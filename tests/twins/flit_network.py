@@ -11,7 +11,6 @@ from collections import deque
 
 from cimsim.engine.noc.flit_state import FlitSettings, flit_traffic
 from cimsim.engine.noc.flit_tree import Places
-from cimsim.engine.noc.shape import node_port, node_router
 from cimsim.engine.noc.traffic import Traffic, destination, starts_packet
 from twins.flit_router import Flit, Link, OutputChannel, Packet, Router
 
@@ -81,11 +80,11 @@ class FlitTwin:
 
     def __init__(self, settings: FlitSettings, traffic: Traffic) -> None:
         self.settings, self.traffic = settings, traffic
-        shape, geometry = settings.shape, settings.shape.geometry()
+        shape = settings.shape
         self.load = flit_traffic(shape, traffic)
-        router = tuple(node_router(geometry, node) for node in range(shape.nodes))
-        port = tuple(4 + node_port(geometry, node) for node in range(shape.nodes))
-        places = Places(geometry, router, port)
+        router = tuple(shape.node_routers.tolist())
+        port = tuple((4 + shape.node_ports).tolist())
+        places = Places(shape, router, port)
         self.routers = [Router(r, settings, places, settings.ports) for r in range(shape.routers)]
         self.nodes = [Node(n, settings) for n in range(shape.nodes)]
         self.log: list[tuple[int, int, int, int, int]] = []

@@ -6,9 +6,9 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
+from cimsim.chip.topology import Topology
 from cimsim.engine.noc.flit_state import FlitSettings
 from cimsim.engine.noc.flit_tree import Places
-from cimsim.engine.noc.shape import NocShape
 from cimsim.errors import CimsimInternalError
 
 __all__ = ["Flit", "Link", "OutputChannel", "Packet", "Router"]
@@ -271,7 +271,7 @@ def first_from(pointer: int, values: list[int], size: int) -> int:
     return min(values, key=lambda value: (value - pointer) % size)
 
 
-def way(shape: NocShape, router: int, target: int) -> int:
+def way(shape: Topology, router: int, target: int) -> int:
     """Return the direction of the next hop, 4 at the target router."""
     here = router % shape.width, router // shape.width
     there = target % shape.width, target // shape.width
@@ -288,7 +288,7 @@ def way(shape: NocShape, router: int, target: int) -> int:
     return 4
 
 
-def at_seam(shape: NocShape, router: int, direction: int) -> bool:
+def at_seam(shape: Topology, router: int, direction: int) -> bool:
     """Return whether the link in `direction` is a wrap-around link."""
     axis = direction // 2
     place = router % shape.width if axis == 0 else router // shape.width
@@ -307,7 +307,7 @@ def allowed_channels(settings: FlitSettings, router: int, port: int, packet: Pac
     return range(vcs // 2, vcs) if behind else range(vcs // 2)
 
 
-def pass_link(shape: NocShape, router: int, direction: int, packet: Packet) -> None:
+def pass_link(shape: Topology, router: int, direction: int, packet: Packet) -> None:
     """Note that a packet goes over a link."""
     if packet.dimension != direction // 2:
         packet.dimension, packet.crossed = direction // 2, False

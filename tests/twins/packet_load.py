@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from cimsim.chip.topology import Topology
 from cimsim.engine.noc.flit_state import FlitTraffic, flit_traffic
 from cimsim.engine.noc.kernel import kernel
 from cimsim.engine.noc.packet import NocTiming, PacketState, packet_state, send
-from cimsim.engine.noc.shape import NODES, NocShape
 from cimsim.engine.noc.traffic import Traffic, destination, starts_packet
 
 __all__ = ["packet_latency"]
@@ -19,13 +19,13 @@ def _drive(state: PacketState, traffic: FlitTraffic, cycles: int, warmup: int) -
     """Send every packet that starts in these cycles; return latencies' sum and number."""
     total = count = 0
     for cycle in range(cycles):
-        for node in range(state.config[NODES]):
+        for node in range(state.nodes.size):
             if starts_packet(traffic.seed, node, cycle, traffic.threshold):
                 target = destination(
                     traffic.seed,
                     node,
                     cycle,
-                    state.config[NODES],
+                    state.nodes.size,
                     traffic.fixed,
                     traffic.hot_nodes,
                     traffic.hot_limits,
@@ -38,7 +38,7 @@ def _drive(state: PacketState, traffic: FlitTraffic, cycles: int, warmup: int) -
 
 
 def packet_latency(
-    shape: NocShape, traffic: Traffic, cycles: int, warmup_cycles: int
+    shape: Topology, traffic: Traffic, cycles: int, warmup_cycles: int
 ) -> tuple[float, npt.NDArray[np.float64]]:
     """Return the mean packet latency in cycles, and the utilisation of every link.
 

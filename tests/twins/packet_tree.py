@@ -1,6 +1,6 @@
 """Trees on the packet-level network: one packet to many nodes, many partial sums into one.
 
-XY routes from one node to several form a tree, and so do XY routes from several nodes to
+Routes from one node to several form a tree, and so do routes from several nodes to
 one, because the next hop depends only on the router and the target. Routers copy packets
 where a multicast tree branches and add them where a reduction tree does, so every link of a
 tree carries one packet. Both are used by mixture-of-experts layers: a token goes to all its
@@ -13,26 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from cimsim.engine.noc.kernel import kernel
+from cimsim.chip.routes import ROUTERS, link_end, next_link, router_distance
 from cimsim.engine.noc.packet import (
     CYCLE_PS,
-    EPOCH,
     INTERFACE_PS,
     LINK_PS,
     ROUTER_PS,
     PacketState,
     reserve,
-)
-from cimsim.engine.noc.shape import (
-    HEIGHT,
-    LOCAL,
-    NODES,
-    ROUTERS,
-    WIDTH,
-    neighbour,
-    next_direction,
-    node_router,
-    router_distance,
 )
 from cimsim.kernel_cache import cached
 
@@ -41,7 +29,8 @@ __all__ = ["multicast", "reduce"]
 Int64 = npt.NDArray[np.int64]
 
 
-@kernel
+@cached
+@njit()
 def multicast(
     state: PacketState,
     now_ps: int,
@@ -50,7 +39,7 @@ def multicast(
     flits: int,
     arrivals_ps: Int64,
 ) -> int:
-    """Send one packet to several nodes along the tree of their XY routes.
+    """Send one packet to several nodes along the tree of their routes.
 
     Routers on the tree copy the packet, so every link of the tree carries it once.
 
@@ -65,39 +54,35 @@ def multicast(
     Returns:
         The latest of the arrivals, in ps.
     """
-    config = state.config
-    base = 4 * config[ROUTERS]
-    config[EPOCH] += 1
-    mark, left_ps = state.scratch[0], state.scratch[1]
+    config, routes, nodes = state.config, state.routes, state.nodes
+    base = 4 * routes.geometry[ROUTERS]
+    left_ps = np.full(len(state.used), -1, dtype=np.int64)
     start_head = (
         reserve(state, base + source, now_ps + config[INTERFACE_PS], flits) + config[LINK_PS]
     )
     latest = np.int64(0)
     for k in range(targets.size):
         head = start_head
-        router, end = node_router(config, source), node_router(config, targets[k])
-        while True:
-            direction = next_direction(config, router, end)
-            if direction == LOCAL:
-                link = base + config[NODES] + targets[k]
+        router, end, arrived = nodes[source], nodes[targets[k]], False
+        while not arrived:
+            link = next_link(routes, router, end)
+            arrived = link < 0
+            if arrived:
+                link = base + nodes.size + targets[k]
             else:
-                link = 4 * router + direction
-            if mark[link] != config[EPOCH]:
-                mark[link] = config[EPOCH]
+                router = link_end(routes, link)
+            if left_ps[link] < 0:
                 left_ps[link] = reserve(state, link, head + config[ROUTER_PS], flits)
             head = left_ps[link] + config[LINK_PS]
-            if direction == LOCAL:
-                break
-            router = neighbour(config, router, direction)
         arrivals_ps[k] = head + (flits - 1) * config[CYCLE_PS]
         latest = max(latest, arrivals_ps[k])
     return int(latest)
 
 
-@kernel
-def _meet(state: PacketState, router: int, head_ps: int) -> int:
+@cached
+@njit()
+def _meet(latest: Int64, sums: Int64, router: int, head_ps: int) -> int:
     """Bring a partial sum to a router; return 1 if it meets another there, else 0."""
-    latest, sums = state.scratch[1], state.scratch[2]
     latest[router] = head_ps if sums[router] == 0 else max(latest[router], head_ps)
     sums[router] += 1
     return 1 if sums[router] > 1 else 0
@@ -113,7 +98,7 @@ def reduce(
     flits: int,
     add_ps: int,
 ) -> tuple[int, int]:
-    """Add partial sums of several nodes on their way to one, along the tree of XY routes.
+    """Add partial sums of several nodes on their way to one, along the tree of routes.
 
     A router where branches meet waits for all of them, adds flit by flit and passes one
     packet on, so every link of the tree carries one packet. Branches wait in the router's
@@ -131,41 +116,39 @@ def reduce(
         When the tail of the sum reaches the target in ps, and the number of additions of
         one packet to another.
     """
-    config = state.config
-    base = 4 * config[ROUTERS]
-    config[EPOCH] += 1
-    end = node_router(config, target)
-    routers = np.empty(sources.size * (config[WIDTH] + config[HEIGHT]) + 1, dtype=np.int64)
+    config, routes, nodes = state.config, state.routes, state.nodes
+    total = routes.geometry[ROUTERS]
+    base, end = 4 * total, nodes[target]
+    routers = np.empty(total, dtype=np.int64)
     found = 0
     additions = 0
-    mark, latest, sums = state.scratch[0], state.scratch[1], state.scratch[2]
+    latest, sums = np.zeros(total, dtype=np.int64), np.full(total, -1, dtype=np.int64)
     for k in range(sources.size):  # the routers of the tree
-        router = node_router(config, sources[k])
-        while mark[router] != config[EPOCH]:
-            mark[router] = config[EPOCH]
+        router = nodes[sources[k]]
+        while sums[router] < 0:
             sums[router] = 0
             routers[found] = router
             found += 1
             if router == end:
                 break
-            router = neighbour(config, router, next_direction(config, router, end))
+            router = link_end(routes, next_link(routes, router, end))
     for k in range(sources.size):
         start = reserve(state, base + sources[k], ready_ps[k] + config[INTERFACE_PS], flits)
-        router = node_router(config, sources[k])
-        additions += _meet(state, router, start + config[LINK_PS])
+        router = nodes[sources[k]]
+        additions += _meet(latest, sums, router, start + config[LINK_PS])
     order = np.empty(found, dtype=np.int64)  # farthest routers first
     for k in range(found):
-        hops = router_distance(config, routers[k], end)
-        order[k] = -(hops * config[ROUTERS] + routers[k])
+        hops = router_distance(routes, routers[k], end)
+        order[k] = -(hops * total + routers[k])
     order.sort()
     head = np.int64(0)
     for k in range(found):
-        router = (-order[k]) % config[ROUTERS]
+        router = (-order[k]) % total
         head = latest[router] + config[ROUTER_PS] + (add_ps if sums[router] > 1 else 0)
         if router == end:
-            head = reserve(state, base + config[NODES] + target, head, flits) + config[LINK_PS]
+            head = reserve(state, base + nodes.size + target, head, flits) + config[LINK_PS]
         else:
-            direction = next_direction(config, router, end)
-            head = reserve(state, 4 * router + direction, head, flits) + config[LINK_PS]
-            additions += _meet(state, neighbour(config, router, direction), head)
+            link = next_link(routes, router, end)
+            head = reserve(state, link, head, flits) + config[LINK_PS]
+            additions += _meet(latest, sums, link_end(routes, link), head)
     return int(head + (flits - 1) * config[CYCLE_PS]), additions

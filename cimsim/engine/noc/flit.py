@@ -6,7 +6,7 @@ in the next for the switch (islip over ports; an input port offers one of its ch
 each output, round robin), then crosses the switch and the link: four cycles a hop. Body
 flits skip the first step. A flit needs a credit of its channel's next buffer to ask for the
 switch. An output channel is free again when the tail has left (the next packet may queue
-behind it). Routes are XY and known when a flit arrives (routing delay 0).
+behind it). Routes are those of the topology and known when a flit arrives (routing delay 0).
 
 A packet to several targets branches where their routes part. Every branch has an output
 channel of its own and advances by itself, at most at one flit a cycle and input port (all
@@ -14,13 +14,12 @@ branches at that flit together); a slot of the input buffer is free when the slo
 sent its flit. Packets that branch must be no longer than a buffer. They cannot deadlock then:
 the packet at the front of an input channel has the buffer to itself as far as it needs it, so
 its flits come in whatever its branches do, a branch waits for nothing but channels ahead on
-its own route, and XY routes (with the datelines of a torus) wait for each other in no circle.
+its own route, and routes (with the classes of channels below) wait for each other in no circle.
 This is virtual cut-through multicast; with longer packets a branch would wait for its sibling
 to free slots, and two packets could do so crosswise.
 
-In a torus a packet uses the lower half of the channels until it passes the wrap-around link
-of the dimension that it travels in, and the upper half from then on (Dally and Seitz, 1987),
-so no cycle of channels can wait for itself.
+The channels of a port are split into the classes that the topology needs so that no cycle of
+channels can wait for itself: `cimsim.chip.routes.channel_class` says which one a packet uses.
 
 A node starts at most one flit a cycle; its source queue is endless. iSLIP: McKeown, IEEE/ACM
 Transactions on Networking 7(2), 1999. `tests/twins` has the same network written the plain way.
@@ -34,12 +33,12 @@ head does, `flit_allocate` the two allocators, `flit_node` the nodes of syntheti
 from __future__ import annotations
 
 import cimsim.engine.noc.flit_state as f
+from cimsim.chip.routes import LINKS
 from cimsim.engine.noc.flit_allocate import allocate_switch, allocate_vcs
 from cimsim.engine.noc.flit_branch import begin, enlist, strike
 from cimsim.engine.noc.flit_node import eject, inject, post
 from cimsim.engine.noc.flit_state import FlitState, FlitTraffic
 from cimsim.engine.noc.kernel import inlined, inner, kernel
-from cimsim.engine.noc.shape import LOCAL
 
 __all__ = ["DRAINED", "PATIENCE_CYCLES", "RUNNING", "STUCK", "receive", "route", "run_cycles"]
 
@@ -102,7 +101,7 @@ def _release(state: FlitState, row: int, time: int) -> None:
     state.vcs[row, f.COUNT] -= 1
     state.vcs[row, f.RELEASED] += 1
     kind, delay = f.NODE_CREDIT, state.delays[f.CREDIT_TO_NODE]
-    if state.vcs[row, f.IN_PORT] < LOCAL:
+    if state.vcs[row, f.IN_PORT] < state.routes.geometry[LINKS]:
         kind, delay = f.ROUTER_CREDIT, state.delays[f.CREDIT_TO_ROUTER]
     post(state, time + delay, kind, state.vcs[row, f.UPSTREAM], -1)
 
@@ -123,7 +122,8 @@ def _forward(state: FlitState, branch: int, time: int, vcs: int) -> None:
         state.carried[out // vcs, 1] += 1
     state.vcs[branch, f.TAKEN] += 1
     state.outs[out, f.CREDITS] -= 1
-    kind = f.TO_ROUTER if state.vcs[branch, f.OUT_PORT] < LOCAL else f.TO_NODE
+    local = state.vcs[branch, f.OUT_PORT] >= state.routes.geometry[LINKS]
+    kind = f.TO_NODE if local else f.TO_ROUTER
     post(state, time + state.delays[f.HOP], kind, state.outs[out, f.BEYOND], packet * 4 + kinds)
     state.totals[f.LAST_MOVE] = time
     if kinds & 1:

@@ -10,33 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 import cimsim.engine.noc.flit_state as f
+from cimsim.chip.routes import CLASSES, LINKS, channel_class, next_link
 from cimsim.engine.noc.flit_state import FlitState
-from cimsim.engine.noc.kernel import inlined, inner, kernel
-from cimsim.engine.noc.shape import HEIGHT, LOCAL, WIDTH, WRAP, next_direction
+from cimsim.engine.noc.kernel import inlined, inner
 
-__all__ = ["begin", "enlist", "strike", "wrapped"]
+__all__ = ["begin", "enlist", "strike"]
 
 Int64 = npt.NDArray[np.int64]
-
-
-@kernel
-def wrapped(geometry: Int64, source: int, router: int, direction: int) -> bool:
-    """Return whether a packet will have passed its dimension's dateline behind this link.
-
-    Args:
-        geometry: geometry vector of a torus.
-        source: router at which the packet entered the network.
-        router: router that the link leaves.
-        direction: direction of the link, 0 to 3.
-    """
-    if direction < 2:
-        size, start, here = geometry[WIDTH], source % geometry[WIDTH], router % geometry[WIDTH]
-    else:  # rows of several chips are numbered through
-        size = geometry[HEIGHT]
-        start, here = source // geometry[WIDTH] % size, router // geometry[WIDTH] % size
-    if direction % 2 == 0:
-        return bool((here + 1) % size < start)
-    return bool((here - 1) % size > start)
 
 
 @inlined
@@ -70,12 +50,12 @@ def _branch(state: FlitState, row: int, packet: int, port: int, vcs: int) -> Non
     router = state.vcs[row, f.HOME]
     low = (router * (state.ports.shape[0] // state.sizes.shape[0]) + port) * vcs
     high = low + vcs
-    if state.geometry[WRAP] != 0 and port < LOCAL:
+    classes, links = state.routes.geometry[CLASSES], state.routes.geometry[LINKS]
+    if classes > 1 and port < links:
         start = state.nodes[state.packets[packet, f.SOURCE], f.ROUTER]
-        if wrapped(state.geometry, start, router, port):
-            low += vcs // 2
-        else:
-            high = low + vcs // 2
+        own = channel_class(state.routes, start, router * links + port)
+        high = low + (own + 1) * vcs // classes
+        low += own * vcs // classes
     state.vcs[row, f.COPY] = packet
     state.vcs[row, f.TAKEN] = 0
     state.vcs[row, f.OUT_PORT] = port
@@ -88,8 +68,10 @@ def _branch(state: FlitState, row: int, packet: int, port: int, vcs: int) -> Non
 @inlined
 def _way(state: FlitState, router: int, target: int) -> int:
     """Return the port through which a packet to a node leaves a router."""
-    direction = next_direction(state.geometry, router, state.nodes[target, f.ROUTER])
-    return int(state.nodes[target, f.PORT] if direction == LOCAL else direction)
+    link = next_link(state.routes, router, state.nodes[target, f.ROUTER])
+    if link < 0:
+        return int(state.nodes[target, f.PORT])
+    return int(link - router * state.routes.geometry[LINKS])
 
 
 @inner

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 import cimsim.engine.noc.flit_state as f
 from cimsim.engine.noc.flit_state import FlitSettings, FlitState
-from cimsim.engine.noc.shape import neighbour, node_port, node_router
 
 __all__ = ["flit_state", "make_state"]
 
@@ -24,9 +23,9 @@ def flit_state(settings: FlitSettings, longest_cycles: int, log: int = 0) -> Fli
         longest_cycles: latencies up to this are counted one by one.
         log: how many ejected flits to log.
     """
-    shape, geometry = settings.shape, settings.shape.geometry()
-    router = [node_router(geometry, node) for node in range(shape.nodes)]
-    port = [4 + node_port(geometry, node) for node in range(shape.nodes)]
+    shape = settings.shape
+    router = shape.node_routers.tolist()
+    port = (shape.router_links + shape.node_ports).tolist()
     state = make_state(settings, router, port, settings.ports, f.DELAYS, branches=0)
     return state._replace(latencies=_zeros(longest_cycles + 1), log=_zeros(log, f.LOG_COLUMNS))
 
@@ -44,7 +43,7 @@ def make_state(
     Args:
         settings: shape, virtual channels and buffers.
         node_routers: [nodes], router of every node.
-        node_ports: [nodes], port of its router that it hangs on, 4 or more.
+        node_ports: [nodes], port of its router that it hangs on, behind those of links.
         ports: ports of a router.
         delays: entries of `FlitState.delays`.
         branches: further branches that a packet may have in a router.
@@ -54,7 +53,7 @@ def make_state(
     packets = rows * (depth + branches) + nodes * vcs * depth + nodes
     buckets = max(delays) + 1
     state = FlitState(
-        geometry=shape.geometry(),
+        routes=shape.routes,
         delays=np.array(delays, dtype=np.int64),
         vcs=_zeros(rows * (1 + branches), f.LEFT + 1),
         buffers=_zeros(rows, depth),
@@ -91,19 +90,21 @@ def _zeros(*size: int) -> Int64:
 
 def _wire(settings: FlitSettings, state: FlitState, ports: int, branches: int) -> None:
     """Fill in which channel feeds which, and whose branch a row is."""
-    vcs, geometry, channels = settings.vcs, state.geometry, state.outs.shape[0]
+    shape, vcs, channels = settings.shape, settings.vcs, state.outs.shape[0]
     further = np.repeat(np.arange(channels), branches)
     row = np.concatenate([np.arange(channels), further])
     state.vcs[:, f.OWNER] = row
     state.vcs[:, f.HOME] = row // (ports * vcs)
     state.vcs[:, f.IN_PORT], state.vcs[:, f.IN_VC] = row // vcs % ports, row % vcs
     channel = np.arange(vcs)
-    for router in range(settings.shape.routers):
-        for direction in range(4):
-            there = neighbour(geometry, router, direction)
-            if there >= 0:  # a link's far end is the port in the opposite direction
-                out = (router * ports + direction) * vcs + channel
-                far = (there * ports + (direction ^ 1)) * vcs + channel
+    links = shape.router_links
+    for router in range(shape.routers):
+        for port in range(links):
+            link = router * links + port
+            if shape.link_end(link) >= 0:  # its far end is the port of the link that leads back
+                there, back = divmod(shape.reverse(link), links)
+                out = (router * ports + port) * vcs + channel
+                far = (there * ports + back) * vcs + channel
                 state.outs[out, f.BEYOND] = far
                 state.vcs[far, f.UPSTREAM] = out
 

@@ -18,7 +18,6 @@ import cimsim.engine.noc.flit_state as f
 from cimsim.engine.noc.flit_build import make_state
 from cimsim.engine.noc.flit_state import DELAYS, FlitSettings
 from cimsim.engine.noc.flit_tree import Leg, Places, reduction_legs, spread_order
-from cimsim.engine.noc.shape import LOCAL
 from cimsim.errors import CimsimInternalError
 
 __all__ = ["FlitNetwork", "node_places"]
@@ -36,18 +35,18 @@ def node_places(settings: FlitSettings, node_routers: Sequence[int]) -> Places:
         settings: shape, virtual channels and buffers.
         node_routers: [nodes], router of every node of the caller.
     """
-    count = settings.shape.routers
+    shape, count = settings.shape, settings.shape.routers
     local = [0] * count
     ports, routers, adders = [], list(node_routers), []
     for router in node_routers:
-        ports.append(LOCAL + local[router])
+        ports.append(shape.router_links + local[router])
         local[router] += 1
     for router in range(count):
         adders.append(len(routers))
-        taken = LOCAL + local[router]
+        taken = shape.router_links + local[router]
         routers += [router] * taken
         ports += range(taken, 2 * taken)
-    return Places(settings.shape.geometry(), tuple(routers), tuple(ports), tuple(adders))
+    return Places(shape, tuple(routers), tuple(ports), tuple(adders))
 
 
 class FlitNetwork:
@@ -187,10 +186,14 @@ class FlitNetwork:
         return why, found
 
     def used(self) -> tuple[Int64, Int64, Int64]:
-        """Return flits and packets: [routers, 4, 2] of links, [nodes, 2] sent and received."""
+        """Return flits and packets: [routers, links, 2] of links, [nodes, 2] sent and received."""
         ports = self.state.carried.reshape(self.settings.shape.routers, -1, 2)
         routers, local = self.places.router[: self.nodes], self.places.port[: self.nodes]
-        return ports[:, :LOCAL].copy(), self.feed.injected[: self.nodes], ports[routers, local]
+        return (
+            ports[:, : self.settings.shape.router_links].copy(),
+            self.feed.injected[: self.nodes],
+            ports[routers, local],
+        )
 
     def blocked(self) -> list[tuple[int, int, int]]:
         """Return source node, router and output port of every packet that waits in a router."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import cimsim.engine.noc.flit_state as f
 from cimsim.engine.noc.flit_state import FlitState, FlitTraffic
 from cimsim.engine.noc.kernel import inlined, kernel
-from cimsim.engine.noc.shape import NODES
 from cimsim.engine.noc.traffic import destination, starts_packet
 
 __all__ = ["choose_channel", "eject", "inject", "log_flit", "post", "take_flit"]
@@ -95,7 +94,7 @@ def _create(state: FlitState, traffic: FlitTraffic, node: int, cycle: int) -> No
         traffic.seed,
         node,
         cycle,
-        state.geometry[NODES],
+        state.nodes.shape[0],
         traffic.fixed,
         traffic.hot_nodes,
         traffic.hot_limits,

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cimsim.engine.noc.shape import NocShape
+from cimsim.chip.routes import Routes
+from cimsim.chip.topology import Topology
 from cimsim.engine.noc.traffic import Traffic
 from cimsim.errors import CimsimError
 
@@ -98,19 +99,19 @@ class FlitSettings:
 
     Args:
         shape: routers, nodes and links.
-        vcs: virtual channels a port; a torus needs two, one on each side of its dateline.
+        vcs: virtual channels a port, at least one of each class that the shape needs.
         buffer_flits: flits a virtual channel's buffer holds.
 
     Raises:
         CimsimError: on values out of range.
     """
 
-    shape: NocShape
+    shape: Topology
     vcs: int = 4
     buffer_flits: int = 8
 
     def __post_init__(self) -> None:
-        least = 2 if self.shape.kind == "torus" else 1
+        least = self.shape.classes
         if not least <= self.vcs <= 64:
             raise CimsimError(
                 "the number of virtual channels is out of range",
@@ -125,7 +126,7 @@ class FlitSettings:
                 value=self.buffer_flits,
                 allowed="1 to 4096 flits",
             )
-        slots = self.shape.routers * (4 + self.shape.concentration) * self.vcs
+        slots = self.shape.routers * self.ports * self.vcs
         if slots * self.buffer_flits > 1 << 22:
             raise CimsimError(
                 "the network's buffers are too many to simulate flit by flit",
@@ -136,8 +137,8 @@ class FlitSettings:
 
     @property
     def ports(self) -> int:
-        """Ports of a router: four neighbours and its nodes."""
-        return 4 + self.shape.concentration
+        """Ports of a router: to its neighbours and its nodes."""
+        return self.shape.router_links + self.shape.concentration
 
 
 class FlitState(NamedTuple):
@@ -149,7 +150,7 @@ class FlitState(NamedTuple):
     R P V + c B + k - 1, with B = P - 1 where packets may branch and B = 0 where not.
 
     Attributes:
-        geometry: the shape's geometry vector.
+        routes: of the shape.
         delays: (4,) cycles between stages.
         vcs: (R P V (1 + B), 19) input virtual channels, then further branches.
         buffers: (R P V, depth) flits as 4 * packet + 2 * head + tail, a ring a channel.
@@ -174,7 +175,7 @@ class FlitState(NamedTuple):
         log: (L, 5) the first L ejected flits; L is 0 except in tests.
     """
 
-    geometry: Int64
+    routes: Routes
     delays: Int64
     vcs: Int64
     buffers: Int64
@@ -208,7 +209,7 @@ class FlitTraffic(NamedTuple):
     hot_limits: npt.NDArray[np.uint64]
 
 
-def flit_traffic(shape: NocShape, traffic: Traffic) -> FlitTraffic:
+def flit_traffic(shape: Topology, traffic: Traffic) -> FlitTraffic:
     """Return `traffic` on `shape` for the kernel.
 
     Args:

@@ -1,4 +1,4 @@
-"""Trees of XY routes for the flit-level network: order of targets, legs of a reduction.
+"""Trees of routes for the flit-level network: order of targets, legs of a reduction.
 
 A multicast lists its targets so that those behind each output of each router on the way follow
 each other; a branch is then a part of the list (`flit.fork`). A reduction is cut into *legs*:
@@ -11,16 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cimsim.engine.noc.shape import LOCAL, neighbour, next_direction, router_distance
+from cimsim.chip.topology import Topology
 
 __all__ = ["Leg", "Places", "reduction_legs", "spread_order"]
-
-Int64 = NDArray[np.int64]
-RANK_OF = (1, 2, 1, 2)
-"""Rank of a direction among those of its dimension; 0 is for staying."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +21,14 @@ class Places:
     """Where nodes hang.
 
     Attributes:
-        geometry: geometry vector of the network's shape.
+        shape: the network.
         router: [nodes], router of every node.
-        port: [nodes], its port there, `LOCAL` or more.
+        port: [nodes], its port there, behind those of links.
         adder: [routers], node that takes what an adder gets from port 0 of its router; those
             of the other ports follow. It also sends the adder's sums.
     """
 
-    geometry: Int64
+    shape: Topology
     router: tuple[int, ...]
     port: tuple[int, ...]
     adder: tuple[int, ...] = ()
@@ -61,30 +54,21 @@ class Leg:
 def spread_order(places: Places, source: int, targets: Sequence[int]) -> list[int]:
     """Return the targets of a multicast in the order that `flit` wants.
 
-    Along x those nearest to the source come first, in each column those along y, nearest
-    first, at each router those of its own ports. Outputs of a router come in the order local
-    ports, +y, -y, +x, -x.
+    That of their routes, port by port: at each router those of its own ports come first, then
+    its links from the third on, then the first two (in a grid +y, -y, +x, -x).
 
     Args:
         places: where nodes hang.
         source: sending node.
         targets: receiving nodes, each once.
     """
-    geometry, start = places.geometry, places.router[source]
-    width = int(geometry[1])
+    shape, start = places.shape, places.router[source]
+    links = shape.router_links
 
-    def key(target: int) -> tuple[int, int, int, int, int]:
-        end = places.router[target]
-        corner = start - start % width + end % width
-        along_x = next_direction(geometry, start, corner)
-        along_y = next_direction(geometry, corner, end)
-        return (
-            0 if along_x == LOCAL else RANK_OF[along_x],
-            router_distance(geometry, start, corner),
-            0 if along_y == LOCAL else RANK_OF[along_y],
-            router_distance(geometry, corner, end),
-            places.port[target],
-        )
+    def key(target: int) -> tuple[int, ...]:
+        way = shape.path(start, places.router[target])
+        # A port of the router has a rank below those of links.
+        return (*(1 + (link % links - 2) % links for link in way), places.port[target] - (1 << 30))
 
     return sorted(targets, key=key)
 
@@ -97,18 +81,18 @@ def reduction_legs(places: Places, sources: Sequence[int], target: int) -> tuple
         sources: nodes that send a part each; one that occurs twice sends two.
         target: node that receives the sum.
     """
-    geometry, end = places.geometry, places.router[target]
+    shape, end = places.shape, places.router[target]
     parts: dict[int, int] = {}  # that come together at a router of the tree
-    onward: dict[int, int] = {}  # direction in which they leave it
+    onward: dict[int, int] = {}  # link by which they leave it
     for source in sources:
         router = places.router[source]
         parts[router] = parts.get(router, 0) + 1
         while router != end and router not in onward:
-            onward[router] = next_direction(geometry, router, end)
-            router = neighbour(geometry, router, onward[router])
+            onward[router] = shape.next_link(router, end)
+            router = shape.link_end(onward[router])
             parts[router] = parts.get(router, 0) + 1
     adders = [router for router, count in parts.items() if count > 1]
-    adders.sort(key=lambda router: (-router_distance(geometry, router, end), router))
+    adders.sort(key=lambda router: (-shape.distance(router, end), router))
     number = {router: len(sources) + k for k, router in enumerate(adders)}
 
     def leg(source: int, router: int, port: int, count: int) -> Leg:
@@ -116,16 +100,11 @@ def reduction_legs(places: Places, sources: Sequence[int], target: int) -> tuple
         while router not in number or port < 0:
             if router == end:
                 return Leg(source, target, -1, count)
-            port = opposite(onward[router])
-            router = neighbour(geometry, router, onward[router])
+            port = shape.reverse(onward[router]) % shape.router_links
+            router = shape.link_end(onward[router])
         return Leg(source, places.adder[router] + port, number[router], count)
 
     return (
         *(leg(source, places.router[source], places.port[source], 0) for source in sources),
         *(leg(places.adder[router], router, -1, parts[router]) for router in adders),
     )
-
-
-def opposite(direction: int) -> int:
-    """Return the port at the far end of a link in a direction."""
-    return direction ^ 1

@@ -1,6 +1,6 @@
 """Packet-level network on chip: one reservation a packet and link, in integer picoseconds.
 
-A packet of S flits holds each link of its XY route for S cycles. Its head waits until the
+A packet of S flits holds each link of its route for S cycles. Its head waits until the
 link is free, spends the router's pipeline in every router, and its tail follows S - 1 cycles
 behind (cut-through). Without contention its latency is
 
@@ -29,15 +29,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cimsim.chip.routes import LINKS, ROUTERS, Routes, link_end, next_link
+from cimsim.chip.topology import Topology
 from cimsim.engine.noc.kernel import kernel
-from cimsim.engine.noc.shape import (
-    NODES,
-    ROUTERS,
-    NocShape,
-    neighbour,
-    next_direction,
-    node_router,
-)
 from cimsim.errors import CimsimError
 
 __all__ = ["NocTiming", "PacketState", "hold", "packet_state", "reserve", "send"]
@@ -47,8 +41,8 @@ INTERVALS = 8
 COUNT, FLOOR, FIRST = 0, 1, 2
 # Columns of PacketState.used.
 BUSY_PS, FLITS, PACKETS, WAIT_PS = range(4)
-# PacketState.config continues the geometry vector.
-CYCLE_PS, ROUTER_PS, LINK_PS, INTERFACE_PS, EPOCH = range(7, 12)
+# Entries of PacketState.config.
+CYCLE_PS, ROUTER_PS, LINK_PS, INTERFACE_PS = range(4)
 
 Int64 = npt.NDArray[np.int64]
 
@@ -95,20 +89,22 @@ class PacketState(NamedTuple):
     """State of a packet-level network, as arrays that the kernels change in place.
 
     Attributes:
-        config: int64 vector, the shape's geometry, delays in ps and a scratch epoch.
+        routes: of the topology.
+        config: int64 vector, delays in ps.
+        nodes: int64 (nodes,), router of every node.
         reserved: int64 (links, 2 + 2 INTERVALS), busy intervals of every link, sorted.
         used: int64 (links, 4), of every link: busy time in ps, flits, packets, and the
             time in ps that heads waited for it.
-        scratch: int64 (3, links), work space of `multicast` and `reduce`.
     """
 
+    routes: Routes
     config: Int64
+    nodes: Int64
     reserved: Int64
     used: Int64
-    scratch: Int64
 
 
-def packet_state(shape: NocShape, timing: NocTiming) -> PacketState:
+def packet_state(shape: Topology, timing: NocTiming) -> PacketState:
     """Return the state of an idle network.
 
     Args:
@@ -118,12 +114,12 @@ def packet_state(shape: NocShape, timing: NocTiming) -> PacketState:
     delays = np.array(
         [1, timing.router_cycles, timing.link_cycles, timing.interface_cycles], dtype=np.int64
     )
-    config = np.concatenate([shape.geometry(), delays * timing.cycle_ps, np.zeros(1, np.int64)])
     return PacketState(
-        config=config,
+        routes=shape.routes,
+        config=delays * timing.cycle_ps,
+        nodes=shape.node_routers,
         reserved=np.zeros((shape.links, FIRST + 2 * INTERVALS), dtype=np.int64),
         used=np.zeros((shape.links, 4), dtype=np.int64),
-        scratch=np.zeros((3, shape.links), dtype=np.int64),
     )
 
 
@@ -164,7 +160,7 @@ def reserve(state: PacketState, link: int, ready_ps: int, flits: int) -> int:
 
     Args:
         state: the network.
-        link: link index (see `shape`).
+        link: link index (see `Topology.links`).
         ready_ps: when the head could start.
         flits: length of the packet.
     """
@@ -177,7 +173,7 @@ def hold(state: PacketState, link: int, ready_ps: int, flits: int, hold_ps: int)
 
     Args:
         state: the network.
-        link: link index (see `shape`).
+        link: link index (see `Topology.links`).
         ready_ps: when the head could start.
         flits: length of the packet, for the statistics.
         hold_ps: how long the link is busy.
@@ -213,15 +209,14 @@ def send(state: PacketState, now_ps: int, source: int, target: int, flits: int) 
         target: receiving node.
         flits: length of the packet, at least 1.
     """
-    config = state.config
-    base = 4 * config[ROUTERS]
+    config, routes = state.config, state.routes
+    base = routes.geometry[LINKS] * routes.geometry[ROUTERS]
     head = reserve(state, base + source, now_ps + config[INTERFACE_PS], flits) + config[LINK_PS]
-    router, end = node_router(config, source), node_router(config, target)
-    while router != end:
-        direction = next_direction(config, router, end)
-        link = 4 * router + direction
+    end = state.nodes[target]
+    link = next_link(routes, state.nodes[source], end)
+    while link >= 0:
         head = reserve(state, link, head + config[ROUTER_PS], flits) + config[LINK_PS]
-        router = neighbour(config, router, direction)
-    link = base + config[NODES] + target
-    head = reserve(state, link, head + config[ROUTER_PS], flits) + config[LINK_PS]
+        link = next_link(routes, link_end(routes, link), end)
+    eject = base + state.nodes.size + target
+    head = reserve(state, eject, head + config[ROUTER_PS], flits) + config[LINK_PS]
     return int(head + (flits - 1) * config[CYCLE_PS])

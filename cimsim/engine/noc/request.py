@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import cast
 
+from cimsim.chip.mesh import build_mesh
+from cimsim.chip.networks import system_topology
+from cimsim.chip.topology import GRIDS, Topology
+from cimsim.config.load import find_chip, load_chip
 from cimsim.engine.noc.curve import CurvePoint, Sampling, measure_point
 from cimsim.engine.noc.flit_state import FlitSettings, flit_traffic
-from cimsim.engine.noc.shape import NocKind, NocShape
 from cimsim.engine.noc.traffic import Pattern, Traffic
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, nearest
 
-__all__ = ["NocRequest", "noc_request", "read_hotspots", "read_mesh", "read_rates"]
+__all__ = ["NocRequest", "noc_request", "read_hotspots", "read_mesh", "read_network", "read_rates"]
 
 DEFAULT_CONCENTRATION = 4
 
@@ -40,7 +43,7 @@ class NocRequest:
 
 def noc_request(
     *,
-    mesh: str,
+    mesh: str | None,
     topology: str,
     concentration: int | None,
     traffic: str,
@@ -55,8 +58,8 @@ def noc_request(
     """Return what the strings and numbers of a command line ask for, fully checked.
 
     Args:
-        mesh: routers as ``WIDTHxHEIGHT``.
-        topology: mesh, torus or cmesh.
+        mesh: routers as ``WIDTHxHEIGHT``, or None.
+        topology: mesh, torus, cmesh, ring or full, or a chip file whose network is meant.
         concentration: nodes a router of a cmesh, or None.
         traffic: pattern.
         hotspots: ``ID:fraction,...``, or empty.
@@ -70,7 +73,7 @@ def noc_request(
     Raises:
         CimsimError: on the first value that is out of range.
     """
-    shape = read_mesh(mesh, cast(NocKind, topology), concentration)
+    shape = read_network(mesh, topology, concentration)
     settings = FlitSettings(shape, vcs, buffer_flits)
     offered = read_rates(rates)
     first = Traffic(
@@ -84,12 +87,43 @@ def noc_request(
     return NocRequest(settings, tuple(replace(first, rate=rate) for rate in offered), sampling)
 
 
-def read_mesh(text: str, kind: NocKind, concentration: int | None) -> NocShape:
+def read_network(mesh: str | None, topology: str, concentration: int | None) -> Topology:
+    """Return the network that a command line asks for.
+
+    Args:
+        mesh: routers as ``WIDTHxHEIGHT``; by default 8x8, in a ring or full network 8x1. A chip
+            file with a number of tiles needs none.
+        topology: a kind, or a chip file.
+        concentration: nodes a router of a cmesh.
+
+    Raises:
+        CimsimError: if there is no such network.
+    """
+    if topology.endswith((".yaml", ".yml")):
+        config = load_chip(find_chip(topology))
+        if mesh is not None or concentration is not None:
+            raise CimsimError("a chip file says the size of its network", key="mesh", value=mesh)
+        return build_mesh(config, 1).network
+    if topology not in (*GRIDS, "full"):
+        kinds = (*GRIDS, "full")
+        raise CimsimError(
+            "unknown network topology",
+            key="noc.kind",
+            value=topology,
+            allowed=f"{', '.join(kinds)}, or a chip file (.yaml)",
+            hint=nearest(topology, kinds),
+        )
+    size = mesh or ("8x1" if topology in {"ring", "full"} else "8x8")
+    shape = read_mesh(size, "mesh" if topology == "full" else topology, concentration)
+    return system_topology("full", shape.routers) if topology == "full" else shape
+
+
+def read_mesh(text: str, kind: str, concentration: int | None) -> Topology:
     """Return the shape of a network written as ``WIDTHxHEIGHT`` in routers.
 
     Args:
         text: for example ``8x8``.
-        kind: mesh, torus or cmesh.
+        kind: mesh, torus, cmesh or ring.
         concentration: nodes a router; by default 4 for a cmesh, else 1.
 
     Raises:
@@ -105,7 +139,7 @@ def read_mesh(text: str, kind: NocKind, concentration: int | None) -> NocShape:
         )
     default = DEFAULT_CONCENTRATION if kind == "cmesh" else 1
     nodes = default if concentration is None else concentration
-    return NocShape(kind, int(match[1]), int(match[2]), nodes)
+    return Topology(kind, int(match[1]), int(match[2]), nodes)
 
 
 def read_rates(text: str) -> list[float]:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from cimsim.engine.noc.shape import NocShape
+from cimsim.chip.topology import Topology
 from cimsim.errors import CimsimError, nearest
 from cimsim.kernel_cache import cached
 
@@ -113,7 +113,7 @@ class Traffic:
         """Return the draws below which a packet starts, of 2**64."""
         return np.uint64(min((1 << 64) - 1, round(self.rate / self.packet_flits * (1 << 64))))
 
-    def targets(self, shape: NocShape) -> Int64:
+    def targets(self, shape: Topology) -> Int64:
         """Return the fixed target of every node, or an empty vector if it is drawn.
 
         Args:
@@ -147,7 +147,7 @@ class Traffic:
     def _refuse(self, message: str, columns: int, rows: int) -> None:
         raise CimsimError(message, key="traffic", value=f"{columns}x{rows} nodes")
 
-    def hotspot_table(self, shape: NocShape) -> tuple[Int64, UInt64]:
+    def hotspot_table(self, shape: Topology) -> tuple[Int64, UInt64]:
         """Return the hotspots' nodes and their cumulative draws, of 2**64.
 
         Args:

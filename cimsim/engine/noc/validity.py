@@ -24,8 +24,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cimsim.chip.topology import Topology
 from cimsim.engine.noc.packet import BUSY_PS, FLITS, PACKETS, WAIT_PS, PacketState
-from cimsim.engine.noc.shape import NocShape
 
 __all__ = ["PacketValidity", "packet_validity"]
 
@@ -66,7 +66,7 @@ class PacketValidity:
         return f"{where}: outside the packet-level model's range ({bound}); latency is too low"
 
 
-def packet_validity(shape: NocShape, state: PacketState, elapsed_ps: int) -> PacketValidity:
+def packet_validity(shape: Topology, state: PacketState, elapsed_ps: int) -> PacketValidity:
     """Judge a finished run.
 
     Injection links are left out: the model is exact there.
@@ -76,7 +76,7 @@ def packet_validity(shape: NocShape, state: PacketState, elapsed_ps: int) -> Pac
         state: its state after the run.
         elapsed_ps: simulated time, above 0.
     """
-    first = 4 * shape.routers
+    first = shape.router_links * shape.routers
     entries = slice(first, first + shape.nodes)
     used = state.used
     busy = used[:, BUSY_PS].copy()

@@ -1,0 +1,213 @@
+"""Routes as kernels see them: the next link, the last link, the end of a link, distances.
+
+A router has `LINKS` links to others, numbered from 0; link d of router r is `LINKS r + d` in the
+whole network. In a grid (mesh, torus, concentrated mesh, ring) there are four: 0 +x, 1 -x, 2 +y,
+3 -y; those over the edge of a mesh have a number and are never used.
+
+Routes of a grid are in closed form, because it may have a million routers: dimension order, x
+first. In a torus and a ring the shorter way round is taken; where both are equally long, packets
+of a torus leave even coordinates upwards and odd ones downwards, those of a ring go upwards. All
+other networks have tables, which `cimsim.chip.topology` makes. Either way the route to a router
+depends only on where a packet is and where it goes, and the routes from a router are a tree, so
+that a multicast and a reduction are trees too.
+
+Several chips have equal networks that no route joins: their routers are numbered one chip after
+the other, rows through, so that router r of a grid is at row r // width in all chips.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from cimsim.kernel_cache import cached
+
+__all__ = [
+    "ALTERNATE", "CHIP", "CLASSES", "GEOMETRY", "HEIGHT", "LINKS", "ROUTERS", "UPWARDS", "WIDTH",
+    "WRAP", "Routes", "channel_class", "fill_distances", "fill_next", "last_link", "link_end",
+    "next_link", "router_distance",
+]  # fmt: skip
+
+Int64 = npt.NDArray[np.int64]
+
+# Entries of Routes.geometry.
+WRAP, WIDTH, HEIGHT, ROUTERS, CHIP, LINKS, CLASSES = range(7)
+GEOMETRY = 7
+# Values of WRAP: no ring is closed; which way round goes where both are equally long.
+ALTERNATE, UPWARDS = 1, 2
+
+_OPTIONS: dict[str, Any] = {"_nrt": False}  # as `cimsim.engine.noc.kernel` says
+
+
+class Routes(NamedTuple):
+    """Routes of a network.
+
+    Attributes:
+        geometry: [GEOMETRY], whether rings are closed; columns and rows of a chip's grid; routers
+            of all chips and of one; links of a router; classes of virtual channels.
+        onward: [r, r], link from a router of a chip on the way to another, -1 to itself; empty
+            for a grid, as the others.
+        inward: [r, r], link by which the way from one router enters another, -1 of itself.
+        ends: [r LINKS], router at the end of a link, -1 where there is none.
+        layer: [r], class of the virtual channels that packets of a router use.
+    """
+
+    geometry: Int64
+    onward: Int64
+    inward: Int64
+    ends: Int64
+    layer: Int64
+
+
+@cached
+@njit(**_OPTIONS)
+def _direction(geometry: Int64, router: int, target: int) -> int:
+    """Return the direction of the next hop in a grid, -1 at the target."""
+    width = geometry[WIDTH]
+    here, there, size, axis = router % width, target % width, width, 0
+    if here == there:
+        here, there, size, axis = router // width, target // width, geometry[HEIGHT], 2
+        if here == there:
+            return -1
+    if geometry[WRAP] == 0:
+        return int(axis if there > here else axis + 1)
+    ahead = (there - here) % size
+    if 2 * ahead == size:
+        return int(axis if geometry[WRAP] == UPWARDS else axis + (here % size) % 2)
+    return int(axis if 2 * ahead < size else axis + 1)
+
+
+@cached
+@njit(**_OPTIONS)
+def _neighbour(geometry: Int64, router: int, direction: int) -> int:
+    """Return the router in a direction of a grid, -1 over a mesh's edge."""
+    width, height = geometry[WIDTH], geometry[HEIGHT]
+    local = router % (width * height)
+    x, y = local % width, local // width
+    if direction < 2:
+        x += 1 - 2 * direction
+    else:
+        y += 1 - 2 * (direction - 2)
+    if geometry[WRAP] == 0:
+        if x < 0 or y < 0 or x >= width or y >= height:
+            return -1
+        return int(router - local + y * width + x)
+    return int(router - local + (y % height) * width + x % width)
+
+
+@cached
+@njit(**_OPTIONS)
+def next_link(routes: Routes, router: int, target: int) -> int:
+    """Return the link that a packet to a router takes at another, -1 at the target."""
+    geometry = routes.geometry
+    if routes.onward.size > 0:
+        chip = geometry[CHIP]
+        first = router - router % chip
+        link = routes.onward[router - first, target - first]
+        return int(link if link < 0 else link + first * geometry[LINKS])
+    direction = _direction(geometry, router, target)
+    return int(direction if direction < 0 else 4 * router + direction)
+
+
+@cached
+@njit(**_OPTIONS)
+def last_link(routes: Routes, source: int, router: int) -> int:
+    """Return the link by which the way from a source enters a router, -1 at the source."""
+    geometry = routes.geometry
+    if routes.onward.size > 0:
+        chip = geometry[CHIP]
+        first = router - router % chip
+        link = routes.inward[source - first, router - first]
+        return int(link if link < 0 else link + first * geometry[LINKS])
+    # The way turns below or above the router, or not at all.
+    corner = source - source % geometry[WIDTH] + router % geometry[WIDTH]
+    direction = _direction(geometry, source if corner == router else corner, router)
+    return int(
+        direction if direction < 0 else 4 * _neighbour(geometry, router, direction ^ 1) + direction
+    )
+
+
+@cached
+@njit(**_OPTIONS)
+def link_end(routes: Routes, link: int) -> int:
+    """Return the router that a link leads to, -1 over a mesh's edge."""
+    geometry = routes.geometry
+    if routes.onward.size > 0:
+        links = geometry[LINKS]
+        chip = geometry[CHIP]
+        router = link // links
+        first = router - router % chip
+        end = routes.ends[link - first * links]
+        return int(end if end < 0 else end + first)
+    return int(_neighbour(geometry, link // 4, link % 4))
+
+
+@cached
+@njit(**_OPTIONS)
+def router_distance(routes: Routes, start: int, end: int) -> int:
+    """Return the number of links on the way from one router of a chip to another."""
+    geometry = routes.geometry
+    if routes.onward.size > 0:
+        hops = 0
+        while start != end:
+            start = link_end(routes, next_link(routes, start, end))
+            hops += 1
+        return int(hops)
+    width, height = geometry[WIDTH], geometry[HEIGHT]
+    dx = abs(end % width - start % width)
+    dy = abs(end // width - start // width)
+    if geometry[WRAP] != 0:
+        dx = min(dx, width - dx)
+        dy = min(dy, height - dy)
+    return int(dx + dy)
+
+
+@cached
+@njit(**_OPTIONS)
+def channel_class(routes: Routes, source: int, link: int) -> int:
+    """Return the class of virtual channels that a packet takes on a link.
+
+    In a torus and a ring it is 1 from the wrap-around link of a dimension on, the *dateline*
+    (Dally and Seitz, IEEE Transactions on Computers C-36(5), 1987), 0 before; elsewhere it is
+    the layer of the router at which the packet entered.
+
+    Args:
+        routes: the network.
+        source: router at which the packet entered.
+        link: the link.
+    """
+    geometry = routes.geometry
+    if geometry[WRAP] == 0:
+        return int(routes.layer[source]) if routes.layer.size > 0 else 0
+    router, direction = link // 4, link % 4
+    width = geometry[WIDTH]
+    if direction < 2:
+        size, start, here = width, source % width, router % width
+    else:  # rows of several chips are numbered through
+        size = geometry[HEIGHT]
+        start, here = source // width % size, router // width % size
+    if direction % 2 == 0:
+        return int((here + 1) % size < start)
+    return int((here - 1) % size > start)
+
+
+@cached
+@njit(**_OPTIONS)
+def fill_next(routes: Routes, table: Int64) -> None:
+    """Write the router after each on the way to each other into a table, [routers, routers]."""
+    for router in range(table.shape[0]):
+        for target in range(table.shape[1]):
+            link = next_link(routes, router, target)
+            table[router, target] = router if link < 0 else link_end(routes, link)
+
+
+@cached
+@njit(**_OPTIONS)
+def fill_distances(routes: Routes, routers: Int64, table: Int64) -> None:
+    """Write the distances between some routers of a chip into a table, [n, n]."""
+    for a in range(routers.size):
+        for b in range(routers.size):
+            table[a, b] = router_distance(routes, routers[a], routers[b])
