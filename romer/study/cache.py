@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cimsim.results.store import write_whole
+from cimsim.text_file import write_whole
 
 __all__ = ["Cache", "name_of"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import stdtr
 
 from cimsim.results.statistics import mean_interval
-from cimsim.results.store import write_whole
+from cimsim.text_file import write_whole
 from romer.study.cells import Cell
 from romer.study.details import detail_row, mean_of
 from romer.study.measured import Measured
