@@ -34,6 +34,7 @@ from cimsim.stages.coupling import (
     inert_coupling,
     refuse_trace,
 )
+from cimsim.stages.measured import Measured, main_decode
 from cimsim.stages.models import (
     Texts,
     calibration_windows,
@@ -44,7 +45,6 @@ from cimsim.stages.models import (
 from cimsim.stages.peaks import peak_rows
 from cimsim.stages.placed_chip import PlacedChip, place_chip, tile_load_ps
 from cimsim.stages.ranges import measure_ranges
-from cimsim.stages.rows import Measured, clip_rate, main_decode, result_row
 from cimsim.stages.scale import DIE_LIMIT_MM2, left_out, scale_rows
 from cimsim.stages.scoring import score_clean
 from cimsim.stages.tables import (
@@ -54,6 +54,7 @@ from cimsim.stages.tables import (
     latency_samples,
     layer_rows,
     resource_rows,
+    result_row,
     seed_rows,
 )
 from cimsim.stages.timing import Timing, densities, longest_ps, time_routing
@@ -225,7 +226,7 @@ def _warnings(measured: Measured) -> tuple[str, ...]:
     """Say what a reader must mind before anything else."""
     chip = measured.chip.config
     found = [*inert_knobs(chip), *unpaid_writes(chip), *unused_range(chip)]
-    clip = clip_rate(measured.accuracy)
+    clip = measured.clip_rate
     if clip is not None and clip > CLIP_WARNING:
         found.append(
             f"{100 * clip:.2g} % of conversions are clipped: widen tile.adc.range or add bits"

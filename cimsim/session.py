@@ -22,6 +22,7 @@ from typing import Protocol
 from cimsim.pipeline import run_chip
 from cimsim.report import write_report
 from cimsim.results import ChipResult, Manifest, RunResults
+from cimsim.stages.columns.registry import run_tables
 from cimsim.stages.heap import release_heap
 from cimsim.stages.plan import Plan, Task
 
@@ -86,17 +87,23 @@ def run_plan(plan: Plan, listener: Listener) -> RunResults:
     # What checking the plan read is not wanted while workers run.
     release_heap()
     batches = tuple(sorted({b for t in plan.tasks for b in t.config.run.decode_batch}))
+    schema = run_tables(batches)
     started = time.monotonic()
     done: dict[str, ChipResult] = {}
     try:
         for chip in _results(plan, listener):
             done[chip.name] = chip
-            plan.folder.write_chip(chip, batches)
+            plan.folder.write_chip(chip, schema)
             listener.finished(chip.name)
     finally:
         chips = tuple(done[name] for name in names if name in done)
         run = RunResults(
-            plan.run_hash, chips, plan.texts.scored_name, batches, complete=len(chips) == len(names)
+            plan.run_hash,
+            chips,
+            plan.texts.scored_name,
+            schema,
+            batches,
+            complete=len(chips) == len(names),
         )
         if chips:
             manifest = replace(

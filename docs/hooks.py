@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cimsim.config.knobs import find_knobs
-from cimsim.results.columns import all_tables
+from cimsim.stages.columns.registry import run_tables
 from moe_mapping import policies
 from romer.registry import METHODS, find_steps, number_of
 
@@ -42,7 +42,7 @@ def _knobs() -> str:
 def _columns() -> str:
     header = ("column", "meaning", "unit", "formula", "empty when")
     parts = []
-    for table in all_tables():
+    for table in run_tables():
         rows: list[tuple[object, ...]] = [
             (f"`{c.name}`", c.meaning, c.unit, c.formula, c.empty_when) for c in table.columns
         ]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from textwrap import wrap
 
-from cimsim.results import Row
+from cimsim.results import Row, number_of
 from cimsim.stages.compare import Comparison, System
-from cimsim.stages.contenders import number_of
 
 __all__ = ["comparison_lines"]
 

@@ -22,11 +22,11 @@ def explain(
     from cimsim.cost.explain import explainable, lines_for
     from cimsim.cost.peak_report import find_published
     from cimsim.errors import CimsimError, nearest
-    from cimsim.results.columns import column_names, explain_column, find_columns
+    from cimsim.stages.columns.registry import column_names, find_columns
 
     lines = lines_for(key, load_chip(Path(find_published(chip))))
     if key.split(".")[-1] in column_names():
-        lines += [explain_column(table, column) for table, column in find_columns(key)]
+        lines += [column.explained(table.name) for table, column in find_columns(key)]
     if not lines:
         known = (*explainable(), *column_names())
         raise CimsimError(

@@ -7,7 +7,9 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from cimsim.results.csv_file import csv_of
 from cimsim.stages.serving import ServedPoint
+from cimsim.text_file import write_whole
 
 HEADER = (
     f"{'arrivals':<8}{'req/s':>10}{'load':>6}{'done/s':>10}{'mean us':>10}{'p50 us':>10}"
@@ -48,10 +50,8 @@ class Output:
         if self._json:
             print(json.dumps({"points": rows, "partial": partial}, indent=2))
         if self._csv is not None and rows:
-            lines = [",".join(rows[0]), *(",".join(_cell(v) for v in r.values()) for r in rows)]
-            if partial:
-                lines.append(f"# partial: {partial}")
-            self._csv.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            mark = f"# partial: {partial}\n" if partial else ""
+            write_whole(self._csv, csv_of(list(rows[0]), rows) + mark.encode("utf-8"))
         if self._plot is not None and len(self._points) > 1:
             from cimsim.report.canvas import write_picture
             from cimsim.report.serving_figure import serving_figure
@@ -68,15 +68,6 @@ def _flat(point: ServedPoint) -> dict[str, object]:
     assert isinstance(parts, dict)  # noqa: S101 - it is one
     row |= {f"{part}_us": value for part, value in parts.items()}
     return {**row, "cautions": "; ".join(cautions)}  # type: ignore[arg-type]
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = f"{value:.10g}" if isinstance(value, float) else str(value)
-    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
 
 
 def _line(p: ServedPoint) -> str:

@@ -20,7 +20,6 @@ from cimsim.report.comparison import ALL_RESIDENT, PEAK_NOTE, peak_density, peak
 from cimsim.report.content import FILES, Content
 from cimsim.report.figures import Figures
 from cimsim.report.view import SCALE_BATCH, Design, View, off_chip_share
-from cimsim.results import AS_PUBLISHED, AS_RUN
 
 __all__ = ["markdown_report"]
 
@@ -136,7 +135,7 @@ def _full_size(view: View, figures: Figures) -> list[str]:
 
 
 def _peak(view: View) -> list[str]:
-    forms = {AS_RUN: "run", AS_PUBLISHED: "paper"}
+    forms = {"as run": "run", "as published": "paper"}
     rows = [
         (
             *(_who(d) if first else ("", "")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -126,5 +127,5 @@ def _breakable(value: str) -> Markup:
     return Markup(re.sub(r"([_.])(?=[A-Za-z])", r"\1<wbr>", str(escape(value))))  # noqa: S704
 
 
-def _glossary(run: RunResults) -> list[tuple[str, tuple[Column, ...]]]:
-    return [(t.name, t.columns) for t in run.schema() if t.name in GLOSSARY]
+def _glossary(run: RunResults) -> list[tuple[str, tuple[Column[Any], ...]]]:
+    return [(t.name, t.columns) for t in run.schema if t.name in GLOSSARY]

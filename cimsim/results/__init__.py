@@ -1,59 +1,42 @@
 """Results: typed columns, tidy tables, statistics, Pareto fronts, files of a run."""
 
 from cimsim.results.activity import KINDS, Activity, Counter, Track
-from cimsim.results.column import Cell, Column, Row, Table
-from cimsim.results.columns import all_tables, explain_column, find_columns
-from cimsim.results.compare import Change, compare_runs, read_results
+from cimsim.results.column import Cell, Column, Empty, Row, number_of
 from cimsim.results.components import (
     COMPONENTS,
     component_column,
     family_of,
     reported_component,
 )
-from cimsim.results.csv_file import csv_bytes, format_cell, rows_from_csv
-from cimsim.results.detail_columns import ENERGY, PER_LAYER, PER_SEED, RESOURCES
+from cimsim.results.csv_file import csv_bytes, rows_from_csv
 from cimsim.results.energy_rows import (
+    ENERGY,
     component_energies,
     energy_rows,
     scale_energy,
     top_components,
 )
-from cimsim.results.identities import results_row
+from cimsim.results.loads import ExpertLoad, LatencySamples, TileLoad
 from cimsim.results.manifest import Manifest
 from cimsim.results.pairs import PAIRS, loss_change, pair_rows
 from cimsim.results.pareto import pareto_front
-from cimsim.results.peak_columns import AS_PUBLISHED, AS_RUN, PEAK
-from cimsim.results.result_columns import results_table
-from cimsim.results.run import (
-    ChipResult,
-    ExpertLoad,
-    LatencySamples,
-    RunResults,
-    TileLoad,
-)
-from cimsim.results.scale_columns import SCALE
+from cimsim.results.run import ChipResult, RunResults
 from cimsim.results.store import RunFolder
+from cimsim.results.table import Table
 from cimsim.results.trace_json import RUN_SLICES, trace_json, write_gzip
 
 __all__ = [
-    "AS_PUBLISHED",
-    "AS_RUN",
     "COMPONENTS",
     "ENERGY",
     "KINDS",
     "PAIRS",
-    "PEAK",
-    "PER_LAYER",
-    "PER_SEED",
-    "RESOURCES",
     "RUN_SLICES",
-    "SCALE",
     "Activity",
     "Cell",
-    "Change",
     "ChipResult",
     "Column",
     "Counter",
+    "Empty",
     "ExpertLoad",
     "LatencySamples",
     "Manifest",
@@ -63,23 +46,16 @@ __all__ = [
     "Table",
     "TileLoad",
     "Track",
-    "all_tables",
-    "compare_runs",
     "component_column",
     "component_energies",
     "csv_bytes",
     "energy_rows",
-    "explain_column",
     "family_of",
-    "find_columns",
-    "format_cell",
     "loss_change",
+    "number_of",
     "pair_rows",
     "pareto_front",
-    "read_results",
     "reported_component",
-    "results_row",
-    "results_table",
     "rows_from_csv",
     "scale_energy",
     "top_components",

@@ -1,39 +1,54 @@
-"""Columns and tables: what a number in a CSV file is, and the check that it is one.
+"""Columns: what a number in a CSV file is, where it comes from, and its check.
 
-A column is a value with a name, a unit, a type and a meaning. Tables refuse rows that
-lack a column, have one too many, or hold something that is not a finite number where a
-number is promised: a wrong table is our bug and never reaches a file.
+A column is declared once: name, unit, type, meaning, how its value follows from what was
+measured, and the reasons for which a cell may be empty. Files, reports, glossaries and
+`cimsim explain` read that declaration.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
 from cimsim.errors import CimsimInternalError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["EMPTY_BECAUSE", "Better", "Cell", "Column", "Row", "Table"]
+__all__ = [
+    "EMPTY_BECAUSE",
+    "Cell",
+    "Column",
+    "Empty",
+    "Row",
+    "count",
+    "flag",
+    "number",
+    "number_of",
+    "reasons_column",
+    "text",
+]
 
 Cell = str | int | float | bool | None
 Row = dict[str, Cell]
-ColumnType = Literal["text", "integer", "number", "flag"]
 Better = Literal["higher", "lower", ""]
+S = TypeVar("S")
+"""What a row is measured on: a chip with its model, a layer, a phase, ..."""
 
 # The column that gives the reason of every empty cell of its row.
 EMPTY_BECAUSE = "empty_because"
 
 
+class Empty(str):
+    """Why a cell is empty, in a few words; a column's value is one where there is none."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
-class Column:
+class Column(Generic[S]):
     """One column of a table.
 
     Attributes:
@@ -41,9 +56,10 @@ class Column:
         unit: unit of the value, "1" for a pure number, "" for text.
         type: text, integer, number or flag (true or false).
         meaning: what it is, in one or two sentences.
+        value: the cell of what was measured: a value; an `Empty` that says why there is none;
+            or None, where only one reason is possible. Without it rows come as mappings.
+        empty: every reason for which a cell may be empty; none means never.
         formula: how it follows from other columns, "" if it is measured.
-        group: heading under which the glossary lists it.
-        empty_when: when a cell may be empty; "" means never.
         better: higher, lower or "" where neither is better.
         minimum: least plausible value.
         maximum: greatest plausible value.
@@ -51,14 +67,52 @@ class Column:
 
     name: str
     unit: str
-    type: ColumnType
+    type: Literal["text", "integer", "number", "flag"]
     meaning: str
+    value: Callable[[S], object] | None = None
+    empty: tuple[Empty, ...] = ()
     formula: str = ""
-    group: str = ""
-    empty_when: str = ""
     better: Better = ""
     minimum: float | None = None
     maximum: float | None = None
+
+    @property
+    def empty_when(self) -> str:
+        """When a cell may be empty, in words; "" means never."""
+        return ", or ".join(self.empty)
+
+    def measure(self, subject: S) -> object:
+        """Return the value of what was measured, or an `Empty` with the reason.
+
+        Raises:
+            CimsimInternalError: if it is empty for a reason that is not declared.
+        """
+        found = subject[self.name] if self.value is None else self.value(subject)  # type: ignore[index]
+        if found is None and len(self.empty) == 1:
+            return self.empty[0]
+        if found is None or (isinstance(found, Empty) and found not in self.empty):
+            raise self._wrong(found, "may not be empty for this reason")
+        return found
+
+    def explained(self, table: str) -> str:
+        """Return what the column is, as a few lines of text.
+
+        Args:
+            table: name of its table.
+        """
+        units = {"": "text" if self.type == "text" else self.type, "1": "pure number"}
+        low = "-inf" if self.minimum is None else f"{self.minimum:g}"
+        high = "inf" if self.maximum is None else f"{self.maximum:g}"
+        bounded = self.minimum is not None or self.maximum is not None
+        facts = {
+            "unit": units.get(self.unit, self.unit),
+            "formula": self.formula,
+            "better": self.better,
+            "range": f"{low} to {high}" if bounded else "",
+            "empty when": self.empty_when,
+        }
+        said = [f"  {name}: {fact}" for name, fact in facts.items() if fact]
+        return "\n".join([f"{self.name}  (column of {table}.csv)", f"  {self.meaning}", *said])
 
     def check(self, value: object) -> Cell:
         """Return the value as a plain Python object of this column's type.
@@ -71,7 +125,7 @@ class Column:
                 range, or empty where it may not be.
         """
         if value is None:
-            if not self.empty_when:
+            if not self.empty:
                 raise self._wrong(value, "may not be empty")
             return None
         if isinstance(value, np.generic):
@@ -111,73 +165,49 @@ def _one_line(text: str) -> str:
     return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", valid).strip()
 
 
-@dataclass(frozen=True)
-class Table:
-    """A tidy table: one row an observation, one column a variable.
+def number_of(row: Row, column: str) -> float:
+    """Return a number of a row that may not be empty."""
+    value = row[column]
+    if not isinstance(value, int | float):
+        message = f"column {column} is not a number"
+        raise CimsimInternalError(message)
+    return float(value)
 
-    Attributes:
-        name: file name without ``.csv``.
-        meaning: what a row is.
-        columns: in file order.
-    """
 
-    name: str
-    meaning: str
-    columns: tuple[Column, ...]
+def text(
+    name: str, meaning: str, value: Callable[[S], object] | None = None, *empty: Empty
+) -> Column[S]:
+    """Declare a column of text."""
+    return Column(name, "", "text", meaning, value, empty)
 
-    @cached_property
-    def by_name(self) -> dict[str, Column]:
-        """Columns by name."""
-        return {c.name: c for c in self.columns}
 
-    @property
-    def gives_reasons(self) -> bool:
-        """Whether rows say in words why a cell is empty."""
-        return EMPTY_BECAUSE in self.by_name
+def flag(name: str, meaning: str, value: Callable[[S], object] | None = None) -> Column[S]:
+    """Declare a column of true and false."""
+    return Column(name, "", "flag", meaning, value)
 
-    def row(self, cells: Mapping[str, object], reasons: Mapping[str, str] | None = None) -> Row:
-        """Check one row and put it into column order.
 
-        Args:
-            cells: a value a column; ``empty_because`` is written by this method.
-            reasons: for every empty cell its column and why it is empty (only in tables
-                that have the column ``empty_because``).
+def count(
+    name: str, unit: str, meaning: str, value: Callable[[S], object] | None = None, *empty: Empty
+) -> Column[S]:
+    """Declare a column of whole numbers from 0."""
+    return Column(name, unit, "integer", meaning, value, empty, minimum=0)
 
-        Raises:
-            CimsimInternalError: if a column is missing, unknown, of the wrong type or
-                range, or empty without a reason.
-        """
-        given = dict(reasons or {})
-        expected = [c.name for c in self.columns if c.name != EMPTY_BECAUSE]
-        missing = [n for n in expected if n not in cells]
-        extra = [n for n in cells if n not in expected]
-        if missing or extra:
-            message = f"row of {self.name}.csv: missing {missing}, unknown {extra}"
-            raise CimsimInternalError(message)
-        row: Row = {n: self.by_name[n].check(cells[n]) for n in expected}
-        if not self.gives_reasons:
-            if given:
-                message = f"{self.name}.csv has no column {EMPTY_BECAUSE}"
-                raise CimsimInternalError(message)
-            return row
-        empty = [n for n in expected if row[n] is None]
-        if sorted(empty) != sorted(given) or not all(given.values()):
-            message = (
-                f"row of {self.name}.csv: empty cells {empty} need exactly one reason each, "
-                f"reasons given for {sorted(given)}"
-            )
-            raise CimsimInternalError(message)
-        row[EMPTY_BECAUSE] = "; ".join(f"{n}: {given[n]}" for n in empty)
-        return row
 
-    def frame(self, rows: Iterable[Row]) -> pd.DataFrame:
-        """Return checked rows as a data frame with typed columns."""
-        import pandas as pd  # noqa: PLC0415 - 30 MB in every process of a run, which needs none
+def number(
+    name: str,
+    unit: str,
+    meaning: str,
+    value: Callable[[S], object] | None = None,
+    *empty: Empty,
+    formula: str = "",
+    better: Better = "",
+    minimum: float | None = 0.0,
+    maximum: float | None = None,
+) -> Column[S]:
+    """Declare a column of numbers, from 0 unless another minimum is given."""
+    return Column(name, unit, "number", meaning, value, empty, formula, better, minimum, maximum)
 
-        listed = list(rows)
-        dtypes = {"text": "object", "integer": "Int64", "number": "float64", "flag": "boolean"}
-        data = {
-            c.name: pd.Series([r[c.name] for r in listed], dtype=dtypes[c.type])
-            for c in self.columns
-        }
-        return pd.DataFrame(data, columns=[c.name for c in self.columns])
+
+def reasons_column() -> Column[Any]:
+    """Declare the column of reasons, which a table fills in by itself."""
+    return text(EMPTY_BECAUSE, "For every empty cell of the row its column and the reason.")

@@ -1,50 +1,58 @@
 """CSV with the same bytes for the same numbers, on every platform.
 
-UTF-8, comma, line feeds, a header, no index. Numbers are written with ten
-significant digits (``%.10g``): more than any model here is good for, and few enough that
-the file reads well. Integers are exact; flags are true and false; empty cells are empty.
+The one writer of the product. UTF-8, comma, line feeds, a header, no index. Numbers are
+written with ten significant digits (``%.10g``): more than any model here is good for, and few
+enough that the file reads well. Integers are exact; flags are true and false; empty cells are
+empty, and so is what is not a number.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from cimsim.errors import CimsimInternalError
-from cimsim.results.column import Cell, Column, Row, Table
+from cimsim.results.column import Cell, Column, Row
+from cimsim.results.table import Table
 
-__all__ = ["csv_bytes", "format_cell", "rows_from_csv"]
+__all__ = ["csv_bytes", "csv_of", "rows_from_csv"]
 
 
-def format_cell(value: Cell) -> str:
-    """Return the text of one cell."""
-    if value is None:
+def _written(value: object, digits: int) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        text = f"{value:.10g}"
+        text = f"{value:.{digits}g}"
         return "0" if text == "-0" else text
     return str(value)
 
 
-def csv_bytes(table: Table, rows: Iterable[Row]) -> bytes:
-    """Return checked rows as the bytes of a CSV file.
+def csv_of(names: Sequence[str], rows: Iterable[Mapping[str, object]], digits: int = 10) -> bytes:
+    """Return rows as the bytes of a CSV file.
 
     Args:
-        table: whose columns are the header.
-        rows: rows that `Table.row` made.
+        names: columns in file order.
+        rows: a value of every column.
+        digits: significant digits of numbers.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([c.name for c in table.columns])
-    for row in rows:
-        writer.writerow([format_cell(row[c.name]) for c in table.columns])
+    writer.writerow(names)
+    writer.writerows([_written(row[name], digits) for name in names] for row in rows)
     return text.getvalue().encode("utf-8")
 
 
-def rows_from_csv(table: Table, data: bytes) -> list[Row]:
+def csv_bytes(table: Table[Any], rows: Iterable[Row]) -> bytes:
+    """Return checked rows of a table as the bytes of its file."""
+    return csv_of([c.name for c in table.columns], rows)
+
+
+def rows_from_csv(table: Table[Any], data: bytes) -> list[Row]:
     """Read rows back and check each cell against its column.
 
     Args:
@@ -69,8 +77,8 @@ def rows_from_csv(table: Table, data: bytes) -> list[Row]:
     return rows
 
 
-def _parse(column: Column, text: str) -> Cell:
-    if text == "" and (column.empty_when or column.type != "text"):
+def _parse(column: Column[Any], text: str) -> Cell:
+    if text == "" and (column.empty or column.type != "text"):
         return column.check(None)
     try:
         if column.type == "integer":

@@ -8,16 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from math import fsum
 from typing import Protocol
 
 from cimsim.errors import CimsimInternalError
-from cimsim.results.column import Row
+from cimsim.results.column import Empty, Row, flag, number, text
 from cimsim.results.components import COMPONENTS, component_column, reported_component
-from cimsim.results.detail_columns import ENERGY
+from cimsim.results.table import Table
 from cimsim.units import FJ_PER_NJ
 
-__all__ = ["EnergyEntry", "component_energies", "energy_rows", "scale_energy", "top_components"]
+__all__ = [
+    "ENERGY",
+    "EnergyEntry",
+    "component_energies",
+    "energy_rows",
+    "scale_energy",
+    "top_components",
+]
+
+NOT_COUNTED = Empty("nothing was counted")
+NO_TOKENS = Empty("the phase has no tokens")
 
 
 class EnergyEntry(Protocol):
@@ -45,24 +56,72 @@ class EnergyEntry(Protocol):
 
 
 @dataclass(frozen=True)
-class _Group:
-    count: float
-    energy_fj: float
-    source: str
+class _Charge:
+    """All that one phase spends on one component.
+
+    Attributes:
+        config: name of the chip.
+        model: name of the checkpoint.
+        phase: prefill, decode_b<batch>, programming or calibration.
+        calibrated: whether calibration was applied.
+        tokens: tokens of the phase.
+        entries: of the ledger, of one component and kind.
+    """
+
+    config: str
+    model: str
+    phase: str
+    calibrated: bool
+    tokens: int
+    entries: tuple[EnergyEntry, ...]
+
+    @cached_property
+    def count(self) -> float:
+        return fsum(e.count for e in self.entries)
+
+    @cached_property
+    def energy_fj(self) -> float:
+        return fsum(e.energy_fj for e in self.entries)
 
 
-def _grouped(entries: Iterable[EnergyEntry]) -> dict[tuple[str, str], _Group]:
-    found: dict[tuple[str, str], list[EnergyEntry]] = {}
-    for entry in entries:
-        found.setdefault((entry.component, entry.kind), []).append(entry)
-    return {
-        key: _Group(
-            fsum(e.count for e in group),
-            fsum(e.energy_fj for e in group),
-            "; ".join(dict.fromkeys(e.source for e in group)),
-        )
-        for key, group in found.items()
-    }
+ENERGY: Table[_Charge] = Table(
+    "energy",
+    "One row a chip, model, phase, stage and component; rows sum to the totals.",
+    (
+        text("config", "Name of the chip.", lambda s: s.config),
+        text("model", "Name of the checkpoint.", lambda s: s.model),
+        text("phase", "prefill, decode_b<batch>, programming or calibration.", lambda s: s.phase),
+        flag("calibrated", "Whether calibration was applied.", lambda s: s.calibrated),
+        text("component", "Component that is charged.", lambda s: s.entries[0].component),
+        text("kind", "dynamic, leakage or off_chip.", lambda s: s.entries[0].kind),
+        number(
+            "count",
+            "1",
+            "Actions counted; nanoseconds for leakage and table powers.",
+            lambda s: s.count,
+        ),
+        number(
+            "energy_per_action_fj",
+            "fJ",
+            "Energy of one action.",
+            lambda s: s.energy_fj / s.count if s.count else None,
+            NOT_COUNTED,
+        ),
+        number("energy_nj", "nJ", "Energy of the phase.", lambda s: s.energy_fj / FJ_PER_NJ),
+        number(
+            "energy_per_token_nj",
+            "nJ",
+            "Energy of the phase over its tokens.",
+            lambda s: s.energy_fj / FJ_PER_NJ / s.tokens if s.tokens else None,
+            NO_TOKENS,
+        ),
+        text(
+            "source",
+            "Where the energy of an action comes from.",
+            lambda s: "; ".join(dict.fromkeys(e.source for e in s.entries)),
+        ),
+    ),
+)
 
 
 def energy_rows(
@@ -82,25 +141,14 @@ def energy_rows(
         model: name of the checkpoint.
         phase: prefill, decode_b<batch>, programming or calibration.
         calibrated: whether calibration was applied.
-        tokens: tokens of the phase; 0 leaves the energy a token empty.
+        tokens: tokens of the phase; 0 leaves the energy per token empty.
     """
+    groups: dict[tuple[str, str], list[EnergyEntry]] = {}
+    for entry in entries:
+        groups.setdefault((entry.component, entry.kind), []).append(entry)
     return tuple(
-        ENERGY.row(
-            {
-                "config": config,
-                "model": model,
-                "phase": phase,
-                "calibrated": calibrated,
-                "component": component,
-                "kind": kind,
-                "count": group.count,
-                "energy_per_action_fj": group.energy_fj / group.count if group.count else None,
-                "energy_nj": group.energy_fj / FJ_PER_NJ,
-                "energy_per_token_nj": group.energy_fj / FJ_PER_NJ / tokens if tokens else None,
-                "source": group.source,
-            }
-        )
-        for (component, kind), group in _grouped(entries).items()
+        ENERGY.measure(_Charge(config, model, phase, calibrated, tokens, tuple(group)))
+        for group in groups.values()
     )
 
 
@@ -129,7 +177,7 @@ def top_components(energies_nj: dict[str, float], ranks: int = 3) -> list[tuple[
 
 
 def scale_energy(entries: Iterable[EnergyEntry], tokens: int) -> dict[str, float | None]:
-    """Return the energy columns of one row of scale.csv, nJ a token.
+    """Return the energy columns of one row of scale.csv, nJ per token.
 
     Args:
         entries: the ledger of the phase.

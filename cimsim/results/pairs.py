@@ -6,41 +6,87 @@ numbers), so the difference over chip seeds is much surer than the two means apa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite, log
 
-from cimsim.results.column import EMPTY_BECAUSE, Column, Row, Table
+from cimsim.results.column import Column, Empty, Row, reasons_column, text
 from cimsim.results.statistics import Interval, paired_difference
+from cimsim.results.table import Table
 
 __all__ = ["PAIRS", "loss_change", "pair_rows"]
 
-_NO_LOSS = "a perplexity of the pair is not a finite number"
+NO_LOSS = Empty("a perplexity of the pair is not a finite number")
 
 
-def _change(stage: str, when: str) -> tuple[Column, ...]:
-    name, formula = f"loss_change_{stage}", f"mean of ln(ppl_{stage} / that of the reference)"
-    what = f"Mean loss {when}, less that of the reference on the same chip seeds."
-    ends = ((f"{name}_ci_low", "Lower"), (f"{name}_ci_high", "Upper"))
+@dataclass(frozen=True)
+class _Pair:
+    """A chip and the first one of the run with its model and text: rows of both."""
+
+    row: Row
+    reference: Row
+    seeds: int
+    changes: Mapping[str, Interval | None]
+
+    def change(self, stage: str, end: str) -> float | None:
+        found = self.changes[stage]
+        return None if found is None else float(getattr(found, end))
+
+
+def _change(stage: str, when: str) -> tuple[Column[_Pair], ...]:
+    name = f"loss_change_{stage}"
     return (
-        Column(f"{name}_mean", "nat", "number", what, formula, empty_when=_NO_LOSS, better="lower"),
-        *(
-            Column(end, "nat", "number", f"{side} end of its 95 % interval.", empty_when=_NO_LOSS)
-            for end, side in ends
+        Column(
+            f"{name}_mean",
+            "nat",
+            "number",
+            f"Mean loss {when}, less that of the reference on the same chip seeds.",
+            lambda s: s.change(stage, "mean"),
+            (NO_LOSS,),
+            formula=f"mean of ln(ppl_{stage} / that of the reference)",
+            better="lower",
+        ),
+        Column(
+            f"{name}_ci_low",
+            "nat",
+            "number",
+            "Lower end of its 95 % interval.",
+            lambda s: s.change(stage, "low"),
+            (NO_LOSS,),
+        ),
+        Column(
+            f"{name}_ci_high",
+            "nat",
+            "number",
+            "Upper end of its 95 % interval.",
+            lambda s: s.change(stage, "high"),
+            (NO_LOSS,),
         ),
     )
 
 
-PAIRS = Table(
+PAIRS: Table[_Pair] = Table(
     "pairs",
     "One row a chip but the first of its model: its loss against that chip, by pairs of seeds.",
     (
-        Column("config", "", "text", "Name of the chip."),
-        Column("model", "", "text", "Name of the checkpoint."),
-        Column("reference", "", "text", "The first chip of the run with this model and text."),
-        Column("chip_seeds", "1", "integer", "Chip seeds that both have.", minimum=1),
+        text("config", "Name of the chip.", lambda s: s.row["config"]),
+        text("model", "Name of the checkpoint.", lambda s: s.row["model"]),
+        text(
+            "reference",
+            "The first chip of the run with this model and text.",
+            lambda s: s.reference["config"],
+        ),
+        Column(
+            "chip_seeds",
+            "1",
+            "integer",
+            "Chip seeds that both have.",
+            lambda s: s.seeds,
+            minimum=1,
+        ),
         *_change("noisy", "on the chip"),
         *_change("calibrated", "after calibration"),
-        Column(EMPTY_BECAUSE, "", "text", "For every empty cell its column and the reason."),
+        reasons_column(),
     ),
 )
 
@@ -84,17 +130,6 @@ def pair_rows(chips: Sequence[tuple[Row, Sequence[Row]]]) -> list[Row]:
         shared = {s["chip_seed"] for s in seeds} & {s["chip_seed"] for s in known[1]}
         if known[0] is row or not shared:
             continue
-        cells: dict[str, object] = {
-            "config": row["config"],
-            "model": row["model"],
-            "reference": known[0]["config"],
-            "chip_seeds": len(shared),
-        }
-        for stage in ("noisy", "calibrated"):
-            found, name = loss_change(known[1], seeds, stage), f"loss_change_{stage}"
-            cells[f"{name}_mean"] = None if found is None else found.mean
-            cells[f"{name}_ci_low"] = None if found is None else found.low
-            cells[f"{name}_ci_high"] = None if found is None else found.high
-        reasons = {name: _NO_LOSS for name, value in cells.items() if value is None}
-        rows.append(PAIRS.row(cells, reasons))
+        changes = {st: loss_change(known[1], seeds, st) for st in ("noisy", "calibrated")}
+        rows.append(PAIRS.measure(_Pair(row, known[0], len(shared), changes)))
     return rows

@@ -53,11 +53,6 @@ class Interval:
     high: float
     samples: int
 
-    @property
-    def note(self) -> str:
-        """What a reader must know about the interval, "" if nothing."""
-        return "one chip seed: no interval" if self.samples == 1 else ""
-
 
 @dataclass(frozen=True)
 class Paired:

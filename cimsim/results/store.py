@@ -12,14 +12,15 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cimsim.errors import CimsimError, CimsimInternalError
-from cimsim.results.columns import all_tables
 from cimsim.results.csv_file import csv_bytes
 from cimsim.results.manifest import Manifest
-from cimsim.results.pairs import PAIRS
 from cimsim.results.run import ChipResult, RunResults
+from cimsim.results.table import Table
 from cimsim.results.trace_json import CHIP_SLICES, trace_json, write_gzip
 from cimsim.text_file import write_whole
 
@@ -147,22 +148,22 @@ class RunFolder:
             safe = f"{safe[:100]}-{digest}".lstrip("-")
         return f"chips/{safe}"
 
-    def write_chip(self, chip: ChipResult, run_batches: tuple[int, ...]) -> None:
+    def write_chip(self, chip: ChipResult, schema: Sequence[Table[Any]]) -> None:
         """Write what one chip produced, as soon as it is done.
 
         Args:
             chip: the finished chip.
-            run_batches: decode batch sizes of all chips of the run.
+            schema: every table of the run, results.csv first.
         """
         folder = self.chip_folder(chip.name)
-        rows = chip.tables(run_batches)
+        rows = chip.tables(schema[0])
         self.write(f"{folder}/config.resolved.yaml", chip.config_yaml)
         if chip.activity is not None:
             trace = trace_json([(chip.name, chip.activity)], CHIP_SLICES)
             self.write(f"{folder}/trace.json.gz", write_gzip(trace))
         # results.csv comes last: a chip folder that has one is finished.
-        for table in reversed(all_tables(run_batches)):
-            if table is not PAIRS:
+        for table in reversed(schema):
+            if table.name in rows:
                 self.write(f"{folder}/{table.name}.csv", csv_bytes(table, rows[table.name]))
 
     def write_run(self, run: RunResults, manifest: Manifest) -> None:
@@ -173,7 +174,7 @@ class RunFolder:
             manifest: how it was made.
         """
         rows = run.tables()
-        for table in run.schema():
+        for table in run.schema:
             self.write(f"{table.name}.csv", csv_bytes(table, rows[table.name]))
         configs = [f"# chip: {json.dumps(c.name)}\n{c.config_yaml}" for c in run.chips]
         self.write("config.resolved.yaml", "---\n".join(configs))

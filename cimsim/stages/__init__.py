@@ -3,5 +3,5 @@
 `models` opens checkpoints and texts, `placing` joins chip and moe_mapping, `deployment`
 joins model and mac, `scoring` measures accuracy, `timing` joins routing, engine and
 cost, `scale` carries a tile to a full-size model, `contenders` and `compare` put such chips
-on equal terms, `rows` writes down what came out.
+on equal terms, `columns` says what every cell of a table is, `tables` writes them down.
 """

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
-from cimsim.results import Row, pair_rows, pareto_front
-from cimsim.stages.contenders import Contender, Iso, number_of
+from cimsim.results import Row, number_of, pair_rows, pareto_front
+from cimsim.stages.contenders import Contender, Iso
 
 __all__ = [
     "EQUAL_WITHIN",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cimsim.errors import CimsimError, CimsimInternalError, nearest
-from cimsim.results import PER_SEED, SCALE, Row, Table, read_results, rows_from_csv
+from cimsim.results import Row, Table, number_of, rows_from_csv
+from cimsim.stages.columns.details import PER_SEED
+from cimsim.stages.columns.registry import extended, results_table
+from cimsim.stages.columns.scale import SCALE
 from cimsim.units import FJ_PER_J, FJ_PER_NJ
 
-__all__ = ["Contender", "Iso", "contenders", "number_of", "read_contenders"]
+__all__ = ["Contender", "Iso", "contenders", "read_contenders"]
 
 Iso = Literal["area", "throughput", "power"]
 
@@ -149,23 +153,26 @@ def read_contenders(folder: Path, names: Sequence[str], shape: str, batch: int) 
     Raises:
         CimsimError: if the folder holds no run of this version or not these chips.
     """
-    _, results = read_results(folder)
-    scale, per_seed = (_read(folder, table) for table in (SCALE, PER_SEED))
+    batches = _batches(folder)
+    results, scale, per_seed = (
+        _read(folder, table)
+        for table in (results_table(batches), extended(SCALE), extended(PER_SEED))
+    )
     return contenders(results, scale, per_seed, names, shape, batch)
 
 
-def _read(folder: Path, table: Table) -> list[Row]:
+def _batches(folder: Path) -> list[int]:
+    """Return the decode batch sizes of a run, from the header of its results.csv."""
+    path = folder / "results.csv"
+    if not path.is_file():
+        raise CimsimError("no results.csv in this folder", file=folder)
+    header = path.read_bytes().split(b"\n", 1)[0].decode("utf-8", "replace")
+    return [int(found) for found in re.findall(r"\btpot_p50_us_b(\d+)\b", header)]
+
+
+def _read(folder: Path, table: Table[Any]) -> list[Row]:
     path = folder / f"{table.name}.csv"
     try:
         return rows_from_csv(table, path.read_bytes())
     except (OSError, UnicodeDecodeError, CimsimInternalError) as error:
         raise CimsimError(f"cannot be read: {error}", file=path) from error
-
-
-def number_of(row: Row, column: str) -> float:
-    """Return a number that may not be empty."""
-    value = row[column]
-    if not isinstance(value, int | float):
-        message = f"column {column} is no number"
-        raise CimsimInternalError(message)
-    return float(value)

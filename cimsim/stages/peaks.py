@@ -16,10 +16,11 @@ from cimsim.chip import ChipMesh, UnitKey
 from cimsim.config import ChipConfig
 from cimsim.config.load import bundled_folder, load_chip
 from cimsim.cost import Density
-from cimsim.cost.cooling import cooling_of
-from cimsim.cost.peak import Peak, peak
+from cimsim.cost.peak import peak
 from cimsim.cost.validation import load_checks
-from cimsim.results import AS_PUBLISHED, AS_RUN, PEAK, Row
+from cimsim.results import Row
+from cimsim.stages.columns.peak import AS_PUBLISHED, AS_RUN, PEAK, PeakForm
+from cimsim.stages.columns.registry import extended
 
 __all__ = ["peak_rows"]
 
@@ -38,12 +39,13 @@ def peak_rows(
     sized = config.model_copy(
         update={"chip": config.chip.model_copy(update={"tiles": mesh.chip_tiles})}
     )
-    rows = [_row(config, model, AS_RUN, config.name, peak(sized, _mean(density)))]
+    forms = [PeakForm(config.name, model, AS_RUN, config.name, peak(sized, _mean(density)))]
     preset = f"{config.name}_peak"
     path = bundled_folder() / "published" / f"{preset}.yaml"
     if any(c.preset == preset and c.published is not None for c in load_checks()):
-        rows.append(_row(config, model, AS_PUBLISHED, preset, peak(load_chip(path))))
-    return tuple(rows)
+        published = peak(load_chip(path))
+        forms.append(PeakForm(config.name, model, AS_PUBLISHED, preset, published))
+    return tuple(extended(PEAK).measure(form) for form in forms)
 
 
 def _mean(density: Mapping[UnitKey, Density]) -> Density | None:
@@ -52,36 +54,4 @@ def _mean(density: Mapping[UnitKey, Density]) -> Density | None:
     return Density(
         float(np.mean([d.input_bit_density for d in density.values()])),
         float(np.mean([d.mean_level_fraction for d in density.values()])),
-    )
-
-
-def _row(config: ChipConfig, model: str, form: str, preset: str, found: Peak) -> Row:
-    chip, density = found.config, found.density
-    kinds = found.ledger.by_kind()
-    # fJ / ps = mW.
-    watt = {k: fj / found.timing.interval_ps * 1e-3 for k, fj in kinds.items()}
-    return PEAK.row(
-        {
-            "config": config.name,
-            "model": model,
-            "form": form,
-            "preset": preset,
-            "node_nm": chip.technology.node_nm,
-            "weight_bits": chip.tile.weight.bits,
-            "input_bits": chip.tile.input.bits,
-            "tiles": found.cost.mesh.n_tiles if chip.chip.analog_parts else 0,
-            "peak_tops": found.tops,
-            "input_bit_density": None if density is None else density.input_bit_density,
-            "mean_level_fraction": None if density is None else density.mean_level_fraction,
-            "density_origin": "none" if density is None else density.origin,
-            "peak_tops_per_w": found.tops_per_w,
-            "peak_tops_per_mm2": found.tops_per_mm2,
-            "peak_total_w": found.power_w,
-            "peak_leakage_w": watt["leakage"],
-            "peak_off_chip_w": watt["off_chip"],
-            "peak_area_mm2": found.area_mm2,
-            "peak_w_per_mm2": found.w_per_mm2,
-            "peak_cooling": cooling_of(found.w_per_mm2),
-            "excluded": ", ".join(sorted(set(chip.cost.exclude))) or "nothing",
-        }
     )

@@ -26,11 +26,12 @@ from cimsim.chip import (
 from cimsim.config import AnalogPart, ChipConfig
 from cimsim.cost import CostModel, Density
 from cimsim.elementary_arrays import log_of
-from cimsim.results import SCALE, Row, scale_energy
+from cimsim.results import Row
 from cimsim.rng import derive_key, uniform_bits_at
+from cimsim.stages.columns.registry import extended
+from cimsim.stages.columns.scale import SCALE, FullSize
 from cimsim.stages.placed_chip import PlacedChip
-from cimsim.stages.timing import Phase, time_phase, utilisation_of
-from cimsim.units import FJ_PER_J, FJ_PER_NJ, PS_PER_S, PS_PER_US
+from cimsim.stages.timing import time_phase
 from cimsim.workload.program import Program
 from cimsim.workload.shapes import shape_program
 from cimsim.workload.trace import RoutingTrace
@@ -75,17 +76,22 @@ def scale_rows(
         sequence = np.repeat(np.arange(batch), DECODE_STEPS)
         position = np.tile(np.arange(CONTEXT - DECODE_STEPS, CONTEXT), batch)
         phases.append(("decode", batch, _route(full.program, load, sequence, position)))
-    rows = []
-    for name, batch, routed in phases:
-        phase = time_phase(
-            full,
-            routed,
-            spread,
-            name=name,
-            batch=batch,
+    table = extended(SCALE)
+    dies = count_dies(full.cost.area_mm2(), full.mesh.chips)
+    attended = {"prefill": (CONTEXT + 1) / 2, "decode": CONTEXT - (DECODE_STEPS - 1) / 2}
+    return tuple(
+        table.measure(
+            FullSize(
+                chip=full,
+                model=model,
+                phase=time_phase(full, routed, spread, name=name, batch=batch),
+                context=CONTEXT,
+                mean_context=attended[name],
+                dies=dies,
+            )
         )
-        rows.append(_row(full, model, phase, batch))
-    return tuple(rows)
+        for name, batch, routed in phases
+    )
 
 
 def left_out(config: ChipConfig) -> tuple[str, ...]:
@@ -188,52 +194,6 @@ def _route(
     return RoutingTrace(experts, sequence, position, n_experts)
 
 
-def _row(full: PlacedChip, model: str, phase: Phase, batch: int) -> Row:
-    config, program, result = full.config, full.program, phase.result
-    prefill = phase.name == "prefill"
-    context = (CONTEXT + 1) / 2 if prefill else CONTEXT - (DECODE_STEPS - 1) / 2
-    macs = program.linear_macs_per_token() + program.attention_macs_per_token(context)
-    area = full.cost.area_mm2()
-    energy = scale_energy(phase.ledger, result.tokens)
-    total = energy["energy_per_token_nj"] or 0.0
-    samples = result.ttft_ps if prefill else result.tpot_ps
-    crossbars = bool(config.chip.analog_parts)
-    digital = config.tile.crossbar.kind == "digital" or not crossbars
-    return SCALE.row(
-        {
-            "config": config.name,
-            "model": model,
-            "shape": program.name,
-            "phase": phase.name,
-            "context": CONTEXT,
-            "batch": batch,
-            "tokens": result.tokens,
-            "device": config.tile.device.technology if crossbars else "digital",
-            "node_nm": config.technology.node_nm,
-            "weight_bits": config.tile.weight.bits,
-            "input_bits": config.tile.input.bits,
-            "adc_bits": None if digital else config.tile.adc.bits,
-            "adc_model": None if digital else config.tile.adc.kind,
-            "chips": full.mesh.chips,
-            "dies": count_dies(area, full.mesh.chips),
-            "tiles": full.mesh.n_tiles if crossbars else 0,
-            "area_mm2": area,
-            "chip_link_bytes_per_token": result.counts.chip_link_bits / 8 / result.tokens,
-            "power_w": phase.energy_fj / FJ_PER_J / (result.makespan_ps / PS_PER_S),
-            "tokens_per_s": result.tokens / result.makespan_ps * PS_PER_S,
-            "latency_us": float(np.median(samples)) / PS_PER_US,
-            "macs_per_token": macs,
-            "tops_per_w": 2.0 * macs / (1000.0 * total),
-            **energy,
-            "energy_off_chip_per_token_nj": (
-                phase.ledger.total_fj(kind="off_chip") / FJ_PER_NJ / result.tokens
-            ),
-            "critical_resource": result.critical_resource,
-            "critical_resource_utilisation": critical_utilisation(phase),
-        }
-    )
-
-
 def count_dies(area_mm2: float, chips: int) -> int:
     """Return the dies of a system: a chip that exceeds the reticle takes several.
 
@@ -242,8 +202,3 @@ def count_dies(area_mm2: float, chips: int) -> int:
         chips: equal chips that share it.
     """
     return chips * int(np.ceil(area_mm2 / chips / DIE_LIMIT_MM2))
-
-
-def critical_utilisation(phase: Phase) -> float:
-    """Return the utilisation of the busiest resource of a phase."""
-    return utilisation_of(phase.result)

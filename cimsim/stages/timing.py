@@ -19,7 +19,7 @@ from cimsim.cost import ActionCounts, Density, Ledger
 from cimsim.engine import CorrectionWork, EngineResult, simulate
 from cimsim.mac import MacStatistics
 from cimsim.stages.placed_chip import PlacedChip
-from cimsim.units import FJ_PER_J, PS_PER_S, PS_PER_US
+from cimsim.units import FJ_PER_J, FJ_PER_NJ, PS_PER_S, PS_PER_US
 from cimsim.workload.trace import RoutingTrace
 
 __all__ = [
@@ -61,8 +61,24 @@ class Phase:
 
     @property
     def energy_per_token_nj(self) -> float:
-        """Energy a token, all components."""
-        return self.energy_fj / 1e6 / self.result.tokens
+        """Energy per token, all components."""
+        return self.energy_fj / FJ_PER_NJ / self.result.tokens
+
+    @property
+    def energy_by_kind_nj(self) -> dict[str, float]:
+        """Energy per token of dynamic, leakage and off_chip rows."""
+        kinds = self.ledger.by_kind().items()
+        return {kind: fj / FJ_PER_NJ / self.result.tokens for kind, fj in kinds}
+
+    @property
+    def power_w(self) -> float:
+        """Energy over time, DRAM and I/O included."""
+        return self.energy_fj / FJ_PER_J / (self.result.makespan_ps / PS_PER_S)
+
+    @property
+    def utilisation(self) -> float:
+        """Utilisation of the busiest resource."""
+        return utilisation_of(self.result)
 
     @property
     def tokens_per_s(self) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtr
 
+from cimsim.results.csv_file import csv_of
 from cimsim.results.statistics import mean_interval
 from cimsim.text_file import write_whole
 from romer.study.cells import Cell
@@ -176,19 +175,4 @@ def _share(part: float, whole: float) -> float:
 
 def write_table(rows: Sequence[Row], path: Path) -> None:
     """Write a table of rows with the same columns, whole or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: _written(v) for k, v in row.items()})
-    write_whole(path, text.getvalue().encode())
-
-
-def _written(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return str(value)
+    write_whole(path, csv_of(list(rows[0]), rows, digits=6))

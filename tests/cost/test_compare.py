@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from cimsim.cli.compare_table import comparison_lines
 from cimsim.config.chip import ShapeName
 from cimsim.errors import CimsimError
-from cimsim.results import PER_SEED, SCALE, csv_bytes, results_table
+from cimsim.results import csv_bytes
+from cimsim.stages.columns.details import PER_SEED
+from cimsim.stages.columns.registry import results_table
+from cimsim.stages.columns.scale import SCALE
 from cimsim.stages.compare import EQUAL_WITHIN, compare_chips
 from cimsim.stages.contenders import Contender, contenders
 from cimsim.workload.shapes import SHAPES

@@ -13,7 +13,7 @@ from cimsim.config.load import bundled_folder, find_chip, load_chip
 from cimsim.cost.catalogue import COMPONENTS, all_constants
 from cimsim.cost.explain import explainable, lines_for
 from cimsim.results import COMPONENTS as RESULT_COMPONENTS
-from cimsim.results import all_tables, explain_column
+from cimsim.stages.columns.registry import run_tables
 
 
 def cimsim(*args: str) -> subprocess.CompletedProcess[str]:
@@ -134,9 +134,9 @@ def test_every_knob_column_component_and_constant_is_explained() -> None:
         lines = lines_for(name, config)
         assert any(line.startswith("  energy of an action: ") for line in lines), name
         assert any("on isaac" in line for line in lines), name
-    for table in all_tables():
+    for table in run_tables():
         for column in table.columns:
-            text = explain_column(table, column)
+            text = column.explained(table.name)
             assert column.meaning in text
             assert "unit: " in text
     for constant in all_constants():

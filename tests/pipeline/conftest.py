@@ -12,8 +12,8 @@ import cimsim.pipeline as flow
 from cimsim.config import ChipConfig
 from cimsim.config.load import find_chip, load_chip
 from cimsim.results import ChipResult
+from cimsim.stages.measured import Measured
 from cimsim.stages.models import read_text
-from cimsim.stages.rows import Measured
 
 Runner = Callable[..., ChipResult]
 

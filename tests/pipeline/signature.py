@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cimsim.results import ChipResult
-from cimsim.results.columns import all_tables
 from cimsim.results.csv_file import csv_bytes
+from cimsim.stages.columns.registry import run_tables
 
 # Columns of results.csv that repeat the chip file.
 ECHOES = (
@@ -26,13 +26,15 @@ ECHOES = (
     "input_bits",
     "adc_bits",
 )
-BATCHES = (1, 2, 4)
+SCHEMA = run_tables((1, 2, 4))
 
 
 def tables_of(result: ChipResult) -> dict[str, bytes]:
     """Return every table of a run as the bytes of its file."""
-    rows = result.tables(BATCHES)
-    return {table.name: csv_bytes(table, rows[table.name]) for table in all_tables(BATCHES)}
+    rows = result.tables(SCHEMA[0])
+    return {
+        table.name: csv_bytes(table, rows[table.name]) for table in SCHEMA if table.name in rows
+    }
 
 
 def outcome_of(result: ChipResult) -> tuple[object, ...]:
@@ -42,7 +44,7 @@ def outcome_of(result: ChipResult) -> tuple[object, ...]:
     is a word of the chip file.
     """
     found: list[object] = []
-    for name, rows in result.tables(BATCHES).items():
+    for name, rows in result.tables(SCHEMA[0]).items():
         for row in rows:
             hidden = {*ECHOES, "source"} if name in {"results", "energy"} else {"config"}
             found.append((name, tuple((k, v) for k, v in row.items() if k not in hidden)))

@@ -10,7 +10,7 @@ from conftest import Runner, tiny_chip
 from tiny_model import EXPERTS, LAYERS, TOP_K
 
 from cimsim.results import ChipResult
-from cimsim.stages.rows import Measured
+from cimsim.stages.measured import Measured
 
 TOKENS = 128
 CHIPS = ("isaac", "eflash_40nm", "sram_digital_28nm", "sram_analog_22nm")

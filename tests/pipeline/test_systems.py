@@ -6,7 +6,7 @@ import pytest
 from conftest import Runner
 
 from cimsim.errors import CimsimError
-from cimsim.stages.rows import Measured
+from cimsim.stages.measured import Measured
 
 EXPERT_BYTES = 3 * 32 * 16  # gate, up and down at 8 bits
 

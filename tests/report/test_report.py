@@ -193,7 +193,7 @@ def test_page_states_what_is_included_and_what_is_not(three: tuple[Path, str, st
 
 def test_glossary_has_every_column_of_results(three: tuple[Path, str, str]) -> None:
     run = fake_run(1)
-    for column in (c for t in run.schema() if t.name in {"results", "scale"} for c in t.columns):
+    for column in (c for t in run.schema if t.name in {"results", "scale"} for c in t.columns):
         assert f"<code>{column.name}</code>" in three[1]
 
 
@@ -422,7 +422,7 @@ def test_report_of_ten_chips_stays_small(tmp_path: Path) -> None:
     manifest = Manifest("ab" * 32, ("cimsim",), datetime(2026, 1, 1, tzinfo=UTC), chips, chips)
     store.prepare(manifest)
     for chip in run.chips:
-        store.write_chip(chip, run.batches)
+        store.write_chip(chip, run.schema)
     store.write_run(run, manifest)
     write_report(store, run)
     size = sum(p.stat().st_size for p in (tmp_path / "run").rglob("*") if p.is_file())

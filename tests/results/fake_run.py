@@ -7,15 +7,8 @@ from hashlib import sha256
 import numpy as np
 
 from cimsim.results import (
-    AS_PUBLISHED,
-    AS_RUN,
     COMPONENTS,
     ENERGY,
-    PEAK,
-    PER_LAYER,
-    PER_SEED,
-    RESOURCES,
-    SCALE,
     Activity,
     ChipResult,
     ExpertLoad,
@@ -24,10 +17,13 @@ from cimsim.results import (
     RunResults,
     TileLoad,
     Track,
-    results_row,
 )
-from cimsim.results.result_columns import LATENCY_PARTS
 from cimsim.results.statistics import gini, load_cv, max_over_mean, mean_interval, percentile
+from cimsim.stages.columns.details import PER_LAYER, PER_SEED, RESOURCES
+from cimsim.stages.columns.peak import AS_PUBLISHED, AS_RUN, PEAK
+from cimsim.stages.columns.registry import results_table, run_tables
+from cimsim.stages.columns.scale import SCALE
+from cimsim.stages.columns.speed import LATENCY_PARTS
 
 CHIPS = [
     # name, device, node, rows, cols, weight, input, adc bits, difficulty, energy scale
@@ -56,6 +52,7 @@ def fake_run(
         run_hash="0123456789abcdef" * 4,
         chips=made,
         text_name="heldout.txt",
+        schema=run_tables(),
         complete=complete,
     )
 
@@ -330,7 +327,7 @@ def _row(chip, model, tokens, seeds, experts, tiles, latency, energy) -> Row:
                 "expert_hit_rate": "the chip holds all experts",
                 "expert_hit_rate_bound": "the chip holds all experts",
             }.get(column, reasons.get(column) or _why(column, tokens))
-    return results_row(cells, reasons)
+    return results_table().row(cells, reasons)
 
 
 def _why(column: str, tokens: int) -> str:

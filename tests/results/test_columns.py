@@ -13,15 +13,19 @@ from hypothesis import strategies as st
 from cimsim.errors import CimsimError, CimsimInternalError
 from cimsim.results import (
     Column,
+    Empty,
     Table,
-    all_tables,
     csv_bytes,
-    explain_column,
-    find_columns,
-    results_table,
     rows_from_csv,
 )
-from cimsim.results.column import EMPTY_BECAUSE
+from cimsim.results.column import EMPTY_BECAUSE, number
+from cimsim.stages.columns import registry
+from cimsim.stages.columns.registry import (
+    find_columns,
+    register_column,
+    results_table,
+    run_tables,
+)
 
 # The names that users of results.csv rely on.
 PROMISED = [
@@ -105,7 +109,7 @@ SMALL = Table(
     (
         Column("name", "", "text", "A name."),
         Column("size_mm2", "mm2", "number", "A size.", minimum=0.0, maximum=10.0),
-        Column("tiles", "1", "integer", "A count.", empty_when="unknown"),
+        Column("tiles", "1", "integer", "A count.", empty=(Empty("unknown"),)),
         Column("calibrated", "", "flag", "A flag."),
         Column(EMPTY_BECAUSE, "", "text", "Reasons."),
     ),
@@ -119,7 +123,7 @@ def test_results_table_has_every_promised_name() -> None:
 
 
 def test_column_names_of_a_table_are_unique_and_documented() -> None:
-    for table in all_tables():
+    for table in run_tables():
         names = [c.name for c in table.columns]
         assert len(names) == len(set(names))
         assert all(c.meaning.endswith(".") for c in table.columns)
@@ -128,7 +132,7 @@ def test_column_names_of_a_table_are_unique_and_documented() -> None:
 
 def test_physical_columns_end_in_their_unit() -> None:
     suffix = {"us": "_us", "nJ": "_nj", "mm2": "_mm2", "W": "_w", "fJ": "_fj", "nm": "_nm"}
-    for table in all_tables():
+    for table in run_tables():
         for column in table.columns:
             if column.unit in suffix:
                 base = re.sub(r"(_calibrated|_round_robin|_b\d+)$", "", column.name)
@@ -251,7 +255,7 @@ def test_frame_has_typed_columns() -> None:
 
 def test_explain_says_unit_meaning_formula_and_range() -> None:
     ((table, column),) = find_columns("results.tops_per_w")
-    text = explain_column(table, column)
+    text = column.explained(table.name)
     assert "column of results.csv" in text
     assert "unit: TOPS/W" in text
     assert "formula: 2 x macs_per_token" in text
@@ -270,3 +274,72 @@ def test_misspelt_column_gets_the_nearest_name() -> None:
 def test_text_of_several_lines_becomes_one() -> None:
     row = SMALL.row({**GOOD, "name": "a\r\nb\tc\x00\ud800 "})
     assert row["name"] == "a b c ?"
+
+
+MEASURED: Table[dict[str, float | None]] = Table(
+    "measured",
+    "For tests.",
+    (
+        number("size", "1", "A size.", lambda s: s["size"]),
+        number(
+            "rate",
+            "1",
+            "A rate.",
+            lambda s: Empty("idle") if s["rate"] == 0.0 else s["rate"],
+            Empty("idle"),
+            Empty("off"),
+        ),
+        Column(EMPTY_BECAUSE, "", "text", "Reasons."),
+    ),
+)
+
+
+def test_a_row_is_measured_column_by_column_with_its_reasons() -> None:
+    assert MEASURED.measure({"size": 2, "rate": 0.5}) == {
+        "size": 2.0,
+        "rate": 0.5,
+        EMPTY_BECAUSE: "",
+    }
+    row = MEASURED.measure({"size": 2, "rate": 0.0})
+    assert (row["rate"], row[EMPTY_BECAUSE]) == (None, "rate: idle")
+    assert MEASURED.by_name["rate"].empty_when == "idle, or off"
+
+
+@pytest.mark.parametrize("subject", [{"size": 1, "rate": None}, {"size": None, "rate": 1.0}])
+def test_an_empty_cell_without_a_declared_reason_is_our_bug(
+    subject: dict[str, float | None],
+) -> None:
+    with pytest.raises(CimsimInternalError, match="may not be empty"):
+        MEASURED.measure(subject)
+
+
+def test_a_reason_that_is_not_declared_is_our_bug() -> None:
+    column = number("rate", "1", "A rate.", lambda _: Empty("broken"), Empty("idle"))
+    with pytest.raises(CimsimInternalError, match="broken"):
+        column.measure(None)
+
+
+def test_a_plug_in_adds_a_column_to_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_ADDED", {})
+    column = number("tokens_per_j", "token/J", "Tokens per joule.", lambda m: m, better="higher")
+    register_column("results", column)
+    names = [c.name for c in results_table((2, 4)).columns]
+    assert names[-2:] == ["tokens_per_j", EMPTY_BECAUSE]
+    ((table, found),) = find_columns("tokens_per_j")
+    assert "unit: token/J" in found.explained(table.name)
+    assert found.measure(12.5) == 12.5
+    with pytest.raises(CimsimError, match="is a column already"):
+        register_column("results", column)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "message"),
+    [
+        ("latency", number("a", "1", "A.", lambda s: s), "takes no further columns"),
+        ("results", number("a", "1", "A."), "has no value"),
+        ("results", number("area_mm2", "mm2", "A.", lambda s: s), "is a column already"),
+    ],
+)
+def test_columns_that_cannot_be_added_are_refused(table: str, column: Column, message: str) -> None:
+    with pytest.raises(CimsimError, match=message):
+        register_column(table, column)

@@ -37,13 +37,11 @@ def test_interval_of_three_samples_by_hand() -> None:
     assert interval.mean == 2.0
     assert interval.low == pytest.approx(2 - 2.4841, abs=1e-3)
     assert interval.high == pytest.approx(2 + 2.4841, abs=1e-3)
-    assert interval.note == ""
 
 
-def test_one_seed_has_no_interval_and_says_so() -> None:
+def test_one_seed_has_no_interval() -> None:
     interval = mean_interval([15.2])
     assert (interval.low, interval.mean, interval.high) == (15.2, 15.2, 15.2)
-    assert interval.note == "one chip seed: no interval"
 
 
 def test_equal_samples_have_an_interval_of_no_width() -> None:

@@ -14,19 +14,19 @@ from fake_run import fake_chip, fake_run
 from cimsim.errors import CimsimInternalError
 from cimsim.results import (
     COMPONENTS,
-    SCALE,
     Row,
     component_column,
     component_energies,
     energy_rows,
     family_of,
-    results_table,
     scale_energy,
     top_components,
 )
 from cimsim.results.components import FAMILIES
 from cimsim.results.destroyed import is_destroyed
-from cimsim.results.identities import check_identities
+from cimsim.stages.columns.identities import check_identities
+from cimsim.stages.columns.registry import results_table, run_tables
+from cimsim.stages.columns.scale import SCALE
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def test_every_component_has_a_family_and_a_column() -> None:
 
 
 def test_chips_of_other_batch_sizes_share_one_table() -> None:
-    run = replace(fake_run(1), batches=(1, 8, 32))
+    run = replace(fake_run(1), schema=run_tables((1, 8, 32)))
     (row,) = run.tables()["results"]
     assert list(row) == [c.name for c in results_table((1, 8, 32)).columns]
     assert row["tpot_p50_us_b32"] is None

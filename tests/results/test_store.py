@@ -15,11 +15,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_run import fake_chip, fake_run
 
 from cimsim.errors import CimsimError, CimsimInternalError
-from cimsim.results import PAIRS, Manifest, RunFolder, all_tables, rows_from_csv
+from cimsim.results import PAIRS, Manifest, RunFolder, rows_from_csv
 from cimsim.results.store import RUN_FILES
+from cimsim.stages.columns.registry import run_tables
 from cimsim.text_file import write_whole
 
-CHIP_TABLES = [t for t in all_tables() if t is not PAIRS]  # pairs are of a run
+CHIP_TABLES = [t for t in run_tables() if t is not PAIRS]  # pairs are of a run
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -37,7 +38,7 @@ def _write(folder: Path) -> None:
     store.prepare(_manifest())
     run = fake_run(2)
     for chip in run.chips:
-        store.write_chip(chip, run.batches)
+        store.write_chip(chip, run.schema)
     store.write_run(run, _manifest(("isaac", "eflash_40nm")))
 
 
@@ -151,7 +152,7 @@ def test_full_disk_is_a_user_error_and_keeps_the_old_file(
 def test_finished_chips_are_readable_after_an_interrupt(tmp_path: Path) -> None:
     store = RunFolder(tmp_path / "run")
     store.prepare(_manifest())
-    store.write_chip(fake_chip(0), (1, 8))
+    store.write_chip(fake_chip(0), run_tables())
     for table in CHIP_TABLES:
         data = (tmp_path / "run" / "chips" / "isaac" / f"{table.name}.csv").read_bytes()
         assert rows_from_csv(table, data)
