@@ -39,6 +39,12 @@ __all__ = ["Correction", "identity"]
 
 Array = NDArray[np.float32]
 _NAMES = ("method", "model_hash", "chip_hash")
+# Steps that are two arrays a place: a layer, or a matrix.
+PAIRS: dict[str, type[QuantileMap] | type[ColumnCorrection] | type[LowRank]] = {
+    "router_quantiles": QuantileMap,
+    "columns": ColumnCorrection,
+    "low_rank": LowRank,
+}
 
 
 @dataclass(frozen=True)
@@ -141,17 +147,12 @@ class Correction:
         out: dict[str, Array] = {}
         for step in ("router_scale", "router_offset"):
             out |= {f"{step}/{layer}": a for layer, a in getattr(self, step).items()}
-        for layer, quantiles in self.router_quantiles.items():
-            out[f"router_quantiles/{layer}/x"] = quantiles.x
-            out[f"router_quantiles/{layer}/y"] = quantiles.y
         for layer, refit in self.router_refit.items():
             out[f"router_refit/{layer}/{refit.where}"] = refit.weight
-        for matrix, columns in self.columns.items():
-            out[f"columns/{_place(matrix)}/scale"] = columns.scale
-            out[f"columns/{_place(matrix)}/offset"] = columns.offset
-        for matrix, low_rank in self.low_rank.items():
-            out[f"low_rank/{_place(matrix)}/u"] = low_rank.u
-            out[f"low_rank/{_place(matrix)}/v"] = low_rank.v
+        for step, kind in PAIRS.items():
+            for place, pair in getattr(self, step).items():
+                where = _place(place) if isinstance(place, MatrixId) else place
+                out |= {f"{step}/{where}/{f.name}": getattr(pair, f.name) for f in fields(kind)}
         for (layer, norm), gain in self.norm_gain.items():
             out[f"norm_gain/{layer}/{norm}"] = gain
         return out

@@ -14,15 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from cimsim.errors import CimsimError
-from cimsim.model.correction import Correction
-from cimsim.model.correction_steps import (
-    ColumnCorrection,
-    LowRank,
-    Replica,
-    RouterRefit,
-    SlotRewrite,
-)
-from cimsim.model.router_correction import QuantileMap
+from cimsim.model.correction import PAIRS, Correction
+from cimsim.model.correction_steps import Replica, RouterRefit, SlotRewrite
 from cimsim.workload.program import MatrixId
 
 __all__ = ["load_correction", "save_correction"]
@@ -84,15 +77,8 @@ def _decode(data: dict[str, Any], tensors: dict[str, NDArray[np.float32]]) -> Co
         else:
             pairs.setdefault((step, place), {})[rest[0]] = array
     for (step, place), arrays in pairs.items():
-        if step == "router_quantiles":
-            tables.setdefault(step, {})[int(place)] = QuantileMap(arrays["x"], arrays["y"])
-        elif step == "columns":
-            pair = ColumnCorrection(arrays["scale"], arrays["offset"])
-            tables.setdefault(step, {})[_matrix(place)] = pair
-        elif step == "low_rank":
-            tables.setdefault(step, {})[_matrix(place)] = LowRank(arrays["u"], arrays["v"])
-        else:
-            raise KeyError(step)
+        at = int(place) if step == "router_quantiles" else _matrix(place)
+        tables.setdefault(step, {})[at] = PAIRS[step](**arrays)
     for step in ("router_clamp", "router_margin"):
         tables[step] = {int(layer): float(v) for layer, v in data[step].items()}
     return Correction(

@@ -34,37 +34,43 @@ NOT_SCORED = -1
 
 
 @dataclass(frozen=True)
-class ForwardResult:
+class _Routed:
+    """Where the tokens of [B, T] windows went.
+
+    Attributes:
+        gates: float32 [B*T, moe_layers, k], rows in order of window, then position.
+        trace: their experts with the tokens' addresses.
+    """
+
+    gates: Array
+    trace: RoutingTrace
+
+    @property
+    def experts(self) -> NDArray[np.int16]:
+        """Experts of every token, int16 [B*T, moe_layers, k]."""
+        return self.trace.experts
+
+
+@dataclass(frozen=True)
+class ForwardResult(_Routed):
     """Outcome of `Decoder.forward` on [B, T] tokens.
 
     Attributes:
         logits: float32 [B, T, vocab].
-        experts: int16 [B*T, moe_layers, k], rows in order of window, then position.
-        gates: float32 [B*T, moe_layers, k].
-        trace: the same routing with the tokens' addresses.
     """
 
     logits: Array
-    experts: NDArray[np.int16]
-    gates: Array
-    trace: RoutingTrace
 
 
 @dataclass(frozen=True)
-class ScoreResult:
+class ScoreResult(_Routed):
     """Outcome of `Decoder.score` on [B, T] tokens.
 
     Attributes:
         nll: float64 [B, T-1], -log p of tokens 1 to T-1 in nats.
-        experts: int16 [B*T, moe_layers, k], rows in order of window, then position.
-        gates: float32 [B*T, moe_layers, k].
-        trace: the same routing with the tokens' addresses.
     """
 
     nll: NDArray[np.float64]
-    experts: NDArray[np.int16]
-    gates: Array
-    trace: RoutingTrace
 
 
 class Decoder:
@@ -180,7 +186,7 @@ class Decoder:
         interpreter = self.interpreter(linear, correction=correction, observer=observer)
         logits, trace, gates = self._run(interpreter, tokens, sequences, routing, scored=False)
         shape = (*tokens.shape, self.program.vocab_size)
-        return ForwardResult(logits.reshape(shape), trace.experts, gates, trace)
+        return ForwardResult(gates, trace, logits.reshape(shape))
 
     def score(
         self,
@@ -200,7 +206,7 @@ class Decoder:
         interpreter = self.interpreter(linear, correction=correction, observer=observer)
         nll, trace, gates = self._run(interpreter, tokens, sequences, routing, scored=True)
         nll = np.ascontiguousarray(nll.reshape(tokens.shape)[:, :-1])
-        return ScoreResult(nll, trace.experts, gates, trace)
+        return ScoreResult(gates, trace, nll)
 
     def _run(
         self,

@@ -5,30 +5,32 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cimsim.chip import LogicalCopies
 from cimsim.config import ChipConfig
 from cimsim.config.load import config_hash
 from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange
-from cimsim.model import Correction, Decoder, FloatLinear, ScoreResult, load_correction
+from cimsim.model import Correction, ScoreResult, load_correction
 from cimsim.stages.coupled import CoupledChip
 from cimsim.stages.exactness import is_exact
 from cimsim.stages.heap import release_heap
-from cimsim.stages.models import Texts, unigram_ppl
+from cimsim.stages.models import unigram_ppl
 from cimsim.stages.programmed_chip import ProgrammedChip
-from cimsim.stages.scoring import Seed, calibration_method, score_ideal, score_seed
+from cimsim.stages.scoring import (
+    Seed,
+    calibration_method,
+    calibration_task,
+    score_ideal,
+    score_seed,
+)
+from cimsim.stages.subject import Subject
 from cimsim.workload.program import MatrixId
-from romer import CleanReference, split_documents, steps_of
+from romer import CalibrationText, CleanReference, split_documents, steps_of
 
-__all__ = ["Accuracy", "chip_identity", "measure_accuracy", "open_correction"]
-
-Windows = NDArray[np.int64]
+__all__ = ["Accuracy", "GivenCorrection", "chip_identity", "measure_accuracy", "open_correction"]
 
 
 @dataclass(frozen=True)
@@ -115,18 +117,40 @@ def open_correction(
     return correction, (sentence,)
 
 
+@dataclass(frozen=True)
+class GivenCorrection:
+    """A saved correction to apply instead of calibrating, or none.
+
+    Attributes:
+        correction: None to calibrate.
+        warnings: one sentence each.
+    """
+
+    correction: Correction | None = None
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def open(
+        cls, path: Path | None, config: ChipConfig, model_hash: str, *, force: bool
+    ) -> GivenCorrection:
+        """Read a saved correction, if there is one; arguments are those of `open_correction`."""
+        if path is None:
+            return cls()
+        correction, warnings = open_correction(path, config, model_hash, force=force)
+        if config.run.chip_seeds > 1:
+            warnings += (
+                f"the correction was made for chip seed 0 and is applied to all "
+                f"{config.run.chip_seeds} (run.chip_seeds=1 takes the chip it was made for)",
+            )
+        return cls(correction, warnings)
+
+
 def measure_accuracy(
     config: ChipConfig,
-    decoder: Decoder,
-    digital: FloatLinear,
+    subject: Subject,
     holds: LogicalCopies,
     ranges: Mapping[MatrixId, AdcRange],
-    windows: Windows,
-    clean: ScoreResult,
-    texts: Texts,
-    *,
-    correction: Path | None,
-    force: bool,
+    given: GivenCorrection,
     coupled: CoupledChip | None,
     threads: int,
     progress: Callable[[str, float], None],
@@ -135,80 +159,60 @@ def measure_accuracy(
 
     Args:
         config: the chip.
-        decoder: the model.
-        digital: its float products.
+        subject: the model and its texts.
         holds: what the chip holds.
         ranges: ADC ranges, shared by all seeds.
-        windows: scored text.
-        clean: score of the float model on it.
-        texts: for calibration text.
-        correction: a saved correction, or None to calibrate.
-        force: apply a foreign correction.
+        given: a saved correction, or none to calibrate.
         coupled: computes numbers and time together, None for numbers alone.
         threads: chip seeds evaluated at once.
         progress: told (stage, share done).
     """
-    context = config.workload.context
-    text = split_documents(
-        decoder.checkpoint, texts.calibration, config.calibration.tokens, context
-    )
+    decoder, digital, windows = subject.decoder, subject.digital, subject.windows
     progress("ideal integers", 0.05)
     ideal = score_ideal(config, decoder, digital, holds, ranges, windows)
-    given: Correction | None = None
-    warnings: tuple[str, ...] = ()
-    if correction is not None:
-        given, warnings = open_correction(correction, config, decoder.checkpoint.hash, force=force)
-        if config.run.chip_seeds > 1:
-            warnings += (
-                f"the correction was made for chip seed 0 and is applied to all "
-                f"{config.run.chip_seeds} (run.chip_seeds=1 takes the chip it was made for)",
-            )
-    needed = given is None and bool(steps_of(calibration_method(config)))
-    fit = text.fit if needed else text.fit[:1]
-    reference = CleanReference.measure(decoder, digital, type(text)(fit, text.accept))
+    text, reference = _calibration(config, subject, given)
     exact = is_exact(config.tile)
     drawn = 1 if exact else config.run.chip_seeds
 
     def run_seed(index: int) -> Seed:
         said = _within(progress, index, drawn)
         said("programming", 0.0)
+        temperature_c = config.technology.temperature_c
         deployment = ProgrammedChip.program(
-            config.tile,
-            config.technology.temperature_c,
-            decoder.checkpoint,
-            holds,
-            ranges,
-            digital,
-            index,
+            config.tile, temperature_c, decoder.checkpoint, holds, ranges, digital, index
         )
-        seed = score_seed(
-            config,
-            deployment,
-            decoder,
-            windows,
-            text,
-            reference,
-            chip_identity(config, index),
-            correction=given,
-            coupled=coupled,
-            progress=said,
+        wanted = given.correction or calibration_task(
+            config, decoder, deployment, reference, text, chip_identity(config, index)
         )
+        seed = score_seed(config, decoder, deployment, windows, wanted, coupled, said)
         # A programmed chip is a quarter of a gigabyte and part of reference cycles.
-        del deployment
+        del deployment, wanted
         release_heap()
         return seed
 
     # Chips share nothing that is written, and compiled kernels release the interpreter.
     with ThreadPoolExecutor(max(1, min(threads, drawn))) as pool:
         seeds = list(pool.map(run_seed, range(drawn)))
+    warnings = given.warnings
     if config.run.tile_mode == "folded":
         warnings += _unfolded(seeds[0])
     warnings += _near_things(seeds)
     if exact:
         # Nothing is drawn on such a chip: every seed is the first one again.
         seeds = seeds * config.run.chip_seeds
-    unigram = unigram_ppl(decoder.checkpoint, texts, windows)
-    return Accuracy(clean, ideal, unigram, tuple(seeds), warnings)
+    unigram = unigram_ppl(decoder.checkpoint, subject.texts, windows)
+    return Accuracy(subject.clean, ideal, unigram, tuple(seeds), warnings)
+
+
+def _calibration(
+    config: ChipConfig, subject: Subject, given: GivenCorrection
+) -> tuple[CalibrationText, CleanReference]:
+    """Return calibration text and what the clean model does on it, as far as it is needed."""
+    tokens, context = config.calibration.tokens, config.workload.context
+    text = split_documents(subject.checkpoint, subject.texts.calibration, tokens, context)
+    needed = given.correction is None and bool(steps_of(calibration_method(config)))
+    read = text if needed else replace(text, fit=text.fit[:1])
+    return text, CleanReference.measure(subject.decoder, subject.digital, read)
 
 
 def _near_things(seeds: Sequence[Seed]) -> tuple[str, ...]:

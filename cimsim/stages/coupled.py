@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cimsim.chip import UnitKey
 from cimsim.cost import Density
-from cimsim.engine import CorrectionWork, EngineResult, Plan, simulate
+from cimsim.engine import EngineResult, Plan, simulate
 from cimsim.mac import MacStatistics
 from cimsim.model import Correction, Decoder, KVCache, ScoreResult
 from cimsim.stages.calibration_cost import calibration_cost
@@ -90,64 +90,60 @@ class CoupledChip:
             decode: whether to run decode too.
             progress: told the share of the run that is done.
         """
-        work = None
-        if correction is not None:
-            work = calibration_cost(self.placed, correction).work
         past: dict[int, KVCache] = {}
         phases = []
         plan = phase_plan(self.placed.config)[: None if decode else 1]
         for number, (name, batch) in enumerate(plan):
-            prefill = name == "prefill"
-            phase, caches = self._phase(
-                deployment,
-                correction,
-                work,
-                name,
-                batch,
-                past,
-                statistics if prefill else None,
-                _part(progress, number, len(plan)),
-            )
-            past = caches if prefill else past
-            phases.append(phase)
+            told = _part(progress, number, len(plan))
+            phase = _Phase(self, deployment, correction, name, batch, past, told)
+            if name == "prefill":
+                phases.append(phase.settle(statistics))
+                past = phase.model.caches
+            else:
+                phases.append(phase.settle(None))
         return tuple(phases)
 
-    def _phase(
+
+class _Phase:
+    """One phase of one chip seed on its way through the engine.
+
+    Args:
+        chip: what all seeds share.
+        deployment: the chip seed.
+        correction: what calibration changed.
+        name: of the phase.
+        batch: sequences at once.
+        past: keys and values of whole sequences.
+        progress: told the share that is done.
+
+    Attributes:
+        model: of the last pass.
+    """
+
+    model: CoupledModel
+
+    def __init__(
         self,
+        chip: CoupledChip,
         deployment: ProgrammedChip,
         correction: Correction | None,
-        work: CorrectionWork | None,
         name: str,
         batch: int,
         past: dict[int, KVCache],
-        statistics: MacStatistics | None,
         progress: Callable[[float], None],
-    ) -> tuple[CoupledPhase, dict[int, KVCache]]:
-        """Run one phase: once, or until digital experts read what their routing says."""
-        guess = self.clean
+    ) -> None:
+        self._chip, self._deployment, self._correction = chip, deployment, correction
+        self._name, self._batch, self._past, self._progress = name, batch, past, progress
+
+    def settle(self, statistics: MacStatistics | None) -> CoupledPhase:
+        """Run the phase: once, or until digital experts read what their routing says."""
+        guess, config = self._chip.clean, self._chip.placed.config
         for _ in range(MOST_TRIES):
             counted = None if statistics is None else MacStatistics()
-            linear = TimedLinear(
-                deployment,
-                correction,
-                read_seed=self.placed.config.run.seed,
-                mode=self.placed.config.run.tile_mode,
-                age_step=self.placed.config.run.age_step,
-                statistics=counted,
-            )
-            maker = _Maker(self, linear, correction, past, progress)
-            result = simulate(
-                self.placed,
-                guess,
-                phase=name.split("_", maxsplit=1)[0],
-                batch=batch,
-                correction=work,
-                expected_load=self.expected_load,
-                numbers=maker,
-            )
-            score = maker.made[0].score()
+            result = self._pass(guess, counted)
+            score = self.model.score()
             # Routing decides time before it is known only where experts stream their weights.
-            on_tiles = "experts" in self.placed.config.chip.analog_parts
+            on_tiles = "experts" in config.chip.analog_parts
             if on_tiles or np.array_equal(score.experts, guess.experts):
                 break
             guess = score.trace
@@ -155,7 +151,41 @@ class CoupledChip:
             result = replace(result, cautions=(*result.cautions, UNSETTLED))
         if statistics is not None and counted is not None:
             statistics.merge(counted)
-        return CoupledPhase(name, batch, score, result), maker.made[0].caches
+        return CoupledPhase(self._name, self._batch, score, result)
+
+    def _pass(self, guess: RoutingTrace, counted: MacStatistics | None) -> EngineResult:
+        """Let the engine drive the model once; `guess` says what digital experts read."""
+        chip, run = self._chip, self._chip.placed.config.run
+        linear = TimedLinear(
+            self._deployment,
+            self._correction,
+            read_seed=run.seed,
+            mode=run.tile_mode,
+            age_step=run.age_step,
+            statistics=counted,
+        )
+        interpreter = chip.decoder.interpreter(
+            linear,
+            correction=self._correction,
+            on_tiles=frozenset(chip.placed.config.chip.analog_parts),
+        )
+
+        def numbers(plan: Plan) -> CoupledModel:
+            self.model = CoupledModel(
+                plan, chip.decoder, interpreter, linear, chip.windows, self._past, self._progress
+            )
+            return self.model
+
+        paid = None if self._correction is None else calibration_cost(chip.placed, self._correction)
+        return simulate(
+            chip.placed,
+            guess,
+            phase=self._name.split("_", maxsplit=1)[0],
+            batch=self._batch,
+            correction=None if paid is None else paid.work,
+            expected_load=chip.expected_load,
+            numbers=numbers,
+        )
 
 
 def charge_phases(
@@ -173,35 +203,3 @@ def charge_phases(
 def _part(progress: Callable[[float], None], number: int, parts: int) -> Callable[[float], None]:
     """Return progress of one of several equal parts as a share of the whole."""
     return lambda share: progress((number + share) / parts)
-
-
-class _Maker:
-    """Makes the model of a phase when the engine has its plan; keeps it in `made`."""
-
-    def __init__(
-        self,
-        chip: CoupledChip,
-        linear: TimedLinear,
-        correction: Correction | None,
-        past: dict[int, KVCache],
-        progress: Callable[[float], None],
-    ) -> None:
-        self._chip, self._linear, self._progress = chip, linear, progress
-        self._correction, self._past = correction, past
-        self.made: list[CoupledModel] = []
-
-    def __call__(self, plan: Plan) -> CoupledModel:
-        chip = self._chip
-        model = CoupledModel(
-            plan,
-            chip.placed.program,
-            chip.decoder,
-            self._linear,
-            self._correction,
-            chip.windows,
-            frozenset(chip.placed.config.chip.analog_parts),
-            self._past,
-            self._progress,
-        )
-        self.made.append(model)
-        return model

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from cimsim.engine import Plan, Visit, rows_of_visit
 from cimsim.errors import CimsimInternalError
-from cimsim.model import Correction, Decoder, Flight, KVCache, ScoreResult, Stream
+from cimsim.model import Decoder, Flight, Interpreter, KVCache, ScoreResult, Stream
 from cimsim.stages.timed_linear import TimedLinear
-from cimsim.workload.program import Program, TokenKeys
+from cimsim.workload.program import TokenKeys
 from cimsim.workload.trace import RoutingTrace
 
 __all__ = ["CoupledModel", "Windows"]
@@ -30,12 +30,10 @@ class CoupledModel:
 
     Args:
         plan: what the engine runs; its routing is filled in.
-        program: of the model.
         decoder: the model.
+        interpreter: of its program, on the products of `linear`.
         linear: products of the chip in time.
-        correction: what calibration changed.
         windows: int64 [windows, context], the tokens of the plan's trace in order.
-        served: parts of the model on tiles.
         past: caches of whole sequences that streams starting within one continue.
         progress: told the share of tokens that are through.
     """
@@ -43,19 +41,16 @@ class CoupledModel:
     def __init__(
         self,
         plan: Plan,
-        program: Program,
         decoder: Decoder,
+        interpreter: Interpreter,
         linear: TimedLinear,
-        correction: Correction | None,
         windows: Windows,
-        served: frozenset[str],
         past: dict[int, KVCache],
         progress: Callable[[float], None],
     ) -> None:
         self._progress, self._through = progress, 0
-        self._plan, self._program, self._decoder = plan, program, decoder
+        self._plan, self._decoder, self._interpreter = plan, decoder, interpreter
         self._linear, self._past = linear, past
-        self._interpreter = decoder.interpreter(linear, correction=correction, on_tiles=served)
         context = windows.shape[1]
         self._ids = windows.reshape(-1)
         self._keys = TokenKeys.of_windows(np.arange(len(windows), dtype=np.int64), context)
@@ -67,6 +62,7 @@ class CoupledModel:
         self._left = np.diff(plan.flights.stream_ptr)
         self.caches: dict[int, KVCache] = {}
         self._nll = np.full(windows.size, np.nan)
+        program = decoder.program
         shape = (windows.size, len(program.moe_layers), program.top_k)
         self._experts = np.full(shape, NONE, dtype=np.int16)
         self._gates = np.zeros(shape, dtype=np.float32)
@@ -112,8 +108,8 @@ class CoupledModel:
         if np.isnan(self._nll[self._following >= 0]).any():
             raise CimsimInternalError("a coupled run left tokens without a score")
         nll = self._nll.reshape(-1, context)[:, :-1]
-        trace = RoutingTrace(self._experts, *self._keys, self._program.n_experts)
-        return ScoreResult(nll, self._experts, self._gates, trace)
+        trace = RoutingTrace(self._experts, *self._keys, self._decoder.program.n_experts)
+        return ScoreResult(self._gates, trace, nll)
 
     def _rows(self, flight: int) -> slice:
         first = int(self._plan.flights.first[flight])

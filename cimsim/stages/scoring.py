@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cimsim.chip import LogicalCopies
 from cimsim.config import ChipConfig
-from cimsim.mac import AdcRange, IdealMatrix, MacStatistics, Mode, ideal_integer
+from cimsim.mac import AdcRange, IdealMatrix, MacStatistics, ideal_integer
 from cimsim.model import Correction, Decoder, FloatLinear, Linear, ScoreResult
 from cimsim.model.text import perplexity
 from cimsim.stages.coupled import CoupledChip, CoupledPhase
@@ -18,13 +18,21 @@ from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.workload.program import MatrixId, TokenKeys
 from romer import Calibrated, CalibrationText, CleanReference, Task, calibrate
 
-__all__ = ["Seed", "calibration_method", "score_clean", "score_ideal", "score_seed"]
+__all__ = [
+    "Seed",
+    "calibration_method",
+    "calibration_task",
+    "score_clean",
+    "score_ideal",
+    "score_seed",
+]
 
 Windows = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 # Text that calibrates and text that is scored never share an address of read noise.
 CALIBRATION_READ_SEEDS = (1_000_003, 1_000_033)
+TOGETHER = "numbers and time"  # what progress calls a coupled run
 
 
 @dataclass(frozen=True)
@@ -99,16 +107,46 @@ def score_ideal(
     return perplexity(_score(decoder, _IdealLinear(ideal, digital), windows, None).nll)
 
 
+def calibration_task(
+    config: ChipConfig,
+    decoder: Decoder,
+    deployment: ProgrammedChip,
+    reference: CleanReference,
+    text: CalibrationText,
+    chip_hash: str,
+) -> Task:
+    """Return what a calibrator sees of one chip.
+
+    Args:
+        config: how it is calibrated.
+        decoder: the model.
+        deployment: the programmed chip.
+        reference: clean routing of the FIT text.
+        text: FIT and ACCEPT calibration text.
+        chip_hash: opaque identity of chip and seed.
+    """
+    seed = config.run.seed
+    return Task(
+        decoder=decoder,
+        clean=deployment.digital,
+        reference=reference,
+        deployment=deployment,
+        text=text,
+        mode="folded",
+        read_seeds=(seed + CALIBRATION_READ_SEEDS[0], seed + CALIBRATION_READ_SEEDS[1]),
+        analog=config.chip.analog_parts,
+        model_hash=decoder.checkpoint.hash,
+        chip_hash=chip_hash,
+        min_gain_nats=config.calibration.min_gain_nats,
+    )
+
+
 def score_seed(
     config: ChipConfig,
-    deployment: ProgrammedChip,
     decoder: Decoder,
+    deployment: ProgrammedChip,
     windows: Windows,
-    text: CalibrationText,
-    reference: CleanReference,
-    chip_hash: str,
-    *,
-    correction: Correction | None,
+    wanted: Correction | Task,
     coupled: CoupledChip | None,
     progress: Callable[[str, float], None],
 ) -> Seed:
@@ -116,87 +154,68 @@ def score_seed(
 
     Args:
         config: how it is scored and calibrated.
-        deployment: the programmed chip.
         decoder: the model.
+        deployment: the programmed chip.
         windows: scored text, int64 [windows, context].
-        text: FIT and ACCEPT calibration text.
-        reference: clean routing of the FIT text.
-        chip_hash: opaque identity of chip and seed.
-        correction: a saved correction to apply instead of calibrating.
+        wanted: what a calibrator sees, or a correction to apply instead of calibrating.
         coupled: computes numbers and time together; None computes numbers alone. A correction
             is fitted on the chip as it is when the run starts.
         progress: told (stage, share done).
     """
-    mode: Mode = config.run.tile_mode
-    seed = config.run.seed
     statistics = MacStatistics()
     progress("scoring", 0.0)
-    phases: tuple[CoupledPhase, ...] = ()
-    # Time is reported of the first chip.
-    decode = deployment.chip_seed == 0
-    if coupled is None:
-        linear = deployment.linear(None, read_seed=seed, mode=mode, statistics=statistics)
-        noisy = _score(decoder, linear, windows, None)
-    else:
-        phases = coupled.run(
-            deployment,
-            None,
-            statistics=statistics,
-            decode=decode,
-            progress=lambda share: progress("numbers and time", 0.4 * share),
-        )
-        noisy = phases[0].score
-    if correction is None:
+    noisy, before = _deployed(
+        config, decoder, deployment, windows, coupled, None, statistics,
+        lambda share: progress(TOGETHER, 0.4 * share),
+    )  # fmt: skip
+    if isinstance(wanted, Task):
         progress("calibrating", 0.4)
-        task = Task(
-            decoder=decoder,
-            clean=deployment.digital,
-            reference=reference,
-            deployment=deployment,
-            text=text,
-            mode="folded",
-            read_seeds=(seed + CALIBRATION_READ_SEEDS[0], seed + CALIBRATION_READ_SEEDS[1]),
-            analog=config.chip.analog_parts,
-            model_hash=decoder.checkpoint.hash,
-            chip_hash=chip_hash,
-            min_gain_nats=config.calibration.min_gain_nats,
-        )
-        calibration = calibrate(task, calibration_method(config))
+        calibration = calibrate(wanted, calibration_method(config))
     else:
-        calibration = Calibrated(correction, ())
+        calibration = Calibrated(wanted, ())
     chosen = calibration.correction
-    if mode == "detailed":
+    if config.run.tile_mode == "detailed":
         deployment.forget_folded()
     progress("scoring calibrated", 0.6)
-    if chosen.is_identity:
-        return Seed(
-            deployment.chip_seed,
-            noisy,
-            noisy,
-            calibration,
-            None,
-            statistics,
-            phases,
-            phases,
-        )
-    after: tuple[CoupledPhase, ...] = ()
-    if coupled is None:
-        linear = deployment.linear(chosen, read_seed=seed, mode=mode)
-        calibrated = _score(decoder, linear, windows, chosen)
-    else:
-        deployment.drawn.clear()
-        after = coupled.run(
-            deployment,
-            chosen,
-            statistics=None,
-            decode=decode,
-            progress=lambda share: progress("numbers and time, calibrated", 0.6 + 0.4 * share),
-        )
-        calibrated = after[0].score
-    clean = perplexity(_score(decoder, deployment.digital, windows, chosen).nll)
+    calibrated, after, clean = noisy, before, None
+    if not chosen.is_identity:
+        if coupled is not None:
+            deployment.drawn.clear()
+        calibrated, after = _deployed(
+            config, decoder, deployment, windows, coupled, chosen, None,
+            lambda share: progress(f"{TOGETHER}, calibrated", 0.6 + 0.4 * share),
+        )  # fmt: skip
+        clean = perplexity(_score(decoder, deployment.digital, windows, chosen).nll)
     return Seed(
-        deployment.chip_seed, noisy, calibrated, calibration, clean, statistics, phases, after
+        deployment.chip_seed, noisy, calibrated, calibration, clean, statistics, before, after
     )
+
+
+def _deployed(
+    config: ChipConfig,
+    decoder: Decoder,
+    deployment: ProgrammedChip,
+    windows: Windows,
+    coupled: CoupledChip | None,
+    correction: Correction | None,
+    statistics: MacStatistics | None,
+    progress: Callable[[float], None],
+) -> tuple[ScoreResult, tuple[CoupledPhase, ...]]:
+    """Score a chip alone, or with the phases that its time is made of."""
+    if coupled is None:
+        linear = deployment.linear(
+            correction,
+            read_seed=config.run.seed,
+            mode=config.run.tile_mode,
+            statistics=statistics,
+        )
+        return _score(decoder, linear, windows, correction), ()
+    # Time is reported of the first chip.
+    decode = deployment.chip_seed == 0
+    phases = coupled.run(
+        deployment, correction, statistics=statistics, decode=decode, progress=progress
+    )
+    return phases[0].score, phases
 
 
 def _score(

@@ -102,7 +102,7 @@ def run_phase(config: ChipConfig, folder: Path, phase: str, batch: int) -> Coupl
     """Run prefill, or decode of whole windows, and record every product on tiles."""
     deployment, placed = _deploy(config, folder)
     checkpoint = deployment.checkpoint
-    program, decoder = build_program(checkpoint), Decoder(checkpoint)
+    decoder = Decoder(checkpoint)
     windows = scored_windows(checkpoint, read_text(None), config.workload)
     trace = score_clean(decoder, deployment.digital, windows).trace
     linear = TimedLinear(
@@ -114,13 +114,13 @@ def run_phase(config: ChipConfig, folder: Path, phase: str, batch: int) -> Coupl
         statistics=None,
     )
     recorder = Recorder(linear)
+    interpreter = decoder.interpreter(recorder, on_tiles=frozenset(config.chip.analog_parts))
     plans: list[Plan] = []
 
     def model(plan: Plan) -> RecordedModel:
         plans.append(plan)
         made = RecordedModel(
-            plan, program, decoder, recorder, None, windows,  # type: ignore[arg-type]
-            frozenset(config.chip.analog_parts), {}, lambda _: None,
+            plan, decoder, interpreter, recorder, windows, {}, lambda _: None,  # type: ignore[arg-type]
         )  # fmt: skip
         made.recorder = recorder
         return made

@@ -1,0 +1,91 @@
+"""The tables of one chip and model, from what both paths measured."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from cimsim.config.load import dump_yaml
+from cimsim.results import ChipResult, TileLoad
+from cimsim.stages.measured import Measured
+from cimsim.stages.outcome import Outcome
+from cimsim.stages.peaks import peak_rows
+from cimsim.stages.placed_chip import PlacedChip, tile_load_ps
+from cimsim.stages.scale import scale_rows
+from cimsim.stages.subject import Subject
+from cimsim.stages.tables import (
+    activity,
+    all_energy_rows,
+    expert_load,
+    latency_samples,
+    layer_rows,
+    resource_rows,
+    result_row,
+    seed_rows,
+)
+from cimsim.stages.warnings import run_warnings
+
+__all__ = ["chip_result"]
+
+
+def chip_result(
+    name: str, chip: PlacedChip, subject: Subject, outcome: Outcome, started_s: float
+) -> ChipResult:
+    """Return every table of a run, and the figures of the chip with a model of full size.
+
+    Args:
+        name: of the result.
+        chip: the chip with its program.
+        subject: the model and its texts.
+        outcome: numbers, time and energy.
+        started_s: `time.monotonic` when the run began.
+    """
+    config, program = chip.config, chip.program
+    routing = outcome.accuracy.seeds[0].noisy.trace
+    measured = Measured(
+        chip=chip,
+        accuracy=outcome.accuracy,
+        before=outcome.before,
+        after=outcome.after,
+        tile_load=_tile_load(chip, outcome),
+        calibration=outcome.calibration,
+        tokens=subject.windows.size,
+    )
+    return ChipResult(
+        name=name,
+        row=result_row(measured),
+        config_yaml=dump_yaml(config),
+        per_layer=layer_rows(measured),
+        per_seed=seed_rows(measured),
+        energy=all_energy_rows(measured),
+        scale=scale_rows(config, program.name, routing, outcome.density),
+        peak=peak_rows(config, program.name, chip.mesh, outcome.density),
+        tile_load=measured.tile_load,
+        expert_load=expert_load(measured),
+        latency=latency_samples(measured),
+        resources=resource_rows(measured),
+        activity=activity(measured),
+        warnings=(
+            *subject.checkpoint.warnings, *outcome.accuracy.warnings, *run_warnings(measured),
+        ),
+        notes=chip.cost.notes,
+        not_modelled=chip.cost.not_modelled(),
+        seconds=time.monotonic() - started_s,
+    )  # fmt: skip
+
+
+def _tile_load(chip: PlacedChip, outcome: Outcome) -> TileLoad:
+    """Return the load of tiles in the main decode phase, and that of a round-robin placement."""
+    mesh, placement, batch = chip.mesh, chip.placement, max(chip.config.run.decode_batch)
+    held = np.zeros(mesh.n_tiles, dtype=np.bool_)
+    held[placement.occupied_tiles] = True
+    routing = outcome.accuracy.seeds[0].noisy.trace
+    return TileLoad(
+        mesh.tile_places,
+        mesh.tile_cells,
+        held,
+        outcome.before.decode(batch).result.tile_load_ps,
+        outcome.after.decode(batch).result.tile_load_ps,
+        None if placement.slots else tile_load_ps(chip, routing, "round_robin"),
+    )

@@ -1,0 +1,111 @@
+"""Numbers and time of one chip: in trace mode one after the other, in coupled mode together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from cimsim.chip import UnitKey
+from cimsim.cost import Density
+from cimsim.mac import AdcRange
+from cimsim.stages.accuracy import Accuracy, GivenCorrection, measure_accuracy
+from cimsim.stages.calibration_cost import CalibrationCost, calibration_cost
+from cimsim.stages.coupled import CoupledChip, charge_phases
+from cimsim.stages.coupling import drifts_within, refuse_trace
+from cimsim.stages.placed_chip import PlacedChip
+from cimsim.stages.subject import Subject
+from cimsim.stages.timing import Timing, densities, longest_ps, time_routing
+from cimsim.workload.program import MatrixId
+
+__all__ = ["Outcome", "evaluate"]
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What both paths of a run gave; time is that of chip seed 0.
+
+    Attributes:
+        accuracy: of the functional path, all chip seeds.
+        calibration: what calibrating chip seed 0 costs.
+        density: bit and level densities that its tiles measured.
+        before: time and energy with its routing before calibration.
+        after: the same after calibration.
+    """
+
+    accuracy: Accuracy
+    calibration: CalibrationCost
+    density: Mapping[UnitKey, Density]
+    before: Timing
+    after: Timing
+
+
+def evaluate(
+    chip: PlacedChip,
+    subject: Subject,
+    ranges: Mapping[MatrixId, AdcRange],
+    given: GivenCorrection,
+    mode: Literal["coupled", "trace"],
+    threads: int,
+    progress: Progress,
+) -> Outcome:
+    """Compute numbers and time in a mode.
+
+    Trace mode is exact unless conductances drift by a step of age within the run, and how long
+    it lasts is known after it alone: then numbers and time are computed again, together.
+
+    Args:
+        chip: the chip with its program.
+        subject: the model and its texts.
+        ranges: ADC range of every analog matrix.
+        given: a correction to apply instead of calibrating.
+        mode: in which the run begins.
+        threads: chip seeds evaluated at once.
+        progress: told (stage, share done of both paths).
+
+    Raises:
+        CimsimError: if trace mode is asked for and numbers turn out to depend on time.
+    """
+    load = subject.expected.load()
+    together = CoupledChip(chip, subject.decoder, subject.windows, subject.clean.trace, load)
+    if mode == "coupled":
+        return _outcome(chip, subject, ranges, given, together, threads, progress)
+    replayed = _outcome(chip, subject, ranges, given, None, threads, progress)
+    reason = drifts_within(chip.config, longest_ps(replayed.before, replayed.after))
+    if reason is None:
+        return replayed
+    if chip.config.run.coupling == "trace":
+        refuse_trace(reason)
+    return _outcome(chip, subject, ranges, given, together, threads, progress)
+
+
+def _outcome(
+    chip: PlacedChip,
+    subject: Subject,
+    ranges: Mapping[MatrixId, AdcRange],
+    given: GivenCorrection,
+    coupled: CoupledChip | None,
+    threads: int,
+    progress: Progress,
+) -> Outcome:
+    """Return numbers, and time and energy of chip seed 0; arguments are those of `evaluate`.
+
+    `coupled` computes both together; without it, time replays the routing.
+    """
+    accuracy = measure_accuracy(
+        chip.config, subject, chip.copies, ranges, given, coupled, threads, progress
+    )
+    progress("events", 1.0)
+    first = accuracy.seeds[0]
+    density = densities(chip, first.statistics)
+    paid = calibration_cost(chip, first.calibration.correction)
+    if coupled is not None:
+        before = charge_phases(chip, first.phases, density, None)
+        after = charge_phases(chip, first.calibrated_phases, density, paid.copies)
+    else:
+        load = subject.expected.load()
+        before = time_routing(chip, first.noisy.trace, density, None, None, load)
+        after = time_routing(chip, first.calibrated.trace, density, paid.work, paid.copies, load)
+    return Outcome(accuracy, paid, density, before, after)

@@ -1,0 +1,92 @@
+"""The model of a run with the texts that it reads, as far as they do not depend on the chip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.config import ChipConfig
+from cimsim.model import Checkpoint, Decoder, FloatLinear, ScoreResult
+from cimsim.stages.models import (
+    Texts,
+    calibration_windows,
+    open_model,
+    scored_windows,
+    spread_windows,
+)
+from cimsim.stages.scoring import score_clean
+from cimsim.workload.program import Program
+from cimsim.workload.trace import RoutingTrace
+
+__all__ = ["Subject", "open_subject"]
+
+Windows = NDArray[np.int64]
+
+PROFILE_WINDOWS = 4  # of calibration text, from which converter ranges are taken
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and the windows of text that it is run on, int64 [windows, context].
+
+    Attributes:
+        decoder: the model.
+        digital: its float products.
+        texts: what the windows are cut from.
+        windows: scored and timed.
+        profile: for converter ranges.
+        sampled: calibration text from which a placement's load is expected.
+    """
+
+    decoder: Decoder
+    digital: FloatLinear
+    texts: Texts
+    windows: Windows
+    profile: Windows
+    sampled: Windows
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The model on disk."""
+        return self.decoder.checkpoint
+
+    @property
+    def program(self) -> Program:
+        """Its operations."""
+        return self.decoder.program
+
+    @cached_property
+    def expected(self) -> RoutingTrace:
+        """Routing of the clean model on sampled text: what a chip is placed for."""
+        return score_clean(self.decoder, self.digital, self.sampled).trace
+
+    @cached_property
+    def clean(self) -> ScoreResult:
+        """Score and routing of the clean model on the scored text."""
+        return score_clean(self.decoder, self.digital, self.windows)
+
+
+def open_subject(model: str, texts: Texts, config: ChipConfig) -> Subject:
+    """Open a model and cut the texts of a run.
+
+    Args:
+        model: bundled name or checkpoint folder.
+        texts: scored and calibration text.
+        config: says how many tokens of each.
+
+    Raises:
+        CimsimError: if model and texts do not go together.
+    """
+    checkpoint = open_model(model)
+    budget = (config.calibration.tokens, config.workload.context)
+    return Subject(
+        decoder=Decoder(checkpoint),
+        digital=FloatLinear(checkpoint),
+        texts=texts,
+        windows=scored_windows(checkpoint, texts, config.workload),
+        profile=calibration_windows(checkpoint, texts, *budget)[:PROFILE_WINDOWS],
+        sampled=spread_windows(checkpoint, texts, *budget),
+    )
