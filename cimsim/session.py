@@ -20,6 +20,7 @@ from multiprocessing.queues import SimpleQueue
 from typing import Protocol
 
 from cimsim.pipeline import run_chip
+from cimsim.plugins import Plugin, load_plugins
 from cimsim.report import write_report
 from cimsim.results import ChipResult, Manifest, RunResults
 from cimsim.stages.columns.registry import run_tables
@@ -82,6 +83,7 @@ def run_plan(plan: Plan, listener: Listener) -> RunResults:
         chips=names,
         jobs=plan.jobs,
         threads=plan.threads,
+        plugins={str(plugin.path): plugin.sha256 for plugin in plan.plugins},
     )
     plan.folder.prepare(manifest)
     # What checking the plan read is not wanted while workers run.
@@ -127,7 +129,7 @@ def _results(plan: Plan, listener: Listener) -> Iterator[ChipResult]:
     context = multiprocessing.get_context("spawn")
     queue: SimpleQueue[Message] = context.SimpleQueue()
     pool = ProcessPoolExecutor(
-        plan.jobs, mp_context=context, initializer=_start_worker, initargs=(queue,)
+        plan.jobs, mp_context=context, initializer=_start_worker, initargs=(queue, plan.plugins)
     )
     try:
         waiting: set[Future[ChipResult]] = {
@@ -155,10 +157,11 @@ class _Mailbox:
     queue: SimpleQueue[Message] | None = None
 
 
-def _start_worker(queue: SimpleQueue[Message]) -> None:
+def _start_worker(queue: SimpleQueue[Message], plugins: tuple[Plugin, ...]) -> None:
     # An interrupt is the parent's to handle: it stops the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _Mailbox.queue = queue
+    load_plugins([plugin.path for plugin in plugins])
 
 
 def _work(job: _Job) -> ChipResult:

@@ -19,17 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from importlib import import_module
-from importlib.metadata import entry_points
-from pkgutil import iter_modules
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 # Here and not later, when it would take the name of the function `moe_mapping.policies`.
-import moe_mapping.policies as built_in
-from cimsim.errors import CimsimError, nearest
+from cimsim.registry import Registry
 from moe_mapping.assignment import Assignment
 from moe_mapping.plan import arrays_of, assignment_of
 from moe_mapping.problem import MappingProblem
@@ -53,7 +49,9 @@ Found = TypeVar("Found", bound=Search)
 DEFAULT = "auto"
 ENTRY_POINT_GROUP = "moe_mapping.policies"
 
-_REGISTRY: dict[str, Policy] = {}
+_POLICIES: Registry[Policy] = Registry(
+    "mapping policy", "mapping.policy", "moe_mapping.policies", ENTRY_POINT_GROUP
+)
 _BY_INDEX: set[str] = set()
 
 
@@ -63,19 +61,7 @@ def register_policy(name: str) -> Callable[[Policy], Policy]:
     Raises:
         CimsimError: if another policy has the name.
     """
-
-    def add(place: Policy) -> Policy:
-        known = _REGISTRY.get(name, place)
-        if (known.__module__, known.__qualname__) != (place.__module__, place.__qualname__):
-            raise CimsimError(
-                f"a mapping policy of this name is registered already, by {known.__module__}",
-                key="mapping.policy",
-                value=name,
-            )
-        _REGISTRY[name] = place
-        return place
-
-    return add
+    return _POLICIES.register(name)
 
 
 def register_search(name: str, *, by_index: bool = False) -> Callable[[Found], Found]:
@@ -105,22 +91,9 @@ def goes_by_index(policy: str | Policy) -> bool:
     return policy in _BY_INDEX
 
 
-def _installed() -> dict[str, Callable[[], Policy]]:
-    """Return what loads every policy that a package names in the entry point group."""
-    return {point.name: point.load for point in entry_points(group=ENTRY_POINT_GROUP)}
-
-
-def _registered() -> dict[str, Policy]:
-    """Return all registered policies by name, those of this package included."""
-    for module in iter_modules(built_in.__path__, f"{built_in.__name__}."):
-        import_module(module.name)
-    return _REGISTRY
-
-
 def policies() -> tuple[str, ...]:
     """Return the names of all policies, sorted, the default first."""
-    names = _registered().keys() | _installed().keys()
-    return tuple(sorted(names, key=lambda name: (name != DEFAULT, name)))
+    return tuple(sorted(_POLICIES, key=lambda name: (name != DEFAULT, name)))
 
 
 def policy_named(name: str) -> Policy:
@@ -129,17 +102,7 @@ def policy_named(name: str) -> Policy:
     Raises:
         CimsimError: if there is none of that name.
     """
-    if found := _registered().get(name):
-        return found
-    if load := _installed().get(name):
-        return load()
-    raise CimsimError(
-        "unknown mapping policy",
-        key="mapping.policy",
-        value=name,
-        allowed=", ".join(policies()),
-        hint=nearest(name, policies()),
-    )
+    return _POLICIES.named(name)
 
 
 def solve(problem: MappingProblem, policy: str | Policy = DEFAULT, seed: int = 0) -> Assignment:

@@ -17,12 +17,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from importlib.metadata import entry_points
-from pkgutil import iter_modules
 
 from cimsim.errors import CimsimError, nearest
 from cimsim.model import Correction
+from cimsim.registry import Registry
 from romer.record import Routers
 from romer.task import Task
 
@@ -39,8 +37,9 @@ __all__ = [
 
 Step = Callable[[Task, Correction, Routers], Correction]
 
-_BUILT_IN = "romer.steps"
-_REGISTRY: dict[str, Step] = {}
+_STEPS: Registry[Step] = Registry(
+    "calibration step", "calibration.method", "romer.steps", "romer.steps"
+)
 _NUMBERS: dict[str, Number] = {}
 
 
@@ -76,18 +75,13 @@ def register_step(name: str, number: Number | None = None) -> Callable[[Step], S
         number: what an @ may change, or None.
 
     Raises:
-        CimsimError: if another step has the name.
+        CimsimError: if another step or a method has the name.
     """
+    if name in METHODS:
+        raise CimsimError("a calibration method of this name is registered already", value=name)
 
     def add(step: Step) -> Step:
-        known = _REGISTRY.get(name, step)
-        if (known.__module__, known.__qualname__) != (step.__module__, step.__qualname__):
-            raise CimsimError(
-                f"a calibration step of this name is registered already, by {known.__module__}",
-                key="calibration.method",
-                value=name,
-            )
-        _REGISTRY[name] = step
+        _STEPS.register(name)(step)
         if number is not None:
             _NUMBERS[name] = number
         return step
@@ -95,12 +89,9 @@ def register_step(name: str, number: Number | None = None) -> Callable[[Step], S
     return add
 
 
-def find_steps() -> dict[str, Step]:
+def find_steps() -> Mapping[str, Step]:
     """Return every step by name: registered ones, then those of installed packages."""
-    for module in iter_modules(import_module(_BUILT_IN).__path__, f"{_BUILT_IN}."):
-        import_module(module.name)
-    points = entry_points(group="romer.steps")
-    return _REGISTRY | {p.name: p.load() for p in points if p.name not in _REGISTRY}
+    return _STEPS
 
 
 def number_of(name: str) -> Number | None:

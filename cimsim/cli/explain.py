@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cimsim.cli.options import Plugins, load
+
 
 def register(app: typer.Typer) -> None:
     """Mount the command."""
@@ -16,6 +18,7 @@ def register(app: typer.Typer) -> None:
 def explain(
     key: Annotated[str, typer.Argument(help="e.g. tile.adc.bits, energy_per_token_nj, adc.")],
     chip: Annotated[str, typer.Option(help="Chip whose values are shown.")] = "isaac",
+    plugins: Plugins = None,
 ) -> None:
     """Print meaning, unit, formula, value, source and confidence of a key."""
     from cimsim.config.load import load_chip
@@ -24,6 +27,7 @@ def explain(
     from cimsim.errors import CimsimError, nearest
     from cimsim.stages.columns.registry import column_names, find_columns
 
+    load(plugins)
     lines = lines_for(key, load_chip(Path(find_published(chip))))
     if key.split(".")[-1] in column_names():
         lines += [column.explained(table.name) for table, column in find_columns(key)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cimsim.cli.entry import new_app, run_app
+from cimsim.cli.options import Plugins, load
 from cimsim.cli.rows_text import print_row, print_rows
 from cimsim.errors import CimsimError
 
@@ -54,6 +55,7 @@ def place(
     chip: Chip = None,
     trace: Trace = None,
     model: Model = "olmoe-tiny",
+    plugins: Plugins = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -62,6 +64,7 @@ def place(
     from moe_mapping.registry import policy_named
     from moe_mapping.table import place_on_chip, place_timed, warm_up
 
+    load(plugins)
     policy_named(policy)
     if _wants_chip(loads, chip, trace):
         problem, _ = _chip_problem(chip, trace, model)
@@ -84,6 +87,7 @@ def compare(
     chip: Chip = None,
     trace: Trace = None,
     model: Model = "olmoe-tiny",
+    plugins: Plugins = None,
     seed: Seed = 0,
     figure: Annotated[
         Path | None, typer.Option(help="Draw tile loads of all policies: .svg, .png or .pdf.")
@@ -95,6 +99,7 @@ def compare(
     from moe_mapping.loads import read_loads
     from moe_mapping.table import compare_on_chip, compare_slots, warm_up
 
+    load(plugins)
     if _wants_chip(loads, chip, trace):
         problem, mesh = _chip_problem(chip, trace, model)
         rows = compare_on_chip(problem, seed)
@@ -117,6 +122,7 @@ def remap(
     trace: Annotated[Path, typer.Option(help="Routing trace that the chip is placed for.")],
     now: Annotated[Path, typer.Option(help="Routing trace that it meets.")],
     model: Model = "olmoe-tiny",
+    plugins: Plugins = None,
     slack: Annotated[
         float, typer.Option(min=0, help="Stop within this share of the lower bound.")
     ] = 0.05,
@@ -126,6 +132,7 @@ def remap(
     """Follow a drift of the load on a chip: few moves, or placed anew; gain and cost."""
     from dataclasses import asdict
 
+    load(plugins)
     from cimsim.stages.migrating import follow_drift
 
     found = follow_drift(*_on_chip(chip, model, trace, now), slack=slack, most_moves=moves)

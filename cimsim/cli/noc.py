@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from cimsim.cli.options import Plugins, load
+
 
 def register(app: typer.Typer) -> None:
     """Mount the command."""
@@ -20,6 +22,7 @@ def noc(
     topology: Annotated[
         str, typer.Option(help="mesh, torus, cmesh, ring, full, or a chip file (.yaml).")
     ] = "mesh",
+    plugins: Plugins = None,
     concentration: Annotated[
         int | None, typer.Option(help="Nodes a router of a cmesh; 4 if not given.")
     ] = None,
@@ -55,6 +58,7 @@ def noc(
     from cimsim.engine.noc.curve import Sampling
     from cimsim.engine.noc.request import noc_request
 
+    load(plugins)
     request = noc_request(
         mesh=mesh,
         topology=topology,

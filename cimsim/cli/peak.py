@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cimsim.cli.options import Plugins, load
+
 
 def register(app: typer.Typer) -> None:
     """Mount the command."""
@@ -20,6 +22,7 @@ def peak(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. chip.tiles=64.")
     ] = None,
+    plugins: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
 ) -> None:
     """Print peak TOPS, TOPS/W, TOPS/mm2, and power and area by component."""
@@ -29,6 +32,7 @@ def peak(
     from cimsim.cost.peak import peak as peak_of
     from cimsim.cost.peak_report import as_dict, as_lines, find_published
 
+    load(plugins)
     reports = []
     for name in files:
         config = load_chip(Path(find_published(name)), tuple(overrides or ()))

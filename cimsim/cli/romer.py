@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cimsim.cli.entry import new_app, run_app
+from cimsim.cli.options import Plugins, load
 
 if TYPE_CHECKING:
     from romer.calibrate import Calibrated
@@ -33,6 +34,7 @@ def calibrate(
         "olmoe-tiny"
     ),
     overrides: Overrides = None,
+    plugins: Plugins = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Chip seed; a correction fits one chip only.")
     ] = 0,
@@ -57,6 +59,7 @@ def calibrate(
     from romer.study.laboratory import Laboratory
     from romer.study.subject import Subject
 
+    load(plugins)
     chip = load_chip(find_chip(config), tuple(overrides or ()))
     wanted = method or chip.calibration.method
     steps_of(wanted)
@@ -92,6 +95,7 @@ def replicas(
         "olmoe-tiny"
     ),
     overrides: Overrides = None,
+    plugins: Plugins = None,
     batch: Annotated[int, typer.Option(min=1, help="Sequences decoded at once.")] = 64,
     context: Annotated[int, typer.Option(min=1, help="Tokens of a sequence.")] = 32,
     skew: Annotated[
@@ -105,6 +109,7 @@ def replicas(
     from romer.study.replicas import measure_replicas
     from romer.study.subject import Subject
 
+    load(plugins)
     chip = load_chip(find_chip(config), tuple(overrides or ()))
     subject = Subject(model, context)
     for warning in subject.checkpoint.warnings:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cimsim.cli.options import Plugins
+
 
 def register(app: typer.Typer) -> None:
     """Mount the command."""
@@ -19,6 +21,7 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a knob, e.g. tile.adc.bits=6."),
     ] = None,
+    plugins: Plugins = None,
     models: Annotated[
         list[str] | None,
         typer.Option("--model", help="Bundled model or Hugging Face folder; may repeat."),
@@ -68,6 +71,7 @@ def run(
         Request(
             chips=tuple(files),
             overrides=tuple(knobs),
+            plugins=tuple(plugins or ()),
             models=tuple(models or ("olmoe-tiny",)),
             text=text,
             correction=correction,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cimsim.cli.options import Plugins, load
+
 if TYPE_CHECKING:
     from cimsim.config import ChipConfig
     from cimsim.workload.program import Program
@@ -24,6 +26,7 @@ def serve(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a knob, e.g. system.chips=4."),
     ] = None,
+    plugins: Plugins = None,
     model: Annotated[str, typer.Option(help="Bundled model or checkpoint folder.")] = "olmoe-tiny",
     shape: Annotated[
         str | None, typer.Option(help="Full-size shape instead of a model, e.g. mixtral-8x7b.")
@@ -75,6 +78,7 @@ def serve(
     from cimsim.stages.serving import Limits, prepare
     from cimsim.workload.arrivals import load_arrivals
 
+    load(plugins)
     check_figure(plot, "--plot")
     _check_choice("--phase", phase, ("decode", "prefill"))
     _check_choice("--popularity", popularity, ("zipf", "gamma"))

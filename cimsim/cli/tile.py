@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cimsim.cli.options import Plugins, load
+
 
 def register(app: typer.Typer) -> None:
     """Mount the command."""
@@ -28,6 +30,7 @@ def tile(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. tile.adc.bits=7.")
     ] = None,
+    plugins: Plugins = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="Seed of the chip and of all draws.")
     ] = 0,
@@ -43,6 +46,7 @@ def tile(
     from cimsim.stages.tile_page import study_page, write_figure
     from cimsim.stages.tile_text import as_dict, as_lines
 
+    load(plugins)
     check_figure(figure, "--figure")
     config = load_chip(find_published(file), tuple(overrides or ()))
     page = study_page(config, matrix=matrix, rows=rows, cols=cols, tokens=tokens, seed=seed)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cimsim.cli.options import Plugins, load
+
 
 def register(app: typer.Typer) -> None:
     """Mount the command."""
@@ -18,6 +20,7 @@ def validate(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. tile.adc.bits=6.")
     ] = None,
+    plugins: Plugins = None,
     model: Annotated[str, typer.Option(help="Bundled model or checkpoint folder.")] = "olmoe-tiny",
 ) -> None:
     """Check chip files: formats, bounds, knobs without effect, and whether the model fits."""
@@ -27,6 +30,7 @@ def validate(
     from cimsim.model import build_program
     from cimsim.stages.models import open_model
 
+    load(plugins)
     checkpoint = open_model(model)
     program = build_program(checkpoint)
     for name in files:

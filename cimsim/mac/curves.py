@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from cimsim.config import Adc
 from cimsim.config.converter import STRAIGHT
-from cimsim.errors import CimsimError, nearest
+from cimsim.errors import CimsimError
+from cimsim.registry import Registry
 
 __all__ = ["POINTS", "Curve", "curve_of", "is_straight", "register_curve", "registered_curves"]
 
@@ -31,22 +32,17 @@ POINTS = 1025
 Shares = NDArray[np.float64]
 Curve = Callable[[Shares], Shares]
 
-_REGISTRY: dict[str, Curve] = {}
+_CURVES: Registry[Curve] = Registry("transfer curve", "tile.adc.curve")
 
 
 def register_curve(name: str) -> Callable[[Curve], Curve]:
     """Register a transfer curve under the name by which `tile.adc.curve` chooses it."""
-
-    def add(curve: Curve) -> Curve:
-        _REGISTRY[name] = curve
-        return curve
-
-    return add
+    return _CURVES.register(name)
 
 
 def registered_curves() -> tuple[str, ...]:
     """Return the names of all registered curves, in order of registration."""
-    return tuple(_REGISTRY)
+    return tuple(_CURVES)
 
 
 @register_curve(STRAIGHT)
@@ -69,16 +65,8 @@ def curve_of(adc: Adc) -> NDArray[np.float32]:
     Raises:
         CimsimError: if no curve of this name is registered, or it is no transfer curve.
     """
-    if adc.curve not in _REGISTRY:
-        raise CimsimError(
-            "no transfer curve of this name is registered",
-            key="tile.adc.curve",
-            value=adc.curve,
-            allowed=", ".join(_REGISTRY),
-            hint=nearest(adc.curve, _REGISTRY),
-        )
     place = np.arange(POINTS) / (POINTS - 1)
-    found = np.asarray(_REGISTRY[adc.curve](place), dtype=np.float64)
+    found = np.asarray(_CURVES.named(adc.curve)(place), dtype=np.float64)
     fits = found.shape == place.shape and bool(np.isfinite(found).all())
     if not (fits and found[0] == 0.0 and found[-1] == 1.0 and (np.diff(found) >= 0.0).all()):
         raise CimsimError(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
@@ -53,6 +53,7 @@ class Manifest:
         jobs: chips at once.
         threads: threads a chip.
         warnings: one sentence each.
+        plugins: sha256 of every plug-in by its file.
     """
 
     run_hash: str
@@ -65,6 +66,7 @@ class Manifest:
     jobs: int = 1
     threads: int = 1
     warnings: Sequence[str] = ()
+    plugins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -89,6 +91,7 @@ class Manifest:
             "jobs": self.jobs,
             "threads": self.threads,
             "warnings": list(self.warnings),
+            "plugins": dict(self.plugins),
             "python": platform.python_version(),
             "system": platform.system(),
             "machine": platform.machine(),

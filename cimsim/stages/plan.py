@@ -14,6 +14,7 @@ from cimsim.config.load import config_hash, find_chip, load_chip
 from cimsim.engine.network_choice import refuse_flit
 from cimsim.errors import CimsimError
 from cimsim.model import build_program
+from cimsim.plugins import Plugin, load_plugins
 from cimsim.results import RunFolder
 from cimsim.stages.models import Texts, calibration_windows, open_model, read_text, scored_windows
 from moe_mapping.registry import policy_named
@@ -29,6 +30,7 @@ class Request:
     Attributes:
         chips: chip files or names of bundled chips.
         overrides: KEY=VALUE strings for every chip.
+        plugins: files that register what chips and models name.
         models: names of bundled models or checkpoint folders.
         text: text file to score, or None for the bundled one.
         correction: saved correction to apply, or None to calibrate.
@@ -41,6 +43,7 @@ class Request:
 
     chips: tuple[str, ...]
     overrides: tuple[str, ...] = ()
+    plugins: tuple[Path, ...] = ()
     models: tuple[str, ...] = ("olmoe-tiny",)
     text: Path | None = None
     correction: Path | None = None
@@ -80,6 +83,7 @@ class Plan:
         jobs: chips at once.
         threads: threads a chip.
         warnings: what its models make known before a run, a sentence each.
+        plugins: that are loaded; workers load them too.
     """
 
     tasks: tuple[Task, ...]
@@ -91,6 +95,7 @@ class Plan:
     jobs: int
     threads: int
     warnings: tuple[str, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
 
 
 def make_plan(request: Request) -> Plan:
@@ -99,6 +104,7 @@ def make_plan(request: Request) -> Plan:
     Raises:
         CimsimError: on the first thing that is wrong, before anything is computed.
     """
+    plugins = load_plugins(request.plugins)
     texts = read_text(request.text)
     configs = [load_chip(find_chip(c), request.overrides) for c in request.chips]
     checkpoints = {name: open_model(name) for name in request.models}
@@ -122,13 +128,15 @@ def make_plan(request: Request) -> Plan:
             tasks.append(Task(config, model, name))
     if request.correction is not None and not request.correction.is_file():
         raise CimsimError("correction not found", file=request.correction, key="--correction")
-    identity = {
+    identity: dict[str, object] = {
         "chips": [config_hash(c) for c in configs],
         "models": [c.hash for c in checkpoints.values()],
         "text": hashlib.sha256(texts.scored.encode()).hexdigest(),
         "calibration": hashlib.sha256(texts.calibration.encode()).hexdigest(),
         "correction": _digest(request.correction),
     }
+    if plugins:
+        identity["plugins"] = [plugin.sha256 for plugin in plugins]
     run_hash = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     out = request.out or Path("reports") / run_hash[:12]
     cores = os.cpu_count() or 1
@@ -143,6 +151,7 @@ def make_plan(request: Request) -> Plan:
         jobs=jobs,
         threads=request.threads or max(1, cores // jobs),
         warnings=tuple(w for c in checkpoints.values() for w in c.warnings),
+        plugins=plugins,
     )
 
 

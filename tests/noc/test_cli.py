@@ -57,7 +57,8 @@ def test_hotspots_draw_traffic_to_themselves() -> None:
     [
         ("--mesh", "4y4"),
         ("--mesh", "0x4"),
-        ("--topology", "ring"),
+        ("--topology", "rings"),
+        ("--topology", "ring", "--mesh", "3x3"),
         ("--concentration", "4"),
         ("--traffic", "tornadoo"),
         ("--traffic", "hotspot"),

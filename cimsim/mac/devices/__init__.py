@@ -1,10 +1,7 @@
 """Device models: one file a family, one class and one registration a model.
 
-Every module of this folder is imported, so that a file put here is registered without a list.
+The registry imports every module of this folder, so a file put here needs no list.
 """
-
-from importlib import import_module
-from pkgutil import iter_modules
 
 from cimsim.mac.devices.base import (
     DeviceModel,
@@ -23,6 +20,3 @@ __all__ = [
     "register_device",
     "registered_devices",
 ]
-
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")

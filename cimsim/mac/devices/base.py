@@ -23,14 +23,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Device
 from cimsim.config.device import CustomDevice
-from cimsim.errors import CimsimError, nearest
+from cimsim.errors import CimsimError
+from cimsim.registry import Registry
 
 __all__ = [
     "DeviceModel",
@@ -139,28 +140,25 @@ def polynomial(coefficients: tuple[float, ...], r: Fractions) -> Fractions:
     return value
 
 
-_REGISTRY: dict[str, type[DeviceModel]] = {}
+_DEVICES: Registry[type[DeviceModel]] = Registry(
+    "device model", "tile.device.kind", "cimsim.mac.devices"
+)
 Model = TypeVar("Model", bound=type[DeviceModel])
 
 
 def register_device(kind: str) -> Callable[[Model], Model]:
     """Register a device model under the `kind` (or custom `model`) that chooses it."""
-
-    def add(model: Model) -> Model:
-        _REGISTRY[kind] = model
-        return model
-
-    return add
+    return cast("Callable[[Model], Model]", _DEVICES.register(kind))
 
 
 def registered_devices() -> tuple[str, ...]:
     """Return the names of all registered device models, in order of registration."""
-    return tuple(_REGISTRY)
+    return tuple(_DEVICES)
 
 
 def _import_module(config: CustomDevice) -> None:
     """Import the module of the user that registers a custom model."""
-    if config.module is None or config.model in _REGISTRY:
+    if config.module is None or config.model in _DEVICES:
         return
     # A console script does not look for modules in the current folder, where the user's are.
     folder = str(Path.cwd())
@@ -188,19 +186,12 @@ def device_model(config: Device, weight_bits: int) -> DeviceModel:
     if isinstance(config, CustomDevice):
         kind = config.model
         _import_module(config)
-    if kind not in _REGISTRY:
-        raise CimsimError(
-            "no device model of this name is registered",
-            key="tile.device.kind",
-            value=kind,
-            allowed=", ".join(_REGISTRY),
-            hint=nearest(kind, _REGISTRY),
-        )
-    if not isinstance(config, _REGISTRY[kind].section):
+    model = _DEVICES.named(kind)
+    if not isinstance(config, model.section):
         raise CimsimError(
             "this device model reads a section of its own",
             key="tile.device.model",
             value=kind,
             hint=f"use tile.device.kind {kind}",
         )
-    return _REGISTRY[kind](config, weight_bits)
+    return model(config, weight_bits)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from cimsim.errors import CimsimError
 from cimsim.model.config_reader import ConfigReader
+from cimsim.registry import Registry
 from cimsim.workload.blocks import Blocks, Mixture
 from cimsim.workload.operations import Heads, Operation
 from cimsim.workload.program import NO_EXPERT
@@ -63,7 +63,7 @@ class Family:
         return f"model.layers.{layer}.{name}"
 
 
-FAMILIES: dict[str, Family] = {}
+FAMILIES: Registry[Family] = Registry("model family", "model_type", "cimsim.model.families")
 """Known families by model_type."""
 
 
@@ -73,13 +73,7 @@ def register_family(family: Family) -> None:
     Raises:
         CimsimError: if its model_type is taken.
     """
-    if family.model_type in FAMILIES:
-        raise CimsimError(
-            "a model family of that model_type is registered already",
-            key="model_type",
-            value=family.model_type,
-        )
-    FAMILIES[family.model_type] = family
+    FAMILIES.register(family.model_type)(family)
 
 
 def mlp_tensors(shared: str) -> dict[str, str]:

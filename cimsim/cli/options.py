@@ -1,0 +1,27 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Plugins", "load"]
+
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        help="Python file that registers a topology, device, policy, calibration step or model "
+        "family; may repeat.",
+    ),
+]
+
+
+def load(plugins: list[Path] | None) -> tuple[Path, ...]:
+    """Load the plug-ins of a command line and return their files."""
+    from cimsim.plugins import load_plugins
+
+    return tuple(plugin.path for plugin in load_plugins(plugins or ()))

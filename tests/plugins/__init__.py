@@ -1,0 +1,1 @@
+"""Plug-ins as users write them, and what happens when they are given on a command line."""
