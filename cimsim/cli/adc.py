@@ -1,4 +1,4 @@
-"""``cimsim adc``: four ADC models side by side over bits, rows and bits a cell."""
+"""``cimsim adc``: four ADC models side by side over bits, rows and bits per cell."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def adc(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
 ) -> None:
-    """Sweep ADC bits, rows and bits a cell; exit 1 if a trend breaks physics."""
+    """Sweep ADC bits, rows and bits per cell; exit 1 if a trend breaks physics."""
     import json
     from dataclasses import asdict
 
@@ -53,11 +53,11 @@ def adc(
 def _lines(
     points: tuple[SweepPoint, ...], rate: float, checked: int, broken: tuple[str, ...]
 ) -> list[str]:
-    """Return a block a model, at one number of bits a cell, and what was checked."""
+    """Return a block a model, at one number of bits per cell, and what was checked."""
     from cimsim.cost.adc_sweep import ADC_BITS, MODELS, ROWS
 
     lines = [
-        f"ADC energy of a MAC in fJ, {SHOWN_CELL_BITS}-bit cells, 8-bit weights and inputs, 32 nm,",
+        f"ADC energy per MAC in fJ, {SHOWN_CELL_BITS}-bit cells, 8-bit weights and inputs, 32 nm,",
         f"{rate:g} GS/s; * holds every column sum, ~ outside the model's source",
     ]
     at = {(p.model, p.rows, p.adc_bits): p for p in points if p.cell_bits == SHOWN_CELL_BITS}

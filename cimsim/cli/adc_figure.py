@@ -1,4 +1,4 @@
-"""The ADC sweep as a figure: a column a model; above by rows, below by bits a cell."""
+"""The ADC sweep as a figure: a column a model; above by rows, below by bits per cell."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FIXED_CELL_BITS, FIXED_ROWS = 2, 128
 
 
 def write_adc_sweep(path: Path, points: Sequence[SweepPoint], rate_gsps: float) -> None:
-    """Draw ADC energy of a MAC over ADC bits for every model.
+    """Draw ADC energy per MAC over ADC bits for every model.
 
     Args:
         path: .png or .svg file.
         points: the grid.
-        rate_gsps: conversions a second of one ADC.
+        rate_gsps: conversions per second of one ADC.
     """
     from cimsim.drawing import drawing, write_drawing
 
@@ -36,10 +36,10 @@ def write_adc_sweep(path: Path, points: Sequence[SweepPoint], rate_gsps: float) 
             _draw(axes[1, column], low, "cell_bits", CELL_BITS)
             axes[0, column].set_title(model)
             axes[1, column].set_xlabel("ADC bits")
-        axes[0, 0].set_ylabel(f"ADC energy of a MAC (fJ), {FIXED_CELL_BITS}-bit cells")
-        axes[1, 0].set_ylabel(f"ADC energy of a MAC (fJ), {FIXED_ROWS} rows")
+        axes[0, 0].set_ylabel(f"ADC energy per MAC (fJ), {FIXED_CELL_BITS}-bit cells")
+        axes[1, 0].set_ylabel(f"ADC energy per MAC (fJ), {FIXED_ROWS} rows")
         axes[0, 0].set_yscale("log")
-        for row, title in ((0, "rows"), (1, "bits a cell")):
+        for row, title in ((0, "rows"), (1, "bits per cell")):
             axes[row, -1].legend(title=title, loc="center left", bbox_to_anchor=(1.0, 0.5))
         figure.suptitle(
             f"Four ADC models side by side, 32 nm, {rate_gsps:g} GS/s, 8-bit weights and inputs, "

@@ -40,7 +40,7 @@ def noc(
         str, typer.Option(help="Offered rates, flits per node and cycle, comma-separated.")
     ] = "0.05,0.1,0.2,0.3,0.4",
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
-    runs: Annotated[int, typer.Option(help="Most independent runs a rate.")] = 16,
+    runs: Annotated[int, typer.Option(help="Most independent runs per rate.")] = 16,
     period: Annotated[int, typer.Option(help="Cycles of a sampling period.")] = 1000,
     cycles: Annotated[int, typer.Option(help="Cycles after which a run is given up.")] = 1_000_000,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,

@@ -45,7 +45,7 @@ def write_parity(path: Path, points: list[tuple[str, str, float, float]]) -> Non
 
 
 def write_adc_models(path: Path, curves: dict[str, list[tuple[float, float]]]) -> None:
-    """Plot energy a conversion over bits for every ADC model.
+    """Plot energy per conversion over bits for every ADC model.
 
     Args:
         path: .png or .svg file.
@@ -60,7 +60,7 @@ def write_adc_models(path: Path, curves: dict[str, list[tuple[float, float]]]) -
             axes.plot(x, y, marker="o", markersize=3, label=name)
         axes.set_yscale("log")
         axes.set_xlabel("effective bits")
-        axes.set_ylabel("pJ a conversion")
+        axes.set_ylabel("pJ per conversion")
         axes.set_title("ADC models at 1 GS/s, 32 nm (ZigZag: 28 nm, 0.9 V)")
         axes.legend(frameon=False)
         write_drawing(figure, path)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from cimsim.errors import CimsimInternalError
 from cimsim.results import Row
+from cimsim.results import number_of as number
 
 __all__ = [
     "EMPTY",
@@ -19,6 +20,7 @@ __all__ = [
     "percent",
     "significant",
     "text",
+    "whole",
 ]
 
 EMPTY = "n/a"
@@ -51,15 +53,6 @@ def optional(row: Row, column: str) -> float | None:
         message = f"column {column} is not a number"
         raise CimsimInternalError(message)
     return float(value)
-
-
-def number(row: Row, column: str) -> float:
-    """Return a number that may not be empty."""
-    value = optional(row, column)
-    if value is None:
-        message = f"column {column} is empty"
-        raise CimsimInternalError(message)
-    return value
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -110,3 +103,8 @@ def duration(seconds: float) -> str:
         if seconds >= size:
             return f"{significant(seconds / size)} {unit}"
     return f"{significant(seconds * 1e6)} us"
+
+
+def whole(value: float | None) -> str:
+    """Return a count with thousands separators."""
+    return EMPTY if value is None else f"{value:,.0f}"

@@ -152,7 +152,7 @@ def _expert_alt(load: ExpertLoad) -> str:
 
 
 def latency_distribution(design: Design, folder: str) -> Picture:
-    """Draw the distribution of the time a token in decode, with median and p99.
+    """Draw the distribution of the time per token in decode, with median and p99.
 
     Args:
         design: the chip.
@@ -166,7 +166,7 @@ def latency_distribution(design: Design, folder: str) -> Picture:
         for axes, phase in zip(panels, phases, strict=True):
             notes += [_draw_cdf(axes, samples) for samples in decode if samples.phase == phase]
             batch = phase.removeprefix("decode_b")
-            axes.set_xlabel(f"time a token, decode, batch {batch} (us)")
+            axes.set_xlabel(f"time per token, decode, batch {batch} (us)")
             axes.set_ylim(0, 1.02)
             axes.set_xlim(0, None)
             axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0))
@@ -174,7 +174,7 @@ def latency_distribution(design: Design, folder: str) -> Picture:
         return picture(
             figure,
             f"{folder}latency",
-            "Distribution of the time a token (tiny model)",
+            "Distribution of the time per token (tiny model)",
             "Share of tokens that take at most this long. Dot: median; triangle: 99th "
             "percentile, drawn with at least 100 samples. Numbers: latency.csv.",
             f"Cumulative distributions of decode latency. {'; '.join(notes)}.",

@@ -17,7 +17,7 @@ __all__ = ["energy_breakdown"]
 
 
 def energy_breakdown(view: View, *, scaled: bool) -> Picture:
-    """Draw energy a token by component family for every chip.
+    """Draw energy per token by component family for every chip.
 
     Args:
         view: the run.
@@ -42,7 +42,7 @@ def energy_breakdown(view: View, *, scaled: bool) -> Picture:
                 fontsize=8,
             )
         left.set_xlim(0, max(totals) / size * 1.14)
-        left.set_xlabel(f"energy a token ({unit})")
+        left.set_xlabel(f"energy per token ({unit})")
         right.set_xlabel("share (%)")
         right.set_xlim(0, 100)
         handles = [Patch(color=PALETTE[FAMILIES.index(f)]) for f in families]
@@ -51,7 +51,7 @@ def energy_breakdown(view: View, *, scaled: bool) -> Picture:
         source = "scale.csv" if scaled else "energy.csv"
         stage = "" if scaled else ", after calibration"
         caption = (
-            f"Energy a token by family of components{stage}, absolute and as a share, with the "
+            f"Energy per token by family of components{stage}, absolute and as a share, with the "
             f"leakage that is modelled and off-chip memory. Numbers: {source}."
         )
         name = "energy_breakdown" if scaled else "energy_breakdown_tiny"
@@ -119,4 +119,4 @@ def _alt(
         top = sorted(part, key=lambda f: (-part[f], f))[:2]
         shares = " and ".join(f"{f} {100 * part[f] / total:.0f} %" for f in top)
         listed.append(f"{short(design.name, 40)} {total / size:.3g} {unit}, mostly {shares}")
-    return f"Stacked bars of energy a token. {'; '.join(listed)}."
+    return f"Stacked bars of energy per token. {'; '.join(listed)}."

@@ -106,7 +106,7 @@ def _energy_sentence(design: Design) -> str:
     energy = number(row, "energy_per_token_nj")
     unit, size = energy_unit([energy])
     return (
-        f" {significant(energy / size)} {unit} a token, {percent(off_chip_share(row), 0)} of it "
+        f" {significant(energy / size)} {unit} per token, {percent(off_chip_share(row), 0)} of it "
         f"off the chip, at the {text(row, 'shape')} shape "
         f"(decode, context {number(row, 'context'):,.0f}, batch {SCALE_BATCH}), "
         f"{significant(number(row, 'tokens_per_s'))} tokens/s on "
@@ -236,12 +236,12 @@ def basis(view: View) -> list[tuple[str, str]]:
         (
             "Operations",
             "1 MAC = 2 operations. MACs count linear layers (active experts only, no padding) and "
-            "2 x context x attention width a layer and token.",
+            "2 x context x attention width per layer and token.",
         ),
         ("Precision", _precision(view)),
         (
             "Energy",
-            "Counted actions times the energy of one, plus leakage times time. Energy a token "
+            "Counted actions times the energy of one, plus leakage times time. Energy per token "
             f"includes the chip, its digital units (attention, softmax, norms), the KV cache and "
             f"DRAM; {_io(view)} results.csv, scale.csv and energy.csv give off-chip energy apart.",
         ),

@@ -42,7 +42,7 @@ class _Point:
 
 
 def accuracy_energy(view: View, *, scaled: bool) -> Picture:
-    """Draw calibrated perplexity against energy a token, one front for each precision.
+    """Draw calibrated perplexity against energy per token, one front for each precision.
 
     A destroyed chip is listed beside the figure, not drawn: how far it is off says nothing.
 
@@ -170,7 +170,7 @@ def _finish_axes(axes: Axes, points: Sequence[_Point], unit: str, *, scaled: boo
         span = max(max(tops) - min(bottoms), 0.02 * max(tops))
         axes.set_ylim(min(bottoms) - 0.12 * span, max(tops) + 0.16 * span)
     model = "full-size shape" if scaled else "tiny model"
-    axes.set_xlabel(f"energy a token, {model} ({unit}, log scale)")
+    axes.set_xlabel(f"energy per token, {model} ({unit}, log scale)")
     log = ", log scale" if axes.get_yscale() == "log" else ""
     axes.set_ylabel(f"perplexity (lower is better{log})")
     handles, labels = axes.get_legend_handles_labels()
@@ -301,4 +301,4 @@ def _alt(view: View, points: dict[int, _Point], unit: str) -> str:
         else f"{short(d.name, 40)}: destroyed"
         for d in view.designs
     )
-    return f"Scatter of calibrated perplexity against energy a token. {listed}."
+    return f"Scatter of calibrated perplexity against energy per token. {listed}."

@@ -41,14 +41,14 @@ def serving_figure(rows: Sequence[Mapping[str, object]], *, partial: bool) -> Pi
         right.set_ylabel("us")
         right.legend(loc="upper left")
         for axes in (left, right):
-            axes.set_xlabel("requests that arrive a second")
+            axes.set_xlabel("requests that arrive per second")
         return picture(
             figure,
             "latency_load",
             "Latency against load",
             "Requests that arrive at random or at recorded times; latency from arrival to the "
             "last token. At and above the capacity there is no steady state.",
-            f"Latency curve of {len(served)} rates; capacity {capacity:.3g} requests a second.",
+            f"Latency curve of {len(served)} rates; capacity {capacity:.3g} requests per second.",
         )
 
 

@@ -129,6 +129,13 @@ class View:
             for model, bits in order
         )
 
+    @property
+    def groups(self) -> tuple[tuple[str, tuple[Design, ...]], ...]:
+        """The same with no label where there is but one class."""
+        if len(self.classes) > 1:
+            return self.classes
+        return tuple(("", designs) for _, designs in self.classes)
+
     @cached_property
     def pairs(self) -> dict[tuple[str, str], Row]:
         """Rows of pairs.csv by chip and model."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from cimsim.errors import CimsimInternalError
-from cimsim.report.content import build_content
 from cimsim.report.view import View
 from cimsim.results import RunFolder, RunResults
 
@@ -32,14 +31,15 @@ def write_report(folder: RunFolder, run: RunResults) -> Path:
     from cimsim.report.figures import draw_figures  # noqa: PLC0415
     from cimsim.report.markdown import markdown_report  # noqa: PLC0415
     from cimsim.report.page import html_page  # noqa: PLC0415
+    from cimsim.report.sections import about_run, run_sections, run_title  # noqa: PLC0415
 
     view = View.of(run)
     own = tuple(f"{folder.chip_folder(c.name).removeprefix('chips/')}/" for c in run.chips)
     figures = draw_figures(view, own)
-    content = build_content(view)
+    told = run_title(view), about_run(view), run_sections(view, figures)
     for picture in figures.all():
         folder.write(f"figures/{picture.name}.svg", picture.svg)
         if picture.png is not None:
             folder.write(f"figures/{picture.name}.png", picture.png)
-    folder.write("report.md", markdown_report(view, content, figures))
-    return folder.write("report.html", html_page(run, content, figures))
+    folder.write("report.md", markdown_report(*told))
+    return folder.write("report.html", html_page(*told))

@@ -20,14 +20,7 @@ from cimsim.units import PS_PER_US
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = [
-    "EXPERT_LOAD",
-    "LATENCY",
-    "TILE_LOAD",
-    "ExpertLoad",
-    "LatencySamples",
-    "TileLoad",
-]
+__all__ = ["EXPERT_LOAD", "LATENCY", "TILE_LOAD", "ExpertLoad", "LatencySamples", "TileLoad"]
 
 SWITCHES = Empty("the chip switches experts")
 PERCENTS = (0, 1, 2, *range(5, 100, 5), 98, 99, 100)

@@ -77,12 +77,7 @@ PAIRS: Table[_Pair] = Table(
             lambda s: s.reference["config"],
         ),
         Column(
-            "chip_seeds",
-            "1",
-            "integer",
-            "Chip seeds that both have.",
-            lambda s: s.seeds,
-            minimum=1,
+            "chip_seeds", "1", "integer", "Chip seeds that both have.", lambda s: s.seeds, minimum=1
         ),
         *_change("noisy", "on the chip"),
         *_change("calibrated", "after calibration"),

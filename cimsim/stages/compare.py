@@ -4,7 +4,7 @@ A system is `copies` data-parallel copies of one chip that holds the shape once:
 fits the tiles to the shape, so tiles beyond one copy (spare ones, or those of a published
 chip) are trimmed, and no tile idles. Every copy has its own digital units, memory channels
 and sequences; copies share nothing, so nothing saturates that does not saturate in the
-simulated copy, and area, power and tokens a second multiply. A batch is per copy.
+simulated copy, and area, power and tokens per second multiply. A batch is per copy.
 
 Copies are whole, so equality is approximate: the smallest counts are taken for which the
 largest is at most 2 % above the smallest. Nothing is scaled between process nodes or
@@ -42,7 +42,7 @@ class System:
     Attributes:
         chip: one copy.
         copies: how many.
-        on_front: whether no other system of its class beats it in energy a token, tokens a
+        on_front: whether no other system of its class beats it in energy per token, tokens per
             second, area and perplexity together; never of a destroyed one.
     """
 

@@ -41,7 +41,7 @@ class Contender:
 
     @property
     def energy_per_token_nj(self) -> float:
-        """Energy a token: chip, leakage and off-chip memory."""
+        """Energy per token: chip, leakage and off-chip memory."""
         return number_of(self.scale, "energy_per_token_nj")
 
     @property
@@ -51,7 +51,7 @@ class Contender:
 
     @property
     def tokens_per_s(self) -> float:
-        """All tokens over the whole time: power over energy a token."""
+        """All tokens over the whole time: power over energy per token."""
         return self.power_w / self.energy_per_token_nj * (FJ_PER_J / FJ_PER_NJ)
 
     @property

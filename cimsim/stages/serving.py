@@ -50,7 +50,7 @@ class ServedPoint:
 
     Attributes:
         arrivals: poisson, trace, or closed (as soon as there is room).
-        rate_per_s: requests that arrive a second; None in a closed loop.
+        rate_per_s: requests that arrive per second; None in a closed loop.
         load: that over the capacity.
         completed_per_s: requests completed after the first batch of them (those entered an
             empty chip), over the time since; with no more than a batch, all over the makespan.
@@ -118,7 +118,7 @@ class Server:
         """Serve requests of a Poisson process.
 
         Args:
-            rate_per_s: arrivals a second.
+            rate_per_s: arrivals per second.
             capacity_per_s: what the closed loop completed.
             seed: of the gaps between arrivals.
         """

@@ -59,7 +59,7 @@ def draw_treatments(rows: Sequence[Row], path: Path) -> None:
 
 
 def draw_front(rows: Sequence[Row], path: Path) -> None:
-    """Draw perplexity against digital operations a token; treatments on the front are named."""
+    """Draw perplexity against digital operations per token; treatments on the front are named."""
     with drawing(7.0, 4.0) as figure:
         axes = figure.add_subplot()
         shown = [r for r in _default_cell(rows) if r["scale"] == "per_matrix"]
@@ -82,7 +82,7 @@ def draw_front(rows: Sequence[Row], path: Path) -> None:
         _reference_lines(axes, shown, axes.axhline)
         axes.set_xscale("symlog")
         axes.set_xlim(left=-0.5)
-        axes.set_xlabel("digital operations a token")
+        axes.set_xlabel("digital operations per token")
         axes.set_ylabel("perplexity")
         write_drawing(figure, path)
 

@@ -236,7 +236,7 @@ def _table(summary: Summary, role: str) -> str:
         "| model | analog | sigma | treatment | clean | integer, ADC only | noisy | after [95 %] | "
         "median, worst chip | cut [95 % over documents] | change of the loss, nats [95 %, paired] "
         "| closed (ppl) | closed (nats) | p "
-        "| top-k | load TV | digital ops a token |",
+        "| top-k | load TV | digital operations per token |",
         "|---" * 17 + "|",
     ]
     for r, d in zip(summary.rows, summary.details, strict=True):

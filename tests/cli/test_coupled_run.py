@@ -21,7 +21,7 @@ def test_a_noisy_chip_that_switches_experts_runs_and_says_what_time_did(
     assert 0 < float(row["expert_hit_rate"]) < 1
     page = " ".join((tmp_path / "out" / "report.md").read_text(encoding="utf-8").split())
     assert "numbers depend on time: chip seed 0 has perplexity" in page
-    assert "expert switches a token" in page
+    assert "expert switches per token" in page
 
 
 def test_trace_mode_is_refused_by_name_with_exit_code_2(cimsim: Cimsim, tiny_model: Path) -> None:

@@ -125,16 +125,10 @@ PER_LAYER: Table[LayerOf] = Table(
         ),
         text("block", "moe, dense or head.", lambda s: s.block),
         count(
-            "experts",
-            "1",
-            "Routed experts; 0 without a router.",
-            lambda s: len(s.layer.experts),
+            "experts", "1", "Routed experts; 0 without a router.", lambda s: len(s.layer.experts)
         ),
         count(
-            "top_k",
-            "1",
-            "Experts chosen per token; 0 without a router.",
-            lambda s: s.layer.top_k,
+            "top_k", "1", "Experts chosen per token; 0 without a router.", lambda s: s.layer.top_k
         ),
         number(
             "macs_per_token",

@@ -70,10 +70,7 @@ PEAK: Table[PeakForm] = Table(
         ),
         count("input_bits", "bit", "Bits of an input.", lambda s: s.peak.config.tile.input.bits),
         count(
-            "tiles",
-            "1",
-            "Tiles; 0 on a chip that is digital units alone.",
-            lambda s: s.tile_count,
+            "tiles", "1", "Tiles; 0 on a chip that is digital units alone.", lambda s: s.tile_count
         ),
         number(
             "peak_tops",

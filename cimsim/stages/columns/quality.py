@@ -19,14 +19,7 @@ from cimsim.results.statistics import gini, load_cv, max_over_mean
 if TYPE_CHECKING:
     from cimsim.stages.measured import Measured, Side
 
-__all__ = [
-    "ACCURACY",
-    "AT_BATCH",
-    "IDENTITY",
-    "LOAD",
-    "NO_CROSSBARS",
-    "with_calibrated",
-]
+__all__ = ["ACCURACY", "AT_BATCH", "IDENTITY", "LOAD", "NO_CROSSBARS", "with_calibrated"]
 
 AT_BATCH = "decode at the batch size in latency_batch"
 NO_CROSSBARS = Empty("every matrix is digital")

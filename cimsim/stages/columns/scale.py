@@ -130,10 +130,7 @@ SCALE: Table[FullSize] = Table(
         count("chips", "1", "Chips of the system (system.chips).", lambda s: s.chip.mesh.chips),
         count("dies", "1", "Dies that hold the model once.", lambda s: s.dies),
         count(
-            "tiles",
-            "1",
-            "Tiles of all dies.",
-            lambda s: s.chip.mesh.n_tiles if s.crossbars else 0,
+            "tiles", "1", "Tiles of all dies.", lambda s: s.chip.mesh.n_tiles if s.crossbars else 0
         ),
         number("area_mm2", "mm2", "On-chip area of all dies.", lambda s: s.chip.cost.area_mm2()),
         number(

@@ -1,0 +1,173 @@
+"""What a report is made of: sections of text, tables and figures, written once, rendered twice.
+
+The page (`cimsim.report.page`) shows all of it; markdown (`cimsim.report.markdown`) fits a
+terminal, so it shows the fields of a table that have a narrow heading, and leaves out what is
+marked for the page alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from cimsim.report.canvas import Picture
+
+__all__ = [
+    "Block",
+    "Bullets",
+    "Definitions",
+    "Field",
+    "Grid",
+    "GridGroup",
+    "Illustration",
+    "Section",
+    "Text",
+]
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Field(Generic[R]):
+    """One column of a table: its heading beside the text of its cells.
+
+    Attributes:
+        title: heading, with its unit.
+        show: the text of a record's cell.
+        narrow: heading in markdown; "" leaves the field to the page.
+        words: whether cells are words: aligned left and sorted as text.
+        code: whether cells are names of a file or program.
+    """
+
+    title: str
+    show: Callable[[R], str]
+    narrow: str = ""
+    words: bool = False
+    code: bool = False
+
+
+@dataclass(frozen=True)
+class GridGroup:
+    """Rows that may be ranked together.
+
+    Attributes:
+        label: heading of the group, "" for none.
+        rows: cells as text, one tuple a row.
+    """
+
+    label: str
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+    page_only: bool = False
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """Sentences in a list.
+
+    Attributes:
+        sentences: one a bullet.
+        title: heading, "" for none.
+        warning: whether a reader must not overlook them.
+    """
+
+    kind: ClassVar[str] = "bullets"
+    sentences: tuple[str, ...]
+    title: str = ""
+    warning: bool = False
+    page_only: bool = False
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """Subjects and what there is to say about each.
+
+    Attributes:
+        items: (subject, statement).
+        code: whether subjects are names of files.
+    """
+
+    kind: ClassVar[str] = "definitions"
+    items: tuple[tuple[str, str], ...]
+    code: bool = False
+    page_only: bool = False
+
+
+@dataclass(frozen=True)
+class Illustration:
+    """A figure.
+
+    Attributes:
+        picture: the drawing with its words.
+        brief: whether markdown leaves the caption out.
+    """
+
+    kind: ClassVar[str] = "figure"
+    picture: Picture
+    brief: bool = False
+    page_only: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text; use `of` to make one.
+
+    Attributes:
+        title: what it shows.
+        fields: its columns.
+        groups: rows in groups.
+        note: what a reader must know, "" for nothing.
+        page_only: whether it is left out of markdown.
+    """
+
+    kind: ClassVar[str] = "grid"
+    title: str
+    fields: tuple[Field[object], ...]
+    groups: tuple[GridGroup, ...]
+    note: str = ""
+    page_only: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        fields: Sequence[Field[R]],
+        groups: Iterable[tuple[str, Iterable[R]]],
+        note: str = "",
+        *,
+        page_only: bool = False,
+    ) -> Grid:
+        """Show every record of every group (label, records)."""
+        shown = tuple(
+            GridGroup(label, tuple(tuple(f.show(r) for f in fields) for r in records))
+            for label, records in groups
+        )
+        return cls(title, tuple(fields), shown, note, page_only)  # type: ignore[arg-type]
+
+
+Block = Text | Bullets | Definitions | Illustration | Grid
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report under one heading.
+
+    Attributes:
+        anchor: its address on the page.
+        title: its heading.
+        blocks: what it holds, in order.
+        level: 2, or 3 for a part of the section before.
+    """
+
+    anchor: str
+    title: str
+    blocks: tuple[Block, ...]
+    level: int = 2

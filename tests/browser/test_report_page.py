@@ -1,0 +1,92 @@
+"""The tables of a report in a browser: sorted by a click, filtered by words."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "results"))
+from chromium import after, opened
+from fake_run import fake_run
+
+from cimsim.report import write_report
+from cimsim.results import Manifest, RunFolder
+
+TABLE = "const table = document.querySelector('#scale table');"
+CLICK = "[...table.tHead.rows[0].cells].find((c) => c.textContent === '{}')"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = RunFolder(tmp_path_factory.mktemp("browser") / "run")
+    run = fake_run(8)
+    names = [c.name for c in run.chips]
+    folder.prepare(Manifest("ab" * 32, ("cimsim",), datetime(2026, 1, 1, tzinfo=UTC), names))
+    return write_report(folder, run)
+
+
+def _full_size(html: str) -> list[list[str]]:
+    """Return the visible rows of the first full-size table."""
+    table = html.partition('id="scale"')[2].partition("</table>")[0]
+    bodies = re.findall(r"<tbody([^>]*)>(.*?)</tbody>", table, re.DOTALL)
+    rows = [row for hidden, body in bodies if "hidden" not in hidden
+            for row in re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)]  # fmt: skip
+    return [
+        [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
+        for row in rows
+    ]
+
+
+def _numbers(html: str, column: int, rows: int) -> list[float]:
+    return [float(row[column].replace(",", "")) for row in _full_size(html)[:rows]]
+
+
+def test_the_policy_of_the_page_lets_its_own_script_run(page: Path) -> None:
+    html = opened(page)
+    assert html.count("<button") > 50
+    assert 'type="search"' in html
+
+
+def test_a_click_sorts_numbers_up_and_a_second_click_down(page: Path, tmp_path: Path) -> None:
+    click = f"{TABLE} const head = {CLICK.format('W')}; head.querySelector('button').click();"
+    up = _numbers(after(page, click, tmp_path), 4, 7)
+    down = _numbers(after(page, f"{click} head.querySelector('button').click();", tmp_path), 4, 7)
+    assert up == sorted(up)
+    assert down == up[::-1]
+    assert len(set(up)) > 3
+
+
+def test_sorting_leaves_groups_in_their_places(page: Path, tmp_path: Path) -> None:
+    steps = f"{TABLE} {CLICK.format('chip')}.querySelector('button').click();"
+    rows = [row[1] for row in _full_size(after(page, steps, tmp_path))]
+    assert rows[:7] == sorted(rows[:7])
+    assert rows[7:] == ["neurram"]
+
+
+def test_a_filter_keeps_the_rows_that_hold_every_word(page: Path, tmp_path: Path) -> None:
+    steps = (
+        f"{TABLE} const input = table.parentElement.previousElementSibling; "
+        "input.value = 'sram 28nm'; input.dispatchEvent(new Event('input')); "
+        "document.querySelectorAll('tr[hidden]').forEach((row) => row.remove());"
+    )
+    rows = [row[1] for row in _full_size(after(page, steps, tmp_path))]
+    assert rows == ["sram_digital_28nm", "sram_switching_28nm"]
+
+
+def test_cells_without_a_value_come_last_either_way(page: Path, tmp_path: Path) -> None:
+    head = "document.querySelector('#accuracy table')"
+    steps = (
+        f"const table = {head}; const head = {CLICK.format('clipped')};"
+        "head.querySelector('button').click();"
+    )
+    for clicks in (steps, f"{steps} head.querySelector('button').click();"):
+        html = after(page, clicks, tmp_path)
+        body = html.partition('id="accuracy"')[2].partition("</tbody>")[0]
+        cells = re.findall(r'<td class="n">([^<]*)</td></tr>', body)
+        assert cells[-2:] == ["n/a", "n/a"]
+        assert "n/a" not in cells[:-2]
