@@ -120,12 +120,6 @@ def _dense_traffic(fixed: Fixed, plan: Plan) -> Floats:
 
 
 @inner
-def _crowded(fixed: Fixed, plan: Plan, unit: int, k: int, site: int) -> bool:
-    """Tell whether a copy would sit beside too many of its twins."""
-    return bool(copies_near(fixed, plan, unit, site, k) >= fixed.limits[1])
-
-
-@inner
 def _walk(  # noqa: PLR0912, PLR0915 - one hot loop: a call costs more than a move
     fixed: Fixed,
     plan: Plan,
@@ -146,7 +140,7 @@ def _walk(  # noqa: PLR0912, PLR0915 - one hot loop: a call costs more than a mo
     layer, layers = fixed.layer, plan.layers
     per_ps, per_hop_byte, per_cell = fixed.price[0], fixed.price[1], fixed.price[3]
     per_layer_ps = fixed.price[4]
-    units, tiles = need.size, free.size
+    units, tiles, most_near = need.size, free.size, fixed.limits[1]
     # Free sites are worth trying in proportion to their number, but not more than that.
     moving = 0.3 if free.sum() + class_site.size > taken.sum() else 0.0
     total, fitted = 0.0, 0
@@ -175,9 +169,9 @@ def _walk(  # noqa: PLR0912, PLR0915 - one hot loop: a call costs more than a mo
             more = need[u] - need[v]
             if kind[u] < 0 and (free[new] < more or free[old] < -more):
                 continue
-            if count[v] > 1 and _crowded(fixed, plan, v, m, old):
+            if count[v] > 1 and copies_near(fixed, plan, v, old, m) >= most_near:
                 continue
-        if count[u] > 1 and _crowded(fixed, plan, u, k, new):
+        if count[u] > 1 and copies_near(fixed, plan, u, new, k) >= most_near:
             continue
         hops, cells = 0.0, 0
         if per_hop_byte != 0.0 and v >= 0 and dense.size > 0:

@@ -11,9 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from moe_mapping.draws import (
-    below,
-)
+from moe_mapping.draws import below
 from moe_mapping.kernel import inner, kernel
 from moe_mapping.moves import (
     Table,
@@ -28,10 +26,7 @@ from moe_mapping.moves import (
     fill_table,
     replace_copy,
 )
-from moe_mapping.packing import (
-    site_time,
-    sites_of,
-)
+from moe_mapping.packing import site_time, sites_of
 from moe_mapping.room import can_put, can_swap
 from moe_mapping.state import Fixed, Plan, drop, peak, put, rebuild, shift, swap, value
 from moe_mapping.tournament import slowest_leaf

@@ -12,10 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moe_mapping.kernel import inner
-from moe_mapping.packing import (
-    site_time,
-    sites_of,
-)
+from moe_mapping.packing import site_time, sites_of
 from moe_mapping.room import can_put, can_swap, copies_near, has_room
 from moe_mapping.state import Fixed, Plan, drop, peak, put
 
@@ -126,6 +123,14 @@ def best_swap(
 
 
 @inner
+def may_shift(fixed: Fixed, plan: Plan, u: int, k: int, site: int) -> bool:
+    """Tell whether copy k of a unit may go to a site."""
+    if plan.site[u, k] == site or not has_room(fixed, plan, u, site):
+        return False
+    return bool(copies_near(fixed, plan, u, site, k) < fixed.limits[1])
+
+
+@inner
 def best_shift(
     fixed: Fixed, plan: Plan, table: Table, n: int, best: float
 ) -> tuple[float, int, int]:
@@ -138,9 +143,7 @@ def best_shift(
         u, k, a = table.unit[i], table.copy[i], table.share[i]
         for site in sites_of(fixed, u):
             time = max(top - a, site_time(fixed, plan, site) + a)
-            if time >= best or site == plan.site[u, k] or not has_room(fixed, plan, u, site):
-                continue
-            if copies_near(fixed, plan, u, site, k) < fixed.limits[1]:
+            if time < best and may_shift(fixed, plan, u, k, site):
                 best, x, to = time, i, site
     return best, x, to
 
@@ -209,14 +212,6 @@ def best_addition(
             if time < best and can_put(fixed, plan, u, site):
                 best, x, to = time, u, site
     return best, x, to
-
-
-@inner
-def may_shift(fixed: Fixed, plan: Plan, u: int, k: int, site: int) -> bool:
-    """Tell whether copy k of a unit may go to a site."""
-    if plan.site[u, k] == site or not has_room(fixed, plan, u, site):
-        return False
-    return bool(copies_near(fixed, plan, u, site, k) < fixed.limits[1])
 
 
 @inner

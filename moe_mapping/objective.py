@@ -23,6 +23,7 @@ to date move by move, and a test holds the two together.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,23 +46,14 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Price of one unit of every part of the objective.
-
-    Attributes:
-        per_ps: of slowest-tile time.
-        per_layer_ps: of slowest-tile time of a layer.
-        per_hop_byte: of traffic.
-        per_replica_crossbar: of a crossbar in an extra copy.
-        per_rewritten_crossbar: of a crossbar programmed to leave the current assignment.
-    """
+class Scale(NamedTuple):
+    """Price of one unit of every part of the objective, in the order of `Fixed.price`."""
 
     per_ps: float
-    per_layer_ps: float
     per_hop_byte: float
     per_replica_crossbar: float
     per_rewritten_crossbar: float
+    per_layer_ps: float
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,15 @@ from moe_mapping.plan import empty_plan
 from moe_mapping.room import can_put, copies_near, has_room
 from moe_mapping.state import Fixed, Plan, put, rebuild, tile_time
 
-__all__ = ["pack", "pack_in_turn", "place_one_each", "replica_counts", "site_time", "sites_of"]
+__all__ = [
+    "least_loaded",
+    "pack",
+    "pack_in_turn",
+    "place_one_each",
+    "replica_counts",
+    "site_time",
+    "sites_of",
+]
 
 Ints = NDArray[np.int64]
 _MOST_RETRIES = 20
@@ -178,20 +186,26 @@ def _pack_kernel(fixed: Fixed, plan: Plan, counts: Ints, order: Ints) -> int:
     return left_out
 
 
+@inner
+def least_loaded(fixed: Fixed, plan: Plan, unit: int) -> int:
+    """Return the site on which one more copy of a unit waits least, -1 if it has none."""
+    best, least = -1, np.inf
+    for site in sites_of(fixed, unit):
+        time = site_time(fixed, plan, site)
+        if time < least and can_put(fixed, plan, unit, site):
+            least, best = time, site
+    return best
+
+
 @kernel
 def _add_copies(fixed: Fixed, plan: Plan, counts: Ints) -> None:
     """Add the copies that are missing to the least loaded sites with room."""
     for unit in range(counts.size):
         while plan.copies[unit] < counts[unit]:
-            best = -1
-            least = np.inf
-            for site in sites_of(fixed, unit):
-                time = site_time(fixed, plan, site)
-                if time < least and can_put(fixed, plan, unit, site):
-                    least, best = time, site
-            if best < 0:
+            site = least_loaded(fixed, plan, unit)
+            if site < 0:
                 break
-            put(fixed, plan, unit, best)
+            put(fixed, plan, unit, site)
 
 
 def pack(fixed: Fixed, counts: Ints) -> Plan:
@@ -206,10 +220,7 @@ def pack(fixed: Fixed, counts: Ints) -> Plan:
         counts: int64 [U], copies wanted.
     """
     plan = empty_plan(fixed)
-    wanted = np.minimum(counts, plan.site.shape[1])
-    share = fixed.time_ps / wanted
-    unit_of_copy = np.repeat(np.arange(wanted.size), wanted)
-    order = unit_of_copy[np.argsort(-share[unit_of_copy], kind="stable")]
+    wanted, order = _in_turn(fixed, plan, counts, np.zeros(counts.size))
     for _ in range(_MOST_RETRIES):
         left_out = _pack_kernel(fixed, plan, wanted, order)
         if left_out < 0:
@@ -237,11 +248,18 @@ def pack_in_turn(fixed: Fixed, counts: Ints, rank: NDArray[np.float64]) -> Plan 
         The plan, or None if a unit is left without any copy.
     """
     plan = empty_plan(fixed)
+    wanted, order = _in_turn(fixed, plan, counts, rank)
+    return plan if _pack_kernel(fixed, plan, wanted, order) < 0 else None
+
+
+def _in_turn(
+    fixed: Fixed, plan: Plan, counts: Ints, rank: NDArray[np.float64]
+) -> tuple[Ints, Ints]:
+    """Return copies as far as a plan has room for them, and their units in order of rank."""
     wanted = np.minimum(counts, plan.site.shape[1])
     unit_of_copy = np.repeat(np.arange(wanted.size), wanted)
     share = (fixed.time_ps / wanted)[unit_of_copy]
-    order = unit_of_copy[np.lexsort((-share, -rank[unit_of_copy]))]
-    return plan if _pack_kernel(fixed, plan, wanted, order) < 0 else None
+    return wanted, unit_of_copy[np.lexsort((-share, -rank[unit_of_copy]))]
 
 
 def place_one_each(fixed: Fixed, order: Ints) -> Plan:

@@ -44,13 +44,12 @@ def arrays_of(problem: MappingProblem) -> Fixed:
     traffic = problem.traffic_bytes
     price = scale_of(problem)
     hops = np.zeros((0, 0))
-    per_hop_byte = price.per_hop_byte
     if traffic.nnz and sites <= MAX_HOP_SITES:
         row = np.repeat(np.arange(sites), np.diff(start))
         share = sparse.csr_array((fraction, (row, tile)), shape=(sites, problem.n_tiles))
         hops = np.ascontiguousarray((share @ (share @ problem.hops).T).T, dtype=np.float64)
     else:
-        per_hop_byte = 0.0
+        price = price._replace(per_hop_byte=0.0)
     classes = np.argsort(site_class, kind="stable")
     classes = classes[np.count_nonzero(site_class == OPEN) :].astype(np.int64)
     n_classes = int(layout.unit_class.max()) + 1
@@ -77,15 +76,7 @@ def arrays_of(problem: MappingProblem) -> Fixed:
         held_start=held_start,
         held_tile=held_tile,
         held_crossbars=held_crossbars,
-        price=np.array(
-            [
-                price.per_ps,
-                per_hop_byte,
-                price.per_replica_crossbar,
-                price.per_rewritten_crossbar,
-                price.per_layer_ps,
-            ]
-        ),
+        price=np.array(price),
         limits=np.array([problem.budget, 1], dtype=np.int64),
     )
 

@@ -22,10 +22,10 @@ from moe_mapping.balance import lower_peak
 from moe_mapping.kernel import inner, kernel
 from moe_mapping.moves import Table
 from moe_mapping.objective import lower_bound_ps, tile_times_ps
-from moe_mapping.packing import site_time, sites_of
+from moe_mapping.packing import least_loaded, site_time
 from moe_mapping.plan import arrays_of, assignment_of, copy_plan, plan_of
 from moe_mapping.problem import MappingProblem
-from moe_mapping.room import can_put, can_swap
+from moe_mapping.room import can_swap
 from moe_mapping.state import Fixed, Plan, drop, peak, put, rebuild, shift, swap
 from moe_mapping.tournament import slowest_leaf
 
@@ -197,14 +197,9 @@ def _recount(fixed: Fixed, plan: Plan, top_share: float, most_moves: int) -> int
     moved = 0
     for u in range(fixed.need.size):
         while fixed.time_ps[u] / plan.copies[u] > top_share and moved < most_moves:
-            best = -1
-            for site in sites_of(fixed, u):
-                if can_put(fixed, plan, u, site) and (
-                    best < 0 or site_time(fixed, plan, site) < site_time(fixed, plan, best)
-                ):
-                    best = site
-            if best >= 0:
-                put(fixed, plan, u, best)
+            site = least_loaded(fixed, plan, u)
+            if site >= 0:
+                put(fixed, plan, u, site)
             else:
                 v, m = -1, -1
                 if fixed.replicable[u]:

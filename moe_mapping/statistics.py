@@ -1,7 +1,9 @@
 """Load and co-activation statistics of routing traces.
 
 A trace is an integer array [tokens, layers, k]: the experts that a token visits in every
-MoE layer, as vLLM, SGLang and llama.cpp dump them and `cimsim.workload.trace` stores them.
+MoE layer, as vLLM, SGLang and llama.cpp dump them and `cimsim.workload.trace` stores them. How
+uneven a load is and how far it moved: `max_over_mean` and `total_variation` of
+`cimsim.results.statistics`.
 """
 
 from __future__ import annotations
@@ -15,15 +17,12 @@ from cimsim.errors import CimsimError
 __all__ = [
     "check_trace",
     "coactivation",
-    "drift",
-    "imbalance",
     "load",
     "transitions",
     "window_loads",
 ]
 
 Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 def check_trace(experts: NDArray[np.integer], n_experts: int) -> Ints:
@@ -112,24 +111,3 @@ def _choices(chosen: Ints, n_experts: int) -> sparse.csr_array:
     shape = (tokens, n_experts)
     marks = sparse.coo_array((np.ones(rows.size, dtype=np.int64), (rows, chosen.ravel())), shape)
     return sparse.csr_array(marks)
-
-
-def imbalance(loads: NDArray[np.number]) -> Floats:
-    """Return hottest / mean expert load along the last axis, NaN where nothing is loaded."""
-    table = np.asarray(loads, dtype=np.float64)
-    mean = table.mean(axis=-1)
-    ratio = np.divide(table.max(axis=-1), mean, out=np.full_like(mean, np.nan), where=mean > 0)
-    return np.asarray(ratio)
-
-
-def drift(windows: NDArray[np.number]) -> Floats:
-    """Return the share of the load that moved between windows, [windows - 1, layers].
-
-    Total variation distance of successive load distributions: half the sum of the absolute
-    differences, 0 for the same distribution, 1 for disjoint ones, NaN beside a window without
-    load.
-    """
-    table = np.asarray(windows, dtype=np.float64)
-    total = table.sum(axis=-1, keepdims=True)
-    share = np.divide(table, total, out=np.full_like(table, np.nan), where=total > 0)
-    return np.asarray(0.5 * np.abs(np.diff(share, axis=0)).sum(axis=-1))

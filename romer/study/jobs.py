@@ -121,7 +121,8 @@ class _Team:
     """Processes that are handed batches one at a time.
 
     Each has one thread of BLAS and of compiled loops, so that a record has the same bytes
-    however many processes there are.
+    however many processes there are. Pipes and not `concurrent.futures`: a process whose pipe
+    is closed ends, where those of a pool outlive a study that is killed.
     """
 
     def __init__(self, work: Work, size: int) -> None:

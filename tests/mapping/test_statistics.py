@@ -34,18 +34,6 @@ def test_transitions_count_pairs_of_successive_layers() -> None:
         statistics.transitions(TRACE, 4, 1)
 
 
-def test_imbalance_and_drift_by_hand() -> None:
-    assert statistics.imbalance(np.array([[3, 1], [0, 4]])).tolist() == [1.5, 2.0]
-    windows = np.array([[[4, 0]], [[2, 2]], [[0, 9]]])
-    assert statistics.drift(windows).tolist() == [[0.5], [0.5]]
-
-
-def test_without_load_imbalance_and_drift_are_undefined() -> None:
-    np.testing.assert_array_equal(statistics.imbalance(np.array([[3, 1], [0, 0]])), [1.5, np.nan])
-    windows = np.array([[[4, 0]], [[0, 0]], [[0, 9]], [[9, 0]]])
-    np.testing.assert_array_equal(statistics.drift(windows), [[np.nan], [np.nan], [1.0]])
-
-
 @pytest.mark.parametrize(
     ("trace", "message"),
     [
