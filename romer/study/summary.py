@@ -18,18 +18,9 @@ from romer.study.cells import Cell
 from romer.study.details import detail_row, mean_of
 from romer.study.measured import Measured
 
-__all__ = ["COLUMNS", "Summary", "holm", "one_sided_p", "summarise", "write_table"]
+__all__ = ["Summary", "holm", "one_sided_p", "summarise", "write_table"]
 
 Row = dict[str, Any]
-
-COLUMNS = (
-    "role", "model", "analog_parts", "device_profile", "temperature_c", "scale", "sigma_lsb",
-    "level_l", "rel_weight_error", "tile_mode", "calibrator", "guarded", "calibration_tokens",
-    "noise_mismatch", "chips", "nll_clean", "nll_noisy", "nll_calibrated", "ppl_clean",
-    "ppl_ideal_int", "ppl_noisy", "ppl_calibrated", "ci_low", "ci_high", "p_value", "reduction",
-    "gap_closure_ppl", "gap_closure_nll", "load_cv_clean", "load_cv_noisy", "load_cv_calibrated",
-    "load_tv_noisy", "load_tv_calibrated", "digital_ops_per_token", "cells_rewritten",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,13 +103,12 @@ def _row(m: Measured) -> Row:
     nll_noisy, nll_after = float(noisy.mean()), float(treated.mean())
     interval = mean_interval(treated)
     ppl_clean, ppl_noisy, ppl_after = math.exp(clean), math.exp(nll_noisy), math.exp(nll_after)
-    profile, temperature = m.shared["device_profile"], m.shared["temperature_c"]
-    values = {
+    return {
         "role": cell.role,
         "model": cell.model,
         "analog_parts": "+".join(cell.analog),
-        "device_profile": profile,
-        "temperature_c": temperature,
+        "device_profile": m.shared["device_profile"],
+        "temperature_c": m.shared["temperature_c"],
         "scale": cell.quantiser,
         "sigma_lsb": math.nan if cell.sigma is None else cell.sigma,
         "level_l": cell.level_l,
@@ -150,7 +140,6 @@ def _row(m: Measured) -> Row:
         "digital_ops_per_token": mean_of(m.treated, "digital_ops_per_token"),
         "cells_rewritten": mean_of(m.treated, "cells_rewritten"),
     }
-    return {name: values[name] for name in COLUMNS}
 
 
 def _chip_rows(m: Measured) -> list[Row]:

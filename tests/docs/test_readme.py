@@ -31,6 +31,7 @@ NOT_RUN = {
     "cimsim bench mac": MINUTES,
     "cimsim bench engine": MINUTES,
     "cimsim bench mapping": MINUTES,
+    "cimsim bench mapping --ablation --reference tests/mapping/data": MINUTES,
     "cimsim explain NAME": "NAME stands for any knob, column or component",
     "python -m romer calibrate": "names the command; it is carried out in full elsewhere",
     "python -m romer study": "12 core-hours",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from romer_bench import Bench
+from romer_columns import COLUMNS
 from romer_imports import imported_by
 
 from cimsim.errors import CimsimError
@@ -25,7 +26,7 @@ from romer.study.choices import choose_level, choose_quantiser
 from romer.study.details import bootstrap_reduction
 from romer.study.measured import Measured
 from romer.study.plan import read_plan
-from romer.study.summary import COLUMNS, holm, one_sided_p, summarise, write_table
+from romer.study.summary import holm, one_sided_p, summarise, write_table
 from romer.study.verdicts import harmful, mode_differences, verdicts
 
 

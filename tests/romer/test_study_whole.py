@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from romer_columns import COLUMNS
 from typer.testing import CliRunner
 
 from cimsim.cli.romer import app
-from romer.study.summary import COLUMNS
 
 
 def study(out: Path, *arguments: str) -> str:
