@@ -1,7 +1,8 @@
 """Energy, time and area of every component, each number with its source."""
 
 from cimsim.cost.area import AreaRow
-from cimsim.cost.catalogue import COMPONENTS, all_constants
+from cimsim.cost.catalogue import all_constants
+from cimsim.cost.components import COMPONENTS
 from cimsim.cost.constant import Constant
 from cimsim.cost.counts import ActionCounts, Density
 from cimsim.cost.leakage import NOT_MODELLED, LeakageRow

@@ -258,12 +258,10 @@ def _price(
 ) -> Price:
     return Price(
         component="adc",
-        action="conversion",
         energy_fj=energy_fj,
+        model=model,
         area_um2=area_um2,
         leakage_uw=leakage_uw,
-        idle="gated",
         constants=constants,
-        model=model,
         notes=tuple(notes or ()),
     )

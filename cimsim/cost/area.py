@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from cimsim.chip import ChipMesh
 from cimsim.config import ChipConfig
-from cimsim.cost.catalogue import Catalogue, covered
+from cimsim.cost.catalogue import COMPANION, Catalogue, covered
+from cimsim.cost.digital import PARTS
 from cimsim.units import UM2_PER_MM2
 
 __all__ = ["AreaRow", "area_rows"]
@@ -31,29 +32,19 @@ class AreaRow:
 
 def area_rows(config: ChipConfig, mesh: ChipMesh, catalogue: Catalogue) -> tuple[AreaRow, ...]:
     """Return the area of every on-chip component; off-chip memory has no row."""
-    skip = covered(config)
+    skip, rows = covered(config), []
     tiles = mesh.n_tiles if config.chip.analog_parts else 0
-    counts = {name: count * tiles for name, count in catalogue.per_tile.items()}
-    counts["noc_router"] = float(mesh.n_routers)
-    for name in ("digital_unit", "kv_sram", "weight_sram"):
-        counts[name] = float(mesh.n_digital)
-    rows = []
-    for name, count in counts.items():
+    for name, count in catalogue.instances(config, mesh).items():
         if name in skip:
             continue
         price = catalogue.prices[name]
         area = price.area_um2
-        source = price.source + _companion(config, name)
+        source = price.source
+        if name in PARTS and "digital" in config.cost.companion:
+            source += COMPANION
         mm2 = None if area is None else count * area / UM2_PER_MM2
         rows.append(AreaRow(name, count, mm2, source))
     for name, table in config.cost.tables.items():
         groups = table.groups * (tiles if table.per == "tile" else mesh.chips)
         rows.append(AreaRow(name, groups, groups * table.area_mm2, f"table: {table.source}"))
     return tuple(rows)
-
-
-def _companion(config: ChipConfig, component: str) -> str:
-    digital = component in {"digital_unit", "kv_sram", "weight_sram"}
-    if digital and "digital" in config.cost.companion:
-        return " [companion, not in the published chip]"
-    return ""

@@ -138,26 +138,24 @@ def price_tile_buffer(config: ChipConfig, *, write: bool) -> Price:
         energy = _EDRAM_ENERGY.value * 1e3 * (size / 64.0) ** 0.5 * scaling.energy
         return Price(
             "tile_buffer",
-            "bit",
             energy,
-            _EDRAM_AREA.value * size * 1e6 * scaling.area,
-            _EDRAM_LEAK.value * size,
-            config.cost.idle.tile,
-            (_EDRAM_ENERGY, _EDRAM_AREA, _EDRAM_LEAK),
             "eDRAM, energy as the root of size",
-            note,
+            area_um2=_EDRAM_AREA.value * size * 1e6 * scaling.area,
+            leakage_uw=_EDRAM_LEAK.value * size,
+            idle=config.cost.idle.tile,
+            constants=(_EDRAM_ENERGY, _EDRAM_AREA, _EDRAM_LEAK),
+            notes=note,
         )
     memory = sram(size, tech.node_nm, tech.vdd_v)
     return Price(
         "tile_buffer",
-        "bit",
         memory.write_fj if write else memory.read_fj,
-        memory.area_um2,
-        memory.leakage_uw,
-        config.cost.idle.tile,
-        (*SRAM_CONSTANTS[:3], _LEAK),
         "SRAM fit",
-        memory.notes,
+        area_um2=memory.area_um2,
+        leakage_uw=memory.leakage_uw,
+        idle=config.cost.idle.tile,
+        constants=(*SRAM_CONSTANTS[:3], _LEAK),
+        notes=memory.notes,
     )
 
 
@@ -167,12 +165,10 @@ def price_bus(config: ChipConfig) -> Price:
     scaling = scale_logic(32.0, tech.node_nm, tech.vdd_v)
     return Price(
         "tile_bus",
-        "bit",
         _BUS_ENERGY.value * 1e3 * scaling.energy,
-        _BUS_AREA.value * 1e6 * config.tile.buffers.bus_bits * scaling.area,
-        None,
-        config.cost.idle.tile,
-        (_BUS_ENERGY, _BUS_AREA),
         f"logic x {scaling.energy:.3g} from 32 nm",
-        scaling.notes,
+        area_um2=_BUS_AREA.value * 1e6 * config.tile.buffers.bus_bits * scaling.area,
+        idle=config.cost.idle.tile,
+        constants=(_BUS_ENERGY, _BUS_AREA),
+        notes=scaling.notes,
     )

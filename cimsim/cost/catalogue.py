@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
+from cimsim.chip import ChipMesh
 from cimsim.config import ChipConfig
 from cimsim.cost import (
     adc,
@@ -26,47 +27,16 @@ from cimsim.cost import (
     shift_add,
     technology,
 )
+from cimsim.cost.components import COMPONENTS
 from cimsim.cost.constant import Constant
 from cimsim.cost.price import Price
 from cimsim.errors import CimsimError, nearest
 from cimsim.units import UM2_PER_MM2
 
-__all__ = ["COMPONENTS", "Catalogue", "all_constants", "covered", "price_chip"]
+__all__ = ["COMPANION", "Catalogue", "all_constants", "covered", "price_chip"]
 
-# Components that a chip file may override: every one with a unit energy, area or leakage.
-COMPONENTS = (
-    "adc",
-    "dac",
-    "crossbar",
-    "sample_hold",
-    "shift_add",
-    "input_register",
-    "output_register",
-    "tile_buffer",
-    "tile_bus",
-    "noc_router",
-    "noc_link",
-    "digital_unit",
-    "digital_attention",
-    "digital_linear",
-    "softmax",
-    "norm",
-    "activation",
-    "router_digital",
-    "combine",
-    "correction",
-    "kv_read",
-    "kv_write",
-    "psum_traffic",
-    "input_broadcast",
-    "kv_sram",
-    "weight_sram",
-    "dram",
-    "program",
-    "clock",
-    "chip_link",
-    "io",
-)
+# Said of rows of the block that published chips lack (`cost.companion`).
+COMPANION = " [companion, not in the published chip]"
 
 
 def all_constants() -> tuple[Constant, ...]:
@@ -113,6 +83,13 @@ class Catalogue:
         """Return the energy of one action; 0 only where another component carries it."""
         return self.prices[component].energy_fj or 0.0
 
+    def instances(self, config: ChipConfig, mesh: ChipMesh) -> dict[str, float]:
+        """Return how many of each component with an area or leakage the whole system has."""
+        tiles = mesh.n_tiles if config.chip.analog_parts else 0
+        counts = {name: count * tiles for name, count in self.per_tile.items()}
+        counts["noc_router"] = float(mesh.n_routers)
+        return counts | dict.fromkeys(digital.PARTS, float(mesh.n_digital))
+
     @property
     def notes(self) -> tuple[str, ...]:
         """Every extrapolation and assumption behind the prices, each once."""
@@ -132,14 +109,20 @@ def price_chip(config: ChipConfig, router_ports: float) -> Catalogue:
     _check_names(config)
     prices = _tile_prices(config)
     per_tile = _instances(config)
-    tile_um2 = _tile_area(config, prices, per_tile)
+    tile_um2 = _tile_area(config, _overridden(config, prices), per_tile)
     pitch = config.noc.tile_pitch_mm or sqrt(tile_um2 / UM2_PER_MM2)
     prices |= _chip_prices(config, prices, pitch, router_ports)
+    return Catalogue(_overridden(config, prices), tile_um2, pitch, per_tile)
+
+
+def _overridden(config: ChipConfig, prices: Mapping[str, Price]) -> dict[str, Price]:
+    """Return prices with the chip file's own numbers in place of the models'."""
+    found = dict(prices)
     for name, override in config.cost.overrides.items():
         for key in [name, "tile_buffer_write"] if name == "tile_buffer" else [name]:
-            if key in prices:
-                prices[key] = prices[key].overridden(override, config.technology.vdd_v)
-    return Catalogue(prices, tile_um2, pitch, per_tile)
+            if key in found:
+                found[key] = found[key].overridden(override, config.technology.vdd_v)
+    return found
 
 
 def covered(config: ChipConfig) -> set[str]:
@@ -208,17 +191,11 @@ def _instances(config: ChipConfig) -> dict[str, float]:
 def _tile_area(
     config: ChipConfig, prices: Mapping[str, Price], per_tile: Mapping[str, float]
 ) -> float:
-    """Return the area of one tile, with overrides and tables applied."""
-    total = 0.0
-    skip = covered(config)
+    """Return the area of one tile at its final prices, table rows included."""
+    total, skip = 0.0, covered(config)
     for name, count in per_tile.items():
-        if name in skip:
-            continue
-        override = config.cost.overrides.get(name)
-        area = prices[name].area_um2 if override is None else override.area_um2
-        if override is not None and override.area_um2 is None:
-            area = prices[name].area_um2
-        total += count * (area or 0.0)
+        if name not in skip:
+            total += count * (prices[name].area_um2 or 0.0)
     for table in config.cost.tables.values():
         if table.per == "tile":
             total += table.groups * table.area_mm2 * UM2_PER_MM2
@@ -250,20 +227,20 @@ def _derived(
     config: ChipConfig, prices: Mapping[str, Price], chip: Mapping[str, Price]
 ) -> dict[str, Price]:
     """Price actions that combine other components."""
-    found = {}
+    found, unit = {}, replace(chip["digital_unit"], area_um2=None, model="digital unit")
     for use, component in digital.COMPONENT_OF_MAC.items():
-        found[component] = _composite(component, "MAC", digital.mac_fj(config, use), chip)
+        found[component] = replace(unit, component=component, energy_fj=digital.mac_fj(config, use))
     for use, component in digital.COMPONENT_OF_ELEMENT.items():
         if component not in found:
             energy = digital.element_fj(config, use)
-            found[component] = _composite(component, "element", energy, chip)
+            found[component] = replace(unit, component=component, energy_fj=energy)
     kv = digital.price_unit_memory(config, "kv")
     memory = buffers.sram(
         config.digital.kv_sram_kb, config.technology.node_nm, config.technology.vdd_v
     )
     for component, energy in (("kv_read", memory.read_fj), ("kv_write", memory.write_fj)):
-        found[component] = Price(
-            component, "bit", energy, None, None, kv.idle, kv.constants, kv.model, kv.notes
+        found[component] = replace(
+            kv, component=component, energy_fj=energy, area_um2=None, leakage_uw=None
         )
     # A partial sum leaves one register and enters another over the bus, then is added.
     register, bus = prices["output_register"], prices["tile_bus"]
@@ -271,14 +248,11 @@ def _derived(
     moved = 2 * (register.energy_fj or 0.0) + (bus.energy_fj or 0.0) + step
     found["psum_traffic"] = Price(
         "psum_traffic",
-        "bit",
         moved,
-        None,
-        None,
-        register.idle,
-        register.constants + bus.constants,
         "two registers, bus and adder a bit",
-        register.notes,
+        idle=register.idle,
+        constants=register.constants + bus.constants,
+        notes=register.notes,
     )
     return found | {"input_broadcast": _broadcast(config, prices)}
 
@@ -291,26 +265,8 @@ def _broadcast(config: ChipConfig, prices: Mapping[str, Price]) -> Price:
     side_mm = sqrt(pe_um2 / UM2_PER_MM2)
     return Price(
         "input_broadcast",
-        "bit",
         noc.WIRE.value * 1e3 * side_mm,
-        None,
-        None,
-        config.cost.idle.tile,
-        (noc.WIRE,),
         f"wire over a PE of {side_mm:.3g} mm to each crossbar",
-    )
-
-
-def _composite(component: str, action: str, energy_fj: float, chip: Mapping[str, Price]) -> Price:
-    unit = chip["digital_unit"]
-    return Price(
-        component,
-        action,
-        energy_fj,
-        None,
-        None,
-        unit.idle,
-        unit.constants,
-        "digital unit",
-        unit.notes,
+        idle=config.cost.idle.tile,
+        constants=(noc.WIRE,),
     )

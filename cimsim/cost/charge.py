@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cimsim.chip import UnitKey
 from cimsim.config import ChipConfig
 from cimsim.cost.actions import UnitActions
-from cimsim.cost.catalogue import Catalogue, covered
+from cimsim.cost.catalogue import COMPANION, Catalogue, covered
 from cimsim.cost.counts import ActionCounts, Density
 from cimsim.cost.crossbar import cell_read_fj
 from cimsim.cost.dac import drive_fj
@@ -24,7 +24,7 @@ from cimsim.cost.digital import (
     mac_fj,
 )
 from cimsim.cost.ledger import Kind, Ledger
-from cimsim.cost.price import given_fj
+from cimsim.cost.price import Number, overridden_fj
 from cimsim.errors import CimsimInternalError
 from cimsim.units import BITS_PER_BYTE, PS_PER_NS, period_ps
 
@@ -54,10 +54,21 @@ class Charger:
         component: str,
         count: float,
         *,
+        row: str = "",
         kind: Kind = "dynamic",
         energy_fj: float | None = None,
+        note: str = "",
     ) -> None:
-        """Charge `count` actions unless a table row includes the component."""
+        """Charge `count` actions unless a table row includes the component.
+
+        Args:
+            component: whose price counts.
+            count: actions.
+            row: component that the ledger names, if it is another one.
+            kind: of the row.
+            energy_fj: energy of one action; None takes that of the price.
+            note: said after the source.
+        """
         name = component.removesuffix("_write") if component == "tile_buffer_write" else component
         if name in covered(self.config) or count == 0:
             return
@@ -66,17 +77,12 @@ class Charger:
         if unit is None:
             message = f"{component} has no energy an action"
             raise CimsimInternalError(message)
-        self.ledger.add(
-            name, self.counts.phase, count, unit, kind=kind, source=self._source(component)
-        )
-
-    def _source(self, component: str) -> str:
-        source = self.catalogue.prices[component].source
         block = "memory" if component == "dram" else "digital"
         outside = component in {"dram", *COMPONENT_OF_ELEMENT.values(), *COMPONENT_OF_MAC.values()}
+        source = price.source + note
         if outside and block in self.config.cost.companion:
-            return f"{source} [companion, not in the published chip]"
-        return source
+            source += COMPANION
+        self.ledger.add(row or name, self.counts.phase, count, unit, kind=kind, source=source)
 
     def charge_tiles(self, density: Mapping[UnitKey, Density] | None) -> None:
         """Charge converters, drivers, cells and registers of every multiplied vector."""
@@ -92,42 +98,16 @@ class Charger:
         self._add("input_broadcast", float(total["input_bits"].sum()))
         # Written once, read once.
         self._add("input_register", 2 * float(total["input_bits"].sum()))
-        drives, each_fj = _mean(total["row_drives"], self._drive_share(d))
+        drives, each_fj = _mean(total["row_drives"], self._own("dac", drive_fj(self.config, d)))
         self._add("dac", drives, energy_fj=each_fj)
-        self._add_reads(total["cell_reads"], d, m, note)
+        energy = self._own("crossbar", cell_read_fj(self.config, d, m))
+        reads, each_fj = _mean(total["cell_reads"], energy)
+        self._add("crossbar", reads, energy_fj=each_fj, note=note)
         if converted:
             self._add("sample_hold", converted)
             self._add("adc", converted)
             self._add("shift_add", converted)
         self._add("output_register", 2 * float(total["output_bits"].sum()))
-
-    def _drive_share(self, d: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Energy of one row drive at each unit's bit density."""
-        override = self.config.cost.overrides.get("dac")
-        if override is not None and override.energy_fj is not None:
-            return np.full(len(d), self.catalogue.fj("dac"))
-        scale = 1.0 if override is None else override.energy_scale
-        return drive_fj(self.config, d) * scale
-
-    def _add_reads(
-        self,
-        reads: NDArray[np.float64],
-        d: NDArray[np.float64],
-        m: NDArray[np.float64],
-        note: str,
-    ) -> None:
-        override = self.config.cost.overrides.get("crossbar")
-        given = None if override is None else given_fj(override, self.config.technology.vdd_v)
-        if given is not None:
-            energy = np.full(len(reads), given)
-        else:
-            scale = 1.0 if override is None else override.energy_scale
-            energy = cell_read_fj(self.config, d, m) * scale
-        count, mean = _mean(reads, energy)
-        if "crossbar" in covered(self.config) or count == 0:
-            return
-        source = self._source("crossbar") + note
-        self.ledger.add("crossbar", self.counts.phase, count, mean, source=source)
 
     def _densities(
         self, keys: list[UnitKey], density: Mapping[UnitKey, Density] | None
@@ -187,12 +167,12 @@ class Charger:
             source=f"weight memory: {price.source}",
         )
 
-    def _own(self, component: str, energy_fj: float) -> float:
+    def _own(self, component: str, energy_fj: Number) -> Number:
+        """Return an energy that depends on use or data, as the chip file overrides it."""
         override = self.config.cost.overrides.get(component)
         if override is None:
             return energy_fj
-        given = given_fj(override, self.config.technology.vdd_v)
-        return energy_fj * override.energy_scale if given is None else given
+        return overridden_fj(energy_fj, override, self.config.technology.vdd_v)
 
     def charge_memory(self) -> None:
         """Charge DRAM and the KV cache, each byte once.
@@ -220,16 +200,7 @@ class Charger:
         if "dram" not in self.catalogue.prices:
             message = f"{size_bytes} bytes of off-chip traffic on a chip without memory"
             raise CimsimInternalError(message)
-        if "dram" in covered(self.config):
-            return
-        self.ledger.add(
-            component,
-            self.counts.phase,
-            size_bytes * BITS_PER_BYTE,
-            self.catalogue.fj("dram"),
-            kind="off_chip",
-            source=self._source("dram"),
-        )
+        self._add("dram", size_bytes * BITS_PER_BYTE, row=component, kind="off_chip")
 
     def charge_programming(self) -> None:
         """Charge cells written."""

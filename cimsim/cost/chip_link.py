@@ -25,13 +25,10 @@ def price_chip_link(config: ChipConfig) -> Price:
     """Return the cost of one link between chips; an action is one bit over one link."""
     return Price(
         "chip_link",
-        "bit",
         config.system.link.pj_per_bit * 1e3,
-        None,
-        None,
-        "on",
-        (_CLASS,),
         f"system.link.pj_per_bit ({config.system.link.source})",
+        idle="on",
+        constants=(_CLASS,),
     )
 
 
@@ -40,4 +37,4 @@ def price_io(config: ChipConfig) -> Price | None:
     if config.system.io_pj_per_bit is None:
         return None
     energy = config.system.io_pj_per_bit * 1e3
-    return Price("io", "bit", energy, None, None, "on", (), "system.io_pj_per_bit")
+    return Price("io", energy, "system.io_pj_per_bit", idle="on")

@@ -34,11 +34,8 @@ def price_clock(config: ChipConfig, pitch_mm: float) -> Price:
     """
     return Price(
         "clock",
-        "tile cycle",
         _CAP.value * 1e3 * pitch_mm * config.technology.vdd_v**2,
-        None,
-        None,
-        config.cost.idle.tile,
-        CONSTANTS,
         f"clock wire C V^2 over {pitch_mm:.3g} mm a tile",
+        idle=config.cost.idle.tile,
+        constants=CONSTANTS,
     )

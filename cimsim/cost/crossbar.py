@@ -11,25 +11,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from typing import TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cimsim.config import ChipConfig
 from cimsim.cost.buffers import SRAM_CONSTANTS, sram
 from cimsim.cost.cells import cell_area_um2
 from cimsim.cost.constant import Constant
 from cimsim.cost.density import charged_density
-from cimsim.cost.price import Price
+from cimsim.cost.price import Number, Price
 from cimsim.cost.technology import scale_logic
 from cimsim.elementary import log2
 from cimsim.errors import CimsimError
 
 __all__ = ["CONSTANTS", "cell_read_fj", "drive_factor", "price_crossbar"]
-
-# A number, or one a unit.
-Number = TypeVar("Number", float, NDArray[np.float64])
 
 _GATES = "ZigZag-IMC 28 nm gate library (fitted on its SRAM macros)"
 _NAND_CAP = Constant("crossbar.nand_cap", 0.7, "fF", _GATES, 28.0, "A", "input cap of a NAND2")
@@ -112,13 +105,10 @@ def price_crossbar(config: ChipConfig) -> Price:
         model = "resistive: t G V^2 (tile.device, tile.crossbar)"
     return Price(
         component="crossbar",
-        action="row x output" if tile.crossbar.kind == "digital" else "driven cell",
         energy_fj=cell_read_fj(config, default.input_bit_density, default.mean_level_fraction),
-        area_um2=area,
-        leakage_uw=None,
-        idle="gated",
-        constants=constants,
         model=model,
+        area_um2=area,
+        constants=constants,
         notes=notes,
     )
 

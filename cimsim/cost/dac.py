@@ -10,8 +10,8 @@ from __future__ import annotations
 from cimsim.config import ChipConfig
 from cimsim.cost.cells import cell_pitch_um
 from cimsim.cost.constant import Constant
-from cimsim.cost.crossbar import Number, drive_factor
-from cimsim.cost.price import Price
+from cimsim.cost.crossbar import drive_factor
+from cimsim.cost.price import Number, Price
 from cimsim.cost.technology import scale_logic
 
 __all__ = ["CONSTANTS", "drive_fj", "price_dac"]
@@ -103,13 +103,10 @@ def price_dac(config: ChipConfig) -> Price:
         used, model = (_WIRE, _GATE, _DTC, _DTC_AREA), "word line C V^2 + pulse counter"
     return Price(
         component="dac",
-        action="row drive",
         energy_fj=drive_fj(config, 1.0),
-        area_um2=area,
-        leakage_uw=None,
-        idle="gated",
-        constants=used,
         model=model,
+        area_um2=area,
+        constants=used,
         notes=notes,
     )
 

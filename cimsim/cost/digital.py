@@ -74,6 +74,8 @@ COMPONENT_OF_MAC = {
     "correction": "correction",
 }
 _OPERAND_BITS = 16
+# A digital unit and its memories, which have area and leakage.
+PARTS = ("digital_unit", "kv_sram", "weight_sram")
 
 
 def element_fj(config: ChipConfig, use: str) -> float:
@@ -127,14 +129,12 @@ def price_digital(config: ChipConfig) -> Price:
     area += unit.lanes * ((mac_um2 + _ADD_AREA.value) * at40.area + _SIGMOID_AREA.value * at32.area)
     return Price(
         "digital_unit",
-        "unit",
         None,
-        area,
-        None,
-        config.cost.idle.digital,
-        (_MAC, _MAC7, _ADD, _COMPARE, _SIGMOID, _MULT_AREA, _ADD_AREA, _SIGMOID_AREA),
         "16-bit multiply-add lanes",
-        at40.notes,
+        area_um2=area,
+        idle=config.cost.idle.digital,
+        constants=CONSTANTS,
+        notes=at40.notes,
     )
 
 
@@ -144,14 +144,13 @@ def price_unit_memory(config: ChipConfig, use: str) -> Price:
     memory = sram(max(size, 1e-3), config.technology.node_nm, config.technology.vdd_v)
     return Price(
         f"{use}_sram",
-        "bit",
         memory.read_fj,
-        memory.area_um2 if size else 0.0,
-        memory.leakage_uw if size else 0.0,
-        config.cost.idle.digital,
-        SRAM_CONSTANTS,
         "SRAM fit",
-        memory.notes,
+        area_um2=memory.area_um2 if size else 0.0,
+        leakage_uw=memory.leakage_uw if size else 0.0,
+        idle=config.cost.idle.digital,
+        constants=SRAM_CONSTANTS,
+        notes=memory.notes,
     )
 
 

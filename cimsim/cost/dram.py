@@ -35,12 +35,9 @@ def price_dram(config: ChipConfig) -> Price | None:
     given = config.memory.pj_per_bit
     return Price(
         "dram",
-        "bit",
         (constant.value if given is None else given) * 1e3,
-        None,
-        None,
-        "on",
-        (constant,) if given is None else (),
         config.memory.kind if given is None else "memory.pj_per_bit",
-        ("off-chip memory: area and background power not modelled",),
+        idle="on",
+        constants=(constant,) if given is None else (),
+        notes=("off-chip memory: area and background power not modelled",),
     )

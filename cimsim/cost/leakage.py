@@ -10,14 +10,16 @@ from cimsim.config import ChipConfig
 from cimsim.config.components import IdlePolicy
 from cimsim.cost.catalogue import Catalogue, covered
 from cimsim.cost.counts import ActionCounts
+from cimsim.cost.digital import PARTS
 from cimsim.units import PS_PER_NS
 
 __all__ = ["NOT_MODELLED", "LeakageRow", "leakage_rows", "leaking_ns"]
 
 NOT_MODELLED = "not modelled"
-_TILE = ("adc", "tile_buffer")
-_TILE_SILENT = ("crossbar", "dac", "sample_hold", "shift_add", "input_register", "output_register")
-_DIGITAL = ("kv_sram", "weight_sram")
+_TILE = (
+    *("adc", "tile_buffer", "crossbar", "dac", "sample_hold", "shift_add"),
+    *("input_register", "output_register", "tile_bus"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,25 +47,19 @@ def leakage_rows(
     config: ChipConfig, mesh: ChipMesh, catalogue: Catalogue
 ) -> tuple[LeakageRow, ...]:
     """Return static power of every on-chip component; table rows include theirs."""
-    skip = covered(config)
-    tiles = mesh.n_tiles if config.chip.analog_parts else 0
-    idle = config.cost.idle
-    plan: list[tuple[str, IdlePolicy, float, str]] = []
-    for name in (*_TILE, *_TILE_SILENT, "tile_bus"):
-        if name in catalogue.per_tile:
-            policy = idle.adc if name == "adc" else idle.tile
-            plan.append((name, policy, catalogue.per_tile[name] * tiles, "tile"))
-    plan.append(("noc_router", idle.noc, float(mesh.n_routers), "noc_link"))
-    plan += [
-        (n, idle.digital, float(mesh.n_digital), "digital") for n in ("digital_unit", *_DIGITAL)
+    skip, idle, rows = covered(config), config.cost.idle, []
+    counts = catalogue.instances(config, mesh)
+    plan: list[tuple[str, IdlePolicy, str]] = [
+        (name, idle.adc if name == "adc" else idle.tile, "tile") for name in _TILE
     ]
-    rows = []
-    for name, policy, count, block in plan:
-        if name in skip:
+    plan.append(("noc_router", idle.noc, "noc_link"))
+    plan += [(name, idle.digital, "digital") for name in PARTS]
+    for name, policy, block in plan:
+        if name in skip or name not in counts:
             continue
         price = catalogue.prices[name]
-        power = NOT_MODELLED if price.leakage_uw is None else price.leakage_uw * count
-        rows.append(LeakageRow(name, policy, count, power, block, price.source))
+        power = NOT_MODELLED if price.leakage_uw is None else price.leakage_uw * counts[name]
+        rows.append(LeakageRow(name, policy, counts[name], power, block, price.source))
     return tuple(rows)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from cimsim.config import ChipConfig
-from cimsim.config.components import IdlePolicy
 from cimsim.cost.constant import Constant
 from cimsim.cost.price import Price
-from cimsim.cost.technology import scale_logic
+from cimsim.cost.technology import area_factor, scale_logic
 
 __all__ = ["logic_price"]
 
@@ -14,36 +13,31 @@ __all__ = ["logic_price"]
 def logic_price(
     config: ChipConfig,
     component: str,
-    action: str,
     energy: Constant,
-    area: Constant | None,
+    area: Constant,
     *,
     energy_fj: float,
-    area_um2: float | None,
-    idle: IdlePolicy = "clock_gated",
+    area_um2: float,
 ) -> Price:
     """Return a digital part's price, scaled from the node of its constants to the chip's.
 
     Args:
         config: the chip.
         component: name in reports.
-        action: what is counted.
         energy: constant behind the energy.
         area: constant behind the area.
         energy_fj: energy of one action at the constant's node.
-        area_um2: area of one instance at the constant's node.
-        idle: what it does without work.
+        area_um2: area of one instance at the node of its constant.
     """
-    source_nm = energy.node_nm or config.technology.node_nm
-    scaling = scale_logic(source_nm, config.technology.node_nm, config.technology.vdd_v)
+    tech = config.technology
+    node, area_node = energy.node_nm or tech.node_nm, area.node_nm or tech.node_nm
+    scaling = scale_logic(node, tech.node_nm, tech.vdd_v)
     return Price(
         component=component,
-        action=action,
         energy_fj=energy_fj * scaling.energy,
-        area_um2=None if area_um2 is None else area_um2 * scaling.area,
-        leakage_uw=None,
-        idle=idle,
-        constants=(energy,) if area is None else (energy, area),
-        model=f"logic x {scaling.energy:.3g} from {source_nm:g} nm",
+        model=f"logic x {scaling.energy:.3g} from {node:g} nm",
+        area_um2=area_um2 * area_factor(area_node, tech.node_nm),
+        idle="clock_gated",
+        constants=(energy, area),
         notes=scaling.notes,
     )

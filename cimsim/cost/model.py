@@ -71,10 +71,6 @@ class CostModel:
         """Return the stored weight bytes of one copy of a unit."""
         return programming_bytes(self.config, unit)
 
-    def cells(self, unit: Unit) -> int:
-        """Return the cells that one copy of a unit writes."""
-        return unit.cells
-
     def digital_ps(self, macs: int, elements: int) -> int:
         """Return the time of a job on one digital unit."""
         return digital_ps(self.config, macs, elements)

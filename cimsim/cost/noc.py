@@ -50,14 +50,13 @@ def price_router(config: ChipConfig, ports: float) -> Price:
     width = config.noc.flit_bits / 32
     return Price(
         "noc_router",
-        "bit",
         config.noc.router_pj_per_bit * 1e3,
-        (_AREA_BASE.value + more * _AREA_PORT.value) * 1e6 * width * scaling.area,
-        (_LEAK_BASE.value + more * _LEAK_PORT.value) * width,
-        config.cost.idle.noc,
-        (_ROUTER, _AREA_BASE, _AREA_PORT, _LEAK_BASE, _LEAK_PORT),
         f"noc.router_pj_per_bit ({config.noc.source})",
-        (*scaling.notes, *_leakage_note(config)),
+        area_um2=(_AREA_BASE.value + more * _AREA_PORT.value) * 1e6 * width * scaling.area,
+        leakage_uw=(_LEAK_BASE.value + more * _LEAK_PORT.value) * width,
+        idle=config.cost.idle.noc,
+        constants=(_ROUTER, _AREA_BASE, _AREA_PORT, _LEAK_BASE, _LEAK_PORT),
+        notes=(*scaling.notes, *_leakage_note(config)),
     )
 
 
@@ -75,11 +74,8 @@ def price_link(config: ChipConfig, pitch_mm: float) -> Price:
     """
     return Price(
         "noc_link",
-        "bit",
         config.noc.link_pj_per_bit_mm * 1e3 * pitch_mm,
-        None,
-        None,
-        config.cost.idle.noc,
-        (WIRE,),
         f"noc.link_pj_per_bit_mm x {pitch_mm:.3g} mm ({config.noc.source})",
+        idle=config.cost.idle.noc,
+        constants=(WIRE,),
     )

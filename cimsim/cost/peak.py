@@ -24,7 +24,7 @@ from cimsim.cost.ledger import Ledger
 from cimsim.cost.model import CostModel
 from cimsim.cost.timing import VisitTiming, pipeline_depth, visit_timing
 from cimsim.errors import CimsimError
-from cimsim.units import FJ_PER_PJ, OPS_PER_MAC, PS_PER_NS, period_ps
+from cimsim.units import FJ_PER_PJ, OPS_PER_MAC, period_ps
 from cimsim.workload.program import Matrix, MatrixId
 
 __all__ = ["Peak", "peak"]
@@ -240,8 +240,3 @@ def power_rows(found: Peak) -> tuple[tuple[str, float, float, str], ...]:
         for name, energy in found.ledger.by_component().items()
     ]
     return tuple(sorted(rows, key=lambda row: -row[1]))
-
-
-def interval_ns(found: Peak) -> float:
-    """Return the time between two vectors of one crossbar."""
-    return found.timing.interval_ps / PS_PER_NS

@@ -13,9 +13,9 @@ from cimsim.cost.density import density_words
 from cimsim.cost.peak import Peak, power_rows
 from cimsim.units import PS_PER_NS
 
-__all__ = ["as_dict", "as_lines", "find_published", "power_warning"]
+__all__ = ["as_dict", "as_lines", "find_published", "power_warning", "wrapped"]
 
-WIDTH = 80
+_WIDTH = 80
 
 
 def find_published(name: str) -> Path:
@@ -99,9 +99,9 @@ def as_lines(report: dict[str, Any]) -> list[str]:
         f"{report['density']}"
     )
     lines = [
-        *_wrap(headline, ""),
-        *_wrap(figures),
-        *(line for warning in report["warnings"] for line in _wrap(f"warning: {warning}")),
+        *wrapped(headline, ""),
+        *wrapped(figures),
+        *(line for warning in report["warnings"] for line in wrapped(f"warning: {warning}")),
         f"  {'component':<26}{'power mW':>12}{'share':>8}{'area mm2':>12}",
     ]
     area = {row["component"]: row["mm2"] for row in report["area"]}
@@ -112,13 +112,14 @@ def as_lines(report: dict[str, Any]) -> list[str]:
         mm2 = "-" if area.get(name) is None else f"{area[name]:.4g}"
         lines.append(f"  {name:<26}{mw:>12}{share:>8}{mm2:>12}")
     if report["excluded"]:
-        lines += _wrap(f"not included: {', '.join(report['excluded'])}")
-    lines += _wrap(f"not modelled: {'; '.join(report['not_modelled'])}")
-    return [*lines, *(line for note in report["notes"] for line in _wrap(f"note: {note}"))]
+        lines += wrapped(f"not included: {', '.join(report['excluded'])}")
+    lines += wrapped(f"not modelled: {'; '.join(report['not_modelled'])}")
+    return [*lines, *(line for note in report["notes"] for line in wrapped(f"note: {note}"))]
 
 
-def _wrap(text: str, indent: str = "  ") -> list[str]:
-    return wrap(text, WIDTH, initial_indent=indent, subsequent_indent="    ")
+def wrapped(text: str, indent: str = "  ", hanging: str = "    ") -> list[str]:
+    """Return text in lines of 80 columns, the first and the following ones indented."""
+    return wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=hanging)
 
 
 def _adc(found: Peak) -> str:

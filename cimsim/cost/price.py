@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.config.components import IdlePolicy, Override
 from cimsim.cost.constant import Constant
 
-__all__ = ["Price", "given_fj"]
+__all__ = ["Number", "Price", "overridden_fj"]
+
+# A number, or one a unit.
+Number = TypeVar("Number", float, NDArray[np.float64])
 
 
-def given_fj(override: Override, vdd_v: float) -> float | None:
-    """Return the user's energy of one action at this supply, or None if not given."""
+def overridden_fj(energy_fj: Number, override: Override, vdd_v: float) -> Number:
+    """Return the user's energy of one action at this supply, or the model's times a factor.
+
+    Args:
+        energy_fj: energy that the model gives, a number or one a unit.
+        override: what the chip file says.
+        vdd_v: supply of the chip.
+    """
     if override.energy_fj is None:
-        return None
+        return energy_fj * override.energy_scale
     supply = 1.0 if override.at_vdd_v is None else (vdd_v / override.at_vdd_v) ** 2
-    return override.energy_fj * supply * override.energy_scale
+    return 0.0 * energy_fj + override.energy_fj * supply * override.energy_scale
 
 
 @dataclass(frozen=True)
@@ -24,24 +37,22 @@ class Price:
 
     Attributes:
         component: its name in every report.
-        action: what is counted.
-        energy_fj: energy of one action; None means not modelled.
+        energy_fj: energy of one action (`components` says of which); None means not modelled.
+        model: name of the model that computed it.
         area_um2: area of one instance; None means not modelled or part of another.
         leakage_uw: static power of one instance; None means not modelled.
         idle: what it does without work.
         constants: the numbers behind it.
-        model: name of the model that computed it.
         notes: extrapolations and assumptions, shown with every result.
     """
 
     component: str
-    action: str
     energy_fj: float | None
-    area_um2: float | None
-    leakage_uw: float | None
-    idle: IdlePolicy
-    constants: tuple[Constant, ...]
     model: str
+    area_um2: float | None = None
+    leakage_uw: float | None = None
+    idle: IdlePolicy = "gated"
+    constants: tuple[Constant, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -54,9 +65,9 @@ class Price:
 
     def overridden(self, override: Override, vdd_v: float) -> Price:
         """Return this price with the user's numbers in place of the model's."""
-        energy = given_fj(override, vdd_v)
-        if energy is None and self.energy_fj is not None:
-            energy = self.energy_fj * override.energy_scale
+        energy = self.energy_fj
+        if energy is not None or override.energy_fj is not None:
+            energy = overridden_fj(energy or 0.0, override, vdd_v)
         return replace(
             self,
             energy_fj=energy,

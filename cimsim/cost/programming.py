@@ -66,25 +66,15 @@ def programming_bytes(config: ChipConfig, unit: Unit) -> int:
 
 def price_program(config: ChipConfig) -> Price:
     """Return the cost of writing; an action is one cell written to its target."""
-    spec = config.tile.device.programming
+    spec, notes = config.tile.device.programming, ["write drivers: area not modelled"]
+    if spec.erase_ns and spec.erase_energy_pj is None:
+        notes.append("erasing: time modelled, energy not modelled")
     pulses = spec.pulses * (spec.pulse_energy_pj + verify_pj(config))
     return Price(
         component="program",
-        action="cell write",
         energy_fj=(pulses + (spec.erase_energy_pj or 0.0)) * FJ_PER_PJ,
-        area_um2=None,
-        leakage_uw=None,
-        idle="gated",
-        constants=(),
         model=f"tile.device.programming ({spec.source}); verify {verify_pj(config):.3g} pJ",
-        notes=(
-            "write drivers: area not modelled",
-            *(
-                ("erasing: time modelled, energy not modelled",)
-                if spec.erase_ns and spec.erase_energy_pj is None
-                else ()
-            ),
-        ),
+        notes=tuple(notes),
     )
 
 

@@ -27,11 +27,6 @@ def _bit_ops(found: Peak) -> float:
     return 2.0 * found.macs * found.config.tile.weight.bits * found.config.tile.input.bits
 
 
-def _uses(found: Peak) -> float:
-    """Column uses of one interval: conversions."""
-    return float(found.conversions)
-
-
 def _energy_fj(found: Peak, names: tuple[str, ...]) -> float:
     return sum(found.ledger.total_fj(component=n) for n in names)
 
@@ -41,7 +36,7 @@ def _memory(found: Peak, what: str) -> float:
     return float(getattr(sram(size, tech.node_nm, tech.vdd_v), what))
 
 
-def _adc_delay_ns(found: Peak) -> float:
+def _adc_delay_ns(found: Peak, _: tuple[str, ...]) -> float:
     adc = found.config.tile.adc
     if not isinstance(adc, ZigzagAdc):
         message = "conversion times are modelled for zigzag ADCs only"
@@ -49,12 +44,7 @@ def _adc_delay_ns(found: Peak) -> float:
     return zigzag_delay_ns(adc.bits, found.config.tile.crossbar.rows)
 
 
-def _mac_fj(found: Peak) -> float:
-    """Energy of one MAC of a digital crossbar at its operand widths."""
-    return found.ledger.total_fj(component="crossbar") / found.macs
-
-
-def _bit_share(found: Peak) -> float:
+def _bit_share(found: Peak, _: tuple[str, ...]) -> float:
     """Share of a digital crossbar's energy that grows with the weight's bits."""
     cost, tile = found.config.cost, found.config.tile
     bits = (cost.digital_bit_fj or 0.0) * tile.weight.bits * tile.dac.bits
@@ -91,18 +81,18 @@ _QUANTITIES: dict[str, Callable[[Peak, tuple[str, ...]], float]] = {
     "tops_1b": lambda p, _: _bit_ops(p) / p.timing.interval_ps,
     "tops_w_1b": lambda p, n: _bit_ops(p) / (_energy_fj(p, n) / FJ_PER_PJ),
     "tops_mm2_1b": lambda p, _: _bit_ops(p) / p.timing.interval_ps / p.area_mm2,
-    "pj_per_use": lambda p, n: _energy_fj(p, n) / FJ_PER_PJ / _uses(p),
+    "pj_per_use": lambda p, n: _energy_fj(p, n) / FJ_PER_PJ / p.conversions,
     "nj_per_tile_vector": lambda p, _: p.ledger.total_fj() / FJ_PER_NJ / p.cost.mesh.n_tiles,
     "unit_pj": lambda p, n: p.cost.catalogue.fj(n[0]) / FJ_PER_PJ,
     "adc_pj": lambda p, _: p.cost.catalogue.fj("adc") / FJ_PER_PJ,
     "adc_um2": lambda p, _: p.cost.catalogue.prices["adc"].area_um2 or 0.0,
-    "adc_delay_ns": lambda p, _: _adc_delay_ns(p),
+    "adc_delay_ns": _adc_delay_ns,
     "sram_read_fj": lambda p, _: _memory(p, "read_fj"),
     "sram_write_fj": lambda p, _: _memory(p, "write_fj"),
     "sram_um2": lambda p, _: _memory(p, "area_um2"),
     "sram_access_ns": lambda p, _: _memory(p, "access_ns"),
-    "mac_fj": lambda p, _: _mac_fj(p),
-    "bit_share": lambda p, _: _bit_share(p),
+    "mac_fj": lambda p, _: p.ledger.total_fj(component="crossbar") / p.macs,
+    "bit_share": _bit_share,
 }
 
 

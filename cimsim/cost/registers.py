@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from cimsim.config import ChipConfig
 from cimsim.cost.constant import Constant
 from cimsim.cost.logic import logic_price
 from cimsim.cost.price import Price
 from cimsim.cost.shift_add import PARTIAL_SUM_BITS
-from cimsim.cost.technology import scale_logic
 
 __all__ = ["CONSTANTS", "price_input_register", "price_output_register"]
 
@@ -38,16 +35,5 @@ def price_output_register(config: ChipConfig) -> Price:
 
 
 def _register(config: ChipConfig, component: str, area: Constant, bits: int) -> Price:
-    tech = config.technology
-    # The area constants are of another node than the energy.
-    area_um2 = area.value * bits * scale_logic(32.0, tech.node_nm, tech.vdd_v).area
-    price = logic_price(
-        config,
-        component,
-        "bit",
-        _ENERGY,
-        area,
-        energy_fj=_ENERGY.value * 1e3,
-        area_um2=None,
-    )
-    return replace(price, area_um2=area_um2)
+    energy_fj, area_um2 = _ENERGY.value * 1e3, area.value * bits
+    return logic_price(config, component, _ENERGY, area, energy_fj=energy_fj, area_um2=area_um2)

@@ -29,12 +29,9 @@ def price_sample_hold(config: ChipConfig) -> Price:
     note = f"extrapolated: 32 nm sample-and-hold used at {node:g} nm unscaled"
     return Price(
         component="sample_hold",
-        action="sample",
         energy_fj=_ENERGY.value,
-        area_um2=_AREA.value,
-        leakage_uw=None,
-        idle="gated",
-        constants=CONSTANTS,
         model="sample-and-hold",
+        area_um2=_AREA.value,
+        constants=CONSTANTS,
         notes=() if node == 32.0 else (note,),
     )

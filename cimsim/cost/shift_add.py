@@ -25,7 +25,6 @@ def price_shift_add(config: ChipConfig) -> Price:
     return logic_price(
         config,
         "shift_add",
-        "step",
         _ENERGY,
         _AREA,
         energy_fj=_ENERGY.value * 1e3 * width,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from itertools import groupby
-from textwrap import wrap
 from typing import Any
 
 from cimsim.cost.density import density_words
+from cimsim.cost.peak_report import wrapped
 from cimsim.cost.quantities import reads_energy
 from cimsim.cost.validation import CLASSES, CheckResult, summarise
 
 __all__ = ["as_dict", "as_lines", "parity_points"]
 
-WIDTH = 80
 _KINDS = {
     "identity": "ident",
     "structural": "struct",
@@ -39,7 +38,7 @@ def as_lines(results: tuple[CheckResult, ...]) -> list[str]:
     lines: list[str] = []
     for item, group in groupby(results, key=lambda r: r.check.item):
         rows = list(group)
-        lines += wrap(f"{item}: {rows[0].check.source}", WIDTH, subsequent_indent="  ")
+        lines += wrapped(f"{item}: {rows[0].check.source}", "", "  ")
         head = "".join(h.rjust(w) for h, w in (("paper", 10), ("model", 10), ("error", 7)))
         lines.append(f"{'':<45}{head}{'tol':>5}")
         lines += [line for row in rows for line in _line(row)]
@@ -53,7 +52,7 @@ def _fitted(rows: list[CheckResult]) -> list[str]:
     if not values:
         return []
     text = ", ".join(f"{name} = {value:.5g}" for name, value in values.items())
-    return wrap(f"fitted: {text}", WIDTH, initial_indent="  ", subsequent_indent="    ")
+    return wrapped(f"fitted: {text}")
 
 
 def _densities(rows: list[CheckResult]) -> list[str]:
@@ -65,12 +64,7 @@ def _densities(rows: list[CheckResult]) -> list[str]:
     return [
         line
         for density, names in figures.items()
-        for line in wrap(
-            f"at {density}: {', '.join(names)}",
-            WIDTH,
-            initial_indent="  ",
-            subsequent_indent="    ",
-        )
+        for line in wrapped(f"at {density}: {', '.join(names)}")
     ]
 
 
@@ -92,8 +86,7 @@ def _line(result: CheckResult) -> list[str]:
     check = result.check
     unit = check.unit.replace("conversion", "conv.")
     if check.published is None or result.simulated is None or result.error is None:
-        text = f"{check.name}: not modelled: {check.note}"
-        return wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
+        return wrapped(f"{check.name}: not modelled: {check.note}")
     status = {"passed": " ok", "failed": " NO"}[result.status]
     name, tolerance = f"  {check.name}, {unit}", f"{100 * check.tolerance:.3g}%"
     kind = _KINDS[check.kind]
