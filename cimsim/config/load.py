@@ -138,11 +138,8 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> YamlTree:
 def _merge(base: YamlTree, child: YamlTree, path: Path_) -> None:
     """Lay a child's keys over its parent's, in place."""
     base_at, child_at = _at(base.value, path), _at(child.value, path)
-    kind_changes = "kind" in child_at and child_at["kind"] != base_at.get("kind")
-    if kind_changes:
-        keep = set(section_keys(tuple(str(p) for p in path), str(child_at["kind"])))
-        for key in [k for k in base_at if k not in keep]:
-            del base_at[key]
+    if "kind" in child_at:
+        _become(base_at, tuple(str(p) for p in path), child_at["kind"])
     for key, value in child_at.items():
         here = (*path, key)
         if isinstance(value, dict) and isinstance(base_at.get(key), dict):
@@ -154,6 +151,15 @@ def _merge(base: YamlTree, child: YamlTree, path: Path_) -> None:
         for known, mark in child.marks.items():
             if known[: len(here)] == here:
                 base.marks[known] = mark
+
+
+def _become(section: dict[str, Value], path: tuple[str, ...], kind: Value) -> None:
+    """Drop what a section of another kind does not have, if the kind changes."""
+    if section.get("kind") == kind:
+        return
+    keep = section_keys(path, str(kind))
+    for key in [k for k in section if k not in keep]:
+        del section[key]
 
 
 def _at(value: dict[str, Value], path: Path_) -> dict[str, Value]:
@@ -191,14 +197,12 @@ def _apply_override(tree: YamlTree, text: str) -> None:
     name = keys[-1]
     if not _allows(keys[:-1], name):
         raise _unknown_key(keys, "--set", None)
-    if name == "kind" and at.get("kind") != value:
-        keep = set(section_keys(keys[:-1], str(value)))
-        for key in [k for k in at if k not in keep]:
-            del at[key]
+    if name == "kind":
+        _become(at, keys[:-1], value)
     at[name] = value
     for depth in range(1, len(keys) + 1):
-        tree.marks.setdefault(keys[:depth], Mark("--set", 1, 1))
-    tree.marks[keys] = Mark("--set", 1, 1)
+        tree.marks.setdefault(keys[:depth], Mark("--set"))
+    tree.marks[keys] = Mark("--set")
 
 
 def _allows(path: tuple[str, ...], key: str) -> bool:
@@ -226,7 +230,7 @@ def _validate(tree: YamlTree, path: Path) -> ChipConfig:
 
 def _explain(error: ErrorDetails, tree: YamlTree, path: Path) -> CimsimError:
     keys = _real_keys(error["loc"], tree.value)
-    if error["type"] in {"extra_forbidden"}:
+    if error["type"] == "extra_forbidden":
         texts, kind = tuple(str(k) for k in keys), _kind_at(tree.value, keys[:-1])
         return _unknown_key(texts, str(path), tree.marks.get(keys), kind)
     mark = next(
@@ -256,8 +260,8 @@ def _explain(error: ErrorDetails, tree: YamlTree, path: Path) -> CimsimError:
     return CimsimError(
         message,
         file=mark.file if mark else path,
-        line=mark.line if mark and mark.file != "--set" else None,
-        column=mark.column if mark and mark.file != "--set" else None,
+        line=mark.line if mark else None,
+        column=mark.column if mark else None,
         key=dotted or None,
         value=None if missing or isinstance(value, dict | list) else value,
         allowed=allowed,
@@ -272,7 +276,7 @@ def _message(error: ErrorDetails) -> str:
         return "has the wrong type"
     if error["type"] == "literal_error":
         return "is not one of the allowed names"
-    if error["type"] in {"union_tag_invalid"}:
+    if error["type"] == "union_tag_invalid":
         return "is not a known kind"
     return error["msg"].replace("Input", "value", 1)
 
@@ -324,12 +328,11 @@ def _unknown_key(
         paths = [k.path for k in find_knobs()]
         ending = [p for p in paths if p.split(".")[-1] == keys[-1]]
         hint = nearest(".".join(keys), ending or paths)
-    at_set = mark is not None and mark.file == "--set"
     return CimsimError(
         "is not a known key",
         file=mark.file if mark else file,
-        line=mark.line if mark and not at_set else None,
-        column=mark.column if mark and not at_set else None,
+        line=mark.line if mark else None,
+        column=mark.column if mark else None,
         key=".".join(keys[: depth + 1]),
         allowed=", ".join(known),
         hint=hint,

@@ -34,11 +34,11 @@ Path_ = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in a file, 1-based."""
+    """A place in a file, 1-based; what is set on the command line has no line."""
 
     file: str
-    line: int
-    column: int
+    line: int | None = None
+    column: int | None = None
 
 
 @dataclass

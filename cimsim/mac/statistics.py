@@ -97,16 +97,6 @@ class MacStatistics:
         return self.total.conversions
 
     @property
-    def clipped(self) -> int:
-        """Clipped ADC samples of all matrices."""
-        return self.total.clipped
-
-    @property
-    def vectors(self) -> int:
-        """Vectors of all matrices."""
-        return self.total.vectors
-
-    @property
     def clip_rate(self) -> float | None:
         """Share of all conversions outside the range, None without conversions."""
         return self.total.clip_rate

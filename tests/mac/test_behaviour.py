@@ -253,7 +253,7 @@ def test_statistics_count_conversions_clips_and_density() -> None:
     twice = MacStatistics()
     twice.merge(statistics)
     twice.merge(statistics)
-    assert twice.vectors == 6
+    assert twice.total.vectors == 6
     assert twice.clip_rate == statistics.clip_rate
     assert MacStatistics().clip_rate is None  # nothing was converted
 

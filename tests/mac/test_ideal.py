@@ -54,7 +54,7 @@ def test_lossless_tile_equals_exact_integer_product_in_both_modes(
         np.testing.assert_array_equal(folded, exact)
         tiling = tile_matrix(Matrix(MATRIX, *weight.shape), tile)
         assert statistics.conversions == n * tiling.conversions_per_vector
-        assert statistics.clipped == 0
+        assert statistics.total.clipped == 0
 
 
 @pytest.mark.parametrize("bits", [(1, 8), (8, 1), (1, 1)], ids=lambda b: "{}x{}".format(*b))
