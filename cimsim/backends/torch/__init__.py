@@ -1,0 +1,37 @@
+"""The functional tile in torch: on a CPU, or on a CUDA device through Triton kernels.
+
+The physics is that of `cimsim.mac`, which also writes the cells, finds ranges and stays the
+reference. What a chip seed freezes, and what a conversion draws, have the same addresses.
+
+**Precision** says what may differ from the Numba tile:
+
+* ``exact``: nothing, given the same input codes. Cells lie on the grid that `cimsim.mac.grid`
+  declares; column sums are whole numbers, hence exact in any order; normals come from the words
+  of Philox4x32-10 by the 2,049 knots of `cimsim.rng`; no product and sum are contracted,
+  divisions and roots are correctly rounded. Codes are equal, with read noise too, and so are
+  outputs.
+* ``fast``: the same law, other bits. Cells are rounded to int8, on the finest grid that holds the
+  greatest one, so that one product of bytes gives a column sum. Fresh noise comes from a pool of
+  normals (`NoisePool`); where in the pool a conversion reads is a function of its address, so that
+  neither batch nor order matters. With ``read_noise="output"`` it is drawn once an output and not
+  once a conversion: approximate, since rounding and clipping do not see it.
+
+**What computes** is named by the caller: `TorchTile` is torch alone, on any device, and the twin of
+every kernel; `fused.FusedTile` needs a CUDA device and Triton, and refuses by name what its kernel
+does not do. Nothing falls back from one to the other.
+
+| file | what it is |
+|---|---|
+| `tile.py` | `TorchTile`: one programmed matrix and its product with tokens |
+| `held.py` | what a product needs of a programmed matrix, as tensors; all that knows `cimsim.mac` |
+| `plain.py` | the product in plain torch, equation by equation |
+| `fused.py` | `FusedTile`: the same through Triton |
+| `kernel.py` | the fused product: slices x cycles x row groups with a conversion each |
+| `feed_kernel.py`, `packed.py` | inputs and cells as the kernel reads them: bytes, padded groups |
+| `normals.py`, `pool.py` | addressed normals, and the pool of ``fast`` |
+"""
+
+from cimsim.backends.torch.pool import NoisePool
+from cimsim.backends.torch.tile import TorchTile
+
+__all__ = ["NoisePool", "TorchTile"]

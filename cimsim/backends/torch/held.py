@@ -1,0 +1,129 @@
+"""What a product needs of one programmed matrix, as tensors on a device.
+
+The only file of this backend that reads the objects of `cimsim.mac`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cimsim.config import Tile
+from cimsim.mac import ProgrammedMatrix
+from cimsim.mac.formats import Formats
+from cimsim.mac.inputs import static_scale
+from cimsim.mac.noise import FreshNoise
+from cimsim.mac.writing import matrix_words
+from cimsim.rng import Key, derive_key
+
+__all__ = ["Held", "hold"]
+
+_PURPOSE_READ = 3  # of `cimsim.mac.matrix`: read noise has the same key on every backend
+
+
+@dataclass(frozen=True)
+class Held:
+    """Cells, converters and digital constants of one programmed matrix.
+
+    Attributes:
+        tile: the tile.
+        formats: number formats of the matrix.
+        words: what stands for the matrix in the key of read noise.
+        values: [n_in, columns] whole multiples of `grid`; float32 or float64, in which every
+            column sum is exact and every step of a conversion is rounded.
+        squares: [n_in, columns] read variance in units of `noise.square_scale`, None if a
+            variance follows from the driven rows or the column sum.
+        grid: a unit of `values` in levels.
+        step_levels: width of a code in levels.
+        bounds: lowest and highest code.
+        noise: variances of fresh noise in codes squared.
+        draws: whether a conversion draws a number.
+        errors: float32 [row blocks, 3, columns], gain, offset and bow of converters, or None.
+        plane_weight: float64 [planes].
+        column_weight: float64 [stored columns].
+        signs: float64 [row groups, stored columns, n_out] of complements, or None.
+        gain: float64 [row blocks, n_out] digital gain of drift compensation, or None.
+        unit_gain: float64 [row blocks, units] the same of unit columns, or None.
+        unit_coefficient: float64 [row groups, n_out] what a level on a unit column counts.
+        block_of_output: int64 [n_out].
+        coefficient: float64 [n_out], what a fed unit counts digitally.
+        shift_share: float64 [n_out], share of shifted inputs.
+        column_scale: float32 [n_out], weight of one LSB.
+        input_scale: float32 [], static scale of inputs, 0 where each token has its own.
+    """
+
+    tile: Tile
+    formats: Formats
+    words: tuple[int, int, int]
+    values: Tensor
+    squares: Tensor | None
+    grid: float
+    step_levels: float
+    bounds: tuple[int, int]
+    noise: FreshNoise
+    draws: bool
+    errors: Tensor | None
+    plane_weight: Tensor
+    column_weight: Tensor
+    signs: Tensor | None
+    gain: Tensor | None
+    unit_gain: Tensor | None
+    unit_coefficient: Tensor
+    block_of_output: Tensor
+    coefficient: Tensor
+    shift_share: Tensor
+    column_scale: Tensor
+    input_scale: Tensor
+
+    def read_key(self, read_seed: int, replica: int) -> Key:
+        """Return the key of the fresh noise of one copy."""
+        return derive_key(read_seed, _PURPOSE_READ, *self.words, replica)
+
+
+def hold(programmed: ProgrammedMatrix, device: torch.device) -> Held:
+    """Return what products with a programmed matrix need, on a device."""
+
+    def on(array: NDArray[np.generic] | np.generic) -> Tensor:
+        return torch.tensor(array, device=device)
+
+    formats, cells, conversion = programmed.formats, programmed.cells, programmed.conversion
+    groups, blocks = range(len(formats.groups)), range(len(formats.tiling.row_blocks))
+    errors = signs = gain = unit_gain = squares = None
+    if cells.converters is not None:
+        errors = on(np.stack([cells.converters.of(b) for b in blocks]))
+    if formats.encoding == "isaac":
+        signs = on(np.stack([programmed.column_signs(g) for g in groups]).astype(np.float64))
+    if cells.gain is not None:
+        gain, unit_gain = on(np.stack([programmed.output_gain(b) for b in blocks])), on(cells.gain)
+    if cells.squares is not None:
+        kept = np.float32 if cells.squares.dtype == np.int16 else cells.squares.dtype
+        squares = on(cells.squares.astype(kept))
+    units = [programmed.unit_coefficient(g) for g in groups] if formats.units else []
+    return Held(
+        tile=programmed.tile,
+        formats=formats,
+        words=matrix_words(programmed.matrix),
+        values=on(cells.wide()),
+        squares=squares,
+        grid=cells.grid,
+        step_levels=programmed.step_levels,
+        bounds=(conversion.low, conversion.high),
+        noise=conversion.noise,
+        draws=conversion.has_fresh_noise,
+        errors=errors,
+        plane_weight=on(formats.plane_weight),
+        column_weight=on(programmed.column_weight),
+        signs=signs,
+        gain=gain,
+        unit_gain=unit_gain,
+        unit_coefficient=on(np.stack(units) if units else np.zeros((0, formats.n_out))),
+        block_of_output=on(programmed.block_of_output),
+        coefficient=on(programmed.coefficient),
+        shift_share=on(programmed.shift_share),
+        column_scale=on(programmed.encoded.scale),
+        input_scale=on(np.float32(static_scale(programmed.tile, programmed.adc_range))),
+    )

@@ -1,0 +1,96 @@
+"""Cells and inputs as the kernels read them: bytes, row groups padded to whole steps.
+
+A column sum is a sum of products of bytes. Cells that are wider are cut into digits of base 256,
+the lowest first, each in -128 to 127; sums of digits recombine exactly. Rows of a group lie
+together and are padded with zeros to a power of two, or to whole steps of 128.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from cimsim.backends.torch.held import Held
+from cimsim.errors import CimsimError
+
+__all__ = ["cell_bytes", "coarse", "column_order", "padded_rows", "row_places"]
+
+_STEP_ROWS = 128
+_MOST_DIGITS = 2
+_COARSEST_BYTE = 0.25  # levels: coarser cells take two bytes
+
+
+def padded_rows(held: Held) -> int:
+    """Return rows of a padded group."""
+    rows = held.formats.rows_at_once
+    if rows > _STEP_ROWS:
+        return -(-rows // _STEP_ROWS) * _STEP_ROWS
+    return max(32, 1 << (rows - 1).bit_length())
+
+
+def coarse(held: Held) -> Held:
+    """Return a matrix with cells on the grid of `fast`: of one byte, or of two.
+
+    One byte where its grid is at most a quarter of a level; the column sum's unit and the
+    variance of one unit follow.
+    """
+    greatest = float(held.values.abs().max())
+    shift = 0
+    while round(greatest / 2**shift) > 127:
+        shift += 1
+    if held.grid * 2**shift > _COARSEST_BYTE:
+        shift = 0
+        while round(greatest / 2**shift) > 127 * 257:
+            shift += 1
+    values = torch.round(held.values / float(2**shift)).float()
+    noise = replace(held.noise, slope=held.noise.slope * 2**shift)
+    return replace(held, values=values, grid=held.grid * 2**shift, noise=noise)
+
+
+def column_order(held: Held) -> Tensor:
+    """Return which output stands at each place, so that four neighbours share a Philox call.
+
+    `cimsim.rng` gives word w of counter b of each 64 columns to column 16 w + b; here they stand
+    at place 4 b + w.
+    """
+    place = torch.arange(held.formats.n_out, device=held.values.device)
+    return place // 64 * 64 + place % 4 * 16 + place % 64 // 4
+
+
+def row_places(held: Held) -> Tensor:
+    """Return where each row stands among the padded groups, int64 [n_in]."""
+    room, places = padded_rows(held), []
+    for g, group in enumerate(held.formats.groups):
+        places.append(g * room + torch.arange(group.stop - group.start))
+    return torch.cat(places).to(held.values.device)
+
+
+def cell_bytes(held: Held, order: Tensor | None) -> Tensor:
+    """Return cells int8 [stored columns x digits, n_out, groups x padded rows], lowest digit first.
+
+    Raises:
+        CimsimError: if cells are wider than two bytes.
+    """
+    formats = held.formats
+    values = held.values.long().T.reshape(-1, formats.n_out, formats.n_in)
+    values = values if order is None else values[:, order]
+    digits = []
+    while True:
+        low = (values + 128 & 255) - 128
+        digits.append(low.to(torch.int8))
+        values = (values - low) >> 8
+        if not bool(values.any()):
+            break
+    if len(digits) > _MOST_DIGITS:
+        raise CimsimError(
+            f"cells of matrix {formats.tiling.matrix.id} lie on a grid of more than two bytes",
+            value=len(digits),
+            hint="use the plain kernel",
+        )
+    rows = torch.stack(digits, dim=1).flatten(0, 1)
+    room = len(formats.groups) * padded_rows(held)
+    padded = rows.new_zeros((*rows.shape[:2], room))
+    padded[..., row_places(held)] = rows
+    return padded

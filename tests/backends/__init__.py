@@ -1,0 +1,1 @@
+"""Tests of what runs a product beside the Numba tile."""

@@ -1,0 +1,78 @@
+"""What tests of the torch backend share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cimsim.workload.program import TokenKeys
+
+KEYS = TokenKeys(
+    np.array([0, 1, 1, 7, 2], dtype=np.int64), np.array([0, 3, 4, 1000, 2], dtype=np.int64)
+)
+_CELL: dict[str, Any] = {"kind": "gaussian", "sigma": 0.05, "sigma_unit": "cell_level"}
+_READ: dict[str, Any] = {"sigma": 0.02, "scaling": "sqrt", "sigma_unit": "frac_gmax"}
+# What the fused kernel does: encodings, feeds, noise that is constant or follows the sum, frozen
+# errors of converters, row groups that do not fill a step, or fill more than one.
+KERNEL_TILES: dict[str, dict[str, Any]] = {
+    "offset": {
+        "weight": {"encoding": "offset"},
+        "crossbar": {"rows": 128, "cols": 512},
+        "device": {**_CELL, "cell_bits": 2},
+        "adc": {"kind": "isaac", "bits": 8, "range": {"kind": "full"}},
+    },
+    "offset_read": {
+        "weight": {"encoding": "offset"},
+        "crossbar": {"rows": 128, "cols": 512},
+        "device": {**_CELL, "cell_bits": 2, "read_noise": _READ},
+        "adc": {"kind": "isaac", "bits": 8, "range": {"kind": "full"}},
+    },
+    "center_errors": {
+        "weight": {"encoding": "center"},
+        "crossbar": {"rows": 100, "cols": 512},
+        "device": {**_CELL, "cell_bits": 2, "on_off_ratio": 20.0, "read_noise": _READ},
+        "adc": {
+            "kind": "isaac", "bits": 6, "offset_lsb": 0.3, "gain_sigma": 0.01, "inl_lsb": 0.4,
+            "range": {"kind": "percentile", "percentile": 99.0},
+        },
+    },
+    "pairs_apart": {
+        "weight": {"encoding": "differential"},
+        "input": {"signed": "two_phase"},
+        "dac": {"bits": 4},
+        "pe": {"subtract": "digital"},
+        "crossbar": {"rows": 160, "cols": 512},
+        "device": {**_CELL, "cell_bits": 4, "read_noise": {"sigma": 0.05, "scaling": "constant"}},
+        "adc": {
+            "kind": "isaac", "bits": 7, "noise_lsb": 0.3,
+            "range": {"kind": "percentile", "percentile": 99.0},
+        },
+    },
+    "charge": {
+        "weight": {"encoding": "differential"},
+        "input": {"signed": "two_phase"},
+        "dac": {"bits": 7},
+        "pe": {"accumulate_cycles": True},
+        "crossbar": {"rows": 256, "cols": 512},
+        "device": {"kind": "gaussian", "sigma": 2.2, "sigma_unit": "weight_lsb", "cell_bits": 7},
+        "adc": {"kind": "isaac", "bits": 8, "noise_lsb": 0.5},
+    },
+    "shift": {
+        "weight": {"encoding": "offset"},
+        "input": {"signed": "shift"},
+        "dac": {"bits": 3},
+        "crossbar": {"rows": 64, "cols": 512},
+        "device": {**_CELL, "cell_bits": 3},
+        "adc": {"kind": "isaac", "bits": 8, "noise_lsb": 0.2},
+    },
+}  # fmt: skip
+
+
+def tokens_of(keys: TokenKeys, device: str = "cpu") -> tuple[Tensor, Tensor]:
+    """Addresses as tensors."""
+    return (
+        torch.from_numpy(keys.sequence).to(device), torch.from_numpy(keys.position).to(device)
+    )  # fmt: skip
