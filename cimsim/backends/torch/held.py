@@ -91,18 +91,19 @@ def hold(programmed: ProgrammedMatrix, device: torch.device) -> Held:
         return torch.tensor(array, device=device)
 
     formats, cells, conversion = programmed.formats, programmed.cells, programmed.conversion
-    groups, blocks = range(len(formats.groups)), range(len(formats.tiling.row_blocks))
+    columns, blocks = programmed.columns, range(len(formats.tiling.row_blocks))
     errors = signs = gain = unit_gain = squares = None
     if cells.converters is not None:
         errors = on(np.stack([cells.converters.of(b) for b in blocks]))
     if formats.encoding == "isaac":
-        signs = on(np.stack([programmed.column_signs(g) for g in groups]).astype(np.float64))
+        stored = [columns.sign(g) for g in range(len(formats.groups))]
+        signs = on(np.stack(stored).astype(np.float64))
     if cells.gain is not None:
         gain, unit_gain = on(np.stack([programmed.output_gain(b) for b in blocks])), on(cells.gain)
     if cells.squares is not None:
         kept = np.float32 if cells.squares.dtype == np.int16 else cells.squares.dtype
         squares = on(cells.squares.astype(kept))
-    units = [programmed.unit_coefficient(g) for g in groups] if formats.units else []
+    units = columns.unit_coefficient
     return Held(
         tile=programmed.tile,
         formats=formats,
@@ -116,14 +117,14 @@ def hold(programmed: ProgrammedMatrix, device: torch.device) -> Held:
         draws=conversion.has_fresh_noise,
         errors=errors,
         plane_weight=on(formats.plane_weight),
-        column_weight=on(programmed.column_weight),
+        column_weight=on(columns.weight),
         signs=signs,
         gain=gain,
         unit_gain=unit_gain,
         unit_coefficient=on(np.stack(units) if units else np.zeros((0, formats.n_out))),
-        block_of_output=on(programmed.block_of_output),
-        coefficient=on(programmed.coefficient),
-        shift_share=on(programmed.shift_share),
+        block_of_output=on(columns.block_of_output),
+        coefficient=on(columns.coefficient),
+        shift_share=on(columns.shift_share),
         column_scale=on(programmed.encoded.scale),
         input_scale=on(np.float32(static_scale(programmed.tile, programmed.adc_range))),
     )
