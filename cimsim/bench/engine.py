@@ -39,11 +39,11 @@ from cimsim.chip import (
 from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts, Density, Ledger, VisitTiming
 from cimsim.engine.build import build_plan
-from cimsim.engine.compiled import run_compiled
+from cimsim.engine.events.compiled import run_compiled
+from cimsim.engine.events.simpy_loop import run_simpy
 from cimsim.engine.noc.packet import FLITS
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import RawRun
-from cimsim.engine.reference import run_reference
 from cimsim.engine.steps import CorrectionWork
 from cimsim.workload.program import Program
 from cimsim.workload.shapes import DecoderShape, build_shape, shape_program
@@ -96,12 +96,12 @@ def run_engine_bench() -> dict[str, object]:
     run_compiled(loaded, record=False)
     compiled_s, raw = _best(run_compiled, free)
     compiled_noc_s, raw_noc = _best(run_compiled, loaded)
-    reference_s, _ = _once(run_reference, free)
-    reference_noc_s, _ = _once(run_reference, loaded)
+    reference_s, _ = _once(run_simpy, free)
+    reference_noc_s, _ = _once(run_simpy, loaded)
     spread = _olmoe("packet", chips=SPREAD)
     run_compiled(spread, record=False)
     compiled_chips_s, raw_chips = _best(run_compiled, spread)
-    reference_chips_s, _ = _once(run_reference, spread)
+    reference_chips_s, _ = _once(run_simpy, spread)
     small = _small()
     run_compiled(small, record=False)
     small_s, small_raw = _best(run_compiled, small)

@@ -1,7 +1,7 @@
 """The chip in time: events, contention, expert switching, and what they cost.
 
-`simulate` is the entry. Read `reference` first: it is the model; `compiled` is the same
-model for scale.
+`simulate` is the entry. What happens in time is in `events`: read `events.streams`, then
+`events.serving`.
 """
 
 from cimsim.engine.build import check_trace

@@ -1,9 +1,9 @@
-"""What the reference engine tells a model that computes its numbers as simulated time passes.
+"""What the SimPy scheduler tells a model that computes its numbers as simulated time passes.
 
 In coupled mode the engine drives the model: it says when a flight's digital job is done
 (the inputs of the stage after it are then known, and with them where its tokens go), when a
 visit is served, and when an expert has been written into a slot. What a visit computes may
-depend on that moment. Only the reference engine calls back; compiled code cannot.
+depend on that moment. Only the SimPy scheduler calls back; compiled code cannot.
 """
 
 from __future__ import annotations

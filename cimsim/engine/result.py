@@ -18,7 +18,7 @@ from cimsim.engine.network_choice import PACKET_LEVEL, NetworkLevel
 from cimsim.engine.noc.packet import BUSY_PS
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import PARTS, RawRun
-from cimsim.engine.resources import Resource, list_resources, port_name
+from cimsim.engine.resources import Resource, list_resources
 from cimsim.results import Activity
 from cimsim.workload.program import Program
 
@@ -203,7 +203,8 @@ def make_result(
     first = flights.stream_ptr[:-1]
     request = np.maximum.reduceat(raw.done_ps, first) - raw.enter_ps[first]
     used = _utilisation(plan, raw)
-    critical = _critical(plan, used)
+    resources = list_resources(plan, used.tile, used.digital, used.link, used.dram)
+    critical = _critical(plan, resources)
     columns = raw.visits.T
     empty = np.zeros(0, dtype=np.int64)
     return EngineResult(
@@ -226,7 +227,7 @@ def make_result(
         tile_busy_ps=tile_busy_ps(plan, raw.server_busy_ps),
         tile_load_ps=_tile_load(plan, raw),
         utilisation=used,
-        resources=list_resources(plan, used.tile, used.digital, used.link, used.dram),
+        resources=resources,
         network=network_level(plan, raw, served),
         critical_resource=critical,
         switching=_switching(plan, raw),
@@ -283,28 +284,12 @@ def _utilisation(plan: Plan, raw: RawRun) -> Utilisation:
     )
 
 
-def _critical(plan: Plan, used: Utilisation) -> str:
-    """Name the resource with the highest utilisation (the first of equals)."""
-    routers = plan.transport.shape.routers
-
-    def link_name(link: int) -> str:
-        if link < 4 * routers:
-            return f"link {plan.transport.shape.link_name(link)}"
-        if link >= plan.transport.first_chip_link:
-            a, b = plan.transport.between.pairs[link - plan.transport.first_chip_link]
-            return f"link from chip {a} to chip {b}"
-        port, out = divmod(link - 4 * routers, 2)
-        side = "ejection" if out else "injection"
-        return f"{side} port of {port_name(plan, port)}"
-
-    chip = int(used.dram.argmax())
-    channels = "memory channels" + (f" of chip {chip}" if plan.chips > 1 else "")
-    found = [(channels, float(used.dram[chip]))]
-    if used.tile.size:
-        found.append((f"tile {int(used.tile.argmax())}", float(used.tile.max())))
-    found.append((f"digital unit {int(used.digital.argmax())}", float(used.digital.max())))
-    found.append((link_name(int(used.link.argmax())), float(used.link.max())))
-    return max(found, key=lambda item: item[1])[0]
+def _critical(plan: Plan, resources: tuple[Resource, ...]) -> str:
+    """Name the busiest resource: of equals memory, tiles, digital units, links, in this order."""
+    order = ("memory channels", "tile", "digital unit")
+    ranked = sorted(resources, key=lambda r: order.index(r.kind) if r.kind in order else len(order))
+    worst = max(ranked, key=lambda r: r.utilisation)  # the first of equals
+    return worst.kind if worst.kind == order[0] and plan.chips == 1 else worst.name
 
 
 def _most_hits(plan: Plan, raw: RawRun, chip: int) -> int:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from cimsim.config import ChipConfig
 from cimsim.engine.build import build_plan
 from cimsim.engine.cautions import network_validity
-from cimsim.engine.compiled import run_compiled
-from cimsim.engine.machine import visit_bound
+from cimsim.engine.events.compiled import run_compiled
+from cimsim.engine.events.flit_loop import run_flit
+from cimsim.engine.events.simpy_loop import run_simpy
+from cimsim.engine.events.tables import visit_bound
 from cimsim.engine.network_choice import (
     FLIT_LEVEL,
     MOST_FLIT_HOPS,
@@ -26,8 +28,6 @@ from cimsim.engine.numbers import Numbers
 from cimsim.engine.placed_program import PlacedProgram
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import RawRun
-from cimsim.engine.reference import run_reference
-from cimsim.engine.reference_flit import run_flit
 from cimsim.engine.result import EngineResult, make_result
 from cimsim.engine.steps import CorrectionWork
 from cimsim.errors import CimsimError
@@ -126,7 +126,7 @@ def run_plan(
     if not served.flit and (numbers is None or judged):
         # Where numbers depend on time, the routing given is a guess, good enough to judge by.
         name = choose_engine(plan, wanted)
-        fast = run_reference if name == "simpy" else run_compiled
+        fast = run_simpy if name == "simpy" else run_compiled
         raw = fast(plan, record=record, max_events=max_events, max_seconds=max_seconds)
         if judged and not network_validity(plan, raw).inside:
             served = _next_level(config, plan, raw)
@@ -135,7 +135,7 @@ def run_plan(
         plan = replace(plan, experts=np.full_like(plan.experts, -1))
     if numbers is not None or served.flit:
         name = "simpy"
-        raw = (run_flit if served.flit else run_reference)(
+        raw = (run_flit if served.flit else run_simpy)(
             plan,
             record=record,
             max_events=max_events,
@@ -171,8 +171,7 @@ def _next_level(config: ChipConfig, plan: Plan, raw: RawRun) -> NetworkLevel:
 def choose_engine(plan: Plan, wanted: str) -> str:
     """Return the engine that runs a plan: auto takes SimPy while it is quick.
 
-    The compiled engine takes seconds to load from its cache and more to compile, so small
-    runs are faster without it.
+    Both give the same results, from the same kernels.
 
     Raises:
         CimsimError: if there is no such engine.

@@ -18,7 +18,7 @@ from cimsim.chip.routes import LINKS, ROUTERS, last_link, link_end, next_link
 from cimsim.chip.routes import router_distance as distance
 from cimsim.engine.free_routes import reduce_free, scatter_free, send_free
 from cimsim.engine.network import Network, count_tokens, take_link
-from cimsim.engine.noc.kernel import ZERO, allocating, inner
+from cimsim.engine.noc.kernel import ZERO, allocating, inlined, inner
 from cimsim.engine.noc.packet import CYCLE_PS, INTERFACE_PS, LINK_PS, ROUTER_PS
 
 __all__ = ["reduce_local", "scatter_local", "send_local"]
@@ -96,7 +96,7 @@ def _join(net: Network, link: int, mask: UInt64) -> bool:
     return False
 
 
-@inner
+@inlined
 def _mark_tree(net: Network, source: int, targets: Int64, masks: UInt64, count: int) -> None:
     """Find the links of a multicast tree and the tokens that pass each.
 
@@ -182,7 +182,7 @@ def scatter_local(
         arrivals_ps[k] = net.tail[eject]
 
 
-@inner
+@inlined
 def _enter_tree(
     net: Network,
     first_ps: int,
@@ -230,6 +230,17 @@ def _enter_tree(
         router = link_end(routes, next_link(routes, router, end))
 
 
+@inlined
+def _sort(numbers: Int64) -> None:
+    """Sort a few numbers, most of which are in order."""
+    for k in range(1, numbers.size):
+        number, at = numbers[k], k
+        while at > 0 and numbers[at - 1] > number:
+            numbers[at] = numbers[at - 1]
+            at -= 1
+        numbers[at] = number
+
+
 @allocating
 def reduce_local(
     net: Network,
@@ -275,7 +286,7 @@ def reduce_local(
             net, first_ps[k], last_ps[k], sources[k], masks[k], end, flits, order, found
         )
     tree = order[:found]
-    tree.sort()  # farthest routers first
+    _sort(tree)  # farthest routers first
     tail = np.int64(0)
     for k in range(found):
         router = (-tree[k]) % routers_total

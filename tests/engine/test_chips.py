@@ -18,10 +18,10 @@ from cimsim.engine import EngineResult, simulate
 from cimsim.engine.network import Network, make_network, settle
 from cimsim.engine.noc.packet import FLITS, NocTiming
 from cimsim.engine.plan import ChipNetwork, Ports, Transport
-from cimsim.engine.transport import reduce_train, scatter_trains, send_train
 from cimsim.errors import CimsimError
 from cimsim.workload.shapes import build_shape
 from tests.engine.chips import System, make_config, make_shape, make_system, make_trace
+from tests.twins.events.trains import reduce_train, scatter_trains, send_train
 
 FLIT_PS, LATENCY_PS = 2_500, 7_000  # slower than the network's 1,000 ps a flit
 

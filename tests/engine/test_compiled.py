@@ -1,4 +1,4 @@
-"""The compiled engine equals the reference engine to the picosecond."""
+"""Both schedulers equal the plain twin of the rules of time to the picosecond."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 
 from cimsim.engine.build import build_plan
-from cimsim.engine.compiled import run_compiled
-from cimsim.engine.compiled_slots import _highest
+from cimsim.engine.events.compiled import run_compiled
+from cimsim.engine.events.prefetch import _highest
+from cimsim.engine.events.simpy_loop import run_simpy
 from cimsim.engine.plan import POLICIES, Plan
 from cimsim.engine.raw import RawRun
-from cimsim.engine.reference import run_reference
 from cimsim.engine.run import choose_engine
 from cimsim.engine.steps import CorrectionWork
 from cimsim.errors import CimsimError, SimulationError
 from tests.engine.chips import FakeCost, make_config, make_shape, make_system
+from tests.twins.events.reference import run_reference
 
 
 def lower(system, phase, batch, arrival_ps=None) -> Plan:  # type: ignore[no-untyped-def]
@@ -111,8 +112,9 @@ def test_engines_agree_on_random_chips_and_workloads(scaled: Callable[[int], int
     switching = contention = waiting = limited = crossed = apart = 0
     for seed in range(scaled(300)):
         plan = random_plan(seed)
-        slow, fast = run_reference(plan), run_compiled(plan)
-        assert differences(slow, fast) == [], f"seed {seed}"
+        slow = run_reference(plan)
+        assert differences(slow, run_compiled(plan)) == [], f"seed {seed}"
+        assert differences(slow, run_simpy(plan)) == [], f"seed {seed}"
         assert np.array_equal(slow.parts_ps.sum(axis=1), slow.done_ps - slow.enter_ps)
         switching += bool(slow.loads.sum())
         if slow.loads.sum():
@@ -146,13 +148,13 @@ def test_an_event_limit_ends_a_compiled_run() -> None:
         run_compiled(lower(make_system(), "prefill", 1), max_events=100)
 
 
-@pytest.mark.parametrize("run", [run_reference, run_compiled])
+@pytest.mark.parametrize("run", [run_simpy, run_compiled])
 def test_a_time_limit_ends_a_run_by_name_and_one_not_reached_changes_nothing(
     run: Callable[..., RawRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Look at the clock often, so that a short run is looked at.
-    monkeypatch.setattr("cimsim.engine.reference_tiles.CHECK_EVENTS", 50)
-    monkeypatch.setattr("cimsim.engine.compiled.SLICE_EVENTS", 50)
+    monkeypatch.setattr("cimsim.engine.events.simpy_loop.CHECK_EVENTS", 50)
+    monkeypatch.setattr("cimsim.engine.events.compiled.SLICE_EVENTS", 50)
     plan = lower(make_system(), "prefill", 1)
     with pytest.raises(SimulationError, match=r"limit of 0 s at .* flights unfinished"):
         run(plan, max_seconds=0.0)

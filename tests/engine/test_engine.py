@@ -10,12 +10,12 @@ import pytest
 from cimsim.chip import UnitKey
 from cimsim.engine import CorrectionWork, EngineResult, simulate
 from cimsim.engine.build import build_plan
+from cimsim.engine.events.simpy_loop import run_simpy
 from cimsim.engine.plan import Plan
-from cimsim.engine.reference import run_reference
-from cimsim.engine.residency import Load, Residency
 from cimsim.errors import CimsimError, SimulationError
 from cimsim.workload.trace import RoutingTrace
 from tests.engine.chips import FakeCost, System, make_config, make_shape, make_system
+from tests.twins.events.residency import Load, Residency
 
 
 def run(system: System, phase: str = "decode", batch: int = 1, **options: object) -> EngineResult:
@@ -87,7 +87,7 @@ def test_tokens_and_visits_are_conserved(phase: str) -> None:
 
 def test_prefill_flights_wait_for_keys_and_values_of_earlier_ones() -> None:
     plan = lower(make_system())
-    raw = run_reference(plan)
+    raw = run_simpy(plan)
     attends = np.flatnonzero(plan.kv_step == 1)[0]
     # The job that attends in layer 1 starts in order of position within every sequence.
     jobs = raw.jobs[raw.jobs[:, 2] == attends]
@@ -97,7 +97,7 @@ def test_prefill_flights_wait_for_keys_and_values_of_earlier_ones() -> None:
 
 
 def test_a_decoded_token_starts_when_the_one_before_is_complete() -> None:
-    raw = run_reference(lower(make_system(sequences=2), "decode", 2))
+    raw = run_simpy(lower(make_system(sequences=2), "decode", 2))
     for stream in range(2):
         mine = slice(16 * stream, 16 * stream + 16)
         assert np.array_equal(raw.enter_ps[mine][1:], raw.done_ps[mine][:-1])
@@ -118,7 +118,7 @@ def test_decode_latency_grows_with_the_batch_and_so_does_throughput() -> None:
 def test_a_token_visits_the_copy_that_its_index_chooses() -> None:
     system = make_system(copies=2)
     plan = lower(system, "decode")
-    raw = run_reference(plan)
+    raw = run_simpy(plan)
     names = plan.sites.names
     for flight, _, site, expert, *_ in raw.visits.tolist():
         if expert >= 0 and expert % 2 == 0:  # even experts have two copies
@@ -195,7 +195,7 @@ def test_a_stall_says_who_waits_for_what() -> None:
     needs[0] = 2  # the first flight waits for the third, which waits for the first
     plan = replace(plan, flights=replace(plan.flights, needs=needs))
     with pytest.raises(SimulationError, match=r"flight 0 .* waits for keys and values"):
-        run_reference(plan)
+        run_simpy(plan)
 
 
 def test_an_event_limit_ends_a_run_with_a_named_error() -> None:

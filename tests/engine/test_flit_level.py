@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from cimsim.engine.counts import check_conservation
+from cimsim.engine.events.flit_loop import FlitLoop, run_flit
+from cimsim.engine.events.simpy_loop import run_simpy
 from cimsim.engine.network_choice import flit_work, inert_network
 from cimsim.engine.noc.packet import BUSY_PS, FLITS
 from cimsim.engine.plan import Plan
-from cimsim.engine.reference import run_reference
-from cimsim.engine.reference_flit import FlitEngine, run_flit
 from cimsim.engine.result import EngineResult
 from cimsim.engine.run import run_plan
 from cimsim.errors import CimsimError, SimulationError
@@ -21,6 +21,7 @@ from tests.engine.chips import System, make_config, make_shape, make_system
 from tests.engine.test_compiled import differences, lower, random_plan
 from tests.engine.test_laws import CYCLES, least_latency_ps
 from tests.engine.test_numbers import Replay
+from tests.twins.events.flit import run_flit as run_flit_twin
 
 JOIN_CYCLES = 6
 
@@ -55,7 +56,7 @@ def test_no_random_run_breaks_a_bound(scaled: Callable[[int], int]) -> None:
         assert np.all(raw.done_ps - raw.enter_ps >= least_latency_ps(plan)), seed
         assert raw.peak_buffer_bytes.max(initial=0) <= plan.tile_buffer_bytes
         assert (raw.visits[:, 7] > raw.visits[:, 6]).all()
-        packet = run_reference(plan)
+        packet = run_simpy(plan)
         peak = max(r.peak_buffer_bytes.max(initial=0) for r in (raw, packet))
         switching = raw.loads.any() or packet.loads.any()
         if not switching and not plan.least_loaded and peak < plan.tile_buffer_bytes:
@@ -70,6 +71,19 @@ def test_no_random_run_breaks_a_bound(scaled: Callable[[int], int]) -> None:
     assert limited
     assert summed
     assert compared
+
+
+def test_the_schedulers_rules_equal_their_plain_twin_flit_by_flit(
+    scaled: Callable[[int], int],
+) -> None:
+    switched = limited = 0
+    for seed, plan in plans(5000, scaled(100)):
+        raw = run_flit(plan)
+        assert differences(raw, run_flit_twin(plan)) == [], seed
+        switched += bool(raw.loads.any())
+        limited += bool(raw.power_stall_ps)
+    assert switched
+    assert limited
 
 
 def test_the_same_plan_gives_the_same_run() -> None:
@@ -94,7 +108,7 @@ def test_a_lonely_token_takes_as_long_as_at_the_packet_level_and_six_cycles_a_jo
 ) -> None:
     plan = lower(one_at_a_time(top_k, kind=kind), "decode", 1)
     assert (np.diff(plan.sites.tile_ptr) == 1).all()
-    packet, flit = run_reference(plan), run_flit(plan)
+    packet, flit = run_simpy(plan), run_flit(plan)
     cycle = plan.transport.timing.cycle_ps
     slower = (flit.done_ps - flit.enter_ps) - (packet.done_ps - packet.enter_ps)
     # Each transfer may wait for the next cycle to begin; each stage has two.
@@ -108,7 +122,7 @@ def test_a_lonely_token_takes_as_long_as_at_the_packet_level_and_six_cycles_a_jo
 
 def test_a_slower_router_costs_what_it_costs_at_the_packet_level() -> None:
     fast, slow = (lower(one_at_a_time(1, router_cycles=n), "decode", 1) for n in (3, 7))
-    more = [run(slow).end_ps - run(fast).end_ps for run in (run_reference, run_flit)]
+    more = [run(slow).end_ps - run(fast).end_ps for run in (run_simpy, run_flit)]
     assert more[0] > 0
     stages = sum(step.visits for step in fast.steps)
     cycle, tokens = fast.transport.timing.cycle_ps, fast.flights.count
@@ -148,7 +162,7 @@ def test_a_wait_that_cannot_end_is_an_error_that_names_it(case: int) -> None:
 
 def test_a_network_that_cannot_move_is_an_error_that_names_who_waits() -> None:
     plan = lower(make_system(), "prefill", 1)
-    engine = FlitEngine(plan, record=False, max_events=None)
+    engine = FlitLoop(plan, record=False)
     engine.wires._net.state.outs[:, 1] = -(1 << 40)
     with pytest.raises(SimulationError, match=r"a vector from digital unit .* waits for a channel"):
         engine.run()

@@ -11,13 +11,13 @@ import pytest
 
 from cimsim.engine.belady import belady_hits
 from cimsim.engine.build import build_plan
-from cimsim.engine.compiled import run_compiled
 from cimsim.engine.counts import check_conservation
-from cimsim.engine.machine import visit_bound
+from cimsim.engine.events.compiled import run_compiled
+from cimsim.engine.events.simpy_loop import run_simpy
+from cimsim.engine.events.tables import visit_bound
 from cimsim.engine.noc.packet import BUSY_PS
 from cimsim.engine.plan import PINNED, Plan
 from cimsim.engine.raw import EXPERT, RawRun
-from cimsim.engine.reference import run_reference
 from cimsim.engine.steps import CorrectionWork
 from cimsim.errors import SimulationError
 from cimsim.rng import derive_key, uniform_bits_at
@@ -147,7 +147,7 @@ def test_no_demand_policy_beats_beladys_bound(policy: str) -> None:
 
 
 @pytest.mark.parametrize("policy", ["lru", "lfu", "pinned", "prefetch"])
-@pytest.mark.parametrize("run", [run_reference, run_compiled])
+@pytest.mark.parametrize("run", [run_simpy, run_compiled])
 def test_every_chip_of_a_system_switches_its_own_experts_in_its_own_slots(
     run: Callable[..., RawRun], policy: str
 ) -> None:
@@ -236,4 +236,4 @@ CYCLES: list[tuple[Callable[[], Plan], str]] = [
 def test_a_wait_that_cannot_end_is_an_error_that_names_it(case: int) -> None:
     make, what = CYCLES[case]
     with pytest.raises(SimulationError, match=f"stalled .* waits for .*{what}"):
-        run_reference(make())
+        run_simpy(make())

@@ -8,14 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cimsim.engine.events.simpy_loop import run_simpy
 from cimsim.engine.numbers import rows_of_visit
 from cimsim.engine.plan import Plan
-from cimsim.engine.reference import run_reference
 from cimsim.engine.run import run_plan
 from cimsim.engine.visit import Visit
 from cimsim.errors import CimsimError
 from tests.engine.chips import make_system
 from tests.engine.test_compiled import differences, lower, random_plan
+from tests.twins.events.reference import run_reference
 
 
 class Replay:
@@ -73,7 +74,7 @@ def test_time_is_the_same_whether_the_model_runs_before_or_beside_it(
         alone = run_reference(plan)
         plan = replace(plan, experts=np.full_like(known, -1))
         model = Replay(plan, known)
-        beside = run_reference(plan, numbers=model)
+        beside = run_simpy(plan, numbers=model)
         assert differences(alone, beside) == [], f"seed {seed}"
         # Every token was served where it should be, once, at the time that the log says.
         due = np.zeros(len(plan.steps), dtype=np.int64)

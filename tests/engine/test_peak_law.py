@@ -15,13 +15,13 @@ from cimsim.config.load import bundled_folder, load_chip
 from cimsim.cost import CostModel
 from cimsim.cost.peak import peak
 from cimsim.engine.build import build_plan
-from cimsim.engine.compiled import run_compiled
 from cimsim.engine.counts import count_run
+from cimsim.engine.events.compiled import run_compiled
+from cimsim.engine.events.flit_loop import run_flit
+from cimsim.engine.events.simpy_loop import run_simpy
 from cimsim.engine.placed import place_units
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import RawRun
-from cimsim.engine.reference import run_reference
-from cimsim.engine.reference_flit import run_flit
 from cimsim.engine.sites import SiteSpec
 from cimsim.engine.steps import CorrectionWork
 from cimsim.units import period_ps
@@ -30,6 +30,7 @@ from cimsim.workload.shapes import build_shape
 from tests.cost.test_random_chips import draw_chip
 from tests.engine.chips import make_shape, make_trace, place_in_order
 from tests.engine.test_compiled import differences
+from tests.twins.events.reference import run_reference
 
 BUNDLED = sorted([*bundled_folder().glob("*.yaml"), *bundled_folder().glob("published/*.yaml")])
 
@@ -197,7 +198,7 @@ def one_adc(crossbars: int) -> Case:
     return Case(config, build_shape(make_shape(layers=1, experts=4, top_k=4)))
 
 
-@pytest.mark.parametrize("run", [run_reference, run_compiled, run_flit])
+@pytest.mark.parametrize("run", [run_simpy, run_compiled, run_flit])
 def test_visits_of_one_pe_wait_for_its_adcs(run: Callable[[Plan], RawRun]) -> None:
     case = one_adc(crossbars=6)
     assert case.mesh.n_tiles == 2

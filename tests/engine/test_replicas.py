@@ -9,11 +9,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cimsim.engine.events.compiled import run_compiled
+from cimsim.engine.events.simpy_loop import run_simpy
 from cimsim.engine.plan import Plan
-from cimsim.engine.reference import run_reference
-from cimsim.engine.replicas import ReplicaChoice
 from tests.engine.chips import make_config, make_shape, make_system
 from tests.engine.test_compiled import differences, lower, random_plan
+from tests.twins.events.reference import run_reference
+from tests.twins.events.replicas import ReplicaChoice
 
 
 def plan_with(choice: str, experts: list[int], copies: int = 2, **tile: object) -> Plan:
@@ -34,7 +36,7 @@ def plan_with(choice: str, experts: list[int], copies: int = 2, **tile: object) 
 
 def vectors_of_copies(plan: Plan, expert: int) -> list[int]:
     sites = plan.expert_sites[plan.expert_ptr[expert] : plan.expert_ptr[expert + 1]]
-    return run_reference(plan).site_vectors[sites].tolist()  # type: ignore[no-any-return]
+    return run_simpy(plan).site_vectors[sites].tolist()  # type: ignore[no-any-return]
 
 
 def test_static_choice_follows_the_token_and_least_loaded_the_load() -> None:
@@ -78,13 +80,12 @@ def test_every_token_is_served_by_exactly_one_copy(
 
 
 def test_least_loaded_changes_runs_and_both_engines_agree(scaled: Callable[[int], int]) -> None:
-    from cimsim.engine.compiled import run_compiled
-
     moved = 0
     for seed in range(1000, 1000 + scaled(100)):
         plan = replace(random_plan(seed), least_loaded=True)
         slow = run_reference(plan)
         assert differences(slow, run_compiled(plan)) == [], f"seed {seed}"
-        static = run_reference(replace(plan, least_loaded=False))
+        assert differences(slow, run_simpy(plan)) == [], f"seed {seed}"
+        static = run_simpy(replace(plan, least_loaded=False))
         moved += not np.array_equal(static.site_vectors, slow.site_vectors)
     assert moved

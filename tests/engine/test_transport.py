@@ -11,7 +11,7 @@ from cimsim.chip.topology import Topology
 from cimsim.engine.network import Network, count_tokens, make_network, settle
 from cimsim.engine.noc.packet import FLITS, NocTiming
 from cimsim.engine.plan import Ports, Transport
-from cimsim.engine.transport import reduce_train, scatter_trains, send_train
+from tests.twins.events.trains import reduce_train, scatter_trains, send_train
 
 
 def network(

@@ -11,8 +11,8 @@ import pytest
 from trace_reader import read_trace
 
 from cimsim.engine import EngineResult, simulate
-from cimsim.engine.compiled import run_compiled
-from cimsim.engine.reference import run_reference
+from cimsim.engine.events.compiled import run_compiled
+from cimsim.engine.events.simpy_loop import run_simpy
 from cimsim.results import trace_json
 from tests.engine.chips import System, make_config, make_system
 
@@ -209,7 +209,7 @@ def test_a_cut_trace_holds_whole_slices_of_its_window_and_names_what_it_leaves_o
 
 def test_a_run_without_logs_says_that_its_trace_is_empty() -> None:
     result = run(WHOLE["switching"])
-    for engine in (run_reference, run_compiled):
+    for engine in (run_simpy, run_compiled):
         bare = replace(result, raw=engine(result.plan, record=False))
         activity = bare.activity("decode_b4", ALL)
         assert len(activity.slices) == len(activity.counters) == 0

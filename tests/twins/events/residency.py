@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cimsim.engine.plan import LFU, PINNED, Plan
-from cimsim.engine.visit import Visit
+from tests.twins.events.visit import Visit
 
 __all__ = ["Load", "NextLayer", "Residency"]
 
@@ -130,7 +130,7 @@ class Residency:
     def end(self, slot: int, now_ps: int) -> list[Visit]:
         """Finish a load: pin and return the visits that waited, their waiting attributed."""
         load = self.loading[slot]
-        assert load is not None  # noqa: S101 - called once a load, by its own event
+        assert load is not None
         self.loading[slot] = None
         visits = self.waiting.pop(load.expert, [])
         for visit in visits:

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.engine.events.stall import Deadline, Waiting, stall_error
 from cimsim.engine.network import settle
 from cimsim.engine.numbers import Numbers
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import DIGITAL, DRAM, KV_NEW, NOC, OPERANDS, QUEUE, RawRun, within_run
-from cimsim.engine.reference_tiles import ReferenceTiles
-from cimsim.engine.stall import Deadline, Waiting, stall_error
-from cimsim.engine.transport import send_train
-from cimsim.engine.visit import Visit
+from tests.twins.events.tiles import ReferenceTiles
+from tests.twins.events.trains import send_train
+from tests.twins.events.visit import Visit
 
 __all__ = ["ReferenceEngine", "run_reference", "visit_name"]
 

@@ -1,9 +1,9 @@
 """The tables of a run as one pointer that kernels pass on.
 
 Kernels that take forty arrays by value spend their time copying and counting references, and
-the compiler most of its own. `Machine` is one pointer to them, on the stack of the kernel that
-called `borrow`; reading an array costs a load, and nobody counts references, because the
-tables' owner outlives that kernel.
+the compiler most of its own. A `Machine` is the address of one structure that holds them all:
+reading an array costs a load, and nobody counts references, because the `Machine` that Python
+holds keeps the tables alive.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,misc,no-any-return"
@@ -11,30 +11,54 @@ tables' owner outlives that kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
+from numba import typeof
 from numba.core import cgutils, imputils, types
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
+    NativeValue,
     infer_getattr,
-    intrinsic,
     lower_getattr_generic,
     models,
     register_model,
+    typeof_impl,
+    unbox,
 )
 
-from cimsim.engine.machine import Tables
+from cimsim.engine.events.tables import Tables
 
-__all__ = ["Machine", "borrow"]
+__all__ = ["Machine"]
 
 
 class Machine:
-    """Fields of `Tables` by reference; made by `borrow`, read in kernels only."""
+    """Tables by reference; its attributes are those of `Tables`, in kernels only.
+
+    Args:
+        tables: of one run.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._owner = tables
+        self._memory = np.array(list(_words(tables)), dtype=np.int64)
+        self._address = int(self._memory.ctypes.data)
+        self._numba_type_ = MachineType(typeof(tables))
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)
+
+
+def _words(tables: tuple[Any, ...]) -> Iterator[int]:
+    """Yield the words of Numba's structures of arrays, one after another, without their owners."""
+    for table in tables:
+        if isinstance(table, tuple):
+            yield from _words(table)
+        else:  # owner, parent, entries, bytes of one, address, shape, strides
+            yield from (0, 0, table.size, table.itemsize, table.ctypes.data)
+            yield from (*table.shape, *table.strides)
 
 
 class MachineType(types.Type):
@@ -51,9 +75,22 @@ class MachineType(types.Type):
         super().__init__(f"Machine({sha256(str(tables).encode()).hexdigest()[:16]})")
 
 
+@typeof_impl.register(Machine)
+def _typeof(machine, _context):
+    return machine._numba_type_
+
+
 @register_model(MachineType)
 class _MachineModel(models.OpaqueModel):
     """A pointer."""
+
+
+@unbox(MachineType)
+def _unbox(_kind, value, context):
+    address = context.pyapi.object_getattr_string(value, "_address")
+    pointer = context.pyapi.long_as_voidptr(address)
+    context.pyapi.decref(address)
+    return NativeValue(pointer)
 
 
 @infer_getattr
@@ -72,38 +109,3 @@ def _load(context, builder, machine, value, name):
     pointer = builder.bitcast(value, context.get_value_type(tables).as_pointer())
     field = builder.load(cgutils.gep_inbounds(builder, pointer, 0, at))
     return imputils.impl_ret_borrowed(context, builder, tables.types[at], field)
-
-
-def _bare(context, builder, kind, value):
-    """Return an array, or a tuple of some, without its owner."""
-    if isinstance(kind, types.BaseTuple):
-        for at, member in enumerate(kind.types):
-            bare = _bare(context, builder, member, builder.extract_value(value, at))
-            value = builder.insert_value(value, bare, at)
-        return value
-    view = context.make_array(kind)(context, builder, value=value)
-    view.meminfo = cgutils.get_null_value(view.meminfo.type)
-    view.parent = cgutils.get_null_value(view.parent.type)
-    return view._getvalue()
-
-
-def _borrow(_context, tables):
-    """Return a `Machine`: the tables without owners, on the stack of the kernel that calls.
-
-    Args:
-        tables: `Tables`, which must outlive that kernel.
-    """
-
-    def codegen(context, builder, signature, arguments):
-        kind = signature.args[0]
-        pointer = cgutils.alloca_once(builder, context.get_value_type(kind))
-        for at, member in enumerate(kind.types):
-            bare = _bare(context, builder, member, builder.extract_value(arguments[0], at))
-            builder.store(bare, cgutils.gep_inbounds(builder, pointer, 0, at))
-        return builder.bitcast(pointer, cgutils.voidptr_t)
-
-    return MachineType(tables)(tables), codegen
-
-
-borrow: Callable[[Tables], Machine] = intrinsic(_borrow)
-"""See `_borrow`."""

@@ -14,17 +14,17 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from cimsim.engine.buffer import TileBuffers
+from cimsim.engine.events.stall import CHECK_EVENTS, Deadline, event_limit_error
 from cimsim.engine.network import make_network
 from cimsim.engine.numbers import Numbers
 from cimsim.engine.plan import PREFETCH, Plan
-from cimsim.engine.power import PowerBudget
 from cimsim.engine.raw import ADC, COMPUTE, EXPERT, NOC, PARTS, QUEUE
-from cimsim.engine.replicas import ReplicaChoice
-from cimsim.engine.residency import Load, NextLayer, Residency
-from cimsim.engine.stall import CHECK_EVENTS, Deadline, event_limit_error
-from cimsim.engine.transport import reduce_train, scatter_trains, send_train
-from cimsim.engine.visit import Visit, VisitMaker
+from tests.twins.events.buffer import TileBuffers
+from tests.twins.events.power import PowerBudget
+from tests.twins.events.replicas import ReplicaChoice
+from tests.twins.events.residency import Load, NextLayer, Residency
+from tests.twins.events.trains import reduce_train, scatter_trains, send_train
+from tests.twins.events.visit import Visit, VisitMaker
 
 __all__ = ["ReferenceTiles", "rows_of"]
 
@@ -377,7 +377,7 @@ class ReferenceTiles:
         """Weights are at a slot: write them when its ADC groups are free."""
         slot = event.value
         load = self.residency.loading[slot]
-        assert load is not None  # noqa: S101 - this event belongs to that load
+        assert load is not None
         servers = self.servers_of[self.residency.site[slot]]
         work = int(self.plan.slots.write_ps[load.expert])
         load.write_ps = max(self.env.now, *[self.server_free[s] for s in servers])

@@ -28,17 +28,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.engine.flit_wires import Arrival, FlitWires
+from cimsim.engine.events.flit_wires import Arrival, FlitWires
+from cimsim.engine.events.power_gate import PowerGate
+from cimsim.engine.events.server_lines import ServerLines
+from cimsim.engine.events.stall import Deadline, Waiting, stall_error
 from cimsim.engine.numbers import Numbers, rows_of_visit
 from cimsim.engine.plan import Plan
-from cimsim.engine.power import PowerGate
 from cimsim.engine.raw import ADC, COMPUTE, EXPERT, NOC, QUEUE, RawRun
-from cimsim.engine.reference import ReferenceEngine, visit_name
-from cimsim.engine.residency import Load
 from cimsim.engine.resources import port_name
-from cimsim.engine.server_lines import ServerLines
-from cimsim.engine.stall import Deadline, Waiting, stall_error
-from cimsim.engine.visit import Visit
+from tests.twins.events.reference import ReferenceEngine, visit_name
+from tests.twins.events.residency import Load
+from tests.twins.events.visit import Visit
 
 __all__ = ["FlitEngine", "run_flit"]
 
@@ -417,7 +417,7 @@ class FlitEngine(ReferenceEngine):
     def _on_fetched(self, event: Any) -> None:
         slot: int = event.value
         load = self.residency.loading[slot]
-        assert load is not None  # noqa: S101 - this event belongs to that load
+        assert load is not None
         ports, tiles = self.plan.transport.ports, self.tiles_of[self.residency.site[slot]]
         value = slot, Countdown(ports.n_channels * len(tiles))
         flits = int(self.plan.slots.fetch_flits[load.expert])
@@ -440,7 +440,7 @@ class FlitEngine(ReferenceEngine):
 
     def _write(self, job: Write) -> None:
         load = self.residency.loading[job.slot]
-        assert load is not None  # noqa: S101 - it ends with this write
+        assert load is not None
         work = int(self.plan.slots.write_ps[load.expert])
         load.write_ps, load.end_ps = self.env.now, self.env.now + work
         for server in job.servers:

@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from itertools import pairwise
 
 from cimsim.engine.plan import Plan
-from cimsim.engine.visit import Visit
+from tests.twins.events.visit import Visit
 
 __all__ = ["TileBuffers"]
 

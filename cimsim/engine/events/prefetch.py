@@ -1,0 +1,71 @@
+"""Loading experts before they are asked for.
+
+When a flight visits a layer, the prefetcher keeps or loads the experts of the next layer that
+tokens of earlier flights most often chose after the same experts, at most as many as a token has.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.engine.events.machine import Machine
+from cimsim.engine.events.slots import load, touch, victim
+from cimsim.engine.noc.kernel import allocating
+
+__all__ = ["prefetch"]
+
+Int64 = NDArray[np.int64]
+NONE = -1
+
+
+@allocating
+def _highest(scores: Int64, count: int) -> Int64:
+    """Return where the highest scores (at least 0) are, of equal ones the first."""
+    left, highest = scores.copy(), np.empty(count, dtype=np.int64)
+    for k in range(count):
+        best = 0
+        for e in range(1, left.size):
+            if left[e] > left[best]:
+                best = e
+        highest[k], left[best] = best, NONE
+    return highest
+
+
+@allocating
+def _scores(x: Machine, flight: int, layer: int) -> Int64:
+    """Count how often each expert of the next layer followed those that the flight chose."""
+    row, n_experts = x.flight[flight], x.fixed[0].n_experts
+    scores = np.zeros(n_experts, dtype=np.int64)
+    for i in range(row.first, row.first + row.size):
+        for a in range(x.fixed[0].top_k):
+            chosen = x.experts[i, layer, a]
+            for e in range(n_experts):
+                scores[e] += x.followed[layer, chosen, e]
+    return scores
+
+
+@allocating
+def prefetch(x: Machine, flight: int, layer: int) -> None:
+    """Keep or load the experts that the flight will probably choose in the next layer."""
+    row, n_experts, k = x.flight[flight], x.fixed[0].n_experts, x.fixed[0].top_k
+    if layer > 0:
+        for i in range(row.first, row.first + row.size):
+            for a in range(k):
+                for b in range(k):
+                    x.followed[layer - 1, x.experts[i, layer - 1, a], x.experts[i, layer, b]] += 1
+    if layer + 1 == x.experts.shape[1]:
+        return
+    scores = _scores(x, flight, layer)
+    likely = _highest(scores, k)
+    base = (layer + 1) * n_experts
+    for e in likely:
+        if scores[e] > 0 and x.expert[base + e].slot != NONE:
+            touch(x, x.expert[base + e].slot)
+    for e in likely:
+        expert = x.expert[base + e]
+        wanted = scores[e] > 0 and expert.write_ps > 0 and expert.slot == NONE
+        if wanted and x.chip[expert.home].queued == 0:
+            slot = victim(x, expert.home)
+            if slot != NONE:
+                load(x, base + e, slot)

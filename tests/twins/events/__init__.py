@@ -1,0 +1,1 @@
+"""The chip in time once more, in plain Python: the oracle of both schedulers."""
