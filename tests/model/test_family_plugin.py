@@ -54,7 +54,7 @@ def plugin(tmp_path: Path) -> Iterator[ModuleType]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     yield module
-    del FAMILIES["dense_first_olmoe"]
+    del FAMILIES._members["dense_first_olmoe"]
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cimsim.model.families import register_family
-from cimsim.model.families.olmoe import OLMOE
+from cimsim.model.families import FAMILIES, register_family
 
-register_family(replace(OLMOE, model_type="own_moe"))
+register_family(replace(FAMILIES["olmoe"], model_type="own_moe"))

@@ -14,6 +14,6 @@ from romer import Task, register_step
 def nudge(task: Task, correction: Correction, routers: object) -> Correction:
     """Add one to every logit."""
     del routers
-    model = task.decoder.architecture
-    offsets = {layer: np.ones(model.blocks[layer].n_experts) for layer in model.moe_layers}
+    program = task.decoder.program
+    offsets = {layer: np.ones(program.n_experts) for layer in program.moe_layers}
     return replace(correction, router_offset=offsets)

@@ -223,7 +223,7 @@ def test_a_step_of_a_user_is_found_by_name_with_its_number(
     @register_step("shift", Number("offset of all logits", 0.0, 2.0))
     def shift(task: Task, correction: Correction, routers: Any, amount: float = 1.0) -> Correction:
         del routers
-        offsets = dict.fromkeys(task.decoder.architecture.moe_layers, np.float32(amount))
+        offsets = dict.fromkeys(task.decoder.program.moe_layers, np.float32(amount))
         return replace(correction, router_offset=offsets)
 
     identity = calibrate(bench.task(0.0), "identity").correction
