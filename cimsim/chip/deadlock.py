@@ -17,7 +17,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip.routes import channel_class, last_link
+from cimsim.chip.routes import channel_class
 from cimsim.chip.topology import Topology
 from cimsim.errors import CimsimError
 
@@ -80,17 +80,12 @@ def channel_dependencies(network: Topology) -> nx.DiGraph[tuple[int, int]]:
     Nodes are (link, class of virtual channels).
     """
     graph: nx.DiGraph[tuple[int, int]] = nx.DiGraph()
-    routes, routers = network.routes, range(network.chip_routers)
+    routers = range(network.chip_routers)
     for source in routers:
-        for router in routers:
-            link = last_link(routes, source, router)
-            if link < 0:
-                continue
-            channel = (link, channel_class(routes, source, link))
-            graph.add_node(channel)
-            held = last_link(routes, source, link // network.router_links)
-            if held >= 0:
-                graph.add_edge((held, channel_class(routes, source, held)), channel)
+        for target in routers:
+            way = network.path(source, target)
+            channels = [(link, channel_class(network.routes, source, link)) for link in way]
+            nx.add_path(graph, channels)
     return graph
 
 

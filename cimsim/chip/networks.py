@@ -99,7 +99,6 @@ def _full(noc: Any, tiles: int, chips: int) -> Topology:
         hosts=((),) * tiles,
         ends=ends,
         onward=link,
-        inward=link,  # every way is one link
         layer=np.zeros(tiles, dtype=np.int64),
         lengths=np.ones(tiles * links),
     )
@@ -240,7 +239,7 @@ def wire(
     layer = spread_layers(names, ends.ravel(), inward, virtual_channels)
     wires = Wires(
         names, places, own, tuple(tuple(graph.nodes[n].get("hosts", ())) for n in names),
-        ends.ravel(), onward, inward, layer, lengths.ravel(),
+        ends.ravel(), onward, layer, lengths.ravel(),
     )  # fmt: skip
     width, height = (1 + max(axis) for axis in zip(*places, strict=True))
     return Topology(kind, width, height, max(1, *map(len, own)), chips, wires)

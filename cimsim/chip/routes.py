@@ -1,4 +1,4 @@
-"""Routes as kernels see them: the next link, the last link, the end of a link, distances.
+"""Routes as kernels see them: the next link, the end of a link, whole ways, distances.
 
 A router has `LINKS` links to others, numbered from 0; link d of router r is `LINKS r + d` in the
 whole network. In a grid (mesh, torus, concentrated mesh, ring) there are four: 0 +x, 1 -x, 2 +y,
@@ -26,16 +26,15 @@ from numba import njit
 from cimsim.kernel_cache import cached
 
 __all__ = [
-    "ALTERNATE", "CHIP", "CLASSES", "GEOMETRY", "HEIGHT", "LINKS", "ROUTERS", "UPWARDS", "WIDTH",
-    "WRAP", "Routes", "channel_class", "fill_distances", "fill_next", "last_link", "link_end",
-    "next_link", "router_distance",
+    "ALTERNATE", "CHIP", "CLASSES", "HEIGHT", "LINKS", "ROUTERS", "UPWARDS", "WIDTH", "WRAP",
+    "Routes", "channel_class", "fill_distances", "fill_next", "fill_way", "link_end",
+    "longest_way", "next_link", "router_distance",
 ]  # fmt: skip
 
 Int64 = npt.NDArray[np.int64]
 
 # Entries of Routes.geometry.
 WRAP, WIDTH, HEIGHT, ROUTERS, CHIP, LINKS, CLASSES = range(7)
-GEOMETRY = 7
 # Values of WRAP: no ring is closed; which way round goes where both are equally long.
 ALTERNATE, UPWARDS = 1, 2
 
@@ -46,38 +45,44 @@ class Routes(NamedTuple):
     """Routes of a network.
 
     Attributes:
-        geometry: [GEOMETRY], whether rings are closed; columns and rows of a chip's grid; routers
+        geometry: [7], whether rings are closed; columns and rows of a chip's grid; routers
             of all chips and of one; links of a router; classes of virtual channels.
         onward: [r, r], link from a router of a chip on the way to another, -1 to itself; empty
             for a grid, as the others.
-        inward: [r, r], link by which the way from one router enters another, -1 of itself.
         ends: [r LINKS], router at the end of a link, -1 where there is none.
         layer: [r], class of the virtual channels that packets of a router use.
     """
 
     geometry: Int64
     onward: Int64
-    inward: Int64
     ends: Int64
     layer: Int64
 
 
 @cached
 @njit(**_OPTIONS)
-def _direction(geometry: Int64, router: int, target: int) -> int:
-    """Return the direction of the next hop in a grid, -1 at the target."""
-    width = geometry[WIDTH]
-    here, there, size, axis = router % width, target % width, width, 0
-    if here == there:
-        here, there, size, axis = router // width, target // width, geometry[HEIGHT], 2
-        if here == there:
-            return -1
-    if geometry[WRAP] == 0:
-        return int(axis if there > here else axis + 1)
+def _step(wrap: int, here: int, there: int, size: int) -> int:
+    """Return 1 or -1: which way a packet goes along a row or column."""
+    if wrap == 0:
+        return 1 if there > here else -1
     ahead = (there - here) % size
     if 2 * ahead == size:
-        return int(axis if geometry[WRAP] == UPWARDS else axis + (here % size) % 2)
-    return int(axis if 2 * ahead < size else axis + 1)
+        return 1 if wrap == UPWARDS or here % 2 == 0 else -1
+    return 1 if 2 * ahead < size else -1
+
+
+@cached
+@njit(**_OPTIONS)
+def _direction(geometry: Int64, router: int, target: int) -> int:
+    """Return the direction of the next hop in a grid, -1 at the target."""
+    width, height = geometry[WIDTH], geometry[HEIGHT]
+    here, there = router % width, target % width
+    if here != there:
+        return 0 if _step(geometry[WRAP], here, there, width) > 0 else 1
+    here, there = router // width % height, target // width % height
+    if here != there:
+        return 2 if _step(geometry[WRAP], here, there, height) > 0 else 3
+    return -1
 
 
 @cached
@@ -114,24 +119,6 @@ def next_link(routes: Routes, router: int, target: int) -> int:
 
 @cached
 @njit(**_OPTIONS)
-def last_link(routes: Routes, source: int, router: int) -> int:
-    """Return the link by which the way from a source enters a router, -1 at the source."""
-    geometry = routes.geometry
-    if routes.onward.size > 0:
-        chip = geometry[CHIP]
-        first = router - router % chip
-        link = routes.inward[source - first, router - first]
-        return int(link if link < 0 else link + first * geometry[LINKS])
-    # The way turns below or above the router, or not at all.
-    corner = source - source % geometry[WIDTH] + router % geometry[WIDTH]
-    direction = _direction(geometry, source if corner == router else corner, router)
-    return int(
-        direction if direction < 0 else 4 * _neighbour(geometry, router, direction ^ 1) + direction
-    )
-
-
-@cached
-@njit(**_OPTIONS)
 def link_end(routes: Routes, link: int) -> int:
     """Return the router that a link leads to, -1 over a mesh's edge."""
     geometry = routes.geometry
@@ -143,6 +130,75 @@ def link_end(routes: Routes, link: int) -> int:
         end = routes.ends[link - first * links]
         return int(end if end < 0 else end + first)
     return int(_neighbour(geometry, link // 4, link % 4))
+
+
+@cached
+@njit(**_OPTIONS)
+def _leg(
+    wrap: int,
+    router: int,
+    here: int,
+    there: int,
+    size: int,
+    stride: int,
+    axis: int,
+    way: Int64,
+    n: int,
+) -> int:
+    """Write the links along a row (axis 0) or column (axis 2) behind n others; return how many."""
+    if here == there:
+        return n
+    step = _step(wrap, here, there, size)
+    direction = axis if step > 0 else axis + 1
+    while here != there:
+        way[n] = 4 * router + direction
+        n += 1
+        here += step
+        router += step * stride
+        if here == size:
+            here, router = 0, router - size * stride
+        elif here < 0:
+            here, router = size - 1, router + size * stride
+    return n
+
+
+@cached
+@njit(**_OPTIONS)
+def longest_way(routes: Routes) -> int:
+    """Return a number of links that no way exceeds."""
+    geometry = routes.geometry
+    if routes.onward.size > 0:
+        return int(geometry[CHIP])
+    return int(geometry[WIDTH] + geometry[HEIGHT])
+
+
+@cached
+@njit(**_OPTIONS)
+def fill_way(routes: Routes, start: int, end: int, way: Int64) -> int:
+    """Write the links from one router of a chip to another, in order; return how many.
+
+    Args:
+        routes: the network.
+        start: first router.
+        end: last router.
+        way: out, at least as long as the longest way.
+    """
+    geometry = routes.geometry
+    if routes.onward.size > 0:
+        links = geometry[LINKS]
+        first = start - start % geometry[CHIP]
+        here, there, n = start - first, end - first, 0
+        while here != there:
+            link = routes.onward[here, there]
+            way[n] = link + first * links
+            n += 1
+            here = routes.ends[link]
+        return int(n)
+    width, height, wrap = geometry[WIDTH], geometry[HEIGHT], geometry[WRAP]
+    x, y, to_x, to_y = start % width, start // width, end % width, end // width
+    n = _leg(wrap, start, x, to_x, width, 1, 0, way, 0)
+    row = y - y % height  # first of the chip
+    return int(_leg(wrap, start - x + to_x, y - row, to_y - row, height, width, 2, way, n))
 
 
 @cached

@@ -24,7 +24,9 @@ from cimsim.chip.routes import (
     Routes,
     fill_distances,
     fill_next,
+    fill_way,
     link_end,
+    longest_way,
     next_link,
     router_distance,
 )
@@ -52,7 +54,7 @@ class Wires:
         tiles: [routers], tiles on each.
         hosts: [routers], what else may be on each: digital, memory, gateway.
         ends: [routers x links], router at the end of a link, or -1.
-        onward, inward: tables of `Routes`.
+        onward: [routers, routers], link from one on the way to another, -1 to itself.
         layer: [routers], class of virtual channels of packets from each.
         lengths: [routers x links], over that of a link of a mesh.
     """
@@ -63,7 +65,6 @@ class Wires:
     hosts: tuple[tuple[str, ...], ...]
     ends: Int64
     onward: Int64
-    inward: Int64
     layer: Int64
     lengths: NDArray[np.float64]
 
@@ -187,9 +188,9 @@ class Topology:
         geometry = np.array([*sizes, self.router_links, self.classes], dtype=np.int64)
         if self.wires is None:
             table, line = np.zeros((0, 0), np.int64), np.zeros(0, np.int64)
-            return Routes(geometry, table, table, line, line)
+            return Routes(geometry, table, line, line)
         own = self.wires
-        return Routes(geometry, own.onward, own.inward, own.ends, own.layer)
+        return Routes(geometry, own.onward, own.ends, own.layer)
 
     def next_link(self, router: int, target: int) -> int:
         """Return the link that a packet to a router takes at another, -1 at the target."""
@@ -360,11 +361,8 @@ class Topology:
 
 @lru_cache(PATHS)
 def _path(network: Topology, start: int, end: int) -> tuple[int, ...]:
-    links = []
-    while start != end:
-        links.append(network.next_link(start, end))
-        start = network.link_end(links[-1])
-    return tuple(links)
+    way = np.zeros(longest_way(network.routes), dtype=np.int64)
+    return tuple(way[: fill_way(network.routes, start, end, way)].tolist())
 
 
 def read_direction(text: str) -> tuple[int, int]:

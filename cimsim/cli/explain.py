@@ -21,6 +21,7 @@ def explain(
     plugins: Plugins = None,
 ) -> None:
     """Print meaning, unit, formula, value, source and confidence of a key."""
+    from cimsim.config.knobs import find_knobs
     from cimsim.config.load import load_chip
     from cimsim.cost.explain import explainable, lines_for
     from cimsim.cost.peak_report import find_published
@@ -29,7 +30,8 @@ def explain(
 
     load(plugins)
     lines = lines_for(key, load_chip(Path(find_published(chip))))
-    if key.split(".")[-1] in column_names():
+    is_knob = any(knob.path == key for knob in find_knobs())
+    if not is_knob and key.split(".")[-1] in column_names():
         lines += [column.explained(table.name) for table, column in find_columns(key)]
     if not lines:
         known = (*explainable(), *column_names())

@@ -51,6 +51,7 @@ class Network(NamedTuple):
         mark: [links], epoch in which a link joined a tree.
         head, tail: [links], times of the train on a link of a tree.
         union: [links, words], tokens that pass a link of a tree.
+        walk: [2, links], links of the way at hand; the link behind each in a tree.
         spans: [2, 4, rows + 1, width + 1], flits and packets that start (positive) or end
             (negative) to use links in a direction; only where links are not contended, see
             `settle`.
@@ -70,6 +71,7 @@ class Network(NamedTuple):
     head: Int64
     tail: Int64
     union: UInt64
+    walk: Int64
     spans: Int64
     chip: Int64
     gateway: Int64
@@ -96,6 +98,7 @@ def make_network(transport: Transport) -> Network:
         head=np.zeros(links, dtype=np.int64),
         tail=np.zeros(links, dtype=np.int64),
         union=np.zeros((links, transport.words), dtype=np.uint64),
+        walk=np.zeros((2, links), dtype=np.int64),
         spans=np.zeros((2, 4, rows + 1, shape.width + 1), dtype=np.int64),
         chip=transport.ports.router // shape.chip_routers,
         gateway=np.arange(chips) + (transport.ports.first_gateway if chips > 1 else 0),

@@ -14,8 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip.routes import LINKS, ROUTERS, last_link, link_end, next_link
-from cimsim.chip.routes import router_distance as distance
+from cimsim.chip.routes import LINKS, ROUTERS, fill_way, longest_way
 from cimsim.engine.free_routes import reduce_free, scatter_free, send_free
 from cimsim.engine.network import Network, count_tokens, take_link
 from cimsim.engine.noc.kernel import ZERO, allocating, inlined, inner
@@ -49,21 +48,23 @@ def send_local(
     depart = max(first_ps, last_ps - (vectors - 1) * flits * cycle) + config[INTERFACE_PS]
     if net.flags[2] != 0:
         return send_free(net, depart, source, target, total)
-    routes, base = net.packet.routes, _first_port(net)
+    base, way = _first_port(net), net.walk[0]
     start = take_link(net, base + 2 * source, depart, total)
     head, tail = start + link_ps, start + (total - 1) * cycle + link_ps
-    router, end = net.router[source], net.router[target]
-    while True:
-        link = next_link(routes, router, end)
-        arrived = link < 0
-        if arrived:
-            link = base + 2 * target + 1
-        start = take_link(net, link, head + router_ps, total)
+    hops = _find_way(net, source, target)
+    way[hops] = base + 2 * target + 1
+    for k in range(hops + 1):
+        start = take_link(net, way[k], head + router_ps, total)
         tail = max(tail + router_ps, start + (total - 1) * cycle) + link_ps
         head = start + link_ps
-        if arrived:
-            return int(tail)
-        router = link_end(routes, link)
+    return int(tail)
+
+
+@inner
+def _find_way(net: Network, source: int, target: int) -> int:
+    """Write the links between the routers of two ports into `net.walk`; return how many."""
+    way, routes = net.walk[0], net.packet.routes
+    return int(fill_way(routes, net.router[source], net.router[target], way))
 
 
 @inner
@@ -102,19 +103,17 @@ def _mark_tree(net: Network, source: int, targets: Int64, masks: UInt64, count: 
 
     Routes are walked from their ends, and only to where the tree has the tokens already.
     """
-    routes, base = net.packet.routes, _first_port(net)
-    links, start = routes.geometry[LINKS], net.router[source]
+    base, way = _first_port(net), net.walk[0]
     net.flags[1] += 1
     for k in range(count):
         mask = masks[k]
-        link, router = base + 2 * targets[k] + 1, net.router[targets[k]]
-        while not _join(net, link, mask):
-            if link == base + 2 * source:
-                break
-            link = last_link(routes, start, router)
-            if link < 0:
-                link = base + 2 * source
-            router = link // links
+        if _join(net, base + 2 * targets[k] + 1, mask):
+            continue
+        hop = _find_way(net, source, targets[k]) - 1
+        while hop >= 0 and not _join(net, way[hop], mask):
+            hop -= 1
+        if hop < 0:
+            _join(net, base + 2 * source, mask)
 
 
 @inner
@@ -147,8 +146,8 @@ def scatter_local(
         return
     config = net.packet.config
     cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
-    routes, base = net.packet.routes, _first_port(net)
-    links, inject = routes.geometry[LINKS], base + 2 * source
+    base, way = _first_port(net), net.walk[0]
+    inject = base + 2 * source
     _mark_tree(net, source, targets, masks, count)
     total = flits * count_tokens(net.union[inject])
     depart = max(first_ps, last_ps - (total - flits) * cycle) + config[INTERFACE_PS]
@@ -159,21 +158,15 @@ def scatter_local(
         eject = base + 2 * targets[k] + 1
         if net.head[eject] < 0:
             # Back to where the tree is reserved already, then forwards again.
-            end = net.router[targets[k]]
-            router, link = end, inject
-            while router != net.router[source]:
-                before = last_link(routes, net.router[source], router)
-                if net.head[before] >= 0:
-                    link = before
-                    break
-                router = before // links
+            hops = _find_way(net, source, targets[k])
+            way[hops] = eject
+            hop = hops
+            while hop > 0 and net.head[way[hop - 1]] < 0:
+                hop -= 1
+            link = inject if hop == 0 else way[hop - 1]
             head, tail = net.head[link], net.tail[link]
-            while link != eject:
-                link = next_link(routes, router, end)
-                if link < 0:
-                    link = eject
-                else:
-                    router = link_end(routes, link)
+            for step in range(hop, hops + 1):
+                link = way[step]
                 train = flits * count_tokens(net.union[link])
                 left = take_link(net, link, head + router_ps, train)
                 tail = max(tail + router_ps, left + (train - 1) * cycle) + link_ps
@@ -189,45 +182,43 @@ def _enter_tree(
     last_ps: int,
     source: int,
     mask: UInt64,
-    end: int,
+    target: int,
     flits: int,
     order: Int64,
     found: int,
 ) -> int:
-    """Inject one source's train and mark the routers of its way to `end`.
+    """Inject one source's train and mark the links of its way to `target`.
 
-    The tree's state at a router is kept at its first output link. New routers are appended to
-    `order`, farthest first after sorting.
+    A router of the tree passes its sum on over one link, where its state is kept. New links are
+    appended to `order`, farthest first after sorting.
 
     Returns:
-        The number of routers found so far.
+        The number of links found so far.
     """
-    config, routes = net.packet.config, net.packet.routes
-    cycle, link_ps = config[CYCLE_PS], config[LINK_PS]
-    links, routers_total = routes.geometry[LINKS], routes.geometry[ROUTERS]
+    config, base, way = net.packet.config, _first_port(net), net.walk[0]
+    cycle, link_ps, total = config[CYCLE_PS], config[LINK_PS], len(net.mark)
     epoch, size = net.flags[1], count_tokens(mask)
     depart = max(first_ps, last_ps - (size - 1) * flits * cycle) + config[INTERFACE_PS]
-    start = take_link(net, links * routers_total + 2 * source, depart, flits * size)
-    router, first = net.router[source], True
-    while True:
-        at = links * router
-        if net.mark[at] != epoch:
-            net.mark[at] = epoch
-            net.head[at] = net.tail[at] = 0
-            net.union[at] = np.uint64(0)
-            order[found] = -(distance(routes, router, end) * routers_total + router)
+    start = take_link(net, base + 2 * source, depart, flits * size)
+    hops = _find_way(net, source, target)
+    way[hops] = base + 2 * target + 1
+    for hop in range(hops + 1):
+        link = way[hop]
+        if net.mark[link] != epoch:
+            net.mark[link] = epoch
+            net.head[link] = net.tail[link] = 0
+            net.union[link] = np.uint64(0)
+            net.walk[1, link] = way[hop + 1] if hop < hops else -1
+            order[found] = -((hops - hop) * total + link)
             found += 1
-        elif not first and _contains(net.union[at], mask):
+        elif hop > 0 and _contains(net.union[link], mask):
             return found  # the rest of the way has these tokens already
         for w in range(mask.size):
-            net.union[at, w] |= mask[w]
-        if first:
-            net.head[at] = max(net.head[at], start + link_ps)
-            net.tail[at] = max(net.tail[at], start + (flits * size - 1) * cycle + link_ps)
-            first = False
-        if router == end:
-            return found
-        router = link_end(routes, next_link(routes, router, end))
+            net.union[link, w] |= mask[w]
+        if hop == 0:
+            net.head[link] = max(net.head[link], start + link_ps)
+            net.tail[link] = max(net.tail[link], start + (flits * size - 1) * cycle + link_ps)
+    return found
 
 
 @inlined
@@ -272,34 +263,24 @@ def reduce_local(
         return reduce_free(net, last_ps, sources, count, target, flits)
     config = net.packet.config
     cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
-    routes = net.packet.routes
-    links, routers_total = routes.geometry[LINKS], routes.geometry[ROUTERS]
-    end = net.router[target]
     net.flags[1] += 1
-    room = ZERO  # routers on the ways, each counted once a way
-    for k in range(count):
-        room += distance(routes, net.router[sources[k]], end) + 1
-    order = np.empty(room, dtype=np.int64)
+    total_links = len(net.mark)
+    order = np.empty(count * (longest_way(net.packet.routes) + 1), dtype=np.int64)
     found = ZERO
     for k in range(count):
         found = _enter_tree(
-            net, first_ps[k], last_ps[k], sources[k], masks[k], end, flits, order, found
+            net, first_ps[k], last_ps[k], sources[k], masks[k], target, flits, order, found
         )
     tree = order[:found]
-    _sort(tree)  # farthest routers first
+    _sort(tree)  # farthest first
     tail = np.int64(0)
     for k in range(found):
-        router = (-tree[k]) % routers_total
-        at = links * router
-        total = flits * count_tokens(net.union[at])
-        if router == end:
-            link = links * routers_total + 2 * target + 1
-        else:
-            link = next_link(routes, router, end)
-        start = take_link(net, link, net.head[at] + router_ps, total)
-        tail = max(net.tail[at] + router_ps, start + (total - 1) * cycle) + link_ps
-        if router != end:
-            after = links * link_end(routes, link)
+        link = (-tree[k]) % total_links
+        total = flits * count_tokens(net.union[link])
+        start = take_link(net, link, net.head[link] + router_ps, total)
+        tail = max(net.tail[link] + router_ps, start + (total - 1) * cycle) + link_ps
+        after = net.walk[1, link]
+        if after >= 0:
             net.head[after] = max(net.head[after], start + link_ps)
             net.tail[after] = max(net.tail[after], tail)
     return int(tail)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cimsim.chip.deadlock import channel_dependencies, find_cycle
 from cimsim.chip.networks import build_topology, system_topology, wire
-from cimsim.chip.routes import last_link
 from cimsim.chip.topology import GRIDS, Topology, read_direction
 from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
@@ -22,13 +20,6 @@ from cimsim.errors import CimsimError
 
 def grid(kind: str, width: int, height: int, nodes: int = 1) -> Topology:
     return Topology(kind, width, 1 if kind == "ring" else height, nodes)
-
-
-@st.composite
-def grids(draw: st.DrawFn) -> Topology:
-    kind = draw(st.sampled_from(GRIDS))
-    nodes = draw(st.integers(1, 6)) if kind == "cmesh" else 1
-    return grid(kind, draw(st.integers(1, 6)), draw(st.integers(1, 6)), nodes)
 
 
 def random_graph(seed: int, routers: int = 9) -> nx.Graph:
@@ -75,7 +66,7 @@ def test_every_network_keeps_the_laws_that_kernels_rely_on(network: Topology) ->
         assert [link // links for link in way] == at[:-1]
         assert len(set(at)) == len(at)
         assert len(way) == network.distance(a, b)
-        assert last_link(network.routes, a, b) == (way[-1] if way else -1)
+        assert network.next_link(a, b) == (way[0] if way else -1)
         for k, middle in enumerate(at):  # parts of ways are ways
             assert network.path(a, middle) == way[:k]
             assert network.path(middle, b) == way[k:]
@@ -138,12 +129,18 @@ def test_concentrated_nodes_share_the_router_of_their_block() -> None:
     assert shape.node_ports.tolist() == [0, 1, 0, 1, 2, 3, 2, 3] * 2
 
 
-@given(grids())
-def test_routers_of_several_chips_have_ways_of_their_own(shape: Topology) -> None:
-    system = Topology(shape.kind, shape.width, shape.height, shape.concentration, 3)
-    first = 2 * shape.chip_routers
-    for (a, b), way in ways(shape).items():
-        assert system.path(first + a, first + b) == tuple(4 * first + link for link in way)
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda n: f"{n.kind}{n.width}x{n.height}")
+def test_routers_of_several_chips_have_ways_of_their_own(network: Topology) -> None:
+    system = replace(network, chips=3)
+    first = 2 * network.chip_routers
+    for (a, b), way in ways(network).items():
+        ahead = tuple(first * network.router_links + link for link in way)
+        assert system.path(first + a, first + b) == ahead
+        assert system.next_link(first + a, first + b) == (ahead[0] if ahead else -1)
+        assert system.distance(first + a, first + b) == len(way)
+        assert [system.link_end(link) - first for link in ahead] == [
+            network.link_end(link) for link in way
+        ]
 
 
 @pytest.mark.parametrize(

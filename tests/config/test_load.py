@@ -186,3 +186,32 @@ def test_unknown_chip_name_suggests_a_bundled_one() -> None:
     with pytest.raises(CimsimError) as caught:
         find_chip("isaak")
     assert "did you mean 'isaac'?" in caught.value.sentence()
+
+
+def test_a_network_without_a_kind_is_a_mesh(tmp_path: Path) -> None:
+    assert load_chip(write(tmp_path, "noc: {flit_bits: 64}")).noc.kind == "mesh"
+
+
+def test_a_knob_of_another_kind_is_refused_with_its_kind(tmp_path: Path) -> None:
+    text = message(write(tmp_path, "noc:\n  kind: mesh\n  concentration: 2"))
+    assert "chip.yaml:3:" in text
+    assert "it belongs to kind cmesh" in text
+    assert "did you mean" not in text
+
+
+@pytest.mark.parametrize(
+    ("noc", "says"),
+    [
+        ("{kind: torsu}", "noc.kind: is not a known kind (found 'torsu')"),
+        ("{kind: graph}", "noc.nodes: is missing"),
+        ("{kind: graph, nodes: {a: {tile: 0}}}", "noc.nodes.a.tile: is not a known key"),
+        ("{kind: graph, nodes: {a: {tiles: [x]}}}", "noc.nodes.a.tiles.0: has the wrong type"),
+        (
+            "{kind: graph, nodes: {a: {}}, edges: [{between: [a, a], costs: 1}]}",
+            "noc.edges.0.costs: is not a known key; allowed: between, cost, length",
+        ),
+        ("{kind: ring, virtual_channels: 1}", "virtual_channels must be 2 or more on a ring"),
+    ],
+)
+def test_a_wrong_network_is_refused_where_it_is_wrong(noc: str, says: str, tmp_path: Path) -> None:
+    assert says in message(write(tmp_path, f"noc: {noc}"))

@@ -106,6 +106,7 @@ def test_published_json_has_counts_and_rows(tmp_path: Path) -> None:
     ("key", "words"),
     [
         ("tile.adc.bits", "knob of a chip file"),
+        ("noc.kind", "Selects the model"),
         ("energy_per_token_nj", "column of results.csv"),
         ("adc", "one conversion of a column sum"),
         ("noc_router", "ISAAC router"),
