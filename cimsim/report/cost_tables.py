@@ -236,10 +236,7 @@ def switching_grid(view: View) -> Grid:
             _figure("latency us", "latency_mean_us"),
             _figure("of it for writes", "latency_write_us"),
             Field("nJ per token", lambda d: significant(spent(d))),
-            Field(
-                "share",
-                lambda d: percent(spent(d) / number(d.row, "energy_per_token_nj"), 0),
-            ),
+            Field("share", lambda d: percent(spent(d) / number(d.row, "energy_per_token_nj"), 0)),
             Field(
                 "writes of the busiest slot",
                 lambda d: whole(optional(d.row, "expert_slot_writes_max")),

@@ -36,10 +36,7 @@ FILES = (
         "tile_load.csv, expert_load.csv, latency.csv, resources.csv",
         "The numbers behind the figures.",
     ),
-    (
-        "trace.json.gz",
-        "What every resource does as decode starts; open it at ui.perfetto.dev.",
-    ),
+    ("trace.json.gz", "What every resource does as decode starts; open it at ui.perfetto.dev."),
     ("config.resolved.yaml", "Every knob of every chip with its value."),
     ("manifest.json", "Command, versions, date and wall time."),
     ("figures/", "Every figure as SVG, those over all chips also as PNG."),

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from cimsim.drawing import drawing, write_drawing
+from cimsim.report.canvas import Picture, drawing, picture
 
-__all__ = ["draw_closures", "draw_front", "draw_treatments"]
+__all__ = ["study_figures"]
 
 Row = dict[str, Any]
 
 
-def draw_closures(rows: Sequence[Row], path: Path) -> None:
+def study_figures(rows: Sequence[Row]) -> tuple[Picture, ...]:
+    """Draw the figures of the study.
+
+    Args:
+        rows: of summary.csv.
+    """
+    return _closures(rows), _treatments(rows), _front(rows)
+
+
+def _closures(rows: Sequence[Row]) -> Picture:
     """Draw the share of the gap that every calibrator closes, in nats, by cell."""
     primary = [r for r in rows if r["role"] == "primary"]
     names = list(dict.fromkeys(r["calibrator"] for r in primary))
@@ -31,10 +39,15 @@ def draw_closures(rows: Sequence[Row], path: Path) -> None:
         axes.set_ylabel("share of the gap closed (nats)")
         axes.margins(y=0.25)
         axes.legend(fontsize=8, frameon=False, loc="upper center", ncols=2)
-        write_drawing(figure, path)
+        caption = (
+            "Share of the gap between noisy and clean loss that each calibrator closes, by cell."
+        )
+        return picture(
+            figure, "closure", "Gap closure", caption, f"Bars of {len(primary)} cells.", png=False
+        )
 
 
-def draw_treatments(rows: Sequence[Row], path: Path) -> None:
+def _treatments(rows: Sequence[Row]) -> Picture:
     """Draw the perplexity that every guarded treatment of the default cell leaves, the best on top.
 
     What has other codes in all cells is red: it is no treatment of the noisy chip itself.
@@ -55,10 +68,21 @@ def draw_treatments(rows: Sequence[Row], path: Path) -> None:
                 float(shown[0]["ppl_clean"]) - 0.1 * span, float(shown[0]["ppl_noisy"]) + 0.4 * span
             )
         axes.set_xlabel("perplexity, 95 % interval over chips")
-        write_drawing(figure, path)
+        caption = (
+            "Perplexity that every guarded treatment leaves, with its 95 % interval over chips, "
+            "the best on top; red: other codes in all cells."
+        )
+        return picture(
+            figure,
+            "treatments",
+            "Treatments of the default cell",
+            caption,
+            f"Intervals of {len(shown)} treatments.",
+            png=False,
+        )
 
 
-def draw_front(rows: Sequence[Row], path: Path) -> None:
+def _front(rows: Sequence[Row]) -> Picture:
     """Draw perplexity against digital operations per token; treatments on the front are named."""
     with drawing(7.0, 4.0) as figure:
         axes = figure.add_subplot()
@@ -84,7 +108,17 @@ def draw_front(rows: Sequence[Row], path: Path) -> None:
         axes.set_xlim(left=-0.5)
         axes.set_xlabel("digital operations per token")
         axes.set_ylabel("perplexity")
-        write_drawing(figure, path)
+        caption = (
+            "Perplexity against digital operations per token; treatments on the front are named."
+        )
+        return picture(
+            figure,
+            "front",
+            "Accuracy against digital work",
+            caption,
+            f"Scatter of {len(shown)} treatments.",
+            png=False,
+        )
 
 
 def _default_cell(rows: Sequence[Row]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The page of the study: what held, what did not, and what none of it shows."""
+"""The report of the study: what held, what did not, and what none of it shows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from typing import Any
 import numpy as np
 
 from cimsim.model import text
+from cimsim.report.blocks import Block, Bullets, Illustration, Section, Text
+from cimsim.report.canvas import Picture
+from cimsim.report.markdown import markdown_report
+from cimsim.results import write_whole
 from cimsim.stages.models import open_model, read_text
 from romer.study.heldout import test_windows
 from romer.study.plan import Plan
 from romer.study.summary import Summary
+from romer.study.tables import cell_grid, paper_grid, quantiser_blocks
 from romer.study.verdicts import MODE_NATS, mode_differences, verdicts
 
 __all__ = ["unigram_perplexity", "write_page"]
@@ -61,7 +66,7 @@ def write_page(
     missing: Sequence[str],
     out: Path,
 ) -> None:
-    """Write report.md and figures.
+    """Write report.md, report.html and figures.
 
     Args:
         plan: what was done.
@@ -71,58 +76,63 @@ def write_page(
         missing: extra models whose folders were not there.
         out: folder of the study.
     """
-    # Matplotlib takes half a second to import: only the page pays for it.
-    from romer.study.figures import (  # noqa: PLC0415
-        draw_closures,
-        draw_front,
-        draw_treatments,
-    )
+    # Matplotlib and Jinja take half a second to import: only the report pays for them.
+    from cimsim.report.page import html_page  # noqa: PLC0415
+    from romer.study.figures import study_figures  # noqa: PLC0415
 
-    figures = out / "figures"
-    draw_closures(summary.rows, figures / "closure.svg")
-    draw_front(summary.rows, figures / "front.svg")
-    draw_treatments(summary.rows, figures / "treatments.svg")
-    parts = ["# What calibration wins back\n"]
+    pictures = study_figures(summary.rows)
+    for picture in pictures:
+        write_whole(out / "figures" / f"{picture.name}.svg", picture.svg)
+    about = "Calibration of noisy mixture-of-experts models, after the registered plan."
     if plan.reduced:
-        parts.append("A reduced version of the plan: few chips and little text; a smoke test.\n")
-    parts.append(
-        "## What was reproduced, and what was not\n\n" + _plainly(summary) + READING + "\n"
-    )
-    parts.append("## Hypotheses of the plan\n\n" + _list(verdicts(summary)))
-    parts.append(_level_lines(plan, levels, quantisers))
-    parts.append("## Against the best quantiser\n\n" + _quantisers(summary))
-    parts.append("## In the form of the paper: perplexity\n\n" + _paper_table(summary.rows))
-    for role, title in (
-        ("primary", "Primary cells"),
-        ("ablation", "One step at a time, bounds and baselines"),
-        ("sensitivity", "One factor at a time"),
-        ("transfer", "A correction of another chip"),
-    ):
-        if any(r["role"] == role for r in summary.rows):
-            parts.append(f"## {title}\n\n" + _table(summary, role))
-    if missing:
-        parts.append(
-            "Not measured, because their folders were not given: " + ", ".join(missing) + ".\n"
+        about = "A reduced version of the plan: few chips and little text; a smoke test."
+    chosen = _levels(plan, levels, quantisers)
+    told = "What calibration wins back", about, _sections(summary, chosen, missing, pictures)
+    write_whole(out / "report.md", markdown_report(*told, fit=False).encode("utf-8"))
+    write_whole(out / "report.html", html_page(*told).encode("utf-8"))
+
+
+def _sections(
+    summary: Summary, chosen: Sequence[str], missing: Sequence[str], pictures: Sequence[Picture]
+) -> tuple[Section, ...]:
+    """Return the report; `chosen` are the levels and quantisers that were taken."""
+    roles = [
+        Section(role, title, (cell_grid(title, summary, role),))
+        for role, title in (
+            ("primary", "Primary cells"),
+            ("ablation", "One step at a time, bounds and baselines"),
+            ("sensitivity", "One factor at a time"),
+            ("transfer", "A correction of another chip"),
         )
-    parts.append("## Detailed against folded\n\n" + _modes(summary))
-    parts.append("## Steps kept\n\n" + _kept(summary))
-    parts.append(
-        "![Gap closure](figures/closure.svg)\n\n![Treatments of the default cell]"
-        "(figures/treatments.svg)\n\n![Accuracy against digital work](figures/front.svg)\n"
+        if any(r["role"] == role for r in summary.rows)
+    ]
+    if missing:
+        left = "Not measured, because their folders were not given: " + ", ".join(missing) + "."
+        roles.append(Section("missing", "Not measured", (Text(left),)))
+    return (
+        Section(
+            "reproduced",
+            "What was reproduced, and what was not",
+            (*map(Text, _plainly(summary)), Text(READING)),
+        ),
+        Section("hypotheses", "Hypotheses of the plan", (Bullets(tuple(verdicts(summary))),)),
+        Section(
+            "chosen", "Chosen on development chips and calibration text", (Bullets(tuple(chosen)),)
+        ),
+        Section("quantiser", "Against the best quantiser", quantiser_blocks(summary)),
+        Section("paper", "In the form of the paper: perplexity", (paper_grid(summary.rows),)),
+        *roles,
+        Section("modes", "Detailed against folded", _modes(summary)),
+        Section("kept", "Steps kept", (Bullets(_kept(summary) or ("None.",)),)),
+        Section("figures", "Figures", tuple(Illustration(p, brief=True) for p in pictures)),
+        Section("limits", "Limits", (Text(LIMITS),)),
     )
-    parts.append("## Limits\n\n" + LIMITS + "\n")
-    (out / "report.md").write_text("\n".join(parts), encoding="utf-8")
 
 
-def _list(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines) + "\n"
-
-
-def _plainly(summary: Summary) -> str:
-    """Say what the two methods gave at L, every matrix analog, in two sentences."""
-    found = {}
-    for name in ("romer", "romer_plus"):
-        found[name] = [
+def _plainly(summary: Summary) -> list[str]:
+    """Say what the two methods gave at L, every matrix analog, in a sentence each."""
+    found = {
+        name: [
             r
             for r in summary.rows
             if r["role"] == "primary"
@@ -130,6 +140,8 @@ def _plainly(summary: Summary) -> str:
             and r["level_l"]
             and "attention" in r["analog_parts"]
         ]
+        for name in ("romer", "romer_plus")
+    }
     sentences = []
     for name, words in (
         ("romer", "The paper's two steps alone, in our reading, change"),
@@ -148,14 +160,14 @@ def _plainly(summary: Summary) -> str:
             "So a cut of the size that the paper reports was not reproduced with its two steps "
             "alone on these models."
         )
-    return "\n".join(sentences) + "\n\n"
+    return sentences
 
 
-def _level_lines(
+def _levels(
     plan: Plan,
     levels: Mapping[str, tuple[float, bool]],
     quantisers: Mapping[tuple[str, float | str], str],
-) -> str:
+) -> list[str]:
     lines = []
     for model, (level, reached) in levels.items():
         note = "" if reached else f", the greatest tried: {plan['level_factor']} x not reached"
@@ -165,139 +177,29 @@ def _level_lines(
             f"{model}: L = {level:g} LSB{note}; unigram perplexity {line:.0f}, above which a "
             f"model has lost all context; best quantiser {best}"
         )
-    return "## Chosen on development chips and calibration text\n\n" + _list(lines)
+    return lines
 
 
-def _paper_table(rows: Sequence[Row]) -> str:
-    """Return one line a family and sigma, all analog: clean, noisy, our reading, combined."""
-    cells: dict[tuple[str, float], dict[str, Row]] = {}
-    for r in rows:
-        if r["role"] == "primary" and "attention" in r["analog_parts"]:
-            cells.setdefault((r["model"], r["sigma_lsb"]), {})[r["calibrator"]] = r
-    lines = [
-        "| model | sigma | clean | noisy | romer (our reading) | romer_plus |",
-        "|---" * 6 + "|",
-    ]
-    for (model, sigma), found in cells.items():
-        first = next(iter(found.values()))
-        after = [
-            f"{found[n]['ppl_calibrated']:.2f} ({-found[n]['reduction']:+.1%})"
-            if n in found
-            else "-"
-            for n in ("romer", "romer_plus")
-        ]
-        level = " (L)" if first["level_l"] else ""
-        lines.append(
-            f"| {model} | {sigma:g}{level} | {first['ppl_clean']:.2f} | {first['ppl_noisy']:.2f} "
-            f"| {after[0]} | {after[1]} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _quantisers(summary: Summary) -> str:
-    """Say, cell by cell, what better stored codes alone win back, and what is won on top."""
-    lines = [
-        "Errors are in LSB of the stored code, so a smaller LSB is less error: this baseline needs "
-        "other codes in all cells and no calibration. Share of the gap closed, in nats; the last "
-        "column is of the gap that the quantiser leaves.\n",
-        "| model | analog | sigma | best quantiser alone | romer_plus alone | romer_plus on top |",
-        "|---" * 6 + "|",
-    ]
-    found: dict[tuple[Any, ...], dict[str, Row]] = {}
-    for r in summary.rows:
-        better = r["scale"] != "per_matrix"
-        name = {
-            ("primary", "romer_plus", False): "plus",
-            ("ablation", "romer_plus", True): "top",
-            ("ablation", "quantiser", True): "quantiser",
-        }.get((r["role"], r["calibrator"], better))
-        if name:
-            place = (r["model"], r["analog_parts"], r["sigma_lsb"], r["level_l"])
-            kept = found.setdefault(place, {})
-            # The default cell has every quantiser: the best one is the one built upon.
-            if (
-                name != "quantiser"
-                or name not in kept
-                or r["nll_calibrated"] < kept[name]["nll_calibrated"]
-            ):
-                kept[name] = r
-    for (model, analog, sigma, level), r in found.items():
-        if len(r) == 3:
-            closed = [f"{r[n]['gap_closure_nll']:.0%}" for n in ("quantiser", "plus", "top")]
-            lines.append(
-                f"| {model} | {analog} | {sigma:g}{' (L)' if level else ''} | {closed[0]} "
-                f"({r['quantiser']['scale']}) | {closed[1]} | {closed[2]} |"
-            )
-    return "\n".join(lines) + "\n" if len(lines) > 3 else "Not measured.\n"
-
-
-def _table(summary: Summary, role: str) -> str:
-    lines = [
-        "| model | analog | sigma | treatment | clean | integer, ADC only | noisy | after [95 %] | "
-        "median, worst chip | cut [95 % over documents] | change of the loss, nats [95 %, paired] "
-        "| closed (ppl) | closed (nats) | p "
-        "| top-k | load TV | digital operations per token |",
-        "|---" * 17 + "|",
-    ]
-    for r, d in zip(summary.rows, summary.details, strict=True):
-        if r["role"] != role:
-            continue
-        adc = d["ppl_adc_only"]
-        sigma = "own" if np.isnan(r["sigma_lsb"]) else f"{r['sigma_lsb']:g}"
-        lines.append(
-            f"| {r['model']} | {r['analog_parts']} | {sigma}{' (L)' if r['level_l'] else ''} "
-            f"| {_treatment(r, d)} | {r['ppl_clean']:.2f} | {r['ppl_ideal_int']:.2f}, {adc:.2f} "
-            f"| {r['ppl_noisy']:.2f} | {r['ppl_calibrated']:.2f} "
-            f"[{r['ci_low']:.2f}, {r['ci_high']:.2f}] | {d['ppl_calibrated_median']:.2f}, "
-            f"{d['ppl_calibrated_worst']:.2f} | {r['reduction']:.1%} "
-            f"[{d['reduction_text_low']:.1%}, {d['reduction_text_high']:.1%}] "
-            f"| {_change(d)} | {r['gap_closure_ppl']:.0%} | {r['gap_closure_nll']:.0%} "
-            f"| {r['p_value']:.3g} "
-            f"| {d['topk_agreement_noisy']:.3f} -> {d['topk_agreement_calibrated']:.3f} "
-            f"| {r['load_tv_noisy']:.3f} -> {r['load_tv_calibrated']:.3f} "
-            f"| {r['digital_ops_per_token']:.0f} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _change(d: Row) -> str:
-    """Return the change of the loss over the same chips, with its paired interval."""
-    ends = f"{d['loss_change_ci_low']:+.4f}, {d['loss_change_ci_high']:+.4f}"
-    return f"{d['loss_change_mean']:+.4f} [{ends}]"
-
-
-def _treatment(r: Row, d: Row) -> str:
-    """Return the calibrator and what sets the cell apart."""
-    marks = [
-        "" if r["guarded"] else "unguarded",
-        d["compared"],
-        f"{r['calibration_tokens']} tokens" if d["compared"] == "calibration size" else "",
-        f"mismatch {r['noise_mismatch']:+.0%}" if r["noise_mismatch"] else "",
-        "" if r["scale"] == "per_matrix" else r["scale"],
-    ]
-    found = ", ".join(m for m in marks if m)
-    return f"{r['calibrator']} ({found})" if found else str(r["calibrator"])
-
-
-def _modes(summary: Summary) -> str:
+def _modes(summary: Summary) -> tuple[Block, ...]:
     found = mode_differences(summary.measured)
     if not found:
-        return "Not measured.\n"
-    lines = [
+        return (Text("Not measured."),)
+    lines = tuple(
         f"{m.cell.model}, {m.cell.scope}, sigma {m.cell.sigma:g}, {m.cell.calibrator}, "
         f"{len(m.cell.chips)} chips: "
         f"noisy {noisy:+.4f}, calibrated {after:+.4f} nats"
         for m, noisy, after in found
-    ]
+    )
     worst = max(max(abs(a), abs(b)) for _, a, b in found)
     word = "within" if worst <= MODE_NATS else "not within"
-    return (
+    said = (
         f"Detailed minus folded on the same chips, mean: {word} {MODE_NATS} nats (largest "
-        f"{worst:.4f}).\n\n" + _list(lines)
+        f"{worst:.4f})."
     )
+    return Text(said), Bullets(lines)
 
 
-def _kept(summary: Summary) -> str:
+def _kept(summary: Summary) -> tuple[str, ...]:
     lines = []
     for m in summary.measured:
         kept = Counter(step for r in m.treated for step in r.get("kept", ()))
@@ -307,4 +209,4 @@ def _kept(summary: Summary) -> str:
                 f"{m.cell.model}, {m.cell.scope}, sigma {m.cell.sigma:g}, "
                 f"{m.cell.calibrator}: {steps or 'none'}"
             )
-    return _list(lines) if lines else "None.\n"
+    return tuple(lines)

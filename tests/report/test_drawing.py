@@ -21,7 +21,7 @@ import romer
 from cimsim.cli.parity_figure import write_adc_models, write_parity
 from cimsim.drawing import drawing, write_drawing
 from moe_mapping.figure import draw_panels
-from romer.study.figures import draw_closures, draw_front, draw_treatments
+from romer.study.figures import study_figures
 
 HOSTILE: dict[str, Any] = {
     "lines.linewidth": 5.0,
@@ -54,14 +54,16 @@ def _pixels(path: Path) -> None:
         write_drawing(figure, path)
 
 
+def _study(path: Path) -> None:
+    path.write_bytes(b"".join(p.svg for p in study_figures([PRIMARY, ROW])))
+
+
 FIGURES: dict[str, Callable[[Path], None]] = {
     "parity.svg": lambda path: write_parity(
         path, [("a", kind, 1.0, 1.1) for kind in ("structural", "fit", "predicted")]
     ),
     "models.svg": lambda path: write_adc_models(path, {"walden": [(4, 1.0), (5, 2.0)]}),
-    "closures.svg": lambda path: draw_closures([PRIMARY], path),
-    "treatments.svg": lambda path: draw_treatments([ROW], path),
-    "front.svg": lambda path: draw_front([ROW], path),
+    "study.svg": _study,
     "panels.svg": _panels,
     "panels.pdf": _panels,
     "pixels.png": _pixels,

@@ -45,7 +45,7 @@ def test_the_reduced_study_stops_goes_on_and_says_what_held(tmp_path: Path) -> N
     assert float(first["p99_us_noisy"]) > 0
     assert float(first["topk_agreement_calibrated"]) > float(first["topk_agreement_noisy"])
     assert float(first["loss_change_ci_low"]) < float(first["loss_change_ci_high"]) < 0.0
-    page = (out / "report.md").read_text(encoding="utf-8")
+    page = " ".join((out / "report.md").read_text(encoding="utf-8").split())
     assert "A reduced version of the plan" in page
     assert "our reading of ROMER" in page
     assert f"{float(first['loss_change_mean']):+.3f}" in page
