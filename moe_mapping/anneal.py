@@ -119,8 +119,9 @@ def _dense_traffic(fixed: Fixed, plan: Plan) -> Floats:
     return dense
 
 
+# Long: one hot loop, in which a call costs more than a move.
 @inner
-def _walk(  # noqa: PLR0912, PLR0915 - one hot loop: a call costs more than a move
+def _walk(  # noqa: PLR0912, PLR0915
     fixed: Fixed,
     plan: Plan,
     dense: Floats,

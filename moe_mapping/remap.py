@@ -226,11 +226,13 @@ def _repair(fixed: Fixed, plan: Plan, target: float, most_moves: int) -> None:
 
 
 @inner
-def _is_home(first_site: Ints, first_copies: Ints, u: int, site: int) -> bool:
-    at_home = False
-    for h in range(first_copies[u]):
-        at_home = at_home or first_site[u, h] == site
-    return at_home
+def _copy_at(sites: Ints, copies: Ints, u: int, site: int) -> int:
+    """Return the number of the copy of a unit that sits on a site, -1 if none does."""
+    at = -1
+    for k in range(copies[u]):
+        if sites[u, k] == site:
+            at = k
+    return at
 
 
 @inner
@@ -248,7 +250,7 @@ def _send_home(
             shift(fixed, plan, u, k, site)
         for v in range(fixed.need.size):
             for m in range(plan.copies[v]):
-                if plan.site[v, m] != home or _is_home(first_site, first_copies, v, home):
+                if plan.site[v, m] != home or _copy_at(first_site, first_copies, v, home) >= 0:
                     continue
                 if can_swap(fixed, plan, u, k, v, m):
                     swap(fixed, plan, u, k, v, m)
@@ -264,7 +266,7 @@ def _undo(fixed: Fixed, plan: Plan, first_site: Ints, first_copies: Ints, limit:
         k = plan.copies[u] - 1
         while k >= 0:
             site = plan.site[u, k]
-            if not _is_home(first_site, first_copies, u, site):
+            if _copy_at(first_site, first_copies, u, site) < 0:
                 kept = True
                 if plan.copies[u] > 1:
                     drop(fixed, plan, u, k)
@@ -272,16 +274,7 @@ def _undo(fixed: Fixed, plan: Plan, first_site: Ints, first_copies: Ints, limit:
                     if kept:  # the copy comes back at the end of the list
                         put(fixed, plan, u, site)
                 if kept:
-                    last = _copy_at(plan, u, site)
+                    last = _copy_at(plan.site, plan.copies, u, site)
                     _send_home(fixed, plan, first_site, first_copies, u, last, limit)
             k -= 1
     rebuild(fixed, plan)
-
-
-@inner
-def _copy_at(plan: Plan, u: int, site: int) -> int:
-    at = 0
-    for k in range(plan.copies[u]):
-        if plan.site[u, k] == site:
-            at = k
-    return at

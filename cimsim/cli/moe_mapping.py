@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
     from cimsim.chip import ChipMesh
+    from cimsim.config import ChipConfig
+    from cimsim.workload.program import Program
+    from cimsim.workload.trace import RoutingTrace
     from moe_mapping.problem import MappingProblem
     from moe_mapping.slots import SlotShape
 
@@ -135,7 +138,9 @@ def remap(
     load(plugins)
     from cimsim.stages.migrating import follow_drift
 
-    found = follow_drift(*_on_chip(chip, model, trace, now), slack=slack, most_moves=moves)
+    config, program = _opened(chip, model)
+    before, after = (_routing(path, program) for path in (trace, now))
+    found = follow_drift(config, program, before, after, slack=slack, most_moves=moves)
     print_rows([asdict(row) for row in found], as_json=as_json)
 
 
@@ -192,35 +197,38 @@ def _shape(replicas: int | None, groups: int, nodes: int, gpus: int, experts: in
     return shape
 
 
-def _on_chip(chip: str, model: str, *traces: Path) -> tuple[Any, ...]:
-    """Return config, mesh, program, units, cost model and routing traces of a model on a chip."""
-    from cimsim.chip import analog_units, build_system
-    from cimsim.config.load import find_chip, load_chip
-    from cimsim.cost import CostModel
-    from cimsim.model import build_program
-    from cimsim.stages.models import open_model
-    from cimsim.workload.trace import load_trace
-
-    config = load_chip(find_chip(chip))
-    program = build_program(open_model(model))
-    routings = [load_trace(path, program) for path in traces]
-    units = analog_units(program, config)
-    mesh = build_system(config, units)
-    return config, mesh, program, units, CostModel(config, mesh, program), *routings
-
-
 def _chip_problem(
     chip: str | None, trace: Path | None, model: str
 ) -> tuple[MappingProblem, ChipMesh]:
     """Return the mapping problem of a model on a chip, and its mesh."""
+    from cimsim.chip import analog_units, build_system
+    from cimsim.cost import CostModel
     from cimsim.stages.placing import problem_of
 
-    config, mesh, program, units, cost, routing = _on_chip(str(chip), model, Path(str(trace)))
+    config, program = _opened(str(chip), model)
+    routing = _routing(Path(str(trace)), program)
+    units = analog_units(program, config)
+    mesh = build_system(config, units)
     if mesh.chips > 1:
         raise CimsimError(
             "policies are compared on one chip", key="system.chips", value=mesh.chips, allowed="1"
         )
+    cost = CostModel(config, mesh, program)
     return problem_of(config, mesh, program, units, cost, routing), mesh
+
+
+def _opened(chip: str, model: str) -> tuple[ChipConfig, Program]:
+    from cimsim.config.load import find_chip, load_chip
+    from cimsim.model import build_program
+    from cimsim.stages.models import open_model
+
+    return load_chip(find_chip(chip)), build_program(open_model(model))
+
+
+def _routing(path: Path, program: Program) -> RoutingTrace:
+    from cimsim.workload.trace import load_trace
+
+    return load_trace(path, program)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cimsim.chip import ChipMesh, Unit
+from cimsim.chip import Unit, analog_units, build_system
 from cimsim.config import ChipConfig
 from cimsim.cost import CostModel
 from cimsim.cost.programming import price_program
@@ -63,10 +63,7 @@ class Migration:
 
 def follow_drift(
     config: ChipConfig,
-    mesh: ChipMesh,
     program: Program,
-    units: tuple[Unit, ...],
-    cost: CostModel,
     before: RoutingTrace,
     after: RoutingTrace,
     *,
@@ -77,10 +74,7 @@ def follow_drift(
 
     Args:
         config: the chip; its policy places it for the first routing, and anew.
-        mesh: its geometry.
         program: the model.
-        units: what is analog.
-        cost: service times and programming.
         before: routing that the chip was placed for.
         after: routing that it meets.
         slack: incremental re-mapping stops within this share of the lower bound.
@@ -89,6 +83,9 @@ def follow_drift(
     Raises:
         CimsimError: where experts are switched, or there are several chips.
     """
+    units = analog_units(program, config)
+    mesh = build_system(config, units)
+    cost = CostModel(config, mesh, program)
     now = place(config, mesh, program, units, cost, before).assignment
     if now is None:
         raise CimsimError("only one chip that holds all experts can be re-mapped")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def test_ties_count_as_best_and_not_as_alone() -> None:
     assert found["round_robin"]["best"] == 1 and found["round_robin"]["over_best_most"] > 1
     assert found["eplb_hierarchical"]["problems"] == found["remap"]["problems"] == 0
     assert sum(row["alone"] for row in found.values()) == 0
+    assert json.loads(json.dumps(found)) == found  # plain values, which --json prints
 
 
 def test_a_remapping_is_measured_where_a_chip_is_placed_already() -> None:
