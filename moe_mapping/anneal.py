@@ -14,7 +14,7 @@ from cimsim.elementary_arrays import exp_number, log_number
 from moe_mapping.draws import below, uniform
 from moe_mapping.kernel import inlined, inner, kernel
 from moe_mapping.room import copies_near
-from moe_mapping.state import Fixed, Floats, Ints, Plan, rebuild, rewritten, value
+from moe_mapping.state import Fixed, Floats, Ints, WorkingPlan, rebuild, rewritten, value
 from moe_mapping.tournament import add_layer_time, add_site_time
 
 __all__ = ["anneal"]
@@ -107,7 +107,7 @@ def _exchange_layers(
 
 
 @inner
-def _dense_traffic(fixed: Fixed, plan: Plan) -> Floats:
+def _dense_traffic(fixed: Fixed, plan: WorkingPlan) -> Floats:
     """Return the traffic as a full matrix where that is the faster way, else [0, 0]."""
     units, pairs = fixed.need.size, fixed.traffic_unit.size
     if units > _MOST_DENSE or 4 * pairs < units * units or plan.copies.max() > 1:
@@ -123,7 +123,7 @@ def _dense_traffic(fixed: Fixed, plan: Plan) -> Floats:
 @inner
 def _walk(  # noqa: PLR0912, PLR0915
     fixed: Fixed,
-    plan: Plan,
+    plan: WorkingPlan,
     dense: Floats,
     seed: int,
     draw: int,
@@ -228,7 +228,9 @@ def _walk(  # noqa: PLR0912, PLR0915
 
 
 @kernel
-def anneal(fixed: Fixed, plan: Plan, moves: int, heat: float, cool: float, seed: int) -> None:
+def anneal(
+    fixed: Fixed, plan: WorkingPlan, moves: int, heat: float, cool: float, seed: int
+) -> None:
     """Anneal a plan in place; the best plan seen at a check is kept, the start included.
 
     Args:

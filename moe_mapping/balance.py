@@ -28,7 +28,7 @@ from moe_mapping.moves import (
 )
 from moe_mapping.packing import site_time, sites_of
 from moe_mapping.room import can_put, can_swap
-from moe_mapping.state import Fixed, Plan, drop, peak, put, rebuild, shift, swap, value
+from moe_mapping.state import Fixed, WorkingPlan, drop, peak, put, rebuild, shift, swap, value
 from moe_mapping.tournament import slowest_leaf
 
 __all__ = ["STEPS", "fill_spare", "lower_peak", "prune"]
@@ -47,7 +47,7 @@ NONE = -1
 
 @inner
 def _descend(  # noqa: PLR0912 - one branch a kind of step
-    fixed: Fixed, plan: Plan, table: Table, target: float, steps: int, left_out: int
+    fixed: Fixed, plan: WorkingPlan, table: Table, target: float, steps: int, left_out: int
 ) -> None:
     """Take the best step until none lowers the slowest tile."""
     unit, copy = table.unit, table.copy
@@ -86,7 +86,7 @@ def _descend(  # noqa: PLR0912 - one branch a kind of step
 
 
 @inner
-def _kick(fixed: Fixed, plan: Plan, seed: int, draw: int, changes: int) -> int:
+def _kick(fixed: Fixed, plan: WorkingPlan, seed: int, draw: int, changes: int) -> int:
     """Swap random copies, or turn a random replica into another; return the next draw."""
     units = fixed.need.size
     done = 0
@@ -109,7 +109,7 @@ def _kick(fixed: Fixed, plan: Plan, seed: int, draw: int, changes: int) -> int:
 @kernel
 def lower_peak(
     fixed: Fixed,
-    plan: Plan,
+    plan: WorkingPlan,
     target: float,
     steps: int,
     kicks: int,
@@ -158,7 +158,7 @@ def lower_peak(
 
 
 @kernel
-def prune(fixed: Fixed, plan: Plan) -> None:
+def prune(fixed: Fixed, plan: WorkingPlan) -> None:
     """Remove replicas that are not worth their crossbars, until none is left.
 
     The weighted objective decides: time, hop-bytes and rewriting against crossbars.
@@ -184,7 +184,7 @@ def prune(fixed: Fixed, plan: Plan) -> None:
 
 
 @kernel
-def fill_spare(fixed: Fixed, plan: Plan) -> None:
+def fill_spare(fixed: Fixed, plan: WorkingPlan) -> None:
     """Use up the replica budget: every free site gets the replica that hurts least."""
     while True:
         best, best_u, best_site = np.inf, -1, -1

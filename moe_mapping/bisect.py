@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from moe_mapping.kernel import inner, kernel
 from moe_mapping.room import can_swap
-from moe_mapping.state import Fixed, Plan
+from moe_mapping.state import Fixed, WorkingPlan
 
 __all__ = ["exchange_halves"]
 
@@ -19,7 +19,7 @@ _PASSES = 8
 
 @inner
 def _gains(
-    fixed: Fixed, plan: Plan, side_of_site: Ints, copy_unit: Ints, copy_side: Ints
+    fixed: Fixed, plan: WorkingPlan, side_of_site: Ints, copy_unit: Ints, copy_side: Ints
 ) -> Floats:
     """Return traffic to the other half minus traffic to the own half of every copy."""
     units = fixed.need.size
@@ -41,7 +41,7 @@ def _gains(
 
 
 @inner
-def _between(fixed: Fixed, plan: Plan, u: int, v: int) -> float:
+def _between(fixed: Fixed, plan: WorkingPlan, u: int, v: int) -> float:
     """Return the traffic between one copy of u and one copy of v."""
     low, high = fixed.traffic_start[u], fixed.traffic_start[u + 1]
     at = low + np.searchsorted(fixed.traffic_unit[low:high], v)
@@ -87,7 +87,7 @@ def _best_pair(
 
 @inner
 def _pass(
-    fixed: Fixed, plan: Plan, side_of_site: Ints, unit: Ints, copy: Ints, slack: float
+    fixed: Fixed, plan: WorkingPlan, side_of_site: Ints, unit: Ints, copy: Ints, slack: float
 ) -> bool:
     """Make one pass: exchange greedily, keep the best prefix; return whether it helped."""
     n = unit.size
@@ -125,7 +125,7 @@ def _pass(
 
 
 @kernel
-def exchange_halves(fixed: Fixed, plan: Plan, side_of_site: Ints, slack: float) -> None:
+def exchange_halves(fixed: Fixed, plan: WorkingPlan, side_of_site: Ints, slack: float) -> None:
     """Exchange copies between halves while the traffic that crosses falls.
 
     Args:

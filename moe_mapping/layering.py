@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moe_mapping.packing import pack, sites_of
-from moe_mapping.state import Fixed, Plan
+from moe_mapping.state import Fixed, WorkingPlan
 
 __all__ = ["layer_counts", "layered"]
 
 Ints = NDArray[np.int64]
 
 
-def layered(fixed: Fixed) -> Plan:
+def layered(fixed: Fixed) -> WorkingPlan:
     """Return copies chosen for layers, packed longest first."""
     return pack(fixed, layer_counts(fixed))
 

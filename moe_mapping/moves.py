@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from moe_mapping.kernel import inner
 from moe_mapping.packing import site_time, sites_of
 from moe_mapping.room import can_put, can_swap, copies_near, has_room
-from moe_mapping.state import Fixed, Plan, drop, peak, put
+from moe_mapping.state import Fixed, WorkingPlan, drop, peak, put
 
 __all__ = [
     "Table",
@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 class Table(NamedTuple):
     """Copies of a plan side by side, for the loops that look at all of them.
 
-    A compiled loop over these arrays runs ten times as fast as one over `Plan`.
+    A compiled loop over these arrays runs ten times as fast as one over `WorkingPlan`.
 
     Attributes:
         unit: int64 [C], whose copy.
@@ -73,7 +73,7 @@ def empty_table(fixed: Fixed) -> Table:
 
 
 @inner
-def fill_table(fixed: Fixed, plan: Plan, table: Table, tile: int) -> int:
+def fill_table(fixed: Fixed, plan: WorkingPlan, table: Table, tile: int) -> int:
     """Write all copies into the table; return their number."""
     unit, copy, kind, share = table.unit, table.copy, table.kind, table.share
     slowest, here = table.slowest, table.here
@@ -102,7 +102,7 @@ def fill_table(fixed: Fixed, plan: Plan, table: Table, tile: int) -> int:
 
 @inner
 def best_swap(
-    fixed: Fixed, plan: Plan, table: Table, n: int, best: float
+    fixed: Fixed, plan: WorkingPlan, table: Table, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, row, row) of the swap that lowers the slowest tile most."""
     kind, share, slowest, here = table.kind, table.share, table.slowest, table.here
@@ -123,7 +123,7 @@ def best_swap(
 
 
 @inner
-def may_shift(fixed: Fixed, plan: Plan, u: int, k: int, site: int) -> bool:
+def may_shift(fixed: Fixed, plan: WorkingPlan, u: int, k: int, site: int) -> bool:
     """Tell whether copy k of a unit may go to a site."""
     if plan.site[u, k] == site or not has_room(fixed, plan, u, site):
         return False
@@ -132,7 +132,7 @@ def may_shift(fixed: Fixed, plan: Plan, u: int, k: int, site: int) -> bool:
 
 @inner
 def best_shift(
-    fixed: Fixed, plan: Plan, table: Table, n: int, best: float
+    fixed: Fixed, plan: WorkingPlan, table: Table, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, row, free site) of the move that lowers the slowest tile most."""
     top = peak(plan)
@@ -149,7 +149,7 @@ def best_shift(
 
 
 @inner
-def fill_others(fixed: Fixed, plan: Plan, table: Table, n: int) -> None:
+def fill_others(fixed: Fixed, plan: WorkingPlan, table: Table, n: int) -> None:
     """Write what the other copies of every replicated unit come to without each copy."""
     slowest, others, copies, time_ps = table.slowest, table.others, plan.copies, fixed.time_ps
     unit = table.unit
@@ -171,7 +171,7 @@ def fill_others(fixed: Fixed, plan: Plan, table: Table, n: int) -> None:
 
 
 @inner
-def _mark(fixed: Fixed, plan: Plan, table: Table, u: int, value: int) -> None:
+def _mark(fixed: Fixed, plan: WorkingPlan, table: Table, u: int, value: int) -> None:
     """Count (1) or forget (0) the copies of a unit on every tile."""
     for k in range(plan.copies[u]):
         site = plan.site[u, k]
@@ -181,7 +181,7 @@ def _mark(fixed: Fixed, plan: Plan, table: Table, u: int, value: int) -> None:
 
 
 @inner
-def can_replace(fixed: Fixed, plan: Plan, v: int, m: int, u: int) -> bool:
+def can_replace(fixed: Fixed, plan: WorkingPlan, v: int, m: int, u: int) -> bool:
     """Tell whether a new copy of u may take the place of copy m of v."""
     site = plan.site[v, m]
     if u == v or not fixed.replicable[u] or fixed.unit_class[u] != fixed.unit_class[v]:
@@ -197,7 +197,7 @@ def can_replace(fixed: Fixed, plan: Plan, v: int, m: int, u: int) -> bool:
 
 @inner
 def best_addition(
-    fixed: Fixed, plan: Plan, table: Table, n: int, best: float
+    fixed: Fixed, plan: WorkingPlan, table: Table, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, unit, free site): one more copy of a unit of the slowest tile."""
     top = peak(plan)
@@ -216,7 +216,7 @@ def best_addition(
 
 @inner
 def _best_victim(
-    fixed: Fixed, plan: Plan, table: Table, n: int, u: int, left: float, best: float
+    fixed: Fixed, plan: WorkingPlan, table: Table, n: int, u: int, left: float, best: float
 ) -> tuple[float, int]:
     """Return (peak, row) of the replica whose place one more copy of u had best take.
 
@@ -256,7 +256,7 @@ def _best_victim(
 
 @inner
 def best_replacement(
-    fixed: Fixed, plan: Plan, table: Table, n: int, best: float
+    fixed: Fixed, plan: WorkingPlan, table: Table, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, unit, row): a copy of a unit of the slowest tile for another replica."""
     top = peak(plan)
@@ -276,7 +276,7 @@ def best_replacement(
 
 @inner
 def best_relief(
-    fixed: Fixed, plan: Plan, table: Table, n: int, best: float
+    fixed: Fixed, plan: WorkingPlan, table: Table, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, unit, row): a colder unit in place of a replica on the slowest tile."""
     copies, time_ps = plan.copies, fixed.time_ps
@@ -296,7 +296,7 @@ def best_relief(
 
 
 @inner
-def replace_copy(fixed: Fixed, plan: Plan, v: int, m: int, u: int) -> None:
+def replace_copy(fixed: Fixed, plan: WorkingPlan, v: int, m: int, u: int) -> None:
     """Write a new copy of u over copy m of v."""
     site = plan.site[v, m]
     drop(fixed, plan, v, m)

@@ -10,7 +10,7 @@ from moe_mapping.kernel import inner, kernel
 from moe_mapping.layout import OPEN, first_fit
 from moe_mapping.plan import empty_plan
 from moe_mapping.room import can_put, copies_near, has_room
-from moe_mapping.state import Fixed, Plan, put, rebuild, tile_time
+from moe_mapping.state import Fixed, WorkingPlan, put, rebuild, tile_time
 
 __all__ = [
     "least_loaded",
@@ -36,7 +36,7 @@ def sites_of(fixed: Fixed, unit: int) -> Ints:
 
 
 @inner
-def site_time(fixed: Fixed, plan: Plan, site: int) -> float:
+def site_time(fixed: Fixed, plan: WorkingPlan, site: int) -> float:
     """Return the busy time of the slowest tile of a site."""
     slowest = 0.0
     for part in range(fixed.site_start[site], fixed.site_start[site + 1]):
@@ -91,7 +91,7 @@ def _sharing(fixed: Fixed) -> Ints:
 @inner
 def _place_copy(
     fixed: Fixed,
-    plan: Plan,
+    plan: WorkingPlan,
     load: NDArray[np.float64],
     sharing: Ints,
     unit: int,
@@ -118,7 +118,7 @@ def _place_copy(
 
 @inner
 def _take(
-    fixed: Fixed, plan: Plan, load: NDArray[np.float64], unit: int, site: int, share: float
+    fixed: Fixed, plan: WorkingPlan, load: NDArray[np.float64], unit: int, site: int, share: float
 ) -> None:
     plan.site[unit, plan.copies[unit]] = site
     plan.copies[unit] += 1
@@ -133,7 +133,7 @@ def _take(
 @inner
 def _make_room(
     fixed: Fixed,
-    plan: Plan,
+    plan: WorkingPlan,
     load: NDArray[np.float64],
     counts: Ints,
     unit: int,
@@ -169,7 +169,7 @@ def _make_room(
 
 
 @kernel
-def _pack_kernel(fixed: Fixed, plan: Plan, counts: Ints, order: Ints) -> int:
+def _pack_kernel(fixed: Fixed, plan: WorkingPlan, counts: Ints, order: Ints) -> int:
     """Pack copies in order; return a unit that is left without any copy, or -1."""
     load = np.zeros(fixed.room.size)
     sharing = _sharing(fixed)
@@ -187,7 +187,7 @@ def _pack_kernel(fixed: Fixed, plan: Plan, counts: Ints, order: Ints) -> int:
 
 
 @inner
-def least_loaded(fixed: Fixed, plan: Plan, unit: int) -> int:
+def least_loaded(fixed: Fixed, plan: WorkingPlan, unit: int) -> int:
     """Return the site on which one more copy of a unit waits least, -1 if it has none."""
     best, least = -1, np.inf
     for site in sites_of(fixed, unit):
@@ -198,7 +198,7 @@ def least_loaded(fixed: Fixed, plan: Plan, unit: int) -> int:
 
 
 @kernel
-def _add_copies(fixed: Fixed, plan: Plan, counts: Ints) -> None:
+def _add_copies(fixed: Fixed, plan: WorkingPlan, counts: Ints) -> None:
     """Add the copies that are missing to the least loaded sites with room."""
     for unit in range(counts.size):
         while plan.copies[unit] < counts[unit]:
@@ -208,7 +208,7 @@ def _add_copies(fixed: Fixed, plan: Plan, counts: Ints) -> None:
             put(fixed, plan, unit, site)
 
 
-def pack(fixed: Fixed, counts: Ints) -> Plan:
+def pack(fixed: Fixed, counts: Ints) -> WorkingPlan:
     """Place the given copies longest share first; drop replicas for which no site is left.
 
     Graham's longest-processing-time rule (SIAM J. Appl. Math. 17, 1969) under room
@@ -233,7 +233,7 @@ def pack(fixed: Fixed, counts: Ints) -> Plan:
     return plan
 
 
-def pack_in_turn(fixed: Fixed, counts: Ints, rank: NDArray[np.float64]) -> Plan | None:
+def pack_in_turn(fixed: Fixed, counts: Ints, rank: NDArray[np.float64]) -> WorkingPlan | None:
     """Place the given copies in order of rank, so that high ranks find room that is whole.
 
     Within a rank the longest share goes first, each to the least loaded site with room;
@@ -253,7 +253,7 @@ def pack_in_turn(fixed: Fixed, counts: Ints, rank: NDArray[np.float64]) -> Plan 
 
 
 def _in_turn(
-    fixed: Fixed, plan: Plan, counts: Ints, rank: NDArray[np.float64]
+    fixed: Fixed, plan: WorkingPlan, counts: Ints, rank: NDArray[np.float64]
 ) -> tuple[Ints, Ints]:
     """Return copies as far as a plan has room for them, and their units in order of rank."""
     wanted = np.minimum(counts, plan.site.shape[1])
@@ -262,7 +262,7 @@ def _in_turn(
     return wanted, unit_of_copy[np.lexsort((-share, -rank[unit_of_copy]))]
 
 
-def place_one_each(fixed: Fixed, order: Ints) -> Plan:
+def place_one_each(fixed: Fixed, order: Ints) -> WorkingPlan:
     """Place one copy of every unit, whatever gaps that takes: largest unit first.
 
     Args:

@@ -10,7 +10,7 @@ from moe_mapping.assignment import Assignment
 from moe_mapping.layout import OPEN, Layout, carve
 from moe_mapping.objective import scale_of
 from moe_mapping.problem import MappingProblem
-from moe_mapping.state import Fixed, Plan, rebuild
+from moe_mapping.state import Fixed, WorkingPlan, rebuild
 
 __all__ = [
     "MAX_HOP_SITES",
@@ -109,7 +109,7 @@ def _held(problem: MappingProblem) -> tuple[Ints, Ints, Ints]:
     return start, tile, crossbars
 
 
-def empty_plan(fixed: Fixed) -> Plan:
+def empty_plan(fixed: Fixed) -> WorkingPlan:
     """Return a plan with no unit placed."""
     units, sites, tiles = fixed.need.size, fixed.site_class.size, fixed.room.size
     smallest = int(fixed.need[fixed.replicable].min()) if fixed.replicable.any() else 1
@@ -119,7 +119,7 @@ def empty_plan(fixed: Fixed) -> Plan:
     while leaves < tiles:
         leaves *= 2
     layers = int(fixed.layer.max()) + 1 if fixed.price[4] > 0.0 else 0
-    return Plan(
+    return WorkingPlan(
         copies=np.zeros(units, dtype=np.int64),
         site=np.full((units, most), -1, dtype=np.int64),
         free=fixed.room.copy(),
@@ -130,12 +130,12 @@ def empty_plan(fixed: Fixed) -> Plan:
     )
 
 
-def copy_plan(plan: Plan) -> Plan:
+def copy_plan(plan: WorkingPlan) -> WorkingPlan:
     """Return an independent copy."""
-    return Plan._make(array.copy() for array in plan)
+    return WorkingPlan._make(array.copy() for array in plan)
 
 
-def assignment_of(fixed: Fixed, plan: Plan) -> Assignment:
+def assignment_of(fixed: Fixed, plan: WorkingPlan) -> Assignment:
     """Return the assignment that a complete plan stands for."""
     start, tile, crossbars = fixed.site_start, fixed.site_tile, fixed.site_crossbars
     copies = []
@@ -149,7 +149,7 @@ def assignment_of(fixed: Fixed, plan: Plan) -> Assignment:
     return Assignment(tuple(copies))
 
 
-def plan_of(fixed: Fixed, assignment: Assignment) -> Plan | None:
+def plan_of(fixed: Fixed, assignment: Assignment) -> WorkingPlan | None:
     """Return the plan of an assignment, or None if a copy sits on no site of the layout."""
     plan = empty_plan(fixed)
     known: dict[tuple[tuple[int, int], ...], list[int]] = {}

@@ -29,7 +29,7 @@ from cimsim.registry import Registry
 from moe_mapping.assignment import Assignment
 from moe_mapping.plan import arrays_of, assignment_of
 from moe_mapping.problem import MappingProblem
-from moe_mapping.state import Fixed, Plan
+from moe_mapping.state import Fixed, WorkingPlan
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 Policy = Callable[[MappingProblem, int], Assignment]
-Search = Callable[[MappingProblem, Fixed, int], Plan]
+Search = Callable[[MappingProblem, Fixed, int], WorkingPlan]
 Found = TypeVar("Found", bound=Search)
 
 DEFAULT = "auto"

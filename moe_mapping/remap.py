@@ -26,7 +26,7 @@ from moe_mapping.packing import least_loaded, site_time
 from moe_mapping.plan import arrays_of, assignment_of, copy_plan, plan_of
 from moe_mapping.problem import MappingProblem
 from moe_mapping.room import can_swap
-from moe_mapping.state import Fixed, Plan, drop, peak, put, rebuild, shift, swap
+from moe_mapping.state import Fixed, WorkingPlan, drop, peak, put, rebuild, shift, swap
 from moe_mapping.tournament import slowest_leaf
 
 __all__ = ["Remap", "remap"]
@@ -109,12 +109,12 @@ def remap(problem: MappingProblem, slack: float = 0.05, most_moves: int | None =
 
 
 class _Attempt(NamedTuple):
-    plan: Plan
+    plan: WorkingPlan
     slowest_ps: float
     written: int
 
 
-def _attempt(fixed: Fixed, start: Plan, target: float, limit: int, top: float) -> _Attempt:
+def _attempt(fixed: Fixed, start: WorkingPlan, target: float, limit: int, top: float) -> _Attempt:
     """Repair a copy of the current plan, after giving hot units the copies they lack."""
     plan = copy_plan(start)
     moved = _recount(fixed, plan, target * top, limit)
@@ -134,7 +134,7 @@ def _attempt(fixed: Fixed, start: Plan, target: float, limit: int, top: float) -
 
 
 @inner
-def _step(fixed: Fixed, plan: Plan, table: Table, target: float) -> int:
+def _step(fixed: Fixed, plan: WorkingPlan, table: Table, target: float) -> int:
     """Take the step that saves most time a programmed copy; return copies programmed."""
     unit, copy = table.unit, table.copy
     top = peak(plan)
@@ -170,7 +170,7 @@ def _step(fixed: Fixed, plan: Plan, table: Table, target: float) -> int:
 
 
 @inner
-def _victim(fixed: Fixed, plan: Plan, u: int, top_share: float) -> tuple[int, int]:
+def _victim(fixed: Fixed, plan: WorkingPlan, u: int, top_share: float) -> tuple[int, int]:
     """Return the replica that is missed least: (unit, copy), -1 if none may go for u."""
     v, m = -1, -1
     least, coolest = top_share, np.inf
@@ -189,7 +189,7 @@ def _victim(fixed: Fixed, plan: Plan, u: int, top_share: float) -> tuple[int, in
 
 
 @kernel
-def _recount(fixed: Fixed, plan: Plan, top_share: float, most_moves: int) -> int:
+def _recount(fixed: Fixed, plan: WorkingPlan, top_share: float, most_moves: int) -> int:
     """Replicate units whose share exceeds a limit, at the cost of the least needed replicas.
 
     Returns the copies programmed.
@@ -213,7 +213,7 @@ def _recount(fixed: Fixed, plan: Plan, top_share: float, most_moves: int) -> int
 
 
 @kernel
-def _repair(fixed: Fixed, plan: Plan, target: float, most_moves: int) -> None:
+def _repair(fixed: Fixed, plan: WorkingPlan, target: float, most_moves: int) -> None:
     """Step until the target is met, nothing helps or the moves are used up."""
     table = moves.empty_table(fixed)
     moved = 0
@@ -237,7 +237,13 @@ def _copy_at(sites: Ints, copies: Ints, u: int, site: int) -> int:
 
 @inner
 def _send_home(
-    fixed: Fixed, plan: Plan, first_site: Ints, first_copies: Ints, u: int, k: int, limit: float
+    fixed: Fixed,
+    plan: WorkingPlan,
+    first_site: Ints,
+    first_copies: Ints,
+    u: int,
+    k: int,
+    limit: float,
 ) -> None:
     """Move a copy back to where the unit was, if the limit allows: alone or by a swap."""
     site = plan.site[u, k]
@@ -260,7 +266,9 @@ def _send_home(
 
 
 @kernel
-def _undo(fixed: Fixed, plan: Plan, first_site: Ints, first_copies: Ints, limit: float) -> None:
+def _undo(
+    fixed: Fixed, plan: WorkingPlan, first_site: Ints, first_copies: Ints, limit: float
+) -> None:
     """Take back moves that the limit does not need: drop new copies or send them home."""
     for u in range(fixed.need.size):
         k = plan.copies[u] - 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from moe_mapping.kernel import inner
-from moe_mapping.state import REPLICAS, Fixed, Plan
+from moe_mapping.state import REPLICAS, Fixed, WorkingPlan
 
 __all__ = ["can_put", "can_swap", "copies_near", "has_room"]
 
 
 @inner
-def copies_near(fixed: Fixed, plan: Plan, unit: int, site: int, but: int) -> int:
+def copies_near(fixed: Fixed, plan: WorkingPlan, unit: int, site: int, but: int) -> int:
     """Count the copies of a unit, copy `but` aside, that share a tile with a site."""
     found = 0
     for k in range(plan.copies[unit]):
@@ -30,7 +30,7 @@ def copies_near(fixed: Fixed, plan: Plan, unit: int, site: int, but: int) -> int
 
 
 @inner
-def has_room(fixed: Fixed, plan: Plan, unit: int, site: int) -> bool:
+def has_room(fixed: Fixed, plan: WorkingPlan, unit: int, site: int) -> bool:
     """Tell whether a site is of the unit's class and free."""
     if fixed.site_class[site] != fixed.unit_class[unit]:
         return False
@@ -40,7 +40,7 @@ def has_room(fixed: Fixed, plan: Plan, unit: int, site: int) -> bool:
 
 
 @inner
-def can_put(fixed: Fixed, plan: Plan, unit: int, site: int) -> bool:
+def can_put(fixed: Fixed, plan: WorkingPlan, unit: int, site: int) -> bool:
     """Tell whether one more copy of a unit may go to a site."""
     copies = plan.copies[unit]
     if copies >= 1:
@@ -54,7 +54,7 @@ def can_put(fixed: Fixed, plan: Plan, unit: int, site: int) -> bool:
 
 
 @inner
-def can_swap(fixed: Fixed, plan: Plan, u: int, k: int, v: int, m: int) -> bool:
+def can_swap(fixed: Fixed, plan: WorkingPlan, u: int, k: int, v: int, m: int) -> bool:
     """Tell whether copy k of u and copy m of v may change places."""
     a, b = plan.site[u, k], plan.site[v, m]
     if u == v or a == b or fixed.unit_class[u] != fixed.unit_class[v]:

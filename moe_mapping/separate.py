@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from moe_mapping.kernel import inner, kernel
 from moe_mapping.room import can_swap
-from moe_mapping.state import Fixed, Plan, rebuild, swap, value
+from moe_mapping.state import Fixed, WorkingPlan, rebuild, swap, value
 
 __all__ = ["neighbours", "separate"]
 
@@ -24,7 +24,7 @@ _EQUAL = 1.0 + 1e-12  # the rounding of a few moves
 
 
 @kernel
-def separate(fixed: Fixed, plan: Plan) -> None:
+def separate(fixed: Fixed, plan: WorkingPlan) -> None:
     """Exchange copies until none that has a neighbour of its layer can be freed of it."""
     limit = value(fixed, plan) * _EQUAL
     there = _count(fixed, plan)
@@ -40,13 +40,13 @@ def separate(fixed: Fixed, plan: Plan) -> None:
 
 
 @kernel
-def neighbours(fixed: Fixed, plan: Plan) -> int:
+def neighbours(fixed: Fixed, plan: WorkingPlan) -> int:
     """Count copies that share a tile with an earlier copy of their own layer, by tile."""
     return int(np.maximum(_count(fixed, plan) - 1, 0).sum())
 
 
 @inner
-def _count(fixed: Fixed, plan: Plan) -> Ints:
+def _count(fixed: Fixed, plan: WorkingPlan) -> Ints:
     """Return the copies of every layer on every tile, [T, L]."""
     there = np.zeros((fixed.room.size, fixed.layer.max() + 1), dtype=np.int64)
     for u in range(fixed.need.size):
@@ -71,7 +71,7 @@ def _crowd(fixed: Fixed, there: Ints, site: int, layer: int) -> int:
 
 
 @inner
-def _free(fixed: Fixed, plan: Plan, there: Ints, u: int, k: int, limit: float) -> bool:
+def _free(fixed: Fixed, plan: WorkingPlan, there: Ints, u: int, k: int, limit: float) -> bool:
     """Exchange copy k of u with the first copy that leaves fewer neighbours, if any."""
     a, lu = plan.site[u, k], fixed.layer[u]
     crowd = _crowd(fixed, there, a, lu)

@@ -1,6 +1,6 @@
 """A plan in work: copies on sites, and the objective's parts, kept up to date move by move.
 
-`Fixed` holds what never changes, `Plan` what a move changes; both are bundles of arrays,
+`Fixed` holds what never changes, `WorkingPlan` what a move changes; both are bundles of arrays,
 so that compiled policies can share the moves below. Tile times sit in the leaves of a
 tournament tree whose root is the slowest tile, and so do the times of every layer alone: a
 move costs O(log tiles).
@@ -23,7 +23,7 @@ __all__ = [
     "REWRITTEN",
     "SERIAL",
     "Fixed",
-    "Plan",
+    "WorkingPlan",
     "drop",
     "hop_bytes_of",
     "peak",
@@ -95,7 +95,7 @@ class Fixed(NamedTuple):
     limits: Ints
 
 
-class Plan(NamedTuple):
+class WorkingPlan(NamedTuple):
     """What a move changes.
 
     Attributes:
@@ -119,19 +119,19 @@ class Plan(NamedTuple):
 
 
 @kernel
-def peak(plan: Plan) -> float:
+def peak(plan: WorkingPlan) -> float:
     """Return the busy time of the slowest tile."""
     return float(plan.tree[1])
 
 
 @inner
-def tile_time(plan: Plan, tile: int) -> float:
+def tile_time(plan: WorkingPlan, tile: int) -> float:
     """Return the busy time of a tile."""
     return float(plan.tree[plan.tree.size // 2 + tile])
 
 
 @kernel
-def value(fixed: Fixed, plan: Plan) -> float:
+def value(fixed: Fixed, plan: WorkingPlan) -> float:
     """Return the objective."""
     price, totals = fixed.price, plan.totals
     return float(
@@ -144,7 +144,7 @@ def value(fixed: Fixed, plan: Plan) -> float:
 
 
 @inner
-def _add_time(fixed: Fixed, plan: Plan, unit: int, site: int, time: float) -> None:
+def _add_time(fixed: Fixed, plan: WorkingPlan, unit: int, site: int, time: float) -> None:
     start, tile = fixed.site_start, fixed.site_tile
     add_site_time(start, tile, plan.tree, site, time)
     if plan.layers.shape[0] > 0:
@@ -153,7 +153,7 @@ def _add_time(fixed: Fixed, plan: Plan, unit: int, site: int, time: float) -> No
 
 
 @inner
-def _copy_hop_bytes(fixed: Fixed, plan: Plan, unit: int, site: int) -> float:
+def _copy_hop_bytes(fixed: Fixed, plan: WorkingPlan, unit: int, site: int) -> float:
     """Return hop-bytes between the load of a whole unit, put on one site, and all others."""
     total = 0.0
     for pair in range(fixed.traffic_start[unit], fixed.traffic_start[unit + 1]):
@@ -170,7 +170,7 @@ def _copy_hop_bytes(fixed: Fixed, plan: Plan, unit: int, site: int) -> float:
 
 
 @inner
-def hop_bytes_of(fixed: Fixed, plan: Plan, unit: int) -> float:
+def hop_bytes_of(fixed: Fixed, plan: WorkingPlan, unit: int) -> float:
     """Return hop-bytes between a unit and all others that are placed."""
     if plan.copies[unit] == 0 or fixed.price[1] == 0.0:
         return 0.0
@@ -198,7 +198,7 @@ def rewritten(fixed: Fixed, unit: int, site: int) -> int:
 
 
 @inner
-def _occupy(fixed: Fixed, plan: Plan, unit: int, site: int, sign: int) -> None:
+def _occupy(fixed: Fixed, plan: WorkingPlan, unit: int, site: int, sign: int) -> None:
     if fixed.site_class[site] < 0:
         plan.free[site] -= sign * fixed.need[unit]
     else:
@@ -206,7 +206,7 @@ def _occupy(fixed: Fixed, plan: Plan, unit: int, site: int, sign: int) -> None:
 
 
 @inner
-def _reshare(fixed: Fixed, plan: Plan, unit: int, before: int, after: int) -> None:
+def _reshare(fixed: Fixed, plan: WorkingPlan, unit: int, before: int, after: int) -> None:
     """Give every copy in the list 1 / after of the load instead of 1 / before."""
     if before > 0 and after > 0:
         change = fixed.time_ps[unit] / after - fixed.time_ps[unit] / before
@@ -215,7 +215,7 @@ def _reshare(fixed: Fixed, plan: Plan, unit: int, before: int, after: int) -> No
 
 
 @inner
-def put(fixed: Fixed, plan: Plan, unit: int, site: int) -> None:
+def put(fixed: Fixed, plan: WorkingPlan, unit: int, site: int) -> None:
     """Add a copy of a unit; the caller has checked `can_put`."""
     copies = plan.copies[unit]
     plan.totals[HOPS] -= hop_bytes_of(fixed, plan, unit)
@@ -231,7 +231,7 @@ def put(fixed: Fixed, plan: Plan, unit: int, site: int) -> None:
 
 
 @inner
-def drop(fixed: Fixed, plan: Plan, unit: int, k: int) -> None:
+def drop(fixed: Fixed, plan: WorkingPlan, unit: int, k: int) -> None:
     """Remove copy k of a unit; the last copy takes its place in the list."""
     copies = plan.copies[unit]
     site = plan.site[unit, k]
@@ -248,7 +248,7 @@ def drop(fixed: Fixed, plan: Plan, unit: int, k: int) -> None:
 
 
 @inner
-def shift(fixed: Fixed, plan: Plan, unit: int, k: int, site: int) -> None:
+def shift(fixed: Fixed, plan: WorkingPlan, unit: int, k: int, site: int) -> None:
     """Move copy k of a unit to another site; room is the caller's business."""
     old = plan.site[unit, k]
     share = fixed.time_ps[unit] / plan.copies[unit]
@@ -265,7 +265,7 @@ def shift(fixed: Fixed, plan: Plan, unit: int, k: int, site: int) -> None:
 
 
 @inner
-def swap(fixed: Fixed, plan: Plan, u: int, k: int, v: int, m: int) -> None:
+def swap(fixed: Fixed, plan: WorkingPlan, u: int, k: int, v: int, m: int) -> None:
     """Let copy k of u and copy m of v change places."""
     a, b = plan.site[u, k], plan.site[v, m]
     shift(fixed, plan, u, k, b)
@@ -273,7 +273,7 @@ def swap(fixed: Fixed, plan: Plan, u: int, k: int, v: int, m: int) -> None:
 
 
 @kernel
-def rebuild(fixed: Fixed, plan: Plan) -> None:
+def rebuild(fixed: Fixed, plan: WorkingPlan) -> None:
     """Recompute room, times and totals from the copies: removes rounding of many moves."""
     tiles = fixed.room.size
     plan.free[:] = fixed.room

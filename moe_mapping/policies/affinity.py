@@ -22,7 +22,7 @@ from moe_mapping.plan import copy_plan
 from moe_mapping.policies.local_search import search
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
-from moe_mapping.state import Fixed, Plan, peak, rebuild, value
+from moe_mapping.state import Fixed, WorkingPlan, peak, rebuild, value
 
 __all__ = ["affinity", "part", "partition"]
 
@@ -37,12 +37,12 @@ SLACK = 0.02
 
 
 @register_search("affinity")
-def affinity(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
+def affinity(problem: MappingProblem, fixed: Fixed, seed: int) -> WorkingPlan:
     """Balance the load, then partition by traffic where the objective gains by it."""
     return part(problem, fixed, search(problem, fixed, seed), seed)
 
 
-def part(problem: MappingProblem, fixed: Fixed, plan: Plan, seed: int) -> Plan:
+def part(problem: MappingProblem, fixed: Fixed, plan: WorkingPlan, seed: int) -> WorkingPlan:
     """Return the partitioned plan, balanced again tile by tile, or the one given if better.
 
     Exchanges that the halves did not see, but the whole objective gains by, end it.
@@ -58,7 +58,7 @@ def part(problem: MappingProblem, fixed: Fixed, plan: Plan, seed: int) -> Plan:
     return best
 
 
-def partition(problem: MappingProblem, fixed: Fixed, plan: Plan) -> None:
+def partition(problem: MappingProblem, fixed: Fixed, plan: WorkingPlan) -> None:
     """Exchange copies between halves of the chip, level by level; changes the plan."""
     if fixed.traffic_unit.size == 0:
         return

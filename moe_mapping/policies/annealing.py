@@ -14,7 +14,7 @@ from moe_mapping.plan import copy_plan
 from moe_mapping.policies.local_search import search
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
-from moe_mapping.state import Fixed, Plan, value
+from moe_mapping.state import Fixed, WorkingPlan, value
 
 __all__ = ["annealing", "cool_down"]
 
@@ -36,7 +36,7 @@ LAYER_HEAT, LAYER_COOL = 0.1, 0.001
 
 
 @register_search("annealing")
-def annealing(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
+def annealing(problem: MappingProblem, fixed: Fixed, seed: int) -> WorkingPlan:
     """Balance the load, then anneal the whole objective.
 
     Without traffic between units, a current assignment or several layers only the load is
@@ -45,7 +45,7 @@ def annealing(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
     return cool_down(fixed, search(problem, fixed, seed), seed)
 
 
-def cool_down(fixed: Fixed, plan: Plan, seed: int) -> Plan:
+def cool_down(fixed: Fixed, plan: WorkingPlan, seed: int) -> WorkingPlan:
     """Return the best of several annealed plans, never worse than the one given."""
     units, runs = fixed.need.size, [plan]
     if fixed.price[4] != 0.0:

@@ -29,7 +29,7 @@ from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_policy
 from moe_mapping.remap import remap
 from moe_mapping.separate import separate
-from moe_mapping.state import Fixed, Plan, value
+from moe_mapping.state import Fixed, WorkingPlan, value
 
 __all__ = ["place"]
 
@@ -70,7 +70,9 @@ def _moved(problem: MappingProblem, fixed: Fixed) -> list[Assignment]:
     return [problem.current, *(remap(problem, slack).assignment for slack in _SLACKS)]
 
 
-def _best_plan(problem: MappingProblem, fixed: Fixed, searched: Plan, seed: int) -> Plan:
+def _best_plan(
+    problem: MappingProblem, fixed: Fixed, searched: WorkingPlan, seed: int
+) -> WorkingPlan:
     plans = [
         searched,
         longest_first(problem, fixed, seed),

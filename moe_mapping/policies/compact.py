@@ -22,7 +22,7 @@ from moe_mapping.packing import pack_in_turn
 from moe_mapping.policies.local_search import NEAR_BOUND, kicks_for, search
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
-from moe_mapping.state import Fixed, Plan, peak, value
+from moe_mapping.state import Fixed, WorkingPlan, peak, value
 
 __all__ = ["compact", "search_and_compact"]
 
@@ -35,12 +35,12 @@ _ROUNDING = 1.0 - 1e-9
 
 
 @register_search("compact")
-def search_and_compact(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
+def search_and_compact(problem: MappingProblem, fixed: Fixed, seed: int) -> WorkingPlan:
     """Search, compact, and return the better of both."""
     return compact(problem, fixed, search(problem, fixed, seed), seed)
 
 
-def compact(problem: MappingProblem, fixed: Fixed, plan: Plan, seed: int) -> Plan:
+def compact(problem: MappingProblem, fixed: Fixed, plan: WorkingPlan, seed: int) -> WorkingPlan:
     """Return a compacted plan, or the one given where that is no worse.
 
     Where all units are equally large no room is ever cut up, and there is nothing to gain.

@@ -25,7 +25,7 @@ from moe_mapping.packing import pack, replica_counts
 from moe_mapping.plan import allow_twins, arrays_of, assignment_of
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_policy
-from moe_mapping.state import Fixed, Plan
+from moe_mapping.state import Fixed, WorkingPlan
 
 __all__ = ["divides", "place", "place_global", "place_hierarchical", "replicate_and_pack"]
 
@@ -47,7 +47,7 @@ def place_global(problem: MappingProblem, seed: int) -> Assignment:  # noqa: ARG
     return assignment_of(fixed, replicate_and_pack(fixed))
 
 
-def replicate_and_pack(fixed: Fixed) -> Plan:
+def replicate_and_pack(fixed: Fixed) -> WorkingPlan:
     """Return the plan of the global method; copies of a unit may share a tile."""
     loose = allow_twins(fixed, int(fixed.room.sum()) + fixed.class_site.size)
     return pack(loose, replica_counts(loose, fill=True))

@@ -15,7 +15,7 @@ from moe_mapping.packing import pack, replica_counts
 from moe_mapping.policies.lpt import longest_first
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
-from moe_mapping.state import Fixed, Plan, peak, value
+from moe_mapping.state import Fixed, WorkingPlan, peak, value
 
 __all__ = ["PARTS", "search"]
 
@@ -31,7 +31,7 @@ _FEWEST_KICKS, _MOST_KICKS = 30, 1000
 
 
 @register_search("local_search")
-def search(problem: MappingProblem, fixed: Fixed, seed: int, *, without: str = "") -> Plan:
+def search(problem: MappingProblem, fixed: Fixed, seed: int, *, without: str = "") -> WorkingPlan:
     """Replicate, pack, search, prune.
 
     Args:

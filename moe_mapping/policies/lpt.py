@@ -11,13 +11,13 @@ import numpy as np
 from moe_mapping.packing import pack
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
-from moe_mapping.state import Fixed, Plan
+from moe_mapping.state import Fixed, WorkingPlan
 
 __all__ = ["longest_first"]
 
 
 @register_search("lpt")
-def longest_first(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
+def longest_first(problem: MappingProblem, fixed: Fixed, seed: int) -> WorkingPlan:
     """Give units, hottest first, to the least loaded tile with room."""
     del problem, seed
     return pack(fixed, np.ones(fixed.need.size, dtype=np.int64))

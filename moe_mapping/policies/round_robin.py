@@ -16,13 +16,13 @@ from moe_mapping.plan import empty_plan
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
 from moe_mapping.room import can_put
-from moe_mapping.state import REPLICAS, Fixed, Plan, put
+from moe_mapping.state import REPLICAS, Fixed, WorkingPlan, put
 
 __all__ = ["deal"]
 
 
 @inner
-def _deal(fixed: Fixed, plan: Plan, cursor: NDArray[np.int64], unit: int) -> bool:
+def _deal(fixed: Fixed, plan: WorkingPlan, cursor: NDArray[np.int64], unit: int) -> bool:
     """Put a copy on the next site of the unit's class that has room."""
     sites = sites_of(fixed, unit)
     kind = fixed.unit_class[unit] + 1
@@ -36,7 +36,7 @@ def _deal(fixed: Fixed, plan: Plan, cursor: NDArray[np.int64], unit: int) -> boo
 
 
 @kernel
-def _deal_all(fixed: Fixed, plan: Plan) -> bool:
+def _deal_all(fixed: Fixed, plan: WorkingPlan) -> bool:
     cursor = np.zeros(fixed.class_start.size + 1, dtype=np.int64)
     for unit in range(fixed.need.size):
         if not _deal(fixed, plan, cursor, unit):
@@ -46,7 +46,7 @@ def _deal_all(fixed: Fixed, plan: Plan) -> bool:
 
 
 @kernel
-def _deal_replicas(fixed: Fixed, plan: Plan, cursor: NDArray[np.int64]) -> None:
+def _deal_replicas(fixed: Fixed, plan: WorkingPlan, cursor: NDArray[np.int64]) -> None:
     smallest = fixed.need.max()
     for unit in range(fixed.need.size):
         if fixed.replicable[unit]:
@@ -62,7 +62,7 @@ def _deal_replicas(fixed: Fixed, plan: Plan, cursor: NDArray[np.int64]) -> None:
 
 
 @register_search("round_robin", by_index=True)
-def deal(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
+def deal(problem: MappingProblem, fixed: Fixed, seed: int) -> WorkingPlan:
     """Deal units, then replicas, to sites in turn."""
     del problem, seed
     plan = empty_plan(fixed)

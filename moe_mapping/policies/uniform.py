@@ -15,13 +15,13 @@ from moe_mapping.plan import empty_plan
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
 from moe_mapping.room import has_room
-from moe_mapping.state import Fixed, Plan, put
+from moe_mapping.state import Fixed, WorkingPlan, put
 
 __all__ = ["scatter"]
 
 
 @kernel
-def _scatter(fixed: Fixed, plan: Plan, order: NDArray[np.int64], seed: int) -> bool:
+def _scatter(fixed: Fixed, plan: WorkingPlan, order: NDArray[np.int64], seed: int) -> bool:
     """Put every unit on a random site among those with room."""
     for i in range(order.size):
         unit = order[i]
@@ -39,7 +39,7 @@ def _scatter(fixed: Fixed, plan: Plan, order: NDArray[np.int64], seed: int) -> b
 
 
 @register_search("random")
-def scatter(problem: MappingProblem, fixed: Fixed, seed: int) -> Plan:
+def scatter(problem: MappingProblem, fixed: Fixed, seed: int) -> WorkingPlan:
     """Place units in random order on random sites with room."""
     del problem
     plan = empty_plan(fixed)

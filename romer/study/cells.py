@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from romer.registry import steps_of
-from romer.study.plan import Plan
+from romer.study.plan import StudyPlan
 from romer.study.quantiser import PLAIN, quantiser_of
 
 __all__ = ["BASELINES", "Cell", "Kind", "cells_of", "check_plan", "development_kind"]
@@ -97,7 +97,7 @@ class Cell:
         return replace(self.kind, sigma=self.sigma * (1.0 + self.mismatch))
 
 
-def check_plan(plan: Plan) -> None:
+def check_plan(plan: StudyPlan) -> None:
     """Refuse a plan whose cells cannot be made.
 
     Raises:
@@ -112,14 +112,14 @@ def check_plan(plan: Plan) -> None:
             steps_of(cell.calibrator)
 
 
-def development_kind(plan: Plan, model: str, sigma: float, quantiser: str = PLAIN) -> Kind:
+def development_kind(plan: StudyPlan, model: str, sigma: float, quantiser: str = PLAIN) -> Kind:
     """Return the kind of chip on which level L and quantisers are decided."""
     analog = tuple(next(iter(plan["primary"]["scopes"].values())))
     return Kind(model, analog, sigma, (), quantiser)
 
 
 def cells_of(
-    plan: Plan,
+    plan: StudyPlan,
     level: Mapping[str, float],
     quantiser: Mapping[tuple[str, float | str], str],
 ) -> list[Cell]:
@@ -157,7 +157,7 @@ def cells_of(
     return list(dict.fromkeys(cells))
 
 
-def _sensitivities(plan: Plan, build: _Builder) -> list[Cell]:
+def _sensitivities(plan: StudyPlan, build: _Builder) -> list[Cell]:
     section, role = plan["sensitivities"], "sensitivity"
     main = build.cell(role, section["calibrator"])
     sizes, errors = section["calibration_tokens"], section["noise_mismatch"]
@@ -190,7 +190,7 @@ class _Builder:
         places: (model, scope, sigma as the plan writes it) of primary cells.
     """
 
-    def __init__(self, plan: Plan, level: Mapping[str, float]) -> None:
+    def __init__(self, plan: StudyPlan, level: Mapping[str, float]) -> None:
         self._plan, self._level = plan, level
         primary = plan["primary"]
         self.places: list[tuple[str, str, float | str]] = [

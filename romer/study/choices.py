@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from romer.study.cells import Kind, development_kind
-from romer.study.plan import Plan
+from romer.study.plan import StudyPlan
 from romer.study.quantiser import PLAIN
 
 __all__ = ["Losses", "choose_level", "choose_quantiser", "level_kinds", "quantiser_kinds"]
@@ -20,12 +20,12 @@ __all__ = ["Losses", "choose_level", "choose_quantiser", "level_kinds", "quantis
 Losses = Callable[[Kind], tuple[float, float]]
 
 
-def level_kinds(plan: Plan, model: str) -> list[Kind]:
+def level_kinds(plan: StudyPlan, model: str) -> list[Kind]:
     """Return the kinds of chip that level L of a model is chosen among."""
     return [development_kind(plan, model, float(v)) for v in plan["levels"]]
 
 
-def choose_level(plan: Plan, model: str, losses: Losses) -> tuple[float, bool]:
+def choose_level(plan: StudyPlan, model: str, losses: Losses) -> tuple[float, bool]:
     """Return level L of a model, and whether any level reached the factor."""
     kinds = level_kinds(plan, model)
     for kind in kinds:
@@ -35,13 +35,13 @@ def choose_level(plan: Plan, model: str, losses: Losses) -> tuple[float, bool]:
     return float(plan["levels"][-1]), False
 
 
-def quantiser_kinds(plan: Plan, model: str, sigma: float) -> list[Kind]:
+def quantiser_kinds(plan: StudyPlan, model: str, sigma: float) -> list[Kind]:
     """Return the kinds of chip that the best quantiser is chosen among."""
     names = (PLAIN, *plan["quantisers"])
     return [development_kind(plan, model, sigma, name) for name in names]
 
 
-def choose_quantiser(plan: Plan, model: str, sigma: float, losses: Losses) -> str:
+def choose_quantiser(plan: StudyPlan, model: str, sigma: float, losses: Losses) -> str:
     """Return the quantiser with the least mean loss; the plan's first of equals.
 
     A plan that names none has the plain one.

@@ -13,10 +13,10 @@ from cimsim.model import text
 from cimsim.report.blocks import Block, Bullets, Illustration, Section, Text
 from cimsim.report.canvas import Picture
 from cimsim.report.markdown import markdown_report
-from cimsim.results import write_whole
 from cimsim.stages.models import open_model, read_text
+from cimsim.text_file import write_whole
 from romer.study.heldout import test_windows
-from romer.study.plan import Plan
+from romer.study.plan import StudyPlan
 from romer.study.summary import Summary
 from romer.study.tables import cell_grid, paper_grid, quantiser_blocks
 from romer.study.verdicts import MODE_NATS, mode_differences, verdicts
@@ -59,7 +59,7 @@ def unigram_perplexity(model: str, tokens: int, context: int) -> float:
 
 
 def write_page(
-    plan: Plan,
+    plan: StudyPlan,
     summary: Summary,
     levels: Mapping[str, tuple[float, bool]],
     quantisers: Mapping[tuple[str, float | str], str],
@@ -164,7 +164,7 @@ def _plainly(summary: Summary) -> list[str]:
 
 
 def _levels(
-    plan: Plan,
+    plan: StudyPlan,
     levels: Mapping[str, tuple[float, bool]],
     quantisers: Mapping[tuple[str, float | str], str],
 ) -> list[str]:

@@ -12,13 +12,13 @@ import yaml
 from cimsim.errors import CimsimError
 from cimsim.text_file import read_text_file
 
-__all__ = ["Plan", "read_plan"]
+__all__ = ["StudyPlan", "read_plan"]
 
 MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """A checked plan.
 
     Attributes:
@@ -37,7 +37,7 @@ class Plan:
             raise CimsimError("is missing in the plan", key=key) from None
 
 
-def read_plan(path: Path | None, *, reduced: bool = False, chips: int | None = None) -> Plan:
+def read_plan(path: Path | None, *, reduced: bool = False, chips: int | None = None) -> StudyPlan:
     """Read a plan, the bundled one by default.
 
     Args:
@@ -69,4 +69,4 @@ def read_plan(path: Path | None, *, reduced: bool = False, chips: int | None = N
     if chips is not None:
         data["test_chips"] = data["test_chips"][:chips]
         data["sensitivity_chips"] = min(chips, data["sensitivity_chips"])
-    return Plan(data, reduced)
+    return StudyPlan(data, reduced)

@@ -25,7 +25,7 @@ from romer.study.jobs import Job, batches_of, run_batches
 from romer.study.measure import Record
 from romer.study.measured import Measured
 from romer.study.page import write_page
-from romer.study.plan import Plan
+from romer.study.plan import StudyPlan
 from romer.study.summary import summarise, write_table
 from romer.study.worker import Worker
 
@@ -49,7 +49,7 @@ class Study:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: StudyPlan,
         out: Path,
         *,
         models_dir: Path | None = None,
@@ -229,7 +229,7 @@ class _Records:
         )
 
 
-def _folders(plan: Plan, models_dir: Path | None) -> tuple[dict[str, str], tuple[str, ...]]:
+def _folders(plan: StudyPlan, models_dir: Path | None) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return where each model is, and which extra ones are not there."""
     folders: dict[str, str] = {name: name for name in plan["models"]}
     missing = []
