@@ -65,6 +65,15 @@ print(process_time() - start)
 """
 
 
+# 8-bit weights in one cell each, as many crossbars a tile as each model asks for.
+_TILE = {
+    "pe": {"crossbars": 8},
+    "crossbar": {"rows": 256, "cols": 256},
+    "weight": {"encoding": "offset"},
+    "device": {"kind": "ideal", "cell_bits": 8},
+}
+
+
 @dataclass(frozen=True)
 class _Costs:
     """Round visit times (256 ns a vector, 1.1 us latency) and a free digital side."""
@@ -189,13 +198,7 @@ def _olmoe(contention: str, chips: int = 1, sequences: int = SEQUENCES) -> Plan:
         "system": {"chips": chips},
         "chip": {"analog_parts": ["experts"], "spare_fraction": 0.0},
         "noc": {"contention": contention, "flit_bits": 256},
-        "tile": {
-            "pes": 12,
-            "pe": {"crossbars": 8},
-            "crossbar": {"rows": 256, "cols": 256},
-            "weight": {"encoding": "offset"},
-            "device": {"kind": "ideal", "cell_bits": 8},
-        },
+        "tile": {"pes": 12, **_TILE},
         "memory": {"kind": "none"},
         "digital": {"units": 64 // chips, "kv_sram_kb": 1e6, "weight_sram_kb": 1e6},
         "workload": {"tokens": sequences * LENGTH, "context": LENGTH, "in_flight": SEQUENCES},
@@ -208,13 +211,7 @@ def _small() -> Plan:
     config = ChipConfig.model_validate({
         "name": "bench-small",
         "chip": {"analog_parts": ["attention", "router", "experts", "shared", "head"]},
-        "tile": {
-            "pes": 8,
-            "pe": {"crossbars": 8},
-            "crossbar": {"rows": 256, "cols": 256},
-            "weight": {"encoding": "offset"},
-            "device": {"kind": "ideal", "cell_bits": 8},
-        },
+        "tile": {"pes": 8, **_TILE},
         "memory": {"kind": "none"},
         "digital": {"units": 16, "kv_sram_kb": 1e6},
         "workload": {"tokens": SEQUENCES * LENGTH, "context": LENGTH, "in_flight": SEQUENCES},

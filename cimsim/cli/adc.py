@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cimsim.cli.options import AsJson
+
 if TYPE_CHECKING:
     from cimsim.cost.adc_sweep import SweepPoint
 
@@ -25,7 +27,7 @@ def adc(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the sweep into this file (.png, .svg).")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Sweep ADC bits, rows and bits per cell; exit 1 if a trend breaks physics."""
     import json

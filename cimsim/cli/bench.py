@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cimsim.cli.options import AsJson
 from cimsim.cli.rows_text import print_rows
 from cimsim.errors import CimsimError
 
@@ -23,9 +24,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(bench, name="bench")
 
 
-def mac(
-    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
-) -> None:
+def mac(as_json: AsJson = False) -> None:
     """Time the functional tile against sgemm of the same size."""
     from cimsim.bench.mac import run_mac_bench
 
@@ -33,7 +32,7 @@ def mac(
 
 
 def engine(
-    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+    as_json: AsJson = False,
     tokens: Annotated[
         int | None,
         typer.Option(min=256, help="Only the compiled engine, over this many tokens."),
@@ -53,7 +52,7 @@ def mapping(
         Path | None,
         typer.Option(help="Folder of reference instances that --ablation places too."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure what expert placement gains in the engine over round robin."""
     from cimsim.bench.mapping import run_mapping_bench
@@ -76,7 +75,7 @@ def mapping(
 def cost(
     chip: Annotated[str, typer.Argument(help="Chip file, or name of a bundled chip.")] = "isaac",
     tokens: Annotated[int, typer.Option(help="Scored and timed tokens.")] = 512,
-    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure the share of a short run that evaluating costs takes."""
     from cimsim.bench.cost import run_cost_bench
@@ -86,7 +85,7 @@ def cost(
 
 def memory(
     chips: Annotated[list[str], typer.Argument(help="Chip files, or names of bundled chips.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure the peak memory of a run, all its processes together."""
     from cimsim.bench.memory import run_memory_bench

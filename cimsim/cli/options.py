@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands have, each with the same words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Plugins", "load"]
+__all__ = ["AsJson", "Plugins", "load"]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")]
 
 Plugins = Annotated[
     list[Path] | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cimsim.cli.options import Plugins, load
+from cimsim.cli.options import AsJson, Plugins, load
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +23,7 @@ def peak(
         list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. chip.tiles=64.")
     ] = None,
     plugins: Plugins = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print peak TOPS, TOPS/W, TOPS/mm2, and power and area by component."""
     import json

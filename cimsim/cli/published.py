@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cimsim.cli.options import AsJson
+
 
 def register(app: typer.Typer) -> None:
     """Mount the command."""
@@ -14,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def published(
-    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+    as_json: AsJson = False,
     plot: Annotated[
         Path | None, typer.Option(help="Write the parity plot there: .png or .svg.")
     ] = None,

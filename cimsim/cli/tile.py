@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cimsim.cli.options import Plugins, load
+from cimsim.cli.options import AsJson, Plugins, load
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +34,7 @@ def tile(
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="Seed of the chip and of all draws.")
     ] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
+    as_json: AsJson = False,
     figure: Annotated[Path | None, typer.Option(help="Write a figure there: .png or .svg.")] = None,
 ) -> None:
     """Study one tile: error by source, clip rate, the best ADC range and bits, energy, time."""
