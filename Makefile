@@ -24,11 +24,14 @@ run: $(STAMP)
 	@echo "chips: $(CHIPS)"
 	$(PY) -m cimsim run $(CHIPS) --out reports/latest --overwrite
 
+# A file is one worker's; tests/conftest.py says which start first, and which are spread.
+SPREAD = -n 2 --dist loadgroup --no-loadscope-reorder
+
 test: $(STAMP)
-	$(PY) -m pytest -n 2 --dist loadfile
+	$(PY) -m pytest $(SPREAD)
 
 test-full: $(STAMP)
-	CIMSIM_FULL_TESTS=1 $(PY) -m pytest -n 2 --dist loadfile --timeout 3600
+	CIMSIM_FULL_TESTS=1 $(PY) -m pytest $(SPREAD) --timeout 3600
 
 # Rewrite the stored results (tests/golden/README.md) and print what has changed.
 golden: $(STAMP)

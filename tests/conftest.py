@@ -28,7 +28,27 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             warm_kernels(Path(folder))
 
 
+# Files that take longest start first, so that no worker waits for another at the end.
+LONGEST_FIRST = ("golden", "docs/test_readme.py", "romer", "pipeline", "report", "cli")
+# Tests of these share nothing: each may go to any worker. Other files stay on one, with what
+# their tests share.
+APART = ("golden",)
+
+
+def _place(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).as_posix()
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        starts = [_place(item).startswith(name) for name in LONGEST_FIRST]
+        return starts.index(True) if any(starts) else len(starts)
+
+    items.sort(key=rank)
+    for item in items:
+        if not _place(item).startswith(APART):
+            item.add_marker(pytest.mark.xdist_group(_place(item).replace("/", "-")))
     if _full():
         return
     skip = pytest.mark.skip(reason="large count: make test-full")

@@ -1,15 +1,19 @@
-"""Running the command line as users do: a process of its own, not on a terminal."""
+"""Running the command line as users do, not on a terminal."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tiny_model import SMALL
+
+from cimsim.workload.shapes import SHAPES
+from tests.command_line import run_here
+from tests.small_shape import NAME, SMALL_SHAPE
 
 Cimsim = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -25,22 +29,12 @@ def small_run(model: Path) -> tuple[str, ...]:
     return ("--model", str(model), *sets)
 
 
+@pytest.fixture(autouse=True)
+def _small_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SHAPES, NAME, SMALL_SHAPE)
+
+
 @pytest.fixture
 def cimsim(tmp_path: Path) -> Cimsim:
-    """Return a function that runs `python -m cimsim ARGS` in an empty folder."""
-
-    def run(
-        *arguments: str | Path, module: str = "cimsim", timeout: float = 180
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", module, *map(str, arguments)],
-            cwd=tmp_path,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-
-    return run
+    """Return a function that does what `python -m cimsim ARGS` does in an empty folder."""
+    return partial(run_here, folder=tmp_path)

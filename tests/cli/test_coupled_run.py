@@ -14,7 +14,7 @@ def test_a_noisy_chip_that_switches_experts_runs_and_says_what_time_did(
     cimsim: Cimsim, tiny_model: Path, tmp_path: Path
 ) -> None:
     options = (*small_run(tiny_model), *SMALLER, "--set", "run.chip_seeds=1", "--out", "out")
-    done = cimsim("run", "reram_switching", *options, timeout=300)
+    done = cimsim("run", "reram_switching", *options)
     assert done.returncode == 0, done.stderr
     (row,) = csv.DictReader((tmp_path / "out" / "results.csv").open())
     assert float(row["expert_switches_per_token"]) > 0

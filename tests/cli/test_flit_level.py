@@ -16,7 +16,7 @@ def test_a_run_at_the_flit_level_says_so_and_knows_its_knobs(
     options = (*small_run(tiny_model), "--set", "run.chip_seeds=1", "--set", "tile.pes=1")
     rows = []
     for out, more in (("flit", FLIT), ("packet", ("--set", "noc.level=packet"))):
-        done = cimsim("run", "isaac", *options, *more, "--out", out, timeout=300)
+        done = cimsim("run", "isaac", *options, *more, "--out", out)
         assert done.returncode == 0, done.stderr
         rows += csv.DictReader((tmp_path / out / "results.csv").open())
     flit, packet = rows

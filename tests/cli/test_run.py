@@ -16,6 +16,8 @@ import pytest
 import yaml
 from conftest import environment, small_run
 
+from tests import small_shape
+
 TABLES = ("results", "per_layer", "per_seed", "energy", "scale", "tile_load", "expert_load")
 NOISY = """\
 extends: isaac
@@ -39,7 +41,7 @@ def runs(
     ):
         found[name] = subprocess.run(
             [
-                *(sys.executable, "-m", "cimsim", "run", "my noisy chip.yaml"),
+                *(sys.executable, small_shape.__file__, "run", "my noisy chip.yaml"),
                 *("sram_digital_28nm", "--text", "my text.txt", "--out", f"runs/{name} 1"),
                 *small_run(tiny_model),
                 *options,
@@ -179,7 +181,8 @@ def test_ctrl_c_leaves_finished_chips_readable(jobs: str, tmp_path: Path, tiny_m
     options = ("--model", str(tiny_model))
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "cimsim", "run", "quick.yaml", "slow.yaml", "--out", "run"),
+            *(sys.executable, small_shape.__file__),
+            *("run", "quick.yaml", "slow.yaml", "--out", "run"),
             *("--jobs", jobs, "--threads", "1", *options),
         ],
         cwd=tmp_path,

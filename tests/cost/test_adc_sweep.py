@@ -15,7 +15,7 @@ from cimsim.cost.adc_sweep import (
     lossless_bits,
     sweep_adc,
 )
-from tests.cost.test_cost_cli import cimsim
+from tests.command_line import run_here as cimsim
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +77,14 @@ def test_the_command_prints_and_draws_the_whole_sweep(tmp_path: Path) -> None:
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_command_answers_in_json() -> None:
-    done = cimsim("adc", "--rate", "1.0", "--json")
+def test_the_command_answers_in_json(
+    points: tuple[SweepPoint, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = []
+    monkeypatch.setattr("cimsim.cost.adc_sweep.sweep_adc", lambda r: rates.append(r) or points)
+    done = cimsim("adc", "--rate", "0.1", "--json")
     assert done.returncode == 0, done.stderr
+    assert rates == [0.1]
     found = json.loads(done.stdout)
     assert found["broken"] == []
     assert any(p["extrapolated"] for p in found["points"] if p["model"] == "zigzag")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from cimsim.stages.columns.scale import SCALE
 from cimsim.stages.compare import EQUAL_WITHIN, compare_chips
 from cimsim.stages.contenders import Contender, contenders
 from cimsim.workload.shapes import SHAPES
+from tests.command_line import run_here
 from tests.results.fake_run import fake_run
 
 
@@ -160,8 +160,7 @@ def write_run(folder: Path, n_chips: int) -> list[str]:
 
 
 def cimsim(*args: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "cimsim", "compare", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_here("compare", *args)
 
 
 def test_the_command_reads_a_run_and_prints_json(tmp_path: Path) -> None:

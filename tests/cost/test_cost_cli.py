@@ -1,25 +1,18 @@
-"""The commands peak, published and explain, run as a user runs them."""
+"""The commands peak, published and explain: what they print and how they end."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from cimsim.config.load import bundled_folder, find_chip, load_chip
-from cimsim.cost.catalogue import COMPONENTS, all_constants
+from cimsim.cost import COMPONENTS, all_constants
 from cimsim.cost.explain import explainable, lines_for
 from cimsim.results import COMPONENTS as RESULT_COMPONENTS
 from cimsim.stages.columns.registry import run_tables
-
-
-def cimsim(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cimsim", *args], capture_output=True, text=True, check=False
-    )
+from tests.command_line import run_here as cimsim
 
 
 def test_peak_prints_json_whose_parts_sum_to_the_whole() -> None:

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.command_line import run_here
 
 SMALL = ("--cols", "8", "--tokens", "16")
 CHIP = "eflash_40nm"
 
 
 def _tile(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cimsim", "tile", *arguments],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": "80"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    return run_here("tile", *arguments, folder=folder)
 
 
 def test_the_page_fits_80_columns_and_says_what_limits_the_tile(tmp_path: Path) -> None:

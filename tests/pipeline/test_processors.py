@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from tiny_model import SMALL
 
+from tests import small_shape
+
 # Drifting cells, errors of whole weights, slices; converters with errors; all of them calibrated.
 CHIPS = ("hermes", "eflash_40nm", "raella")
 NOISY = ("tile.adc.offset_lsb=0.2", "run.decode_batch=[1]")
@@ -51,7 +53,7 @@ def _tables(model: Path, out: Path, processor: dict[str, str]) -> dict[str, str]
     settings = [part for knob in (*SMALL, *NOISY) for part in ("--set", knob)]
     command = ("run", *CHIPS, "--model", str(model), *settings, "--jobs", "1", "--out", str(out))
     done = subprocess.run(
-        [sys.executable, "-m", "cimsim", *command],
+        [sys.executable, small_shape.__file__, *command],
         env={**os.environ, **processor},
         capture_output=True,
         text=True,
