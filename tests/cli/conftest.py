@@ -29,12 +29,11 @@ def small_run(model: Path) -> tuple[str, ...]:
     return ("--model", str(model), *sets)
 
 
-@pytest.fixture(autouse=True)
-def _small_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SHAPES, NAME, SMALL_SHAPE)
-
-
 @pytest.fixture
-def cimsim(tmp_path: Path) -> Cimsim:
-    """Return a function that does what `python -m cimsim ARGS` does in an empty folder."""
+def cimsim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cimsim:
+    """Return a function that does what `python -m cimsim ARGS` does in an empty folder.
+
+    The full-size model of scale.csv is a small one.
+    """
+    monkeypatch.setitem(SHAPES, NAME, SMALL_SHAPE)
     return partial(run_here, folder=tmp_path)
