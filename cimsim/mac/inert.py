@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from cimsim.config import ChipConfig, Tile
 from cimsim.config.device import Device, Temperature
 from cimsim.mac.cells import cell_tables
+from cimsim.mac.curves import curve_of
+from cimsim.mac.devices import device_model
 from cimsim.mac.moments import mean_writes
 
 __all__ = ["inert_knobs", "unpaid_writes", "unused_range"]
@@ -32,6 +34,9 @@ def inert_knobs(config: ChipConfig) -> tuple[str, ...]:
     """Return a warning for every knob of the tile that is set and has no effect on this chip.
 
     A knob is set if its value is not the default.
+
+    Raises:
+        CimsimError: if no device model or transfer curve of the chosen name is registered.
     """
     tile, found = config.tile, []
     warm = config.technology.temperature_c != _REFERENCE_C
@@ -43,6 +48,8 @@ def inert_knobs(config: ChipConfig) -> tuple[str, ...]:
         if config.run.tile_mode != "detailed":
             found.append("run.tile_mode has no effect: digital crossbars make no conversions")
         return tuple(found)
+    device_model(tile.device, tile.weight.bits)
+    curve_of(tile.adc)
     for path, inert, reason in _rules(tile, config.technology.temperature_c):
         section: object = tile
         default: object = _default_of(tile)

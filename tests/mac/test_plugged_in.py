@@ -115,6 +115,20 @@ def test_a_straight_curve_is_no_part_of_a_chips_identity(tmp_path: Path) -> None
     assert not is_straight(bent.tile.adc)
 
 
+@pytest.mark.parametrize(
+    ("tile", "key"),
+    [
+        ({"adc": {"kind": "isaac", "curve": "tests_bnet"}}, "tile.adc.curve"),
+        ({"device": {"kind": "custom", "model": "tests_linear_cel"}}, "tile.device.kind"),
+        ({"device": {"kind": "custom", "model": "pcm"}}, "tile.device.model"),
+    ],
+)
+def test_names_are_looked_up_before_a_run(tile: dict[str, object], key: str) -> None:
+    with pytest.raises(CimsimError) as error:
+        inert_knobs(ChipConfig.model_validate({"name": "chip", "tile": tile}))
+    assert error.value.key == key
+
+
 def test_a_digital_crossbar_has_no_use_for_a_curve() -> None:
     tile = {"crossbar": {"kind": "digital"}, "adc": {"kind": "isaac", "curve": "tests_bent"}}
     found = inert_knobs(ChipConfig.model_validate({"name": "digital", "tile": tile}))
