@@ -8,7 +8,6 @@ from cimsim.model.correction import Correction, identity
 from cimsim.model.correction_cost import (
     DigitalOps,
     digital_ops_per_token,
-    rewritten_cells,
     rewritten_matrices,
 )
 from cimsim.model.correction_file import load_correction, save_correction
@@ -27,13 +26,7 @@ from cimsim.model.linear import Linear
 from cimsim.model.observer import Observer
 from cimsim.model.router_correction import QuantileMap
 from cimsim.model.routing import Routing, RoutingRecord
-from cimsim.model.text import (
-    bits_per_byte,
-    cut_windows,
-    perplexity,
-    predicted_bytes,
-    split_documents,
-)
+from cimsim.model.text import perplexity, split_documents
 
 __all__ = [
     "Checkpoint",
@@ -57,16 +50,12 @@ __all__ = [
     "ScoreResult",
     "SlotRewrite",
     "Stream",
-    "bits_per_byte",
     "build_program",
-    "cut_windows",
     "digital_ops_per_token",
     "identity",
     "load_checkpoint",
     "load_correction",
     "perplexity",
-    "predicted_bytes",
-    "rewritten_cells",
     "rewritten_matrices",
     "save_correction",
     "split_documents",

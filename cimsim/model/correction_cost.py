@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from cimsim.model.correction import Correction
 from cimsim.model.correction_steps import Replica
 from cimsim.workload.program import NO_EXPERT, Matrix, MatrixId, Program
 
-__all__ = ["DigitalOps", "digital_ops_per_token", "rewritten_cells", "rewritten_matrices"]
+__all__ = ["DigitalOps", "digital_ops_per_token", "rewritten_matrices"]
 
 
 @dataclass(frozen=True)
@@ -107,16 +107,3 @@ def rewritten_matrices(correction: Correction, program: Program) -> list[Matrix]
     for replica in correction.replicas:
         out.extend(_unit(replica, program) * (replica.copies - 1))
     return out
-
-
-def rewritten_cells(
-    correction: Correction, program: Program, cells: Callable[[Matrix], int]
-) -> int:
-    """Return the cells that the correction writes.
-
-    Args:
-        correction: what calibration changed.
-        program: the model's operations and shapes.
-        cells: cells of one matrix on the chip's crossbars.
-    """
-    return sum(cells(matrix) for matrix in rewritten_matrices(correction, program))

@@ -110,7 +110,7 @@ def spread_windows(
     for i in range(wanted):
         start = text.find(" ", len(text) * i // wanted) + 1  # at the start of a word
         piece = text[start : start + 3 * context * CHARACTERS_A_TOKEN]
-        ids = checkpoint.tokenizer.encode(piece, add_special_tokens=False).ids
+        ids = checkpoint.encode(piece)
         if len(ids) < context:
             raise CimsimError(
                 f"the calibration text is too short for {wanted} windows of {context} tokens",
@@ -118,7 +118,7 @@ def spread_windows(
                 value=tokens,
             )
         found.append(ids[:context])
-    return np.asarray(found, dtype=np.int64)
+    return np.stack(found)
 
 
 def unigram_ppl(checkpoint: Checkpoint, texts: Texts, windows: NDArray[np.int64]) -> float:
@@ -135,8 +135,7 @@ def unigram_ppl(checkpoint: Checkpoint, texts: Texts, windows: NDArray[np.int64]
     counts = np.zeros(vocabulary, dtype=np.int64)
     # A document at a time: encoding takes a kilobyte a token.
     for document in split_documents(texts.calibration):
-        ids = checkpoint.tokenizer.encode(document, add_special_tokens=False).ids
-        counts += np.bincount(ids, minlength=vocabulary)
+        counts += np.bincount(checkpoint.encode(document), minlength=vocabulary)
     return unigram_perplexity(counts, windows)
 
 
@@ -159,10 +158,10 @@ def _windows(
             key="--tokens",
             allowed=f"at most {len(ids) // context * context} with windows of {context}",
         )
-    return np.asarray(ids[: wanted * context], dtype=np.int64).reshape(wanted, context)
+    return ids[: wanted * context].reshape(wanted, context)
 
 
-def _first_ids(checkpoint: Checkpoint, text: str, wanted: int) -> list[int]:
+def _first_ids(checkpoint: Checkpoint, text: str, wanted: int) -> NDArray[np.int64]:
     """Return the tokens of a text, at least `wanted` of them if it has as many.
 
     Encoding takes a kilobyte and a microsecond a token, so the text is cut. A cut changes
@@ -170,7 +169,7 @@ def _first_ids(checkpoint: Checkpoint, text: str, wanted: int) -> list[int]:
     """
     size = CHARACTERS_A_TOKEN * wanted
     while True:
-        ids = checkpoint.tokenizer.encode(text[:size], add_special_tokens=False).ids
+        ids = checkpoint.encode(text[:size])
         if size >= len(text) or len(ids) >= wanted + CUT_MARGIN:
             return ids
         size *= 2

@@ -28,7 +28,6 @@ from cimsim.model import (
     digital_ops_per_token,
     identity,
     load_correction,
-    rewritten_cells,
     rewritten_matrices,
     save_correction,
 )
@@ -409,10 +408,10 @@ def test_digital_operations_by_hand(checkpoint: Checkpoint) -> None:
     assert digital_ops_per_token(whole, checkpoint.program, load).macs == D * N_EXPERTS
 
 
-def test_rewritten_cells_by_hand(checkpoint: Checkpoint) -> None:
+def test_rewritten_matrices_are_slots_routers_and_further_copies(checkpoint: Checkpoint) -> None:
     whole, program = full(checkpoint.hash), checkpoint.program
     expert = 3 * D * 20
-    cells = rewritten_cells(whole, program, lambda matrix: 4 * matrix.size)
-    assert cells == 4 * (2 * expert + D * N_EXPERTS + 2 * expert)
-    assert len(rewritten_matrices(whole, program)) == 3 * 2 + 1 + 3 * 2
-    assert rewritten_cells(identity("m", "c"), program, lambda matrix: matrix.size) == 0
+    found = rewritten_matrices(whole, program)
+    assert sum(m.size for m in found) == 2 * expert + D * N_EXPERTS + 2 * expert
+    assert len(found) == 3 * 2 + 1 + 3 * 2
+    assert not rewritten_matrices(identity("m", "c"), program)

@@ -245,7 +245,7 @@ def test_non_finite_predictions_are_one_clear_sentence(bench: Bench) -> None:
 
 def test_a_model_without_a_recognised_router_is_one_clear_sentence(bench: Bench) -> None:
     task = bench.task(ERROR)
-    dense = SimpleNamespace(architecture=SimpleNamespace(moe_layers=()))
+    dense = SimpleNamespace(program=SimpleNamespace(moe_layers=()))
     decoder: Any = dense
     with pytest.raises(CimsimError, match="no layer with a router") as caught:
         calibrate(replace(task, decoder=decoder), "romer")
