@@ -28,7 +28,7 @@ from cimsim.kernel_cache import cached
 __all__ = [
     "ALTERNATE", "CHIP", "CLASSES", "HEIGHT", "LINKS", "ROUTERS", "UPWARDS", "WIDTH", "WRAP",
     "Routes", "channel_class", "fill_distances", "fill_next", "fill_way", "link_end",
-    "longest_way", "next_link", "router_distance",
+    "longest_way", "next_link", "next_port", "router_distance",
 ]  # fmt: skip
 
 Int64 = npt.NDArray[np.int64]
@@ -67,7 +67,7 @@ def _step(wrap: int, here: int, there: int, size: int) -> int:
         return 1 if there > here else -1
     ahead = (there - here) % size
     if 2 * ahead == size:
-        return 1 if wrap == UPWARDS or here % 2 == 0 else -1
+        return 1 if wrap == UPWARDS or here % size % 2 == 0 else -1
     return 1 if 2 * ahead < size else -1
 
 
@@ -75,13 +75,13 @@ def _step(wrap: int, here: int, there: int, size: int) -> int:
 @njit(**_OPTIONS)
 def _direction(geometry: Int64, router: int, target: int) -> int:
     """Return the direction of the next hop in a grid, -1 at the target."""
-    width, height = geometry[WIDTH], geometry[HEIGHT]
+    width = geometry[WIDTH]
     here, there = router % width, target % width
     if here != there:
         return 0 if _step(geometry[WRAP], here, there, width) > 0 else 1
-    here, there = router // width % height, target // width % height
+    here, there = router // width, target // width
     if here != there:
-        return 2 if _step(geometry[WRAP], here, there, height) > 0 else 3
+        return 2 if _step(geometry[WRAP], here, there, geometry[HEIGHT]) > 0 else 3
     return -1
 
 
@@ -105,16 +105,22 @@ def _neighbour(geometry: Int64, router: int, direction: int) -> int:
 
 @cached
 @njit(**_OPTIONS)
-def next_link(routes: Routes, router: int, target: int) -> int:
-    """Return the link that a packet to a router takes at another, -1 at the target."""
+def next_port(routes: Routes, router: int, target: int) -> int:
+    """Return which link of a router a packet to another takes, -1 at the target."""
     geometry = routes.geometry
     if routes.onward.size > 0:
-        chip = geometry[CHIP]
-        first = router - router % chip
-        link = routes.onward[router - first, target - first]
-        return int(link if link < 0 else link + first * geometry[LINKS])
-    direction = _direction(geometry, router, target)
-    return int(direction if direction < 0 else 4 * router + direction)
+        local = router % geometry[CHIP]
+        link = routes.onward[local, target - router + local]
+        return int(link if link < 0 else link - local * geometry[LINKS])
+    return int(_direction(geometry, router, target))
+
+
+@cached
+@njit(**_OPTIONS)
+def next_link(routes: Routes, router: int, target: int) -> int:
+    """Return the number of the link that a packet to a router takes at another, or -1 there."""
+    port = next_port(routes, router, target)
+    return int(port if port < 0 else router * routes.geometry[LINKS] + port)
 
 
 @cached

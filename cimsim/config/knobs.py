@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -54,7 +54,8 @@ def find_knobs() -> tuple[Knob, ...]:
             merged[knob.path] = knob
         else:
             kinds = known.kinds + tuple(k for k in knob.kinds if k not in known.kinds)
-            merged[knob.path] = Knob(**{**known.__dict__, "kinds": kinds})
+            names = " | ".join(kinds) if knob.path.endswith(".kind") else known.type_name
+            merged[knob.path] = replace(known, kinds=kinds, type_name=names)
     return tuple(merged.values())
 
 

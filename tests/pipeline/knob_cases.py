@@ -172,7 +172,7 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "tile.device.drift_compensation": ("isaac", BASE, "global"),
     "noc.kind": ("isaac", BASE, "mesh"),
     "noc.concentration": ("isaac", BASE, "1"),
-    "noc.nodes.NAME.hosts": ("isaac", GRAPH, "[memory]"),
+    "noc.nodes.NAME.hosts": ("isaac", GRAPH, "[digital]"),
     "noc.edges": ("isaac", GRAPH, "[{between: [extra, c]}, {between: [b, c]}]"),
     "noc.level": ("isaac", (*BASE, "noc.level=packet"), "flit"),
     "noc.virtual_channels": ("isaac", FLITS, "1"),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 import cimsim.engine.noc.flit_state as f
-from cimsim.chip.routes import CLASSES, LINKS, channel_class, next_link
+from cimsim.chip.routes import CLASSES, LINKS, channel_class, next_port
 from cimsim.engine.noc.flit_state import FlitState
 from cimsim.engine.noc.kernel import inlined, inner
 
@@ -68,10 +68,8 @@ def _branch(state: FlitState, row: int, packet: int, port: int, vcs: int) -> Non
 @inlined
 def _way(state: FlitState, router: int, target: int) -> int:
     """Return the port through which a packet to a node leaves a router."""
-    link = next_link(state.routes, router, state.nodes[target, f.ROUTER])
-    if link < 0:
-        return int(state.nodes[target, f.PORT])
-    return int(link - router * state.routes.geometry[LINKS])
+    port = next_port(state.routes, router, state.nodes[target, f.ROUTER])
+    return int(state.nodes[target, f.PORT] if port < 0 else port)
 
 
 @inner
