@@ -94,34 +94,17 @@ ENERGY: Table[_Charge] = Table(
         flag("calibrated", "Whether calibration was applied.", lambda s: s.calibrated),
         text("component", "Component that is charged.", lambda s: s.entries[0].component),
         text("kind", "dynamic, leakage or off_chip.", lambda s: s.entries[0].kind),
-        number(
-            "count",
-            "1",
-            "Actions counted; nanoseconds for leakage and table powers.",
-            lambda s: s.count,
-        ),
-        number(
-            "energy_per_action_fj",
-            "fJ",
-            "Energy of one action.",
-            lambda s: s.energy_fj / s.count if s.count else None,
-            NOT_COUNTED,
-        ),
+        number("count", "1", "Actions counted; nanoseconds for leakage and table powers.",
+               lambda s: s.count),
+        number("energy_per_action_fj", "fJ", "Energy of one action.",
+               lambda s: s.energy_fj / s.count if s.count else None, NOT_COUNTED),
         number("energy_nj", "nJ", "Energy of the phase.", lambda s: s.energy_fj / FJ_PER_NJ),
-        number(
-            "energy_per_token_nj",
-            "nJ",
-            "Energy of the phase over its tokens.",
-            lambda s: s.energy_fj / FJ_PER_NJ / s.tokens if s.tokens else None,
-            NO_TOKENS,
-        ),
-        text(
-            "source",
-            "Where the energy of an action comes from.",
-            lambda s: "; ".join(dict.fromkeys(e.source for e in s.entries)),
-        ),
+        number("energy_per_token_nj", "nJ", "Energy of the phase over its tokens.",
+               lambda s: s.energy_fj / FJ_PER_NJ / s.tokens if s.tokens else None, NO_TOKENS),
+        text("source", "Where the energy of an action comes from.",
+             lambda s: "; ".join(dict.fromkeys(e.source for e in s.entries))),
     ),
-)
+)  # fmt: skip
 
 
 def energy_rows(

@@ -88,32 +88,16 @@ TILE_LOAD: Table[_Tile] = Table(
         count("tile", "1", "Tile number, row by row.", lambda s: s.tile),
         count("x", "1", "Column of its router on the mesh.", lambda s: s.load.places[s.tile, 0]),
         count("y", "1", "Row of its router on the mesh.", lambda s: s.load.places[s.tile, 1]),
-        flag(
-            "holds_weights",
-            "Whether the tile holds a weight.",
-            lambda s: bool(s.load.holds_weights[s.tile]),
-        ),
-        number(
-            "load_us",
-            "us",
-            "Sum over visits of vectors x interval, on the chip.",
-            lambda s: s.load.noisy_ps[s.tile] / PS_PER_US,
-        ),
-        number(
-            "load_us_calibrated",
-            "us",
-            "The same after calibration.",
-            lambda s: s.load.calibrated_ps[s.tile] / PS_PER_US,
-        ),
-        number(
-            "load_us_round_robin",
-            "us",
-            "The same routing as load_us placed round-robin.",
-            lambda s: s.round_robin_us,
-            SWITCHES,
-        ),
+        flag("holds_weights", "Whether the tile holds a weight.",
+             lambda s: bool(s.load.holds_weights[s.tile])),
+        number("load_us", "us", "Sum over visits of vectors x interval, on the chip.",
+               lambda s: s.load.noisy_ps[s.tile] / PS_PER_US),
+        number("load_us_calibrated", "us", "The same after calibration.",
+               lambda s: s.load.calibrated_ps[s.tile] / PS_PER_US),
+        number("load_us_round_robin", "us", "The same routing as load_us placed round-robin.",
+               lambda s: s.round_robin_us, SWITCHES),
     ),
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -214,24 +198,12 @@ LATENCY: Table[_Percentile] = Table(
         text("config", "Name of the chip.", lambda s: s.config),
         text("model", "Name of the checkpoint.", lambda s: s.model),
         text("phase", "prefill or decode_b<batch>.", lambda s: s.samples.phase),
-        flag(
-            "calibrated",
-            "Whether calibration was applied.",
-            lambda s: s.samples.stage == "calibrated",
-        ),
+        flag("calibrated", "Whether calibration was applied.",
+             lambda s: s.samples.stage == "calibrated"),
         count("samples", "1", "Samples of the distribution.", lambda s: len(s.samples.latency_us)),
-        number(
-            "percent",
-            "%",
-            "Percentile; above the 95th only with at least 100 samples.",
-            lambda s: s.percent,
-            maximum=100.0,
-        ),
-        number(
-            "latency_us",
-            "us",
-            "Time of a token (prefill: of a window) at it.",
-            lambda s: s.latency_us,
-        ),
+        number("percent", "%", "Percentile; above the 95th only with at least 100 samples.",
+               lambda s: s.percent, maximum=100.0),
+        number("latency_us", "us", "Time of a token (prefill: of a window) at it.",
+               lambda s: s.latency_us),
     ),
-)
+)  # fmt: skip

@@ -36,33 +36,15 @@ class _Pair:
 def _change(stage: str, when: str) -> tuple[Column[_Pair], ...]:
     name = f"loss_change_{stage}"
     return (
-        Column(
-            f"{name}_mean",
-            "nat",
-            "number",
-            f"Mean loss {when}, less that of the reference on the same chip seeds.",
-            lambda s: s.change(stage, "mean"),
-            (NO_LOSS,),
-            formula=f"mean of ln(ppl_{stage} / that of the reference)",
-            better="lower",
-        ),
-        Column(
-            f"{name}_ci_low",
-            "nat",
-            "number",
-            "Lower end of its 95 % interval.",
-            lambda s: s.change(stage, "low"),
-            (NO_LOSS,),
-        ),
-        Column(
-            f"{name}_ci_high",
-            "nat",
-            "number",
-            "Upper end of its 95 % interval.",
-            lambda s: s.change(stage, "high"),
-            (NO_LOSS,),
-        ),
-    )
+        Column(f"{name}_mean", "nat", "number",
+               f"Mean loss {when}, less that of the reference on the same chip seeds.",
+               lambda s: s.change(stage, "mean"), (NO_LOSS,),
+               formula=f"mean of ln(ppl_{stage} / that of the reference)", better="lower"),
+        Column(f"{name}_ci_low", "nat", "number", "Lower end of its 95 % interval.",
+               lambda s: s.change(stage, "low"), (NO_LOSS,)),
+        Column(f"{name}_ci_high", "nat", "number", "Upper end of its 95 % interval.",
+               lambda s: s.change(stage, "high"), (NO_LOSS,)),
+    )  # fmt: skip
 
 
 PAIRS: Table[_Pair] = Table(
@@ -71,19 +53,15 @@ PAIRS: Table[_Pair] = Table(
     (
         text("config", "Name of the chip.", lambda s: s.row["config"]),
         text("model", "Name of the checkpoint.", lambda s: s.row["model"]),
-        text(
-            "reference",
-            "The first chip of the run with this model and text.",
-            lambda s: s.reference["config"],
-        ),
-        Column(
-            "chip_seeds", "1", "integer", "Chip seeds that both have.", lambda s: s.seeds, minimum=1
-        ),
+        text("reference", "The first chip of the run with this model and text.",
+             lambda s: s.reference["config"]),
+        Column("chip_seeds", "1", "integer", "Chip seeds that both have.",
+               lambda s: s.seeds, minimum=1),
         *_change("noisy", "on the chip"),
         *_change("calibrated", "after calibration"),
         reasons_column(),
     ),
-)
+)  # fmt: skip
 
 
 def loss_change(reference: Sequence[Row], chip: Sequence[Row], stage: str) -> Interval | None:

@@ -95,14 +95,10 @@ def _both(
 ) -> tuple[Column[LayerOf], Column[LayerOf]]:
     """Declare a figure of routing on the chip, and after calibration."""
     return (
-        number(
-            name, "1", meaning,
-            lambda s: s.routing(s.measured.noisy, figure), NO_ROUTER, maximum=maximum,
-        ),
-        number(
-            f"{name}_calibrated", "1", "The same after calibration.",
-            lambda s: s.routing(s.measured.calibrated, figure), NO_ROUTER, maximum=maximum,
-        ),
+        number(name, "1", meaning,
+               lambda s: s.routing(s.measured.noisy, figure), NO_ROUTER, maximum=maximum),
+        number(f"{name}_calibrated", "1", "The same after calibration.",
+               lambda s: s.routing(s.measured.calibrated, figure), NO_ROUTER, maximum=maximum),
     )  # fmt: skip
 
 
@@ -117,52 +113,25 @@ PER_LAYER: Table[LayerOf] = Table(
     (
         text("config", "Name of the chip.", lambda s: s.measured.config.name),
         text("model", "Name of the checkpoint.", lambda s: s.measured.chip.program.name),
-        count(
-            "layer",
-            "1",
-            "Decoder layer, 0-based; the head has the number of layers.",
-            lambda s: s.layer.index,
-        ),
+        count("layer", "1", "Decoder layer, 0-based; the head has the number of layers.",
+              lambda s: s.layer.index),
         text("block", "moe, dense or head.", lambda s: s.block),
-        count(
-            "experts", "1", "Routed experts; 0 without a router.", lambda s: len(s.layer.experts)
-        ),
-        count(
-            "top_k", "1", "Experts chosen per token; 0 without a router.", lambda s: s.layer.top_k
-        ),
-        number(
-            "macs_per_token",
-            "1",
-            "Linear multiply-accumulates per token, active experts.",
-            lambda s: float(s.layer.active_macs()),
-        ),
-        count(
-            "crossbars",
-            "1",
-            "Crossbars of the layer, copies included.",
-            lambda s: sum(unit.crossbars * copies for unit, copies in s.units),
-        ),
-        count(
-            "cells",
-            "1",
-            "Cells that hold a weight, copies included.",
-            lambda s: sum(unit.cells * copies for unit, copies in s.units),
-        ),
-        number(
-            "conversions_per_token",
-            "1",
-            "ADC conversions per token, detailed tile.",
-            lambda s: s.conversions / s.measured.tokens if s.conversions else None,
-            NO_CONVERSIONS,
-        ),
-        number(
-            "adc_clip_rate",
-            "1",
-            "Share of conversions at the end of the range.",
-            lambda s: s.clipped / s.conversions if s.conversions else None,
-            NO_CONVERSIONS,
-            maximum=1.0,
-        ),
+        count("experts", "1", "Routed experts; 0 without a router.",
+              lambda s: len(s.layer.experts)),
+        count("top_k", "1", "Experts chosen per token; 0 without a router.",
+              lambda s: s.layer.top_k),
+        number("macs_per_token", "1", "Linear multiply-accumulates per token, active experts.",
+               lambda s: float(s.layer.active_macs())),
+        count("crossbars", "1", "Crossbars of the layer, copies included.",
+              lambda s: sum(unit.crossbars * copies for unit, copies in s.units)),
+        count("cells", "1", "Cells that hold a weight, copies included.",
+              lambda s: sum(unit.cells * copies for unit, copies in s.units)),
+        number("conversions_per_token", "1", "ADC conversions per token, detailed tile.",
+               lambda s: s.conversions / s.measured.tokens if s.conversions else None,
+               NO_CONVERSIONS),
+        number("adc_clip_rate", "1", "Share of conversions at the end of the range.",
+               lambda s: s.clipped / s.conversions if s.conversions else None, NO_CONVERSIONS,
+               maximum=1.0),
         *_both(
             "topk_agreement",
             "Share of clean expert choices kept on the chip.",
@@ -195,7 +164,7 @@ PER_LAYER: Table[LayerOf] = Table(
         ),
         reasons_column(),
     ),
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -224,48 +193,20 @@ PER_SEED: Table[SeedOf] = Table(
         text("config", "Name of the chip.", lambda s: s.measured.config.name),
         text("model", "Name of the checkpoint.", lambda s: s.measured.chip.program.name),
         count("chip_seed", "1", "Which draw of the frozen errors.", lambda s: s.index),
-        number(
-            "ppl_noisy",
-            "1",
-            "Perplexity on this chip.",
-            lambda s: perplexity(s.measured.noisy.scores[s.index].nll),
-            minimum=1.0,
-        ),
-        number(
-            "ppl_calibrated",
-            "1",
-            "After calibration.",
-            lambda s: perplexity(s.measured.calibrated.scores[s.index].nll),
-            minimum=1.0,
-        ),
-        number(
-            "topk_agreement",
-            "1",
-            "Share of clean expert choices kept.",
-            lambda s: s.agreement(s.measured.noisy),
-            maximum=1.0,
-        ),
-        number(
-            "topk_agreement_calibrated",
-            "1",
-            "After calibration.",
-            lambda s: s.agreement(s.measured.calibrated),
-            maximum=1.0,
-        ),
-        number(
-            "expert_load_cv",
-            "1",
-            "Load: std over mean, mean over MoE layers.",
-            lambda s: s.load_cv(s.measured.noisy),
-        ),
-        number(
-            "expert_load_cv_calibrated",
-            "1",
-            "After calibration.",
-            lambda s: s.load_cv(s.measured.calibrated),
-        ),
+        number("ppl_noisy", "1", "Perplexity on this chip.",
+               lambda s: perplexity(s.measured.noisy.scores[s.index].nll), minimum=1.0),
+        number("ppl_calibrated", "1", "After calibration.",
+               lambda s: perplexity(s.measured.calibrated.scores[s.index].nll), minimum=1.0),
+        number("topk_agreement", "1", "Share of clean expert choices kept.",
+               lambda s: s.agreement(s.measured.noisy), maximum=1.0),
+        number("topk_agreement_calibrated", "1", "After calibration.",
+               lambda s: s.agreement(s.measured.calibrated), maximum=1.0),
+        number("expert_load_cv", "1", "Load: std over mean, mean over MoE layers.",
+               lambda s: s.load_cv(s.measured.noisy)),
+        number("expert_load_cv_calibrated", "1", "After calibration.",
+               lambda s: s.load_cv(s.measured.calibrated)),
     ),
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -285,47 +226,19 @@ RESOURCES: Table[ResourceOf] = Table(
     (
         text("config", "Name of the chip.", lambda s: s.measured.config.name),
         text("model", "Name of the checkpoint.", lambda s: s.measured.chip.program.name),
-        text(
-            "kind",
-            "tile, digital unit, memory channels, link, injection, ejection (ports of the "
-            "network) or chip link.",
-            lambda s: s.resource.kind,
-        ),
+        text("kind", "tile, digital unit, memory channels, link, injection, ejection (ports of the "
+             "network) or chip link.",
+             lambda s: s.resource.kind),
         text("resource", "Its name; idle ports and links are left out.", lambda s: s.resource.name),
-        count(
-            "chip",
-            "1",
-            "Chip of the system that it is on; the sender of a chip link.",
-            lambda s: s.resource.chip,
-        ),
-        Column(
-            "x",
-            "1",
-            "integer",
-            "Column of its router; -1 where it has none.",
-            lambda s: s.resource.x,
-            minimum=-1,
-        ),
-        Column(
-            "y",
-            "1",
-            "integer",
-            "Row of its router; -1 where it has none.",
-            lambda s: s.resource.y,
-            minimum=-1,
-        ),
-        text(
-            "direction",
-            "Of a link: +x, -x, +y or -y.",
-            lambda s: s.resource.direction or None,
-            NO_LINK,
-        ),
-        number(
-            "utilisation",
-            "1",
-            "Busy time over the makespan.",
-            lambda s: s.resource.utilisation,
-            maximum=1.0,
-        ),
+        count("chip", "1", "Chip of the system that it is on; the sender of a chip link.",
+              lambda s: s.resource.chip),
+        Column("x", "1", "integer", "Column of its router; -1 where it has none.",
+               lambda s: s.resource.x, minimum=-1),
+        Column("y", "1", "integer", "Row of its router; -1 where it has none.",
+               lambda s: s.resource.y, minimum=-1),
+        text("direction", "Of a link: +x, -x, +y or -y.",
+             lambda s: s.resource.direction or None, NO_LINK),
+        number("utilisation", "1", "Busy time over the makespan.",
+               lambda s: s.resource.utilisation, maximum=1.0),
     ),
-)
+)  # fmt: skip

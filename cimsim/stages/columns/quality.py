@@ -71,79 +71,35 @@ def _mapper(m: Measured) -> str:
 
 IDENTITY: tuple[Column[Measured], ...] = (
     text("config", "Name of the chip.", lambda m: m.config.name),
-    text(
-        "chip_hash",
-        "First 12 hex digits of the sha256 of the resolved chip file.",
-        lambda m: config_hash(m.config)[:12],
-    ),
+    text("chip_hash", "First 12 hex digits of the sha256 of the resolved chip file.",
+         lambda m: config_hash(m.config)[:12]),
     text("model", "Name of the checkpoint.", lambda m: m.chip.program.name),
     count("tokens", "token", "Scored and timed tokens.", lambda m: m.tokens),
-    count(
-        "context",
-        "token",
-        "Length of a window; no carry-over between windows.",
-        lambda m: m.config.workload.context,
-    ),
-    count(
-        "chip_seeds",
-        "1",
-        "Chips drawn: each has its own frozen errors.",
-        lambda m: m.config.run.chip_seeds,
-    ),
+    count("context", "token", "Length of a window; no carry-over between windows.",
+          lambda m: m.config.workload.context),
+    count("chip_seeds", "1", "Chips drawn: each has its own frozen errors.",
+          lambda m: m.config.run.chip_seeds),
     text("mapper", "Policy that placed units and copies on tiles.", _mapper),
-    text(
-        "calibrator",
-        "Post-training calibrator; identity changes nothing.",
-        lambda m: m.calibration.method,
-    ),
-    text(
-        "tile_mode",
-        "detailed: every slice, cycle and conversion; or folded.",
-        lambda m: m.config.run.tile_mode,
-    ),
-    text(
-        "analog_parts",
-        "Parts of the model on crossbars, or none; the rest is digital.",
-        lambda m: "+".join(m.config.chip.analog_parts) or "none",
-    ),
-    text(
-        "device",
-        "Memory technology of the cells; digital without crossbars.",
-        lambda m: "digital" if _without_crossbars(m) else m.config.tile.device.technology,
-    ),
+    text("calibrator", "Post-training calibrator; identity changes nothing.",
+         lambda m: m.calibration.method),
+    text("tile_mode", "detailed: every slice, cycle and conversion; or folded.",
+         lambda m: m.config.run.tile_mode),
+    text("analog_parts", "Parts of the model on crossbars, or none; the rest is digital.",
+         lambda m: "+".join(m.config.chip.analog_parts) or "none"),
+    text("device", "Memory technology of the cells; digital without crossbars.",
+         lambda m: "digital" if _without_crossbars(m) else m.config.tile.device.technology),
     number("node_nm", "nm", "Process node.", lambda m: m.config.technology.node_nm, minimum=1.0),
-    count(
-        "crossbar_rows",
-        "1",
-        "Rows of a crossbar.",
-        lambda m: _without_crossbars(m) or m.config.tile.crossbar.rows,
-        NO_CROSSBARS,
-    ),
-    count(
-        "crossbar_cols",
-        "1",
-        "Physical columns of a crossbar.",
-        lambda m: _without_crossbars(m) or m.config.tile.crossbar.cols,
-        NO_CROSSBARS,
-    ),
+    count("crossbar_rows", "1", "Rows of a crossbar.",
+          lambda m: _without_crossbars(m) or m.config.tile.crossbar.rows, NO_CROSSBARS),
+    count("crossbar_cols", "1", "Physical columns of a crossbar.",
+          lambda m: _without_crossbars(m) or m.config.tile.crossbar.cols, NO_CROSSBARS),
     count("weight_bits", "bit", "Bits of a stored weight.", lambda m: m.config.tile.weight.bits),
     count("input_bits", "bit", "Bits of an input.", lambda m: m.config.tile.input.bits),
-    count(
-        "adc_bits",
-        "bit",
-        "Bits of a conversion: the output precision of a column sum.",
-        lambda m: _without_adc(m) or m.config.tile.adc.bits,
-        NO_CROSSBARS,
-        NO_ADC,
-    ),
-    text(
-        "adc_model",
-        "Cost model of the ADC, tile.adc.kind.",
-        lambda m: _without_adc(m) or m.config.tile.adc.kind,
-        NO_CROSSBARS,
-        NO_ADC,
-    ),
-)
+    count("adc_bits", "bit", "Bits of a conversion: the output precision of a column sum.",
+          lambda m: _without_adc(m) or m.config.tile.adc.bits, NO_CROSSBARS, NO_ADC),
+    text("adc_model", "Cost model of the ADC, tile.adc.kind.",
+         lambda m: _without_adc(m) or m.config.tile.adc.kind, NO_CROSSBARS, NO_ADC),
+)  # fmt: skip
 
 
 def _ppl(
@@ -162,62 +118,33 @@ def _ppl_float_calibrated(m: Measured) -> float | None:
 
 
 ACCURACY: tuple[Column[Measured], ...] = (
-    _ppl(
-        "ppl_float",
-        "Perplexity of the checkpoint in float32.",
-        lambda m: perplexity(m.accuracy.clean.nll),
-    ),
-    _ppl(
-        "ppl_ideal_int",
-        "Perplexity with exact integer products at the chip's bits.",
-        lambda m: m.accuracy.ideal_ppl,
-    ),
-    _ppl(
-        "ppl_unigram",
-        "Perplexity of a unigram model of the calibration text (add-one smoothing over the "
-        "vocabulary) on the scored tokens: what knowing no context gives.",
-        lambda m: m.accuracy.unigram_ppl,
-    ),
-    _ppl(
-        "ppl_noisy_mean",
-        "Perplexity on the chip, mean over chip seeds.",
-        lambda m: m.noisy.ppl.mean,
-    ),
+    _ppl("ppl_float", "Perplexity of the checkpoint in float32.",
+         lambda m: perplexity(m.accuracy.clean.nll)),
+    _ppl("ppl_ideal_int", "Perplexity with exact integer products at the chip's bits.",
+         lambda m: m.accuracy.ideal_ppl),
+    _ppl("ppl_unigram",
+         "Perplexity of a unigram model of the calibration text (add-one smoothing over the "
+         "vocabulary) on the scored tokens: what knowing no context gives.",
+         lambda m: m.accuracy.unigram_ppl),
+    _ppl("ppl_noisy_mean", "Perplexity on the chip, mean over chip seeds.",
+         lambda m: m.noisy.ppl.mean),
     _ppl("ppl_noisy_ci_low", f"Lower end of the {_CI}. {_WIDE}", lambda m: m.noisy.ppl.low, None),
     _ppl("ppl_noisy_ci_high", f"Upper end of the {_CI}.", lambda m: m.noisy.ppl.high),
-    _ppl(
-        "ppl_calibrated_mean",
-        "Perplexity on the chip after calibration, mean over seeds.",
-        lambda m: m.calibrated.ppl.mean,
-    ),
-    _ppl(
-        "ppl_calibrated_ci_low",
-        f"Lower end of the {_CI}. {_WIDE}",
-        lambda m: m.calibrated.ppl.low,
-        None,
-    ),
+    _ppl("ppl_calibrated_mean", "Perplexity on the chip after calibration, mean over seeds.",
+         lambda m: m.calibrated.ppl.mean),
+    _ppl("ppl_calibrated_ci_low", f"Lower end of the {_CI}. {_WIDE}",
+         lambda m: m.calibrated.ppl.low, None),
     _ppl("ppl_calibrated_ci_high", f"Upper end of the {_CI}.", lambda m: m.calibrated.ppl.high),
-    flag(
-        "destroyed",
-        "Whether the chip has lost all context: its mean perplexity is at or above ppl_unigram. "
-        "Findings, rankings and Pareto fronts leave out chips destroyed after calibration.",
-        lambda m: is_destroyed(m.noisy.ppl.mean, m.accuracy.unigram_ppl),
-    ),
-    flag(
-        "destroyed_calibrated",
-        "The same after calibration.",
-        lambda m: is_destroyed(m.calibrated.ppl.mean, m.accuracy.unigram_ppl),
-    ),
-    number(
-        "ppl_float_calibrated",
-        "1",
-        "Perplexity of the float model with the correction applied, mean over seeds: what "
-        "calibration costs a chip without errors.",
-        _ppl_float_calibrated,
-        UNCHANGED,
-        better="lower",
-        minimum=1.0,
-    ),
+    flag("destroyed",
+         "Whether the chip has lost all context: its mean perplexity is at or above ppl_unigram. "
+         "Findings, rankings and Pareto fronts leave out chips destroyed after calibration.",
+         lambda m: is_destroyed(m.noisy.ppl.mean, m.accuracy.unigram_ppl)),
+    flag("destroyed_calibrated", "The same after calibration.",
+         lambda m: is_destroyed(m.calibrated.ppl.mean, m.accuracy.unigram_ppl)),
+    number("ppl_float_calibrated", "1",
+           "Perplexity of the float model with the correction applied, mean over seeds: what "
+           "calibration costs a chip without errors.", _ppl_float_calibrated, UNCHANGED,
+           better="lower", minimum=1.0),
     *with_calibrated(
         number(
             "topk_agreement",
@@ -229,16 +156,9 @@ ACCURACY: tuple[Column[Measured], ...] = (
             maximum=1.0,
         )
     ),
-    number(
-        "adc_clip_rate",
-        "1",
-        "Share of conversions that hit the end of the ADC's range.",
-        lambda m: m.clip_rate,
-        NOT_CONVERTED,
-        better="lower",
-        maximum=1.0,
-    ),
-)
+    number("adc_clip_rate", "1", "Share of conversions that hit the end of the ADC's range.",
+           lambda m: m.clip_rate, NOT_CONVERTED, better="lower", maximum=1.0),
+)  # fmt: skip
 
 _OVER = "of visits over routed experts, mean over MoE layers."
 
@@ -262,38 +182,15 @@ def _round_robin(m: Measured) -> float | Empty:
 
 
 LOAD: tuple[Column[Measured], ...] = (
-    number(
-        "expert_load_cv_clean",
-        "1",
-        f"Standard deviation over mean {_OVER} Float model.",
-        lambda m: float(load_cv(m.accuracy.clean.trace.load()).mean()),
-    ),
+    number("expert_load_cv_clean", "1", f"Standard deviation over mean {_OVER} Float model.",
+           lambda m: float(load_cv(m.accuracy.clean.trace.load()).mean())),
+    *with_calibrated(number("expert_load_cv", "1", f"Standard deviation over mean {_OVER}",
+                            lambda side: _mean(load_cv, side), better="lower")),
+    *with_calibrated(number("expert_load_gini", "1", f"Gini coefficient {_OVER}",
+                            lambda side: _mean(gini, side), better="lower", maximum=1.0)),
     *with_calibrated(
-        number(
-            "expert_load_cv",
-            "1",
-            f"Standard deviation over mean {_OVER}",
-            lambda side: _mean(load_cv, side),
-            better="lower",
-        )
-    ),
-    *with_calibrated(
-        number(
-            "expert_load_gini",
-            "1",
-            f"Gini coefficient {_OVER}",
-            lambda side: _mean(gini, side),
-            better="lower",
-            maximum=1.0,
-        )
-    ),
-    *with_calibrated(
-        number(
-            "expert_load_max_over_mean",
-            "1",
-            f"Largest share divided by the mean, {_OVER}",
-            lambda side: _mean(max_over_mean, side),
-        )
+        number("expert_load_max_over_mean", "1", f"Largest share divided by the mean, {_OVER}",
+               lambda side: _mean(max_over_mean, side))
     ),
     *with_calibrated(
         number(
@@ -306,13 +203,7 @@ LOAD: tuple[Column[Measured], ...] = (
             better="lower",
         )
     ),
-    number(
-        "tile_load_max_over_mean_round_robin",
-        "1",
-        "The same routing placed round-robin without copies: what the mapper is worth.",
-        _round_robin,
-        NO_CROSSBARS,
-        SWITCHES,
-        better="lower",
-    ),
-)
+    number("tile_load_max_over_mean_round_robin", "1",
+           "The same routing placed round-robin without copies: what the mapper is worth.",
+           _round_robin, NO_CROSSBARS, SWITCHES, better="lower"),
+)  # fmt: skip
