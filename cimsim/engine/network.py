@@ -21,13 +21,11 @@ from cimsim.engine.noc.packet import (
     PACKETS,
     PacketState,
     hold,
-    packet_state,
     reserve,
 )
-from cimsim.engine.plan import Transport
 
 __all__ = [
-    "FLIT_FS", "FS_PER_PS", "LATENCY_PS", "Network", "count_tokens", "make_network", "set_tokens",
+    "FLIT_FS", "FS_PER_PS", "LATENCY_PS", "Network", "count_tokens", "set_tokens",
     "settle", "take_chip_link", "take_link",
 ]  # fmt: skip
 
@@ -78,34 +76,6 @@ class Network(NamedTuple):
     after: Int64
     chip_link: Int64
     between: Int64
-
-
-def make_network(transport: Transport) -> Network:
-    """Return an idle network."""
-    shape = transport.shape
-    state = packet_state(shape, transport.timing)
-    closed = not transport.contended and shape.is_open_grid
-    chips, between = transport.between.chips, transport.between
-    rows = shape.height * shape.chips
-    links = transport.first_chip_link + len(between.pairs)
-    reserved = np.zeros((links, state.reserved.shape[1]), dtype=np.int64)
-    used = np.zeros((links, state.used.shape[1]), dtype=np.int64)
-    return Network(
-        packet=state._replace(reserved=reserved, used=used),
-        router=transport.ports.router,
-        flags=np.array([transport.contended, 0, closed, transport.single], dtype=np.int64),
-        mark=np.zeros(links, dtype=np.int64),
-        head=np.zeros(links, dtype=np.int64),
-        tail=np.zeros(links, dtype=np.int64),
-        union=np.zeros((links, transport.words), dtype=np.uint64),
-        walk=np.zeros((2, links), dtype=np.int64),
-        spans=np.zeros((2, 4, rows + 1, shape.width + 1), dtype=np.int64),
-        chip=transport.ports.router // shape.chip_routers,
-        gateway=np.arange(chips) + (transport.ports.first_gateway if chips > 1 else 0),
-        after=between.after if chips > 1 else np.zeros(0, dtype=np.int64),
-        chip_link=np.where(between.link < 0, -1, between.link + transport.first_chip_link),
-        between=np.array([between.flit_fs, between.latency_ps], dtype=np.int64),
-    )
 
 
 def settle(net: Network) -> Int64:

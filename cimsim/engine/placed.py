@@ -14,7 +14,8 @@ from cimsim.chip import Placement, Unit, UnitKey
 from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts, Density, Ledger
 from cimsim.engine.memory import MemoryTimes
-from cimsim.engine.plan import LRU, POLICIES, Slots
+from cimsim.engine.plan import Slots
+from cimsim.engine.policies import LRU, POLICIES
 from cimsim.engine.power import site_power_nw
 from cimsim.engine.sites import SiteSpec
 from cimsim.errors import CimsimError, CimsimInternalError

@@ -19,15 +19,7 @@ from cimsim.engine.noc.packet import NocTiming
 from cimsim.engine.sites import Sites
 from cimsim.engine.steps import Step
 
-__all__ = [
-    "LFU", "LRU", "ONE_CHIP", "PINNED", "POLICIES", "PREFETCH", "ChipNetwork", "FlitSizes", "Plan",
-    "Ports",
-    "Slots", "Transport",
-]  # fmt: skip
-
-LRU, LFU, PINNED, PREFETCH = range(4)
-POLICIES = {"refuse": LRU, "lru": LRU, "lfu": LFU, "pinned": PINNED, "prefetch": PREFETCH}
-"""Codes of the values of chip.switching; refuse never comes to giving up a slot."""
+__all__ = ["ONE_CHIP", "ChipNetwork", "FlitSizes", "Plan", "Ports", "Slots", "Transport"]
 
 Int64 = NDArray[np.int64]
 

@@ -12,9 +12,9 @@ from cimsim.config import ChipConfig
 from cimsim.engine.build import build_plan
 from cimsim.engine.cautions import network_validity
 from cimsim.engine.events.compiled import run_compiled
+from cimsim.engine.events.first_tables import visit_bound
 from cimsim.engine.events.flit_loop import run_flit
 from cimsim.engine.events.simpy_loop import run_simpy
-from cimsim.engine.events.tables import visit_bound
 from cimsim.engine.network_choice import (
     FLIT_LEVEL,
     MOST_FLIT_HOPS,

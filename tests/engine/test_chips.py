@@ -15,7 +15,8 @@ from cimsim.chip.networks import system_topology
 from cimsim.chip.topology import Topology
 from cimsim.cost import ActionCounts, CostModel, Ledger
 from cimsim.engine import EngineResult, simulate
-from cimsim.engine.network import Network, make_network, settle
+from cimsim.engine.idle_network import make_network
+from cimsim.engine.network import Network, settle
 from cimsim.engine.noc.packet import FLITS, NocTiming
 from cimsim.engine.plan import ChipNetwork, Ports, Transport
 from cimsim.errors import CimsimError

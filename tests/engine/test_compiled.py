@@ -12,7 +12,8 @@ from cimsim.engine.build import build_plan
 from cimsim.engine.events.compiled import run_compiled
 from cimsim.engine.events.prefetch import _highest
 from cimsim.engine.events.simpy_loop import run_simpy
-from cimsim.engine.plan import POLICIES, Plan
+from cimsim.engine.plan import Plan
+from cimsim.engine.policies import POLICIES
 from cimsim.engine.raw import RawRun
 from cimsim.engine.run import choose_engine
 from cimsim.engine.steps import CorrectionWork

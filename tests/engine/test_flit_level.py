@@ -10,7 +10,7 @@ import pytest
 
 from cimsim.engine.counts import check_conservation
 from cimsim.engine.events.flit_loop import FlitLoop, run_flit
-from cimsim.engine.events.simpy_loop import run_simpy
+from cimsim.engine.events.simpy_loop import SimpyRun, run_simpy
 from cimsim.engine.network_choice import flit_work, inert_network
 from cimsim.engine.noc.packet import BUSY_PS, FLITS
 from cimsim.engine.plan import Plan
@@ -162,7 +162,7 @@ def test_a_wait_that_cannot_end_is_an_error_that_names_it(case: int) -> None:
 
 def test_a_network_that_cannot_move_is_an_error_that_names_who_waits() -> None:
     plan = lower(make_system(), "prefill", 1)
-    engine = FlitLoop(plan, record=False)
+    engine = FlitLoop(plan, SimpyRun(record=False))
     engine.wires._net.state.outs[:, 1] = -(1 << 40)
     with pytest.raises(SimulationError, match=r"a vector from digital unit .* waits for a channel"):
         engine.run()

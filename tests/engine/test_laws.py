@@ -13,10 +13,11 @@ from cimsim.engine.belady import belady_hits
 from cimsim.engine.build import build_plan
 from cimsim.engine.counts import check_conservation
 from cimsim.engine.events.compiled import run_compiled
+from cimsim.engine.events.first_tables import visit_bound
 from cimsim.engine.events.simpy_loop import run_simpy
-from cimsim.engine.events.tables import visit_bound
 from cimsim.engine.noc.packet import BUSY_PS
-from cimsim.engine.plan import PINNED, Plan
+from cimsim.engine.plan import Plan
+from cimsim.engine.policies import PINNED
 from cimsim.engine.raw import EXPERT, RawRun
 from cimsim.engine.steps import CorrectionWork
 from cimsim.errors import SimulationError

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from cimsim.chip.topology import Topology
-from cimsim.engine.network import Network, count_tokens, make_network, settle
+from cimsim.engine.idle_network import make_network
+from cimsim.engine.network import Network, count_tokens, settle
 from cimsim.engine.noc.packet import FLITS, NocTiming
 from cimsim.engine.plan import Ports, Transport
 from tests.twins.events.trains import reduce_train, scatter_trains, send_train

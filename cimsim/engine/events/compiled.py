@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from cimsim.engine.events.first_tables import make_tables
 from cimsim.engine.events.loop import advance
 from cimsim.engine.events.machine import Machine
 from cimsim.engine.events.outcome import outcome, scalar, waiting
 from cimsim.engine.events.stall import Deadline, event_limit_error, stall_error
-from cimsim.engine.events.tables import make_tables
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import RawRun
 

@@ -22,7 +22,7 @@ from cimsim.engine.events.sending import enqueue, send
 from cimsim.engine.events.servers import servers_free_ps
 from cimsim.engine.events.slots import make_resident
 from cimsim.engine.noc.kernel import inlined, inner
-from cimsim.engine.plan import PREFETCH
+from cimsim.engine.policies import PREFETCH
 from cimsim.engine.raw import VISIT_PARTS
 
 __all__ = ["dispatch"]

@@ -32,6 +32,7 @@ from cimsim.engine.events.flit_writes import FlitWrites
 from cimsim.engine.events.outcome import outcome, visit_name
 from cimsim.engine.events.power_gate import PowerGate
 from cimsim.engine.events.schedule import BACK, BEGIN, FINISH
+from cimsim.engine.events.simpy_loop import SimpyRun
 from cimsim.engine.events.stall import Waiting
 from cimsim.engine.numbers import Numbers, rows_of_visit
 from cimsim.engine.plan import Plan
@@ -53,28 +54,14 @@ def run_flit(
     numbers: Numbers | None = None,
 ) -> RawRun:
     """Run a plan of one chip in SimPy on the flit-level network; as `run_simpy`."""
-    loop = FlitLoop(
-        plan, record=record, max_events=max_events, max_seconds=max_seconds, numbers=numbers
-    )
-    return loop.run()
+    return FlitLoop(plan, SimpyRun(record, max_events, max_seconds, numbers)).run()
 
 
 class FlitLoop(FlitWrites):
     """One run of a plan on the flit-level network; use `run_flit`."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        *,
-        record: bool,
-        max_events: int | None = None,
-        max_seconds: float | None = None,
-        numbers: Numbers | None = None,
-    ) -> None:
-        super().__init__(
-            plan, record=record, max_events=max_events, max_seconds=max_seconds, numbers=numbers
-        )
-        self.record = record
+    def __init__(self, plan: Plan, how: SimpyRun) -> None:
+        super().__init__(plan, how)
         self.gates: list[PowerGate[Service]] = [
             PowerGate(plan.power_limit_nw) for _ in range(plan.chips)
         ]
@@ -201,12 +188,12 @@ class FlitLoop(FlitWrites):
         service.start_ps = self.tables.visit[v]["start_ps"] = now
         self.now["power_stall_ps"] += now - service.in_ps
         service.in_ps = now
-        if self.numbers is not None:
-            self.numbers.serve(visit_of(self.tables, v), now)
+        if self.how.numbers is not None:
+            self.how.numbers.serve(visit_of(self.tables, v), now)
         self.tables.visit_parts[v, QUEUE] += now - service.arrived_ps
         work = self.interval_ps[service.site] * service.size
         self.tables.server["busy_ps"][service.servers] += work
-        if self.record:
+        if self.how.record:
             service.row = int(self.now["visit_rows"])
             self.now["visit_rows"] += 1
         for token in service.inside:
@@ -277,7 +264,7 @@ class FlitLoop(FlitWrites):
 
     def _finish(self, service: Service) -> None:
         """The last result of a visit is ready."""
-        if self.record:
+        if self.how.record:
             visit = visit_of(self.tables, service.visit)
             fixed = int(self.tables.site[visit.site]["expert"])
             expert = fixed if visit.expert == NONE else visit.expert

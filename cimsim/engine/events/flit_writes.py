@@ -11,8 +11,7 @@ from cimsim.engine.events.flit_jobs import Countdown, Write
 from cimsim.engine.events.flit_wires import FlitWires
 from cimsim.engine.events.schedule import KINDS, WEIGHTS, WRITTEN
 from cimsim.engine.events.server_lines import ServerLines
-from cimsim.engine.events.simpy_loop import SimpyLoop
-from cimsim.engine.numbers import Numbers
+from cimsim.engine.events.simpy_loop import SimpyLoop, SimpyRun
 from cimsim.engine.plan import Plan
 
 __all__ = ["FlitWrites"]
@@ -21,19 +20,8 @@ __all__ = ["FlitWrites"]
 class FlitWrites(SimpyLoop):
     """The part of the flit level's loop that writes slots; see `FlitLoop`."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        *,
-        record: bool,
-        max_events: int | None = None,
-        max_seconds: float | None = None,
-        numbers: Numbers | None = None,
-    ) -> None:
-        super().__init__(
-            plan, record=record, max_events=max_events, max_seconds=max_seconds,
-            numbers=numbers, flit=True,
-        )  # fmt: skip
+    def __init__(self, plan: Plan, how: SimpyRun) -> None:
+        super().__init__(plan, how, flit=True)
         self.wires = FlitWires(plan.transport)
         self.lines = ServerLines(plan.sites.n_servers, self.on_first)
         self.servers_of = self.rows_of("servers", self.tables.servers)
@@ -93,7 +81,7 @@ class FlitWrites(SimpyLoop):
         row["write_ps"], row["end_ps"] = self.env.now, end
         self.written_ps[job.servers] = end
         self.tables.server["written_ps"][job.servers] += work
-        if self.tables.fixed["record"][0]:
+        if self.how.record:
             self.tables.load_log[self.now["load_rows"]] = (
                 job.slot, row["holds"], row["start_ps"], row["fetched_ps"], row["arrived_ps"],
                 row["write_ps"], row["end_ps"],

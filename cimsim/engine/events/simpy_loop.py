@@ -9,12 +9,14 @@ complete.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
 import simpy
 
 from cimsim.engine.events.coupled import tell_after, tell_before
+from cimsim.engine.events.first_tables import make_tables
 from cimsim.engine.events.loop import advance
 from cimsim.engine.events.machine import Machine
 from cimsim.engine.events.outcome import outcome, scalar, waiting
@@ -26,12 +28,11 @@ from cimsim.engine.events.stall import (
     event_limit_error,
     stall_error,
 )
-from cimsim.engine.events.tables import make_tables
 from cimsim.engine.numbers import Numbers
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import RawRun
 
-__all__ = ["SimpyLoop", "run_simpy"]
+__all__ = ["SimpyLoop", "SimpyRun", "run_simpy"]
 
 
 def run_simpy(
@@ -55,34 +56,31 @@ def run_simpy(
         SimulationError: if the run stalls (the message says who waits for what) or exceeds
             a limit.
     """
-    loop = SimpyLoop(
-        plan, record=record, max_events=max_events, max_seconds=max_seconds, numbers=numbers
-    )
-    return loop.run()
+    return SimpyLoop(plan, SimpyRun(record, max_events, max_seconds, numbers)).run()
+
+
+@dataclass(frozen=True)
+class SimpyRun:
+    """How a plan is run; the fields are the arguments of `run_simpy`."""
+
+    record: bool = True
+    max_events: int | None = None
+    max_seconds: float | None = None
+    numbers: Numbers | None = None
 
 
 class SimpyLoop:
     """One run of a plan; use `run_simpy`."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        *,
-        record: bool,
-        max_events: int | None = None,
-        max_seconds: float | None = None,
-        numbers: Numbers | None = None,
-        flit: bool = False,
-    ) -> None:
-        self.plan = plan
-        self.numbers = numbers
-        self.tables = make_tables(plan, record=record, max_events=max_events, flit=flit)
+    def __init__(self, plan: Plan, how: SimpyRun, *, flit: bool = False) -> None:
+        self.plan, self.how = plan, how
+        self.tables = make_tables(plan, record=how.record, max_events=how.max_events, flit=flit)
         self.machine = Machine(self.tables)
         self.env: Any = simpy.Environment(initial_time=0)  # its time is an int here
         self.drained = self.env.event()
         self.now, self._heap = self.tables.now[0], self.tables.heap
-        self.deadline = Deadline(max_seconds)
-        self._limit, self._handled = max_events, 0
+        self.deadline = Deadline(how.max_seconds)
+        self._handled = 0
 
     @property
     def left(self) -> int:
@@ -117,12 +115,13 @@ class SimpyLoop:
     def on_event(self, event: Any) -> None:
         """Handle an event of the tables."""
         argument, kind = divmod(event.value, KINDS)
-        if self.numbers is None:
+        numbers = self.how.numbers
+        if numbers is None:
             self.act(kind, argument)
         else:
-            tell_before(self.numbers, self.tables, kind, argument)
+            tell_before(numbers, self.tables, kind, argument)
             self.act(kind, argument)
-            tell_after(self.numbers, self.tables, kind, argument)
+            tell_after(numbers, self.tables, kind, argument)
 
     def act(self, kind: int, argument: int = 0) -> None:
         """Let the kernels handle one event now, and schedule what follows from it."""
@@ -143,7 +142,7 @@ class SimpyLoop:
     def at(self, time_ps: int, handler: Callable[[Any], None], value: object) -> None:
         """Call `handler` at a time, after everything already scheduled for that time."""
         self.now["events"] += 1
-        if self._limit is not None and self.now["events"] > self._limit:
+        if self.how.max_events is not None and self.now["events"] > self.how.max_events:
             self.now["failed"] = 1
         self._check()
         self.env.timeout(time_ps - self.env.now, value).callbacks.append(handler)
@@ -151,7 +150,7 @@ class SimpyLoop:
     def _check(self) -> None:
         """Raise if the run exceeds a limit."""
         if self.now["failed"]:
-            raise event_limit_error(self._limit or 0, self.left, self.env.now)
+            raise event_limit_error(self.how.max_events or 0, self.left, self.env.now)
         self._handled += 1
         if self._handled % CHECK_EVENTS == 0:
             self.deadline.check(self.left, self.env.now)

@@ -21,7 +21,7 @@ from cimsim.engine.events.schedule import EXPERT, WEIGHTS, WRITTEN, push, take_m
 from cimsim.engine.events.sending import send_one
 from cimsim.engine.events.servers import hold_servers, servers_free_ps
 from cimsim.engine.noc.kernel import ONE, ZERO, inlined, inner
-from cimsim.engine.plan import LFU, PINNED
+from cimsim.engine.policies import LFU, PINNED
 from cimsim.engine.raw import DRAM, NOC, QUEUE, WRITE
 from cimsim.engine.transport import send_train
 

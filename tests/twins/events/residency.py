@@ -21,7 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cimsim.engine.plan import LFU, PINNED, Plan
+from cimsim.engine.plan import Plan
+from cimsim.engine.policies import LFU, PINNED
 from tests.twins.events.visit import Visit
 
 __all__ = ["Load", "NextLayer", "Residency"]

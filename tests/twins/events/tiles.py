@@ -15,9 +15,10 @@ import simpy
 from numpy.typing import NDArray
 
 from cimsim.engine.events.stall import CHECK_EVENTS, Deadline, event_limit_error
-from cimsim.engine.network import make_network
+from cimsim.engine.idle_network import make_network
 from cimsim.engine.numbers import Numbers
-from cimsim.engine.plan import PREFETCH, Plan
+from cimsim.engine.plan import Plan
+from cimsim.engine.policies import PREFETCH
 from cimsim.engine.raw import ADC, COMPUTE, EXPERT, NOC, PARTS, QUEUE
 from tests.twins.events.buffer import TileBuffers
 from tests.twins.events.power import PowerBudget
