@@ -135,14 +135,26 @@ def column_address(column: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArr
     return block.astype(np.uint32), (column % CHUNK) // _LANES
 
 
-def uniform_bits_at(columns: int, words: tuple[int, int, int], key: Key) -> NDArray[np.uint32]:
-    """Return 32 random bits for columns 0, 1, ...: the twin of `fill_bits`."""
+def uniform_bits_at(
+    columns: int, words: tuple[int | NDArray[np.int64], ...], key: Key
+) -> NDArray[np.uint32]:
+    """Return 32 random bits for columns 0, 1, ...: the twin of `fill_bits`.
+
+    Args:
+        columns: how many.
+        words: the other three words of the address; arrays [n] ask for n addresses at once.
+        key: of the stream.
+
+    Returns:
+        uint32 [columns], or [n, columns].
+    """
     block, word = column_address(np.arange(columns))
-    counter = np.empty((columns, 4), dtype=np.uint32)
-    counter[:, 0] = block
-    counter[:, 1:] = np.array([w & 0xFFFFFFFF for w in words], dtype=np.uint32)
-    out = philox4x32(counter, key)
-    return out[np.arange(columns), word]
+    address = np.stack(np.broadcast_arrays(*words), axis=-1).astype(np.int64) & 0xFFFFFFFF
+    counter = np.empty((*address.shape[:-1], columns, 4), dtype=np.uint32)
+    counter[..., 0] = block
+    counter[..., 1:] = address[..., None, :]
+    out = philox4x32(counter.reshape(-1, 4), key).reshape(counter.shape)
+    return np.asarray(out[..., np.arange(columns), word])
 
 
 def normals_of_bits(bits: NDArray[np.uint32]) -> NDArray[np.float32]:

@@ -185,12 +185,9 @@ def _route(
         key = derive_key(_PURPOSE, index)
         order = np.argsort(uniform_bits_at(n_experts, (0, 0, 0), key), kind="stable")
         logits = log_of(profile)[order]
-        for token in range(len(sequence)):
-            words = (1, int(sequence[token]), int(position[token]))
-            bits = uniform_bits_at(n_experts, words, key).astype(np.float64)
-            uniform = (bits + 0.5) / 2.0**32
-            score = logits - log_of(-log_of(uniform))
-            experts[token, index] = np.argsort(-score, kind="stable")[:k]
+        bits = uniform_bits_at(n_experts, (1, sequence, position), key).astype(np.float64)
+        score = logits - log_of(-log_of((bits + 0.5) / 2.0**32))
+        experts[:, index] = np.argsort(-score, axis=1, kind="stable")[:, :k]
     return RoutingTrace(experts, sequence, position, n_experts)
 
 
