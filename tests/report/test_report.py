@@ -446,7 +446,10 @@ def test_report_of_nothing_is_our_bug(tmp_path: Path) -> None:
 
 def _even(chip):
     load = chip.tile_load
-    return replace(chip, tile_load=replace(load, round_robin_ps=None, width=1))
+    row = np.arange(len(load.noisy_ps))
+    column = np.stack([np.zeros_like(row), row], axis=1)
+    tiles = replace(load, round_robin_ps=None, places=column, cells=column)
+    return replace(chip, tile_load=tiles)
 
 
 def _huge(chip):
