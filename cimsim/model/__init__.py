@@ -19,7 +19,7 @@ from cimsim.model.correction_steps import (
     SlotRewrite,
 )
 from cimsim.model.decoder import Decoder, ForwardResult, ScoreResult
-from cimsim.model.flight import Flight, Stream
+from cimsim.model.flight import Flight, Stream, next_tokens
 from cimsim.model.float_linear import FloatLinear
 from cimsim.model.interpreter import Interpreter
 from cimsim.model.linear import Linear
@@ -55,6 +55,7 @@ __all__ = [
     "identity",
     "load_checkpoint",
     "load_correction",
+    "next_tokens",
     "perplexity",
     "rewritten_matrices",
     "save_correction",

@@ -15,7 +15,7 @@ from cimsim.model.checkpoint import Checkpoint
 from cimsim.model.corrected_linear import CorrectedLinear
 from cimsim.model.correction import Correction
 from cimsim.model.correction_check import check_correction
-from cimsim.model.flight import Flight, Stream
+from cimsim.model.flight import Flight, Stream, next_tokens
 from cimsim.model.interpreter import NO_PARTS, Interpreter
 from cimsim.model.linear import Linear
 from cimsim.model.observer import Observer
@@ -30,7 +30,6 @@ Array = NDArray[np.float32]
 Tokens = NDArray[np.int64]
 
 BATCH_TOKENS = 4096  # tokens taken through the layers together: bounds memory, not results
-NOT_SCORED = -1
 
 
 @dataclass(frozen=True)
@@ -153,13 +152,11 @@ class Decoder:
                 else logits are kept.
             forced: a routing to force on every MoE layer.
         """
-        following = np.full(windows.shape, NOT_SCORED, dtype=np.int64)
-        following[:, :-1] = windows[:, 1:]
         return Flight(
             windows.reshape(-1),
             TokenKeys.of_windows(sequences, windows.shape[1]),
             Stream(self.new_cache(sequences, windows.shape[1]), ends=True),
-            following=following.reshape(-1) if scored else None,
+            following=next_tokens(windows) if scored else None,
             forced=forced,
         )
 

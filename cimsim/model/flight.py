@@ -14,11 +14,19 @@ from cimsim.model.cache import KVCache
 from cimsim.model.routing import Routing, RoutingRecord
 from cimsim.workload.program import TokenKeys
 
-__all__ = ["Flight", "Stream"]
+__all__ = ["Flight", "Stream", "next_tokens"]
 
 Array = NDArray[np.float32]
 Tokens = NDArray[np.int64]
+NOT_SCORED = -1
 NOTHING = np.zeros((0, 0), dtype=np.float32)
+
+
+def next_tokens(windows: Tokens) -> Tokens:
+    """Return the token after each token of windows [B, T], -1 after the last ones, [B * T]."""
+    following = np.full(windows.shape, NOT_SCORED, dtype=np.int64)
+    following[:, :-1] = windows[:, 1:]
+    return following.reshape(-1)
 
 
 class Stream:

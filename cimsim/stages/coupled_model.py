@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cimsim.engine import Plan, Visit, rows_of_visit
 from cimsim.errors import CimsimInternalError
-from cimsim.model import Decoder, Flight, Interpreter, KVCache, ScoreResult, Stream
+from cimsim.model import Decoder, Flight, Interpreter, KVCache, ScoreResult, Stream, next_tokens
 from cimsim.stages.timed_linear import TimedLinear
 from cimsim.workload.program import TokenKeys
 from cimsim.workload.trace import RoutingTrace
@@ -51,12 +51,9 @@ class CoupledModel:
         self._progress, self._through = progress, 0
         self._plan, self._decoder, self._interpreter = plan, decoder, interpreter
         self._linear, self._past = linear, past
-        context = windows.shape[1]
         self._ids = windows.reshape(-1)
-        self._keys = TokenKeys.of_windows(np.arange(len(windows), dtype=np.int64), context)
-        self._following = np.full(windows.size, NONE, dtype=np.int64)
-        within = self._keys.position < context - 1
-        self._following[within] = self._ids[np.flatnonzero(within) + 1]
+        self._keys = TokenKeys.of_windows(np.arange(len(windows)), windows.shape[1])
+        self._following = next_tokens(windows)
         self._flights: dict[int, Flight] = {}
         self._streams: dict[int, Stream] = {}
         self._left = np.diff(plan.flights.stream_ptr)
@@ -74,7 +71,7 @@ class CoupledModel:
         tokens = self._flights.get(flight) or self._start(flight)
         now = self._plan.steps[step]
         # A flight behind may have asked for its keys, which lie beyond a step without visits.
-        if tokens.at <= now.operation:
+        if now.visits or tokens.at <= now.operation:
             self._interpreter.advance(tokens, now.operation)
         if now.visits:
             self._interpreter.prepare(tokens)
