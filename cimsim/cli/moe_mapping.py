@@ -135,12 +135,14 @@ def remap(
     """Follow a drift of the load on a chip: few moves, or placed anew; gain and cost."""
     from dataclasses import asdict
 
-    load(plugins)
     from cimsim.stages.migrating import follow_drift
+    from cimsim.stages.placed_chip import place_chip
 
+    load(plugins)
     config, program = _opened(chip, model)
     before, after = (_routing(path, program) for path in (trace, now))
-    found = follow_drift(config, program, before, after, slack=slack, most_moves=moves)
+    placed = place_chip(config, program, before)
+    found = follow_drift(placed, after, slack=slack, most_moves=moves)
     print_rows([asdict(row) for row in found], as_json=as_json)
 
 

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cimsim.chip import Unit, analog_units, build_system
-from cimsim.config import ChipConfig
+from cimsim.chip import Unit
 from cimsim.cost import CostModel
 from cimsim.cost.programming import price_program
 from cimsim.errors import CimsimError
-from cimsim.stages.placing import place, problem_of
+from cimsim.stages.placed_chip import PlacedChip
+from cimsim.stages.placing import problem_of
 from cimsim.units import FJ_PER_J
-from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 from moe_mapping.assignment import Assignment
 from moe_mapping.objective import tile_times_ps
@@ -62,9 +61,7 @@ class Migration:
 
 
 def follow_drift(
-    config: ChipConfig,
-    program: Program,
-    before: RoutingTrace,
+    chip: PlacedChip,
     after: RoutingTrace,
     *,
     slack: float = 0.05,
@@ -73,9 +70,7 @@ def follow_drift(
     """Return what it means to stay, to re-map incrementally, to weigh and to place anew.
 
     Args:
-        config: the chip; its policy places it for the first routing, and anew.
-        program: the model.
-        before: routing that the chip was placed for.
+        chip: placed for the first routing; its policy places it anew.
         after: routing that it meets.
         slack: incremental re-mapping stops within this share of the lower bound.
         most_moves: most copies that it programs; None = no limit.
@@ -83,13 +78,10 @@ def follow_drift(
     Raises:
         CimsimError: where experts are switched, or there are several chips.
     """
-    units = analog_units(program, config)
-    mesh = build_system(config, units)
-    cost = CostModel(config, mesh, program)
-    now = place(config, mesh, program, units, cost, before).assignment
+    now, config, units, cost = chip.assignment, chip.config, chip.units, chip.cost
     if now is None:
         raise CimsimError("only one chip that holds all experts can be re-mapped")
-    problem = problem_of(config, mesh, program, units, cost, after)
+    problem = problem_of(config, chip.mesh, chip.program, units, cost, after)
     current = replace(problem, current=now)
     plans = {
         "stay": now,

@@ -19,6 +19,7 @@ from cimsim.cost import CostModel
 from cimsim.stages.placing import all_fit, place, problem_of, units_by_chip
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
+from moe_mapping.assignment import Assignment
 from moe_mapping.registry import solve
 
 __all__ = ["PlacedChip", "place_chip", "tile_load_ps"]
@@ -34,6 +35,8 @@ class PlacedChip:
         mesh: the chip's geometry.
         cost: its prices and closed-form times.
         placement: where every copy of every unit sits.
+        assignment: the policy's answer that it carries out; None where none was asked: on chips
+            that switch experts or hold no matrix, on several chips, on fitted shapes.
     """
 
     config: ChipConfig
@@ -41,6 +44,7 @@ class PlacedChip:
     mesh: ChipMesh
     cost: CostModel
     placement: Placement
+    assignment: Assignment | None = None
 
     @cached_property
     def units(self) -> tuple[Unit, ...]:
@@ -68,7 +72,7 @@ def place_chip(config: ChipConfig, program: Program, expected: RoutingTrace) -> 
     mesh = build_system(config, units)
     cost = CostModel(config, mesh, program)
     placed = place(config, mesh, program, units, cost, expected)
-    return PlacedChip(config, program, mesh, cost, placed.placement)
+    return PlacedChip(config, program, mesh, cost, placed.placement, placed.assignment)
 
 
 def tile_load_ps(chip: PlacedChip, trace: RoutingTrace, policy: str) -> NDArray[np.int64]:
