@@ -14,10 +14,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip.routes import LINKS, ROUTERS, fill_way, longest_way
+from cimsim.chip.routes import LINKS, ROUTERS, fill_way
 from cimsim.engine.free_routes import reduce_free, scatter_free, send_free
 from cimsim.engine.network import Network, count_tokens, take_link
-from cimsim.engine.noc.kernel import ZERO, allocating, inlined, inner
+from cimsim.engine.noc.kernel import ZERO, inlined, inner
 from cimsim.engine.noc.packet import CYCLE_PS, INTERFACE_PS, LINK_PS, ROUTER_PS
 
 __all__ = ["reduce_local", "scatter_local", "send_local"]
@@ -184,13 +184,12 @@ def _enter_tree(
     mask: UInt64,
     target: int,
     flits: int,
-    order: Int64,
     found: int,
 ) -> int:
     """Inject one source's train and mark the links of its way to `target`.
 
     A router of the tree passes its sum on over one link, where its state is kept. New links are
-    appended to `order`, farthest first after sorting.
+    appended to `Network.order`, farthest first after sorting.
 
     Returns:
         The number of links found so far.
@@ -209,7 +208,7 @@ def _enter_tree(
             net.head[link] = net.tail[link] = 0
             net.union[link] = np.uint64(0)
             net.walk[1, link] = way[hop + 1] if hop < hops else -1
-            order[found] = -((hops - hop) * total + link)
+            net.order[found] = -((hops - hop) * total + link)
             found += 1
         elif hop > 0 and _contains(net.union[link], mask):
             return found  # the rest of the way has these tokens already
@@ -232,7 +231,7 @@ def _sort(numbers: Int64) -> None:
         numbers[at] = number
 
 
-@allocating
+@inner
 def reduce_local(
     net: Network,
     first_ps: Int64,
@@ -265,13 +264,12 @@ def reduce_local(
     cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
     net.flags[1] += 1
     total_links = len(net.mark)
-    order = np.empty(count * (longest_way(net.packet.routes) + 1), dtype=np.int64)
     found = ZERO
     for k in range(count):
         found = _enter_tree(
-            net, first_ps[k], last_ps[k], sources[k], masks[k], target, flits, order, found
+            net, first_ps[k], last_ps[k], sources[k], masks[k], target, flits, found
         )
-    tree = order[:found]
+    tree = net.order[:found]
     _sort(tree)  # farthest first
     tail = np.int64(0)
     for k in range(found):

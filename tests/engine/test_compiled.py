@@ -10,7 +10,7 @@ import pytest
 
 from cimsim.engine.build import build_plan
 from cimsim.engine.events.compiled import run_compiled
-from cimsim.engine.events.prefetch import _highest
+from cimsim.engine.events.prefetch import _rank
 from cimsim.engine.events.simpy_loop import run_simpy
 from cimsim.engine.plan import Plan
 from cimsim.engine.policies import POLICIES
@@ -184,5 +184,6 @@ def test_the_highest_scores_come_in_order_and_equal_ones_by_number() -> None:
         scores = rng.integers(0, 4, size=int(rng.integers(1, 20)))
         count = int(rng.integers(1, scores.size + 1))
         expected = np.argsort(-scores, kind="stable")[:count]
-        found = _highest.py_func(scores, count)  # type: ignore[attr-defined]
+        found = np.zeros(count, dtype=np.int64)
+        _rank.py_func(scores, found)  # type: ignore[attr-defined]
         assert np.array_equal(found, expected)

@@ -82,6 +82,8 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None, flit: bool 
         stream_queue=np.zeros(flights.n_streams + 1, dtype=np.int64),
         slot_queue=np.zeros((plan.chips, n_experts + 1), dtype=np.int64),
         followed=np.zeros((max(0, learns), *[plan.n_experts * switched] * 2), dtype=np.int64),
+        scores=np.zeros(plan.n_experts, dtype=np.int64),
+        likely=np.zeros(plan.experts.shape[2], dtype=np.int64),
         visit_log=_records(bound * record, r.VISIT_ROW),
         job_log=_records(n * len(plan.steps) * record, r.JOB_ROW),
         load_log=_records(loads, r.LOAD_ROW),

@@ -51,29 +51,32 @@ def advance(x: Machine, most: int) -> int:
             break
         pop(x)
         now.time_ps = time_ps
-        _handle(x, what & (KINDS - 1), what >> KIND_BITS)
+        kind, argument = what & (KINDS - 1), what >> KIND_BITS
+        if kind == VISIT:
+            on_visit(x, argument)
+        elif kind == JOB_END:
+            on_job_end(x, argument)
+        elif kind == STAGE_DONE:
+            reach_digital(x, argument)
+        elif kind == ROOM:
+            on_room(x, argument)
+        elif kind == WEIGHTS:
+            on_weights(x, argument)
+        elif kind == WRITTEN:
+            on_written(x, argument)
+        elif kind == ARRIVAL:
+            on_arrival(x, argument)
+        elif kind == START:
+            start_streams(x)
+        else:
+            _handle_flit(x, kind, argument)
     return int(now.heaped)
 
 
 @inlined
-def _handle(x: Machine, kind: int, argument: int) -> None:
-    if kind == VISIT:
-        on_visit(x, argument)
-    elif kind == JOB_END:
-        on_job_end(x, argument)
-    elif kind == STAGE_DONE:
-        reach_digital(x, argument)
-    elif kind == ROOM:
-        on_room(x, argument)
-    elif kind == WEIGHTS:
-        on_weights(x, argument)
-    elif kind == WRITTEN:
-        on_written(x, argument)
-    elif kind == ARRIVAL:
-        on_arrival(x, argument)
-    elif kind == START:
-        start_streams(x)
-    elif kind == BEGIN:
+def _handle_flit(x: Machine, kind: int, argument: int) -> None:
+    """Handle an event that only the flit level has."""
+    if kind == BEGIN:
         on_begin(x, argument)
     elif kind == FINISH:
         on_finish(x, argument)

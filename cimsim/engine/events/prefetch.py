@@ -11,41 +11,47 @@ from numpy.typing import NDArray
 
 from cimsim.engine.events.machine import Machine
 from cimsim.engine.events.slots import load, touch, victim
-from cimsim.engine.noc.kernel import allocating
+from cimsim.engine.noc.kernel import inner
 
 __all__ = ["prefetch"]
 
 Int64 = NDArray[np.int64]
 NONE = -1
+MOST = 1 << 62
 
 
-@allocating
-def _highest(scores: Int64, count: int) -> Int64:
-    """Return where the highest scores (at least 0) are, of equal ones the first."""
-    left, highest = scores.copy(), np.empty(count, dtype=np.int64)
-    for k in range(count):
-        best = 0
-        for e in range(1, left.size):
-            if left[e] > left[best]:
+@inner
+def _rank(scores: Int64, highest: Int64) -> None:
+    """Find where the highest scores (at least 0) are, best first, of equal ones the first.
+
+    Args:
+        scores: what to rank.
+        highest: out, [at most as many], indices.
+    """
+    last, bound = NONE, MOST
+    for k in range(highest.size):
+        best = NONE
+        for e in range(scores.size):
+            after = scores[e] < bound or (scores[e] == bound and e > last)
+            if after and (best == NONE or scores[e] > scores[best]):
                 best = e
-        highest[k], left[best] = best, NONE
-    return highest
+        highest[k], last, bound = best, best, scores[best]
 
 
-@allocating
-def _scores(x: Machine, flight: int, layer: int) -> Int64:
+@inner
+def _score(x: Machine, flight: int, layer: int) -> None:
     """Count how often each expert of the next layer followed those that the flight chose."""
     row, n_experts = x.flight[flight], x.fixed[0].n_experts
-    scores = np.zeros(n_experts, dtype=np.int64)
+    for e in range(n_experts):
+        x.scores[e] = 0
     for i in range(row.first, row.first + row.size):
         for a in range(x.fixed[0].top_k):
             chosen = x.experts[i, layer, a]
             for e in range(n_experts):
-                scores[e] += x.followed[layer, chosen, e]
-    return scores
+                x.scores[e] += x.followed[layer, chosen, e]
 
 
-@allocating
+@inner
 def prefetch(x: Machine, flight: int, layer: int) -> None:
     """Keep or load the experts that the flight will probably choose in the next layer."""
     row, n_experts, k = x.flight[flight], x.fixed[0].n_experts, x.fixed[0].top_k
@@ -56,15 +62,15 @@ def prefetch(x: Machine, flight: int, layer: int) -> None:
                     x.followed[layer - 1, x.experts[i, layer - 1, a], x.experts[i, layer, b]] += 1
     if layer + 1 == x.experts.shape[1]:
         return
-    scores = _scores(x, flight, layer)
-    likely = _highest(scores, k)
+    _score(x, flight, layer)
+    _rank(x.scores, x.likely)
     base = (layer + 1) * n_experts
-    for e in likely:
-        if scores[e] > 0 and x.expert[base + e].slot != NONE:
+    for e in x.likely:
+        if x.scores[e] > 0 and x.expert[base + e].slot != NONE:
             touch(x, x.expert[base + e].slot)
-    for e in likely:
+    for e in x.likely:
         expert = x.expert[base + e]
-        wanted = scores[e] > 0 and expert.write_ps > 0 and expert.slot == NONE
+        wanted = x.scores[e] > 0 and expert.write_ps > 0 and expert.slot == NONE
         if wanted and x.chip[expert.home].queued == 0:
             slot = victim(x, expert.home)
             if slot != NONE:

@@ -36,6 +36,7 @@ class Tables(NamedTuple):
         stream_queue: streams that wait.
         slot_queue: [chips, ..], experts that wait for a slot of a chip, a ring.
         followed: [layers - 1, experts, experts], routing history of the prefetcher.
+        scores, likely: [experts of a layer] and [k], work space of the prefetcher.
         visit_log, job_log, load_log, memory_log, requests: logs.
         scratch: [sites + experts], visit of the current stage by target.
         scratch_tiles: tiles to whose queues visits moved.
@@ -81,6 +82,8 @@ class Tables(NamedTuple):
     stream_queue: Int64
     slot_queue: Int64
     followed: Int64
+    scores: Int64
+    likely: Int64
     visit_log: Records
     job_log: Records
     load_log: Records
