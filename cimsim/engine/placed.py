@@ -89,39 +89,45 @@ class Placed:
     slots: Slots
 
 
+class _Sites:
+    """Sites in the order in which they are added, with their closed-form times and power."""
+
+    def __init__(self, config: ChipConfig, placement: Placement, cost: Costs) -> None:
+        self._placement, self._cost = placement, cost
+        self._pe, self._limit = config.tile.pe.crossbars, power_limit_nw(config)
+        self._shares_adc = config.tile.adc.per_pe < self._pe
+        self._cache: dict[object, tuple[tuple[int, int, int, int], int]] = {}
+        self.specs: list[SiteSpec] = []
+        self.timing: list[tuple[int, int, int, int]] = []
+        self.power: list[int] = []
+
+    def add(self, unit: Unit, crossbars: tuple[int, ...], name: str) -> int:
+        """Add a site and return its number."""
+        most = max(Counter(c // self._pe for c in crossbars).values()) if self._shares_adc else None
+        blocks = tuple((t.row_blocks, t.column_blocks) for t in unit.tilings)
+        shape = (unit.key.part, most, blocks)
+        if shape not in self._cache:
+            self._cache[shape] = self._figures(unit, most)
+        timing, power = self._cache[shape]
+        self.specs.append(SiteSpec(unit, crossbars, unit.key.part in {"experts", "shared"}, name))
+        self.timing.append(timing)
+        self.power.append(power)
+        return len(self.specs) - 1
+
+    def _figures(self, unit: Unit, in_pe: int | None) -> tuple[tuple[int, int, int, int], int]:
+        """Return fill, interval and what conversions add to both in ps, and power in nW."""
+        found, power = self._cost.visit_timing(unit, in_pe), 0
+        if self._limit:
+            whole = self._placement.units[unit.key]
+            power = site_power_nw(self._cost, unit, whole, int(found.interval_ps), self._limit)
+        times = (found.fill_ps, found.interval_ps, found.adc_fill_ps, found.adc_interval_ps)
+        fill, interval, adc_fill, adc_interval = map(int, times)
+        return (fill, interval, adc_fill, adc_interval), power
+
+
 def place_units(config: ChipConfig, placement: Placement, program: Program, cost: Costs) -> Placed:
     """Turn seats and slots into site specifications."""
-    specs: list[SiteSpec] = []
-    timing: list[tuple[int, int, int, int]] = []
-    power: list[int] = []
-    limit, pe = power_limit_nw(config), config.tile.pe.crossbars
-    shared = config.tile.adc.per_pe < pe
-    cache: dict[object, tuple[int, int, int, int, int]] = {}
-
-    def site(unit: Unit, crossbars: tuple[int, ...], name: str) -> int:
-        in_pe = max(Counter(c // pe for c in crossbars).values()) if shared else None
-        blocks = tuple((t.row_blocks, t.column_blocks) for t in unit.tilings)
-        shape = (unit.key.part, in_pe, blocks)
-        if shape not in cache:
-            found = cost.visit_timing(unit, in_pe)
-            drawn = 0
-            if limit:
-                whole = placement.units[unit.key]
-                drawn = site_power_nw(cost, unit, whole, int(found.interval_ps), limit)
-            cache[shape] = (
-                int(found.fill_ps),
-                int(found.interval_ps),
-                int(found.adc_fill_ps),
-                int(found.adc_interval_ps),
-                drawn,
-            )
-        summed = unit.key.part in {"experts", "shared"}
-        specs.append(SiteSpec(unit, crossbars, summed, name))
-        timing.append(cache[shape][:4])
-        power.append(cache[shape][4])
-        return len(specs) - 1
-
-    in_slot = {c for slot in placement.slots for c in slot}
+    sites = _Sites(config, placement, cost)
     group_of: dict[tuple[UnitKey, str], int] = {}
     group_sites: list[list[int]] = []
     for key, unit in placement.units.items():
@@ -135,24 +141,38 @@ def place_units(config: ChipConfig, placement: Placement, program: Program, cost
         for stage, part, low, high in _stages(unit):
             group_of[key, stage] = len(group_sites)
             group_sites.append(
-                [site(part, s.crossbars[low:high], f"{key} {stage} {s.replica}") for s in seats]
+                [
+                    sites.add(part, s.crossbars[low:high], f"{key} {stage} {s.replica}")
+                    for s in seats
+                ]
             )
-    expert_sites: list[list[int]] = []
-    expert_units: list[UnitKey] = []
-    if "experts" in config.chip.analog_parts:
-        for layer in program.moe_layers:
-            for expert in range(program.n_experts):
-                key = UnitKey(layer, "experts", expert)
-                seats = placement.seats_of.get(key, ())
-                fixed = [s for s in seats if s.crossbars[0] not in in_slot]
-                unit = placement.units[key]
-                expert_units.append(key)
-                expert_sites.append([site(unit, s.crossbars, f"{key} {s.replica}") for s in fixed])
-    slots = _slots(placement, expert_units, expert_sites, site, cost)
+    expert_units, expert_sites = _expert_sites(config, placement, program, sites)
+    slots = _slots(placement, expert_units, expert_sites, sites.add, cost)
     keys = [k for k, _ in group_of]
     return Placed(
-        specs, timing, power, group_of, group_sites, keys, expert_sites, expert_units, slots
-    )
+        sites.specs, sites.timing, sites.power, group_of, group_sites, keys, expert_sites,
+        expert_units, slots,
+    )  # fmt: skip
+
+
+def _expert_sites(
+    config: ChipConfig, placement: Placement, program: Program, sites: _Sites
+) -> tuple[list[UnitKey], list[list[int]]]:
+    """Return every routed expert and the sites of its copies that are not in slots."""
+    units: list[UnitKey] = []
+    found: list[list[int]] = []
+    if "experts" not in config.chip.analog_parts:
+        return units, found
+    in_slot = {c for slot in placement.slots for c in slot}
+    for layer in program.moe_layers:
+        for expert in range(program.n_experts):
+            key = UnitKey(layer, "experts", expert)
+            seats = placement.seats_of.get(key, ())
+            fixed = [s for s in seats if s.crossbars[0] not in in_slot]
+            unit = placement.units[key]
+            units.append(key)
+            found.append([sites.add(unit, s.crossbars, f"{key} {s.replica}") for s in fixed])
+    return units, found
 
 
 def _stages(unit: Unit) -> list[tuple[str, Unit, int, int]]:

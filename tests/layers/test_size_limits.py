@@ -18,9 +18,7 @@ COMMAND_LINES = ("cimsim/cli/",)
 # What is still too large, for somebody to take out: nothing may be added.
 LARGE = {
     "cimsim/engine/build.py:build_plan",
-    "cimsim/engine/noc/flit_allocate.py:allocate_switch",
     "cimsim/engine/noc/request.py:noc_request",
-    "cimsim/engine/placed.py:place_units",
     "cimsim/engine/result.py:make_result",
     "cimsim/engine/run.py:simulate",
 }

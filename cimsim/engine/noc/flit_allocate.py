@@ -80,6 +80,7 @@ def allocate_vcs(state: FlitState, router: int, granted: Int64, matches: Int64) 
     return won
 
 
+# Long: inlined into every router's cycle; in parts, its marks and winners would be passed around.
 @inlined
 def allocate_switch(state: FlitState, router: int, vcs: int, marks: Int64, winners: Int64) -> int:
     """Match input ports with output ports.
