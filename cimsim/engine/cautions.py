@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from cimsim.engine.network_choice import NetworkLevel
-from cimsim.engine.noc.packet import BUSY_PS, FLITS, PACKETS, WAIT_PS
-from cimsim.engine.noc.validity import LIMITS, PacketValidity
+from cimsim.engine.noc.packet import BUSY_PS
+from cimsim.engine.noc.validity import PacketValidity, judge_packets
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import RawRun
 
@@ -22,26 +20,11 @@ def network_validity(plan: Plan, raw: RawRun) -> PacketValidity:
     shape = plan.transport.shape
     ports = plan.transport.first_port_link
     used = raw.link_used[: plan.transport.first_chip_link]  # links between chips are exact too
-    busy = used[:, BUSY_PS].copy()
-    busy[ports::2] = 0
-    worst = int(np.argmax(busy))
-    packets, flits, wait = (
-        int(used[ports::2, column].sum()) for column in (PACKETS, FLITS, WAIT_PS)
-    )
-    length = flits / packets if packets else 0.0
-    share = float(busy[worst]) / max(1, raw.end_ps)
-    longest, limit, error = next((row for row in LIMITS if length <= row[0]), LIMITS[-1])
-    measured = length <= longest
-    name = shape.link_name(worst) if worst < ports else f"ejection port {(worst - ports) // 2}"
-    return PacketValidity(
-        inside=measured and share <= limit,
-        utilisation=share,
-        limit=limit,
-        error=error if measured else None,
-        packet_flits=length,
-        wait_ps=wait / packets if packets else 0.0,
-        link=name,
-    )
+
+    def name(link: int) -> str:
+        return shape.link_name(link) if link < ports else f"ejection port {(link - ports) // 2}"
+
+    return judge_packets(used, slice(ports, None, 2), max(1, raw.end_ps), name)
 
 
 def network_level(plan: Plan, raw: RawRun, served: NetworkLevel) -> str:

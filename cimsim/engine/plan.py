@@ -1,8 +1,8 @@
 """The plan: everything that either engine needs, as integers.
 
 `build_plan` lowers a chip, a placement, a program and a routing trace to flat arrays of
-picoseconds, bytes, flits and indices. The reference engine and the compiled one read the
-same plan and promise the same result, so no rounding can come between them.
+picoseconds, bytes, flits and indices. Both schedulers read the same plan
+and promise the same result, so no rounding can come between them.
 """
 
 from __future__ import annotations

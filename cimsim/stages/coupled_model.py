@@ -1,6 +1,6 @@
 """The model of one chip in one phase, as the engine drives it: its flights of tokens.
 
-`CoupledModel` answers the reference engine: it takes each flight through the decoder stage
+`CoupledModel` answers the SimPy scheduler: it takes each flight through the decoder stage
 by stage and computes a visit's products when the visit is served, on the crossbars as they
 are at that moment.
 """
@@ -26,7 +26,7 @@ Windows = NDArray[np.int64]
 
 
 class CoupledModel:
-    """The model of one chip in one phase; `Numbers` of the reference engine.
+    """The model of one chip in one phase; `Numbers` of the SimPy scheduler.
 
     Args:
         plan: what the engine runs; its routing is filled in.

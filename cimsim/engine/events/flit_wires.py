@@ -1,4 +1,4 @@
-"""The flit-level network as the reference engine sees it: sends that call back on delivery.
+"""The flit-level network as the SimPy scheduler sees it: sends that call back on delivery.
 
 Time is simulated time in ps. What is sent enters the network in the first cycle that does not
 begin before (up to one cycle later than at the packet level, which knows no cycles), and is

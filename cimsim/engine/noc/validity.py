@@ -20,14 +20,15 @@ wait a packet is reported next to it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cimsim.chip.topology import Topology
-from cimsim.engine.noc.packet import BUSY_PS, FLITS, PACKETS, WAIT_PS, PacketState
+from cimsim.engine.noc.packet import BUSY_PS, FLITS, PACKETS
 
-__all__ = ["PacketValidity", "packet_validity"]
+__all__ = ["LIMITS", "PacketValidity", "judge_packets"]
 
 LIMITS = ((1.0, 0.4, 0.03), (8.0, 0.2, 0.04), (64.0, 0.1, 0.09))
 """Longest mean packet in flits, utilisation up to which it was measured, error up to there."""
@@ -43,7 +44,6 @@ class PacketValidity:
         limit: utilisation up to which the model was measured for packets of this length.
         error: relative error of the mean latency up to there; None for longer packets.
         packet_flits: mean length of a packet.
-        wait_ps: mean time a packet waited for links, the source queue included.
         link: name of the busiest link.
     """
 
@@ -52,7 +52,6 @@ class PacketValidity:
     limit: float
     error: float | None
     packet_flits: float
-    wait_ps: float
     link: str
 
     def sentence(self) -> str:
@@ -66,25 +65,28 @@ class PacketValidity:
         return f"{where}: outside the packet-level model's range ({bound}); latency is too low"
 
 
-def packet_validity(shape: Topology, state: PacketState, elapsed_ps: int) -> PacketValidity:
+def judge_packets(
+    used: NDArray[np.int64],
+    injection: slice,
+    elapsed_ps: int,
+    link_name: Callable[[int], str],
+) -> PacketValidity:
     """Judge a finished run.
 
     Injection links are left out: the model is exact there.
 
     Args:
-        shape: the network.
-        state: its state after the run.
+        used: [links, 4], use of every link (`PacketState.used`).
+        injection: links by which packets enter, each packet once.
         elapsed_ps: simulated time, above 0.
+        link_name: names a link.
     """
-    first = shape.router_links * shape.routers
-    entries = slice(first, first + shape.nodes)
-    used = state.used
     busy = used[:, BUSY_PS].copy()
-    busy[entries] = 0
+    busy[injection] = 0
     worst = int(np.argmax(busy))
     utilisation = float(busy[worst]) / elapsed_ps
-    packets = int(used[entries, PACKETS].sum())
-    length = int(used[entries, FLITS].sum()) / packets if packets else 0.0
+    packets, flits = (int(used[injection, column].sum()) for column in (PACKETS, FLITS))
+    length = flits / packets if packets else 0.0
     longest, limit, error = next((row for row in LIMITS if length <= row[0]), LIMITS[-1])
     measured = length <= longest
     return PacketValidity(
@@ -93,6 +95,5 @@ def packet_validity(shape: Topology, state: PacketState, elapsed_ps: int) -> Pac
         limit=limit,
         error=error if measured else None,
         packet_flits=length,
-        wait_ps=int(used[:, WAIT_PS].sum()) / packets if packets else 0.0,
-        link=shape.link_name(worst),
+        link=link_name(worst),
     )
