@@ -7,7 +7,7 @@ STAMP = $(VENV)/.stamp
 export OPENBLAS_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: run test test-full quick golden golden-check docs bench lint clean
+.PHONY: run test test-full test-gpu quick golden golden-check docs bench lint clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("cimsim needs Python 3.11 or newer") if sys.version_info < (3, 11) else 0'
@@ -32,6 +32,16 @@ test: $(STAMP)
 
 test-full: $(STAMP)
 	CIMSIM_FULL_TESTS=1 $(PY) -m pytest $(SPREAD) --timeout 3600
+
+# Kernels on a CUDA device: parity with the Numba tile and the plain twins, then figures. Uses the
+# python that has torch with CUDA (GPU_PYTHON); what it prints is kept under reports/gpu/.
+GPU_PYTHON ?= $(PY)
+test-gpu:
+	mkdir -p reports/gpu
+	$(GPU_PYTHON) -m pytest -v -m gpu tests/backends/test_torch_kernels.py > reports/gpu/tests.txt || \
+		{ tail -40 reports/gpu/tests.txt; exit 1; }
+	$(GPU_PYTHON) -m cimsim bench torch --json > reports/gpu/bench.json
+	cat reports/gpu/bench.json
 
 # Rewrite the stored results (tests/golden/README.md) and print what has changed.
 golden: $(STAMP)

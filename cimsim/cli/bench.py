@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     bench.command("mapping")(mapping)
     bench.command("cost")(cost)
     bench.command("memory")(memory)
+    bench.command("torch")(torch_tile)
     app.add_typer(bench, name="bench")
 
 
@@ -91,6 +92,20 @@ def memory(
     from cimsim.bench.memory import run_memory_bench
 
     _print(run_memory_bench(chips), as_json=as_json)
+
+
+def torch_tile(
+    as_json: AsJson = False,
+) -> None:
+    """Time the torch backend on a CUDA device against a plain bf16 product."""
+    try:
+        from cimsim.bench.torch_tile import run_torch_bench
+    except ModuleNotFoundError as error:
+        raise CimsimError(
+            f"the torch bench needs {error.name}, which is not installed",
+            hint="pip install 'cimsim[torch]', with CUDA",
+        ) from error
+    _print(run_torch_bench(), as_json=as_json)
 
 
 def _print(result: Mapping[str, object], *, as_json: bool) -> None:

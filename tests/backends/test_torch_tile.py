@@ -171,3 +171,12 @@ def test_choices_that_do_not_go_together_are_refused() -> None:
 def test_the_product_does_not_import_torch() -> None:
     code = "import sys, cimsim, cimsim.mac, cimsim.backends; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
+def test_the_bench_is_refused_without_a_device_in_one_sentence() -> None:
+    command = [sys.executable, "-m", "cimsim", "bench", "torch"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    assert "needs triton" in found.stderr or "no CUDA device" in found.stderr

@@ -32,6 +32,7 @@ NOT_RUN = {
     "cimsim bench engine": MINUTES,
     "cimsim bench mapping": MINUTES,
     "cimsim bench mapping --ablation --reference tests/mapping/data": MINUTES,
+    "cimsim bench torch": "needs a CUDA device: make test-gpu",
     "cimsim explain NAME": "NAME stands for any knob, column or component",
     "python -m romer calibrate": "names the command; it is carried out in full elsewhere",
     "python -m romer study": "12 core-hours",

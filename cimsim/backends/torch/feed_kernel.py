@@ -45,7 +45,7 @@ def feed_tokens(  # type: ignore[no-untyped-def]
         greatest = tl.maximum(greatest, v)
     if tl.max(finite) != 0:
         tl.store(wrong, 1)
-    own = tl.div_rn(tl.max(greatest), top.to(tl.float32))
+    own = tl.div_rn(tl.max(greatest), tl.cast(top, tl.float32))
     own = tl.where(own >= 1.1754943508222875e-38, own, 1.0)
     each = tl.where(static > 0.0, static, own)
     tl.store(scale + t, each)
@@ -55,7 +55,7 @@ def feed_tokens(  # type: ignore[no-untyped-def]
         inside = row < k_size
         v = tl.load(x + t * k_size + row, mask=inside, other=0.0).to(tl.float32)
         r = tl.div_rn(v, tl.zeros([BLOCK], tl.float32) + each)
-        r = tl.minimum(tl.maximum(r, -top.to(tl.float32)), top.to(tl.float32))
+        r = tl.minimum(tl.maximum(r, -tl.cast(top, tl.float32)), tl.cast(top, tl.float32))
         q = ((r + _MAGIC) - _MAGIC).to(tl.int32)
         to = tl.load(place + row, mask=inside, other=0)
         total += tl.where(inside, q + shift, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import triton
@@ -12,18 +12,23 @@ from torch import Tensor
 from cimsim.backends.torch.feed_kernel import feed_tokens
 from cimsim.backends.torch.held import Held
 from cimsim.backends.torch.kernel import fused_product
-from cimsim.backends.torch.normals import segment_table
+from cimsim.backends.torch.normals import packed_table
 from cimsim.backends.torch.packed import cell_bytes, column_order, padded_rows, row_places
 from cimsim.backends.torch.plain import Tokens, driven_variance
-from cimsim.backends.torch.pool import STEPS_PER_SIGMA, NoisePool, window_key
+from cimsim.backends.torch.pool import (
+    STEPS_PER_SIGMA,
+    NoisePool,
+    planes_of_round,
+    window_key,
+)
 from cimsim.backends.torch.tile import Precision, ReadNoise, TorchTile
 from cimsim.errors import CimsimError
 from cimsim.mac import ProgrammedMatrix
-from cimsim.mac.formats import FEED
+from cimsim.mac.formats import FEED, Formats
 
 __all__ = ["Block", "Fed", "FusedTile"]
 
-_CHUNK = 128
+_CHUNK = 256  # rows multiplied at once
 _INPUTS = 1024  # of a token at a time
 _WHOLE_VALUES = {FEED["value"], FEED["shifted_value"]}
 NO_NOISE, ADDRESSED, POOL, OUTPUT = range(4)  # as the kernel names them
@@ -128,7 +133,7 @@ class FusedTile(TorchTile):
     ) -> tuple[Tensor, Tensor]:
         kernel, held = self.kernel, self.held
         driven = None
-        if kernel.noise and not kernel.constant:
+        if kernel.noise and kernel.by_row:
             driven = driven_variance(self.quantize(x)[0], held)
         key = held.read_key(read_seed, replica)
         if kernel.noise == POOL:
@@ -147,7 +152,7 @@ class Launch:
 
     Attributes:
         noise: as given.
-        constant: whether all conversions have one variance.
+        by_row: whether variances depend on what drives the rows.
 
     Raises:
         CimsimError: if the kernel does not do what the tile asks for; it names what.
@@ -162,26 +167,24 @@ class Launch:
             )  # fmt: skip
         formats, device = held.formats, held.values.device
         if block is None:
-            block = Block(warps=8) if noise == ADDRESSED else Block()
-            if noise == POOL:
-                block = replace(block, outputs=128)
+            block = _block_of(formats, noise)
         self._held, self._exact, self.noise, self._block = held, exact, noise, block
         order = torch.arange(formats.n_out, device=device)
         if noise in {ADDRESSED, OUTPUT}:
             order = column_order(held)
         self._cells = cell_bytes(held, order)
-        self._place = row_places(held).int()
+        self._place = row_places(formats).int().to(device)
         self._columns = (
             held.column_scale[order], held.coefficient[order], held.shift_share[order],
             order.int(), _errors(held, order), held.column_weight.int(),
-            torch.stack(segment_table(device), dim=1).contiguous(),
+            packed_table(device),
         )  # fmt: skip
         self._step = torch.tensor(held.step_levels, dtype=torch.float64, device=device)
         self._phases = 2 if formats.feed == FEED["two_phase"] else 1
         most = float(held.plane_weight.abs().sum() * held.column_weight.abs().sum())
         most *= max(held.bounds[1], -held.bounds[0]) * len(formats.groups)
         self._whole = exact and most > 2**24
-        self.constant = held.noise.slope == 0.0 and held.noise.row_variance == 0.0
+        self.by_row = held.noise.row_variance > 0.0
         # Fast noise is drawn in steps of the pool.
         self._per_step = 1.0 / STEPS_PER_SIGMA**2 if noise == POOL else 1.0
         self._variance = torch.full((1,), self._shared(), device=device)
@@ -238,8 +241,7 @@ class Launch:
             tokens: their addresses.
             key: of addressed normals, or of places in the pool.
             pool: normals of `fast`.
-            driven: float32 [n, groups, planes], variance of conversions that do not all have the
-                same.
+            driven: float32 [n, groups, planes], variance that columns share, if it is `by_row`.
             dtype: of outputs; float32 if exact.
             codes: whether codes are kept.
         """
@@ -250,7 +252,8 @@ class Launch:
         found = torch.empty(shape, dtype=torch.int32, device=device)
         if n == 0:
             return out, found
-        rows, block, each = padded_rows(held), self._block, formats.planes // self._phases
+        rows, block, each = padded_rows(formats), self._block, formats.planes // self._phases
+        part = planes_of_round(each, 4 if self.noise in {ADDRESSED, POOL} else 8)
         low, high = (float(b) for b in held.bounds)
         words = [k - (1 << 32) if k >= 1 << 31 else k for k in key]
         shared = self._variance if driven is None else driven * self._per_step
@@ -263,12 +266,12 @@ class Launch:
             n, n_out, groups, *words,
             held.grid / held.step_levels, low, high, 1.0 / (high - low),
             held.noise.slope * self._per_step, self._step,
-            ROWS=rows, CHUNK=min(rows, _CHUNK), EACH=each, PART=_part(each, self.noise),
+            ROWS=rows, CHUNK=min(rows, _CHUNK), EACH=each, PART=part,
             PHASES=self._phases, DAC=formats.dac_bits, CUT=formats.feed not in _WHOLE_VALUES,
             TWOS=formats.feed == FEED["twos_complement"],
             STORED=formats.stored_columns,
             DIGITS=self._cells.shape[0] // formats.stored_columns,
-            NOISE=self.noise, CONSTANT=self.constant,
+            NOISE=self.noise, SLOPED=held.noise.slope > 0.0, BY_ROW=driven is not None,
             POOL_SHIFT=0 if pool is None else pool.shift,
             ERRS=held.errors is not None, EXACT=self._exact, WHOLE=self._whole, CODES=codes,
             NATIVE=block.native, BM=block.tokens, BN=block.outputs,
@@ -277,10 +280,15 @@ class Launch:
         return out, found
 
 
-def _part(each: int, noise: int) -> int:
-    """Return planes of one round of the kernel's loop, of `each` planes of a phase."""
-    most = 4 if noise in {ADDRESSED, POOL} and each % 4 == 0 else 8
-    return next(p for p in range(min(most, each), 0, -1) if each % p == 0)
+def _block_of(formats: Formats, noise: int) -> Block:
+    """Return the cut of a launch that was fastest on an H200."""
+    if noise == ADDRESSED:
+        return Block(tokens=32)
+    if noise == POOL:
+        return Block(stages=1)
+    if formats.planes * formats.stored_columns <= 2:  # as of a plain product
+        return Block(tokens=128, outputs=128, warps=8)
+    return Block()
 
 
 def _words(number: Tensor) -> Tensor:

@@ -22,9 +22,12 @@ _FIRST_SEGMENT: tl.constexpr = tl.constexpr(0x3F000000 >> 17)
 
 
 @triton.jit
-def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
-    """Return Philox4x32-10 of uint32 counters: `cimsim.rng.philox_words`."""
-    for _ in tl.static_range(10):
+def philox(c0, c1, c2, c3, k0, k1, ROUNDS: tl.constexpr = 10):  # type: ignore[no-untyped-def]
+    """Return Philox4x32 of uint32 counters, of 10 rounds: `cimsim.rng.philox_words`.
+
+    Seven rounds are the fewest that pass all tests of randomness in Salmon et al., SC 2011.
+    """
+    for _ in tl.static_range(ROUNDS):
         h0, h1 = tl.umulhi(0xD2511F53, c0), tl.umulhi(0xCD9E8D57, c2)
         l0, l1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
         c0, c1, c2, c3 = h1 ^ c1 ^ k0, l1, h0 ^ c3 ^ k1, l0
@@ -38,12 +41,15 @@ def normal_of(word, table):  # type: ignore[no-untyped-def]
 
     Args:
         word: uint32.
-        table: float32 [2049, 2], quantile and slope of each segment.
+        table: int64 [2049], quantile of each segment in the low half, slope in the high half: one
+            fetch a normal.
     """
     tail = (word & 0x7FFFFFFF).to(tl.int32, bitcast=True).to(tl.float32) + 0.5
     bits = tail.to(tl.int32, bitcast=True)
-    at = table + 2 * ((bits >> 17) - _FIRST_SEGMENT)
-    z = tl.load(at) + tl.load(at + 1) * (bits & 0x1FFFF).to(tl.float32)
+    both = tl.load(table + ((bits >> 17) - _FIRST_SEGMENT))
+    quantile = both.to(tl.int32).to(tl.float32, bitcast=True)
+    slope = (both >> 32).to(tl.int32).to(tl.float32, bitcast=True)
+    z = quantile + slope * (bits & 0x1FFFF).to(tl.float32)
     return tl.where(word >= 0x80000000, z, -z)
 
 
@@ -105,6 +111,20 @@ def _sums(a, w, DIGITS: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
+def _run(pool, token, i, rn, POOL_SHIFT: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Return the words of the pool that tokens read in round `i` of the loop, int32 [BM, BN].
+
+    The place is MurmurHash3's finaliser of the token's words and the round, as `pool.run_starts`.
+    """
+    h = (token[0] + tl.cast(i, tl.uint32) * 0x9E3779B9) ^ token[1]
+    h = (h ^ (h >> 16)) * 0x85EBCA6B
+    h = (h ^ (h >> 13)) * 0xC2B2AE35
+    h = h ^ (h >> 16)
+    start = tl.multiple_of((h >> POOL_SHIFT).to(tl.int32) * 4, 4)
+    return tl.load(pool + start[:, None] + rn[None, :])
+
+
+@triton.jit
 def _byte(word, J: tl.constexpr):  # type: ignore[no-untyped-def]
     """Return byte J of int32 words as a float32, without the 128 that it is stored with.
 
@@ -155,7 +175,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     ROWS: tl.constexpr, CHUNK: tl.constexpr, EACH: tl.constexpr, PART: tl.constexpr,
     PHASES: tl.constexpr, DAC: tl.constexpr, CUT: tl.constexpr, TWOS: tl.constexpr,
     STORED: tl.constexpr, DIGITS: tl.constexpr,
-    NOISE: tl.constexpr, CONSTANT: tl.constexpr, POOL_SHIFT: tl.constexpr,
+    NOISE: tl.constexpr, SLOPED: tl.constexpr, BY_ROW: tl.constexpr, POOL_SHIFT: tl.constexpr,
     ERRS: tl.constexpr, EXACT: tl.constexpr, WHOLE: tl.constexpr, CODES: tl.constexpr,
     NATIVE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
@@ -179,7 +199,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
         column: int32 [n_size], which output stands at a place.
         errors: float32 [groups, 3, STORED, n_size], gain, offset and bow.
         column_weight: int32 [STORED].
-        table: float32 [2049, 2] of normals.
+        table: int64 [2049] of normals.
         pool: int32 words of normals.
         m_size: tokens.
         n_size: outputs.
@@ -203,7 +223,8 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
         STORED: stored columns of an output.
         DIGITS: bytes of a cell.
         NOISE: 0 none, 1 addressed normals, 2 the pool, 3 once an output.
-        CONSTANT: every conversion has one variance, driven[0].
+        SLOPED: the variance of a conversion grows with its sum.
+        BY_ROW: `driven` is that of each token, row group and plane; else driven[0] is that of all.
         POOL_SHIFT: how far a word is shifted to name a run.
         ERRS: converters have frozen errors.
         EXACT: steps in the order of the Numba tile.
@@ -223,16 +244,21 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     depth = groups * ROWS
     xp = x + rm.to(tl.int64)[:, None] * depth + rk[None, :]
     wp = w + rn.to(tl.int64)[:, None] * depth + rk[None, :]
-    phase_stride = m_size.to(tl.int64) * depth
-    digit_stride = n_size.to(tl.int64) * depth
+    phase_stride = tl.cast(m_size, tl.int64) * depth
+    digit_stride = tl.cast(n_size, tl.int64) * depth
     seq = tl.load(sequence + rm, mask=in_m, other=0)
     pos = tl.load(position + rm, mask=in_m, other=0)
     total = tl.zeros([BM, BN], tl.int32 if WHOLE else tl.float32)
     spread = tl.zeros([BM, BN], tl.float32)
-    sigma = 0.0
-    if CONSTANT:
-        sigma = tl.sqrt_rn(tl.load(driven))
+    shared = tl.load(driven)
+    sigma = tl.sqrt_rn(shared)
     PARTS: tl.constexpr = EACH // PART
+    if NOISE == 2:
+        none = tl.zeros([BM], tl.uint32)
+        a0, a1, _, _ = philox(
+            none, none, pos.to(tl.uint32, bitcast=True), seq.to(tl.uint32, bitcast=True), k0, k1
+        )
+        ahead = _run(pool, (a0, a1), tl.program_id(0) * 0, rn, POOL_SHIFT)
     for i in range(groups * STORED * PHASES * PARTS):
         part = i % PARTS
         phase = i // PARTS % PHASES
@@ -254,6 +280,10 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
                 tl.load(ep + 2 * STORED * n_size, mask=in_n, other=0.0),
             )
         counts = tl.load(column_weight + s)
+        if NOISE == 2:
+            # What the next round reads is on its way while this one converts.
+            run = ahead
+            ahead = _run(pool, (a0, a1), i + 1, rn, POOL_SHIFT)
         for j in tl.static_range(PART):
             place = part * PART + j  # of the plane in its phase
             k = phase * EACH + place
@@ -285,10 +315,13 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
             if ERRS:
                 v = _bent(v, bend, low, span)
             each = sigma
-            if NOISE > 0 and not CONSTANT:
-                row = (rm.to(tl.int64) * groups + g) * (EACH * PHASES) + k
-                shared = tl.load(driven + row, mask=in_m, other=0.0)
-                variance = tl.maximum(sums * slope + shared[:, None], 0.0)
+            if NOISE > 0 and (SLOPED or BY_ROW):
+                variance = shared
+                if BY_ROW:
+                    row = (rm.to(tl.int64) * groups + g) * (EACH * PHASES) + k
+                    variance = tl.load(driven + row, mask=in_m, other=0.0)[:, None]
+                if SLOPED:
+                    variance = tl.maximum(sums * slope + variance, 0.0)
                 if NOISE == 3:
                     wide = weight.to(tl.float32)
                     spread += variance * (wide * wide)
@@ -300,20 +333,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
                 z = _addressed(s * n_size + pn * BN, g * 64 + k, (pos, seq), (k0, k1), table, BN)
                 v += each * z
             if NOISE == 2:
-                if j % 4 == 0:
-                    c0 = (tl.zeros([BM], tl.int32) + s).to(tl.uint32, bitcast=True)
-                    c1 = tl.zeros([BM], tl.int32) + (g * 64 + phase * 16 + place // 4)
-                    first, _, _, _ = philox(
-                        c0,
-                        c1.to(tl.uint32, bitcast=True),
-                        pos.to(tl.uint32, bitcast=True),
-                        seq.to(tl.uint32, bitcast=True),
-                        k0,
-                        k1,
-                    )
-                    start = tl.multiple_of((first >> POOL_SHIFT).to(tl.int32) * 4, 4)
-                    four = tl.load(pool + start[:, None] + rn[None, :])
-                v += each * _byte(four, j % 4)
+                v += each * _byte(run, j)
             code = _code(v, low, high)
             if WHOLE:
                 total += code.to(tl.int32) * weight
@@ -337,8 +357,8 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     else:
         y = total.to(tl.float32)
         if NOISE == 3:
-            if CONSTANT:
-                spread += sigma * sigma
+            if not (SLOPED or BY_ROW):
+                spread += shared
             z = _addressed(pn * BN, 0xFFFF << 6, (pos, seq), (k0, k1), table, BN)
             y += tl.sqrt(spread) * z
         y = y * levels.to(tl.float32)

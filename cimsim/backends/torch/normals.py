@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cimsim.rng import _QUANTILE, _SLOPE, CHUNK, Key
 
-__all__ = ["column_normals", "normals_of_words", "philox", "segment_table"]
+__all__ = ["column_normals", "normals_of_words", "packed_table", "philox"]
 
 _LOW = 0xFFFFFFFF
 _MUL0, _MUL1 = 0xD2511F53, 0xCD9E8D57
@@ -45,6 +45,12 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: Key) -> tuple[Te
 def segment_table(device: torch.device) -> tuple[Tensor, Tensor]:
     """Return quantile and slope at the left end of each segment, float32 [2049] each."""
     return torch.tensor(_QUANTILE, device=device), torch.tensor(_SLOPE, device=device)
+
+
+def packed_table(device: torch.device) -> Tensor:
+    """Return the table as the kernels fetch it: int64 [2049], slope above quantile."""
+    quantile, slope = (part.view(torch.int32).long() for part in segment_table(device))
+    return quantile & _LOW | slope << 32
 
 
 def normals_of_words(words: Tensor) -> Tensor:

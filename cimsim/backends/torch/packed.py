@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cimsim.backends.torch.held import Held
 from cimsim.errors import CimsimError
+from cimsim.mac.formats import Formats
 
 __all__ = ["cell_bytes", "coarse", "column_order", "padded_rows", "row_places"]
 
@@ -22,9 +23,9 @@ _MOST_DIGITS = 2
 _COARSEST_BYTE = 0.25  # levels: coarser cells take two bytes
 
 
-def padded_rows(held: Held) -> int:
+def padded_rows(formats: Formats) -> int:
     """Return rows of a padded group."""
-    rows = held.formats.rows_at_once
+    rows = formats.rows_at_once
     if rows > _STEP_ROWS:
         return -(-rows // _STEP_ROWS) * _STEP_ROWS
     return max(32, 1 << (rows - 1).bit_length())
@@ -59,12 +60,12 @@ def column_order(held: Held) -> Tensor:
     return place // 64 * 64 + place % 4 * 16 + place % 64 // 4
 
 
-def row_places(held: Held) -> Tensor:
+def row_places(formats: Formats) -> Tensor:
     """Return where each row stands among the padded groups, int64 [n_in]."""
-    room, places = padded_rows(held), []
-    for g, group in enumerate(held.formats.groups):
+    room, places = padded_rows(formats), []
+    for g, group in enumerate(formats.groups):
         places.append(g * room + torch.arange(group.stop - group.start))
-    return torch.cat(places).to(held.values.device)
+    return torch.cat(places)
 
 
 def cell_bytes(held: Held, order: Tensor | None) -> Tensor:
@@ -90,7 +91,7 @@ def cell_bytes(held: Held, order: Tensor | None) -> Tensor:
             hint="use the plain kernel",
         )
     rows = torch.stack(digits, dim=1).flatten(0, 1)
-    room = len(formats.groups) * padded_rows(held)
+    room = len(formats.groups) * padded_rows(formats)
     padded = rows.new_zeros((*rows.shape[:2], room))
-    padded[..., row_places(held)] = rows
+    padded[..., row_places(formats).to(rows.device)] = rows
     return padded

@@ -3,9 +3,9 @@
 A normal a conversion from Philox costs more than the conversion. Here a conversion reads one byte
 of a pool instead. The pool holds quantiles of N(0, 1) in steps of 1/24 (at most 127, 5.3 sigma: a
 variance of 1.00014), four to a word; it is a function of a seed. Where a token reads is a function
-of the conversion's address: one word of Philox4x32-10 for each token, row group, stored column and
-four planes of a phase names a run of consecutive words, one for each output; their bytes serve the
-planes.
+of the conversion's address: Philox4x32-10 gives each token two words, and MurmurHash3's finaliser
+of these and the number of a round (row group, stored column, up to four planes) names a run of
+consecutive words, one for each output; their bytes serve the planes.
 
 Marginals are those of N(0, 1). What is not: two runs overlap with probability of about
 outputs / words, so that conversions of different tokens may share draws at different outputs; one
@@ -27,15 +27,16 @@ __all__ = [
     "MOST_OUTPUTS",
     "STEPS_PER_SIGMA",
     "NoisePool",
+    "planes_of_round",
     "pool_normals",
+    "run_starts",
     "window_key",
-    "window_starts",
 ]
 
 STEPS_PER_SIGMA = 24
 MOST_OUTPUTS = 1 << 14
 _PURPOSE_POOL, _PURPOSE_WINDOW = 32, 33
-_RUN = 4  # words: runs start at whole 16 bytes
+_LOW = 0xFFFFFFFF
 _AT_ONCE = 1 << 18
 
 
@@ -79,7 +80,7 @@ class NoisePool:
 
     @property
     def shift(self) -> int:
-        """How far a 32-bit word is shifted to name a run."""
+        """How far a 32-bit word is shifted to name a run, which starts at whole 16 bytes."""
         return 32 - (self.bits - 2)
 
 
@@ -88,22 +89,27 @@ def window_key(read_seed: int, words: tuple[int, int, int], replica: int) -> Key
     return derive_key(read_seed, _PURPOSE_WINDOW, *words, replica)
 
 
-def window_starts(
-    pool: NoisePool, place: tuple[int, int, int], tokens: tuple[Tensor, Tensor], key: Key
-) -> Tensor:
-    """Return the first word that each token reads, int64 [n].
+def run_starts(pool: NoisePool, number: int, tokens: tuple[Tensor, Tensor], key: Key) -> Tensor:
+    """Return the first word that each token reads in a round, int64 [n].
 
     Args:
         pool: the pool.
-        place: row group, stored column, and which four planes: 16 x phase + number of the four.
+        number: of the round: row groups, stored columns, phases and rounds of a phase in turn.
         tokens: sequence and position, int64 [n] each.
         key: from `window_key`.
     """
-    group, column, four = place
     sequence, position = tokens
-    c0, c1 = torch.full_like(position, column), torch.full_like(position, group * 64 + four)
-    word = philox((c0, c1, position & 0xFFFFFFFF, sequence & 0xFFFFFFFF), key)[0]
-    return (word >> pool.shift) * _RUN
+    none = torch.zeros_like(position)
+    first, second, _, _ = philox((none, none, position & _LOW, sequence & _LOW), key)
+    h = (first + number * 0x9E3779B9 & _LOW) ^ second
+    h = (h ^ h >> 16) * 0x85EBCA6B & _LOW
+    h = (h ^ h >> 13) * 0xC2B2AE35 & _LOW
+    return (h ^ h >> 16) >> pool.shift << 2
+
+
+def planes_of_round(each: int, most: int = 4) -> int:
+    """Return how many of the `each` planes of a phase go together: a divisor, at most `most`."""
+    return next(p for p in range(min(most, each), 0, -1) if each % p == 0)
 
 
 def pool_normals(
@@ -126,13 +132,13 @@ def pool_normals(
     """
     device, columns = pool.words.device, []
     phases, each = planes
+    together = planes_of_round(each)
+    rounds = phases * each // together  # of one stored column
     for column, width in enumerate(widths):
         output, found = torch.arange(width, device=device), []
-        for phase in range(phases):
-            for four in range(-(-each // 4)):
-                start = window_starts(pool, (group, column, 16 * phase + four), tokens, key)
-                word = pool.words[start[:, None] + output]
-                count = min(4, each - 4 * four)
-                found += [(word >> 8 * byte & 255) - 128 for byte in range(count)]
+        first = (group * len(widths) + column) * rounds
+        for number in range(first, first + rounds):
+            word = pool.words[run_starts(pool, number, tokens, key)[:, None] + output]
+            found += [(word >> 8 * byte & 255) - 128 for byte in range(together)]
         columns.append(torch.stack(found, dim=1))
     return torch.cat(columns, dim=2).float() / STEPS_PER_SIGMA

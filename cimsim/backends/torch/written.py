@@ -1,0 +1,256 @@
+"""Writing of cells on a CUDA device through the Triton kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import triton
+from torch import Tensor
+
+from cimsim.backends.torch.normals import packed_table
+from cimsim.backends.torch.packed import padded_rows, row_places
+from cimsim.backends.torch.programming import (
+    Integers,
+    Writer,
+    moments_of_weights,
+    offset_of,
+    scale_of,
+)
+from cimsim.backends.torch.programming_kernel import (
+    fold_weights,
+    greatest_of_rows,
+    quantize_weights,
+    slice_weights,
+    write_cells,
+)
+from cimsim.errors import CimsimError
+from cimsim.mac.grid import cell_bounds
+from cimsim.mac.quantize import greatest_integer
+from cimsim.rng import Key, derive_key
+
+__all__ = ["DeviceWriter", "Written"]
+
+_PURPOSE_FAST = 34
+_BLOCK = 1024  # weights of a program
+_QUARTER = 512  # counters of a program that folds; part of the address of its errors
+_ROWS = 128  # of a program that writes exact cells
+_BYTE = 127.0
+_SPREAD = 6.0  # sigma beyond which cells of `fast` are clipped
+
+
+@dataclass(frozen=True)
+class Written:
+    """Cells of one matrix as the fused product reads them.
+
+    Attributes:
+        bytes: int8 [stored columns x digits, n_out, groups x padded rows], lowest digit first.
+        grid: a unit in levels.
+        scale: float32 [n_out], weight of one LSB.
+    """
+
+    bytes: Tensor
+    grid: float
+    scale: Tensor
+
+
+class DeviceWriter:
+    """Writes matrices of one shape on one tile.
+
+    Args:
+        writer: the tile, and which copy; keys all errors.
+        device: a CUDA device.
+        native: with instructions of the device, which Triton's interpreter lacks.
+    """
+
+    def __init__(
+        self, writer: Writer, device: torch.device | str = "cuda", *, native: bool = True
+    ) -> None:
+        formats, tables = writer.formats, writer.tables
+        self._writer, self._device, self._native = writer, torch.device(device), native
+        self._place = row_places(formats).int().to(device)
+        self._depth = len(formats.groups) * padded_rows(formats)
+        levels = np.array([tables.to_levels, tables.base])
+        of_cells = (tables.target, tables.bias, tables.sigma, levels)
+        of_weights = (tables.weight_sigma, tables.weight_shift)
+        self._wide = [torch.tensor(t, device=device) for t in (*of_cells, *of_weights)]
+        in_levels = [t * tables.to_levels for t in self._wide[1:3]]
+        narrow = [self._wide[0], *in_levels, *self._wide[3:]]
+        self._narrow = [t.float() for t in narrow]
+        self._moments = [t.to(device) for t in moments_of_weights(writer)]
+        mean, sigma = self._moments
+        self._one_law = not bool(mean.any()) and bool((sigma == sigma[0]).all())
+        self._uniform = bool((tables.sigma == tables.sigma[0]).all())
+        self._normals = packed_table(self._device)
+        self._top = greatest_integer(writer.tile.weight.bits)
+        exact = writer.writing.cell_keys[0]
+        self._key = _words(exact)
+        self._fast_key = _words(derive_key(exact[0] | exact[1] << 32, _PURPOSE_FAST))
+
+    def _check(self, weight: Tensor) -> Tensor:
+        """Return weights as the kernels read them.
+
+        Raises:
+            CimsimError: if they are not those of this writer.
+        """
+        formats = self._writer.formats
+        if weight.shape != (formats.n_out, formats.n_in):
+            raise CimsimError(
+                "weights do not fit the writer", value=tuple(weight.shape),
+                allowed=f"[{formats.n_out}, {formats.n_in}]",
+            )  # fmt: skip
+        return weight.contiguous()
+
+    def scale(self, weight: Tensor) -> Tensor:
+        """Return the weight of one LSB, float32 [n_out].
+
+        Raises:
+            CimsimError: if a weight is not finite.
+        """
+        n_out, n_in = weight.shape
+        greatest = torch.empty(n_out, dtype=torch.float32, device=weight.device)
+        greatest_of_rows[(n_out,)](weight, greatest, n_in, BLOCK=_BLOCK)
+        return scale_of(greatest, self._writer.tile)
+
+    def integers(self, weight: Tensor) -> Integers:
+        """Return W_q of weights [n_out, n_in]: the bits of `programming.integers_of`."""
+        weight = self._check(weight)
+        n_out, n_in = weight.shape
+        scale, q = self.scale(weight), torch.empty_like(weight, dtype=torch.int8)
+        grid = (n_out, triton.cdiv(n_in, _BLOCK))
+        quantize_weights[grid](weight, scale, q, n_in, float(self._top), BLOCK=_BLOCK)
+        return Integers(q, scale, offset_of(q, self._writer))
+
+    def levels(self, integers: Integers) -> Tensor:
+        """Return what columns hold in levels: the bits of `programming.levels_of`."""
+        formats = self._writer.formats
+        shape = (formats.stored_columns, formats.n_out, self._depth)
+        out = torch.zeros(shape, dtype=torch.float32, device=self._device)
+        self._write_exact(integers, out, digits=0, bits=0, floor=0.0)
+        return out[..., self._place]
+
+    def write(self, weight: Tensor) -> Written:
+        """Write a matrix [n_out, n_in] into cells with the bits of `cimsim.mac`.
+
+        Cells are written once, on the grid that they are expected to have, and again if their
+        greatest level says another.
+
+        Raises:
+            CimsimError: if a weight is not finite, or the grid follows from the column sums of the
+                actual cells, which are not found here.
+        """
+        integers, out, expected = self.integers(weight), self._room(2), self._expected()
+        bits = self._finest(expected)
+        # Where the grid is as fine as any, only cells beyond the expected ask for another.
+        floor = expected if bits == self._finest(0.5) else 0.0
+        found = self._write_exact(integers, out, digits=2, bits=bits, floor=floor)
+        right = self._finest(found) if found > floor else bits
+        if right != bits:
+            self._write_exact(integers, out, digits=2, bits=right, floor=float("inf"))
+        return Written(out, 2.0**-right, integers.scale)
+
+    def write_fast(self, weight: Tensor) -> Written:
+        """Write a matrix [n_out, n_in] into cells of the same law, one byte each.
+
+        The grid is the finest that holds six sigma above the greatest level; cells beyond are
+        clipped.
+
+        Raises:
+            CimsimError: if a weight is not finite.
+        """
+        formats, out, weight = self._writer.formats, self._room(1), self._check(weight)
+        if formats.encoding == "center":
+            integers = self.integers(weight)
+            scale, offset = integers.scale, integers.offset
+        else:
+            scale = self.scale(weight)
+            offset = offset_of(scale[:, None], self._writer)
+        bits = int(np.floor(np.log2(_BYTE / self._expected())))
+        slice_weights[(triton.cdiv(formats.n_in, _BLOCK), formats.n_out)](
+            weight, scale, offset, self._place, out, *self._narrow,
+            formats.n_out, formats.n_in, self._depth, *self._fast_key, 2.0**bits, self._top,
+            SLICES=formats.slices, CELL_BITS=formats.cell_bits, SIDES=2 if formats.pair else 1,
+            APART=formats.stored_columns == 2 * formats.slices, WHOLE=self._whole(),
+            BIAS=bool(self._writer.tables.bias.any()), UNIFORM=self._uniform,
+            FILLS=formats.n_in == self._depth, NATIVE=self._native, BLOCK=_BLOCK, num_warps=4,
+        )  # fmt: skip
+        return Written(out, 2.0**-bits, scale)
+
+    def fold(self, weight: Tensor) -> Tensor:
+        """Return effective weights of `fast`: (W_q + error) scale, one normal a weight.
+
+        The error has the mean and variance of the slices' together; rounding of conversions and
+        read noise are not in it.
+
+        Raises:
+            CimsimError: if a weight is not finite.
+        """
+        weight = self._check(weight)
+        n_out, n_in = weight.shape
+        mean, sigma = self._moments
+        out = torch.empty_like(weight)
+        fold_weights[(triton.cdiv(n_in, 4 * _QUARTER), n_out)](
+            weight, self.scale(weight), sigma[self._top :].contiguous(), mean, out,
+            n_in, *self._fast_key, self._top,
+            UNIFORM=self._one_law, NATIVE=self._native, QUARTER=_QUARTER, num_warps=4,
+        )  # fmt: skip
+        return out
+
+    def _whole(self) -> int:
+        """Return the greatest |W_q| if whole weights err, else 0."""
+        return self._writer.formats.weight_max if self._writer.tables.whole_errs else 0
+
+    def _room(self, digits: int) -> Tensor:
+        """Return room for the bytes of cells; zeros where padding is."""
+        formats = self._writer.formats
+        shape = (formats.stored_columns * digits, formats.n_out, self._depth)
+        room = torch.empty if self._depth == formats.n_in else torch.zeros
+        return room(shape, dtype=torch.int8, device=self._device)
+
+    def _expected(self) -> float:
+        """Return the greatest magnitude in levels that cells of a large matrix may reach."""
+        tables = self._writer.tables
+        spread = float(tables.sigma.max()) * tables.to_levels + float(tables.weight_sigma.max())
+        return self._writer.formats.top_level + _SPREAD * spread
+
+    def _finest(self, greatest: float) -> int:
+        """Return the bits below one level of the grid of cells, from their greatest magnitude.
+
+        Raises:
+            CimsimError: if column sums of so many such cells could exceed 24 bits.
+        """
+        formats = self._writer.formats
+        finest, _ = cell_bounds(np.full((1, 1), greatest, dtype=np.float32), formats.cell_bits)
+        most = formats.rows_at_once * formats.max_code * (greatest + 0.5 * 2.0**-finest)
+        if most * 2.0**finest > 2.0**24:
+            raise CimsimError(
+                "the grid of these cells follows from their column sums, which may exceed 24 bits",
+                key="tile.crossbar.rows",
+                value=formats.rows_at_once,
+                hint="write with cimsim.mac.program_matrix",
+            )
+        return finest
+
+    def _write_exact(
+        self, integers: Integers, out: Tensor, *, digits: int, bits: int, floor: float
+    ) -> float:
+        """Start `write_cells`; return the greatest magnitude in levels if it is above `floor`."""
+        formats = self._writer.formats
+        greatest = torch.zeros(1, dtype=torch.int32, device=self._device)
+        cells = formats.cells_per_weight
+        chunks = triton.cdiv(formats.n_out * cells, 64)
+        write_cells[(chunks * (16 // cells), triton.cdiv(formats.n_in, _ROWS))](
+            integers.q, integers.offset, self._place, out, greatest, *self._wide, self._normals,
+            formats.n_out, formats.n_in, self._depth, *self._key, 2.0**bits, floor,
+            SLICES=formats.slices, CELL_BITS=formats.cell_bits, SIDES=2 if formats.pair else 1,
+            APART=formats.stored_columns == 2 * formats.slices, DIGITS=digits,
+            WHOLE=self._whole(), BIAS=bool(self._writer.tables.bias.any()), UNIFORM=self._uniform,
+            BK=_ROWS, num_warps=4, enable_fp_fusion=False,
+        )  # fmt: skip
+        return float(greatest.view(torch.float32))
+
+
+def _words(key: Key) -> list[int]:
+    """Return the words of a key as signed numbers."""
+    return [k - (1 << 32) if k >= 1 << 31 else k for k in key]
