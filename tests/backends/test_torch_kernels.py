@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from cimsim.backends.torch import NoisePool, TorchTile
+from cimsim.backends.torch.folded import FoldedTile
 from cimsim.backends.torch.held import hold
 from cimsim.backends.torch.packed import cell_bytes, row_places
 from cimsim.backends.torch.programming import Writer, integers_of, levels_of, moments_of_weights
@@ -23,6 +24,7 @@ from tests.mac.helpers import FIRST, make_tile, normal, program
 
 pytest.importorskip("triton")
 from cimsim.backends.torch.fused import Block, FusedTile
+from cimsim.backends.torch.fused_folded import FusedFolded
 from cimsim.backends.torch.written import DeviceWriter
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -164,3 +166,24 @@ def test_one_token_has_what_it_has_in_a_batch() -> None:
         whole = tile.multiply(inputs, (sequence, position), read_seed=5)
         alone = tile.multiply(inputs[3:4], (sequence[3:4], position[3:4]), read_seed=5)
         assert torch.equal(alone[0], whole[3])
+
+
+@pytest.mark.skipif(INTERPRETED or not torch.cuda.is_available(), reason="bf16: make test-gpu")
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["offset", "charge", "shift"])
+def test_folded_products_have_the_law_of_the_plain_twin(name: str) -> None:
+    programmed, x, _ = _case(name)
+    fused, plain = FusedFolded(programmed), FoldedTile(programmed, device=DEVICE)
+    one = torch.from_numpy(x[:1]).to(DEVICE).expand(4000, -1).contiguous()
+    position = torch.arange(4000, device=DEVICE)
+    tokens = (torch.zeros_like(position), position)
+    ours = fused.multiply(one, tokens, read_seed=5, dtype=torch.float32).double()
+    theirs = plain.multiply(one, tokens, read_seed=5).double()
+    # Means of 4,000 draws differ by their standard errors, and by weights rounded to bf16.
+    between = float((ours.mean(0) - theirs.mean(0)).norm())
+    error = float(((ours.var(0) + theirs.var(0)) / 4000).sum().sqrt())
+    assert between < 1.5 * error + 0.01 * float(theirs.mean(0).norm())
+    assert abs(float(ours.var(0).mean() / theirs.var(0).mean()) - 1.0) < 0.02
+    alone = fused.multiply(one[7:8], (tokens[0][7:8], tokens[1][7:8]), read_seed=5,
+                           dtype=torch.float32)  # fmt: skip
+    assert torch.equal(alone[0].double(), ours[7])

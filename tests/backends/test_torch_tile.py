@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cimsim.backends.torch import NoisePool, TorchTile
+from cimsim.backends.torch.folded import FoldedTile
 from cimsim.backends.torch.normals import column_normals, normals_of_words, philox
 from cimsim.backends.torch.packed import coarse
 from cimsim.config import Tile
@@ -147,6 +148,21 @@ def test_noise_once_an_output_is_right_without_clipping_and_not_with_it() -> Non
     # Rounding after the noise adds 1/12 of a code to every conversion's 1; see the README figure.
     assert 0.85 < found["wide"] < 1.02
     assert found["clips"] > 1.2
+
+
+@pytest.mark.parametrize("name", list(KERNEL_TILES))
+def test_folded_outputs_are_those_of_the_numba_tile(name: str) -> None:
+    rng = np.random.default_rng(7)
+    sections = KERNEL_TILES[name]
+    programmed = program(normal(rng, 96, 64), make_tile(**sections), normal(rng, 30, 96))
+    x = normal(rng, 5, 96)
+    if not programmed.folds:
+        with pytest.raises(CimsimError, match="clips or rounds too much"):
+            FoldedTile(programmed)
+        return
+    found = FoldedTile(programmed).multiply(torch.from_numpy(x), tokens_of(KEYS), read_seed=5)
+    expected = programmed.multiply(x, KEYS, read_seed=5, mode="folded")
+    assert np.array_equal(found.numpy(), expected)
 
 
 def test_choices_that_do_not_go_together_are_refused() -> None:

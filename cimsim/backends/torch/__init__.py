@@ -28,6 +28,8 @@ does not do. Nothing falls back from one to the other.
 | `fused.py` | `FusedTile`: the same through Triton |
 | `kernel.py` | the fused product: slices x cycles x row groups with a conversion each |
 | `feed_kernel.py`, `packed.py` | inputs and cells as the kernel reads them: bytes, padded groups |
+| `programming.py`, `written.py` (Triton) | weights to integers, levels, noisy cells, bytes |
+| `folded.py`, `fused_folded.py` (Triton) | slices and cycles as one product, an error an output |
 | `normals.py`, `pool.py` | addressed normals, and the pool of ``fast`` |
 """
 

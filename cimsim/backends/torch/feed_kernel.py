@@ -21,7 +21,7 @@ def feed_tokens(  # type: ignore[no-untyped-def]
     Args:
         x: [n_size, k_size], any float.
         place: int32 [k_size], where a row stands among the padded groups.
-        fed: int8 [PHASES, n_size, depth], filled where a row stands.
+        fed: [PHASES, n_size, depth] of bytes, or of a float, filled where a row stands.
         scale: float32 [n_size], filled.
         sums: float64 [n_size], filled with the sum of the fed inputs.
         wrong: int32 [1], set to 1 where an input is not finite.
@@ -50,6 +50,7 @@ def feed_tokens(  # type: ignore[no-untyped-def]
     each = tl.where(static > 0.0, static, own)
     tl.store(scale + t, each)
     total = tl.zeros([BLOCK], tl.int32)
+    KIND: tl.constexpr = fed.dtype.element_ty
     for first in range(0, k_size, BLOCK):
         row = first + at
         inside = row < k_size
@@ -60,9 +61,12 @@ def feed_tokens(  # type: ignore[no-untyped-def]
         to = tl.load(place + row, mask=inside, other=0)
         total += tl.where(inside, q + shift, 0)
         if PHASES == 2:
-            tl.store(fed + t * depth + to, tl.maximum(q, 0).to(tl.int8), mask=inside)
+            tl.store(fed + t * depth + to, tl.maximum(q, 0).to(KIND), mask=inside)
             minus = fed + (n_size + t) * depth + to
-            tl.store(minus, tl.maximum(-q, 0).to(tl.int8), mask=inside)
+            tl.store(minus, tl.maximum(-q, 0).to(KIND), mask=inside)
+        elif fed.dtype.element_ty == tl.int8:
+            tl.store(fed + t * depth + to, (q + shift).to(KIND), mask=inside)
         else:
-            tl.store(fed + t * depth + to, (q + shift).to(tl.int8), mask=inside)
+            code = (q + shift).to(tl.float32)
+            tl.store(fed + t * depth + to, code.to(KIND), mask=inside)
     tl.store(sums + t, tl.sum(total).to(tl.float64))

@@ -26,7 +26,7 @@ from cimsim.errors import CimsimError
 from cimsim.mac import ProgrammedMatrix
 from cimsim.mac.formats import FEED, Formats
 
-__all__ = ["Block", "Fed", "FusedTile"]
+__all__ = ["Block", "Fed", "FusedTile", "low_words"]
 
 _CHUNK = 256  # rows multiplied at once
 _INPUTS = 1024  # of a token at a time
@@ -58,7 +58,7 @@ class Fed:
     """Quantised tokens as the kernel reads them.
 
     Attributes:
-        bytes: int8 [phases, n, groups x padded rows].
+        bytes: int8 [phases, n, groups x padded rows]; bf16 [1, n, n_in] of the folded product.
         scale: float32 [n].
         sums: float64 [n], sums of the fed inputs.
     """
@@ -261,7 +261,7 @@ class Launch:
         grid = (triton.cdiv(n, block.tokens) * triton.cdiv(n_out, block.outputs),)
         fused_product[grid](
             fed.bytes, self._cells, out, found,
-            fed.scale, fed.sums, _words(tokens[0]), _words(tokens[1]), shared, *columns,
+            fed.scale, fed.sums, low_words(tokens[0]), low_words(tokens[1]), shared, *columns,
             table, table if pool is None else pool.words,
             n, n_out, groups, *words,
             held.grid / held.step_levels, low, high, 1.0 / (high - low),
@@ -291,7 +291,7 @@ def _block_of(formats: Formats, noise: int) -> Block:
     return Block()
 
 
-def _words(number: Tensor) -> Tensor:
+def low_words(number: Tensor) -> Tensor:
     """Return the low 32 bits of numbers, int32."""
     low = number & 0xFFFFFFFF
     return torch.where(low >= 1 << 31, low - (1 << 32), low).int()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cimsim.config import Tile
+from cimsim.errors import CimsimError
 from cimsim.mac import ProgrammedMatrix
 from cimsim.mac.formats import Formats
 from cimsim.mac.inputs import static_scale
@@ -20,7 +21,7 @@ from cimsim.mac.noise import FreshNoise
 from cimsim.mac.writing import matrix_words
 from cimsim.rng import Key, derive_key
 
-__all__ = ["Held", "hold"]
+__all__ = ["Held", "HeldFolded", "hold", "hold_folded"]
 
 _PURPOSE_READ = 3  # of `cimsim.mac.matrix`: read noise has the same key on every backend
 
@@ -127,4 +128,44 @@ def hold(programmed: ProgrammedMatrix, device: torch.device) -> Held:
         shift_share=on(columns.shift_share),
         column_scale=on(programmed.encoded.scale),
         input_scale=on(np.float32(static_scale(programmed.tile, programmed.adc_range))),
+    )
+
+
+@dataclass(frozen=True)
+class HeldFolded:
+    """The folded form of one programmed matrix (`cimsim.mac.folded`).
+
+    Attributes:
+        values: float64 [n_in, n_out], whole multiples of `grid` whose sums are exact.
+        grid: a unit of `values` in W_q.
+        constant: float64 [n_out], of the converters' offsets.
+        variance: float64 [n_out], of conversions, in W_q squared.
+        read: float64 [n_in, n_out], variance of read noise a squared input, or None.
+    """
+
+    values: Tensor
+    grid: float
+    constant: Tensor
+    variance: Tensor
+    read: Tensor | None
+
+
+def hold_folded(programmed: ProgrammedMatrix, device: torch.device) -> HeldFolded:
+    """Return the folded form of a programmed matrix on a device.
+
+    Raises:
+        CimsimError: if it is not faithful to the detailed form.
+    """
+    folded = programmed.folded
+    if folded is None:
+        raise CimsimError(
+            f"matrix {programmed.matrix} clips or rounds too much to be folded faithfully",
+            hint="use its detailed form",
+        )
+    return HeldFolded(
+        values=torch.tensor(folded._values, device=device),
+        grid=folded._grid,
+        constant=torch.tensor(folded._constant, device=device),
+        variance=torch.tensor(folded._variance, device=device),
+        read=None if folded._read is None else torch.tensor(folded._read, device=device),
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-__all__ = ["fused_product"]
+__all__ = ["four_neighbours", "fused_product", "normal_of", "philox"]
 
 _MAGIC: tl.constexpr = tl.constexpr(12582912.0)
 _FIRST_SEGMENT: tl.constexpr = tl.constexpr(0x3F000000 >> 17)
@@ -54,7 +54,7 @@ def normal_of(word, table):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _four_neighbours(z0, z1, z2, z3):  # type: ignore[no-untyped-def]
+def four_neighbours(z0, z1, z2, z3):  # type: ignore[no-untyped-def]
     """Return [m, n] four times as [m, 4 n], neighbours together."""
     both = tl.join(tl.join(z0, z2), tl.join(z1, z3))
     return tl.reshape(both, [z0.shape[0], 4 * z0.shape[1]])
@@ -80,7 +80,7 @@ def _addressed(first, place, tokens, key, table, N: tl.constexpr):  # type: igno
     )
     z0, z1 = normal_of(w0, table), normal_of(w1, table)
     z2, z3 = normal_of(w2, table), normal_of(w3, table)
-    return _four_neighbours(z0, z1, z2, z3)
+    return four_neighbours(z0, z1, z2, z3)
 
 
 @triton.jit

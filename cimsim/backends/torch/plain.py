@@ -23,6 +23,7 @@ __all__ = [
     "Total",
     "addressed_normals",
     "codes_of",
+    "cycle_power",
     "driven_variance",
     "finish",
     "planes_of",
@@ -78,20 +79,24 @@ def planes_of(q: Tensor, held: Held) -> Tensor:
     return torch.stack(cut, dim=1)
 
 
-def _power_of(q: Tensor, planes: Tensor, held: Held) -> Tensor:
-    """Return what fresh noise of cells weighs: squared codes, float64 [n, planes, n_in]."""
+def cycle_power(q: Tensor, held: Held) -> Tensor:
+    """Return sum_k (w_k code_k)^2 of integers over their cycles, int64 (`mac.feed.cycle_power`)."""
     formats = held.formats
-    if not held.tile.pe.accumulate_cycles:
-        return planes.double().square()
-    mask = (1 << formats.dac_bits) - 1
-    value = q.abs()
+    mask, value = (1 << formats.dac_bits) - 1, q.abs()
     if not formats.two_phase:
         value = (q + formats.input_shift) >> int(formats.halved_inputs)
     power = torch.zeros_like(value)
     for k in range(formats.cycles_of_a_sign):
         place = formats.dac_bits * k
         power += ((value >> place & mask) << place).square()
-    return power.double()[:, None]
+    return power
+
+
+def _power_of(q: Tensor, planes: Tensor, held: Held) -> Tensor:
+    """Return what fresh noise of cells weighs: squared codes, float64 [n, planes, n_in]."""
+    if held.tile.pe.accumulate_cycles:
+        return cycle_power(q, held).double()[:, None]
+    return planes.double().square()
 
 
 def driven_variance(q: Tensor, held: Held) -> Tensor:

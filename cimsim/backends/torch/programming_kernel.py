@@ -17,6 +17,7 @@ __all__ = [
     "greatest_of_rows",
     "quantize_weights",
     "slice_weights",
+    "two_normals",
     "write_cells",
 ]
 
@@ -30,7 +31,7 @@ def _native(x, NAME: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _two_normals(a, b, NATIVE: tl.constexpr):  # type: ignore[no-untyped-def]
+def two_normals(a, b, NATIVE: tl.constexpr):  # type: ignore[no-untyped-def]
     """Return two normals of two uint32 words (Box and Muller, 1958), tails to 6.6 sigma."""
     u = ((a >> 1).to(tl.int32, bitcast=True).to(tl.float32) + 0.5) * 4.656612873077393e-10
     angle = (b >> 1).to(tl.int32, bitcast=True).to(tl.float32) * 2.925836158534319e-09
@@ -310,8 +311,8 @@ def slice_weights(  # type: ignore[no-untyped-def]
     COUNT: tl.constexpr = 1 if WHOLE > 0 else SLICES * SIDES
     for call in tl.static_range((COUNT + 3) // 4):
         a, b, d, e = philox(r, c, zero + call, zero, k0, k1, 7)
-        z0, z1 = _two_normals(a, b, NATIVE)
-        z2, z3 = _two_normals(d, e, NATIVE)
+        z0, z1 = two_normals(a, b, NATIVE)
+        z2, z3 = two_normals(d, e, NATIVE)
         z = (z0, z1, z2, z3)
         for j in tl.static_range(0, 4, SIDES):
             if (4 * call + j) // SIDES < SLICES:
@@ -374,8 +375,8 @@ def fold_weights(  # type: ignore[no-untyped-def]
     c = (tl.program_id(0) * QUARTER + lane).to(tl.uint32, bitcast=True)
     zero = tl.zeros([QUARTER], tl.uint32)
     a, b, d, e = philox(c, zero + tl.program_id(1).to(tl.uint32), zero, zero, k0, k1, 7)
-    z0, z1 = _two_normals(a, b, NATIVE)
-    z2, z3 = _two_normals(d, e, NATIVE)
+    z0, z1 = two_normals(a, b, NATIVE)
+    z2, z3 = two_normals(d, e, NATIVE)
     z = (z0, z1, z2, z3)
     most = tl.cast(top, tl.float32)
     step = tl.load(scale + n)

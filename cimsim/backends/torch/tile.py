@@ -21,7 +21,7 @@ __all__ = ["Precision", "ReadNoise", "TorchTile"]
 
 Precision = Literal["exact", "fast"]
 ReadNoise = Literal["conversion", "output"]
-_ALL_GROUPS = 0xFFFF << 6  # in the address of what is drawn once an output
+_ALL_GROUPS = 0xFFFF << 6  # stands for row group and plane of what is drawn once an output
 
 
 class TorchTile:
