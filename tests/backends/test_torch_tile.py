@@ -132,11 +132,11 @@ def test_fast_noise_has_the_law_of_exact_noise(name: str, scaled: Callable[[int]
 
 def test_noise_once_an_output_is_right_without_clipping_and_not_with_it() -> None:
     rng = np.random.default_rng(5)
-    x = torch.from_numpy(normal(rng, 1, 96))
     weight, some = normal(rng, 96, 64), normal(rng, 30, 96)
+    x = torch.from_numpy(normal(rng, 1, 96))
     found = {}
     for kind, adc_range in (
-        ("wide", {"kind": "fixed", "levels": 400.0}), ("clips", {"kind": "fixed", "levels": 30.0}),
+        ("wide", {"kind": "fixed", "levels": 400.0}), ("clips", {"kind": "fixed", "levels": 70.0}),
     ):  # fmt: skip
         sections = KERNEL_TILES["offset_read"] | {
             "adc": {"kind": "isaac", "bits": 8, "noise_lsb": 1.0, "range": adc_range}
@@ -145,9 +145,9 @@ def test_noise_once_an_output_is_right_without_clipping_and_not_with_it() -> Non
         each = _noise_of(TorchTile(programmed), x, 1000).var(0).mean()
         once = TorchTile(programmed, precision="fast", read_noise="output")
         found[kind] = float(_noise_of(once, x, 1000).var(0).mean() / each)
-    # Rounding after the noise adds 1/12 of a code to every conversion's 1; see the README figure.
+    # Noise of 1 code before rounding adds its 1/12 to every conversion; half of them clip at 70.
     assert 0.85 < found["wide"] < 1.02
-    assert found["clips"] > 1.2
+    assert 1.2 < found["clips"] < 2.0
 
 
 @pytest.mark.parametrize("name", list(KERNEL_TILES))

@@ -14,7 +14,10 @@ reference. What a chip seed freezes, and what a conversion draws, have the same 
   greatest one, so that one product of bytes gives a column sum. Fresh noise comes from a pool of
   normals (`NoisePool`); where in the pool a conversion reads is a function of its address, so that
   neither batch nor order matters. With ``read_noise="output"`` it is drawn once an output and not
-  once a conversion: approximate, since rounding and clipping do not see it.
+  once a conversion: approximate, since rounding and clipping do not see it. Its variance over that
+  of noise at every conversion, on one matrix of 4 slices x 8 cycles: 0.92 to 0.94 with 1 code of
+  noise and 0.60 to 0.88 with 0.3 codes, where hardly any conversion clips; 1.5 where half of them
+  do, because what is clipped is no noise any more.
 
 **What computes** is named by the caller: `TorchTile` is torch alone, on any device, and the twin of
 every kernel; `fused.FusedTile` needs a CUDA device and Triton, and refuses by name what its kernel
