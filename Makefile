@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 PY = $(VENV)/bin/python
 STAMP = $(VENV)/.stamp
-# One BLAS thread a process: parallelism is over chips and crossbars.
+# One BLAS thread per process: parallelism is over chips and crossbars.
 export OPENBLAS_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 

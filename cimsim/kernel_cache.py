@@ -156,7 +156,7 @@ def _status(path: Path) -> tuple[Path, int, int]:
 
 
 def _warn() -> None:
-    """Say once a process that kernels stay in memory; workers leave that to their parent."""
+    """Say once per process that kernels stay in memory; workers leave that to their parent."""
     if multiprocessing.parent_process() is None:
         warnings.warn(
             "compiled kernels cannot be kept on disk, so every process compiles them anew: "

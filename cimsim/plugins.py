@@ -1,6 +1,6 @@
 """Plug-ins: Python files of a user that register members, given as ``--plugin FILE``.
 
-A plug-in is imported once a process, before any configuration is read, and calls public functions
+A plug-in is imported once per process, before any configuration is read, and calls public functions
 such as `cimsim.mac.register_device`, `cimsim.chip.register_topology`,
 `moe_mapping.register_policy` or `romer.register_step`. It is code that runs with the rights of its
 user: nothing is loaded that was not named on the command line. Its hash is part of a run's

@@ -29,7 +29,7 @@ def draw_panels(
     *,
     square: bool = False,
 ) -> None:
-    """Draw one heat map a policy on a common colour scale.
+    """Draw one heat map per policy on a common colour scale.
 
     Args:
         path: svg, png or pdf file; written whole or not at all.
@@ -85,11 +85,11 @@ def _draw(
 
 
 def draw_chip(path: Path, rows: Sequence[ChipRow], cells: NDArray[np.int64]) -> None:
-    """Draw the busy time of every tile where it lies, a panel a policy.
+    """Draw the busy time of every tile where it lies, a panel per policy.
 
     Args:
         path: of the figure.
-        rows: one a policy.
+        rows: one per policy.
         cells: column and row of every tile, [tiles, 2].
     """
     x, y = cells.T
@@ -107,7 +107,7 @@ def draw_chip(path: Path, rows: Sequence[ChipRow], cells: NDArray[np.int64]) -> 
 
 
 def draw_slots(path: Path, rows: Sequence[SlotRow], loads: Floats, devices: int) -> None:
-    """Draw the load of every device by layer, a panel a policy."""
+    """Draw the load of every device by layer, a panel per policy."""
     panels = []
     for row in rows:
         share = loads / row.plan.replicas

@@ -56,7 +56,7 @@ _NO_OFFER = (-1.0, -1.0)
 
 
 def _offer(fixed: Fixed, heap: list[tuple[float, int]], counts: Ints) -> tuple[float, float]:
-    """Return (time saved a crossbar, share) of one more copy of a layer's busiest unit."""
+    """Return (time saved per crossbar, share) of one more copy of a layer's busiest unit."""
     share, u = -heap[0][0], heap[0][1]
     second = max((-pair[0] for pair in heap[1:3]), default=0.0)
     after = max(second, float(fixed.time_ps[u]) / (int(counts[u]) + 1))

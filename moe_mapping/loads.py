@@ -36,7 +36,7 @@ class Instance:
 
 
 def read_loads(path: Path) -> NDArray[np.float64]:
-    """Read loads from CSV without header: a row a layer, a column an expert.
+    """Read loads from CSV without header: a row per layer, a column per expert.
 
     Lines that are empty are left out.
 

@@ -210,7 +210,7 @@ def serial_bound_ps(problem: MappingProblem) -> float:
     sum is bounded from below by the lower convex hulls of these curves, along which the
     steepest parts are bought first.
     """
-    steps: list[tuple[float, float]] = []  # (time saved a crossbar, crossbars)
+    steps: list[tuple[float, float]] = []  # (time saved per crossbar, crossbars)
     start = 0.0
     for layer in np.unique(problem.layer):
         curve = _layer_curve(problem, np.flatnonzero(problem.layer == layer))

@@ -104,10 +104,10 @@ def check_loads(loads: ArrayLike) -> Floats:
     try:
         array = np.asarray(loads, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise CimsimError("loads must be numbers, a row a layer, a column an expert") from error
+        raise CimsimError("loads must be numbers, a row per layer, a column per expert") from error
     if array.ndim != 2 or not array.size:
         raise CimsimError(
-            "loads must be a table with a row a layer and a column an expert", value=array.shape
+            "loads must be a table with a row per layer and a column per expert", value=array.shape
         )
     extreme = (array > LARGEST_LOAD) | ((array > 0) & (array < 1.0 / LARGEST_LOAD))
     for wrong, what in (
@@ -129,7 +129,7 @@ def check_loads(loads: ArrayLike) -> Floats:
 
 
 def layer_problem(loads: Floats, shape: SlotShape) -> MappingProblem:
-    """Return one layer as a mapping problem: a crossbar a slot, a tile a device.
+    """Return one layer as a mapping problem: a crossbar per slot, a tile per device.
 
     Args:
         loads: [experts], load of every expert (any unit; it becomes time).
@@ -209,7 +209,7 @@ def slot_plan(loads: Floats, layers: Sequence[Assignment], shape: SlotShape) -> 
 
     Args:
         loads: [layers, experts].
-        layers: an assignment a layer that fills every slot.
+        layers: an assignment per layer that fills every slot.
         shape: checked shape.
     """
     n_layers, experts = loads.shape

@@ -61,7 +61,7 @@ def window_loads(experts: NDArray[np.integer], n_experts: int, window_tokens: in
 
     Args:
         experts: the trace, tokens in order of time.
-        n_experts: routed experts a layer.
+        n_experts: routed experts per layer.
         window_tokens: tokens of a window.
 
     Raises:
@@ -90,7 +90,7 @@ def transitions(experts: NDArray[np.integer], n_experts: int, layer: int) -> Int
 
     Args:
         experts: the trace.
-        n_experts: routed experts a layer.
+        n_experts: routed experts per layer.
         layer: layer of a, in the order of the trace; b is one layer later.
     """
     trace = check_trace(experts, n_experts)

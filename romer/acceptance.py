@@ -55,7 +55,7 @@ class Verdict:
 
     Attributes:
         step: name of the step.
-        gain_nats: mean decrease of the expected loss, nats a token.
+        gain_nats: mean decrease of the expected loss, nats per token.
         error_nats: its standard error over blocks; infinite for a single token.
         needed_nats: the gain that a step needs to be kept.
         text_gain_nats: mean decrease of the text's own loss.

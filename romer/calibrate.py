@@ -25,7 +25,7 @@ class Calibrated:
 
     Attributes:
         correction: what to apply; the identity if no step was kept.
-        verdicts: one a step that had something to propose.
+        verdicts: one per step that had something to propose.
     """
 
     correction: Correction

@@ -1,6 +1,6 @@
 """`python -m cimsim` as it is, but for the full-size model of scale.csv, which is a small one here.
 
-Timing 98,304 crossbars takes ten seconds a chip, and is what tests of scale.csv are about. As a
+Timing 98,304 crossbars takes ten seconds per chip, and is what tests of scale.csv are about. As a
 script this is a whole process; worker processes start it again under another name, and so get
 the small shape too.
 """

@@ -1,11 +1,11 @@
 """Speed of the event engines on full-size and small models, measured the same way always.
 
-`olmoe_1b_7b`: 16 layers x 64 experts, top-8, on 98,304 crossbars of 256 x 256 (96 an expert,
+`olmoe_1b_7b`: 16 layers x 64 experts, top-8, on 98,304 crossbars of 256 x 256 (96 per expert,
 one tile each), 4,096 tokens that travel alone: 524,288 expert visits. Expert matrices are
 analog; the digital side costs no time, so that the engine and not a bottleneck is measured.
 `olmoe_1b_7b_64_chips`: the same tiles on 64 chips of 16, a quarter of a layer each, joined as
 an 8 x 8 mesh of chips, with contention on every link.
-`olmoe_1b_7b_long`: the first case over many tokens on the compiled engine, with the time a token
+`olmoe_1b_7b_long`: the first case over many tokens on the compiled engine, with the time per token
 over that of a quarter of the tokens, and the largest memory of the process.
 `small`: 4 layers, 8 experts, top-2, d_model 512, every matrix analog.
 
@@ -65,7 +65,7 @@ print(process_time() - start)
 """
 
 
-# 8-bit weights in one cell each, as many crossbars a tile as each model asks for.
+# 8-bit weights in one cell each, as many crossbars per tile as each model asks for.
 _TILE = {
     "pe": {"crossbars": 8},
     "crossbar": {"rows": 256, "cols": 256},
@@ -76,7 +76,7 @@ _TILE = {
 
 @dataclass(frozen=True)
 class _Costs:
-    """Round visit times (256 ns a vector, 1.1 us latency) and a free digital side."""
+    """Round visit times (256 ns per vector, 1.1 us latency) and a free digital side."""
 
     def visit_timing(self, unit: Unit, in_pe: int | None = None) -> VisitTiming:
         del unit, in_pe

@@ -6,12 +6,12 @@ maximum; clipping on; one BLAS thread. Every mode and the sgemm of the same shap
 C order, warm) are timed in turn at each repetition; ratios are paired within a repetition
 and their median counts. Each mode is first checked against the slow twin, bit by bit.
 
-* simple: one pair of cells a weight, whole inputs in one conversion, 256-row split, fresh
+* simple: one pair of cells per weight, whole inputs in one conversion, 256-row split, fresh
   noise at the converter's input.
 * detailed: offset encoding, 4 slices of 2 bits, 8 cycles of 1 bit, 256-row crossbars, an
   8-bit conversion each: 32 times the multiply-accumulates.
 * detailed_read_noise: the same with read noise whose variance is proportional to the
-  conductance, one normal a conversion (Philox).
+  conductance, one normal per conversion (Philox).
 * second_product: differential pairs with such noise, which need a second product.
 """
 
@@ -97,7 +97,7 @@ def run_mac_bench(
 
     Args:
         size: rows and columns of the weight matrix.
-        batch: vectors a call.
+        batch: vectors per call.
         repetitions: paired repetitions; their median counts.
         modes: which modes to time; all if empty.
 

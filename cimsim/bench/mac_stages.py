@@ -3,7 +3,7 @@
 Stages are timed alone on the data of the first tokens, in the chunks that a product takes, and
 scaled to the whole batch; of repetitions the least disturbed counts:
 
-* products: exact column sums. Bound by multiply-accumulates a second: `products_peak` is the
+* products: exact column sums. Bound by multiply-accumulates per second: `products_peak` is the
   rate of the same kernel on a block that never leaves the first-level cache.
 * second_product: the same for squares of conductances, where read noise depends on them.
 * normals: random numbers. Bound by Philox's multiplications and one indexed load a number.
@@ -134,7 +134,7 @@ def find_limits(
 
 
 def _peak(programmed: ProgrammedMatrix, repetitions: int) -> float:
-    """Return the rate of the product's kernel on one block of columns, GMAC a second."""
+    """Return the rate of the product's kernel on one block of columns, GMAC per second."""
     formats = programmed.formats
     group = formats.groups[0]
     block = np.ones((group.stop - group.start, BLOCK), dtype=np.float32)

@@ -124,7 +124,7 @@ def chip_problems(chips: Sequence[str] = CHIPS) -> Iterator[MappingProblem]:
 
 
 def ablate_policies(problems: Sequence[MappingProblem]) -> list[Row]:
-    """Return a row a policy, and one of the re-mapping of chips that are placed already."""
+    """Return a row per policy, and one of the re-mapping of chips that are placed already."""
     warm_up()
     found = {name: _measure_policy(name, problems) for name in (*policies(), REMAP)}
     rivals = {name: figures for name, figures in found.items() if name != DEFAULT}

@@ -1,6 +1,6 @@
 """Where units sit: copies of units on crossbars of tiles.
 
-A crossbar has a global number: tile x crossbars a tile + its index in the tile. A seat is
+A crossbar has a global number: tile x crossbars per tile + its index in the tile. A seat is
 one copy of a unit; its crossbars are in the order of the unit's tilings, fragments in
 row-major order. On a chip that switches experts, slots are runs of crossbars that hold
 one expert at a time; a seat that starts out in a slot may be evicted from it.

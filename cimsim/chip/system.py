@@ -1,6 +1,6 @@
 """Which chip of a system holds which unit.
 
-*layers*: units in program order are cut into one run a chip so that the fullest chip holds as
+*layers*: units in program order are cut into one run per chip so that the fullest chip holds as
 few crossbars as possible; cuts fall between layers where there are at least as many layers as
 chips. A token then crosses chips once a cut. *experts*: expert e of every layer sits on chip
 e mod chips, all else of layer l of L on chip l x chips // L: tokens cross chips in every layer,

@@ -1,7 +1,7 @@
 """How one weight matrix is cut over crossbars: slices, row blocks and column blocks.
 
 A logical column (one output) takes `slices` physical columns, twice that for a
-differential pair; ISAAC's encoding adds one unit column a crossbar. Rows beyond one
+differential pair; ISAAC's encoding adds one unit column per crossbar. Rows beyond one
 crossbar give row blocks whose partial sums are added digitally; outputs beyond one
 crossbar give column blocks. One fragment = one crossbar = (row block, column block).
 """
@@ -24,11 +24,11 @@ class ColumnLayout:
     """Physical columns of a logical column under one number format.
 
     Attributes:
-        slices: cells a weight is spread over (one of a pair counted).
+        slices: cells that a weight is spread over (one of a pair counted).
         pair: whether a weight is held by the difference of two cells.
         columns_per_weight: physical columns of a logical column.
         converted_per_weight: conversions a logical column takes a read; 0 on digital crossbars.
-        unit_columns: extra physical columns a crossbar (ISAAC's unit column).
+        unit_columns: extra physical columns per crossbar (ISAAC's unit column).
         weights_per_crossbar: logical columns that fit on one crossbar.
         cycles: input cycles of one vector.
         reads: reads of one row group for one vector, each of which is converted: its input

@@ -77,7 +77,7 @@ class Topology:
         kind: mesh, torus, cmesh, ring, or what a network with tables is called.
         width: columns of routers on a chip.
         height: rows of routers on a chip.
-        concentration: nodes a router, at most; 1 in a grid that is no cmesh.
+        concentration: nodes per router, at most; 1 in a grid that is no cmesh.
         chips: equal networks.
         wires: routers and routes, where they are no grid.
 
@@ -119,7 +119,7 @@ class Topology:
             )
         if self.wires is None and self.kind != "cmesh" and self.concentration != 1:
             raise CimsimError(
-                f"a {self.kind} has one node a router",
+                f"a {self.kind} has one node per router",
                 key="noc.concentration",
                 value=self.concentration,
                 allowed="1, or kind cmesh",

@@ -1,4 +1,4 @@
-"""The command line: one command a file, no logic."""
+"""The command line: one command per file, no logic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ADC sweep as a figure: a column a model; above by rows, below by bits per cell."""
+"""The ADC sweep as a figure: a column per model; above by rows, below by bits per cell."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ __all__ = ["new_app", "run_app"]
 INTERRUPTED = 130
 BUG = 3
 PROCESS_SETTINGS = (
-    # One BLAS thread a process: parallelism is over chips, and the sums stay ordered.
+    # One BLAS thread per process: parallelism is over chips, and the sums stay ordered.
     ("OPENBLAS_NUM_THREADS", "1"),
     ("MKL_NUM_THREADS", "1"),
     ("OMP_NUM_THREADS", "1"),

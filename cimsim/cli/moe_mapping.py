@@ -27,7 +27,7 @@ app = new_app(
 )
 
 Loads = Annotated[
-    Path | None, typer.Option(help="CSV without header: a row a layer, a column an expert.")
+    Path | None, typer.Option(help="CSV without header: a row per layer, a column per expert.")
 ]
 Slots = Annotated[
     int | None, typer.Option("--replicas", help="Physical slots of all GPUs (experts included).")

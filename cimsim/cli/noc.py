@@ -24,7 +24,7 @@ def noc(
     ] = "mesh",
     plugins: Plugins = None,
     concentration: Annotated[
-        int | None, typer.Option(help="Nodes a router of a cmesh; 4 if not given.")
+        int | None, typer.Option(help="Nodes per router of a cmesh; 4 if not given.")
     ] = None,
     traffic: Annotated[
         str,
@@ -33,8 +33,8 @@ def noc(
     hotspots: Annotated[
         str, typer.Option(help="ID:fraction,... of the packets; the rest is uniform.")
     ] = "",
-    flits: Annotated[int, typer.Option(help="Flits a packet.")] = 1,
-    vcs: Annotated[int, typer.Option(help="Virtual channels a port.")] = 4,
+    flits: Annotated[int, typer.Option(help="Flits per packet.")] = 1,
+    vcs: Annotated[int, typer.Option(help="Virtual channels per port.")] = 4,
     buffer: Annotated[int, typer.Option(help="Flits a virtual channel's buffer holds.")] = 8,
     rates: Annotated[
         str, typer.Option(help="Offered rates, flits per node and cycle, comma-separated.")

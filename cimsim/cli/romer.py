@@ -127,7 +127,7 @@ def replicas(
     for name, unit, (before, after) in (
         ("p99 of the time per output token", "us", found.p99_us),
         ("busiest tile over the mean", "x", found.tile_max_mean),
-        ("energy a token", "nJ", found.energy_nj),
+        ("energy per token", "nJ", found.energy_nj),
     ):
         print(f"{name}: {before:.4g} -> {after:.4g} {unit} ({after / before - 1.0:+.1%})")
 
@@ -139,7 +139,7 @@ def study(
         Path | None, typer.Option(help="Plan to carry out (default: the bundled one).")
     ] = None,
     chips: Annotated[
-        int | None, typer.Option(min=2, help="Test chips a cell, at most (default: the plan's).")
+        int | None, typer.Option(min=2, help="Test chips per cell, at most (default: the plan's).")
     ] = None,
     reduced: Annotated[
         bool, typer.Option("--reduced", help="The plan's reduced version: a few minutes.")

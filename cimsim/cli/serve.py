@@ -40,7 +40,7 @@ def serve(
         str | None, typer.Option(help="Arrival rates in requests/s instead, comma-separated.")
     ] = None,
     arrivals: Annotated[
-        Path | None, typer.Option(help="Recorded arrivals instead: a time in seconds a line.")
+        Path | None, typer.Option(help="Recorded arrivals instead: a time in seconds per line.")
     ] = None,
     routing: Annotated[
         Path | None, typer.Option(help="Recorded routing (npz); else it is synthetic.")

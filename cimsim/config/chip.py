@@ -76,8 +76,8 @@ class Digital(Section):
     """Digital units beside the tiles: norm, softmax, attention, activation, routing."""
 
     units: int = knob(4, "Digital units on the chip, placed along the mesh.", ge=1, le=4096)
-    macs_per_cycle: int = knob(256, "MACs of one unit a cycle (attention).", unit="1/cycle", ge=1)
-    lanes: int = knob(64, "Elementwise operations of one unit a cycle.", unit="1/cycle", ge=1)
+    macs_per_cycle: int = knob(256, "MACs of one unit per cycle (attention).", unit="1/cycle", ge=1)
+    lanes: int = knob(64, "Elementwise operations of one unit per cycle.", unit="1/cycle", ge=1)
     clock_ghz: float = knob(1.0, "Clock of the digital units.", unit="GHz", gt=0, le=10)
     kv_sram_kb: float = knob(
         1024.0, "On-chip memory for keys and values of one unit.", unit="kB", gt=0

@@ -101,14 +101,14 @@ class Cost(Section):
     )
     digital_bit_fj: float | None = knob(
         None,
-        "Measured energy of a digital crossbar a row, output, weight bit and input bit; null "
+        "Measured energy of a digital crossbar per row, output, weight bit and input bit; null "
         "takes the gate model.",
         unit="fJ",
         ge=0,
     )
     digital_row_fj: float = knob(
         0.0,
-        "Measured energy of a digital crossbar a row, output and cycle beside digital_bit_fj.",
+        "Measured energy of a digital crossbar per row, output and cycle beside digital_bit_fj.",
         unit="fJ",
         ge=0,
     )

@@ -47,7 +47,7 @@ class Adc(Section):
         ge=1,
         le=16,
     )
-    rate_gsps: float = knob(1.28, "Conversions a second of one ADC.", unit="GS/s", gt=0)
+    rate_gsps: float = knob(1.28, "Conversions per second of one ADC.", unit="GS/s", gt=0)
     per_pe: int = knob(8, "ADCs in a PE, shared by its crossbars.", ge=1)
     range: AnyRange = Field(FullRange(), description="Input range of the ADC.")
     offset_lsb: float = knob(0.0, "Std of each converter's frozen offset.", unit="LSB", ge=0)
@@ -79,7 +79,7 @@ class SarTableAdc(Adc):
 
 
 class IsaacAdc(Adc):
-    """The 8-bit 1.28 GS/s SAR of ISAAC's Table I, halved or doubled a bit."""
+    """The 8-bit 1.28 GS/s SAR of ISAAC's Table I, halved or doubled per bit."""
 
     kind: Literal["isaac"] = "isaac"
 
@@ -94,7 +94,7 @@ class WaldenAdc(Adc):
     """Walden figure of merit: energy = FOM x 2^ENOB."""
 
     kind: Literal["walden"] = "walden"
-    fom_fj: float = knob(20.0, "Energy a conversion step.", unit="fJ/step", gt=0)
+    fom_fj: float = knob(20.0, "Energy per conversion step.", unit="fJ/step", gt=0)
     area_um2: float = knob(..., "Area of one ADC.", unit="um2", gt=0)
 
 
@@ -110,7 +110,7 @@ class TableAdc(Adc):
     """The user's own numbers."""
 
     kind: Literal["table"] = "table"
-    energy_pj: float = knob(..., "Energy a conversion.", unit="pJ", gt=0)
+    energy_pj: float = knob(..., "Energy per conversion.", unit="pJ", gt=0)
     area_um2: float = knob(..., "Area of one ADC.", unit="um2", gt=0)
     leakage_uw: float | None = knob(
         None, "Static power of one ADC; null means not modelled.", unit="uW", ge=0
@@ -128,7 +128,7 @@ class Dac(Section):
     """Row drivers: bits of the input that one cycle applies."""
 
     kind: Literal["voltage", "pwm"] = knob(
-        "voltage", "Level-coded (one step a cycle) or pulse-width coded (2^bits - 1 unit times)."
+        "voltage", "Level-coded (one step per cycle) or pulse-width coded (2^bits - 1 unit times)."
     )
     bits: int = knob(1, "Bits of an input applied in one cycle.", unit="bit", ge=1, le=8)
     unit_ns: float = knob(1.0, "Length of one unit pulse (pwm only).", unit="ns", gt=0)

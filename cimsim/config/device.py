@@ -81,7 +81,7 @@ class Programming(Section):
     """Writing weights into cells."""
 
     rows_parallel: int = knob(1, "Rows written at once in one crossbar.", ge=1)
-    pulses: float = knob(1.0, "Mean write pulses a cell, verify iterations included.", ge=1)
+    pulses: float = knob(1.0, "Mean write pulses per cell, verify iterations included.", ge=1)
     pulse_ns: float = knob(10.0, "Length of a write pulse.", unit="ns", gt=0)
     verify_ns: float = knob(0.0, "Time of the verifying read after a pulse.", unit="ns", ge=0)
     erase_ns: float = knob(0.0, "Time to erase a crossbar before it is written.", unit="ns", ge=0)
@@ -188,7 +188,7 @@ class EflashDevice(Device):
         0.0,
         "Mean read-back error of a programmed int8 weight of 0, the same for all weights "
         "(25c and 80c_assumed); the intercept of read-back against target, measured -0.04 to "
-        "0.26 LSB a layer.",
+        "0.26 LSB per layer.",
         unit="LSB",
         ge=-128,
         le=128,
@@ -196,7 +196,7 @@ class EflashDevice(Device):
     gain: float = knob(
         1.0,
         "Slope of read-back against target of a programmed weight (25c and 80c_assumed); "
-        "measured 0.98 to 1.00 a layer.",
+        "measured 0.98 to 1.00 per layer.",
         gt=0,
         le=2,
     )

@@ -24,12 +24,12 @@ class WeightFormat(Section):
     )
     encoding: Literal["differential", "offset", "isaac", "center"] = knob(
         "differential",
-        "Signed weights on unsigned cells: a pair of cells a slice; a common offset whose share "
+        "Signed weights on unsigned cells: a pair of cells per slice; a common offset whose share "
         "is subtracted digitally; ISAAC's unit column with flipped columns; a digital centre "
         "a column.",
     )
     scale: Literal["per_matrix", "per_column"] = knob(
-        "per_matrix", "One scale a matrix (each expert its own) or one a logical column."
+        "per_matrix", "One scale per matrix (each expert its own) or one per logical column."
     )
 
     @property

@@ -66,7 +66,7 @@ def _count(tiling: Tiling, config: ChipConfig) -> tuple[int, ...]:
     n_blocks = len(tiling.column_blocks)
     cycles = tiling.layout.cycles
     rows = sum(tiling.row_blocks)
-    # Every row of every fragment is driven once a cycle, in the group it belongs to.
+    # Every row of every fragment is driven once per cycle, in the group it belongs to.
     row_drives = rows * n_blocks * cycles
     if analog:
         columns = sum(tiling.physical_columns(c) for c in range(n_blocks))

@@ -121,7 +121,7 @@ def price_adc(tile: Tile, node_nm: float, vdd_v: float) -> Price:
     limit = thermal_limit_fj(effective_bits(adc))
     if (price.energy_fj or 0.0) >= limit:
         return price
-    note = f"extrapolated: ADC energy below the thermal limit of {limit:.3g} fJ a conversion"
+    note = f"extrapolated: ADC energy below the thermal limit of {limit:.3g} fJ per conversion"
     return replace(price, notes=(*price.notes, note))
 
 
@@ -131,7 +131,7 @@ def effective_bits(adc: AnyAdc) -> float:
 
 
 def model_curves() -> dict[str, list[tuple[float, float]]]:
-    """Return (bits, pJ a conversion) of every model over 4 to 10 bits, at 1 GS/s and 32 nm."""
+    """Return (bits, pJ per conversion) of every model over 4 to 10 bits, at 1 GS/s and 32 nm."""
     whole = [float(b) for b in range(4, 11)]
     dynamic = [_DYNAMIC_SHARE * regression_pj(b, 32.0, 1.0) for b in whole]
     return {
@@ -139,7 +139,7 @@ def model_curves() -> dict[str, list[tuple[float, float]]]:
         "sar_table": list(zip(whole, _SAR_PJ, strict=True)),
         "isaac": [(b, _ISAAC_MW / _ISAAC_GSPS * 2.0 ** (b - 8)) for b in whole],
         "zigzag": [(b, zigzag_pj(b, 0.9)) for b in whole],
-        "walden, 20 fJ a step": [(b, 20e-3 * 2.0**b) for b in whole],
+        "walden, 20 fJ per step": [(b, 20e-3 * 2.0**b) for b in whole],
     }
 
 

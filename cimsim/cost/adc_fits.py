@@ -32,7 +32,7 @@ def thermal_limit_fj(enob: float) -> float:
 
 
 def regression_pj(enob: float, node_nm: float, rate_gsps: float) -> float:
-    """Return total energy a conversion of the survey regression, dynamic and static.
+    """Return total energy per conversion of the survey regression, dynamic and static.
 
     SNDR = 6.0206 b + 1.7609; FOM = min(213.78 - 2.872 ln f, 128.31 + 3.2205 ceil(b));
     E = 0.5 x 10^((SNDR - FOM) / 10) x exp(26.05 + 1.880 ln T - 2.829 ln b - 1.470) pJ.
@@ -42,7 +42,7 @@ def regression_pj(enob: float, node_nm: float, rate_gsps: float) -> float:
     Args:
         enob: effective bits, at least 4.
         node_nm: technology node.
-        rate_gsps: conversions a second.
+        rate_gsps: conversions per second.
     """
     low = floor(enob)
     share = enob - low
@@ -61,7 +61,7 @@ def regression_um2(energy_pj: float, node_nm: float, rate_gsps: float) -> float:
 
 
 def zigzag_pj(bits: float, vdd_v: float) -> float:
-    """Return energy a conversion: (100 b + 0.001 x 4^b) fF x V^2."""
+    """Return energy per conversion: (100 b + 0.001 x 4^b) fF x V^2."""
     return float((100.0 * bits + 0.001 * power(4.0, bits)) * vdd_v**2 / FJ_PER_PJ)
 
 

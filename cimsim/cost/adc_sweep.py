@@ -1,10 +1,10 @@
-"""What resolution, rows and bits a cell do to the energy of a read, by four ADC models.
+"""What resolution, rows and bits per cell do to the energy of a read, by four ADC models.
 
-One chip is taken (ISAAC's tile with offset weights) and its converter, rows and bits a
+One chip is taken (ISAAC's tile with offset weights) and its converter, rows and bits per
 cell are moved; every point is the peak evaluation of that chip, so its energy comes from
 the same counted actions as a run's. Expected of physics, and checked at every step of the
 grid: more ADC bits never cost less energy or area; more rows need proportionally fewer
-conversions, so a MAC's share falls; more bits a cell never need more conversions or cells.
+conversions, so a MAC's share falls; more bits per cell never need more conversions or cells.
 
 A conversion is lossless where its bits hold every column sum: log2(rows) + v + w for v
 input bits and w cell bits, one less if either is one (Shafiee et al., ISCA 2016, sec. V).
@@ -88,7 +88,7 @@ def sweep_adc(
     """Evaluate the whole grid: every model, ADC bits, rows and cell bits.
 
     Args:
-        rate_gsps: conversions a second of one ADC.
+        rate_gsps: conversions per second of one ADC.
         bits: ADC bits.
         rows: rows of a crossbar.
         cell_bits: bits of a cell.
@@ -176,7 +176,7 @@ def broken_steps(points: Sequence[SweepPoint]) -> tuple[int, tuple[str, ...]]:
                 broken.append(
                     f"{figure} of {first.model} goes from {a:.6g} to {b:.6g} where {knob} goes "
                     f"from {getattr(first, knob)} to {getattr(second, knob)} "
-                    f"({first.adc_bits} bits, {first.rows} rows, {first.cell_bits} bits a cell)"
+                    f"({first.adc_bits} bits, {first.rows} rows, {first.cell_bits} bits per cell)"
                 )
     return checked, tuple(broken)
 

@@ -1,6 +1,6 @@
 """Tile buffers and their bus: SRAM after CACTI, eDRAM after ISAAC and PUMA.
 
-SRAM energy a bit, area a byte and access time are polynomials of log2(kB) on log axes,
+SRAM energy per bit, area per byte and access time are polynomials of log2(kB) on log axes,
 fitted to ten CACTI points (2 kB to 1 MB at 32 and 22 nm); between those nodes they are
 interpolated on log axes, outside scaled as logic and flagged.
 """

@@ -249,7 +249,7 @@ def _derived(
     found["psum_traffic"] = Price(
         "psum_traffic",
         moved,
-        "two registers, bus and adder a bit",
+        "two registers, bus and adder per bit",
         idle=register.idle,
         constants=register.constants + bus.constants,
         notes=register.notes,

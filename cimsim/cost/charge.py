@@ -1,4 +1,4 @@
-"""Counted actions become ledger rows: vectorised over units, one row a component."""
+"""Counted actions become ledger rows: vectorised over units, one row per component."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Charger:
         price = self.catalogue.prices[component]
         unit = price.energy_fj if energy_fj is None else energy_fj
         if unit is None:
-            message = f"{component} has no energy an action"
+            message = f"{component} has no energy per action"
             raise CimsimInternalError(message)
         block = "memory" if component == "dram" else "digital"
         outside = component in {"dram", *COMPONENT_OF_ELEMENT.values(), *COMPONENT_OF_MAC.values()}

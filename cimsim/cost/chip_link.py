@@ -1,4 +1,4 @@
-"""Links between chips, and the interface to the host: energy a bit, as the file says."""
+"""Links between chips, and the interface to the host: energy per bit, as the file says."""
 
 from __future__ import annotations
 

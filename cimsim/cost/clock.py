@@ -1,6 +1,6 @@
-"""Clock distribution: one tile pitch of clock wire a tile, switched every cycle.
+"""Clock distribution: one tile pitch of clock wire per tile, switched every cycle.
 
-E = 0.5 x 2 x C V^2 a cycle and millimetre (the wire rises and falls). Clock pins of
+E = 0.5 x 2 x C V^2 per cycle and millimetre (the wire rises and falls). Clock pins of
 registers are part of the register, adder and MAC energies.
 """
 
@@ -35,7 +35,7 @@ def price_clock(config: ChipConfig, pitch_mm: float) -> Price:
     return Price(
         "clock",
         _CAP.value * 1e3 * pitch_mm * config.technology.vdd_v**2,
-        f"clock wire C V^2 over {pitch_mm:.3g} mm a tile",
+        f"clock wire C V^2 over {pitch_mm:.3g} mm per tile",
         idle=config.cost.idle.tile,
         constants=CONSTANTS,
     )

@@ -61,8 +61,8 @@ def cell_read_fj(config: ChipConfig, d: Number, m: Number) -> Number:
 
     Args:
         config: the chip.
-        d: input bit density, a number or one a unit.
-        m: mean conductance over g_max, a number or one a unit.
+        d: input bit density, a number or one per unit.
+        m: mean conductance over g_max, a number or one per unit.
     """
     tile = config.tile
     if tile.crossbar.kind == "digital":

@@ -2,7 +2,7 @@
 
 Energy of one drive of one row = line charging C_line V^2, for the share of drives that
 toggle, plus the converter: none for one bit, a capacitive DAC for more level-coded bits,
-a counter-like digital-to-time converter for pulses (one transition a pulse).
+a counter-like digital-to-time converter for pulses (one transition per pulse).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _DTC_AREA = Constant(
     "Aladdin 32-bit comparator",
     40.0,
     "A",
-    "a comparator a row against one shared counter, in proportion to bits; TIMELY's converter "
+    "a comparator per row against one shared counter, in proportion to bits; TIMELY's converter "
     "takes 240 um2 at 65 nm and is shared by many rows",
 )
 _ONE_BIT_AREA = Constant(
@@ -67,7 +67,7 @@ def drive_fj(config: ChipConfig, bit_density: Number) -> Number:
 
     Args:
         config: the chip.
-        bit_density: share of fed bits that are one, a number or one a unit.
+        bit_density: share of fed bits that are one, a number or one per unit.
     """
     bits, tech = config.tile.dac.bits, config.technology
     line = _line_fj(config)

@@ -45,7 +45,7 @@ _SIGMOID_AREA = Constant(
 CONSTANTS = (_MAC, _MAC7, _ADD, _COMPARE, _SIGMOID, _MULT_AREA, _ADD_AREA, _SIGMOID_AREA)
 
 # Operations of one element: 16-bit multiply-adds, 32-bit adds, table look-ups, compares.
-# norm squares, accumulates and scales; rope rotates a pair (two products an element);
+# norm squares, accumulates and scales; rope rotates a pair (two products per element);
 # softmax subtracts the maximum, looks up exp, accumulates and scales; the router's scores
 # pass a softmax and top-k comparisons; SiLU is a look-up and two products (gate x up).
 _OPS: dict[str, tuple[float, float, float, float]] = {

@@ -1,4 +1,4 @@
-"""Off-chip memory: energy a bit, interface included."""
+"""Off-chip memory: energy per bit, interface included."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Ledger:
         kind: Kind = "dynamic",
         source: str,
     ) -> None:
-        """Append one row; energy = count x energy an action.
+        """Append one row; energy = count x energy per action.
 
         Raises:
             CimsimInternalError: if the energy is negative or not finite.
@@ -115,7 +115,7 @@ class Ledger:
         return {kind: found.get(kind, 0.0) for kind in ("dynamic", "leakage", "off_chip")}
 
     def frame(self) -> pd.DataFrame:
-        """Return the rows as a tidy table, one row an entry."""
+        """Return the rows as a tidy table, one row per entry."""
         import pandas as pd  # noqa: PLC0415 - a tenth of a second that most callers do not need
 
         columns = list(LedgerRow.__dataclass_fields__)

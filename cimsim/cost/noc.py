@@ -1,4 +1,4 @@
-"""Routers and links: energy a bit per router and a bit per millimetre of wire."""
+"""Routers and links: energy per bit and router, and per bit and millimetre of wire."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ vector an interval, in which the ADCs of the PE convert for all of its crossbars
 from the tile buffer and results return to it; nothing crosses the network. Energy is charged by
 the same ledger as a run's, from the same counted actions.
 
-No run multiplies more a second on its crossbars. What limits a run besides, the peak leaves out:
+No run multiplies more per second on its crossbars. What limits a run besides, the peak leaves out:
 tile buffers, network, memory, `chip.power_limit_w`, and that a PE serves one visit at a time.
 Digital units, which work beside crossbars, are not counted in.
 """
@@ -83,7 +83,7 @@ class Peak:
         wanted = moved / self.cost.mesh.n_tiles / cycles
         if wanted > config.tile.buffers.bus_bits:
             found.append(
-                f"the tile bus is taken to keep up: {wanted:.0f} bits a cycle at peak, with a "
+                f"the tile bus is taken to keep up: {wanted:.0f} bits per cycle at peak, with a "
                 f"vector for each crossbar, over {config.tile.buffers.bus_bits} "
                 "(tile.buffers.bus_bits)"
             )

@@ -13,7 +13,7 @@ from cimsim.cost.constant import Constant
 
 __all__ = ["Number", "Price", "overridden_fj"]
 
-# A number, or one a unit.
+# A number, or one per unit.
 Number = TypeVar("Number", float, NDArray[np.float64])
 
 
@@ -21,7 +21,7 @@ def overridden_fj(energy_fj: Number, override: Override, vdd_v: float) -> Number
     """Return the user's energy of one action at this supply, or the model's times a factor.
 
     Args:
-        energy_fj: energy that the model gives, a number or one a unit.
+        energy_fj: energy that the model gives, a number or one per unit.
         override: what the chip file says.
         vdd_v: supply of the chip.
     """

@@ -3,7 +3,7 @@
 t = max over crossbars of ceil(rows / rows at once) x pulses x (pulse + verify) + erase;
 every crossbar has its own write drivers and a row is written whole. E = cells x (pulses x
 (E_pulse + E_verify) + E_erase). A verifying read draws t G V^2 of a half-way cell for its
-time and converts its column once. Lifetime = endurance / writes a second of the most
+time and converts its column once. Lifetime = endurance / writes per second of the most
 written cell.
 """
 

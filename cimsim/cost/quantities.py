@@ -23,7 +23,7 @@ _CALL = re.compile(r"(?P<name>[a-z0-9_]+)(\((?P<args>[a-z0-9_, ]*)\))?\Z")
 
 
 def _bit_ops(found: Peak) -> float:
-    """Operations counted a weight bit and input bit: one-bit operations of one interval."""
+    """Operations counted per weight bit and input bit: one-bit operations of one interval."""
     return 2.0 * found.macs * found.config.tile.weight.bits * found.config.tile.input.bits
 
 

@@ -1,4 +1,4 @@
-"""Input and output registers of a PE, charged a bit moved in or out."""
+"""Input and output registers of a PE, charged per bit moved in or out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shift-and-add: merges slices and input cycles into 24-bit sums, one step a conversion."""
+"""Shift-and-add: merges slices and input cycles into 24-bit sums, one step per conversion."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Closed-form time of a visit: fill + interval x vectors.
 
-Per vector and crossbar, a read happens once an input cycle and row group. One pipeline
+Per vector and crossbar, a read happens once per input cycle and row group. One pipeline
 stage takes
 
     step = max(read, convert)   with double-buffered sample-and-hold, else read + convert
-    convert = conversions a read and ADC / rate x crossbars that wait for one ADC
+    convert = conversions per read and ADC / rate x crossbars that wait for one ADC
 
 and the interval is cycles x row groups x step. The first result leaves two stages after
 its last read (sample and convert, then shift-and-add), which gives ISAAC's 18 of 22
@@ -122,7 +122,7 @@ def matrix_timing(
         converted: False takes conversions to need no time.
     """
     clock = period_ps(config.technology.clock_ghz)
-    # Row blocks are added in a tree, one clock a level.
+    # Row blocks are added in a tree, one clock per level.
     reduce_ps = ceil(log2(len(tiling.row_blocks))) * clock
     if _is_digital(config):
         published = config.cost.stage_interval_ns
@@ -191,7 +191,7 @@ def _unit_timing(config: ChipConfig, unit: Unit, sharing: int, *, converted: boo
 def _shared_adc_ps(config: ChipConfig, unit: Unit, sharing: int) -> int:
     """Return the interval of an ADC that converts for crossbars of several stages.
 
-    They are the crossbars with most conversions a vector. Without double-buffered
+    They are the crossbars with most conversions per vector. Without double-buffered
     sample-and-hold the ADC waits for the longest of their reads.
     """
     samples: list[int] = []
@@ -209,7 +209,7 @@ def _shared_adc_ps(config: ChipConfig, unit: Unit, sharing: int) -> int:
 def pipeline_depth(tiling: Tiling) -> int:
     """Return stages from tile buffer to tile buffer for one vector of one matrix.
 
-    Buffer read; one stage a read; sample and convert; shift-and-add; output register and
+    Buffer read; one stage per read; sample and convert; shift-and-add; output register and
     merge in the tile; activation; buffer write. ISAAC counts 22 for 16 input bits.
     """
     return 1 + _reads(tiling) + 1 + 1 + 1 + 1 + 1

@@ -170,7 +170,7 @@ def _cross_chips(
         after: its next chips.
         home: sending chip, whose `first_ps` and `last_ps` are known.
         wanted: [chips, words], tokens that each chip takes.
-        flits: flits a vector.
+        flits: flits per vector.
         first_ps: in and out, [chips], when the first token is at the gateway.
         last_ps: in and out, [chips], when the last one is.
     """

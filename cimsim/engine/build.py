@@ -158,7 +158,7 @@ def _arrivals(arrival_ps: Int64 | None, flights: Flights) -> Int64:
         return np.full(flights.n_streams, NONE, dtype=np.int64)
     if arrival_ps.shape != (flights.n_streams,) or np.any(np.diff(arrival_ps, prepend=0) < 0):
         raise CimsimError(
-            "arrival times must be one a stream, rising from 0 on",
+            "arrival times must be one per stream, rising from 0 on",
             value=f"{len(arrival_ps)} times",
             allowed=f"{flights.n_streams} times",
         )

@@ -94,7 +94,7 @@ def count_run(
 def _digital_work(
     program: Program, plan: Plan, tokens: int
 ) -> tuple[dict[str, int], dict[str, int], int]:
-    """Return MACs and elements by use over all tokens, and bytes streamed a flight."""
+    """Return MACs and elements by use over all tokens, and bytes streamed per flight."""
     macs: dict[str, int] = {}
     elements: dict[str, int] = {}
     context = int(plan.flights.context_sum().sum())

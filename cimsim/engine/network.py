@@ -125,7 +125,7 @@ def take_chip_link(net: Network, link: int, first_ps: int, last_ps: int, flits: 
         link: which.
         first_ps: when the first vector is ready at the sending chip.
         last_ps: when the last one is.
-        flits: flits a vector.
+        flits: flits per vector.
         n: vectors.
     """
     one_ps = -(-flits * net.between[FLIT_FS] // FS_PER_PS)

@@ -28,7 +28,7 @@ __all__ = [
 MOST_FLIT_HOPS = 4_000_000
 """Flits times links of the largest run that `auto` makes flit by flit: a few seconds."""
 MOST_CHANNELS = 1 << 14
-"""Most virtual channels a port, over all routers: some hundred MB of state."""
+"""Most virtual channels per port, over all routers: some hundred MB of state."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Ports:
     Attributes:
         router: [ports], router that each endpoint hangs on.
         n_tiles, n_digital, n_channels: how many of each, over all chips; a system of several
-            chips has one gateway a chip behind them.
+            chips has one gateway per chip behind them.
     """
 
     router: Int64
@@ -176,7 +176,7 @@ class Plan:
         arrival_ps: [streams], when each arrives; -1 where it enters as soon as there is room.
         token_key: [tokens], index that chooses replicas.
         experts: int16 [tokens, MoE layers, k], routing.
-        n_experts: routed experts a layer; expert e of MoE layer m has id m x n_experts + e.
+        n_experts: routed experts per layer; expert e of MoE layer m has id m x n_experts + e.
         digital_of: [streams], digital unit of a chip that serves a stream.
         step_chip: [steps], chip whose digital units run the job: where the layer sits.
         step_digital: [steps], first digital unit of that chip.

@@ -64,7 +64,7 @@ class Sites:
         in_ptr, in_tiles: tiles that take the input vector.
         pair_ptr, pair_round, pair_source, pair_target, pair_flits: transfers inside a visit,
             a vector.
-        out_ptr, out_tiles, out_flits: where results leave, flits a vector.
+        out_ptr, out_tiles, out_flits: where results leave, flits per vector.
         psum_bits: bits of partial sums moved, a vector.
         server_tile_ptr, server_tile, server_pes: PEs of a server, by tile.
         in_bits, out_bits: of one input and one result vector, per site.
@@ -123,7 +123,7 @@ def build_sites(
     """Lower seats and slots to sites.
 
     Args:
-        specs: one a site.
+        specs: one per site.
         timing_ps: fill and interval of each, in ps, and what conversions add to them.
         power_nw: power of each while it takes vectors in.
         config: the chip.

@@ -43,8 +43,8 @@ class Work:
     Attributes:
         macs: MACs by use.
         elements: elementwise operations by use.
-        stream_bytes: weights streamed from DRAM a flight, in the mean over flights.
-        weight_bytes: weights read from the units' weight memory a flight, in the mean;
+        stream_bytes: weights streamed from DRAM per flight, in the mean over flights.
+        weight_bytes: weights read from the units' weight memory per flight, in the mean;
             streamed ones pass through it.
     """
 
@@ -66,13 +66,13 @@ class Work:
         reads: Fraction,
         times: int = 1,
     ) -> None:
-        """Add matrix products that run digitally, `times` of the given ones a token.
+        """Add matrix products that run digitally, `times` of the given ones per token.
 
         Args:
             matrices: which.
             streamed: bytes of those that are streamed, by matrix id.
             bits: of a weight.
-            reads: of each a flight.
+            reads: of each per flight.
             times: of each a token.
         """
         for matrix in matrices:
@@ -88,7 +88,7 @@ class Step:
     Attributes:
         layer: decoder layer.
         operation: index of the program's operation that its visits serve, or that comes next.
-        work: digital operations a token.
+        work: digital operations per token.
         kv_layer: layer whose keys and values the job reads, or -1.
         unit: (part, stage) of the analog stage's unit: attention qkv, attention o, router,
             head; None if there is no such stage.
@@ -120,7 +120,7 @@ class Step:
 
 
 def digital_matrices(program: Program, config: ChipConfig) -> dict[str, int]:
-    """Return bytes that each digital matrix streams from DRAM a flight, by matrix id.
+    """Return bytes that each digital matrix streams from DRAM per flight, by matrix id.
 
     Matrices stay in `digital.weight_sram_kb` in program order while they fit; the others
     are streamed. Without off-chip memory all of them are held on chip.

@@ -1,6 +1,6 @@
 """Moving vectors over the network of one chip: trains, multicast and reduction.
 
-A *train* is the packets of the vectors of one flight that share a link, one packet a
+A *train* is the packets of the vectors of one flight that share a link, one packet per
 vector. Its head reaches a link when it has passed the router before; its tail follows the
 last flit of the train or the last flit that the sender had ready, whichever is later. Links
 are reserved through `cimsim.engine.noc.packet.reserve`; a link of a multicast or reduction
@@ -38,7 +38,7 @@ def send_local(
         last_ps: when the last vector is ready.
         source: sending port.
         target: receiving port.
-        flits: flits a vector.
+        flits: flits per vector.
         vectors: how many.
     """
     config = net.packet.config
@@ -128,7 +128,7 @@ def scatter_local(
     flits: int,
     arrivals_ps: Int64,
 ) -> None:
-    """Send the vectors of a flight from one port to several, each token once a link.
+    """Send the vectors of a flight from one port to several, each token once per link.
 
     Args:
         net: the network.
@@ -138,7 +138,7 @@ def scatter_local(
         targets: [>= count], receiving ports.
         masks: [>= count, words], tokens that each target takes.
         count: number of targets.
-        flits: flits a vector.
+        flits: flits per vector.
         arrivals_ps: out, [>= count], when the last flit reaches each target.
     """
     if net.flags[2] != 0 and net.flags[3] != 0:
@@ -256,7 +256,7 @@ def reduce_local(
         masks: [>= count, words], tokens of each source.
         count: number of sources.
         target: receiving port.
-        flits: flits a vector.
+        flits: flits per vector.
     """
     if net.flags[2] != 0 and net.flags[3] != 0:
         return reduce_free(net, last_ps, sources, count, target, flits)

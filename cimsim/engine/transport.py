@@ -28,7 +28,7 @@ def send_train(
         last_ps: when the last vector is ready.
         source: sending port.
         target: receiving port.
-        flits: flits a vector.
+        flits: flits per vector.
         vectors: how many.
     """
     if net.chip[source] == net.chip[target]:
@@ -58,7 +58,7 @@ def scatter_trains(
     flits: int,
     arrivals_ps: Int64,
 ) -> None:
-    """Send the vectors of a flight from one port to several, each token once a link.
+    """Send the vectors of a flight from one port to several, each token once per link.
 
     Args:
         net: the network.
@@ -67,7 +67,7 @@ def scatter_trains(
         targets: [>= count], receiving ports.
         masks: [>= count, words], tokens that each target takes.
         count: number of targets.
-        flits: flits a vector.
+        flits: flits per vector.
         arrivals_ps: out, [>= count], when the last flit reaches each target.
     """
     if _is_local(net, source, targets, count):
@@ -97,7 +97,7 @@ def reduce_train(
         masks: [>= count, words], tokens of each source.
         count: number of sources.
         target: receiving port.
-        flits: flits a vector.
+        flits: flits per vector.
     """
     if _is_local(net, target, sources, count):
         return reduce_local(net, first_ps, last_ps, sources, masks, count, target, flits)

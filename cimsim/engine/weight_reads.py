@@ -23,7 +23,7 @@ Int64 = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class WeightReads:
-    """Mean reads a flight; times the number of flights they are whole numbers.
+    """Mean reads per flight; times the number of flights they are whole numbers.
 
     Attributes:
         dense: of a matrix that every token uses.

@@ -67,7 +67,7 @@ class CellTables:
         stuck_low: cells stuck at the lowest level, as a count of 2**32.
         stuck_high: cells stuck at g_max, as a count of 2**32.
         g_min: lowest conductance over g_max.
-        to_levels: levels a g_max.
+        to_levels: levels per g_max.
         base: g_min in levels.
         warmth: factor of every conductance at the temperature of the chip.
     """
@@ -162,7 +162,7 @@ def drift_law_of(tile: Tile) -> DriftLaw | None:
 
 
 def _targets(device: Device) -> tuple[Table, float]:
-    """Return target conductances over g_max by level, and the levels a g_max."""
+    """Return target conductances over g_max by level, and the levels per g_max."""
     g_min = 1.0 / device.on_off_ratio if device.on_off_ratio else 0.0
     top = (1 << device.cell_bits) - 1
     return g_min + np.arange(top + 1) * (1.0 - g_min) / top, top / (1.0 - g_min)
@@ -182,7 +182,7 @@ def _check(device: Device, model: DeviceModel, slices: int) -> None:
             f"this error is that of a whole weight, which {slices} cells share here",
             key="tile.device.cell_bits",
             value=device.cell_bits,
-            allowed="one cell or one pair a weight",
+            allowed="one cell or one pair per weight",
             hint="use cell_bits of weight.bits (less 1 for a pair), or another sigma_unit",
         )
 

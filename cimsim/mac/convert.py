@@ -297,7 +297,7 @@ def histogram(sums, columns, inverse_width, counts):  # type: ignore[no-untyped-
     Args:
         sums: float [rows, >= columns].
         columns: how many of the columns to count.
-        inverse_width: bins a unit of the sum.
+        inverse_width: bins per unit of the sum.
         counts: int64 [bins], added to.
     """
     last = counts.size - 1

@@ -1,4 +1,4 @@
-"""Compiled feeding: integers become planes of DAC codes, one a conversion."""
+"""Compiled feeding: integers become planes of DAC codes, one per conversion."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 With W_eff[i, j] = sum over slices of 2^(c s) V[i, s, j], the frozen conductances of the
 detailed tile, one product gives what a noiseless converter of infinite resolution would,
-and every random error of the detailed form is drawn once an output:
+and every random error of the detailed form is drawn once per output:
 
     y_int = X W_eff + coefficient sum(X) + sqrt(variance) z
     variance = sum_k w_k^2 sum_s 4^(c s) (step^2 / 12 + converter noise + read noise)

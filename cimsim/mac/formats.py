@@ -83,11 +83,11 @@ class Formats:
     Attributes:
         tiling: how the matrix is cut over crossbars.
         encoding: weight encoding, "digital" for exact crossbars.
-        slices: cells a weight (one of a pair counted).
-        cell_bits: bits a slice.
+        slices: cells per weight (one of a pair counted).
+        cell_bits: bits per slice.
         pair: a logical column has positive and negative cells.
         analog_difference: the pair is subtracted before the ADC.
-        planes: conversions a read group takes for one vector (1 if charge accumulates).
+        planes: conversions that a read group takes for one vector (1 if charge accumulates).
         plane_weight: float64 [planes], what a plane's sum counts.
         feed: how inputs are cut, a value of `FEED`.
         dac_bits: bits of a plane's codes.
@@ -153,7 +153,7 @@ class Formats:
 
     @property
     def units(self) -> int:
-        """Unit columns of the matrix: one a column block with ISAAC's encoding."""
+        """Unit columns of the matrix: one per column block with ISAAC's encoding."""
         return len(self.tiling.column_blocks) if self.encoding == "isaac" else 0
 
     @property

@@ -70,7 +70,7 @@ def unpaid_writes(config: ChipConfig) -> tuple[str, ...]:
     if writes <= _MOST_UNPAID * charged:
         return ()
     return (
-        f"tile.device.programming.pulses charges {charged:g} writes a cell, verifying takes "
+        f"tile.device.programming.pulses charges {charged:g} writes per cell, verifying takes "
         f"{writes:.2f} on average over the levels",
     )
 

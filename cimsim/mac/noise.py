@@ -1,7 +1,7 @@
 """Fresh noise of a conversion, referred to the converter's input.
 
 Independent Gaussian noise of the cells of a column adds to one Gaussian of variance
-sum_i x_i^2 sigma_i^2, so one normal a conversion is exact (no cell is clipped at a read, and
+sum_i x_i^2 sigma_i^2, so one normal per conversion is exact (no cell is clipped at a read, and
 reads are white). With one-bit codes on single cells and a variance proportional to G that
 sum is the column sum itself; with one sigma for all cells it counts driven rows; else it is
 a second product of squared codes with the cells' variances.

@@ -253,7 +253,7 @@ def _strips(formats: Formats) -> list[tuple[int, Strip]]:
     """Return row block and place of the crossbars that are written together.
 
     A place is (first row, last row + 1, first column, last column + 1, first column block,
-    first row group, rows a group).
+    first row group, rows per group).
     """
     strips: list[tuple[int, Strip]] = []
     tiling, group = formats.tiling, 0

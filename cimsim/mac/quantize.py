@@ -61,7 +61,7 @@ def quantize_weights(
     Args:
         weight: float32 [n_in, n_out].
         bits: of a weight.
-        per_column: a scale a column, else one for the whole matrix.
+        per_column: a scale per column, else one for the whole matrix.
 
     Raises:
         CimsimError: if a weight is not finite, or the array is not a matrix with elements.

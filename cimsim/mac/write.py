@@ -37,8 +37,8 @@ def flip_columns(wq, offset, starts, stops, slices, cell_bits, top_level, halved
         offset: int64 [n_out], added before slicing.
         starts: int64 [groups], first rows.
         stops: int64 [groups], one past the last rows.
-        slices: cells a weight.
-        cell_bits: bits a cell.
+        slices: cells per weight.
+        cell_bits: bits per cell.
         top_level: highest level that a weight can store.
         halved: weights are +-1, of one bit, and half of the offset weight is stored.
         flip: bool [groups, slices, n_out], filled.
@@ -182,15 +182,15 @@ def conductances(conductance, stuck, wq, offset, flip, block, layout, tables, dr
     """Fill the conductances of neighbouring crossbars of one row block.
 
     Args:
-        conductance: float64 [rows, cells of weights, then one unit cell a crossbar], over
+        conductance: float64 [rows, cells of weights, then one unit cell per crossbar], over
             g_max; filled.
         stuck: bool, like `conductance`; filled.
         wq: int16 [n_in, n_out].
         offset: int64 [n_out].
         flip: bool [groups, slices, n_out], or [1, 1, 1] without flipped columns.
         block: (first row, last row + 1, first column, last column + 1, first column block,
-            first group, rows a group).
-        layout: (slices, bits a cell, pair, analog difference, level of the unit column or 0,
+            first group, rows per group).
+        layout: (slices, bits per cell, pair, analog difference, level of the unit column or 0,
             has flipped columns, highest level that a weight can store, half of the offset
             weight is stored).
         tables: tables of the cells, as `Writer` orders them.
@@ -257,7 +257,7 @@ def store_columns(  # type: ignore[no-untyped-def]  # noqa: PLR0912
         layout: as `conductances` takes it.
         whole: errors of whole weights: sigma, float64 [weight_max + 1] or [1] of 0, and mean,
             float64 [2 weight_max + 1] or [1] of 0.
-        scales: (levels a g_max, lowest level's conductance in levels, variance of a read at
+        scales: (levels per g_max, lowest level's conductance in levels, variance of a read at
             the greatest sigma in levels^2, knee of saturating noise over g_max).
         power: how the variance of a read grows with G: 0 none stored, else of `read_share`.
         key: of writes, two words.

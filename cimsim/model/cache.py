@@ -25,7 +25,7 @@ class KVCache:
     Args:
         heads: give the widths.
         sequences: global numbers of the sequences that it holds.
-        capacity: positions a sequence.
+        capacity: positions per sequence.
         zeros: `ArrayBackend.zeros`: whose arrays hold keys and values.
     """
 

@@ -39,7 +39,7 @@ __all__ = ["Correction", "identity"]
 
 Array = NDArray[np.float32]
 _NAMES = ("method", "model_hash", "chip_hash")
-# Steps that are two arrays a place: a layer, or a matrix.
+# Steps that are two arrays per place: a layer, or a matrix.
 PAIRS: dict[str, type[QuantileMap] | type[ColumnCorrection] | type[LowRank]] = {
     "router_quantiles": QuantileMap,
     "columns": ColumnCorrection,

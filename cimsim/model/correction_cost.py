@@ -1,4 +1,4 @@
-"""What a correction costs: digital operations a token, cells written."""
+"""What a correction costs: digital operations per token, cells written."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def digital_ops_per_token(
 ) -> DigitalOps:
     """Return the digital work that a correction adds to one token.
 
-    Router: affine 1 a term and expert, quantile map log2(knots) + 2 an expert, clamp and
-    margin a sort (log2 E an expert) and 2 an expert. Matrices: 2 an output for scale and
-    offset; rank x (n_in + n_out) MACs and 1 an output for a low-rank term; all times the
-    share of tokens that visit the matrix. Averaging: 1 an output and further copy. Norm
+    Router: affine 1 per term and expert, quantile map log2(knots) + 2 per expert, clamp and
+    margin a sort (log2 E per expert) and 2 per expert. Matrices: 2 per output for scale and
+    offset; rank x (n_in + n_out) MACs and 1 per output for a low-rank term; all times the
+    share of tokens that visit the matrix. Averaging: 1 per output and further copy. Norm
     gains are folded into the norm. Offloaded products replace analog ones and are charged
     where they run.
 

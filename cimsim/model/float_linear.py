@@ -16,7 +16,7 @@ class FloatLinear:
     """The digital reference: exact weights, float32 products in a fixed order.
 
     Matrices are decoded on first use and kept, so the memory is that of the matrices
-    used, 4 bytes a weight.
+    used, 4 bytes per weight.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:

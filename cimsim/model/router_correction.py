@@ -95,7 +95,7 @@ class RouterCorrection:
 
         Args:
             logits: float32 [n, experts].
-            top_k: experts a token, the rank at which the margin changes sign.
+            top_k: experts per token, the rank at which the margin changes sign.
         """
         z = logits
         if self.scale is not None:

@@ -17,7 +17,7 @@ def split_documents(text: str) -> list[str]:
 
 
 def perplexity(nll: NDArray[np.float64]) -> float:
-    """Return exp of the mean negative log likelihood (nats a token)."""
+    """Return exp of the mean negative log likelihood (nats per token)."""
     return exp(float(nll.mean()))
 
 

@@ -53,7 +53,7 @@ class GridGroup:
 
     Attributes:
         label: heading of the group, "" for none.
-        rows: cells as text, one tuple a row.
+        rows: cells as text, one tuple per row.
     """
 
     label: str

@@ -44,7 +44,7 @@ def _critical(row: Row) -> str:
 
 
 def scale_grids(view: View) -> tuple[Grid, ...]:
-    """Every chip's tile at the full-size shape: a table a phase, that of comparisons first."""
+    """Every chip's tile at the full-size shape: a table per phase, that of comparisons first."""
     rows = [(d, r) for d in view.designs for r in d.chip.scale]
     unit, size = energy_unit(number(r, "energy_per_token_nj") for _, r in rows)
     compared = (SCALE_PHASE, float(SCALE_BATCH))

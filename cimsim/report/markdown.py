@@ -56,7 +56,7 @@ def _block(block: Block, *, fit: bool) -> list[str]:
 
 
 def _grid(grid: Grid, *, fit: bool) -> list[str]:
-    """Return a table a group, with the fields that have a narrow heading."""
+    """Return a table per group, with the fields that have a narrow heading."""
     kept = [i for i, field in enumerate(grid.fields) if field.narrow]
     fields = [grid.fields[i] for i in kept]
     lines = [f"**{_plain(grid.title)}**", ""]

@@ -26,7 +26,7 @@ __all__ = ["about_run", "run_sections", "run_title"]
 FILES = (
     ("report.html", "This report in one file, without anything from a network."),
     ("report.md", "The same in short, for terminals and code reviews."),
-    ("results.csv", "One row a chip and model."),
+    ("results.csv", "One row per chip and model."),
     ("scale.csv", "The chips at the shape of a full-size model."),
     ("peak.csv", "Peak figures, as run and as published."),
     ("per_layer.csv, per_seed.csv", "Layers, and the chip seeds behind every interval."),

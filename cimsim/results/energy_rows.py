@@ -86,7 +86,7 @@ class _Charge:
 
 ENERGY: Table[_Charge] = Table(
     "energy",
-    "One row a chip, model, phase, stage and component; rows sum to the totals.",
+    "One row per chip, model, phase, stage and component; rows sum to the totals.",
     (
         text("config", "Name of the chip.", lambda s: s.config),
         text("model", "Name of the checkpoint.", lambda s: s.model),

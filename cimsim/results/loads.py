@@ -81,7 +81,7 @@ class _Tile:
 
 TILE_LOAD: Table[_Tile] = Table(
     "tile_load",
-    "One row a chip, model and tile: busy time of its visits in decode.",
+    "One row per chip, model and tile: busy time of its visits in decode.",
     (
         text("config", "Name of the chip.", lambda s: s.config),
         text("model", "Name of the checkpoint.", lambda s: s.model),
@@ -146,7 +146,7 @@ def _share(
 
 EXPERT_LOAD: Table[_Expert] = Table(
     "expert_load",
-    "One row a chip, model, layer and expert: tokens routed to it, summed over chip seeds.",
+    "One row per chip, model, layer and expert: tokens routed to it, summed over chip seeds.",
     (
         text("config", "Name of the chip.", lambda s: s.config),
         text("model", "Name of the checkpoint.", lambda s: s.model),
@@ -193,7 +193,7 @@ class _Percentile:
 
 LATENCY: Table[_Percentile] = Table(
     "latency",
-    "One row a chip, model, phase, stage and percentile: distributions of latency.",
+    "One row per chip, model, phase, stage and percentile: distributions of latency.",
     (
         text("config", "Name of the chip.", lambda s: s.config),
         text("model", "Name of the checkpoint.", lambda s: s.model),

@@ -51,7 +51,7 @@ class Manifest:
         seconds: wall time of the whole run.
         chip_seconds: wall time of every finished chip.
         jobs: chips at once.
-        threads: threads a chip.
+        threads: threads per chip.
         warnings: one sentence each.
         plugins: sha256 of every plug-in by its file.
     """

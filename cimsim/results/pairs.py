@@ -49,7 +49,7 @@ def _change(stage: str, when: str) -> tuple[Column[_Pair], ...]:
 
 PAIRS: Table[_Pair] = Table(
     "pairs",
-    "One row a chip but the first of its model: its loss against that chip, by pairs of seeds.",
+    "One row per chip but the first of its model: its loss against that chip, by pairs of seeds.",
     (
         text("config", "Name of the chip.", lambda s: s.row["config"]),
         text("model", "Name of the checkpoint.", lambda s: s.row["model"]),

@@ -22,7 +22,7 @@ def pareto_front(values: ArrayLike, better: Sequence[Direction]) -> NDArray[np.b
     one. Equal points do not dominate each other: both are on the front.
 
     Args:
-        values: one row a point, one column an objective, [points, objectives].
+        values: one row per point, one column per objective, [points, objectives].
         better: whether higher or lower is better, for each objective.
     """
     points = np.asarray(values, dtype=np.float64)

@@ -110,7 +110,7 @@ def paired_difference(
     """Compare two treatments of the same chips.
 
     Args:
-        reference: one value a chip seed, [n].
+        reference: one value per chip seed, [n].
         treatment: values of the same seeds in the same order, [n].
         confidence: coverage of the interval.
     """

@@ -67,7 +67,7 @@ class Table(Generic[S]):
         """Check one row and put it into column order.
 
         Args:
-            cells: a value a column; ``empty_because`` is written by this method.
+            cells: a value per column; ``empty_because`` is written by this method.
             reasons: for every empty cell its column and why it is empty (only in tables
                 that have the column ``empty_because``).
 

@@ -41,7 +41,7 @@ class Accuracy:
         clean: score and routing of the float model.
         ideal_ppl: perplexity with exact integer products at the chip's bits.
         unigram_ppl: perplexity of a unigram model of the calibration text.
-        seeds: one entry a chip seed; on a chip without random errors the same numbers.
+        seeds: one entry per chip seed; on a chip without random errors the same numbers.
         warnings: one sentence each.
     """
 

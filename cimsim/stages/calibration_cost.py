@@ -1,4 +1,4 @@
-"""What a calibration costs: digital operations a token, cells rewritten, energy and time."""
+"""What a calibration costs: digital operations per token, cells rewritten, energy and time."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Comparison:
     Attributes:
         iso: in what they are equal.
         shape: model whose shape is timed and charged.
-        batch: sequences a copy decodes at once.
+        batch: sequences that a copy decodes at once.
         systems: in the order of the command.
         spread: largest over smallest of what is equal, minus 1.
         warnings: one sentence each.

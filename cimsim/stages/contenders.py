@@ -27,7 +27,7 @@ class Contender:
     Attributes:
         row: of results.csv: accuracy.
         scale: of scale.csv: decode at the full-size shape.
-        seeds: of per_seed.csv: one a chip seed.
+        seeds: of per_seed.csv: one per chip seed.
     """
 
     row: Row

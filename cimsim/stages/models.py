@@ -133,7 +133,7 @@ def unigram_ppl(checkpoint: Checkpoint, texts: Texts, windows: NDArray[np.int64]
     """
     vocabulary = checkpoint.program.vocab_size
     counts = np.zeros(vocabulary, dtype=np.int64)
-    # A document at a time: encoding takes a kilobyte a token.
+    # A document at a time: encoding takes a kilobyte per token.
     for document in split_documents(texts.calibration):
         counts += np.bincount(checkpoint.encode(document), minlength=vocabulary)
     return unigram_perplexity(counts, windows)
@@ -164,7 +164,7 @@ def _windows(
 def _first_ids(checkpoint: Checkpoint, text: str, wanted: int) -> NDArray[np.int64]:
     """Return the tokens of a text, at least `wanted` of them if it has as many.
 
-    Encoding takes a kilobyte and a microsecond a token, so the text is cut. A cut changes
+    Encoding takes a kilobyte and a microsecond per token, so the text is cut. A cut changes
     tokens of the word that it falls in; those beyond the margin are the whole text's.
     """
     size = CHARACTERS_A_TOKEN * wanted

@@ -38,7 +38,7 @@ class Request:
         out: folder of the run, or None for reports/<hash>.
         overwrite: replace what a non-empty folder holds.
         jobs: chips at once, or None for all cores.
-        threads: threads a chip, or None for cores / jobs.
+        threads: threads per chip, or None for cores / jobs.
     """
 
     chips: tuple[str, ...]
@@ -81,7 +81,7 @@ class Plan:
         correction: saved correction to apply, or None.
         force: apply a foreign correction.
         jobs: chips at once.
-        threads: threads a chip.
+        threads: threads per chip.
         warnings: what its models make known before a run, a sentence each.
         plugins: that are loaded; workers load them too.
     """

@@ -53,7 +53,7 @@ def measure_ranges(
         decoder: the model.
         holds: which matrices are analog.
         windows: calibration text, int64 [windows, context].
-        rows: input vectors kept a matrix.
+        rows: input vectors kept per matrix.
     """
     recorder = _InputRecorder(FloatLinear(decoder.checkpoint), rows)
     decoder.score(windows, recorder, sequences=np.arange(len(windows), dtype=np.int64))

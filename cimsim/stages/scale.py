@@ -40,7 +40,7 @@ __all__ = ["DIE_LIMIT_MM2", "FULL_SIZE", "count_dies", "fit_shape", "left_out", 
 
 CONTEXT = 2048
 DECODE_BATCHES = (1, 32)
-DECODE_STEPS = 4  # tokens a sequence, ending at the full context
+DECODE_STEPS = 4  # tokens per sequence, ending at the full context
 FULL_SIZE = ("mesh", "torus", "cmesh")
 DIE_LIMIT_MM2 = 858.0  # reticle limit of one die, 26 mm x 33 mm
 _PURPOSE = 0x5CA1E

@@ -85,7 +85,7 @@ def _time(model: DeviceModel) -> str | None:
         return None
     for name, value in (("mean", law.nu_mean), ("sigma", law.nu_sigma)):
         if value.shape != _GRID.shape or not np.isfinite(value).all() or value.min() < 0.0:
-            return f"the {name} of the drift exponent is not a finite positive number a level"
+            return f"the {name} of the drift exponent is not a finite positive number per level"
     if not law.t0_s > 0.0:
         return f"t0 is {law.t0_s} s"
     for age_s in (0.0, 3600.0, 2.6e6):

@@ -25,7 +25,7 @@ def poisson_arrivals_ps(count: int, rate_per_s: float, seed: int) -> NDArray[np.
 
     Args:
         count: number of streams.
-        rate_per_s: mean arrivals a second.
+        rate_per_s: mean arrivals per second.
         seed: of the gaps.
 
     Raises:
@@ -59,7 +59,7 @@ def trace_arrivals_ps(times_s: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def load_arrivals(path: Path) -> NDArray[np.int64]:
-    """Read recorded arrival times: a text file, one time in seconds a line.
+    """Read recorded arrival times: a text file, one time in seconds per line.
 
     Args:
         path: the file; lines that are empty or begin with # are left out.

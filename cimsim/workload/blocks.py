@@ -35,7 +35,7 @@ class Mixture:
 
     Attributes:
         n_experts: routed experts.
-        top_k: experts chosen a token.
+        top_k: experts chosen per token.
         expert_width: hidden width of a routed expert.
         shared_width: hidden width of all shared experts together, 0 for none.
         shared_gate: whether a sigmoid gate scales the shared experts' output (Qwen-MoE).

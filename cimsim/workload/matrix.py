@@ -85,7 +85,7 @@ class TokenKeys(NamedTuple):
 
         Args:
             sequences: int64 [windows], their global numbers.
-            context: tokens a window.
+            context: tokens per window.
         """
         position = np.tile(np.arange(context, dtype=np.int64), len(sequences))
         return cls(np.repeat(sequences.astype(np.int64), context), position)

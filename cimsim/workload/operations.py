@@ -204,10 +204,10 @@ class Route(Operation):
     """A router chooses the k experts of its largest logits; gates are their softmax.
 
     Attributes:
-        router: from inputs to a logit an expert.
+        router: from inputs to a logit per expert.
         shared_router: from inputs to the logit of a sigmoid gate on the shared experts
             (Qwen-MoE), or None.
-        top_k: experts chosen a token.
+        top_k: experts chosen per token.
         renormalise: whether the gates of the chosen experts are divided by their sum.
         gate_scale: factor on every gate (DeepSeek's routed_scaling_factor).
     """
@@ -238,7 +238,7 @@ class Experts(Operation):
     Attributes:
         experts: per routed expert its gate, up and down matrices; empty if dense.
         shared: gate, up and down of the shared experts or of the dense block, or empty.
-        top_k: experts chosen a token; 0 if dense.
+        top_k: experts chosen per token; 0 if dense.
     """
 
     experts: tuple[tuple[Matrix, ...], ...]

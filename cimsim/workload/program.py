@@ -72,7 +72,7 @@ class Layer:
 
     @property
     def top_k(self) -> int:
-        """Experts chosen a token; 0 if dense."""
+        """Experts chosen per token; 0 if dense."""
         return self._block.top_k
 
     @cached_property
@@ -168,7 +168,7 @@ class Program:
 
     @property
     def top_k(self) -> int:
-        """Experts chosen a token in an MoE layer."""
+        """Experts chosen per token in an MoE layer."""
         return max((layer.top_k for layer in self.layers), default=0)
 
     def matrices(self) -> Iterator[Matrix]:
@@ -181,7 +181,7 @@ class Program:
         return sum(o.macs for o in self.operations)
 
     def attention_macs_per_token(self, context: float) -> float:
-        """MACs of scores and mixing for one token: 2 x context x d_attn a layer.
+        """MACs of scores and mixing for one token: 2 x context x d_attn per layer.
 
         Args:
             context: number of positions attended to, the token's own included.

@@ -29,8 +29,8 @@ class DecoderShape:
         heads, kv_heads: query heads, key and value heads.
         head_dim: width of a head.
         vocabulary: tokens of the vocabulary.
-        experts: routed experts a layer.
-        top_k: experts chosen a token.
+        experts: routed experts per layer.
+        top_k: experts chosen per token.
         expert_width: hidden width of a routed expert.
         shared_width: hidden width of the shared experts together, 0 for none.
         shared_gate: whether a sigmoid gate scales the shared expert.
@@ -79,7 +79,7 @@ SHAPES: dict[str, DecoderShape] = {
             source="mistralai/Mixtral-8x7B-v0.1 config.json",
         ),
         # Multi-head latent attention stated as grouped attention: two key heads make a cache
-        # of 512 numbers a position where the model keeps 576, and q and o are full matrices.
+        # of 512 numbers per position where the model keeps 576, and q and o are full matrices.
         DecoderShape(
             "moe-671b", "deepseek", 61, 7168, 128, 2, 128, 129280, 256, 8, 2048,
             shared_width=2048, dense_layers=3, dense_width=18432,

@@ -1,6 +1,6 @@
 """Synthetic routing: Zipf or gamma popularity, correlated between layers, drifting.
 
-Each token draws k different experts a layer without replacement, with chances proportional
+Each token draws k different experts per layer without replacement, with chances proportional
 to the experts' popularity: the k largest of log(popularity) + Gumbel noise (the Gumbel
 top-k rule; Kool, van Hoof and Welling, ICML 2019). Noise is addressed by (seed, layer,
 sequence, position, expert), so a token's experts don't depend on how many others there are.

@@ -36,7 +36,7 @@ class RoutingTrace:
         experts: int16 [tokens, layers, k], each row of k experts distinct.
         sequence: int64 [tokens].
         position: int64 [tokens].
-        n_experts: routed experts a layer.
+        n_experts: routed experts per layer.
     """
 
     experts: NDArray[np.int16]

@@ -44,8 +44,8 @@ nothing carried over.
 | figure | value |
 |---|---|
 | perplexity | {perplexity:.3f} |
-| negative log likelihood | {nll_nats:.4f} nats a token |
-| bits a byte | {bits_per_byte:.4f} |
+| negative log likelihood | {nll_nats:.4f} nats per token |
+| bits per byte | {bits_per_byte:.4f} |
 | expert load CV (standard deviation / mean, mean over layers) | {load_cv:.3f} |
 | the same by layer | {load_cv_layers} |
 | experts with less than a tenth of the mean load, by layer | {idle_experts} |

@@ -1,4 +1,4 @@
-"""Perplexity, bits a byte and expert load of a trained network on the held-out text."""
+"""Perplexity, bits per byte and expert load of a trained network on the held-out text."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Evaluation:
     """Figures of one checkpoint on the development split.
 
     Attributes:
-        nll_nats: Mean negative log likelihood, nats a token.
+        nll_nats: Mean negative log likelihood, nats per token.
         perplexity: exp(nll_nats).
         bits_per_byte: Total bits over the UTF-8 bytes of the predicted tokens.
         load_cv: Standard deviation over mean of the experts' token counts, mean over layers.
-        idle_experts: Experts a layer that see less than a tenth of the mean load.
+        idle_experts: Experts per layer that see less than a tenth of the mean load.
     """
 
     nll_nats: float

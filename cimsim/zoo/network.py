@@ -106,7 +106,7 @@ class Experts(nn.Module):
         self.shared_gate = nn.Linear(spec.width, 1, bias=False) if spec.shared_gate else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Returns the output, load-balance loss, z loss and tokens an expert [experts]."""
+        """Returns the output, load-balance loss, z loss and tokens per expert [experts]."""
         spec = self.spec
         flat = x.reshape(-1, spec.width)
         with torch.autocast(x.device.type, enabled=False):

@@ -19,8 +19,8 @@ class ModelSpec:
     Attributes:
         name: Name of the bundled model.
         model_type: Hugging Face ``model_type``: ``olmoe``, ``qwen2_moe`` or ``deepseek``.
-        experts: Routed experts a layer.
-        top_k: Routed experts a token.
+        experts: Routed experts per layer.
+        top_k: Routed experts per token.
         expert_width: Hidden width of one routed expert.
         shared_width: Hidden width of the shared expert(s) together, 0 for none.
         shared_experts: How many experts ``shared_width`` stands for.

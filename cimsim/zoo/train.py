@@ -49,7 +49,7 @@ class Recipe:
 
     Attributes:
         seconds: Training time, compilation apart; the schedule spans it.
-        batch: Windows of 256 tokens a step.
+        batch: Windows of 256 tokens per step.
         lr: Peak learning rate, Muon's and AdamW's.
         weight_decay: Decoupled weight decay of all matrices.
         dropout: On the output of each attention and feed-forward block.
@@ -218,7 +218,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--model", choices=sorted(SPECS))
     found.add_argument("--out", type=Path, help="folder of the checkpoint")
     found.add_argument("--seconds", type=float, default=300.0)
-    found.add_argument("--batch", type=int, default=192, help="windows of 256 tokens a step")
+    found.add_argument("--batch", type=int, default=192, help="windows of 256 tokens per step")
     found.add_argument("--lr", type=float, default=3e-3)
     found.add_argument("--weight-decay", type=float, default=0.1)
     found.add_argument("--dropout", type=float, default=0.0)

@@ -1,1 +1,1 @@
-"""Placement policies, one a file; each is a pure function of problem and seed."""
+"""Placement policies, one per file; each is a pure function of problem and seed."""

@@ -29,7 +29,7 @@ __all__ = ["affinity", "part", "partition"]
 Ints = NDArray[np.int64]
 
 _STEPS = 2000
-_POLISH = 200  # proposals a unit
+_POLISH = 200  # proposals per unit
 _COLD = 1e-4  # so cold that only gains are taken
 
 SLACK = 0.02

@@ -2,7 +2,7 @@
 
 Method: DeepSeek-V3 technical report (arXiv 2412.19437) section 3.4 and the description of
 EPLB (github.com/deepseek-ai/EPLB, README). *Global*: the next replica always goes to the
-expert with the largest load a copy; copies are packed longest first, each to the least
+expert with the largest load per copy; copies are packed longest first, each to the least
 loaded device with a free slot. *Hierarchical*: expert groups are packed evenly to nodes
 first, so that a group's traffic stays in a node; then each node replicates and packs by
 itself. The rule between them is also theirs: hierarchical where groups divide evenly over

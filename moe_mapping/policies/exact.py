@@ -4,7 +4,7 @@
               + p_rep R + p_new N
     copies    sum_s x_us^n = n y_u^n,  sum_n y_u^n = 1        (y: how many copies)
     time      sum of t_u / n x_us^n over the sites of a tile <= z, over those of layer l <= z_l
-    room      crossbars on every tile, one copy a wide site, one copy of a unit a tile
+    room      crossbars on every tile, one copy per wide site, one copy of a unit per tile
     hops      sum_t f_uvst = x_us, sum_s f_uvst = x_vt        (Adams, Johnson 1994)
 
 The products f stand for pairs of single copies: a problem has either traffic between its

@@ -1,1 +1,1 @@
-"""Calibration steps, one method a file; the two of the paper are our reading of ROMER."""
+"""Calibration steps, one method per file; the two of the paper are our reading of ROMER."""

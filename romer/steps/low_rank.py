@@ -3,7 +3,7 @@
 The error of a programmed matrix is W~ = W + E. On the inputs that occur, the best
 correction of rank r is the leading part of the regression of the residual t - y on x:
 B = (X^T X + mu I)^-1 X^T (T - Y), projected on the r directions of X B with the most
-energy (reduced-rank regression, Izenman 1975). It costs n_in r + r n_out MACs a token.
+energy (reduced-rank regression, Izenman 1975). It costs n_in r + r n_out MACs per token.
 
 Ranks are shared out over roles by fixed proportions, found on development chips, and scaled
 together until the budget is spent. A router is narrow and decides where a token goes; an
@@ -78,7 +78,7 @@ def _ranks(program: Program, analog: Sequence[str], factor: float) -> dict[Matri
 
 
 def _cost(program: Program, ranks: dict[MatrixId, int]) -> float:
-    """Digital MACs a token, experts at an even load."""
+    """Digital MACs per token, experts at an even load."""
     total = 0.0
     for layer in program.layers:
         routed = layer.top_k / len(layer.experts) if layer.experts else 0.0

@@ -85,7 +85,7 @@ def _experts(routers: Routers) -> list[Expert]:
 def _offload(
     task: Task, correction: Correction, routers: Routers, order: Sequence[Expert]
 ) -> Correction:
-    """Take experts in order as long as their MACs a token fit into the budget."""
+    """Take experts in order as long as their MACs per token fit into the budget."""
     if "experts" not in task.analog:
         return correction
     program = task.decoder.checkpoint.program

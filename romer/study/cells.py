@@ -54,7 +54,7 @@ class Cell:
         overrides: further knobs of the chip.
         fitted_on: chip seeds that calibration saw, or () for the scored chips themselves.
         quantiser: how weights become stored codes. The noisy chip has the same, except for
-            the baseline "quantiser", which is held against one scale a matrix.
+            the baseline "quantiser", which is held against one scale per matrix.
         words: what a calibration document must contain and a scored one must not, or "".
         compared: name of the sensitivity, for tables.
     """

@@ -37,7 +37,7 @@ def charge(lab: Laboratory, correction: Correction) -> tuple[CalibrationCost, Re
 
 
 def offloaded_macs(correction: Correction, program: Program) -> float:
-    """Return the MACs a token of what a correction computes digitally instead of in cells."""
+    """Return the MACs per token of what a correction computes digitally instead of in cells."""
     macs = 0.0
     for layer in program.layers:
         for matrix in layer.matrices():
@@ -67,7 +67,7 @@ def decode(
     """Replay a routing in decode.
 
     Returns:
-        99th percentile of the time per output token (None with too few samples), energy a
+        99th percentile of the time per output token (None with too few samples), energy per
         token, and the busiest tile's load over the mean of tiles that hold weights.
     """
     phase = time_phase(

@@ -16,7 +16,7 @@ from romer.study.quantiser import PLAIN
 
 __all__ = ["Losses", "choose_level", "choose_quantiser", "level_kinds", "quantiser_kinds"]
 
-# (clean, noisy) losses of the development chips of a kind, means in nats a token.
+# (clean, noisy) losses of the development chips of a kind, means in nats per token.
 Losses = Callable[[Kind], tuple[float, float]]
 
 

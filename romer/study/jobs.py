@@ -63,7 +63,7 @@ Work = Callable[[Batch, float], int]
 
 
 def batches_of(jobs: Sequence[Job]) -> list[Batch]:
-    """Group jobs by kind of chip and chip, a few jobs a batch, in order of first use."""
+    """Group jobs by kind of chip and chip, a few jobs per batch, in order of first use."""
     groups: dict[tuple[Kind, int], list[Job]] = {}
     for job in jobs:
         groups.setdefault((job.kind, job.chip), []).append(job)
@@ -186,7 +186,7 @@ class _Team:
 
 
 def _choose(left: Sequence[Batch], mine: Kind | None, others: Sequence[Kind]) -> int:
-    """Return the batch to take: my kind's, else my model's kind with most work a process."""
+    """Return the batch to take: my kind's, else my model's kind with most work per process."""
     work: dict[Kind, int] = {}
     for batch in left:
         work[batch.kind] = work.get(batch.kind, 0) + len(batch.jobs)

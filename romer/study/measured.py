@@ -23,8 +23,8 @@ class Measured:
     Attributes:
         cell: what was measured.
         shared: figures that all chips have in common.
-        noisy: one record a chip, untreated.
-        treated: one record a chip, in the same order.
+        noisy: one record per chip, untreated.
+        treated: one record per chip, in the same order.
         windows: which windows of TEST text count, or None for all.
     """
 
@@ -36,7 +36,7 @@ class Measured:
 
     @property
     def nll_clean(self) -> float:
-        """Loss of the clean model, nats a token."""
+        """Loss of the clean model, nats per token."""
         return float(self.clean_windows().mean())
 
     def clean_windows(self) -> Floats:

@@ -43,7 +43,7 @@ def read_plan(path: Path | None, *, reduced: bool = False, chips: int | None = N
     Args:
         path: YAML file, or None.
         reduced: apply its `reduced` section.
-        chips: test chips a cell at most.
+        chips: test chips per cell at most.
 
     Raises:
         CimsimError: if the file cannot be read or names what is not there.

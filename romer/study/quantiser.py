@@ -1,12 +1,12 @@
 """Better quantisers: the baseline that needs no calibration, only other stored codes.
 
 Errors of cells are in LSB of the stored code, so whoever makes an LSB smaller makes the
-error smaller: one scale a column instead of a matrix, or a scale from clipped weights,
+error smaller: one scale per column instead of a matrix, or a scale from clipped weights,
 
     |W| <= c rms(W), per matrix, with c = 2, 2.5, 3 or 4
 
 where the few weights beyond err by being clipped and all others by less noise. A clipped
-matrix may have one scale or one a column. The whole model is written again.
+matrix may have one scale or one per column. The whole model is written again.
 """
 
 from __future__ import annotations

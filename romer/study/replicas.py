@@ -43,7 +43,7 @@ class ReplicaGain:
         batch: sequences at once.
         p99_us: 99th percentile of the time per output token, without and with copies.
         tile_max_mean: busiest tile over the mean of tiles with weights, likewise.
-        energy_nj: energy a token, likewise.
+        energy_nj: energy per token, likewise.
     """
 
     crossbars: int

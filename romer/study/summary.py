@@ -28,9 +28,9 @@ class Summary:
     """The tables of a study.
 
     Attributes:
-        rows: of summary.csv, one a cell.
+        rows: of summary.csv, one per cell.
         details: of details.csv, in the same order.
-        chips: of chips.csv, one a chip of a cell.
+        chips: of chips.csv, one per chip of a cell.
         measured: what they are made of, in the order of rows.
     """
 

@@ -31,7 +31,7 @@ SIGMA = _field("sigma", _sigma)
 
 
 def paper_grid(rows: Sequence[Row]) -> Grid:
-    """Show one line a family and sigma, all analog: clean, noisy, our reading, combined."""
+    """Show one line per family and sigma, all analog: clean, noisy, our reading, combined."""
     cells: dict[tuple[str, float], dict[str, Row]] = {}
     for r in rows:
         if r["role"] == "primary" and "attention" in r["analog_parts"]:

@@ -131,7 +131,7 @@ def harmful(measured: Sequence[Measured]) -> list[str]:
 def mode_differences(measured: Sequence[Measured]) -> list[tuple[Measured, float, float]]:
     """Return, for every cell in detailed mode, its mean difference from the same chips folded.
 
-    Noisy and calibrated loss, detailed minus folded, nats a token.
+    Noisy and calibrated loss, detailed minus folded, nats per token.
     """
     folded = {_folded_key(m): m for m in measured if m.cell.tile_mode == "folded"}
     found = []

@@ -27,7 +27,7 @@ def test_the_split_case_has_a_quarter_of_a_layer_on_each_of_64_chips() -> None:
     assert sum(len(s.crossbars) for s in plan.placement.seats) == 98_304
     chips = {plan.mesh.chip_of_tile(t) for t in plan.sites.tiles.tolist()}
     assert chips == set(range(64))
-    # Four chips a layer; its digital work is done on the first of them.
+    # Four chips per layer; its digital work is done on the first of them.
     assert set(plan.step_chip.tolist()) == set(range(0, 64, 4))
 
 

@@ -15,7 +15,7 @@ def chip(**parts: object) -> ChipConfig:
 
 
 def test_fit_is_the_smallest_mesh_with_spare_crossbars() -> None:
-    mesh = build_mesh(chip(chip=Mesh(spare_fraction=0.125)), 640)  # 64 crossbars a tile
+    mesh = build_mesh(chip(chip=Mesh(spare_fraction=0.125)), 640)  # 64 crossbars per tile
     assert mesh.n_tiles == 12  # ceil(720 / 64)
     assert (mesh.width, mesh.height) == (4, 3)
 

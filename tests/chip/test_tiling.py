@@ -63,7 +63,7 @@ def test_one_bit_takes_one_cell_or_pair_and_one_cycle_of_a_sign() -> None:
 
 
 def test_conversions_of_the_reference_case() -> None:
-    """1024 x 1024, 256 rows, 4 slices, 8 cycles: 131,072 conversions a vector."""
+    """1024 x 1024, 256 rows, 4 slices, 8 cycles: 131,072 conversions per vector."""
     wide = tile(crossbar=Crossbar(rows=256, cols=4096))
     tiling = tile_matrix(matrix(1024, 1024), wide)
     assert tiling.crossbars == 4

@@ -1,4 +1,4 @@
-"""The sweep of ADC bits, rows and bits a cell: four models, and trends that physics demands."""
+"""The sweep of ADC bits, rows and bits per cell: four models, and trends that physics demands."""
 
 from __future__ import annotations
 

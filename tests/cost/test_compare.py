@@ -67,7 +67,7 @@ def test_equal_area_takes_as_many_small_chips_as_cover_the_large_one() -> None:
     small = chip("small", area=100.0, power=1.0, energy_nj=1000.0)
     one, four = compare_chips([big, small], "area").systems
     assert (one.copies, four.copies) == (1, 4)
-    # 8 W at 2 uJ a token are 4e6 tokens/s; 4 x 1 W at 1 uJ the same.
+    # 8 W at 2 uJ per token are 4e6 tokens/s; 4 x 1 W at 1 uJ the same.
     assert one.as_dict()["tokens_per_s"] == pytest.approx(4e6)
     assert four.as_dict()["tokens_per_s"] == pytest.approx(4e6)
     assert four.as_dict()["power_w"] == pytest.approx(4.0)

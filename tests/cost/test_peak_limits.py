@@ -193,7 +193,7 @@ def test_time_that_tiles_are_not_charged_for_is_named() -> None:
 def test_a_bus_narrower_than_the_peak_is_named() -> None:
     path = bundled_folder() / "isaac.yaml"
     # 96 vectors of 128 inputs and 32 outputs, 8 bits each, half of them and half of the results
-    # counted, in 800 ns at 1.2 GHz: 64 bits a cycle.
+    # counted, in 800 ns at 1.2 GHz: 64 bits per cycle.
     for bits, named in ((64, False), (56, True)):
         found = peak(load_chip(path, (*TILES, f"tile.buffers.bus_bits={bits}")))
         assert any("tile bus is taken to keep up: 64 bits" in n for n in found.notes) == named

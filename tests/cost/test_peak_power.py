@@ -43,7 +43,7 @@ def test_power_of_raella_is_that_of_its_cells() -> None:
 
 
 def test_warning_says_power_area_and_limits_and_a_cool_chip_has_none() -> None:
-    """A tenth of the reads a second brings the same chip under each limit in turn."""
+    """A tenth of the reads per second brings the same chip under each limit in turn."""
     hot, warm, cool = (
         peak_of("raella_peak", f"cost.stage_interval_ns={ns}") for ns in (115, 1150, 11500)
     )
@@ -89,8 +89,8 @@ def test_energy_of_cells_follows_the_density_of_the_chip_file() -> None:
     ("name", "depends"),
     [
         ("isaac_peak", False),  # powers of a table
-        ("colonnade_peak", False),  # measured energy a bit
-        ("neurram_peak", False),  # measured energy a cell and a driver
+        ("colonnade_peak", False),  # measured energy per bit
+        ("neurram_peak", False),  # measured energy per cell and a driver
         ("npu_hbm_peak", False),  # no crossbars
         ("hermes_peak", True),
         ("sram_digital_28nm_peak", True),

@@ -48,7 +48,7 @@ def test_conversions_add_what_faster_converters_would_save() -> None:
     assert (hidden.adc_fill_ps, hidden.adc_interval_ps) == (0, 0)  # 100 ns, like the read
     slow = isaac(adc={"kind": "isaac", "rate_gsps": 0.64, "per_pe": 8})
     timing = visit_timing(slow, unit(slow, ("up", 128, 32)))
-    # 200 ns a step instead of 100: 8 cycles, and two stages to drain.
+    # 200 ns per step instead of 100: 8 cycles, and two stages to drain.
     assert (timing.adc_fill_ps, timing.adc_interval_ps) == (200_000, 800_000)
     single = isaac(pe={"sample_hold": "single"})
     timing = visit_timing(single, unit(single, ("up", 128, 32)))

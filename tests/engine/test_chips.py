@@ -24,13 +24,13 @@ from cimsim.workload.shapes import build_shape
 from tests.engine.chips import System, make_config, make_shape, make_system, make_trace
 from tests.twins.events.trains import reduce_train, scatter_trains, send_train
 
-FLIT_PS, LATENCY_PS = 2_500, 7_000  # slower than the network's 1,000 ps a flit
+FLIT_PS, LATENCY_PS = 2_500, 7_000  # slower than the network's 1,000 ps per flit
 
 
 def network(
     chips: int, topology: str = "mesh", *, contended: bool = True, single: bool = True
 ) -> Network:
-    """Chips of 2 x 2 tiles, one a router; the gateway of chip c is port 4 chips + c."""
+    """Chips of 2 x 2 tiles, one per router; the gateway of chip c is port 4 chips + c."""
     between = system_topology(topology, chips)
     pairs = sorted(between.graph.edges)
     number = np.full((chips, chips), -1, dtype=np.int64)
@@ -276,7 +276,7 @@ def expected_crossings(system: System) -> int:
             bits += len(tree(home, chips, back=True)) * 64 * 16
         if layer < 3:  # the hidden state goes to the next layer's chip
             bits += trace.n_tokens * len(tree(layer, {layer + 1}, back=False)) * 64 * 16
-    # A sampled token goes back to the first layer's chip, one flit a link, but for the last.
+    # A sampled token goes back to the first layer's chip, one flit per link, but for the last.
     ids = trace.n_tokens - 4
     return bits + ids * len(tree(3, {0}, back=False)) * 32
 

@@ -240,7 +240,7 @@ def test_arrivals_wait_for_a_free_place_in_flight() -> None:
 
 
 def test_a_power_limit_holds_at_every_moment_and_costs_time() -> None:
-    # Every site draws 1 pJ a vector: 1 pJ / 100 ns = 10 uW; attention's two stages share it.
+    # Every site draws 1 pJ per vector: 1 pJ / 100 ns = 10 uW; attention's two stages share it.
     free = make_system()
     limited = make_system(config=make_config(chip={"power_limit_w": 25e-6}))
     plain, bounded = run(free, "prefill"), run(limited, "prefill")

@@ -60,7 +60,7 @@ def test_no_random_run_breaks_a_bound(scaled: Callable[[int], int]) -> None:
         peak = max(r.peak_buffer_bytes.max(initial=0) for r in (raw, packet))
         switching = raw.loads.any() or packet.loads.any()
         if not switching and not plan.least_loaded and peak < plan.tile_buffer_bytes:
-            # What is sent together is the same, and trees carry each vector once a link.
+            # What is sent together is the same, and trees carry each vector once per link.
             compared += 1
             assert np.array_equal(raw.link_used[:, FLITS], packet.link_used[:, FLITS]), seed
         assert np.array_equal(raw.site_vectors.sum(), packet.site_vectors.sum())

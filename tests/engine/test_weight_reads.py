@@ -67,7 +67,7 @@ def test_a_chip_without_crossbars_reads_every_weight_digitally(batch: int) -> No
         steps = 4
         visits = sum(len(np.unique(chosen[:, i])) for i in range(4))
     due = steps * dense + visits * expert
-    # Means are rounded up to a byte a matrix and flight.
+    # Means are rounded up to a byte per matrix and flight.
     assert due <= counts.weight_read_bytes <= due + 8 * 16
     assert counts.dram_read_bytes["weights"] == counts.weight_read_bytes
     assert not counts.unit_vectors

@@ -1,6 +1,6 @@
 """Stored results: the SHA-256 of every subject's canonical values, and the values themselves.
 
-The hash judges. The values, one JSON file a subject with a line a row, are there to name what
+The hash judges. The values, one JSON file per subject with a line per row, are there to name what
 differs when it does, and to show a reader of a commit what moved.
 """
 
@@ -84,7 +84,7 @@ def load_hashes() -> dict[str, str]:
 
 
 def save_hashes(hashes: Mapping[str, str]) -> None:
-    """Write hashes as ``sha256sum`` does, a line a subject in order of names."""
+    """Write hashes as ``sha256sum`` does, a line per subject in order of names."""
     lines = [f"{hashes[name]}  {name}\n" for name in sorted(hashes)]
     HASHES.write_text("".join(lines), encoding="utf-8")
 
@@ -105,7 +105,7 @@ def canonical(value: Value) -> str:
 
 
 def save(subject: str, values: Values, folder: Path = FOLDER) -> None:
-    """Write the values of a subject, a line a row, in order of names."""
+    """Write the values of a subject, a line per row, in order of names."""
     lines = [
         f"{json.dumps(name)}: {json.dumps(dict(sorted(values[name].items())), allow_nan=False)}"
         for name in sorted(values)

@@ -76,7 +76,7 @@ def test_bundled_chips_set_no_knob_in_vain(chip: str) -> None:
 
 
 def test_writes_that_are_not_charged_are_named() -> None:
-    """One write in three is accepted at half a sigma or so: nearly three writes a cell."""
+    """One write in three is accepted at half a sigma or so: nearly three writes per cell."""
     device = "tile.device={kind: gaussian, sigma: 0.2, sigma_unit: cell_level, verify: {%s}%s}"
     tight = load_chip(find_chip("isaac"), (device % ("tolerance: 0.1, attempts: 20", ""),))
     assert "programming.pulses" in unpaid_writes(tight)[0]

@@ -59,7 +59,7 @@ def _both(seeds: int = 12, **sections: Any) -> tuple[float, PredictedError]:
 )
 def test_a_source_errs_as_predicted(source: dict[str, Any], encoding: str) -> None:
     sections = {"weight": {"encoding": encoding}, "adc": FINE} | source
-    # All outputs of a crossbar share the errors of ISAAC's unit column: few draws a chip.
+    # All outputs of a crossbar share the errors of ISAAC's unit column: few draws per chip.
     shared = encoding == "isaac"
     observed, predicted = _both(seeds=60 if shared else 12, **sections)
     assert observed == pytest.approx(predicted.error, rel=0.12 if shared else 0.06)

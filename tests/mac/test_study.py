@@ -23,7 +23,7 @@ def test_a_clean_tile_has_only_the_error_of_its_formats() -> None:
     assert study.sources == ()
     assert study.error_float == study.error_formats
     assert 6.0 < study.effective_bits < 9.0
-    # 128 rows of 2-bit cells, pairs of both signs: 384 levels a side
+    # 128 rows of 2-bit cells, pairs of both signs: 384 levels per side
     assert study.recommended_bits == 10
 
 

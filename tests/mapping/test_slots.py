@@ -99,8 +99,8 @@ def test_equal_loads_are_spread_evenly_and_a_single_expert_is_fine() -> None:
         ([[1.0, np.nan]], "expert 1 in layer 0 is not a finite number"),
         ([[1.0, 2.0], [3.0, -4.0]], "expert 1 in layer 1 is negative"),
         ([[1.0, 2.0], [0.0, 0.0]], "all loads of layer 1 are zero"),
-        ([1.0, 2.0], "a row a layer and a column an expert"),
-        ([[]], "a row a layer and a column an expert"),
+        ([1.0, 2.0], "a row per layer and a column per expert"),
+        ([[]], "a row per layer and a column per expert"),
         ([["x", "y"]], "must be numbers"),
     ],
 )

@@ -26,7 +26,7 @@ class Reference:
     runs: int
 
 
-Curve = tuple[int, str, int]  # nodes a side, traffic, flits a packet
+Curve = tuple[int, str, int]  # nodes per side, traffic, flits per packet
 
 
 def read_curves() -> dict[Curve, list[Reference]]:

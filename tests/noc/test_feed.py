@@ -148,7 +148,7 @@ def test_a_lonely_reduction_costs_six_cycles_a_join_more_than_the_packet_level(
 
 
 def test_a_slower_pipeline_delays_every_hop_alike() -> None:
-    # Two cycles more in a router and one more on a link: 7 cycles a hop, 1 more to get in.
+    # Two cycles more in a router and one more on a link: 7 cycles per hop, 1 more to get in.
     delays = (3 + 3, 3 + 1, 2 + 1, 2 + 1)
     net = FlitNetwork(FlitSettings(Topology("mesh", 4, 1)), 8, range(4), delays=delays)
     net.send(0, (3,), 8)

@@ -20,7 +20,7 @@ def test_published_chip_stands_beside_the_chip_as_run(run_tiny: Runner) -> None:
     assert (paper["input_bit_density"], paper["density_origin"]) == (None, "none")
     assert run["density_origin"] == "measured"
     assert 0 < float(run["input_bit_density"]) < 1
-    # 12 x 8 crossbars of 128 x 128 cells, 4 cells a weight, 8 cycles of 100 ns.
+    # 12 x 8 crossbars of 128 x 128 cells, 4 cells per weight, 8 cycles of 100 ns.
     macs = run["tiles"] * 96 * 128 * 128 / 4
     assert run["peak_tops"] == pytest.approx(2 * macs / 800e3)
     for row in result.peak:

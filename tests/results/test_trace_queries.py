@@ -115,7 +115,7 @@ def test_every_visit_job_write_and_transfer_is_there(result: EngineResult) -> No
 def test_visits_carry_layer_expert_and_tokens(result: EngineResult) -> None:
     tables, plan = tables_of(result), result.plan
     log = result.visits
-    # One PE group a visit, so that a visit counts once.
+    # One PE group per visit, so that a visit counts once.
     of_expert = tables.execute(
         "select layer, expert, sum(tokens) from (select distinct layer, expert, tokens, flight, "
         "ts_ps from slice where category = 'visit' and expert is not null) group by layer, expert"

@@ -32,7 +32,7 @@ class Sampling:
     """When to measure and when to stop.
 
     Args:
-        runs: most independent runs a point, each with draws of its own.
+        runs: most independent runs per point, each with draws of its own.
         few_runs: runs after which a point is done if its mean is precise enough.
         precision: half 95 % confidence interval, relative to the mean, that is enough.
         period_cycles: length of a sampling period.

@@ -3,13 +3,13 @@
 A head flit that reaches the front of its input channel asks in one cycle for an output
 virtual channel (separable islip allocation, one iteration, over all channels of the router),
 in the next for the switch (islip over ports; an input port offers one of its channels for
-each output, round robin), then crosses the switch and the link: four cycles a hop. Body
+each output, round robin), then crosses the switch and the link: four cycles per hop. Body
 flits skip the first step. A flit needs a credit of its channel's next buffer to ask for the
 switch. An output channel is free again when the tail has left (the next packet may queue
 behind it). Routes are those of the topology and known when a flit arrives (routing delay 0).
 
 A packet to several targets branches where their routes part. Every branch has an output
-channel of its own and advances by itself, at most at one flit a cycle and input port (all
+channel of its own and advances by itself, at most at one flit per cycle and input port (all
 branches at that flit together); a slot of the input buffer is free when the slowest branch has
 sent its flit. Packets that branch must be no longer than a buffer. They cannot deadlock then:
 the packet at the front of an input channel has the buffer to itself as far as it needs it, so
@@ -21,7 +21,7 @@ to free slots, and two packets could do so crosswise.
 The channels of a port are split into the classes that the topology needs so that no cycle of
 channels can wait for itself: `cimsim.chip.routes.channel_class` says which one a packet uses.
 
-A node starts at most one flit a cycle; its source queue is endless. iSLIP: McKeown, IEEE/ACM
+A node starts at most one flit per cycle; its source queue is endless. iSLIP: McKeown, IEEE/ACM
 Transactions on Networking 7(2), 1999. `tests/twins` has the same network written the plain way.
 
 The kernels allocate nothing, so they are compiled without Numba's reference counts, which

@@ -43,7 +43,7 @@ def allocate_vcs(state: FlitState, router: int, granted: Int64, matches: Int64) 
     Args:
         state: the network; only the round-robin pointers change.
         router: the router.
-        granted: work space of -1, at least one entry a channel of the router.
+        granted: work space of -1, at least one entry per channel of the router.
         matches: out, pairs of the row of an input and of an output channel.
 
     Returns:
@@ -91,11 +91,11 @@ def allocate_switch(state: FlitState, router: int, vcs: int, marks: Int64, winne
     Args:
         state: the network; only the round-robin pointers change.
         router: the router.
-        vcs: virtual channels a port.
+        vcs: virtual channels per port.
         marks: work space of -1, P (P + 3) entries for P ports: the channel that each input
             offers to each output, the input that each output grants, the output that each
             input accepts, the flit of its packet that it then sends.
-        winners: out, rows of branches, at most one an output port.
+        winners: out, rows of branches, at most one per output port.
 
     Returns:
         The number of winners.

@@ -2,7 +2,7 @@
 
 A *message* is one vector from a node to some nodes, cut into packets of at most
 `packet_flits`. Nodes send their messages in the order in which they were started; a node
-starts at most one flit a cycle. A message is delivered at a target when all its packets are.
+starts at most one flit per cycle. A message is delivered at a target when all its packets are.
 
 Every router has an adder beside it. Parts of a reduction that meet at a router leave the
 network into its adder, which has an input for each port of the router and room for whatever
@@ -265,7 +265,7 @@ def advance(state: FlitState, feed: FeedState, until: int, vcs: int) -> int:
         state: the network, changed in place.
         feed: the messages, changed in place; deliveries are in `found`.
         until: first cycle that is not simulated.
-        vcs: virtual channels a port.
+        vcs: virtual channels per port.
 
     Returns:
         DELIVERED; REACHED at `until`; IDLE if nothing is on its way, the clock then at

@@ -78,7 +78,7 @@ class FlitNetwork:
         self.settings, self.packet_flits, self.nodes = settings, packet_flits, len(node_routers)
         self.places = node_places(settings, node_routers)
         routers, ports = self.places.router, self.places.port
-        branches = max(ports[: self.nodes])  # beside the first: one a port but for adders
+        branches = max(ports[: self.nodes])  # beside the first: one per port but for adders
         width = max(ports) + 1
         self.state = make_state(settings, routers, ports, width, delays, branches)
         self.state = self.state._replace(log=np.zeros((log, f.LOG_COLUMNS), dtype=np.int64))

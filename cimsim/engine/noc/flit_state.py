@@ -99,7 +99,7 @@ class FlitSettings:
 
     Args:
         shape: routers, nodes and links.
-        vcs: virtual channels a port, at least one of each class that the shape needs.
+        vcs: virtual channels per port, at least one of each class that the shape needs.
         buffer_flits: flits a virtual channel's buffer holds.
 
     Raises:

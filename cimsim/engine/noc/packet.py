@@ -1,4 +1,4 @@
-"""Packet-level network on chip: one reservation a packet and link, in integer picoseconds.
+"""Packet-level network on chip: one reservation per packet and link, in integer picoseconds.
 
 A packet of S flits holds each link of its route for S cycles. Its head waits until the
 link is free, spends the router's pipeline in every router, and its tail follows S - 1 cycles
@@ -52,7 +52,7 @@ class NocTiming:
     """Clock, width and pipeline of a network on chip.
 
     Args:
-        flit_bytes: width of a link; one flit a cycle.
+        flit_bytes: width of a link; one flit per cycle.
         cycle_ps: period of the network's clock.
         router_cycles: pipeline of a router (VC allocation, switch allocation, traversal).
         link_cycles: time on a link.

@@ -60,11 +60,11 @@ def noc_request(
     Args:
         mesh: routers as ``WIDTHxHEIGHT``, or None.
         topology: mesh, torus, cmesh, ring or full, or a chip file whose network is meant.
-        concentration: nodes a router of a cmesh, or None.
+        concentration: nodes per router of a cmesh, or None.
         traffic: pattern.
         hotspots: ``ID:fraction,...``, or empty.
-        flits: flits a packet.
-        vcs: virtual channels a port.
+        flits: flits per packet.
+        vcs: virtual channels per port.
         buffer_flits: flits a virtual channel's buffer holds.
         rates: comma-separated offered rates, in flits per node and cycle.
         seed: seed of all draws.
@@ -94,7 +94,7 @@ def read_network(mesh: str | None, topology: str, concentration: int | None) -> 
         mesh: routers as ``WIDTHxHEIGHT``; by default 8x8, in a ring or full network 8x1. A chip
             file with a number of tiles needs none.
         topology: a kind, or a chip file.
-        concentration: nodes a router of a cmesh.
+        concentration: nodes per router of a cmesh.
 
     Raises:
         CimsimError: if there is no such network.
@@ -124,7 +124,7 @@ def read_mesh(text: str, kind: str, concentration: int | None) -> Topology:
     Args:
         text: for example ``8x8``.
         kind: mesh, torus, cmesh or ring.
-        concentration: nodes a router; by default 4 for a cmesh, else 1.
+        concentration: nodes per router; by default 4 for a cmesh, else 1.
 
     Raises:
         CimsimError: if the text has another form or the size is out of range.

@@ -1,7 +1,7 @@
 """Synthetic traffic for networks on chip: who sends to whom, and when.
 
 Injection is Bernoulli: a node starts a packet in a cycle with probability rate / S, with the
-rate in flits per node and cycle and S flits a packet. Patterns follow Dally and Towles,
+rate in flits per node and cycle and S flits per packet. Patterns follow Dally and Towles,
 Principles and Practices of Interconnection Networks (2004), section 3.2, on the node grid.
 
 A draw is a pure function of (seed, purpose, node, cycle), so the stream of a node does not
@@ -48,7 +48,7 @@ class Traffic:
         pattern: destination pattern. `uniform` draws over all nodes, the sender included;
             fixed points of the others send to themselves.
         rate: offered load in flits per node and cycle, above 0 and at most 1.
-        packet_flits: flits a packet.
+        packet_flits: flits per packet.
         seed: seed of all draws.
         hotspots: for `hotspot`, the share of the packets that goes to each of these nodes;
             the rest is uniform over all nodes.

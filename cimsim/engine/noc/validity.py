@@ -4,7 +4,7 @@ Measured against the flit-level network (4 virtual channels of 8 flits) under un
 on 4x4 and 8x8 meshes, an 8x8 torus and a 4x4 concentrated mesh: the mean latency of the
 packet-level model is low by at most
 
-    flits a packet   busiest link's utilisation   error
+    flits per packet   busiest link's utilisation   error
     1                0.4                          3 %
     2 to 8           0.2                          4 %
     9 to 64          0.1                          9 %

@@ -1,4 +1,4 @@
-"""Device models: one file a family, one class and one registration a model.
+"""Device models: one file per family, one class and one registration per model.
 
 The registry imports every module of this folder, so a file put here needs no list.
 """

@@ -61,7 +61,7 @@ class Programming:
 
 @dataclass(frozen=True)
 class DriftLaw:
-    """Power-law drift G(t) = G_P ((t + t0) / t0)^-|nu|, nu ~ N(mean, sigma) frozen a cell.
+    """Power-law drift G(t) = G_P ((t + t0) / t0)^-|nu|, nu ~ N(mean, sigma) frozen per cell.
 
     Attributes:
         nu_mean: mean exponent.

@@ -58,7 +58,7 @@ def select(
 
     Args:
         logits: float32 [n, experts]; -inf masks an expert.
-        top_k: experts a token.
+        top_k: experts per token.
         renormalise: divide the gates by their sum over the chosen experts.
         scale: factor on every gate.
 

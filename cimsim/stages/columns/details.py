@@ -109,7 +109,7 @@ def _shift(side: Side) -> list[NDArray[np.float64]]:
 
 PER_LAYER: Table[LayerOf] = Table(
     "per_layer",
-    "One row a chip, model and decoder layer; the head is the last layer.",
+    "One row per chip, model and decoder layer; the head is the last layer.",
     (
         text("config", "Name of the chip.", lambda s: s.measured.config.name),
         text("model", "Name of the checkpoint.", lambda s: s.measured.chip.program.name),
@@ -188,7 +188,7 @@ class SeedOf(_Part):
 
 PER_SEED: Table[SeedOf] = Table(
     "per_seed",
-    "One row a chip, model and chip seed: the samples behind means and intervals.",
+    "One row per chip, model and chip seed: the samples behind means and intervals.",
     (
         text("config", "Name of the chip.", lambda s: s.measured.config.name),
         text("model", "Name of the checkpoint.", lambda s: s.measured.chip.program.name),
@@ -222,7 +222,7 @@ class ResourceOf(_Part):
 
 RESOURCES: Table[ResourceOf] = Table(
     "resources",
-    "One row a chip, model and resource: how busy it is in decode at the largest batch.",
+    "One row per chip, model and resource: how busy it is in decode at the largest batch.",
     (
         text("config", "Name of the chip.", lambda s: s.measured.config.name),
         text("model", "Name of the checkpoint.", lambda s: s.measured.chip.program.name),

@@ -48,8 +48,8 @@ class PeakForm:
 
 PEAK: Table[PeakForm] = Table(
     "peak",
-    "One row a chip and form: as run (the tiles that hold the model, at the bits of the run) and, "
-    "where published figures check it, the published chip with its tile count and bits.",
+    "One row per chip and form: as run (the tiles that hold the model, at the bits of the run) "
+    "and, where published figures check it, the published chip with its tile count and bits.",
     (
         text("config", "Name of the chip.", lambda s: s.config),
         text("model", "Name of the checkpoint.", lambda s: s.model),

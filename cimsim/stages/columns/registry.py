@@ -88,7 +88,7 @@ def results_table(batches: Sequence[int] = DEFAULT_BATCHES) -> Table[Any]:
         *WRITING,
         reasons_column(),
     )
-    return extended(Table("results", "One row a chip and model.", columns, check_identities))
+    return extended(Table("results", "One row per chip and model.", columns, check_identities))
 
 
 def run_tables(batches: Sequence[int] = DEFAULT_BATCHES) -> tuple[Table[Any], ...]:

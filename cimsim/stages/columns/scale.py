@@ -80,7 +80,7 @@ def _energy(name: str, meaning: str) -> Column[FullSize]:
 
 SCALE: Table[FullSize] = Table(
     "scale",
-    "One row a chip, phase and batch: its tile at the shape of a full-size model, routing "
+    "One row per chip, phase and batch: its tile at the shape of a full-size model, routing "
     "resampled from the chip's own trace.",
     (
         text("config", "Name of the chip.", lambda s: s.chip.config.name),

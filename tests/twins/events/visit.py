@@ -77,7 +77,7 @@ class VisitMaker:
         self._n_sites = plan.sites.count
         widest = int(np.diff(plan.sites.in_ptr).max(initial=1))
         copies = max([1, *(len(s) for s in (*self._groups, *self._expert_sites))])
-        # No stage has more visits than tokens x experts a token, or than sites.
+        # No stage has more visits than tokens x experts per token, or than sites.
         most = max(self._size) * (plan.experts.shape[2] + 1)
         self.most_visits = min(most, plan.n_experts * copies + copies) + copies
         self.most_targets = self.most_visits * widest
