@@ -25,7 +25,7 @@ from cimsim.report import write_report
 from cimsim.results import ChipResult, Manifest, RunResults
 from cimsim.stages.columns.registry import run_tables
 from cimsim.stages.heap import release_heap
-from cimsim.stages.plan import Plan, Task
+from cimsim.stages.plan import ChipTask, RunPlan
 
 __all__ = ["Listener", "run_plan"]
 
@@ -51,8 +51,8 @@ class Listener(Protocol):
 class _Job:
     """What a worker needs to run one task."""
 
-    plan: Plan
-    task: Task
+    plan: RunPlan
+    task: ChipTask
 
     def run(self, progress: Callable[[str, float], None]) -> ChipResult:
         """Run the task in this process."""
@@ -68,7 +68,7 @@ class _Job:
         )
 
 
-def run_plan(plan: Plan, listener: Listener) -> RunResults:
+def run_plan(plan: RunPlan, listener: Listener) -> RunResults:
     """Run every task of a plan and write the run's folder.
 
     Raises:
@@ -120,7 +120,7 @@ def run_plan(plan: Plan, listener: Listener) -> RunResults:
     return run
 
 
-def _results(plan: Plan, listener: Listener) -> Iterator[ChipResult]:
+def _results(plan: RunPlan, listener: Listener) -> Iterator[ChipResult]:
     """Yield chips as they finish."""
     if plan.jobs == 1:
         for task in plan.tasks:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from moe_mapping.draws import below
 from moe_mapping.kernel import inner, kernel
 from moe_mapping.moves import (
-    Table,
+    CopyTable,
     best_addition,
     best_relief,
     best_replacement,
@@ -47,7 +47,7 @@ NONE = -1
 
 @inner
 def _descend(  # noqa: PLR0912 - one branch a kind of step
-    fixed: Fixed, plan: WorkingPlan, table: Table, target: float, steps: int, left_out: int
+    fixed: Fixed, plan: WorkingPlan, table: CopyTable, target: float, steps: int, left_out: int
 ) -> None:
     """Take the best step until none lowers the slowest tile."""
     unit, copy = table.unit, table.copy

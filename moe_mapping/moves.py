@@ -17,7 +17,7 @@ from moe_mapping.room import can_put, can_swap, copies_near, has_room
 from moe_mapping.state import Fixed, WorkingPlan, drop, peak, put
 
 __all__ = [
-    "Table",
+    "CopyTable",
     "best_addition",
     "best_relief",
     "best_replacement",
@@ -35,7 +35,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-class Table(NamedTuple):
+class CopyTable(NamedTuple):
     """Copies of a plan side by side, for the loops that look at all of them.
 
     A compiled loop over these arrays runs ten times as fast as one over `WorkingPlan`.
@@ -62,18 +62,18 @@ class Table(NamedTuple):
 
 
 @inner
-def empty_table(fixed: Fixed) -> Table:
+def empty_table(fixed: Fixed) -> CopyTable:
     """Return a table with room for all copies that the budget allows."""
     smallest = fixed.need[fixed.replicable].min() if fixed.replicable.any() else 1
     most = fixed.need.size + fixed.limits[0] // smallest
     ints = np.empty((4, most), dtype=np.int64)
     floats = np.empty((3, most))
     mark = np.zeros(fixed.room.size, dtype=np.int64)
-    return Table(ints[0], ints[1], ints[2], floats[0], floats[1], floats[2], ints[3], mark)
+    return CopyTable(ints[0], ints[1], ints[2], floats[0], floats[1], floats[2], ints[3], mark)
 
 
 @inner
-def fill_table(fixed: Fixed, plan: WorkingPlan, table: Table, tile: int) -> int:
+def fill_table(fixed: Fixed, plan: WorkingPlan, table: CopyTable, tile: int) -> int:
     """Write all copies into the table; return their number."""
     unit, copy, kind, share = table.unit, table.copy, table.kind, table.share
     slowest, here = table.slowest, table.here
@@ -102,7 +102,7 @@ def fill_table(fixed: Fixed, plan: WorkingPlan, table: Table, tile: int) -> int:
 
 @inner
 def best_swap(
-    fixed: Fixed, plan: WorkingPlan, table: Table, n: int, best: float
+    fixed: Fixed, plan: WorkingPlan, table: CopyTable, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, row, row) of the swap that lowers the slowest tile most."""
     kind, share, slowest, here = table.kind, table.share, table.slowest, table.here
@@ -132,7 +132,7 @@ def may_shift(fixed: Fixed, plan: WorkingPlan, u: int, k: int, site: int) -> boo
 
 @inner
 def best_shift(
-    fixed: Fixed, plan: WorkingPlan, table: Table, n: int, best: float
+    fixed: Fixed, plan: WorkingPlan, table: CopyTable, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, row, free site) of the move that lowers the slowest tile most."""
     top = peak(plan)
@@ -149,7 +149,7 @@ def best_shift(
 
 
 @inner
-def fill_others(fixed: Fixed, plan: WorkingPlan, table: Table, n: int) -> None:
+def fill_others(fixed: Fixed, plan: WorkingPlan, table: CopyTable, n: int) -> None:
     """Write what the other copies of every replicated unit come to without each copy."""
     slowest, others, copies, time_ps = table.slowest, table.others, plan.copies, fixed.time_ps
     unit = table.unit
@@ -171,7 +171,7 @@ def fill_others(fixed: Fixed, plan: WorkingPlan, table: Table, n: int) -> None:
 
 
 @inner
-def _mark(fixed: Fixed, plan: WorkingPlan, table: Table, u: int, value: int) -> None:
+def _mark(fixed: Fixed, plan: WorkingPlan, table: CopyTable, u: int, value: int) -> None:
     """Count (1) or forget (0) the copies of a unit on every tile."""
     for k in range(plan.copies[u]):
         site = plan.site[u, k]
@@ -197,7 +197,7 @@ def can_replace(fixed: Fixed, plan: WorkingPlan, v: int, m: int, u: int) -> bool
 
 @inner
 def best_addition(
-    fixed: Fixed, plan: WorkingPlan, table: Table, n: int, best: float
+    fixed: Fixed, plan: WorkingPlan, table: CopyTable, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, unit, free site): one more copy of a unit of the slowest tile."""
     top = peak(plan)
@@ -216,7 +216,7 @@ def best_addition(
 
 @inner
 def _best_victim(
-    fixed: Fixed, plan: WorkingPlan, table: Table, n: int, u: int, left: float, best: float
+    fixed: Fixed, plan: WorkingPlan, table: CopyTable, n: int, u: int, left: float, best: float
 ) -> tuple[float, int]:
     """Return (peak, row) of the replica whose place one more copy of u had best take.
 
@@ -256,7 +256,7 @@ def _best_victim(
 
 @inner
 def best_replacement(
-    fixed: Fixed, plan: WorkingPlan, table: Table, n: int, best: float
+    fixed: Fixed, plan: WorkingPlan, table: CopyTable, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, unit, row): a copy of a unit of the slowest tile for another replica."""
     top = peak(plan)
@@ -276,7 +276,7 @@ def best_replacement(
 
 @inner
 def best_relief(
-    fixed: Fixed, plan: WorkingPlan, table: Table, n: int, best: float
+    fixed: Fixed, plan: WorkingPlan, table: CopyTable, n: int, best: float
 ) -> tuple[float, int, int]:
     """Return (peak, unit, row): a colder unit in place of a replica on the slowest tile."""
     copies, time_ps = plan.copies, fixed.time_ps

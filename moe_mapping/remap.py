@@ -20,7 +20,7 @@ from moe_mapping import moves
 from moe_mapping.assignment import Assignment
 from moe_mapping.balance import lower_peak
 from moe_mapping.kernel import inner, kernel
-from moe_mapping.moves import Table
+from moe_mapping.moves import CopyTable
 from moe_mapping.objective import lower_bound_ps, tile_times_ps
 from moe_mapping.packing import least_loaded, site_time
 from moe_mapping.plan import arrays_of, assignment_of, copy_plan, plan_of
@@ -134,7 +134,7 @@ def _attempt(fixed: Fixed, start: WorkingPlan, target: float, limit: int, top: f
 
 
 @inner
-def _step(fixed: Fixed, plan: WorkingPlan, table: Table, target: float) -> int:
+def _step(fixed: Fixed, plan: WorkingPlan, table: CopyTable, target: float) -> int:
     """Take the step that saves most time a programmed copy; return copies programmed."""
     unit, copy = table.unit, table.copy
     top = peak(plan)

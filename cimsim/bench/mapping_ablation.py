@@ -56,7 +56,7 @@ Place = Callable[[MappingProblem], Assignment]
 
 
 @dataclass(frozen=True)
-class Figures:
+class PolicyFigures:
     """The objective and the time of one policy on every problem.
 
     Attributes:
@@ -153,7 +153,7 @@ def ablate_parts(problems: Sequence[MappingProblem]) -> list[Row]:
     return rows
 
 
-def _measure_policy(policy: str, problems: Sequence[MappingProblem]) -> Figures:
+def _measure_policy(policy: str, problems: Sequence[MappingProblem]) -> PolicyFigures:
     if policy == REMAP:
         placed = {i: p for i, p in enumerate(problems) if p.current is not None}
         return _measure(lambda problem: remap(problem).assignment, placed)
@@ -169,17 +169,17 @@ def _searched(without: str) -> Place:
     return lambda problem: solve(problem, lambda inner, _: place(inner))
 
 
-def _measure(place: Place, problems: Mapping[int, MappingProblem]) -> Figures:
+def _measure(place: Place, problems: Mapping[int, MappingProblem]) -> PolicyFigures:
     started = perf_counter()
     found = {number: place(problem) for number, problem in problems.items()}
     seconds = perf_counter() - started
-    return Figures({i: evaluate(problems[i], a).value for i, a in found.items()}, seconds)
+    return PolicyFigures({i: evaluate(problems[i], a).value for i, a in found.items()}, seconds)
 
 
 def _policy_row(
-    name: str, figures: Figures, best: Sequence[float], rivals: dict[str, Figures]
+    name: str, figures: PolicyFigures, best: Sequence[float], rivals: dict[str, PolicyFigures]
 ) -> Row:
-    def is_best(rival: Figures, number: int) -> bool:
+    def is_best(rival: PolicyFigures, number: int) -> bool:
         return rival.value.get(number, np.inf) <= best[number] * (1.0 + EQUAL)
 
     won = [i for i in figures.value if is_best(figures, i)]

@@ -12,7 +12,7 @@ from cimsim.config import ChipConfig
 from cimsim.cost import CostModel
 from cimsim.engine import EngineResult, simulate
 from cimsim.stages.placed_chip import PlacedChip
-from cimsim.stages.placing import Placed, place
+from cimsim.stages.placing import SolvedPlacement, place
 from cimsim.units import PS_PER_S, PS_PER_US
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
@@ -92,7 +92,7 @@ def _config(program: Program, crossbars: int, tiles: int, contention: str) -> Ch
 
 
 def saturate(
-    chip: BenchChip, placed: dict[str, Placed], timed: RoutingTrace, *, stationary: bool
+    chip: BenchChip, placed: dict[str, SolvedPlacement], timed: RoutingTrace, *, stationary: bool
 ) -> dict[str, float]:
     """Return closed-loop throughput of both placements, and what the objective says of it.
 
@@ -130,7 +130,7 @@ def saturate(
     }
 
 
-def place_on(chip: BenchChip, trace: RoutingTrace, policy: str) -> Placed:
+def place_on(chip: BenchChip, trace: RoutingTrace, policy: str) -> SolvedPlacement:
     """Place the model for the loads of a trace."""
     mapping = chip.config.mapping.model_copy(update={"policy": policy})
     config = chip.config.model_copy(update={"mapping": mapping})
@@ -139,7 +139,7 @@ def place_on(chip: BenchChip, trace: RoutingTrace, policy: str) -> Placed:
 
 def run_on(
     chip: BenchChip,
-    placed: Placed,
+    placed: SolvedPlacement,
     trace: RoutingTrace,
     phase: str,
     arrival_ps: NDArray[np.int64] | None = None,
@@ -155,13 +155,13 @@ def run_on(
     )
 
 
-def _slowest_ps(problem: MappingProblem, placed: Placed) -> float:
+def _slowest_ps(problem: MappingProblem, placed: SolvedPlacement) -> float:
     """Return the slowest tile's time under a problem's loads."""
     assert placed.assignment is not None  # noqa: S101 - every expert is resident
     return float(tile_times_ps(problem, placed.assignment).max())
 
 
-def problem_of(placed: Placed) -> MappingProblem:
+def problem_of(placed: SolvedPlacement) -> MappingProblem:
     """Return the problem that a placement answers."""
     assert placed.problem is not None  # noqa: S101 - every expert is resident
     return placed.problem

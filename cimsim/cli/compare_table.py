@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import wrap
 
 from cimsim.results import Row, number_of
-from cimsim.stages.compare import Comparison, System
+from cimsim.stages.compare import ComparedSystem, Comparison
 
 __all__ = ["comparison_lines"]
 
@@ -45,7 +45,7 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     return [*lines, *wrap(RULE.format(batch=comparison.batch), WIDTH)]
 
 
-def _line(system: System) -> str:
+def _line(system: ComparedSystem) -> str:
     chip, copies = system.chip, system.copies
     numbers = (
         f"{copies}",
@@ -75,7 +75,7 @@ def _pair(row: Row) -> str:
     return f"{start} {mean:+.3g}{interval} nat per token, in pairs of chip seeds"
 
 
-def _adc(system: System) -> str:
+def _adc(system: ComparedSystem) -> str:
     """Name the ADC of a system and the model that prices it."""
     scale = system.chip.scale
     if scale["adc_bits"] is None:

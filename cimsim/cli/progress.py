@@ -6,7 +6,7 @@ import sys
 import time
 from types import TracebackType
 
-from cimsim.stages.plan import Plan
+from cimsim.stages.plan import RunPlan
 
 PLAIN_SECONDS = 5.0
 
@@ -18,7 +18,7 @@ class Progress:
     settles after the first one.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RunPlan) -> None:
         self._names = [t.name for t in plan.tasks]
         self._done = dict.fromkeys(self._names, 0.0)
         self._started: dict[str, float] = {}

@@ -57,7 +57,7 @@ def calibrate(
     from romer.calibrate import calibrate as run_calibration
     from romer.registry import steps_of
     from romer.study.laboratory import Laboratory
-    from romer.study.subject import Subject
+    from romer.study.subject import CleanModel
 
     load(plugins)
     chip = load_chip(find_chip(config), tuple(overrides or ()))
@@ -65,7 +65,7 @@ def calibrate(
     steps_of(wanted)
     if not out.parent.is_dir():
         raise CimsimError("no such folder", file=out.parent, key="--out")
-    subject = Subject(model, chip.workload.context)
+    subject = CleanModel(model, chip.workload.context)
     for warning in subject.checkpoint.warnings:
         _say(f"warning: {warning}")
     laboratory = Laboratory.open(chip, subject)
@@ -107,11 +107,11 @@ def replicas(
     """Measure what copies of busy units in idle crossbars do to latency."""
     from cimsim.config.load import find_chip, load_chip
     from romer.study.replicas import measure_replicas
-    from romer.study.subject import Subject
+    from romer.study.subject import CleanModel
 
     load(plugins)
     chip = load_chip(find_chip(config), tuple(overrides or ()))
-    subject = Subject(model, context)
+    subject = CleanModel(model, context)
     for warning in subject.checkpoint.warnings:
         _say(f"warning: {warning}")
     found = measure_replicas(chip, subject, batch=batch, context=context, skew=skew)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from cimsim.results import Cell, Row, RunResults
-from cimsim.stages.plan import Plan
+from cimsim.stages.plan import RunPlan
 
 COLUMNS = (
     ("ppl", "ppl_float"),
@@ -21,7 +21,7 @@ COLUMNS = (
 )
 
 
-def print_plan(plan: Plan) -> None:
+def print_plan(plan: RunPlan) -> None:
     """Print what a run would do, and what is known before it."""
     for warning in plan.warnings:
         print(f"warning: {warning}")

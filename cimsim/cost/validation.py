@@ -31,7 +31,7 @@ __all__ = [
     "Check",
     "CheckResult",
     "ClassSummary",
-    "Summary",
+    "ValidationSummary",
     "constant_value",
     "load_checks",
     "run_checks",
@@ -121,7 +121,7 @@ class ClassSummary:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ValidationSummary:
     """Counts and errors by class, never mixed.
 
     Attributes:
@@ -165,9 +165,9 @@ def run_checks(checks: tuple[Check, ...] | None = None) -> tuple[CheckResult, ..
     return tuple(results)
 
 
-def summarise(results: tuple[CheckResult, ...]) -> Summary:
+def summarise(results: tuple[CheckResult, ...]) -> ValidationSummary:
     """Count results and take the errors of every class."""
-    return Summary(
+    return ValidationSummary(
         classes={kind: _of_class([r for r in results if r.check.kind == kind]) for kind in CLASSES},
         failed=sum(r.status == "failed" for r in results),
         not_modelled=sum(r.status == "not_modelled" for r in results),

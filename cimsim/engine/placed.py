@@ -21,12 +21,12 @@ from cimsim.engine.sites import SiteSpec
 from cimsim.errors import CimsimError, CimsimInternalError
 from cimsim.workload.program import Program
 
-__all__ = ["Costs", "Placed", "finish_slots", "place_units", "power_limit_nw"]
+__all__ = ["Costs", "PlacedSites", "finish_slots", "place_units", "power_limit_nw"]
 
 NONE = -1
 
 
-class Timing(Protocol):
+class SiteTiming(Protocol):
     """Closed form of a visit: the last of n vectors is done fill + interval x n later."""
 
     @property
@@ -49,7 +49,7 @@ class Timing(Protocol):
 class Costs(Protocol):
     """Closed-form times and sizes that the engine takes from the cost model."""
 
-    def visit_timing(self, unit: Unit, in_pe: int | None = None) -> Timing:
+    def visit_timing(self, unit: Unit, in_pe: int | None = None) -> SiteTiming:
         """Return fill and interval of a visit whose PEs hold at most so many of its crossbars."""
 
     def programming_ps(self, unit: Unit) -> int:
@@ -75,7 +75,7 @@ class SiteMaker(Protocol):
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedSites:
     """Sites of groups and experts before they are flattened."""
 
     specs: list[SiteSpec]
@@ -125,7 +125,9 @@ class _Sites:
         return (fill, interval, adc_fill, adc_interval), power
 
 
-def place_units(config: ChipConfig, placement: Placement, program: Program, cost: Costs) -> Placed:
+def place_units(
+    config: ChipConfig, placement: Placement, program: Program, cost: Costs
+) -> PlacedSites:
     """Turn seats and slots into site specifications."""
     sites = _Sites(config, placement, cost)
     group_of: dict[tuple[UnitKey, str], int] = {}
@@ -149,7 +151,7 @@ def place_units(config: ChipConfig, placement: Placement, program: Program, cost
     expert_units, expert_sites = _expert_sites(config, placement, program, sites)
     slots = _slots(placement, expert_units, expert_sites, sites.add, cost)
     keys = [k for k, _ in group_of]
-    return Placed(
+    return PlacedSites(
         sites.specs, sites.timing, sites.power, group_of, group_sites, keys, expert_sites,
         expert_units, slots,
     )  # fmt: skip

@@ -145,7 +145,7 @@ def stored_bytes(matrix: Matrix, bits: int) -> int:
     return -(-matrix.size * bits // 8)
 
 
-class _Builder:
+class _StepBuilder:
     """Takes the operations of a program in order, and cuts them into steps."""
 
     def __init__(
@@ -245,7 +245,7 @@ def build_steps(
         correction: what a calibration adds in every MoE layer.
         reads: how often the weights of digital matrices are read.
     """
-    builder = _Builder(program, config, correction, reads)
+    builder = _StepBuilder(program, config, correction, reads)
     for index, operation in enumerate(program.operations):
         builder.take(index, operation)
     builder.close(len(program.layers), len(program.operations))

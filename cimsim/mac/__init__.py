@@ -19,7 +19,7 @@ from cimsim.mac.adc import AdcRange
 from cimsim.mac.ageing import AgeGrid
 from cimsim.mac.calibrate import calibrate_range
 from cimsim.mac.curves import register_curve
-from cimsim.mac.devices import DeviceModel, DriftLaw, Programming, register_device
+from cimsim.mac.devices import DeviceModel, DriftLaw, WriteError, register_device
 from cimsim.mac.ideal import IdealMatrix, ideal_integer
 from cimsim.mac.inert import inert_knobs, unpaid_writes, unused_range
 from cimsim.mac.matrix import Mode, ProgrammedMatrix
@@ -39,9 +39,9 @@ __all__ = [
     "MatrixCounts",
     "Mode",
     "ProgrammedMatrix",
-    "Programming",
     "SourceError",
     "TileStudy",
+    "WriteError",
     "Writing",
     "calibrate_range",
     "ideal_integer",

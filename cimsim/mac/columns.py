@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from cimsim.mac.encode import Encoded
 
-__all__ = ["NO_SIGNS", "Columns", "columns_of"]
+__all__ = ["NO_SIGNS", "ColumnWeights", "columns_of"]
 
 NO_SIGNS = np.zeros(0, dtype=np.float32)
 
 
 @dataclass(frozen=True)
-class Columns:
+class ColumnWeights:
     """Digital weights of the column sums of one matrix.
 
     Attributes:
@@ -44,7 +44,7 @@ class Columns:
         return signs.reshape(shape) if signs.size else np.ones(shape, dtype=np.float32)
 
 
-def columns_of(encoded: Encoded) -> Columns:
+def columns_of(encoded: Encoded) -> ColumnWeights:
     """Return the digital weights of an encoded matrix."""
     formats, flip = encoded.formats, encoded.flip
     weight = formats.column_weight()
@@ -58,7 +58,7 @@ def columns_of(encoded: Encoded) -> Columns:
             unit.append((share + coefficient) / formats.unit_level)
         coefficient = np.zeros(formats.n_out)
     column_sum = encoded.wq.sum(axis=0, dtype=np.int64)
-    return Columns(
+    return ColumnWeights(
         weight=weight,
         signs=signs,
         block_of_output=np.repeat(np.arange(len(blocks)), blocks),

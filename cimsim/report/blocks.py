@@ -21,7 +21,7 @@ __all__ = [
     "Grid",
     "GridGroup",
     "Illustration",
-    "Section",
+    "ReportSection",
     "Text",
 ]
 
@@ -157,7 +157,7 @@ Block = Text | Bullets | Definitions | Illustration | Grid
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """A part of a report under one heading.
 
     Attributes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import fsum
 
-from cimsim.report.blocks import Bullets, Field, Grid, Illustration, Section, Text
+from cimsim.report.blocks import Bullets, Field, Grid, Illustration, ReportSection, Text
 from cimsim.report.canvas import Picture
 from cimsim.report.cells import duration, number, optional, percent, significant, text
 from cimsim.report.view import Design
@@ -15,14 +15,14 @@ __all__ = ["chip_section"]
 SHOWN_COMPONENTS = 10
 
 
-def chip_section(design: Design, pictures: tuple[Picture, ...]) -> Section:
+def chip_section(design: Design, pictures: tuple[Picture, ...]) -> ReportSection:
     """Return the section of a chip.
 
     Args:
         design: the chip.
         pictures: its figures.
     """
-    return Section(
+    return ReportSection(
         f"chip-{design.index}",
         f"{design.index}. {design.name}",
         (

@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from cimsim.report.blocks import Block, Definitions, Field, Grid, Illustration, Section, Text
+from cimsim.report.blocks import Block, Definitions, Field, Grid, Illustration, ReportSection, Text
 
 __all__ = ["markdown_report"]
 
@@ -15,7 +15,7 @@ NAME_WIDTH = 24
 
 
 def markdown_report(
-    title: str, about: str, sections: Sequence[Section], *, fit: bool = True
+    title: str, about: str, sections: Sequence[ReportSection], *, fit: bool = True
 ) -> str:
     """Return the report without what is marked for the page alone.
 

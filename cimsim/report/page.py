@@ -15,7 +15,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cimsim.report.blocks import Section
+from cimsim.report.blocks import ReportSection
 from cimsim.report.canvas import Picture
 
 __all__ = ["html_page"]
@@ -24,7 +24,7 @@ __all__ = ["html_page"]
 URI_SAFE = " '/:;=(),.-+!*$@?~[]{}|^"
 
 
-def html_page(title: str, about: str, sections: Sequence[Section]) -> str:
+def html_page(title: str, about: str, sections: Sequence[ReportSection]) -> str:
     """Return the page.
 
     Args:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from cimsim.report.accuracy_tables import accuracy_grid, calibration_grids
-from cimsim.report.blocks import Bullets, Definitions, Field, Grid, Illustration, Section, Text
+from cimsim.report.blocks import (
+    Bullets,
+    Definitions,
+    Field,
+    Grid,
+    Illustration,
+    ReportSection,
+    Text,
+)
 from cimsim.report.cells import number
 from cimsim.report.chip_section import chip_section
 from cimsim.report.cost_tables import (
@@ -71,7 +79,7 @@ def _span(values: list[int]) -> str:
     return f"{values[0]:,} to {values[-1]:,}"
 
 
-def run_sections(view: View, figures: Figures) -> tuple[Section, ...]:
+def run_sections(view: View, figures: Figures) -> tuple[ReportSection, ...]:
     """Return the sections of the report of a run.
 
     Args:
@@ -79,7 +87,7 @@ def run_sections(view: View, figures: Figures) -> tuple[Section, ...]:
         figures: what was drawn.
     """
     return (
-        Section(
+        ReportSection(
             "findings",
             "Findings",
             (
@@ -88,13 +96,15 @@ def run_sections(view: View, figures: Figures) -> tuple[Section, ...]:
                 Illustration(figures.accuracy_energy),
             ),
         ),
-        Section("accuracy", "Accuracy", (accuracy_grid(view), Illustration(figures.perplexity))),
+        ReportSection(
+            "accuracy", "Accuracy", (accuracy_grid(view), Illustration(figures.perplexity))
+        ),
         *_full_size(view, figures),
-        Section("peak", "Peak", (peak_grid(view), Bullets(peak_warnings(view)))),
-        Section(
+        ReportSection("peak", "Peak", (peak_grid(view), Bullets(peak_warnings(view)))),
+        ReportSection(
             "calibration", "Calibration", (Text(ROMER, page_only=True), *calibration_grids(view))
         ),
-        Section(
+        ReportSection(
             "tiny",
             "Tiny model: speed and energy",
             (
@@ -108,10 +118,10 @@ def run_sections(view: View, figures: Figures) -> tuple[Section, ...]:
                 Illustration(figures.energy_tiny),
             ),
         ),
-        Section("chips", "Chip by chip", ()),
+        ReportSection("chips", "Chip by chip", ()),
         *(chip_section(d, p) for d, p in zip(view.designs, figures.chips, strict=True)),
-        Section("basis", "What the numbers mean", (Definitions(tuple(basis(view))),)),
-        Section(
+        ReportSection("basis", "What the numbers mean", (Definitions(tuple(basis(view))),)),
+        ReportSection(
             "glossary",
             "Glossary",
             (
@@ -123,17 +133,17 @@ def run_sections(view: View, figures: Figures) -> tuple[Section, ...]:
                 *(_glossary(t) for t in view.run.schema if t.name in GLOSSARY),
             ),
         ),
-        Section("files", "Files of this run", (Definitions(FILES, code=True),)),
+        ReportSection("files", "Files of this run", (Definitions(FILES, code=True),)),
     )
 
 
-def _full_size(view: View, figures: Figures) -> tuple[Section, ...]:
+def _full_size(view: View, figures: Figures) -> tuple[ReportSection, ...]:
     grids = scale_grids(view)
     if not grids:
         return ()
     first = Text("Each chip's tile carried to the shape of a full-size model. Compare chips here.")
     drawn = () if figures.energy is None else (Illustration(figures.energy),)
-    return (Section("scale", "Full-size model", (first, *grids[:1], *drawn, *grids[1:])),)
+    return (ReportSection("scale", "Full-size model", (first, *grids[:1], *drawn, *grids[1:])),)
 
 
 def _glossary(table: Table[Any]) -> Grid:

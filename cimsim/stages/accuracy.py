@@ -26,7 +26,7 @@ from cimsim.stages.scoring import (
     score_ideal,
     score_seed,
 )
-from cimsim.stages.subject import Subject
+from cimsim.stages.subject import ModelOnText
 from cimsim.workload.program import MatrixId
 from romer import CalibrationText, CleanReference, split_documents, steps_of
 
@@ -147,7 +147,7 @@ class GivenCorrection:
 
 def measure_accuracy(
     config: ChipConfig,
-    subject: Subject,
+    subject: ModelOnText,
     holds: LogicalCopies,
     ranges: Mapping[MatrixId, AdcRange],
     given: GivenCorrection,
@@ -205,7 +205,7 @@ def measure_accuracy(
 
 
 def _calibration(
-    config: ChipConfig, subject: Subject, given: GivenCorrection
+    config: ChipConfig, subject: ModelOnText, given: GivenCorrection
 ) -> tuple[CalibrationText, CleanReference]:
     """Return calibration text and what the clean model does on it, as far as it is needed."""
     tokens, context = config.calibration.tokens, config.workload.context

@@ -8,12 +8,12 @@ import numpy as np
 
 from cimsim.config.load import dump_yaml
 from cimsim.results import ChipResult, TileLoad
-from cimsim.stages.measured import Measured
+from cimsim.stages.measured import ChipMeasurement
 from cimsim.stages.outcome import Outcome
 from cimsim.stages.peaks import peak_rows
 from cimsim.stages.placed_chip import PlacedChip, tile_load_ps
 from cimsim.stages.scale import scale_rows
-from cimsim.stages.subject import Subject
+from cimsim.stages.subject import ModelOnText
 from cimsim.stages.tables import (
     activity,
     all_energy_rows,
@@ -30,7 +30,7 @@ __all__ = ["chip_result"]
 
 
 def chip_result(
-    name: str, chip: PlacedChip, subject: Subject, outcome: Outcome, started_s: float
+    name: str, chip: PlacedChip, subject: ModelOnText, outcome: Outcome, started_s: float
 ) -> ChipResult:
     """Return every table of a run, and the figures of the chip with a model of full size.
 
@@ -43,7 +43,7 @@ def chip_result(
     """
     config, program = chip.config, chip.program
     routing = outcome.accuracy.seeds[0].noisy.trace
-    measured = Measured(
+    measured = ChipMeasurement(
         chip=chip,
         accuracy=outcome.accuracy,
         before=outcome.before,

@@ -25,8 +25,8 @@ from cimsim.stages.contenders import Contender, Iso
 
 __all__ = [
     "EQUAL_WITHIN",
+    "ComparedSystem",
     "Comparison",
-    "System",
     "compare_chips",
 ]
 
@@ -36,7 +36,7 @@ MAX_COPIES = 64
 
 
 @dataclass(frozen=True)
-class System:
+class ComparedSystem:
     """Copies of one chip.
 
     Attributes:
@@ -110,14 +110,14 @@ class Comparison:
     iso: Iso
     shape: str
     batch: int
-    systems: tuple[System, ...]
+    systems: tuple[ComparedSystem, ...]
     spread: float
     warnings: tuple[str, ...]
     pairs: tuple[Row, ...]
 
-    def classes(self) -> dict[tuple[float, int, int], list[System]]:
+    def classes(self) -> dict[tuple[float, int, int], list[ComparedSystem]]:
         """Systems that may be ranked together, by node and bits."""
-        found: dict[tuple[float, int, int], list[System]] = {}
+        found: dict[tuple[float, int, int], list[ComparedSystem]] = {}
         for system in self.systems:
             found.setdefault(system.chip.precision, []).append(system)
         return found
@@ -153,7 +153,7 @@ def compare_chips(chips: Sequence[Contender], iso: Iso) -> Comparison:
         shape=str(first["shape"]),
         batch=int(number_of(first, "batch")),
         systems=tuple(
-            System(c, int(n), bool(front))
+            ComparedSystem(c, int(n), bool(front))
             for c, n, front in zip(chips, copies, _fronts(chips, copies), strict=True)
         ),
         spread=float(equal.max() / equal.min() - 1.0),

@@ -24,7 +24,7 @@ from cimsim.stages.coupled_model import CoupledModel, Windows
 from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.timed_linear import TimedLinear
-from cimsim.stages.timing import Timing, charge_phase, phase_plan
+from cimsim.stages.timing import TimedPhases, charge_phase, phase_plan
 from cimsim.workload.trace import RoutingTrace
 
 __all__ = ["CoupledChip", "CoupledPhase", "charge_phases"]
@@ -193,9 +193,9 @@ def charge_phases(
     phases: tuple[CoupledPhase, ...],
     density: Mapping[UnitKey, Density],
     copies: Mapping[UnitKey, int] | None,
-) -> Timing:
+) -> TimedPhases:
     """Return the time and energy of a coupled run; arguments are those of `time_routing`."""
-    return Timing(
+    return TimedPhases(
         tuple(charge_phase(chip, p.name, p.batch, p.result, density, copies) for p in phases)
     )
 

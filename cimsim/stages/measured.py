@@ -17,10 +17,10 @@ from cimsim.stages.accuracy import Accuracy
 from cimsim.stages.calibration_cost import CalibrationCost
 from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.scale import count_dies
-from cimsim.stages.timing import Phase, Timing, peak_power_w
+from cimsim.stages.timing import Phase, TimedPhases, peak_power_w
 from cimsim.stages.wear import Wear, wear
 
-__all__ = ["Measured", "Side", "main_decode"]
+__all__ = ["ChipMeasurement", "Side", "main_decode"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ChipMeasurement:
     """Everything that one chip and model gave.
 
     Attributes:
@@ -73,8 +73,8 @@ class Measured:
 
     chip: PlacedChip
     accuracy: Accuracy
-    before: Timing
-    after: Timing
+    before: TimedPhases
+    after: TimedPhases
     tile_load: TileLoad
     calibration: CalibrationCost
     tokens: int
@@ -102,7 +102,7 @@ class Measured:
         return self._side(scores, self.after, self.tile_load.calibrated_ps)
 
     def _side(
-        self, scores: tuple[ScoreResult, ...], timing: Timing, load_ps: NDArray[np.int64]
+        self, scores: tuple[ScoreResult, ...], timing: TimedPhases, load_ps: NDArray[np.int64]
     ) -> Side:
         main, held = main_decode(self, timing), self.tile_load.holds_weights
         return Side(self.accuracy.clean, scores, main, load_ps, held)
@@ -153,6 +153,6 @@ class Measured:
         return wear(self.config, self.main)
 
 
-def main_decode(measured: Measured, timing: Timing) -> Phase:
+def main_decode(measured: ChipMeasurement, timing: TimedPhases) -> Phase:
     """Return the decode phase of the columns that name no batch: the largest batch."""
     return timing.decode(max(measured.config.run.decode_batch))

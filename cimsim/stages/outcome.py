@@ -14,8 +14,8 @@ from cimsim.stages.calibration_cost import CalibrationCost, calibration_cost
 from cimsim.stages.coupled import CoupledChip, charge_phases
 from cimsim.stages.coupling import drifts_within, refuse_trace
 from cimsim.stages.placed_chip import PlacedChip
-from cimsim.stages.subject import Subject
-from cimsim.stages.timing import Timing, densities, longest_ps, time_routing
+from cimsim.stages.subject import ModelOnText
+from cimsim.stages.timing import TimedPhases, densities, longest_ps, time_routing
 from cimsim.workload.program import MatrixId
 
 __all__ = ["Outcome", "evaluate"]
@@ -38,13 +38,13 @@ class Outcome:
     accuracy: Accuracy
     calibration: CalibrationCost
     density: Mapping[UnitKey, Density]
-    before: Timing
-    after: Timing
+    before: TimedPhases
+    after: TimedPhases
 
 
 def evaluate(
     chip: PlacedChip,
-    subject: Subject,
+    subject: ModelOnText,
     ranges: Mapping[MatrixId, AdcRange],
     given: GivenCorrection,
     mode: Literal["coupled", "trace"],
@@ -83,7 +83,7 @@ def evaluate(
 
 def _outcome(
     chip: PlacedChip,
-    subject: Subject,
+    subject: ModelOnText,
     ranges: Mapping[MatrixId, AdcRange],
     given: GivenCorrection,
     coupled: CoupledChip | None,

@@ -25,14 +25,14 @@ from moe_mapping.assignment import Assignment
 from moe_mapping.problem import MappingProblem, Weights
 from moe_mapping.registry import solve
 
-__all__ = ["Placed", "all_fit", "place", "problem_of", "units_by_chip"]
+__all__ = ["SolvedPlacement", "all_fit", "place", "problem_of", "units_by_chip"]
 
 BYTES_PER_ACTIVATION = 1  # activations travel as input codes of at most 8 bits ...
 BYTES_PER_WIDE_ACTIVATION = 2  # ... or 16
 
 
 @dataclass(frozen=True)
-class Placed:
+class SolvedPlacement:
     """A placement and the problem that it answers.
 
     Attributes:
@@ -54,7 +54,7 @@ def place(
     units: tuple[Unit, ...],
     cost: CostModel,
     trace: RoutingTrace,
-) -> Placed:
+) -> SolvedPlacement:
     """Place every unit with the configured policy.
 
     Args:
@@ -69,11 +69,11 @@ def place(
         CimsimError: if the units do not fit and experts may not be switched.
     """
     if not units:
-        return Placed(_place_nothing(mesh), None, None)
+        return SolvedPlacement(_place_nothing(mesh), None, None)
     by_chip = units_by_chip(config, units)
     if not all_fit(mesh, by_chip):
         vectors = dict(zip((u.key for u in units), _vectors(units, program, trace), strict=True))
-        return Placed(place_with_slots(mesh, by_chip, vectors, program.top_k), None, None)
+        return SolvedPlacement(place_with_slots(mesh, by_chip, vectors, program.top_k), None, None)
     seats: list[Seat] = []
     for chip, own in enumerate(by_chip):
         problem = problem_of(config, mesh, program, own, cost, trace)
@@ -87,8 +87,8 @@ def place(
     )
     placement.check()
     if mesh.chips > 1:
-        return Placed(placement, None, None)
-    return Placed(placement, problem, assignment)
+        return SolvedPlacement(placement, None, None)
+    return SolvedPlacement(placement, problem, assignment)
 
 
 def all_fit(mesh: ChipMesh, by_chip: list[tuple[Unit, ...]]) -> bool:

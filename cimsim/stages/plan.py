@@ -20,7 +20,7 @@ from cimsim.stages.models import Texts, calibration_windows, open_model, read_te
 from moe_mapping.registry import policy_named
 from romer.registry import steps_of
 
-__all__ = ["Plan", "Request", "Task", "make_plan"]
+__all__ = ["ChipTask", "Request", "RunPlan", "make_plan"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Task:
+class ChipTask:
     """One chip with one model.
 
     Attributes:
@@ -70,7 +70,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """A checked run.
 
     Attributes:
@@ -86,7 +86,7 @@ class Plan:
         plugins: that are loaded; workers load them too.
     """
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[ChipTask, ...]
     texts: Texts
     folder: RunFolder
     run_hash: str
@@ -98,7 +98,7 @@ class Plan:
     plugins: tuple[Plugin, ...] = ()
 
 
-def make_plan(request: Request) -> Plan:
+def make_plan(request: Request) -> RunPlan:
     """Check a request whole: files, knobs, models, texts, sizes and the folder.
 
     Raises:
@@ -110,7 +110,7 @@ def make_plan(request: Request) -> Plan:
     checkpoints = {name: open_model(name) for name in request.models}
     _distinct("chip", [c.name for c in configs])
     _distinct("--model", [c.name for c in checkpoints.values()])
-    tasks: list[Task] = []
+    tasks: list[ChipTask] = []
     for config in configs:
         policy_named(config.mapping.policy)
         steps_of(config.calibration.method)
@@ -125,7 +125,7 @@ def make_plan(request: Request) -> Plan:
             )
             several = len(checkpoints) > 1
             name = f"{config.name}.{checkpoint.name}" if several else config.name
-            tasks.append(Task(config, model, name))
+            tasks.append(ChipTask(config, model, name))
     if request.correction is not None and not request.correction.is_file():
         raise CimsimError("correction not found", file=request.correction, key="--correction")
     identity: dict[str, object] = {
@@ -141,7 +141,7 @@ def make_plan(request: Request) -> Plan:
     out = request.out or Path("reports") / run_hash[:12]
     cores = os.cpu_count() or 1
     jobs = min(request.jobs or cores, len(tasks))
-    return Plan(
+    return RunPlan(
         tasks=tuple(tasks),
         texts=texts,
         folder=RunFolder(out, overwrite=request.overwrite),

@@ -21,7 +21,7 @@ from cimsim.stages.scoring import score_clean
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["Subject", "open_subject"]
+__all__ = ["ModelOnText", "open_subject"]
 
 Windows = NDArray[np.int64]
 
@@ -29,7 +29,7 @@ PROFILE_WINDOWS = 4  # of calibration text, from which converter ranges are take
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelOnText:
     """A model and the windows of text that it is run on, int64 [windows, context].
 
     Attributes:
@@ -69,7 +69,7 @@ class Subject:
         return score_clean(self.decoder, self.digital, self.windows)
 
 
-def open_subject(model: str, texts: Texts, config: ChipConfig) -> Subject:
+def open_subject(model: str, texts: Texts, config: ChipConfig) -> ModelOnText:
     """Open a model and cut the texts of a run.
 
     Args:
@@ -82,7 +82,7 @@ def open_subject(model: str, texts: Texts, config: ChipConfig) -> Subject:
     """
     checkpoint = open_model(model)
     budget = (config.calibration.tokens, config.workload.context)
-    return Subject(
+    return ModelOnText(
         decoder=Decoder(checkpoint),
         digital=FloatLinear(checkpoint),
         texts=texts,

@@ -21,7 +21,7 @@ from cimsim.stages.columns.details import (
     SeedOf,
 )
 from cimsim.stages.columns.registry import extended, results_table
-from cimsim.stages.measured import Measured
+from cimsim.stages.measured import ChipMeasurement
 from cimsim.units import PS_PER_US
 from cimsim.workload.program import Layer
 
@@ -37,18 +37,18 @@ __all__ = [
 ]
 
 
-def result_row(measured: Measured) -> Row:
+def result_row(measured: ChipMeasurement) -> Row:
     """Return the row of results.csv."""
     return results_table(measured.batches).measure(measured)
 
 
-def seed_rows(measured: Measured) -> tuple[Row, ...]:
+def seed_rows(measured: ChipMeasurement) -> tuple[Row, ...]:
     """Return per_seed.csv: the samples behind means and intervals."""
     table = extended(PER_SEED)
     return tuple(table.measure(SeedOf(measured, i)) for i in range(len(measured.accuracy.seeds)))
 
 
-def expert_load(measured: Measured) -> ExpertLoad:
+def expert_load(measured: ChipMeasurement) -> ExpertLoad:
     """Return visits of experts, summed over chip seeds."""
     clean = measured.accuracy.clean.trace.load() * len(measured.accuracy.seeds)
     noisy, calibrated = (
@@ -57,7 +57,7 @@ def expert_load(measured: Measured) -> ExpertLoad:
     return ExpertLoad(measured.chip.program.moe_layers, clean, noisy, calibrated)
 
 
-def all_energy_rows(measured: Measured) -> tuple[Row, ...]:
+def all_energy_rows(measured: ChipMeasurement) -> tuple[Row, ...]:
     """Return energy.csv: every phase before and after calibration, and calibration itself."""
     charged = [
         (phase.ledger, phase.name, calibrated, phase.result.tokens)
@@ -79,7 +79,7 @@ def all_energy_rows(measured: Measured) -> tuple[Row, ...]:
     )
 
 
-def latency_samples(measured: Measured) -> tuple[LatencySamples, ...]:
+def latency_samples(measured: ChipMeasurement) -> tuple[LatencySamples, ...]:
     """Return latencies of every phase, prefill (windows) first."""
     found: list[LatencySamples] = []
     for timing, stage in ((measured.before, "noisy"), (measured.after, "calibrated")):
@@ -90,18 +90,18 @@ def latency_samples(measured: Measured) -> tuple[LatencySamples, ...]:
     return tuple(found)
 
 
-def resource_rows(measured: Measured) -> tuple[Row, ...]:
+def resource_rows(measured: ChipMeasurement) -> tuple[Row, ...]:
     """Return resources.csv: how busy everything is in the main decode phase."""
     table = extended(RESOURCES)
     return tuple(table.measure(ResourceOf(measured, r)) for r in measured.main.result.resources)
 
 
-def activity(measured: Measured) -> Activity:
+def activity(measured: ChipMeasurement) -> Activity:
     """Return what every resource did in the main decode phase, as far as a trace shows it."""
     return measured.main.result.activity(measured.main.name, RUN_SLICES)
 
 
-def layer_rows(measured: Measured) -> tuple[Row, ...]:
+def layer_rows(measured: ChipMeasurement) -> tuple[Row, ...]:
     """Return per_layer.csv: decoder layers, then the head."""
     program = measured.chip.program
     parts = [LayerOf(measured, x, "moe" if x.is_moe else "dense") for x in program.layers]

@@ -24,7 +24,7 @@ from cimsim.workload.trace import RoutingTrace
 
 __all__ = [
     "Phase",
-    "Timing",
+    "TimedPhases",
     "charge_phase",
     "densities",
     "longest_ps",
@@ -91,7 +91,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Timing:
+class TimedPhases:
     """Every phase of one routing on one chip, prefill first."""
 
     phases: tuple[Phase, ...]
@@ -113,7 +113,7 @@ def time_routing(
     correction: CorrectionWork | None,
     copies: Mapping[UnitKey, int] | None = None,
     expected_load: NDArray[np.int64] | None = None,
-) -> Timing:
+) -> TimedPhases:
     """Run prefill and every decode batch on the event engine, and charge what they counted.
 
     Args:
@@ -125,7 +125,7 @@ def time_routing(
             side by side: their energy is charged, their time is that of one.
         expected_load: [MoE layers, experts], visits that the pinned switching policy expects.
     """
-    return Timing(
+    return TimedPhases(
         tuple(
             time_phase(
                 chip,
@@ -165,7 +165,7 @@ def time_phase(
     return charge_phase(chip, name, batch, result, density, copies)
 
 
-def longest_ps(*timings: Timing) -> int:
+def longest_ps(*timings: TimedPhases) -> int:
     """Return the longest makespan of all phases."""
     return max(p.result.makespan_ps for timing in timings for p in timing.phases)
 

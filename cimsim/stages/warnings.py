@@ -6,7 +6,7 @@ from cimsim.engine.network_choice import inert_network
 from cimsim.mac import inert_knobs, unpaid_writes, unused_range
 from cimsim.model.text import perplexity
 from cimsim.stages.coupling import inert_coupling
-from cimsim.stages.measured import Measured
+from cimsim.stages.measured import ChipMeasurement
 from cimsim.stages.scale import DIE_LIMIT_MM2, left_out
 from cimsim.stages.wear import wear_warning
 
@@ -15,7 +15,7 @@ __all__ = ["run_warnings"]
 CLIP_WARNING = 1e-2  # share of clipped conversions that a report warns of
 
 
-def run_warnings(measured: Measured) -> tuple[str, ...]:
+def run_warnings(measured: ChipMeasurement) -> tuple[str, ...]:
     """Return the warnings about one chip and model."""
     chip = measured.chip.config
     found = [*inert_knobs(chip), *unpaid_writes(chip), *unused_range(chip)]
@@ -40,7 +40,7 @@ def run_warnings(measured: Measured) -> tuple[str, ...]:
     return (*found, *wear_warning(chip, measured.main))
 
 
-def _large_die(measured: Measured) -> tuple[str, ...]:
+def _large_die(measured: ChipMeasurement) -> tuple[str, ...]:
     """Say when a chip is larger than a reticle."""
     chips = measured.chip.mesh.chips
     area = measured.chip.cost.area_mm2() / chips
@@ -53,7 +53,7 @@ def _large_die(measured: Measured) -> tuple[str, ...]:
     )
 
 
-def _decode_numbers(measured: Measured) -> tuple[str, ...]:
+def _decode_numbers(measured: ChipMeasurement) -> tuple[str, ...]:
     """Say what decode computed where numbers depend on time: prefill is what is scored."""
     first = measured.accuracy.seeds[0]
     scored = perplexity(first.noisy.nll)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from cimsim.zoo.corpus import SCORED_TOKENS
-from cimsim.zoo.network import Network
+from cimsim.zoo.network import DecoderNetwork
 from cimsim.zoo.specs import CONTEXT
 
 
@@ -34,7 +34,7 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(network: Network, heldout: NDArray[np.uint16], scored_bytes: int) -> Evaluation:
+def evaluate(network: DecoderNetwork, heldout: NDArray[np.uint16], scored_bytes: int) -> Evaluation:
     """Score windows of 256 tokens, 255 predictions each, no BOS, nothing carried over.
 
     Args:

@@ -91,7 +91,7 @@ class FeedForward(nn.Module):
         return apply(self.down, functional.silu(self.gate(x)) * self.up(x))
 
 
-class Experts(nn.Module):
+class ExpertBlock(nn.Module):
     """Routed experts (softmax, top-k, no renormalisation) and optional shared experts."""
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -130,7 +130,7 @@ class Experts(nn.Module):
         return y.view(x.shape), balance, z_loss, load
 
 
-class Layer(nn.Module):
+class DecoderLayer(nn.Module):
     """One decoder layer: attention, then a dense block or experts, each on a residual path."""
 
     def __init__(self, spec: ModelSpec, index: int) -> None:
@@ -139,12 +139,12 @@ class Layer(nn.Module):
         self.block_norm = RMSNorm(spec.width, spec.norm_eps)
         self.attention = Attention(spec)
         is_dense = index < spec.dense_layers
-        self.block: FeedForward | Experts = (
-            FeedForward(spec.width, spec.dense_width) if is_dense else Experts(spec)
+        self.block: FeedForward | ExpertBlock = (
+            FeedForward(spec.width, spec.dense_width) if is_dense else ExpertBlock(spec)
         )
 
 
-class Network(nn.Module):
+class DecoderNetwork(nn.Module):
     """The whole decoder; embeddings and output head share one matrix."""
 
     def __init__(self, spec: ModelSpec, dropout: float = 0.0) -> None:
@@ -152,7 +152,7 @@ class Network(nn.Module):
         self.spec = spec
         self.dropout = dropout
         self.embed = nn.Embedding(VOCABULARY, spec.width)
-        self.decoder: list[Layer] = [Layer(spec, i) for i in range(spec.layers)]
+        self.decoder: list[DecoderLayer] = [DecoderLayer(spec, i) for i in range(spec.layers)]
         self.layers = nn.ModuleList(self.decoder)  # registers their weights
         self.norm = RMSNorm(spec.width, spec.norm_eps)
         for name, parameter in self.named_parameters():
@@ -199,7 +199,7 @@ class Network(nn.Module):
         )
 
 
-def hf_tensors(network: Network) -> dict[str, Tensor]:
+def hf_tensors(network: DecoderNetwork) -> dict[str, Tensor]:
     """The weights under the names of the family's public checkpoints."""
     spec = network.spec
     tensors = {
@@ -222,7 +222,9 @@ def hf_tensors(network: Network) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in tensors.items()}
 
 
-def _block_tensors(spec: ModelSpec, base: str, block: FeedForward | Experts) -> dict[str, Tensor]:
+def _block_tensors(
+    spec: ModelSpec, base: str, block: FeedForward | ExpertBlock
+) -> dict[str, Tensor]:
     if isinstance(block, FeedForward):
         return {f"{base}.{r}_proj.weight": getattr(block, r).weight for r in ("gate", "up", "down")}
     tensors = {f"{base}.gate.weight": block.router.weight}

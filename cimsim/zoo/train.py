@@ -29,7 +29,7 @@ from cimsim.zoo.card import card
 from cimsim.zoo.corpus import END_OF_TEXT, prepare
 from cimsim.zoo.evaluate import Evaluation, evaluate
 from cimsim.zoo.muon import Muon
-from cimsim.zoo.network import Network, hf_tensors
+from cimsim.zoo.network import DecoderNetwork, hf_tensors
 from cimsim.zoo.specs import CONTEXT, SPECS, ModelSpec
 
 LOG = logging.getLogger("cimsim.zoo.train")
@@ -77,7 +77,9 @@ class Recipe:
         return self.lr * 0.5 * (1.0 + math.cos(math.pi * phase))
 
 
-def optimizers(network: Network, recipe: Recipe, *, on_gpu: bool) -> list[torch.optim.Optimizer]:
+def optimizers(
+    network: DecoderNetwork, recipe: Recipe, *, on_gpu: bool
+) -> list[torch.optim.Optimizer]:
     """Muon for attention, experts and dense blocks; AdamW for embedding, router, norms, bias."""
     matrices, tables, vectors = [], [], []
     for name, parameter in network.named_parameters():
@@ -101,7 +103,7 @@ def optimizers(network: Network, recipe: Recipe, *, on_gpu: bool) -> list[torch.
 
 def train(
     spec: ModelSpec, recipe: Recipe, train_tokens: Tensor, device: torch.device
-) -> tuple[Network, int]:
+) -> tuple[DecoderNetwork, int]:
     """Train a network for the recipe's time; returns it and the steps taken.
 
     Args:
@@ -112,7 +114,7 @@ def train(
     """
     torch.manual_seed(recipe.seed)
     on_gpu = device.type == "cuda"
-    network = Network(spec, recipe.dropout).to(device)
+    network = DecoderNetwork(spec, recipe.dropout).to(device)
     LOG.info("%s: %d parameters", spec.name, parameter_count(network))
     step_network = torch.compile(network) if on_gpu else network
     found = optimizers(network, recipe, on_gpu=on_gpu)
@@ -165,12 +167,12 @@ def log_progress(step: int, spent: float, recipe: Recipe, nats: float, load: Ten
     )
 
 
-def parameter_count(network: Network) -> int:
+def parameter_count(network: DecoderNetwork) -> int:
     """Number of trained weights."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def save(network: Network, tokenizer_path: Path, folder: Path) -> None:
+def save(network: DecoderNetwork, tokenizer_path: Path, folder: Path) -> None:
     """Write an ordinary Hugging Face folder; rounds the network's weights to bfloat16."""
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
@@ -189,7 +191,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def report(
-    folder: Path, network: Network, recipe: Recipe, result: Evaluation, run: dict[str, Any]
+    folder: Path, network: DecoderNetwork, recipe: Recipe, result: Evaluation, run: dict[str, Any]
 ) -> None:
     """Write ``training.json``, the recipe and what it reached, and the model card.
 

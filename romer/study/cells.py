@@ -130,7 +130,7 @@ def cells_of(
         level: level L of every model.
         quantiser: the best quantiser of (model, sigma as the plan writes it).
     """
-    build = _Builder(plan, level)
+    build = _CellBuilder(plan, level)
     cells = [
         build.cell("primary", name, *place)
         for place in build.places
@@ -157,7 +157,7 @@ def cells_of(
     return list(dict.fromkeys(cells))
 
 
-def _sensitivities(plan: StudyPlan, build: _Builder) -> list[Cell]:
+def _sensitivities(plan: StudyPlan, build: _CellBuilder) -> list[Cell]:
     section, role = plan["sensitivities"], "sensitivity"
     main = build.cell(role, section["calibrator"])
     sizes, errors = section["calibration_tokens"], section["noise_mismatch"]
@@ -183,7 +183,7 @@ def _sensitivities(plan: StudyPlan, build: _Builder) -> list[Cell]:
     return [*cells, replace(main, words=words, compared="text of other packages")]
 
 
-class _Builder:
+class _CellBuilder:
     """Makes cells of a plan.
 
     Attributes:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.results.statistics import paired_difference
-from romer.study.measured import Measured
+from romer.study.measured import CellMeasurement
 
 __all__ = ["bootstrap_reduction", "detail_row", "mean_of"]
 
@@ -25,7 +25,7 @@ BOOTSTRAP_KEY = 6_05_11800
 REPLAYED = ("p99_us", "energy_per_token_nj", "tile_max_mean")
 
 
-def detail_row(m: Measured, whole: Measured | None) -> Row:
+def detail_row(m: CellMeasurement, whole: CellMeasurement | None) -> Row:
     """Return the row of details.csv of one cell.
 
     The change of the loss is that of the treated chip against the same chip untreated, nats
@@ -84,7 +84,7 @@ def bootstrap_reduction(noisy: Floats, treated: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _closure_of_whole(m: Measured, whole: Measured | None) -> tuple[float, float]:
+def _closure_of_whole(m: CellMeasurement, whole: CellMeasurement | None) -> tuple[float, float]:
     """Return the share closed of the gap that the all-analog chips have, ppl and nats."""
     if whole is None:
         return math.nan, math.nan

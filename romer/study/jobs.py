@@ -21,7 +21,7 @@ from typing import Any
 from cimsim.errors import SimulationError
 from romer.study.cells import Kind
 
-__all__ = ["Batch", "Job", "Work", "batches_of", "run_batches"]
+__all__ = ["Batch", "StudyJob", "Work", "batches_of", "run_batches"]
 
 # Records between two looks at what others have open.
 BATCH_JOBS = 6
@@ -31,7 +31,7 @@ THREAD_VARIABLES = (
 
 
 @dataclass(frozen=True)
-class Job:
+class StudyJob:
     """One record to measure.
 
     Attributes:
@@ -54,7 +54,7 @@ class Batch:
     """Jobs of one chip of one kind."""
 
     kind: Kind
-    jobs: tuple[Job, ...]
+    jobs: tuple[StudyJob, ...]
 
 
 # Does a batch until a monotonic time, which all processes of a machine share; returns how
@@ -62,9 +62,9 @@ class Batch:
 Work = Callable[[Batch, float], int]
 
 
-def batches_of(jobs: Sequence[Job]) -> list[Batch]:
+def batches_of(jobs: Sequence[StudyJob]) -> list[Batch]:
     """Group jobs by kind of chip and chip, a few jobs per batch, in order of first use."""
-    groups: dict[tuple[Kind, int], list[Job]] = {}
+    groups: dict[tuple[Kind, int], list[StudyJob]] = {}
     for job in jobs:
         groups.setdefault((job.kind, job.chip), []).append(job)
     return [

@@ -16,7 +16,7 @@ from cimsim.stages.scoring import CALIBRATION_READ_SEEDS, score_clean
 from cimsim.workload.program import MatrixId
 from romer import Task
 from romer.deployment import Mode
-from romer.study.subject import Prepared, Subject
+from romer.study.subject import CleanModel, Prepared
 
 __all__ = ["Laboratory"]
 
@@ -47,7 +47,7 @@ class Laboratory:
 
     @classmethod
     def open(
-        cls, config: ChipConfig, subject: Subject, stored: Checkpoint | None = None
+        cls, config: ChipConfig, subject: CleanModel, stored: Checkpoint | None = None
     ) -> Laboratory:
         """Place a model as `cimsim run` does.
 

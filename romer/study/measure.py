@@ -25,7 +25,7 @@ from romer.study.charge import charge, replay
 from romer.study.laboratory import Laboratory
 from romer.study.quantiser import clipped, quantiser_of
 from romer.study.routing import RoutingLogits, routing_divergence
-from romer.study.subject import Subject
+from romer.study.subject import CleanModel
 from romer.study.verify import verify_worst
 from romer.study.weight_error import relative_weight_error
 
@@ -71,7 +71,7 @@ class Bench:
         kind: the kind of chip.
     """
 
-    def __init__(self, chip: str, subject: Subject, kind: Kind) -> None:
+    def __init__(self, chip: str, subject: CleanModel, kind: Kind) -> None:
         self.subject = subject
         stored = clipped(subject.checkpoint, quantiser_of(kind.quantiser))
         self.laboratory = Laboratory.open(configure(chip, kind), subject, stored)

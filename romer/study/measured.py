@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from romer.study.cells import Cell
 
-__all__ = ["Measured"]
+__all__ = ["CellMeasurement"]
 
 Record = dict[str, Any]
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Measured:
+class CellMeasurement:
     """A cell and its measurements.
 
     Attributes:

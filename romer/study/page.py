@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from cimsim.model import text
-from cimsim.report.blocks import Block, Bullets, Illustration, Section, Text
+from cimsim.report.blocks import Block, Bullets, Illustration, ReportSection, Text
 from cimsim.report.canvas import Picture
 from cimsim.report.markdown import markdown_report
 from cimsim.stages.models import open_model, read_text
 from cimsim.text_file import write_whole
 from romer.study.heldout import test_windows
 from romer.study.plan import StudyPlan
-from romer.study.summary import Summary
+from romer.study.summary import StudySummary
 from romer.study.tables import cell_grid, paper_grid, quantiser_blocks
 from romer.study.verdicts import MODE_NATS, mode_differences, verdicts
 
@@ -60,7 +60,7 @@ def unigram_perplexity(model: str, tokens: int, context: int) -> float:
 
 def write_page(
     plan: StudyPlan,
-    summary: Summary,
+    summary: StudySummary,
     levels: Mapping[str, tuple[float, bool]],
     quantisers: Mapping[tuple[str, float | str], str],
     missing: Sequence[str],
@@ -93,11 +93,14 @@ def write_page(
 
 
 def _sections(
-    summary: Summary, chosen: Sequence[str], missing: Sequence[str], pictures: Sequence[Picture]
-) -> tuple[Section, ...]:
+    summary: StudySummary,
+    chosen: Sequence[str],
+    missing: Sequence[str],
+    pictures: Sequence[Picture],
+) -> tuple[ReportSection, ...]:
     """Return the report; `chosen` are the levels and quantisers that were taken."""
     roles = [
-        Section(role, title, (cell_grid(title, summary, role),))
+        ReportSection(role, title, (cell_grid(title, summary, role),))
         for role, title in (
             ("primary", "Primary cells"),
             ("ablation", "One step at a time, bounds and baselines"),
@@ -108,28 +111,28 @@ def _sections(
     ]
     if missing:
         left = "Not measured, because their folders were not given: " + ", ".join(missing) + "."
-        roles.append(Section("missing", "Not measured", (Text(left),)))
+        roles.append(ReportSection("missing", "Not measured", (Text(left),)))
     return (
-        Section(
+        ReportSection(
             "reproduced",
             "What was reproduced, and what was not",
             (*map(Text, _plainly(summary)), Text(READING)),
         ),
-        Section("hypotheses", "Hypotheses of the plan", (Bullets(tuple(verdicts(summary))),)),
-        Section(
+        ReportSection("hypotheses", "Hypotheses of the plan", (Bullets(tuple(verdicts(summary))),)),
+        ReportSection(
             "chosen", "Chosen on development chips and calibration text", (Bullets(tuple(chosen)),)
         ),
-        Section("quantiser", "Against the best quantiser", quantiser_blocks(summary)),
-        Section("paper", "In the form of the paper: perplexity", (paper_grid(summary.rows),)),
+        ReportSection("quantiser", "Against the best quantiser", quantiser_blocks(summary)),
+        ReportSection("paper", "In the form of the paper: perplexity", (paper_grid(summary.rows),)),
         *roles,
-        Section("modes", "Detailed against folded", _modes(summary)),
-        Section("kept", "Steps kept", (Bullets(_kept(summary) or ("None.",)),)),
-        Section("figures", "Figures", tuple(Illustration(p, brief=True) for p in pictures)),
-        Section("limits", "Limits", (Text(LIMITS),)),
+        ReportSection("modes", "Detailed against folded", _modes(summary)),
+        ReportSection("kept", "Steps kept", (Bullets(_kept(summary) or ("None.",)),)),
+        ReportSection("figures", "Figures", tuple(Illustration(p, brief=True) for p in pictures)),
+        ReportSection("limits", "Limits", (Text(LIMITS),)),
     )
 
 
-def _plainly(summary: Summary) -> list[str]:
+def _plainly(summary: StudySummary) -> list[str]:
     """Say what the two methods gave at L, every matrix analog, in a sentence each."""
     found = {
         name: [
@@ -180,7 +183,7 @@ def _levels(
     return lines
 
 
-def _modes(summary: Summary) -> tuple[Block, ...]:
+def _modes(summary: StudySummary) -> tuple[Block, ...]:
     found = mode_differences(summary.measured)
     if not found:
         return (Text("Not measured."),)
@@ -199,7 +202,7 @@ def _modes(summary: Summary) -> tuple[Block, ...]:
     return Text(said), Bullets(lines)
 
 
-def _kept(summary: Summary) -> tuple[str, ...]:
+def _kept(summary: StudySummary) -> tuple[str, ...]:
     lines = []
     for m in summary.measured:
         kept = Counter(step for r in m.treated for step in r.get("kept", ()))

@@ -26,7 +26,7 @@ from cimsim.workload.program import Program
 from cimsim.workload.synthetic import Popularity, synthetic_trace
 from cimsim.workload.trace import RoutingTrace
 from romer.study.charge import Record, decode
-from romer.study.subject import Subject
+from romer.study.subject import CleanModel
 
 __all__ = ["ReplicaGain", "measure_replicas"]
 
@@ -62,7 +62,7 @@ class ReplicaGain:
 
 
 def measure_replicas(
-    config: ChipConfig, subject: Subject, *, batch: int, context: int, skew: float | None = None
+    config: ChipConfig, subject: CleanModel, *, batch: int, context: int, skew: float | None = None
 ) -> ReplicaGain:
     """Measure latency with and without copies of busy units in idle crossbars.
 
@@ -113,7 +113,7 @@ def measure_replicas(
 
 def _halves(
     config: ChipConfig,
-    subject: Subject,
+    subject: CleanModel,
     program: Program,
     batch: int,
     context: int,

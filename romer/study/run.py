@@ -21,9 +21,9 @@ from romer.study.choices import (
     level_kinds,
     quantiser_kinds,
 )
-from romer.study.jobs import Job, batches_of, run_batches
+from romer.study.jobs import StudyJob, batches_of, run_batches
 from romer.study.measure import Record
-from romer.study.measured import Measured
+from romer.study.measured import CellMeasurement
 from romer.study.page import write_page
 from romer.study.plan import StudyPlan
 from romer.study.summary import summarise, write_table
@@ -128,10 +128,10 @@ class Study:
             raise KeyError(name)
         return found
 
-    def _development(self, kind: Kind) -> list[Job]:
+    def _development(self, kind: Kind) -> list[StudyJob]:
         tokens = self._plan["calibration_tokens"]
         return [
-            Job(
+            StudyJob(
                 self.name("development", kind, chip=chip, tokens=tokens),
                 kind, chip, "development", (chip, tokens),
             )
@@ -143,7 +143,7 @@ class Study:
         noisy = sum(r["nll_noisy"] for r in rows) / len(rows)
         return rows[0]["nll_clean"], noisy
 
-    def _measure(self, jobs: Sequence[Job], what: str) -> int:
+    def _measure(self, jobs: Sequence[StudyJob], what: str) -> int:
         """Measure what the cache lacks; return how much is still missing."""
         wanted = {j.name: j for j in jobs if self._cache.get(j.name) is None}
         if not wanted:
@@ -169,7 +169,7 @@ class Study:
 
     def _write(
         self,
-        measured: list[Measured],
+        measured: list[CellMeasurement],
         levels: dict[str, tuple[float, bool]],
         best: dict[tuple[str, float | str], str],
     ) -> None:
@@ -186,22 +186,24 @@ class _Records:
     def __init__(self, study: Study, cell: Cell, timed: set[Kind]) -> None:
         self._study, self._cell = study, cell
         self.budget = cell.calibrator == "verify_worst"
-        self._shared = Job(study.name("shared", cell.noisy_kind), cell.noisy_kind, -1, "shared", ())
+        self._shared = StudyJob(
+            study.name("shared", cell.noisy_kind), cell.noisy_kind, -1, "shared", ()
+        )
         self._noisy = [self._noisy_job(chip, timed) for chip in cell.chips]
         self._treated = [self._treated_job(index) for index in range(len(cell.chips))]
         self._masks = []
         if cell.words:
             name = study.name("elsewhere", cell.kind, words=cell.words)
-            self._masks = [Job(name, cell.kind, -1, "elsewhere", (cell.words,))]
+            self._masks = [StudyJob(name, cell.kind, -1, "elsewhere", (cell.words,))]
         self.jobs = (self._shared, *self._masks, *self._noisy, *self._treated)
 
-    def _noisy_job(self, chip: int, timed: set[Kind]) -> Job:
+    def _noisy_job(self, chip: int, timed: set[Kind]) -> StudyJob:
         kind, mode = self._cell.noisy_kind, self._cell.tile_mode
         replayed = kind in timed and mode == "folded" and chip == self._cell.chips[0]
         name = self._study.name("noisy", kind, chip=chip, mode=mode, timed=replayed)
-        return Job(name, kind, chip, "noisy_timed" if replayed else "noisy", (chip, mode))
+        return StudyJob(name, kind, chip, "noisy_timed" if replayed else "noisy", (chip, mode))
 
-    def _treated_job(self, index: int) -> Job:
+    def _treated_job(self, index: int) -> StudyJob:
         cell = self._cell
         chip = cell.chips[index]
         bare = replace(cell, chips=(), fitted_on=(), role="", compared="", level_l=False)
@@ -215,12 +217,12 @@ class _Records:
         if self.budget:
             main = replace(cell, calibrator="romer_plus", role="primary")
             budget = _Records(self._study, main, set())._treated[index].name
-        return Job(name, cell.kind, chip, "treated", (cell, index, budget))
+        return StudyJob(name, cell.kind, chip, "treated", (cell, index, budget))
 
-    def measured(self) -> Measured:
+    def measured(self) -> CellMeasurement:
         """Return the cell with all its records."""
         record = self._study.record
-        return Measured(
+        return CellMeasurement(
             self._cell,
             record(self._shared.name),
             tuple(record(j.name) for j in self._noisy),

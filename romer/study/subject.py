@@ -15,7 +15,7 @@ from romer import CalibrationText, CleanReference, split_documents
 from romer.study.heldout import other_documents, test_windows
 from romer.study.routing import RoutingLogits
 
-__all__ = ["Prepared", "Subject"]
+__all__ = ["CleanModel", "Prepared"]
 
 
 class Prepared(NamedTuple):
@@ -25,7 +25,7 @@ class Prepared(NamedTuple):
     reference: CleanReference
 
 
-class Subject:
+class CleanModel:
     """A model and everything about it that no chip has a part in.
 
     Args:

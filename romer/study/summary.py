@@ -16,15 +16,15 @@ from cimsim.results.statistics import mean_interval
 from cimsim.text_file import write_whole
 from romer.study.cells import Cell
 from romer.study.details import detail_row, mean_of
-from romer.study.measured import Measured
+from romer.study.measured import CellMeasurement
 
-__all__ = ["Summary", "holm", "one_sided_p", "summarise", "write_table"]
+__all__ = ["StudySummary", "holm", "one_sided_p", "summarise", "write_table"]
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Summary:
+class StudySummary:
     """The tables of a study.
 
     Attributes:
@@ -37,7 +37,7 @@ class Summary:
     rows: list[Row]
     details: list[Row]
     chips: list[Row]
-    measured: tuple[Measured, ...]
+    measured: tuple[CellMeasurement, ...]
 
 
 def one_sided_p(gains: Sequence[float]) -> float:
@@ -67,7 +67,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return out
 
 
-def summarise(measured: Sequence[Measured]) -> Summary:
+def summarise(measured: Sequence[CellMeasurement]) -> StudySummary:
     """Return the tables in the order of the plan.
 
     ci_low and ci_high bound the mean calibrated perplexity: exp of the t interval of the
@@ -86,18 +86,20 @@ def summarise(measured: Sequence[Measured]) -> Summary:
     # Digital attention is also held against the gap of the same chips all analog.
     whole = {_place(m): m for m in measured if _all_analog(m)}
     details = [detail_row(m, whole.get(_place(m))) for m in measured]
-    return Summary(rows, details, [r for m in measured for r in _chip_rows(m)], tuple(measured))
+    return StudySummary(
+        rows, details, [r for m in measured for r in _chip_rows(m)], tuple(measured)
+    )
 
 
-def _place(m: Measured) -> Cell:
+def _place(m: CellMeasurement) -> Cell:
     return replace(m.cell, analog=(), scope="", level_l=False)
 
 
-def _all_analog(m: Measured) -> bool:
+def _all_analog(m: CellMeasurement) -> bool:
     return "attention" in m.cell.analog
 
 
-def _row(m: Measured) -> Row:
+def _row(m: CellMeasurement) -> Row:
     cell, noisy, treated = m.cell, m.nll(treated=False), m.nll(treated=True)
     clean = m.nll_clean
     nll_noisy, nll_after = float(noisy.mean()), float(treated.mean())
@@ -142,7 +144,7 @@ def _row(m: Measured) -> Row:
     }
 
 
-def _chip_rows(m: Measured) -> list[Row]:
+def _chip_rows(m: CellMeasurement) -> list[Row]:
     """Return what each chip gave: what the means and intervals are made of."""
     noisy, treated = m.nll(treated=False), m.nll(treated=True)
     return [

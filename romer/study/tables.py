@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cimsim.report.blocks import Block, Field, Grid, Text
-from romer.study.summary import Summary
+from romer.study.summary import StudySummary
 
 __all__ = ["cell_grid", "paper_grid", "quantiser_blocks"]
 
@@ -58,7 +58,7 @@ def paper_grid(rows: Sequence[Row]) -> Grid:
     )
 
 
-def quantiser_blocks(summary: Summary) -> tuple[Block, ...]:
+def quantiser_blocks(summary: StudySummary) -> tuple[Block, ...]:
     """Say, cell by cell, what better stored codes alone win back, and what is won on top."""
     found: dict[tuple[Any, ...], dict[str, Row]] = {}
     for r in summary.rows:
@@ -108,7 +108,7 @@ def quantiser_blocks(summary: Summary) -> tuple[Block, ...]:
     )
 
 
-def cell_grid(title: str, summary: Summary, role: str) -> Grid:
+def cell_grid(title: str, summary: StudySummary, role: str) -> Grid:
     """Show the cells of one role; a record is a row of summary.csv over that of details.csv."""
     records = [
         {**d, **r} for r, d in zip(summary.rows, summary.details, strict=True) if r["role"] == role

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from romer.study.cells import BASELINES
-from romer.study.measured import Measured
-from romer.study.summary import Summary, holm, one_sided_p
+from romer.study.measured import CellMeasurement
+from romer.study.summary import StudySummary, holm, one_sided_p
 
 __all__ = ["ALPHA", "HARM_NATS", "MODE_NATS", "harmful", "mode_differences", "verdicts"]
 
@@ -21,7 +21,7 @@ MODE_NATS = 0.01
 MAIN = "romer_plus"
 
 
-def verdicts(summary: Summary) -> list[str]:
+def verdicts(summary: StudySummary) -> list[str]:
     """Return one sentence a hypothesis."""
     joined = [{**d, **r} for d, r in zip(summary.details, summary.rows, strict=True)]
     plus = _judged(summary, joined)
@@ -68,7 +68,7 @@ def verdicts(summary: Summary) -> list[str]:
     return lines
 
 
-def _judged(summary: Summary, joined: Sequence[Row]) -> list[Row]:
+def _judged(summary: StudySummary, joined: Sequence[Row]) -> list[Row]:
     """Return the rows on which the main calibrator is judged, one a primary cell.
 
     The folded row, unless its detailed twin differs by more than `MODE_NATS`.
@@ -114,7 +114,7 @@ def _percent(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.0%}"
 
 
-def harmful(measured: Sequence[Measured]) -> list[str]:
+def harmful(measured: Sequence[CellMeasurement]) -> list[str]:
     """Name the guarded cells whose loss rises: significantly (Holm), or by over 0.005 nats."""
     cells = [m for m in measured if m.cell.guarded and m.cell.role != "transfer"]
     cells = [m for m in cells if m.cell.calibrator not in BASELINES]
@@ -128,7 +128,9 @@ def harmful(measured: Sequence[Measured]) -> list[str]:
     ]
 
 
-def mode_differences(measured: Sequence[Measured]) -> list[tuple[Measured, float, float]]:
+def mode_differences(
+    measured: Sequence[CellMeasurement],
+) -> list[tuple[CellMeasurement, float, float]]:
     """Return, for every cell in detailed mode, its mean difference from the same chips folded.
 
     Noisy and calibrated loss, detailed minus folded, nats per token.
@@ -147,7 +149,7 @@ def mode_differences(measured: Sequence[Measured]) -> list[tuple[Measured, float
     return found
 
 
-def _folded_key(m: Measured) -> tuple[Any, ...]:
+def _folded_key(m: CellMeasurement) -> tuple[Any, ...]:
     cell = m.cell
     return (
         cell.kind,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from romer.study.cache import Cache
 from romer.study.cells import Cell, Kind
-from romer.study.jobs import Batch, Job
+from romer.study.jobs import Batch, StudyJob
 from romer.study.measure import Bench, Record, configure
-from romer.study.subject import Subject
+from romer.study.subject import CleanModel
 
 __all__ = ["Worker"]
 
@@ -28,7 +28,7 @@ class Worker:
     def __init__(self, folder: Path, chip: str, test_tokens: int, folders: dict[str, str]) -> None:
         self._cache = Cache(folder)
         self._chip, self._test_tokens, self._folders = chip, test_tokens, folders
-        self._subject: tuple[str, Subject] | None = None
+        self._subject: tuple[str, CleanModel] | None = None
         self._benches: dict[Kind, Bench] = {}
 
     def __call__(self, batch: Batch, until: float) -> int:
@@ -52,7 +52,7 @@ class Worker:
             raise failed[0]
         return done
 
-    def _measure(self, job: Job) -> Record:
+    def _measure(self, job: StudyJob) -> Record:
         bench = self._bench(job.kind)
         if job.call == "treated":
             return self._treated(bench, *job.arguments)
@@ -84,12 +84,12 @@ class Worker:
             self._benches[kind] = Bench(self._chip, subject, kind)
         return self._benches[kind]
 
-    def _open(self, kind: Kind) -> Subject:
+    def _open(self, kind: Kind) -> CleanModel:
         if self._subject is None or self._subject[0] != kind.model:
             self._subject = None
             self._benches.clear()
             gc.collect()
             context = configure(self._chip, kind).workload.context
             folder = self._folders[kind.model]
-            self._subject = (kind.model, Subject(folder, context, self._test_tokens))
+            self._subject = (kind.model, CleanModel(folder, context, self._test_tokens))
         return self._subject[1]

@@ -10,7 +10,7 @@ import pytest
 from cimsim.config.converter import IsaacAdc
 from cimsim.config.device import CustomDevice, GaussianDevice
 from cimsim.errors import CimsimError
-from cimsim.mac import DeviceModel, Programming, register_device
+from cimsim.mac import DeviceModel, WriteError, register_device
 from cimsim.testing import check_adc_model, check_device_model, check_tile
 from tests.mac.helpers import keys_of, make_tile, normal, program
 from tests.mac.test_twin import DEVICES
@@ -20,25 +20,25 @@ from tests.mac.test_twin import DEVICES
 class LinearCell(DeviceModel):
     """A model of one's own: sigma rises with the level."""
 
-    def programming(self, target: np.ndarray) -> Programming:
+    def programming(self, target: np.ndarray) -> WriteError:
         slope = self.config.parameters.get("slope", 0.02)  # type: ignore[attr-defined]
-        return Programming(np.zeros_like(target), 0.01 + slope * target)
+        return WriteError(np.zeros_like(target), 0.01 + slope * target)
 
 
 @register_device("tests_negative_cell")
 class NegativeCell(DeviceModel):
     """A model with a mistake: a negative sigma."""
 
-    def programming(self, target: np.ndarray) -> Programming:
-        return Programming(np.zeros_like(target), 0.01 - target)
+    def programming(self, target: np.ndarray) -> WriteError:
+        return WriteError(np.zeros_like(target), 0.01 - target)
 
 
 @register_device("tests_impure_cell")
 class ImpureCell(DeviceModel):
     """A model with a mistake: a level's sigma depends on the other levels asked about."""
 
-    def programming(self, target: np.ndarray) -> Programming:
-        return Programming(np.zeros_like(target), np.full_like(target, target.mean()))
+    def programming(self, target: np.ndarray) -> WriteError:
+        return WriteError(np.zeros_like(target), np.full_like(target, target.mean()))
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)

@@ -20,7 +20,7 @@ from tests.mac.helpers import keys_of, make_tile, normal, program
 
 PLUGIN = """
 import numpy as np
-from cimsim.mac import DeviceModel, Programming, register_curve, register_device
+from cimsim.mac import DeviceModel, WriteError, register_curve, register_device
 
 @register_curve("plugged_curve")
 def plugged_curve(place):
@@ -29,7 +29,7 @@ def plugged_curve(place):
 @register_device("plugged_cell")
 class PluggedCell(DeviceModel):
     def programming(self, target):
-        return Programming(0.0 * target, 0.01 + 0.02 * target)
+        return WriteError(0.0 * target, 0.01 + 0.02 * target)
 """
 CHIP = """
 name: plugged

@@ -12,7 +12,7 @@ import cimsim.pipeline as flow
 from cimsim.config import ChipConfig
 from cimsim.config.load import find_chip, load_chip
 from cimsim.results import ChipResult
-from cimsim.stages.measured import Measured
+from cimsim.stages.measured import ChipMeasurement
 from cimsim.stages.models import read_text
 
 Runner = Callable[..., ChipResult]
@@ -41,9 +41,9 @@ def run_tiny(tiny_model: Path) -> Runner:
 
 
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> list[Measured]:
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[ChipMeasurement]:
     """What the pipeline measured, before it became rows."""
-    found: list[Measured] = []
+    found: list[ChipMeasurement] = []
     make_row = flow.result_row
     monkeypatch.setattr(
         flow, "result_row", lambda measured: (found.append(measured), make_row(measured))[1]

@@ -6,17 +6,17 @@ import numpy as np
 
 from cimsim.config.device import CustomDevice
 from cimsim.mac import register_device
-from cimsim.mac.devices.base import DeviceModel, Fractions, Programming
+from cimsim.mac.devices.base import DeviceModel, Fractions, WriteError
 
 
 @register_device("first")
 class First(DeviceModel):
     factor = 1.0
 
-    def programming(self, target: Fractions) -> Programming:
+    def programming(self, target: Fractions) -> WriteError:
         assert isinstance(self.config, CustomDevice)
         sigma = self.factor * self.config.parameters["sigma"]
-        return Programming(np.zeros_like(target), np.full_like(target, sigma))
+        return WriteError(np.zeros_like(target), np.full_like(target, sigma))
 
 
 @register_device("second")

@@ -10,7 +10,7 @@ from conftest import Runner, tiny_chip
 from tiny_model import EXPERTS, LAYERS, TOP_K
 
 from cimsim.results import ChipResult
-from cimsim.stages.measured import Measured
+from cimsim.stages.measured import ChipMeasurement
 
 TOKENS = 128
 CHIPS = ("isaac", "eflash_40nm", "sram_digital_28nm", "sram_analog_22nm")
@@ -52,7 +52,7 @@ def test_macs_of_a_token_are_those_of_active_experts_and_attention(run_tiny: Run
 
 @pytest.mark.parametrize("chip", [*CHIPS, "sram_switching_28nm"])
 def test_every_token_enters_and_leaves_and_visits_its_experts(
-    chip: str, run_tiny: Runner, seen: list[Measured]
+    chip: str, run_tiny: Runner, seen: list[ChipMeasurement]
 ) -> None:
     small = ("chip.tiles=5", "tile.pes=1") if "switching" in chip else ()
     run_tiny(chip, *small)
@@ -88,7 +88,7 @@ def test_experts_are_chosen_top_k_times_a_token_and_layer(chip: str, run_tiny: R
 
 @pytest.mark.parametrize("chip", ["isaac", "eflash_40nm", "sram_analog_22nm"])
 def test_tiles_convert_as_often_as_the_ledger_charges(
-    chip: str, run_tiny: Runner, seen: list[Measured]
+    chip: str, run_tiny: Runner, seen: list[ChipMeasurement]
 ) -> None:
     run_tiny(chip, "run.chip_seeds=1", "run.decode_batch=[4]")
     (measured,) = seen
@@ -129,7 +129,7 @@ def test_noise_moves_perplexity_and_seeds_differ(run_tiny: Runner) -> None:
     assert result.row["topk_agreement"] < 1.0
 
 
-def test_throughput_obeys_littles_law(run_tiny: Runner, seen: list[Measured]) -> None:
+def test_throughput_obeys_littles_law(run_tiny: Runner, seen: list[ChipMeasurement]) -> None:
     row = run_tiny("isaac").row
     (measured,) = seen
     for phase in measured.before.phases:

@@ -6,7 +6,7 @@ import pytest
 from conftest import Runner
 
 from cimsim.errors import CimsimError
-from cimsim.stages.measured import Measured
+from cimsim.stages.measured import ChipMeasurement
 
 EXPERT_BYTES = 3 * 32 * 16  # gate, up and down at 8 bits
 
@@ -34,7 +34,7 @@ def test_one_chip_has_no_links_and_says_which_knobs_are_idle(run_tiny: Runner) -
 
 @pytest.mark.parametrize("placement", ["layers", "experts"])
 def test_every_chip_of_a_system_switches_its_own_experts(
-    run_tiny: Runner, seen: list[Measured], placement: str
+    run_tiny: Runner, seen: list[ChipMeasurement], placement: str
 ) -> None:
     spread = ("tile.pes=1", "run.chip_seeds=1", "system.chips=2", f"system.placement={placement}")
     row = run_tiny("sram_switching_28nm", *spread, "chip.tiles=3").row

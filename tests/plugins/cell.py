@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from cimsim.config.device import CustomDevice
-from cimsim.mac import DeviceModel, Programming, register_device
+from cimsim.mac import DeviceModel, WriteError, register_device
 
 
 @register_device("leaning")
 class Leaning(DeviceModel):
     """Errors in proportion to the conductance."""
 
-    def programming(self, target: np.ndarray) -> Programming:
+    def programming(self, target: np.ndarray) -> WriteError:
         """Return no bias and a sigma that the chip file scales."""
         assert isinstance(self.config, CustomDevice)
-        return Programming(np.zeros_like(target), self.config.parameters["slope"] * target)
+        return WriteError(np.zeros_like(target), self.config.parameters["slope"] * target)

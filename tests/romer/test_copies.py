@@ -12,7 +12,7 @@ from cimsim.errors import CimsimError
 from cimsim.model import Replica, identity
 from cimsim.workload.program import MatrixId, TokenKeys
 from romer.study.laboratory import Laboratory
-from romer.study.subject import Subject
+from romer.study.subject import CleanModel
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def laboratory() -> Laboratory:
         "calibration.tokens=256",
         "mapping.replicas=false",
     )
-    return Laboratory.open(load_chip(find_chip("eflash_40nm"), knobs), Subject("olmoe-tiny", 64))
+    return Laboratory.open(load_chip(find_chip("eflash_40nm"), knobs), CleanModel("olmoe-tiny", 64))
 
 
 def test_the_mean_of_copies_has_less_error_than_one(laboratory: Laboratory) -> None:

@@ -24,7 +24,7 @@ from romer.study.cells import Cell, Kind, cells_of, check_plan
 from romer.study.charge import offloaded_macs
 from romer.study.choices import choose_level, choose_quantiser
 from romer.study.details import bootstrap_reduction
-from romer.study.measured import Measured
+from romer.study.measured import CellMeasurement
 from romer.study.plan import read_plan
 from romer.study.summary import holm, one_sided_p, summarise, write_table
 from romer.study.verdicts import harmful, mode_differences, verdicts
@@ -46,7 +46,7 @@ def test_holm_multiplies_sorted_p_values_by_the_tests_that_are_left() -> None:
 
 def measured_of(
     noisy: list[float], after: list[float], role: str = "primary", **fields: Any
-) -> Measured:
+) -> CellMeasurement:
     cell = Cell(
         role, "m", "all_analog", ("attention", "experts"), 5.0, False, "romer_plus", True, 4096,
         tuple(range(len(noisy))),
@@ -60,7 +60,7 @@ def measured_of(
         "load_cv": 0.4, "load_tv": 0.1, "digital_ops_per_token": 10.0, "cells_rewritten": 0,
         "topk_agreement": 0.9, "routing_kl": None,
     }  # fmt: skip
-    return Measured(
+    return CellMeasurement(
         replace(cell, **fields),
         shared,
         tuple({**record, "nll_windows": [v - 0.1, v + 0.1]} for v in noisy),

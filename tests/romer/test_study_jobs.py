@@ -10,14 +10,14 @@ from romer_jobs import Writer
 
 from cimsim.errors import SimulationError
 from romer.study.cells import Kind
-from romer.study.jobs import BATCH_JOBS, Job, batches_of, run_batches
+from romer.study.jobs import BATCH_JOBS, StudyJob, batches_of, run_batches
 
 KINDS = tuple(Kind("m", ("experts",), sigma) for sigma in (1.0, 2.0))
 
 
-def jobs_of(count: int) -> list[Job]:
+def jobs_of(count: int) -> list[StudyJob]:
     return [
-        Job(f"{k}-{chip}-{i}", kind, chip, "noisy", ())
+        StudyJob(f"{k}-{chip}-{i}", kind, chip, "noisy", ())
         for k, kind in enumerate(KINDS)
         for chip in range(2)
         for i in range(count)

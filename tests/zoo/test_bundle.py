@@ -18,12 +18,12 @@ from cimsim.zoo import bundled_models, calibration_text, heldout_text, model_fol
 from cimsim.zoo.card import card
 from cimsim.zoo.corpus import SCORED_TOKENS, scored_bytes
 from cimsim.zoo.evaluate import evaluate
-from cimsim.zoo.network import Network, hf_tensors
+from cimsim.zoo.network import DecoderNetwork, hf_tensors
 from cimsim.zoo.specs import SPECS
 
 
-def load_network(name: str) -> Network:
-    network = Network(SPECS[name])
+def load_network(name: str) -> DecoderNetwork:
+    network = DecoderNetwork(SPECS[name])
     with safe_open(model_folder(name) / "model.safetensors", "pt") as tensors:
         for key, weight in hf_tensors(network).items():
             weight.copy_(tensors.get_tensor(key).float())
@@ -71,7 +71,7 @@ def test_texts_are_distinct_documents_separated_by_empty_lines() -> None:
 def test_checkpoint_is_bfloat16_with_the_tensors_of_its_family(name: str) -> None:
     path = model_folder(name) / "model.safetensors"
     assert path.stat().st_size <= 16_000_000
-    expected = {k: list(v.shape) for k, v in hf_tensors(Network(SPECS[name])).items()}
+    expected = {k: list(v.shape) for k, v in hf_tensors(DecoderNetwork(SPECS[name])).items()}
     with safe_open(path, "np") as tensors:
         found = {k: tensors.get_slice(k) for k in tensors.keys()}  # noqa: SIM118 (no mapping)
         assert {k: v.get_shape() for k, v in found.items()} == expected

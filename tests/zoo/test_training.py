@@ -21,7 +21,7 @@ from cimsim.zoo import train as training
 from cimsim.zoo.corpus import encode, prepare, scored_bytes
 from cimsim.zoo.evaluate import evaluate
 from cimsim.zoo.muon import Muon, orthogonalise
-from cimsim.zoo.network import Experts, Network, hf_tensors
+from cimsim.zoo.network import DecoderNetwork, Experts, hf_tensors
 from cimsim.zoo.specs import SPECS, ModelSpec
 from cimsim.zoo.train import Recipe, report, save, train
 
@@ -175,6 +175,6 @@ def test_training_lowers_the_loss_and_saves_what_it_reports(
 
 def test_the_network_counts_loads_that_sum_to_top_k() -> None:
     spec = small("deepseek-moe-tiny")
-    load = Network(spec)(torch.arange(64)[None])[3]
+    load = DecoderNetwork(spec)(torch.arange(64)[None])[3]
     assert load.shape == (1, spec.experts)  # the first of its two layers is dense
     assert load.sum(1).tolist() == pytest.approx([spec.top_k])

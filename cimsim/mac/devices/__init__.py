@@ -6,7 +6,7 @@ The registry imports every module of this folder, so a file put here needs no li
 from cimsim.mac.devices.base import (
     DeviceModel,
     DriftLaw,
-    Programming,
+    WriteError,
     device_model,
     register_device,
     registered_devices,
@@ -15,7 +15,7 @@ from cimsim.mac.devices.base import (
 __all__ = [
     "DeviceModel",
     "DriftLaw",
-    "Programming",
+    "WriteError",
     "device_model",
     "register_device",
     "registered_devices",

@@ -5,7 +5,7 @@ A device model is one class with one registration::
     @register_device("my_cell")
     class MyCell(DeviceModel):
         def programming(self, target):
-            return Programming(bias=0.0 * target, sigma=0.01 + 0.02 * target)
+            return WriteError(bias=0.0 * target, sigma=0.01 + 0.02 * target)
 
 in a file of this folder, or in any other that is imported; `tile.device: {kind: custom, model:
 my_cell}` chooses it. A section of knobs of its own, in `cimsim.config.device`, is for models that
@@ -36,7 +36,7 @@ from cimsim.registry import Registry
 __all__ = [
     "DeviceModel",
     "DriftLaw",
-    "Programming",
+    "WriteError",
     "device_model",
     "polynomial",
     "register_device",
@@ -47,7 +47,7 @@ Fractions = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Programming:
+class WriteError:
     """Moments of the error of a write.
 
     Attributes:
@@ -97,13 +97,13 @@ class DeviceModel:
         """Whether errors are those of a recovered weight, not of a cell."""
         return self.scope == "weight"
 
-    def programming(self, target: Fractions) -> Programming:
+    def programming(self, target: Fractions) -> WriteError:
         """Return bias and sigma of a written cell, fractions of g_max.
 
         Args:
             target: target conductances, fractions of g_max in [0, 1].
         """
-        return Programming(np.zeros_like(target), np.zeros_like(target))
+        return WriteError(np.zeros_like(target), np.zeros_like(target))
 
     def weight_sigma_lsb(self, magnitude: Fractions) -> Fractions:
         """Return sigma of a recovered weight in weight LSB (scope "weight" only).

@@ -22,7 +22,7 @@ import numpy as np
 from cimsim.config.device import EflashDevice
 from cimsim.elementary_arrays import exp_of
 from cimsim.errors import CimsimError
-from cimsim.mac.devices.base import DeviceModel, Fractions, Programming, register_device
+from cimsim.mac.devices.base import DeviceModel, Fractions, WriteError, register_device
 from cimsim.mac.quantize import greatest_integer
 
 __all__ = ["EflashModel"]
@@ -61,11 +61,11 @@ class EflashModel(DeviceModel):
         """Whether the profile speaks of recovered weights."""
         return self.config.profile not in _SONOS_NA
 
-    def programming(self, target: Fractions) -> Programming:
+    def programming(self, target: Fractions) -> WriteError:
         """Return the SONOS law over its full scale."""
         a, b, full = _SONOS_NA[self.config.profile]
         sigma = a * (1.0 - exp_of(-target * full / b)) / full
-        return Programming(np.zeros_like(target), sigma)
+        return WriteError(np.zeros_like(target), sigma)
 
     def weight_sigma_lsb(self, magnitude: Fractions) -> Fractions:
         """Return the measured error, the same for every weight."""

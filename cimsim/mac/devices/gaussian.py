@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cimsim.config.device import GaussianDevice
-from cimsim.mac.devices.base import DeviceModel, Fractions, Programming, register_device
+from cimsim.mac.devices.base import DeviceModel, Fractions, WriteError, register_device
 
 __all__ = ["GaussianModel", "IdealModel"]
 
@@ -31,7 +31,7 @@ class GaussianModel(DeviceModel):
         """Whether sigma is given in weight LSB."""
         return self.config.sigma_unit == "weight_lsb"
 
-    def programming(self, target: Fractions) -> Programming:
+    def programming(self, target: Fractions) -> WriteError:
         """Return sigma as a fraction of g_max."""
         section = self.config
         ratio = section.on_off_ratio
@@ -43,7 +43,7 @@ class GaussianModel(DeviceModel):
             "weight_lsb": 0.0,
         }[section.sigma_unit]
         shape = target if section.scaling == "proportional" else np.ones_like(target)
-        return Programming(np.zeros_like(target), fraction * shape)
+        return WriteError(np.zeros_like(target), fraction * shape)
 
     def weight_sigma_lsb(self, magnitude: Fractions) -> Fractions:
         """Return sigma in weight LSB."""

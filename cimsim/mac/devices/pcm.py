@@ -21,7 +21,7 @@ from cimsim.mac.devices.base import (
     DeviceModel,
     DriftLaw,
     Fractions,
-    Programming,
+    WriteError,
     polynomial,
     register_device,
 )
@@ -57,11 +57,11 @@ class PcmModel(DeviceModel):
         """Whether the profile speaks of recovered weights."""
         return self.config.profile == "afm"
 
-    def programming(self, target: Fractions) -> Programming:
+    def programming(self, target: Fractions) -> WriteError:
         """Return the polynomial of the profile over its g_max."""
         coefficients, g_max_us = _SIGMA_US[self.config.profile]
         sigma = np.maximum(polynomial(coefficients, target), 0.0) / g_max_us
-        return Programming(np.zeros_like(target), sigma)
+        return WriteError(np.zeros_like(target), sigma)
 
     def weight_sigma_lsb(self, magnitude: Fractions) -> Fractions:
         """Return the two-branch cubic of `afm` in weight LSB."""

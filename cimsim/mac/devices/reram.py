@@ -13,7 +13,7 @@ from cimsim.config.device import ReramDevice
 from cimsim.mac.devices.base import (
     DeviceModel,
     Fractions,
-    Programming,
+    WriteError,
     polynomial,
     register_device,
 )
@@ -41,8 +41,8 @@ class ReramModel(DeviceModel):
     section = ReramDevice
     config: ReramDevice
 
-    def programming(self, target: Fractions) -> Programming:
+    def programming(self, target: Fractions) -> WriteError:
         """Return the polynomial of the profile over its g_max."""
         coefficients, g_max_us = _SIGMA_US[self.config.profile]
         sigma = np.maximum(polynomial(coefficients, target), 0.0) / g_max_us
-        return Programming(np.zeros_like(target), sigma)
+        return WriteError(np.zeros_like(target), sigma)

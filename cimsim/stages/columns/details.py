@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cimsim.chip import Unit
     from cimsim.engine import Resource
     from cimsim.mac.statistics import MatrixCounts
-    from cimsim.stages.measured import Measured, Side
+    from cimsim.stages.measured import ChipMeasurement, Side
     from cimsim.workload.program import Layer
 
     Figure = Callable[[Side], list[NDArray[np.float64]]]
@@ -41,7 +41,7 @@ class _Part:
         measured: the chip and model.
     """
 
-    measured: Measured
+    measured: ChipMeasurement
 
 
 @dataclass(frozen=True)

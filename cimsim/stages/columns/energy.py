@@ -9,18 +9,18 @@ from cimsim.stages.columns.quality import AT_BATCH, NO_CROSSBARS, with_calibrate
 from cimsim.units import BITS_PER_BYTE
 
 if TYPE_CHECKING:
-    from cimsim.stages.measured import Measured
+    from cimsim.stages.measured import ChipMeasurement
 
 __all__ = ["AREA", "ENERGY"]
 
 FEWER = Empty("fewer components than this")
 
 
-def _top(rank: int, word: str) -> tuple[Column[Measured], Column[Measured]]:
+def _top(rank: int, word: str) -> tuple[Column[ChipMeasurement], Column[ChipMeasurement]]:
     """Return the columns of a component and its share."""
     empty = () if rank == 1 else (FEWER,)
 
-    def entry(m: Measured, item: int) -> str | float | Empty:
+    def entry(m: ChipMeasurement, item: int) -> str | float | Empty:
         return m.top_components[rank - 1][item] if rank <= len(m.top_components) else FEWER
 
     return (
@@ -31,12 +31,12 @@ def _top(rank: int, word: str) -> tuple[Column[Measured], Column[Measured]]:
     )  # fmt: skip
 
 
-def _leakage_coverage(m: Measured) -> float:
+def _leakage_coverage(m: ChipMeasurement) -> float:
     leakage = m.chip.cost.leakage()
     return sum(not isinstance(row.power_uw, str) for row in leakage) / len(leakage)
 
 
-ENERGY: tuple[Column[Measured], ...] = (
+ENERGY: tuple[Column[ChipMeasurement], ...] = (
     *with_calibrated(number("energy_per_token_nj", "nJ",
                             f"Energy per token: chip, leakage, DRAM and I/O; {AT_BATCH}.",
                             lambda side: side.main.energy_per_token_nj,
@@ -88,7 +88,7 @@ ENERGY: tuple[Column[Measured], ...] = (
 )  # fmt: skip
 
 
-def _cell_utilisation(m: Measured) -> float | None:
+def _cell_utilisation(m: ChipMeasurement) -> float | None:
     if not m.chip.placement.units:
         return None
     mesh, crossbar = m.chip.mesh, m.config.tile.crossbar
@@ -96,7 +96,7 @@ def _cell_utilisation(m: Measured) -> float | None:
     return m.chip.placement.cells_used / cells
 
 
-AREA: tuple[Column[Measured], ...] = (
+AREA: tuple[Column[ChipMeasurement], ...] = (
     number("area_mm2", "mm2", "All on-chip components; DRAM apart.",
            lambda m: m.area_mm2, better="lower"),
     number("tokens_per_s_per_mm2", "token/s/mm2", "Decode throughput per square millimetre.",

@@ -17,7 +17,7 @@ from cimsim.results.loads import TileLoad
 from cimsim.results.statistics import gini, load_cv, max_over_mean
 
 if TYPE_CHECKING:
-    from cimsim.stages.measured import Measured, Side
+    from cimsim.stages.measured import ChipMeasurement, Side
 
 __all__ = ["ACCURACY", "AT_BATCH", "IDENTITY", "LOAD", "NO_CROSSBARS", "with_calibrated"]
 
@@ -31,7 +31,9 @@ _CI = "95 % Student t interval over chip seeds; equals the mean with one seed"
 _WIDE = "Symmetric, so it may lie below 1 when chips differ widely."
 
 
-def with_calibrated(column: Column[Side]) -> tuple[Column[Measured], Column[Measured]]:
+def with_calibrated(
+    column: Column[Side],
+) -> tuple[Column[ChipMeasurement], Column[ChipMeasurement]]:
     """Declare a column and its twin after calibration.
 
     Args:
@@ -46,30 +48,32 @@ def with_calibrated(column: Column[Side]) -> tuple[Column[Measured], Column[Meas
     )
 
 
-def _of_measured(column: Column[Side], value: Callable[[Measured], object]) -> Column[Measured]:
+def _of_measured(
+    column: Column[Side], value: Callable[[ChipMeasurement], object]
+) -> Column[ChipMeasurement]:
     return Column(
         column.name, column.unit, column.type, column.meaning, value, column.empty,
         column.formula, column.better, column.minimum, column.maximum,
     )  # fmt: skip
 
 
-def _without_crossbars(m: Measured) -> Empty | None:
+def _without_crossbars(m: ChipMeasurement) -> Empty | None:
     return None if m.config.chip.analog_parts else NO_CROSSBARS
 
 
-def _without_adc(m: Measured) -> Empty | None:
+def _without_adc(m: ChipMeasurement) -> Empty | None:
     digital = m.config.tile.crossbar.kind == "digital"
     return _without_crossbars(m) or (NO_ADC if digital else None)
 
 
-def _mapper(m: Measured) -> str:
+def _mapper(m: ChipMeasurement) -> str:
     """Return what decided where units sit."""
     if not m.chip.placement.units:
         return "none"
     return "slots" if m.chip.placement.slots else m.config.mapping.policy
 
 
-IDENTITY: tuple[Column[Measured], ...] = (
+IDENTITY: tuple[Column[ChipMeasurement], ...] = (
     text("config", "Name of the chip.", lambda m: m.config.name),
     text("chip_hash", "First 12 hex digits of the sha256 of the resolved chip file.",
          lambda m: config_hash(m.config)[:12]),
@@ -103,12 +107,12 @@ IDENTITY: tuple[Column[Measured], ...] = (
 
 
 def _ppl(
-    name: str, meaning: str, value: Callable[[Measured], object], minimum: float | None = 1.0
-) -> Column[Measured]:
+    name: str, meaning: str, value: Callable[[ChipMeasurement], object], minimum: float | None = 1.0
+) -> Column[ChipMeasurement]:
     return number(name, "1", meaning, value, better="lower", minimum=minimum)
 
 
-def _ppl_float_calibrated(m: Measured) -> float | None:
+def _ppl_float_calibrated(m: ChipMeasurement) -> float | None:
     """Return the mean over seeds; a correction that changes nothing leaves the float model."""
     found = [s.clean_ppl_with_correction for s in m.accuracy.seeds]
     if all(ppl is None for ppl in found):
@@ -117,7 +121,7 @@ def _ppl_float_calibrated(m: Measured) -> float | None:
     return float(np.mean([clean if ppl is None else ppl for ppl in found]))
 
 
-ACCURACY: tuple[Column[Measured], ...] = (
+ACCURACY: tuple[Column[ChipMeasurement], ...] = (
     _ppl("ppl_float", "Perplexity of the checkpoint in float32.",
          lambda m: perplexity(m.accuracy.clean.nll)),
     _ppl("ppl_ideal_int", "Perplexity with exact integer products at the chip's bits.",
@@ -174,14 +178,14 @@ def _tile_load(side: Side) -> float | None:
     return TileLoad.max_over_mean(side.tile_load_ps, side.holds_weights)
 
 
-def _round_robin(m: Measured) -> float | Empty:
+def _round_robin(m: ChipMeasurement) -> float | Empty:
     robin = m.tile_load.round_robin_ps
     if not m.chip.placement.units:
         return NO_CROSSBARS
     return SWITCHES if robin is None else TileLoad.max_over_mean(robin, robin > 0)
 
 
-LOAD: tuple[Column[Measured], ...] = (
+LOAD: tuple[Column[ChipMeasurement], ...] = (
     number("expert_load_cv_clean", "1", f"Standard deviation over mean {_OVER} Float model.",
            lambda m: float(load_cv(m.accuracy.clean.trace.load()).mean())),
     *with_calibrated(number("expert_load_cv", "1", f"Standard deviation over mean {_OVER}",

@@ -44,7 +44,7 @@ def register_column(table: str, column: Column[Any]) -> None:
 
     Args:
         table: results, per_layer, per_seed, scale, peak or resources; what its columns are
-            measured on stands in `cimsim.stages.columns` (`Measured` for results).
+            measured on stands in `cimsim.stages.columns` (`ChipMeasurement` for results).
         column: with a value.
 
     Raises:

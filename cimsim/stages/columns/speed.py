@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from cimsim.stages.measured import Measured
+    from cimsim.stages.measured import ChipMeasurement
     from cimsim.stages.timing import Phase
 
 __all__ = ["LATENCY_PARTS", "speed_columns"]
@@ -44,7 +44,7 @@ def _us(samples_ps: NDArray[np.int64], percent: float) -> float | Empty:
     return FEW if found is None else found / PS_PER_US
 
 
-def _batch_columns(batch: int) -> tuple[Column[Measured], ...]:
+def _batch_columns(batch: int) -> tuple[Column[ChipMeasurement], ...]:
     """Return the decode columns of a batch size, e.g. ``tpot_p50_us_b8``."""
     at = f"decode with {batch} sequence{'s' if batch > 1 else ''} at once"
     return (
@@ -61,12 +61,12 @@ def _batch_columns(batch: int) -> tuple[Column[Measured], ...]:
     )  # fmt: skip
 
 
-def _part_us(m: Measured, part: str) -> float:
+def _part_us(m: ChipMeasurement, part: str) -> float:
     result = m.main.result
     return float(result.parts_ps[:, result.parts.index(part)].mean()) / PS_PER_US
 
 
-def _part_column(part: str, what: str) -> Column[Measured]:
+def _part_column(part: str, what: str) -> Column[ChipMeasurement]:
     return number(
         f"latency_{part}_us",
         "us",
@@ -75,7 +75,7 @@ def _part_column(part: str, what: str) -> Column[Measured]:
     )
 
 
-def speed_columns(batches: Sequence[int]) -> tuple[Column[Measured], ...]:
+def speed_columns(batches: Sequence[int]) -> tuple[Column[ChipMeasurement], ...]:
     """Return the columns of speed.
 
     Args:

@@ -10,7 +10,7 @@ from cimsim.stages.columns.quality import AT_BATCH
 from cimsim.units import FJ_PER_NJ, PS_PER_S, PS_PER_US
 
 if TYPE_CHECKING:
-    from cimsim.stages.measured import Measured
+    from cimsim.stages.measured import ChipMeasurement
 
 __all__ = ["WRITING"]
 
@@ -21,7 +21,7 @@ ENDURES = Empty("the cells endure any number of writes")
 IDENTITY = Empty("the calibrator is identity")
 
 
-def _switch_energy_nj(m: Measured) -> float:
+def _switch_energy_nj(m: ChipMeasurement) -> float:
     """Return the energy of reading weights from memory and of writing them into cells."""
     switching = m.main.result.switching
     spent = m.main.ledger.total_fj(component="program")
@@ -29,24 +29,26 @@ def _switch_energy_nj(m: Measured) -> float:
     return spent / FJ_PER_NJ if switching.count else 0.0
 
 
-def _rate(m: Measured, rate: float | None) -> float | Empty:
+def _rate(m: ChipMeasurement, rate: float | None) -> float | Empty:
     if not m.chip.placement.slots:
         return HOLDS_ALL
     return NO_VISITS if rate is None else rate
 
 
-def _lifetime(m: Measured) -> float | Empty:
+def _lifetime(m: ChipMeasurement) -> float | Empty:
     if not m.main.result.switching.count:
         return UNUSED
     return ENDURES if m.wear.lifetime_s is None else m.wear.lifetime_s
 
 
-def _calibrating(value: Callable[[Measured], float]) -> Callable[[Measured], float | Empty]:
+def _calibrating(
+    value: Callable[[ChipMeasurement], float],
+) -> Callable[[ChipMeasurement], float | Empty]:
     """Return the value of a calibration, or why there is none."""
     return lambda m: IDENTITY if m.calibration.method == "identity" else value(m)
 
 
-WRITING: tuple[Column[Measured], ...] = (
+WRITING: tuple[Column[ChipMeasurement], ...] = (
     count("expert_switch_bytes", "byte", f"Stored weight bytes fetched by switches; {AT_BATCH}.",
           lambda m: m.main.result.switching.fetched_bytes),
     number("expert_switch_energy_nj", "nJ",
