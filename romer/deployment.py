@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from cimsim.model import Correction, Linear
-from cimsim.workload.program import AnalogPart
+from cimsim.workload.matrix import AnalogPart
 
 Mode = Literal["detailed", "folded"]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.model import Correction, Decoder, Linear, Observer
+from cimsim.workload.matrix import TokenKeys
 from cimsim.workload.operations import Route
-from cimsim.workload.program import TokenKeys
 
 __all__ = ["RouterRecord", "Routers", "record_routers"]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cimsim.model import Correction, Linear, RouterRefit
 from cimsim.model.kernels.product import product
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 from romer.task import Task
 
 __all__ = ["Fit", "fit_in_one_pass"]

@@ -39,7 +39,7 @@ from cimsim.mac import (
 from cimsim.mac.formats import formats_of
 from cimsim.mac.vnni import has_dot_product
 from cimsim.testing import slow_product
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["compile_all", "run_mac_bench"]
 

@@ -27,7 +27,7 @@ from cimsim.mac.products import Products
 from cimsim.mac.quantize import quantized_inputs
 from cimsim.mac.vnni import BLOCK
 from cimsim.rng import fill_normals
-from cimsim.workload.program import TokenKeys
+from cimsim.workload.matrix import TokenKeys
 
 __all__ = ["find_limits", "time_stages"]
 

@@ -14,7 +14,7 @@ from math import ceil
 
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
-from cimsim.workload.program import Matrix
+from cimsim.workload.matrix import Matrix
 
 __all__ = ["ColumnLayout", "Tiling", "column_layout", "tile_matrix"]
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from cimsim.chip.tiling import Tiling, tile_matrix
 from cimsim.config import AnalogPart, ChipConfig
-from cimsim.workload.program import NO_EXPERT, Matrix, MatrixId, Program
+from cimsim.workload.matrix import NO_EXPERT, Matrix, MatrixId
+from cimsim.workload.program import Program
 
 __all__ = ["Unit", "UnitKey", "analog_units"]
 

@@ -25,7 +25,7 @@ from cimsim.cost.model import CostModel
 from cimsim.cost.timing import VisitTiming, pipeline_depth, visit_timing
 from cimsim.errors import CimsimError
 from cimsim.units import FJ_PER_PJ, OPS_PER_MAC, period_ps
-from cimsim.workload.program import Matrix, MatrixId
+from cimsim.workload.matrix import Matrix, MatrixId
 
 __all__ = ["Peak", "peak"]
 

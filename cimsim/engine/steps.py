@@ -15,8 +15,9 @@ from math import ceil
 
 from cimsim.config import ChipConfig
 from cimsim.engine.weight_reads import WeightReads
+from cimsim.workload.matrix import Matrix
 from cimsim.workload.operations import Experts, Head, Operation, Project, Rotate, Route
-from cimsim.workload.program import Matrix, Program
+from cimsim.workload.program import Program
 
 __all__ = ["CorrectionWork", "Step", "Work", "build_steps", "digital_matrices"]
 

@@ -20,7 +20,7 @@ from cimsim.mac.encode import Encoded, encode
 from cimsim.mac.feed import fed_planes
 from cimsim.mac.program import write_ideal
 from cimsim.mac.quantize import quantized_inputs, static_scale_of
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 
 __all__ = ["calibrate_range"]
 

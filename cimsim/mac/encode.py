@@ -11,7 +11,7 @@ from cimsim.config import Tile
 from cimsim.mac.formats import Formats, formats_of
 from cimsim.mac.quantize import quantize_weights
 from cimsim.mac.write import flip_columns
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 
 __all__ = ["Encoded", "encode"]
 

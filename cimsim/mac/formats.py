@@ -53,7 +53,7 @@ from cimsim.chip.tiling import Tiling, tile_matrix
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac.quantize import greatest_integer
-from cimsim.workload.program import Matrix, MatrixId
+from cimsim.workload.matrix import Matrix, MatrixId
 
 __all__ = ["FEED", "Formats", "RowGroup", "formats_of"]
 

@@ -16,7 +16,7 @@ from cimsim.mac.inputs import checked_inputs, static_scale
 from cimsim.mac.matrix import Mode
 from cimsim.mac.quantize import greatest_integer, quantize_weights, quantized_inputs
 from cimsim.mac.statistics import MacStatistics, MatrixCounts, exact_share
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["IdealMatrix", "ideal_integer"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac.adc import AdcRange
-from cimsim.workload.program import TokenKeys
+from cimsim.workload.matrix import TokenKeys
 
 __all__ = ["Tokens", "checked_inputs", "static_scale"]
 

@@ -20,7 +20,7 @@ from cimsim.mac.quantize import quantized_inputs
 from cimsim.mac.statistics import MacStatistics, MatrixCounts, exact_share
 from cimsim.mac.writing import Writing, matrix_words
 from cimsim.rng import derive_key
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["Mode", "ProgrammedMatrix"]
 

@@ -36,7 +36,7 @@ from cimsim.mac.moments import level_moments, weight_moments
 from cimsim.mac.program import compensation_gain, read_variance, write_ideal
 from cimsim.mac.quantize import quantized_inputs
 from cimsim.mac.write import read_share
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 
 __all__ = ["PredictedError", "predict_error"]
 

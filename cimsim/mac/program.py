@@ -24,7 +24,7 @@ from cimsim.mac.grid import cell_bounds, on_grid
 from cimsim.mac.wires import drop_along_wires
 from cimsim.mac.write import conductances, store_columns
 from cimsim.mac.writing import Writing
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 
 __all__ = ["Cells", "write_cells", "write_ideal"]
 

@@ -17,7 +17,7 @@ from cimsim.mac.ideal import IdealMatrix
 from cimsim.mac.matrix import ProgrammedMatrix
 from cimsim.mac.program import write_cells
 from cimsim.mac.writing import Writing
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 
 __all__ = ["program_matrix"]
 

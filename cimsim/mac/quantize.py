@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.kernel_cache import cached
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 
 __all__ = ["greatest_integer", "quantize_weights", "quantized_inputs", "static_scale_of"]
 

@@ -27,7 +27,7 @@ from cimsim.mac.predict import PredictedError, predict_error
 from cimsim.mac.programming import program_matrix
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
 from cimsim.mac.writing import Writing
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["SourceError", "TileStudy", "study_tile"]
 

@@ -32,7 +32,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cimsim.rng import derive_key
-from cimsim.workload.program import PART_OF_ROLE, MatrixId
+from cimsim.workload.matrix import PART_OF_ROLE, MatrixId
 
 __all__ = ["DRIFT", "FLICKER", "NO_SLOT", "REWRITE", "WRITE", "Key", "Writing", "matrix_words"]
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
+from cimsim.workload.matrix import TokenKeys
 from cimsim.workload.operations import Heads
-from cimsim.workload.program import TokenKeys
 
 __all__ = ["KVCache"]
 

@@ -17,7 +17,8 @@ from cimsim.model.families import FAMILIES, Family
 from cimsim.model.tensor_file import TensorFile
 from cimsim.model.weight_files import WeightFiles, open_weights
 from cimsim.text_file import read_text_file, without_mark
-from cimsim.workload.program import NO_EXPERT, MatrixId, Program
+from cimsim.workload.matrix import NO_EXPERT, MatrixId
+from cimsim.workload.program import Program
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cimsim.model.correction import Correction
 from cimsim.model.kernels.product import product
 from cimsim.model.linear import Linear
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["CorrectedLinear"]
 

@@ -33,7 +33,7 @@ from cimsim.model.correction_steps import (
     SlotRewrite,
 )
 from cimsim.model.router_correction import CopyGroup, QuantileMap, RouterCorrection
-from cimsim.workload.program import AnalogPart, MatrixId
+from cimsim.workload.matrix import AnalogPart, MatrixId
 
 __all__ = ["Correction", "identity"]
 

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.model.correction import Correction
-from cimsim.workload.program import NO_EXPERT, Layer, Matrix, MatrixId, Program
+from cimsim.workload.matrix import NO_EXPERT, Matrix, MatrixId
+from cimsim.workload.program import Layer, Program
 
 __all__ = ["check_correction"]
 

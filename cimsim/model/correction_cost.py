@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from cimsim.model.correction import Correction
 from cimsim.model.correction_steps import Replica
-from cimsim.workload.program import NO_EXPERT, Matrix, MatrixId, Program
+from cimsim.workload.matrix import NO_EXPERT, Matrix, MatrixId
+from cimsim.workload.program import Program
 
 __all__ = ["DigitalOps", "digital_ops_per_token", "rewritten_matrices"]
 

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from cimsim.errors import CimsimError
 from cimsim.model.correction import PAIRS, Correction
 from cimsim.model.correction_steps import Replica, RouterRefit, SlotRewrite
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 
 __all__ = ["load_correction", "save_correction"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model.router_correction import Sharing
-from cimsim.workload.program import AnalogPart
+from cimsim.workload.matrix import AnalogPart
 
 __all__ = ["ColumnCorrection", "LowRank", "Replica", "RouterRefit", "SlotRewrite"]
 

@@ -21,7 +21,8 @@ from cimsim.model.linear import Linear
 from cimsim.model.observer import Observer
 from cimsim.model.parameters import read_parameters
 from cimsim.model.routing import RoutingRecord
-from cimsim.workload.program import Program, TokenKeys
+from cimsim.workload.matrix import TokenKeys
+from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
 __all__ = ["Decoder", "ForwardResult", "ScoreResult"]

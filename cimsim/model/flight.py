@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cimsim.model.array_backend import Piece
 from cimsim.model.cache import KVCache
 from cimsim.model.routing import Routing, RoutingRecord
-from cimsim.workload.program import TokenKeys
+from cimsim.workload.matrix import TokenKeys
 
 __all__ = ["Flight", "Stream", "next_tokens"]
 

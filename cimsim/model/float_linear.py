@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cimsim.model.checkpoint import Checkpoint
 from cimsim.model.kernels.product import product
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["FloatLinear"]
 

@@ -21,6 +21,7 @@ from cimsim.model.linear import Linear
 from cimsim.model.observer import Observer
 from cimsim.model.parameters import Parameters
 from cimsim.model.routing import Routing, route_logits
+from cimsim.workload.matrix import NO_EXPERT, Matrix, TokenKeys
 from cimsim.workload.operations import (
     Attend,
     Combine,
@@ -33,7 +34,7 @@ from cimsim.workload.operations import (
     Rotate,
     Route,
 )
-from cimsim.workload.program import NO_EXPERT, Matrix, Program, TokenKeys
+from cimsim.workload.program import Program
 
 __all__ = ["Interpreter"]
 

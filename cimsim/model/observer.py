@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model.routing import Routing
-from cimsim.workload.program import TokenKeys
+from cimsim.workload.matrix import TokenKeys
 
 __all__ = ["Observer"]
 

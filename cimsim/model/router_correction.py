@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip import copy_of_token
-from cimsim.workload.program import TokenKeys
+from cimsim.workload.matrix import TokenKeys
 
 __all__ = ["CopyGroup", "QuantileMap", "RouterCorrection", "Sharing"]
 

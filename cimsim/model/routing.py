@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
 from cimsim.model.router_correction import RouterCorrection
+from cimsim.workload.matrix import TokenKeys
 from cimsim.workload.operations import Route
-from cimsim.workload.program import TokenKeys
 
 __all__ = ["Routing", "RoutingRecord", "route_logits"]
 

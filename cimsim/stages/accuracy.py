@@ -27,7 +27,7 @@ from cimsim.stages.scoring import (
     score_seed,
 )
 from cimsim.stages.subject import ModelOnText
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 from romer import CalibrationText, CleanReference, split_documents, steps_of
 
 __all__ = ["Accuracy", "GivenCorrection", "chip_identity", "measure_accuracy", "open_correction"]

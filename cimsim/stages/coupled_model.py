@@ -16,7 +16,7 @@ from cimsim.engine import Plan, Visit, rows_of_visit
 from cimsim.errors import CimsimInternalError
 from cimsim.model import Decoder, Flight, Interpreter, KVCache, ScoreResult, Stream, next_tokens
 from cimsim.stages.timed_linear import TimedLinear
-from cimsim.workload.program import TokenKeys
+from cimsim.workload.matrix import TokenKeys
 from cimsim.workload.trace import RoutingTrace
 
 __all__ = ["CoupledModel", "Windows"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cimsim.chip import copy_of_token
 from cimsim.mac import IdealMatrix, MacStatistics, Mode, ProgrammedMatrix
 from cimsim.model import FloatLinear
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["AnalogLinear", "Copy"]
 

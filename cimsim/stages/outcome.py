@@ -16,7 +16,7 @@ from cimsim.stages.coupling import drifts_within, refuse_trace
 from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.subject import ModelOnText
 from cimsim.stages.timing import TimedPhases, densities, longest_ps, time_routing
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 
 __all__ = ["Outcome", "evaluate"]
 

@@ -28,7 +28,7 @@ from cimsim.mac import (
 from cimsim.model import Checkpoint, Correction, FloatLinear
 from cimsim.stages.exactness import is_exact
 from cimsim.stages.linear import AnalogLinear, Copy
-from cimsim.workload.program import NO_EXPERT, AnalogPart, MatrixId
+from cimsim.workload.matrix import NO_EXPERT, AnalogPart, MatrixId
 
 __all__ = ["ProgrammedChip"]
 

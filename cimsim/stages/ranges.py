@@ -11,7 +11,7 @@ from cimsim.mac import AdcRange, calibrate_range
 from cimsim.model import Decoder, FloatLinear
 from cimsim.model.kernels.product import product
 from cimsim.model.kernels.rows import swiglu
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["measure_ranges"]
 

@@ -15,7 +15,7 @@ from cimsim.model import Correction, Decoder, FloatLinear, Linear, ScoreResult
 from cimsim.model.text import perplexity
 from cimsim.stages.coupled import CoupledChip, CoupledPhase
 from cimsim.stages.programmed_chip import ProgrammedChip
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 from romer import Calibrated, CalibrationText, CleanReference, Task, calibrate
 
 __all__ = [

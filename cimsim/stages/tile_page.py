@@ -23,7 +23,7 @@ from cimsim.engine.sites import PSUM_BITS
 from cimsim.errors import CimsimError
 from cimsim.mac import TileStudy, inert_knobs, study_tile, unpaid_writes, unused_range
 from cimsim.rng import derive_key, normals_at
-from cimsim.workload.program import Matrix, MatrixId
+from cimsim.workload.matrix import Matrix, MatrixId
 
 __all__ = [
     "MvmCost",

@@ -28,7 +28,7 @@ from cimsim.model import Correction
 from cimsim.stages.linear import Copy
 from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.units import PS_PER_S
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["TimedLinear"]
 

@@ -12,7 +12,7 @@ from cimsim.config.tile import Crossbar, InputFormat, WeightFormat
 from cimsim.mac import AdcRange, ProgrammedMatrix, Writing, program_matrix
 from cimsim.mac.curves import curve_of
 from cimsim.testing.battery import run_checks
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["check_adc_model"]
 

@@ -14,7 +14,7 @@ from cimsim.mac.cells import CellTables, cell_tables
 from cimsim.mac.devices import device_model
 from cimsim.testing.battery import run_checks
 from cimsim.testing.slow_writing import column_values, conductance_of_lines
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 
 __all__ = ["check_device_model"]
 

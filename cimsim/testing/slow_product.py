@@ -17,7 +17,7 @@ from cimsim.mac.inputs import static_scale
 from cimsim.mac.matrix import ProgrammedMatrix
 from cimsim.mac.writing import matrix_words
 from cimsim.rng import derive_key, normals_at
-from cimsim.workload.program import TokenKeys
+from cimsim.workload.matrix import TokenKeys
 
 __all__ = ["codes", "multiply", "planes_of", "quantize"]
 

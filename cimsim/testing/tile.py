@@ -19,7 +19,7 @@ from cimsim.mac import (
 )
 from cimsim.testing import slow_product
 from cimsim.testing.battery import run_checks
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["check_tile"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-from cimsim.workload.matrix import NO_EXPERT, PART_OF_ROLE, AnalogPart, Matrix, MatrixId, TokenKeys
+from cimsim.workload.matrix import Matrix
 from cimsim.workload.operations import (
     Attend,
     Embed,
@@ -23,17 +23,7 @@ from cimsim.workload.operations import (
     Route,
 )
 
-# Whoever speaks of a program speaks of its matrices and tokens, and finds them here.
-__all__ = [
-    "NO_EXPERT",
-    "PART_OF_ROLE",
-    "AnalogPart",
-    "Layer",
-    "Matrix",
-    "MatrixId",
-    "Program",
-    "TokenKeys",
-]
+__all__ = ["Layer", "Program"]
 
 Kind = TypeVar("Kind", bound=Operation)
 

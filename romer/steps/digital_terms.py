@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cimsim.model import ColumnCorrection, Correction, LowRank
 from cimsim.model.kernels.product import product
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 from romer.record import Routers
 from romer.registry import register_step
 from romer.sequential import fit_in_one_pass

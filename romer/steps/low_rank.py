@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model import LowRank
-from cimsim.workload.program import MatrixId, Program
+from cimsim.workload.matrix import MatrixId
+from cimsim.workload.program import Program
 from romer.exact_sums import gram_matrix
 from romer.factorise import Cholesky, leading_rows, multiply
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from cimsim.model import Correction
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 from romer.record import Routers
 from romer.registry import register_step
 from romer.steps.low_rank import MAC_SHARE

@@ -15,7 +15,7 @@ import numpy as np
 
 from cimsim.model import Correction, RouterRefit
 from cimsim.model.kernels.product import product
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 from romer.exact_sums import gram_matrix
 from romer.factorise import Cholesky
 from romer.record import Routers

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cimsim.model import Correction, Replica
-from cimsim.workload.program import NO_EXPERT, AnalogPart
+from cimsim.workload.matrix import NO_EXPERT, AnalogPart
 from romer.record import Routers
 from romer.registry import register_step
 from romer.task import Task

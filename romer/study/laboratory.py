@@ -13,7 +13,7 @@ from cimsim.stages.placed_chip import PlacedChip, place_chip
 from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.scoring import CALIBRATION_READ_SEEDS, score_clean
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 from romer import Task
 from romer.deployment import Mode
 from romer.study.subject import CleanModel, Prepared

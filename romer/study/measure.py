@@ -18,7 +18,7 @@ from cimsim.model.routing import RoutingRecord
 from cimsim.results.statistics import load_cv, topk_agreement, total_variation
 from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.scoring import score_ideal
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 from romer import Untreated, calibrate
 from romer.study.cells import Cell, Kind
 from romer.study.charge import charge, replay

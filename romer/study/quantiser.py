@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 
 __all__ = ["PLAIN", "Quantiser", "clipped", "quantiser_of"]
 

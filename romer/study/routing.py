@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cimsim.elementary_arrays import exp_of, log_of
 from cimsim.model import Observer
 from cimsim.model.routing import Routing
-from cimsim.workload.program import TokenKeys
+from cimsim.workload.matrix import TokenKeys
 
 __all__ = ["RoutingLogits", "routing_divergence"]
 

@@ -16,7 +16,7 @@ from cimsim.errors import CimsimError
 from cimsim.mac import ProgrammedMatrix
 from cimsim.mac.program import write_ideal
 from cimsim.stages.programmed_chip import ProgrammedChip
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 
 __all__ = ["ROUNDS", "verify_worst"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cimsim.workload.program import TokenKeys
+from cimsim.workload.matrix import TokenKeys
 
 KEYS = TokenKeys(
     np.array([0, 1, 1, 7, 2], dtype=np.int64), np.array([0, 3, 4, 1000, 2], dtype=np.int64)

@@ -17,7 +17,7 @@ from cimsim.backends.torch.held import hold
 from cimsim.backends.torch.packed import cell_bytes, row_places
 from cimsim.backends.torch.programming import Writer, integers_of, levels_of, moments_of_weights
 from cimsim.errors import CimsimError
-from cimsim.workload.program import TokenKeys
+from cimsim.workload.matrix import TokenKeys
 from tests.backends.helpers import KERNEL_TILES, tokens_of
 from tests.backends.test_torch_programming import WRITTEN
 from tests.mac.helpers import FIRST, make_tile, normal, program

@@ -22,7 +22,7 @@ from cimsim.config.load import load_chip
 from cimsim.errors import CimsimError
 from cimsim.mac import ProgrammedMatrix
 from cimsim.rng import normals_at, normals_of_bits, philox4x32
-from cimsim.workload.program import TokenKeys
+from cimsim.workload.matrix import TokenKeys
 from tests.backends.helpers import KERNEL_TILES, KEYS, tokens_of
 from tests.mac.helpers import make_tile, normal, program
 from tests.mac.test_twin import tiles

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from cimsim.chip import LogicalCopies, Placement, Seat, Unit, UnitKey, tile_matrix
 from cimsim.config import Tile
-from cimsim.workload.program import Matrix, MatrixId
+from cimsim.workload.matrix import Matrix, MatrixId
 
 ROUTER = UnitKey(0, "router")
 EXPERTS = [UnitKey(0, "experts", e) for e in range(5)]

@@ -10,7 +10,7 @@ from cimsim.chip import column_layout, tile_matrix
 from cimsim.config import Crossbar, Dac, InputFormat, Pe, Tile, WeightFormat
 from cimsim.config.device import IdealDevice
 from cimsim.errors import CimsimError
-from cimsim.workload.program import Matrix, MatrixId
+from cimsim.workload.matrix import Matrix, MatrixId
 
 
 def tile(**parts: object) -> Tile:

@@ -10,7 +10,7 @@ import pytest
 from cimsim.chip import Unit, UnitKey, build_mesh, tile_matrix
 from cimsim.cost import ActionCounts, CostModel, Density, Ledger
 from cimsim.mac import MacStatistics, Writing, calibrate_range, program_matrix
-from cimsim.workload.program import Matrix, MatrixId, TokenKeys
+from cimsim.workload.matrix import Matrix, MatrixId, TokenKeys
 from tests.cost.chips import chip
 
 MATRIX = MatrixId(0, "dense_up")

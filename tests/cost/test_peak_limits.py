@@ -14,7 +14,7 @@ from cimsim.config.load import bundled_folder, load_chip
 from cimsim.cost.peak import Peak, peak
 from cimsim.cost.timing import visit_timing
 from cimsim.stages.peaks import peak_rows
-from cimsim.workload.program import Matrix, MatrixId
+from cimsim.workload.matrix import Matrix, MatrixId
 from tests.cost.chips import chip
 from tests.cost.test_random_chips import draw_chip
 

@@ -16,7 +16,7 @@ from cimsim.cost.programming import (
     verify_pj,
 )
 from cimsim.cost.timing import pipeline_depth, visit_timing
-from cimsim.workload.program import Matrix, MatrixId
+from cimsim.workload.matrix import Matrix, MatrixId
 from tests.cost.chips import chip
 
 

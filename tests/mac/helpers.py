@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cimsim.config import Tile
 from cimsim.mac import AdcRange, ProgrammedMatrix, Writing, calibrate_range, program_matrix
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 MATRIX = MatrixId(1, "gate", 3)
 FIRST = Writing(0, MATRIX)

@@ -18,7 +18,7 @@ from cimsim.mac import (
     ideal_integer,
     program_matrix,
 )
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 from tests.mac.helpers import FIRST, MATRIX, keys_of, make_tile, normal, program
 
 NOISY: dict[str, Any] = {

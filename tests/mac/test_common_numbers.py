@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cimsim.mac import ProgrammedMatrix, Writing
 from cimsim.mac import program as writer
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 from tests.mac.helpers import FIRST, MATRIX, make_tile, normal, program
 
 DEVICES: tuple[dict[str, Any], ...] = (

@@ -9,7 +9,7 @@ import pytest
 
 from cimsim.chip import tile_matrix
 from cimsim.mac import MacStatistics, ideal_integer
-from cimsim.workload.program import Matrix
+from cimsim.workload.matrix import Matrix
 from tests.mac.helpers import FIRST, MATRIX, keys_of, make_tile, normal, program
 
 

@@ -14,7 +14,7 @@ from twins.wires import solve_wires
 from cimsim.config import Tile
 from cimsim.mac import ideal_integer
 from cimsim.mac.wires import drop_along_wires
-from cimsim.workload.program import TokenKeys
+from cimsim.workload.matrix import TokenKeys
 from tests.mac.helpers import FIRST, keys_of, make_tile, normal, program
 
 

@@ -15,7 +15,7 @@ from cimsim.errors import CimsimError
 from cimsim.mac import Writing, calibrate_range, register_curve
 from cimsim.mac.encode import encode
 from cimsim.testing import slow_product, slow_writing
-from cimsim.workload.program import TokenKeys
+from cimsim.workload.matrix import TokenKeys
 from tests.mac.helpers import MATRIX, make_tile, normal, program
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint, build_program, load_checkpoint
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 
 WEIGHTS = "model.safetensors"
 

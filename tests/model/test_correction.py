@@ -32,7 +32,7 @@ from cimsim.model import (
     save_correction,
 )
 from cimsim.model.router_correction import CopyGroup, RouterCorrection
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 KEYS = TokenKeys(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
 N_EXPERTS, TOP_K, D = 11, 3, 48  # of the DeepSeek-MoE checkpoint, whose layer 0 is dense

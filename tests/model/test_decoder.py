@@ -19,7 +19,7 @@ from cimsim.model import (
     RoutingRecord,
     Stream,
 )
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 NAMES = ["olmoe-gqa-clip-bias", "qwen-sparse-step", "mixtral", "deepseek"]
 Windows = np.ndarray

@@ -10,8 +10,8 @@ from test_decoder import NAMES, Keyed, same_bytes
 
 from cimsim.errors import CimsimInternalError
 from cimsim.model import Checkpoint, Decoder, Flight, Stream
+from cimsim.workload.matrix import TokenKeys
 from cimsim.workload.operations import Attend, Experts, Operation, Project, Rotate, Route
-from cimsim.workload.program import TokenKeys
 
 PARTS = ("attention", "router", "experts", "shared", "head")
 FAMILIES = [*NAMES, "qwen"]

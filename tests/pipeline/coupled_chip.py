@@ -19,7 +19,7 @@ from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.ranges import measure_ranges
 from cimsim.stages.scoring import score_clean
 from cimsim.stages.timed_linear import TimedLinear
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 Floats = NDArray[np.float32]
 

@@ -15,7 +15,7 @@ from cimsim.pipeline import run_chip
 from cimsim.stages.coupling import drifts_within
 from cimsim.stages.models import read_text
 from cimsim.units import PS_PER_S
-from cimsim.workload.program import MatrixId
+from cimsim.workload.matrix import MatrixId
 
 QUICK = ("run.chip_seeds=1", "calibration.method=identity")
 SWITCHED = ("chip.tiles=6", "tile.pes=1", "chip.switching=lru", "tile.device.sigma=0.1")

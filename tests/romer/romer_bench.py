@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cimsim.model import Checkpoint, Correction, Decoder, FloatLinear
 from cimsim.model.kernels.product import product
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 from cimsim.zoo import calibration_text
 from romer import CalibrationText, CleanReference, Task, split_documents
 

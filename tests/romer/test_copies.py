@@ -10,7 +10,7 @@ import pytest
 from cimsim.config.load import find_chip, load_chip
 from cimsim.errors import CimsimError
 from cimsim.model import Replica, identity
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 from romer.study.laboratory import Laboratory
 from romer.study.subject import CleanModel
 

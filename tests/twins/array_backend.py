@@ -13,7 +13,7 @@ import numpy as np
 
 from cimsim.model import Checkpoint
 from cimsim.model.array_backend import Piece
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["PlainBackend", "PlainLinear", "divergence", "log_softmax", "product"]
 

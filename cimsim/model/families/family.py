@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from cimsim.model.config_reader import ConfigReader
 from cimsim.registry import Registry
 from cimsim.workload.blocks import Blocks, Mixture
+from cimsim.workload.matrix import NO_EXPERT
 from cimsim.workload.operations import Heads, Operation
-from cimsim.workload.program import NO_EXPERT
 
 __all__ = ["FAMILIES", "Family", "mlp_tensors", "read_blocks", "read_mixture", "register_family"]
 
