@@ -12,8 +12,8 @@ import numpy as np
 
 from cimsim.elementary_arrays import exp_number, log_number
 from moe_mapping.draws import below, uniform
+from moe_mapping.feasibility import copies_near
 from moe_mapping.kernel import inlined, inner, kernel
-from moe_mapping.room import copies_near
 from moe_mapping.state import Fixed, Floats, Ints, WorkingPlan, rebuild, rewritten, value
 from moe_mapping.tournament import add_layer_time, add_site_time
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moe_mapping.draws import below
+from moe_mapping.feasibility import can_put, can_swap
 from moe_mapping.kernel import inner, kernel
 from moe_mapping.moves import (
     CopyTable,
@@ -27,7 +28,6 @@ from moe_mapping.moves import (
     replace_copy,
 )
 from moe_mapping.packing import site_time, sites_of
-from moe_mapping.room import can_put, can_swap
 from moe_mapping.state import Fixed, WorkingPlan, drop, peak, put, rebuild, shift, swap, value
 from moe_mapping.tournament import slowest_leaf
 

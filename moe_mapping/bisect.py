@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from moe_mapping.feasibility import can_swap
 from moe_mapping.kernel import inner, kernel
-from moe_mapping.room import can_swap
 from moe_mapping.state import Fixed, WorkingPlan
 
 __all__ = ["exchange_halves"]

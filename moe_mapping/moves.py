@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from moe_mapping.feasibility import can_put, can_swap, copies_near, fits_site
 from moe_mapping.kernel import inner
 from moe_mapping.packing import site_time, sites_of
-from moe_mapping.room import can_put, can_swap, copies_near, has_room
 from moe_mapping.state import Fixed, WorkingPlan, drop, peak, put
 
 __all__ = [
@@ -125,7 +125,7 @@ def best_swap(
 @inner
 def may_shift(fixed: Fixed, plan: WorkingPlan, u: int, k: int, site: int) -> bool:
     """Tell whether copy k of a unit may go to a site."""
-    if plan.site[u, k] == site or not has_room(fixed, plan, u, site):
+    if plan.site[u, k] == site or not fits_site(fixed, plan, u, site):
         return False
     return bool(copies_near(fixed, plan, u, site, k) < fixed.limits[1])
 

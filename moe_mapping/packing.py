@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
+from moe_mapping.feasibility import can_put, copies_near, fits_site
 from moe_mapping.kernel import inner, kernel
 from moe_mapping.layout import OPEN, first_fit
 from moe_mapping.plan import empty_plan
-from moe_mapping.room import can_put, copies_near, has_room
 from moe_mapping.state import Fixed, WorkingPlan, put, rebuild, tile_time
 
 __all__ = [
@@ -105,7 +105,7 @@ def _place_copy(
         for part in range(fixed.site_start[site], fixed.site_start[site + 1]):
             slowest = max(slowest, load[fixed.site_tile[part]])
         tied = best >= 0 and slowest == least and sharing[site] < sharing[best]
-        if (slowest >= least and not tied) or not has_room(fixed, plan, unit, site):
+        if (slowest >= least and not tied) or not fits_site(fixed, plan, unit, site):
             continue
         if copies_near(fixed, plan, unit, site, -1) >= fixed.limits[1]:
             continue
@@ -140,7 +140,7 @@ def _make_room(
 ) -> bool:
     """Place a copy where only sites beside its twins have room: another copy steps aside."""
     for gap in sites_of(fixed, unit):
-        if not has_room(fixed, plan, unit, gap):
+        if not fits_site(fixed, plan, unit, gap):
             continue
         for other in range(fixed.need.size):
             if other == unit or fixed.unit_class[other] != fixed.unit_class[unit]:

@@ -19,13 +19,13 @@ from cimsim.errors import CimsimError
 from moe_mapping import moves
 from moe_mapping.assignment import Assignment
 from moe_mapping.balance import lower_peak
+from moe_mapping.feasibility import can_swap
 from moe_mapping.kernel import inner, kernel
 from moe_mapping.moves import CopyTable
 from moe_mapping.objective import lower_bound_ps, tile_times_ps
 from moe_mapping.packing import least_loaded, site_time
 from moe_mapping.plan import arrays_of, assignment_of, copy_plan, plan_of
 from moe_mapping.problem import MappingProblem
-from moe_mapping.room import can_swap
 from moe_mapping.state import Fixed, WorkingPlan, drop, peak, put, rebuild, shift, swap
 from moe_mapping.tournament import slowest_leaf
 

@@ -56,7 +56,7 @@ def calibrate(
     from cimsim.model.correction_file import save_correction
     from romer.calibrate import calibrate as run_calibration
     from romer.registry import steps_of
-    from romer.study.laboratory import Laboratory
+    from romer.study.studied_design import StudiedDesign
     from romer.study.subject import CleanModel
 
     load(plugins)
@@ -68,9 +68,9 @@ def calibrate(
     subject = CleanModel(model, chip.workload.context)
     for warning in subject.checkpoint.warnings:
         _say(f"warning: {warning}")
-    laboratory = Laboratory.open(chip, subject)
+    design = StudiedDesign.open(chip, subject)
     prepared = subject.prepared(tokens or chip.calibration.tokens)
-    task = laboratory.task(prepared, laboratory.deploy(seed), seed)
+    task = design.task(prepared, design.deploy(seed), seed)
     found = run_calibration(task, wanted, guarded=not unguarded)
     save_correction(found.correction, out)
     _show(found, out, as_json)

@@ -26,7 +26,7 @@ def validate(
     """Check chip files: formats, bounds, knobs without effect, and whether the model fits."""
     from cimsim.chip import analog_units, build_system
     from cimsim.config.load import config_hash, find_chip, load_chip
-    from cimsim.mac import inert_knobs, unpaid_writes, unused_range
+    from cimsim.mac import knobs_without_effect, unpaid_writes, unused_range
     from cimsim.model import build_program
     from cimsim.stages.models import open_model
 
@@ -48,7 +48,7 @@ def validate(
         )
         warnings = (
             *checkpoint.warnings,
-            *inert_knobs(config),
+            *knobs_without_effect(config),
             *unpaid_writes(config),
             *unused_range(config),
         )

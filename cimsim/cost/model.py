@@ -13,7 +13,6 @@ from cimsim.cost.catalogue import Catalogue, covered, price_chip
 from cimsim.cost.charge import Charger
 from cimsim.cost.counts import ActionCounts, Density
 from cimsim.cost.digital import digital_ps
-from cimsim.cost.inert import inert_knobs
 from cimsim.cost.leakage import (
     LeakageRow,
     default_mapped_tiles,
@@ -23,6 +22,7 @@ from cimsim.cost.leakage import (
 from cimsim.cost.ledger import Ledger
 from cimsim.cost.programming import programming_bytes, programming_ps
 from cimsim.cost.timing import VisitTiming, visit_timing
+from cimsim.cost.without_effect import knobs_without_effect
 from cimsim.errors import CimsimError
 from cimsim.units import BITS_PER_BYTE
 from cimsim.workload.program import Program
@@ -165,7 +165,7 @@ class CostModel:
     @property
     def notes(self) -> tuple[str, ...]:
         """Extrapolations, assumptions and pointless knobs that every report shows."""
-        return (*inert_knobs(self.config), *self.catalogue.notes)
+        return (*knobs_without_effect(self.config), *self.catalogue.notes)
 
     def not_modelled(self) -> tuple[str, ...]:
         """Return what has no cost, in words."""

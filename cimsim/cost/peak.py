@@ -19,10 +19,10 @@ from cimsim.chip.tiling import column_layout
 from cimsim.config import ChipConfig, Tile
 from cimsim.cost.counts import ActionCounts, Density
 from cimsim.cost.density import charged_density
-from cimsim.cost.inert import reads_density
 from cimsim.cost.ledger import Ledger
 from cimsim.cost.model import CostModel
 from cimsim.cost.timing import VisitTiming, pipeline_depth, visit_timing
+from cimsim.cost.without_effect import reads_density
 from cimsim.errors import CimsimError
 from cimsim.units import FJ_PER_PJ, OPS_PER_MAC, period_ps
 from cimsim.workload.matrix import Matrix, MatrixId

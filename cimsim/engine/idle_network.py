@@ -29,7 +29,7 @@ def make_network(transport: Transport) -> Network:
         head=np.zeros(links, dtype=np.int64),
         tail=np.zeros(links, dtype=np.int64),
         union=np.zeros((links, transport.words), dtype=np.uint64),
-        walk=np.zeros((2, links), dtype=np.int64),
+        path=np.zeros((2, links), dtype=np.int64),
         order=np.zeros(links, dtype=np.int64),
         spans=np.zeros((2, 4, rows + 1, shape.width + 1), dtype=np.int64),
         chip=transport.ports.router // shape.chip_routers,

@@ -49,7 +49,7 @@ class Network(NamedTuple):
         mark: [links], epoch in which a link joined a tree.
         head, tail: [links], times of the train on a link of a tree.
         union: [links, words], tokens that pass a link of a tree.
-        walk: [2, links], links of the way at hand; the link behind each in a tree.
+        path: [2, links], links of the way at hand; the link behind each in a tree.
         order: [links], links of a reduction, farthest first.
         spans: [2, 4, rows + 1, width + 1], flits and packets that start (positive) or end
             (negative) to use links in a direction; only where links are not contended, see
@@ -70,7 +70,7 @@ class Network(NamedTuple):
     head: Int64
     tail: Int64
     union: UInt64
-    walk: Int64
+    path: Int64
     order: Int64
     spans: Int64
     chip: Int64

@@ -22,7 +22,7 @@ from cimsim.errors import CimsimError
 
 __all__ = [
     "FLIT_LEVEL", "MOST_FLIT_HOPS", "PACKET_LEVEL", "NetworkLevel", "flit_obstacle", "flit_work",
-    "inert_network", "refuse_flit",
+    "network_without_effect", "refuse_flit",
 ]  # fmt: skip
 
 MOST_FLIT_HOPS = 4_000_000
@@ -93,7 +93,7 @@ def flit_work(raw: RawRun) -> int:
     return int(raw.link_used[:, FLITS].sum())
 
 
-def inert_network(config: ChipConfig, networks: tuple[str, ...]) -> tuple[str, ...]:
+def network_without_effect(config: ChipConfig, networks: tuple[str, ...]) -> tuple[str, ...]:
     """Return a warning for every knob of the network's levels that had no effect.
 
     Args:

@@ -48,7 +48,7 @@ def send_local(
     depart = max(first_ps, last_ps - (vectors - 1) * flits * cycle) + config[INTERFACE_PS]
     if net.flags[2] != 0:
         return send_free(net, depart, source, target, total)
-    base, way = _first_port(net), net.walk[0]
+    base, way = _first_port(net), net.path[0]
     start = take_link(net, base + 2 * source, depart, total)
     head, tail = start + link_ps, start + (total - 1) * cycle + link_ps
     hops = _find_way(net, source, target)
@@ -62,8 +62,8 @@ def send_local(
 
 @inner
 def _find_way(net: Network, source: int, target: int) -> int:
-    """Write the links between the routers of two ports into `net.walk`; return how many."""
-    way, routes = net.walk[0], net.packet.routes
+    """Write the links between the routers of two ports into `net.path`; return how many."""
+    way, routes = net.path[0], net.packet.routes
     return int(fill_way(routes, net.router[source], net.router[target], way))
 
 
@@ -103,7 +103,7 @@ def _mark_tree(net: Network, source: int, targets: Int64, masks: UInt64, count: 
 
     Routes are walked from their ends, and only to where the tree has the tokens already.
     """
-    base, way = _first_port(net), net.walk[0]
+    base, way = _first_port(net), net.path[0]
     net.flags[1] += 1
     for k in range(count):
         mask = masks[k]
@@ -146,7 +146,7 @@ def scatter_local(
         return
     config = net.packet.config
     cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
-    base, way = _first_port(net), net.walk[0]
+    base, way = _first_port(net), net.path[0]
     inject = base + 2 * source
     _mark_tree(net, source, targets, masks, count)
     total = flits * count_tokens(net.union[inject])
@@ -194,7 +194,7 @@ def _enter_tree(
     Returns:
         The number of links found so far.
     """
-    config, base, way = net.packet.config, _first_port(net), net.walk[0]
+    config, base, way = net.packet.config, _first_port(net), net.path[0]
     cycle, link_ps, total = config[CYCLE_PS], config[LINK_PS], len(net.mark)
     epoch, size = net.flags[1], count_tokens(mask)
     depart = max(first_ps, last_ps - (size - 1) * flits * cycle) + config[INTERFACE_PS]
@@ -207,7 +207,7 @@ def _enter_tree(
             net.mark[link] = epoch
             net.head[link] = net.tail[link] = 0
             net.union[link] = np.uint64(0)
-            net.walk[1, link] = way[hop + 1] if hop < hops else -1
+            net.path[1, link] = way[hop + 1] if hop < hops else -1
             net.order[found] = -((hops - hop) * total + link)
             found += 1
         elif hop > 0 and _contains(net.union[link], mask):
@@ -277,7 +277,7 @@ def reduce_local(
         total = flits * count_tokens(net.union[link])
         start = take_link(net, link, net.head[link] + router_ps, total)
         tail = max(net.tail[link] + router_ps, start + (total - 1) * cycle) + link_ps
-        after = net.walk[1, link]
+        after = net.path[1, link]
         if after >= 0:
             net.head[after] = max(net.head[after], start + link_ps)
             net.tail[after] = max(net.tail[after], tail)

@@ -9,7 +9,7 @@
 | `ideal_integer` | the exact integer product in the same formats |
 | `study_tile` | what limits a tile: error by source, best range and bits |
 | `AgeGrid` | ages at which drifting conductances are evaluated |
-| `inert_knobs`, `unpaid_writes`, `unused_range` | warnings: no effect, not charged, not used |
+| `knobs_without_effect`, `unpaid_writes`, `unused_range` | warnings about knobs |
 | `MacStatistics` | clip rate, bit density and counts by matrix |
 | `DeviceModel`, `register_device` | how to plug in a cell of one's own |
 | `register_curve` | how to plug in the transfer curve of a converter |
@@ -21,11 +21,11 @@ from cimsim.mac.calibrate import calibrate_range
 from cimsim.mac.curves import register_curve
 from cimsim.mac.devices import DeviceModel, DriftLaw, WriteError, register_device
 from cimsim.mac.ideal import IdealMatrix, ideal_integer
-from cimsim.mac.inert import inert_knobs, unpaid_writes, unused_range
 from cimsim.mac.matrix import Mode, ProgrammedMatrix
 from cimsim.mac.programming import program_matrix
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
 from cimsim.mac.study import SourceError, TileStudy, study_tile
+from cimsim.mac.without_effect import knobs_without_effect, unpaid_writes, unused_range
 from cimsim.mac.writing import NO_SLOT, Writing
 
 __all__ = [
@@ -45,7 +45,7 @@ __all__ = [
     "Writing",
     "calibrate_range",
     "ideal_integer",
-    "inert_knobs",
+    "knobs_without_effect",
     "program_matrix",
     "register_curve",
     "register_device",

@@ -69,7 +69,7 @@ class CellTables:
         g_min: lowest conductance over g_max.
         to_levels: levels per g_max.
         base: g_min in levels.
-        warmth: factor of every conductance at the temperature of the chip.
+        temperature_factor: factor of every conductance at the temperature of the chip.
     """
 
     target: Table
@@ -88,7 +88,7 @@ class CellTables:
     g_min: float
     to_levels: float
     base: float
-    warmth: float
+    temperature_factor: float
 
     @property
     def whole_errs(self) -> bool:
@@ -101,7 +101,7 @@ class CellTables:
         noisy = self.bias.any() or self.sigma.any() or self.whole_errs
         drifts = self.log_time > 0.0 or self.flicker.any()
         stuck = self.stuck_low + self.stuck_high > 0
-        return not (noisy or drifts or stuck or self.warmth != 1.0)
+        return not (noisy or drifts or stuck or self.temperature_factor != 1.0)
 
 
 def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25.0) -> CellTables:
@@ -151,7 +151,7 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
         g_min=g_min,
         to_levels=to_levels,
         base=g_min * (target.size - 1) / (1.0 - g_min),
-        warmth=1.0 + device.temperature.conductance_per_c * (temperature_c - 25.0),
+        temperature_factor=1.0 + device.temperature.conductance_per_c * (temperature_c - 25.0),
     )
 
 

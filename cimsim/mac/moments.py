@@ -63,7 +63,7 @@ def level_moments(tables: CellTables) -> tuple[Real, Real]:
             place = np.arange(tables.flicker.size) / FLICKER_STEPS
             q = np.interp(written, place, tables.flicker)[:, None, None]
             aged = np.maximum(0.0, aged * (1.0 + q * z2))
-        held = aged * max(tables.warmth, 0.0) * tables.to_levels - tables.base
+        held = aged * max(tables.temperature_factor, 0.0) * tables.to_levels - tables.base
         first, second = (works * float(share @ (held**k).mean(axis=(1, 2))) for k in (1, 2))
         mean[level] = first + held_stuck[0]
         square[level] = second + held_stuck[1]
@@ -73,7 +73,7 @@ def level_moments(tables: CellTables) -> tuple[Real, Real]:
 def _stuck(tables: CellTables) -> tuple[float, tuple[float, float]]:
     """Return the share of cells that work, and what the others add to mean and mean square."""
     low, high = tables.stuck_low / 2.0**32, tables.stuck_high / 2.0**32
-    ends = np.array([tables.g_min, 1.0]) * max(tables.warmth, 0.0)
+    ends = np.array([tables.g_min, 1.0]) * max(tables.temperature_factor, 0.0)
     ends = ends * tables.to_levels - tables.base
     held = (float(low * ends[0] + high * ends[1]), float(low * ends[0] ** 2 + high * ends[1] ** 2))
     return 1.0 - low - high, held

@@ -149,8 +149,8 @@ def _conductances(
         g, stuck, encoded.wq, encoded.offset, encoded.flip, strip, _layout(encoded),
         writer_tables(tables), writer_draws(tables), (w + s, u + v),
     )  # fmt: skip
-    if tables.warmth != 1.0:
-        g *= max(tables.warmth, 0.0)
+    if tables.temperature_factor != 1.0:
+        g *= max(tables.temperature_factor, 0.0)
     if tile.crossbar.wire_ohm > 0.0:
         for _, at in _crossbars(formats, strip):
             crossbar = g[:, at]

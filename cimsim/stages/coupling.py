@@ -23,7 +23,7 @@ from cimsim.mac import AgeGrid
 from cimsim.stages.exactness import is_exact
 from cimsim.units import PS_PER_S, PS_PER_US
 
-__all__ = ["choose_mode", "drifts_within", "inert_coupling", "refuse_trace"]
+__all__ = ["choose_mode", "coupling_without_effect", "drifts_within", "refuse_trace"]
 
 
 def choose_mode(config: ChipConfig, placement: Placement) -> Literal["coupled", "trace"]:
@@ -66,7 +66,7 @@ def drifts_within(config: ChipConfig, makespan_ps: int) -> str | None:
     )
 
 
-def inert_coupling(config: ChipConfig, placement: Placement) -> tuple[str, ...]:
+def coupling_without_effect(config: ChipConfig, placement: Placement) -> tuple[str, ...]:
     """Return a warning for every knob of what changes with time that has no effect here."""
     found = []
     if config.mapping.replica_choice != "static" and not _several(placement):

@@ -21,7 +21,7 @@ from cimsim.cost.ledger import Ledger
 from cimsim.cost.model import CostModel
 from cimsim.engine.sites import PSUM_BITS
 from cimsim.errors import CimsimError
-from cimsim.mac import TileStudy, inert_knobs, study_tile, unpaid_writes, unused_range
+from cimsim.mac import TileStudy, knobs_without_effect, study_tile, unpaid_writes, unused_range
 from cimsim.rng import derive_key, normals_at
 from cimsim.workload.matrix import Matrix, MatrixId
 
@@ -182,7 +182,12 @@ def study_page(
         seed=seed,
         study=study,
         cost=cost,
-        notes=(*inert_knobs(config), *unpaid_writes(config), *unused_range(config), *notes),
+        notes=(
+            *knobs_without_effect(config),
+            *unpaid_writes(config),
+            *unused_range(config),
+            *notes,
+        ),
     )
 
 

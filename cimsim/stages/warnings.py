@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cimsim.engine.network_choice import inert_network
-from cimsim.mac import inert_knobs, unpaid_writes, unused_range
+from cimsim.engine.network_choice import network_without_effect
+from cimsim.mac import knobs_without_effect, unpaid_writes, unused_range
 from cimsim.model.text import perplexity
-from cimsim.stages.coupling import inert_coupling
+from cimsim.stages.coupling import coupling_without_effect
 from cimsim.stages.measured import ChipMeasurement
 from cimsim.stages.scale import DIE_LIMIT_MM2, left_out
 from cimsim.stages.wear import wear_warning
@@ -18,16 +18,16 @@ CLIP_WARNING = 1e-2  # share of clipped conversions that a report warns of
 def run_warnings(measured: ChipMeasurement) -> tuple[str, ...]:
     """Return the warnings about one chip and model."""
     chip = measured.chip.config
-    found = [*inert_knobs(chip), *unpaid_writes(chip), *unused_range(chip)]
+    found = [*knobs_without_effect(chip), *unpaid_writes(chip), *unused_range(chip)]
     clip = measured.clip_rate
     if clip is not None and clip > CLIP_WARNING:
         found.append(
             f"{100 * clip:.2g} % of conversions are clipped: widen tile.adc.range or add bits"
         )
-    found += inert_coupling(chip, measured.chip.placement)
+    found += coupling_without_effect(chip, measured.chip.placement)
     phases = (*measured.before.phases, *measured.after.phases)
     found += left_out(chip)
-    found += inert_network(chip, tuple(p.result.network for p in phases))
+    found += network_without_effect(chip, tuple(p.result.network for p in phases))
     found += _decode_numbers(measured)
     found += _large_die(measured)
     cautions = [

@@ -102,8 +102,8 @@ def column_values(encoded: Encoded, tile: Tile, writing: Writing) -> NDArray[np.
     # A line of unit cells runs down a column block.
     level = np.full((formats.units, formats.n_in), formats.unit_level, dtype=np.int64)
     unit, _ = conductance_of_lines(level, tables, writing.unit_keys)
-    if tables.warmth != 1.0:
-        g, unit = g * tables.warmth, unit * tables.warmth
+    if tables.temperature_factor != 1.0:
+        g, unit = g * tables.temperature_factor, unit * tables.temperature_factor
     v = g * tables.to_levels - tables.base
     if tables.weight_sigma.size > 1:
         _add_weight_errors(v, stuck, encoded, tables, writing.cell_keys[0])

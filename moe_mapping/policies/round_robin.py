@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from moe_mapping.feasibility import can_put
 from moe_mapping.kernel import inner, kernel
 from moe_mapping.packing import place_one_each, sites_of
 from moe_mapping.plan import empty_plan
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
-from moe_mapping.room import can_put
 from moe_mapping.state import REPLICAS, Fixed, WorkingPlan, put
 
 __all__ = ["deal"]

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moe_mapping.draws import below, permutation
+from moe_mapping.feasibility import fits_site
 from moe_mapping.kernel import kernel
 from moe_mapping.packing import place_one_each, sites_of
 from moe_mapping.plan import empty_plan
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
-from moe_mapping.room import has_room
 from moe_mapping.state import Fixed, WorkingPlan, put
 
 __all__ = ["scatter"]
@@ -29,7 +29,7 @@ def _scatter(fixed: Fixed, plan: WorkingPlan, order: NDArray[np.int64], seed: in
         fits = np.empty(sites.size, dtype=np.int64)
         usable = 0
         for site in sites:
-            if has_room(fixed, plan, unit, site):
+            if fits_site(fixed, plan, unit, site):
                 fits[usable] = site
                 usable += 1
         if usable == 0:

@@ -14,22 +14,22 @@ from cimsim.stages.timing import time_phase
 from cimsim.units import OPS_PER_MAC, PS_PER_US
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
-from romer.study.laboratory import Laboratory
+from romer.study.studied_design import StudiedDesign
 
 __all__ = ["charge", "decode", "offloaded_macs", "replay"]
 
 Record = dict[str, Any]
 
 
-def charge(lab: Laboratory, correction: Correction) -> tuple[CalibrationCost, Record]:
+def charge(design: StudiedDesign, correction: Correction) -> tuple[CalibrationCost, Record]:
     """Return the cost of a correction: cells, energy and time of writing, digital work.
 
     Products that left the cells count as digital work here, experts' at an even load.
     """
-    cost = calibration_cost(lab.placed, correction)
+    cost = calibration_cost(design.placed, correction)
     return cost, {
         "digital_ops_per_token": cost.ops_per_token
-        + OPS_PER_MAC * offloaded_macs(correction, lab.placed.program),
+        + OPS_PER_MAC * offloaded_macs(correction, design.placed.program),
         "cells_rewritten": cost.cells,
         "programming_nj": cost.energy_nj,
         "programming_us": cost.time_us,
@@ -50,15 +50,15 @@ def offloaded_macs(correction: Correction, program: Program) -> float:
     return macs
 
 
-def replay(lab: Laboratory, trace: RoutingTrace, cost: CalibrationCost | None) -> Record:
+def replay(design: StudiedDesign, trace: RoutingTrace, cost: CalibrationCost | None) -> Record:
     """Replay a routing in decode, at the chip file's largest batch.
 
     Args:
-        lab: the chip.
+        design: the chip.
         trace: where its tokens went.
         cost: of the correction under which they went there, or None.
     """
-    return decode(lab.placed, trace, max(lab.config.run.decode_batch), cost)
+    return decode(design.placed, trace, max(design.config.run.decode_batch), cost)
 
 
 def decode(

@@ -22,9 +22,9 @@ from cimsim.workload.matrix import MatrixId, TokenKeys
 from romer import Untreated, calibrate
 from romer.study.cells import Cell, Kind
 from romer.study.charge import charge, replay
-from romer.study.laboratory import Laboratory
 from romer.study.quantiser import clipped, quantiser_of
 from romer.study.routing import RoutingLogits, routing_divergence
+from romer.study.studied_design import StudiedDesign
 from romer.study.subject import CleanModel
 from romer.study.verify import verify_worst
 from romer.study.weight_error import relative_weight_error
@@ -74,8 +74,8 @@ class Bench:
     def __init__(self, chip: str, subject: CleanModel, kind: Kind) -> None:
         self.subject = subject
         stored = clipped(subject.checkpoint, quantiser_of(kind.quantiser))
-        self.laboratory = Laboratory.open(configure(chip, kind), subject, stored)
-        self._seed = self.laboratory.config.run.seed
+        self.design = StudiedDesign.open(configure(chip, kind), subject, stored)
+        self._seed = self.design.config.run.seed
         self._deployed: tuple[int, ProgrammedChip] | None = None
         self._untreated: tuple[tuple[int, int, str], Untreated] | None = None
 
@@ -83,39 +83,45 @@ class Bench:
         """Return one chip; the last one is kept."""
         if self._deployed is None or self._deployed[0] != chip:
             self._deployed = self._untreated = None  # two chips at once are half a gigabyte
-            self._deployed = (chip, self.laboratory.deploy(chip))
+            self._deployed = (chip, self.design.deploy(chip))
         return self._deployed[1]
 
     def shared(self) -> Record:
         """Return what all chips of this kind have in common."""
-        lab, clean = self.laboratory, self.subject.clean
+        design, clean = self.design, self.subject.clean
         windows = self.subject.windows
         ideal = score_ideal(
-            lab.config, lab.decoder, lab.digital, lab.placed.copies, lab.ranges, windows
+            design.config,
+            design.decoder,
+            design.digital,
+            design.placed.copies,
+            design.ranges,
+            windows,
         )
         return {
             "nll_clean": float(clean.nll.mean()),
             "nll_clean_windows": [float(v) for v in clean.nll.mean(axis=1)],
             "ppl_ideal_int": ideal,
             "ppl_adc_only": float(np.exp(self._without_cell_errors().nll.mean())),
-            "device_profile": str(getattr(lab.config.tile.device, "profile", "")),
-            "temperature_c": lab.config.technology.temperature_c,
+            "device_profile": str(getattr(design.config.tile.device, "profile", "")),
+            "temperature_c": design.config.technology.temperature_c,
             "load_cv_clean": float(load_cv(clean.trace.load()).mean()),
-            "rel_weight_error": relative_weight_error(lab),
+            "rel_weight_error": relative_weight_error(design),
         }
 
     def _without_cell_errors(self) -> ScoreResult:
         """Score a chip whose cells hold exact levels: what its converters alone cost."""
-        lab = self.laboratory
+        design = self.design
         device = IdealDevice(
-            cell_bits=lab.config.tile.device.cell_bits, g_max_us=lab.config.tile.device.g_max_us
+            cell_bits=design.config.tile.device.cell_bits,
+            g_max_us=design.config.tile.device.g_max_us,
         )
-        tile = lab.config.tile.model_copy(update={"device": device})
-        exact = replace(lab, config=lab.config.model_copy(update={"tile": tile}))
+        tile = design.config.tile.model_copy(update={"device": device})
+        exact = replace(design, config=design.config.model_copy(update={"tile": tile}))
         linear = exact.deploy(0).linear(None, read_seed=self._seed, mode="folded")
         windows = self.subject.windows
         sequences = np.arange(len(windows), dtype=np.int64)
-        return lab.decoder.score(windows, linear, sequences=sequences)
+        return design.decoder.score(windows, linear, sequences=sequences)
 
     def elsewhere(self, words: str) -> Record:
         """Return which scored windows touch no document with some words.
@@ -139,7 +145,7 @@ class Bench:
         windows = prepared.text.accept
         sequences = np.arange(len(windows), dtype=np.int64)
         linear = self.deployment(chip).linear(None, read_seed=0, mode="folded")
-        noisy = self.laboratory.decoder.score(windows, linear, sequences=sequences).nll
+        noisy = self.design.decoder.score(windows, linear, sequences=sequences).nll
         log_p = prepared.reference.accept_log_p
         clean = np.take_along_axis(log_p, windows[:, 1:, None], axis=2)
         return {"nll_clean": -float(clean.mean()), "nll_noisy": float(noisy.mean())}
@@ -151,7 +157,7 @@ class Bench:
     def noisy_timed(self, chip: int, mode: Mode) -> Record:
         """Score a chip without any treatment and replay its routing on the engine."""
         score, row = self._score(self.deployment(chip), None, mode)
-        return {**row, **replay(self.laboratory, score.trace, None)}
+        return {**row, **replay(self.design, score.trace, None)}
 
     def treated(
         self, cell: Cell, chip: int, fitted: Bench, fitted_chip: int, budget: int
@@ -181,12 +187,12 @@ class Bench:
         )
         correction = found.correction
         score, row = self._score(self.deployment(chip), correction, mode)
-        cost, charged = charge(self.laboratory, correction)
+        cost, charged = charge(self.design, correction)
         timed = cell.role == "primary" and chip == cell.chips[0]
         return {
             **row,
             **charged,
-            **(replay(self.laboratory, score.trace, cost) if timed else {}),
+            **(replay(self.design, score.trace, cost) if timed else {}),
             "kept": [v.step for v in found.verdicts if v.kept],
             "digest": correction.digest(),
         }
@@ -197,11 +203,11 @@ class Bench:
         deployment = self.deployment(chip)
         if self._untreated is None or self._untreated[0] != key:
             prepared = self.subject.prepared(cell.tokens, cell.words)
-            self._untreated = (key, Untreated(self.laboratory.task(prepared, deployment, chip)))
+            self._untreated = (key, Untreated(self.design.task(prepared, deployment, chip)))
         return self._untreated[1]
 
     def _twice(self, chip: int, mode: Mode) -> Record:
-        second = self.laboratory.deploy(chip + TWICE_SEED)
+        second = self.design.deploy(chip + TWICE_SEED)
         both = _Mean(
             self.deployment(chip).linear(None, read_seed=self._seed, mode=mode),
             second.linear(None, read_seed=self._seed + 1, mode=mode),
@@ -210,7 +216,7 @@ class Bench:
 
     def _cells(self) -> int:
         """Return the cells that one copy of the whole model takes."""
-        return sum(u.cells for u in self.laboratory.placed.placement.units.values())
+        return sum(u.cells for u in self.design.placed.placement.units.values())
 
     def _oracle(self, name: str, chip: int, mode: Mode) -> Record:
         linear = self.deployment(chip).linear(None, read_seed=self._seed, mode=mode)
@@ -220,7 +226,7 @@ class Bench:
             return {**self._forward(linear, forced)[1], **_cost(0.0, 0)}
         noisy = self._forward(linear)[0]
         forced = RoutingRecord(noisy.experts, noisy.gates)
-        return {**self._forward(self.laboratory.digital, forced)[1], **_cost(0.0, 0)}
+        return {**self._forward(self.design.digital, forced)[1], **_cost(0.0, 0)}
 
     def _score(
         self, deployment: ProgrammedChip, correction: Correction | None, mode: Mode

@@ -8,9 +8,9 @@ from cimsim.config.load import load_chip
 from cimsim.cost.cooling import cooling_of
 from cimsim.cost.counts import Density
 from cimsim.cost.density import charged_density
-from cimsim.cost.inert import inert_knobs
 from cimsim.cost.peak import Peak, peak
 from cimsim.cost.peak_report import as_dict, find_published, power_warning
+from cimsim.cost.without_effect import knobs_without_effect
 
 
 def peak_of(name: str, *settings: str, density: Density | None = None) -> Peak:
@@ -100,5 +100,7 @@ def test_density_is_stated_where_energy_depends_on_it(name: str, *, depends: boo
     assert (peak_of(name).density is not None) == depends
     other = peak_of(name, "cost.input_bit_density=0.9", "cost.mean_level_fraction=0.9")
     assert (other.power_w != peak_of(name).power_w) == depends
-    said = [n for n in inert_knobs(other.config) if "density" in n or "level_fraction" in n]
+    said = [
+        n for n in knobs_without_effect(other.config) if "density" in n or "level_fraction" in n
+    ]
     assert len(said) == (0 if depends else 2)

@@ -11,7 +11,7 @@ import pytest
 from cimsim.engine.counts import check_conservation
 from cimsim.engine.events.flit_loop import FlitLoop, run_flit
 from cimsim.engine.events.simpy_loop import SimpyRun, run_simpy
-from cimsim.engine.network_choice import flit_work, inert_network
+from cimsim.engine.network_choice import flit_work, network_without_effect
 from cimsim.engine.noc.packet import BUSY_PS, FLITS
 from cimsim.engine.plan import Plan
 from cimsim.engine.result import EngineResult
@@ -241,10 +241,10 @@ def test_without_contention_the_level_changes_nothing() -> None:
 
 def test_knobs_of_the_flit_level_are_said_to_have_no_effect_where_it_did_not_serve() -> None:
     config = make_config(noc={"virtual_channels": 2, "level": "packet"})
-    (warning,) = inert_network(config, ("packet level, within 3 %",))
+    (warning,) = network_without_effect(config, ("packet level, within 3 %",))
     assert warning.startswith("noc.virtual_channels has no effect")
-    assert inert_network(config, ("flit level",)) == ()
+    assert network_without_effect(config, ("flit level",)) == ()
     config = make_config(noc={"level": "flit", "contention": "none"})
-    assert inert_network(config, ("no contention",)) == (
+    assert network_without_effect(config, ("no contention",)) == (
         "noc.level has no effect: noc.contention is none",
     )

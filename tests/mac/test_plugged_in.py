@@ -11,7 +11,7 @@ import pytest
 from cimsim.config import ChipConfig
 from cimsim.config.load import config_hash, dump_yaml, load_chip
 from cimsim.errors import CimsimError
-from cimsim.mac import inert_knobs, register_curve
+from cimsim.mac import knobs_without_effect, register_curve
 from cimsim.mac.curves import curve_of, is_straight
 from cimsim.mac.study import study_tile
 from cimsim.testing import check_adc_model, check_device_model, check_tile
@@ -125,11 +125,11 @@ def test_a_straight_curve_is_no_part_of_a_chips_identity(tmp_path: Path) -> None
 )
 def test_names_are_looked_up_before_a_run(tile: dict[str, object], key: str) -> None:
     with pytest.raises(CimsimError) as error:
-        inert_knobs(ChipConfig.model_validate({"name": "chip", "tile": tile}))
+        knobs_without_effect(ChipConfig.model_validate({"name": "chip", "tile": tile}))
     assert error.value.key == key
 
 
 def test_a_digital_crossbar_has_no_use_for_a_curve() -> None:
     tile = {"crossbar": {"kind": "digital"}, "adc": {"kind": "isaac", "curve": "tests_bent"}}
-    found = inert_knobs(ChipConfig.model_validate({"name": "digital", "tile": tile}))
+    found = knobs_without_effect(ChipConfig.model_validate({"name": "digital", "tile": tile}))
     assert "tile.adc.curve has no effect: digital crossbars are exact" in found

@@ -11,27 +11,29 @@ from cimsim.config.load import find_chip, load_chip
 from cimsim.errors import CimsimError
 from cimsim.model import Replica, identity
 from cimsim.workload.matrix import MatrixId, TokenKeys
-from romer.study.laboratory import Laboratory
+from romer.study.studied_design import StudiedDesign
 from romer.study.subject import CleanModel
 
 
 @pytest.fixture(scope="module")
-def laboratory() -> Laboratory:
+def design() -> StudiedDesign:
     knobs = (
         "tile.device.sigma_lsb=8",
         "workload.context=64",
         "calibration.tokens=256",
         "mapping.replicas=false",
     )
-    return Laboratory.open(load_chip(find_chip("eflash_40nm"), knobs), CleanModel("olmoe-tiny", 64))
+    return StudiedDesign.open(
+        load_chip(find_chip("eflash_40nm"), knobs), CleanModel("olmoe-tiny", 64)
+    )
 
 
-def test_the_mean_of_copies_has_less_error_than_one(laboratory: Laboratory) -> None:
-    chip = laboratory.deploy(0)
+def test_the_mean_of_copies_has_less_error_than_one(design: StudiedDesign) -> None:
+    chip = design.deploy(0)
     matrix = MatrixId(0, "v")
     x = np.random.default_rng(0).standard_normal((64, 256)).astype(np.float32)
     keys = TokenKeys(np.zeros(64, dtype=np.int64), np.arange(64, dtype=np.int64))
-    clean = laboratory.digital(matrix, x, keys)
+    clean = design.digital(matrix, x, keys)
     errors = {}
     for copies in (1, 2, 4):
         correction = identity("m", "c")
@@ -49,10 +51,10 @@ def test_the_mean_of_copies_has_less_error_than_one(laboratory: Laboratory) -> N
     assert np.array_equal(*same)
 
 
-def test_copies_that_do_not_fit_are_refused_with_the_knob(laboratory: Laboratory) -> None:
-    chip = laboratory.deploy(0)
+def test_copies_that_do_not_fit_are_refused_with_the_knob(design: StudiedDesign) -> None:
+    chip = design.deploy(0)
     room = chip.room_for(("attention", "router"))
-    placement = laboratory.placed.placement
+    placement = design.placed.placement
     used = sum(len(seat.crossbars) for seat in placement.seats)
     idle = placement.n_tiles * placement.crossbars_per_tile - used
     # Four layers of four attention matrices and a router, a crossbar each.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from moe_mapping.kernel import inner
 from moe_mapping.state import REPLICAS, Fixed, WorkingPlan
 
-__all__ = ["can_put", "can_swap", "copies_near", "has_room"]
+__all__ = ["can_put", "can_swap", "copies_near", "fits_site"]
 
 
 @inner
@@ -30,7 +30,7 @@ def copies_near(fixed: Fixed, plan: WorkingPlan, unit: int, site: int, but: int)
 
 
 @inner
-def has_room(fixed: Fixed, plan: WorkingPlan, unit: int, site: int) -> bool:
+def fits_site(fixed: Fixed, plan: WorkingPlan, unit: int, site: int) -> bool:
     """Tell whether a site is of the unit's class and free."""
     if fixed.site_class[site] != fixed.unit_class[unit]:
         return False
@@ -48,7 +48,7 @@ def can_put(fixed: Fixed, plan: WorkingPlan, unit: int, site: int) -> bool:
             return False
         if plan.totals[REPLICAS] + fixed.need[unit] > fixed.limits[0]:
             return False
-    if not has_room(fixed, plan, unit, site):
+    if not fits_site(fixed, plan, unit, site):
         return False
     return bool(copies_near(fixed, plan, unit, site, -1) < fixed.limits[1])
 

@@ -11,7 +11,7 @@ from cimsim.mac.curves import curve_of
 from cimsim.mac.devices import device_model
 from cimsim.mac.moments import mean_writes
 
-__all__ = ["inert_knobs", "unpaid_writes", "unused_range"]
+__all__ = ["knobs_without_effect", "unpaid_writes", "unused_range"]
 
 _REFERENCE_C = 25.0
 _MOST_UNPAID = 1.1
@@ -30,7 +30,7 @@ _ANALOG = {
 }  # fmt: skip
 
 
-def inert_knobs(config: ChipConfig) -> tuple[str, ...]:
+def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
     """Return a warning for every knob of the tile that is set and has no effect on this chip.
 
     A knob is set if its value is not the default.
@@ -50,12 +50,12 @@ def inert_knobs(config: ChipConfig) -> tuple[str, ...]:
         return tuple(found)
     device_model(tile.device, tile.weight.bits)
     curve_of(tile.adc)
-    for path, inert, reason in _rules(tile, config.technology.temperature_c):
+    for path, ignored, reason in _rules(tile, config.technology.temperature_c):
         section: object = tile
         default: object = _default_of(tile)
         for key in path.split("."):
             section, default = getattr(section, key), getattr(default, key)
-        if inert and section != default:
+        if ignored and section != default:
             found.append(f"tile.{path} has no effect: {reason}")
     return tuple(found)
 

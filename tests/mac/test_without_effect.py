@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from cimsim.config.load import bundled_chips, find_chip, load_chip
-from cimsim.mac import inert_knobs, unpaid_writes
+from cimsim.mac import knobs_without_effect, unpaid_writes
 
 READS = "tile.device.read_noise={sigma: 0.1, scaling: sqrt}"
 
 
 def named(chip: str, *overrides: str) -> list[str]:
     """Return the knobs that are said to have no effect on a chip."""
-    found = inert_knobs(load_chip(find_chip(chip), overrides))
+    found = knobs_without_effect(load_chip(find_chip(chip), overrides))
     assert all(" has no effect: " in warning for warning in found)
     return [warning.split(" has no effect")[0] for warning in found]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cimsim.config import ChipConfig
 from cimsim.cost.catalogue import covered
 
-__all__ = ["inert_knobs", "reads_density"]
+__all__ = ["knobs_without_effect", "reads_density"]
 
 
 def reads_density(config: ChipConfig) -> bool:
@@ -25,7 +25,7 @@ def _priced_by_model(config: ChipConfig, component: str) -> bool:
     return bool(config.chip.analog_parts) and not given and component not in covered(config)
 
 
-def inert_knobs(config: ChipConfig) -> tuple[str, ...]:
+def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
     """Return a warning for every cost knob that is set and has no effect on this chip."""
     cost, tile = config.cost, config.tile
     digital = tile.crossbar.kind == "digital"
@@ -42,8 +42,8 @@ def inert_knobs(config: ChipConfig) -> tuple[str, ...]:
     }
     found = [
         f"cost.{name} has no effect with these cells, drivers and crossbars"
-        for name, inert in reasons.items()
-        if inert and getattr(cost, name) != type(cost).model_fields[name].default
+        for name, ignored in reasons.items()
+        if ignored and getattr(cost, name) != type(cost).model_fields[name].default
     ]
     absent = {"adc", "sample_hold"} if digital else set()
     if config.memory.kind == "none":

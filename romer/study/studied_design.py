@@ -18,13 +18,13 @@ from romer import Task
 from romer.deployment import Mode
 from romer.study.subject import CleanModel, Prepared
 
-__all__ = ["Laboratory"]
+__all__ = ["StudiedDesign"]
 
 PROFILE_WINDOWS = 4  # as in a run: ranges come from these
 
 
 @dataclass(frozen=True)
-class Laboratory:
+class StudiedDesign:
     """A model placed on a chip, before any chip seed is drawn.
 
     Attributes:
@@ -48,7 +48,7 @@ class Laboratory:
     @classmethod
     def open(
         cls, config: ChipConfig, subject: CleanModel, stored: Checkpoint | None = None
-    ) -> Laboratory:
+    ) -> StudiedDesign:
         """Place a model as `cimsim run` does.
 
         Args:
