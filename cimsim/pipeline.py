@@ -1,4 +1,4 @@
-"""READ FIRST: the flow of one run, one call an arrow.
+"""READ FIRST: the flow of one run, one call per arrow.
 
     YAML -> config -> chip graph -> mapping -> +-- functional: noisy MACs, routing --+ -> results
                      model + text -> program --+-- events: time, energy, contention --+

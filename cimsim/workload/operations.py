@@ -1,6 +1,6 @@
 """The operations of a decoder, with their shapes and constants.
 
-An operation says what it takes a token: matrices (each digital or on crossbars), elementwise
+An operation says what it takes per token: matrices (each digital or on crossbars), elementwise
 digital operations, stored digital parameters. A family lists its operations in order
 (`cimsim.model.families`), most of them through the blocks of `cimsim.workload.blocks`.
 """
