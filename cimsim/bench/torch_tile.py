@@ -35,7 +35,7 @@ from cimsim.backends.torch.written import DeviceWriter
 from cimsim.config import Tile
 from cimsim.errors import CimsimError, CimsimInternalError
 from cimsim.mac import ProgrammedMatrix, Writing, calibrate_range, program_matrix
-from cimsim.workload.program import MatrixId, TokenKeys
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["run_torch_bench"]
 

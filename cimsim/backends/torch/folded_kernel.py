@@ -13,6 +13,7 @@ __all__ = ["folded_product"]
 _ALL_GROUPS: tl.constexpr = tl.constexpr(0xFFFF << 6)
 
 
+# Long: one kernel, whose values stay in registers from the first load to the last store.
 @triton.jit(do_not_specialize=["k0", "k1"])
 def folded_product(  # type: ignore[no-untyped-def]
     x, w, out, token_scale, bias, spread, sequence, position,

@@ -164,6 +164,7 @@ def _bent(v, errors, low, span):  # type: ignore[no-untyped-def]
     return (v * gain[None, :] + offset[None, :]) + bend
 
 
+# Long: one kernel, whose values stay in registers from the first load to the last store.
 @triton.jit(do_not_specialize=["k0", "k1"])
 def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     x, w, out, codes,

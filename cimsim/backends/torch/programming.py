@@ -187,14 +187,14 @@ def _refusals(
         yield "weights of one bit, or of more than 8", "tile.weight.bits", tile.weight.bits
     if 16 % formats.cells_per_weight:
         cells = formats.cells_per_weight
-        yield f"{cells} cells a weight", "tile.device.cell_bits", device.cell_bits
+        yield f"{cells} cells per weight", "tile.device.cell_bits", device.cell_bits
     if np.isfinite(tables.tolerance):
         yield "verified writes", "tile.device.verify.tolerance", device.verify.tolerance
     if tables.log_time > 0.0 or tables.flicker.any():
         yield "drift", "tile.device.age_s", device.age_s
     if tables.stuck_low + tables.stuck_high > 0:
         yield "stuck cells", "tile.device.stuck_low", device.stuck_low
-    if tables.warmth != 1.0:
+    if tables.temperature_factor != 1.0:
         yield (
             "cells at another temperature", "tile.device.temperature.conductance_per_c",
             device.temperature.conductance_per_c,

@@ -153,6 +153,7 @@ def _store(out, level, fine, stride, inside, DIGITS: tl.constexpr):  # type: ign
         tl.store(out + stride, ((units + 128) >> 8).to(tl.int8), mask=inside)
 
 
+# Long: one kernel, whose values stay in registers from the first load to the last store.
 @triton.jit(do_not_specialize=["k0", "k1"])
 def write_cells(  # type: ignore[no-untyped-def]
     q, offset, place, out, greatest,
@@ -250,6 +251,7 @@ def write_cells(  # type: ignore[no-untyped-def]
         tl.atomic_max(greatest, found.to(tl.int32, bitcast=True))
 
 
+# Long: one kernel, whose values stay in registers from the first load to the last store.
 @triton.jit(do_not_specialize=["k0", "k1"])
 def slice_weights(  # type: ignore[no-untyped-def]
     w, scale, offset, place, out,
