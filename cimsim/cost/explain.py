@@ -83,7 +83,7 @@ def _component(name: str, catalogue: Catalogue, config: ChipConfig) -> list[str]
         area = "not modelled" if price.area_um2 is None else f"{price.area_um2:.6g} um2"
         leak = "not modelled" if price.leakage_uw is None else f"{price.leakage_uw:.6g} uW"
         lines += [
-            f"  on {config.name}: {energy} an action, {area}, leakage {leak}, idle {price.idle}",
+            f"  on {config.name}: {energy} per action, {area}, leakage {leak}, idle {price.idle}",
             f"  model: {price.model}",
             *(f"  source: {c.key} = {c.value:g} {c.unit}; {c.cite()}" for c in price.constants),
             *(f"  note: {note}" for note in price.notes),

@@ -129,7 +129,7 @@ class CostModel:
         if counts.makespan_ps and not ledger.total_fj():
             raise CimsimError(
                 f"nothing that the chip does in phase {counts.phase} costs energy, so its "
-                "operations a joule are undefined",
+                "operations per joule are undefined",
                 key="cost",
                 hint="overrides or excluded components leave nothing",
             )

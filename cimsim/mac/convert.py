@@ -274,7 +274,7 @@ def finish(out, total, extra, fed, step, coefficient, shift_share, token_scale, 
         total: float [n, n_out], weighed codes.
         extra: float64 [n, n_out], share of unit columns, or [0, 0].
         fed: float64 [n], sums of the fed inputs.
-        step: levels a code.
+        step: levels per code.
         coefficient: float64 [n_out], what a fed unit counts digitally.
         shift_share: float64 [n_out], share of shifted inputs.
         token_scale: float32 [n].

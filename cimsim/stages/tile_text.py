@@ -126,7 +126,7 @@ def _converter(page: TilePage) -> list[str]:
     study, adc = page.study, page.config.tile.adc
     now = (
         f"  ADC now: {adc.bits} bits over {study.range_levels:.5g} levels, "
-        f"{study.step_levels:.4g} levels a code"
+        f"{study.step_levels:.4g} levels per code"
     )
     if study.recommended_bits is None or study.recommended_range is None:
         return [now, "  recommended bits   -", "  recommended range  -"]

@@ -35,7 +35,7 @@ def poisson_arrivals_ps(count: int, rate_per_s: float, seed: int) -> NDArray[np.
         raise CimsimError(
             "an arrival rate must be positive, and all must arrive in time",
             value=rate_per_s,
-            allowed=f"{count / LONGEST_S:g} to {PS_PER_S:g} a second",
+            allowed=f"{count / LONGEST_S:g} to {PS_PER_S:g} per second",
         )
     bits = uniform_bits_at(count, (0, 0, 0), derive_key(seed, _PURPOSE))
     gaps = -log_of((bits + 0.5) / 2.0**32) * (PS_PER_S / rate_per_s)

@@ -27,7 +27,7 @@ structure, and nothing else, with the released models of its family.
 |---|---|
 | layout | `model_type: {model_type}`, ordinary Hugging Face folder, bfloat16, tied embeddings |
 | size | {parameters:,} parameters, {layers} layers, width {width}, {heads} heads of {head_dim} |
-| routed experts | {experts} a layer, top-{top_k}, hidden width {expert_width} |
+| routed experts | {experts} per layer, top-{top_k}, hidden width {expert_width} |
 | gates | softmax over all experts, not renormalised after the choice |
 | shared experts | {shared} |
 | dense layers | {dense} |
