@@ -56,10 +56,10 @@ def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
         f"cost.overrides.{name} has no effect: the chip has no {name}"
         for name in sorted(absent & set(cost.overrides))
     ]
-    return (*found, *_inert_system(config))
+    return (*found, *_system_without_effect(config))
 
 
-def _inert_system(config: ChipConfig) -> list[str]:
+def _system_without_effect(config: ChipConfig) -> list[str]:
     """Warn of knobs of links between chips on a system of one chip, and of I/O in a table."""
     system, found = config.system, []
     if system.chips == 1:
