@@ -1,6 +1,7 @@
 """The Triton kernels against their plain twins and the Numba tile, on a CUDA device.
 
-Without a device Triton's interpreter runs the same kernels, slowly: TRITON_INTERPRET=1.
+Without a device Triton's interpreter runs the same kernels, slowly: TRITON_INTERPRET=1 (that of
+Triton 3.6 needs a NumPy before 2.4).
 """
 
 from __future__ import annotations
