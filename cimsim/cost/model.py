@@ -151,7 +151,7 @@ class CostModel:
         area = sum(row.mm2 or 0.0 for row in self._area)
         if not area:
             raise CimsimError(
-                "no component of the chip has an area, so figures of a square millimetre are "
+                "no component of the chip has an area, so figures per square millimetre are "
                 "undefined",
                 key="cost",
                 hint="overrides or excluded components leave nothing",

@@ -67,8 +67,8 @@ def test_peak_of_a_fitted_chip_is_refused_with_the_way_out() -> None:
 @pytest.mark.parametrize(
     ("knob", "names", "said"),
     [
-        ("energy_fj: 0, leakage_uw: 0", ("digital_linear", "weight_sram", "kv_sram"), "a joule"),
-        ("area_um2: 0", ("digital_unit", "weight_sram", "kv_sram"), "a square millimetre"),
+        ("energy_fj: 0, leakage_uw: 0", ("digital_linear", "weight_sram", "kv_sram"), "per joule"),
+        ("area_um2: 0", ("digital_unit", "weight_sram", "kv_sram"), "per square millimetre"),
     ],
 )
 def test_figures_of_a_chip_that_costs_nothing_are_refused(
