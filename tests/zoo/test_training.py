@@ -21,7 +21,7 @@ from cimsim.zoo import train as training
 from cimsim.zoo.corpus import encode, prepare, scored_bytes
 from cimsim.zoo.evaluate import evaluate
 from cimsim.zoo.muon import Muon, orthogonalise
-from cimsim.zoo.network import DecoderNetwork, Experts, hf_tensors
+from cimsim.zoo.network import DecoderNetwork, ExpertBlock, hf_tensors
 from cimsim.zoo.specs import SPECS, ModelSpec
 from cimsim.zoo.train import Recipe, report, save, train
 
@@ -117,7 +117,7 @@ def test_muon_step_decays_and_moves_by_the_learning_rate() -> None:
 def test_masked_experts_equal_a_token_by_token_evaluation(name: str) -> None:
     torch.manual_seed(3)
     spec = small(name)
-    block = Experts(spec)
+    block = ExpertBlock(spec)
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     x = torch.randn(1, 20, spec.width)
