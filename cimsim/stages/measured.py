@@ -15,8 +15,8 @@ from cimsim.results import TileLoad, component_energies, top_components
 from cimsim.results.statistics import Interval, mean_interval, topk_agreement
 from cimsim.stages.accuracy import Accuracy
 from cimsim.stages.calibration_cost import CalibrationCost
+from cimsim.stages.dies import count_dies
 from cimsim.stages.placed_chip import PlacedChip
-from cimsim.stages.scale import count_dies
 from cimsim.stages.timing import Phase, TimedPhases, peak_power_w
 from cimsim.stages.wear import Wear, wear
 

@@ -30,19 +30,19 @@ from cimsim.results import Row
 from cimsim.rng import derive_key, uniform_bits_at
 from cimsim.stages.columns.registry import extended
 from cimsim.stages.columns.scale import SCALE, FullSize
+from cimsim.stages.dies import count_dies
 from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.timing import time_phase
 from cimsim.workload.program import Program
 from cimsim.workload.shapes import shape_program
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["DIE_LIMIT_MM2", "FULL_SIZE", "count_dies", "fit_shape", "left_out", "scale_rows"]
+__all__ = ["FULL_SIZE", "fit_shape", "left_out", "scale_rows"]
 
 CONTEXT = 2048
 DECODE_BATCHES = (1, 32)
 DECODE_STEPS = 4  # tokens per sequence, ending at the full context
 FULL_SIZE = ("mesh", "torus", "cmesh")
-DIE_LIMIT_MM2 = 858.0  # reticle limit of one die, 26 mm x 33 mm
 _PURPOSE = 0x5CA1E
 
 
@@ -189,13 +189,3 @@ def _route(
         score = logits - log_of(-log_of((bits + 0.5) / 2.0**32))
         experts[:, index] = np.argsort(-score, axis=1, kind="stable")[:, :k]
     return RoutingTrace(experts, sequence, position, n_experts)
-
-
-def count_dies(area_mm2: float, chips: int) -> int:
-    """Return the dies of a system: a chip that exceeds the reticle takes several.
-
-    Args:
-        area_mm2: on-chip area of the system.
-        chips: equal chips that share it.
-    """
-    return chips * int(np.ceil(area_mm2 / chips / DIE_LIMIT_MM2))

@@ -6,8 +6,9 @@ from cimsim.engine.network_choice import network_without_effect
 from cimsim.mac import knobs_without_effect, unpaid_writes, unused_range
 from cimsim.model.text import perplexity
 from cimsim.stages.coupling import coupling_without_effect
+from cimsim.stages.dies import DIE_LIMIT_MM2
 from cimsim.stages.measured import ChipMeasurement
-from cimsim.stages.scale import DIE_LIMIT_MM2, left_out
+from cimsim.stages.scale import left_out
 from cimsim.stages.wear import wear_warning
 
 __all__ = ["run_warnings"]

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cimsim.mac.reference_cells import column_values
 
 from cimsim.backends.torch.held import hold
 from cimsim.backends.torch.packed import cell_bytes
 from cimsim.backends.torch.programming import Writer, integers_of, levels_of, moments_of_weights
 from cimsim.errors import CimsimError
+from cimsim.testing.slow_writing import column_values
 from tests.backends.helpers import KERNEL_TILES
 from tests.mac.helpers import FIRST, make_tile, normal, program
 

@@ -8,11 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Tile
-from cimsim.mac import AdcRange, ProgrammedMatrix, Writing, calibrate_range, program_matrix
+from cimsim.mac import (
+    AdcRange,
+    ProgrammedMatrix,
+    Writing,
+    calibrate_range,
+    program_matrix,
+    register_curve,
+)
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
 MATRIX = MatrixId(1, "gate", 3)
 FIRST = Writing(0, MATRIX)
+
+
+@register_curve("tests_bent")
+def bent(place: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A converter whose steps shorten towards the top."""
+    return place + 0.2 * place * (1.0 - place)
 
 
 def make_tile(**sections: Any) -> Tile:

@@ -15,7 +15,6 @@ from cimsim.mac import knobs_without_effect, register_curve
 from cimsim.mac.curves import curve_of, is_straight
 from cimsim.mac.study import study_tile
 from cimsim.testing import check_adc_model, check_device_model, check_tile
-from tests.mac import test_twin  # noqa: F401 - registers tests_bent
 from tests.mac.helpers import keys_of, make_tile, normal, program
 
 PLUGIN = """

@@ -12,18 +12,11 @@ from hypothesis import strategies as st
 
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
-from cimsim.mac import Writing, calibrate_range, register_curve
+from cimsim.mac import Writing, calibrate_range
 from cimsim.mac.encode import encode
 from cimsim.testing import slow_product, slow_writing
 from cimsim.workload.matrix import TokenKeys
 from tests.mac.helpers import MATRIX, make_tile, normal, program
-
-
-@register_curve("tests_bent")
-def bent(place: np.ndarray) -> np.ndarray:
-    """A converter whose steps shorten towards the top."""
-    return place + 0.2 * place * (1.0 - place)
-
 
 DEVICES: tuple[dict[str, Any], ...] = (
     {"kind": "ideal"},

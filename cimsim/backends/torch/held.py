@@ -15,6 +15,7 @@ from torch import Tensor
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac import ProgrammedMatrix
+from cimsim.mac.curves import curve_of
 from cimsim.mac.formats import Formats
 from cimsim.mac.inputs import static_scale
 from cimsim.mac.noise import FreshNoise
@@ -44,6 +45,7 @@ class Held:
         noise: variances of fresh noise in codes squared.
         draws: whether a conversion draws a number.
         errors: float32 [row blocks, 3, columns], gain, offset and bow of converters, or None.
+        curve: float32 [points], deviation of the transfer curve in codes, or None.
         plane_weight: float64 [planes].
         column_weight: float64 [stored columns].
         signs: float64 [row groups, stored columns, n_out] of complements, or None.
@@ -68,6 +70,7 @@ class Held:
     noise: FreshNoise
     draws: bool
     errors: Tensor | None
+    curve: Tensor | None
     plane_weight: Tensor
     column_weight: Tensor
     signs: Tensor | None
@@ -104,7 +107,7 @@ def hold(programmed: ProgrammedMatrix, device: torch.device) -> Held:
     if cells.squares is not None:
         kept = np.float32 if cells.squares.dtype == np.int16 else cells.squares.dtype
         squares = on(cells.squares.astype(kept))
-    units = columns.unit_coefficient
+    units, curve = columns.unit_coefficient, curve_of(programmed.tile.adc)
     return Held(
         tile=programmed.tile,
         formats=formats,
@@ -117,6 +120,7 @@ def hold(programmed: ProgrammedMatrix, device: torch.device) -> Held:
         noise=conversion.noise,
         draws=conversion.has_fresh_noise,
         errors=errors,
+        curve=on(curve) if curve.size else None,
         plane_weight=on(formats.plane_weight),
         column_weight=on(columns.weight),
         signs=signs,

@@ -1,8 +1,8 @@
 """The product in plain torch: slices, cycles and row groups with a conversion each.
 
-Equation by equation as `cimsim.mac.reference`, on any device: what runs where no kernel is asked
-for, and the twin of the kernels. Column sums are whole numbers and exact; every later operation
-is one torch call, so that nothing is contracted.
+Equation by equation as `cimsim.testing.slow_product`, on any device: what runs where no kernel is
+asked for, and the twin of the kernels. Column sums are whole numbers and exact; every later
+operation is one torch call, so that nothing is contracted.
 """
 
 from __future__ import annotations
@@ -155,6 +155,8 @@ def codes_of(held: Held, g: int, sums: Tensor, noise: Tensor | None) -> Tensor:
     """Return the ADC codes of column sums of a row group, with what noise adds to them."""
     low, high = (_number(b, sums) for b in held.bounds)
     v = sums * _number(held.grid / held.step_levels, sums)
+    if held.curve is not None:
+        v = _bent(v, low, high, held.curve)
     if held.errors is not None:
         gain, offset, bow = held.errors[held.formats.groups[g].row_block].to(sums.dtype)
         u = (v - low) * (_number(1.0, sums) / (high - low))
@@ -163,6 +165,15 @@ def codes_of(held: Held, g: int, sums: Tensor, noise: Tensor | None) -> Tensor:
     if noise is not None:
         v = v + noise
     return torch.minimum(torch.maximum(torch.round(v), low), high)
+
+
+def _bent(v: Tensor, low: Tensor, high: Tensor, curve: Tensor) -> Tensor:
+    """Return codes moved by the deviation of a transfer curve, linear between its points."""
+    share = (torch.minimum(torch.maximum(v, low), high) - low) * (_number(1.0, v) / (high - low))
+    place = share * _number(float(curve.numel() - 1), v)
+    i = place.long().clamp(max=curve.numel() - 2)
+    first, second = curve[i].to(v.dtype), curve[i + 1].to(v.dtype)
+    return v + (first + (second - first) * (place - i.to(v.dtype)))
 
 
 def addressed_normals(held: Held, g: int, tokens: Tokens, key: Key) -> Tensor:
