@@ -13,7 +13,7 @@ over that of a quarter of the tokens, and the largest memory of the process.
 into an empty cache and runs the small model once, less the time of the same run afterwards.
 
 Process CPU time on one thread, after one run that compiles or loads the kernels; the
-compiled engine's is the best of three, the reference engine's one run.
+compiled engine's is the best of three, the SimPy engine's one run.
 """
 
 from __future__ import annotations
@@ -105,21 +105,21 @@ def run_engine_bench() -> dict[str, object]:
     run_compiled(loaded, record=False)
     compiled_s, raw = _best(run_compiled, free)
     compiled_noc_s, raw_noc = _best(run_compiled, loaded)
-    reference_s, _ = _once(run_simpy, free)
-    reference_noc_s, _ = _once(run_simpy, loaded)
+    simpy_s, _ = _once(run_simpy, free)
+    simpy_noc_s, _ = _once(run_simpy, loaded)
     spread = _olmoe("packet", chips=SPREAD)
     run_compiled(spread, record=False)
     compiled_chips_s, raw_chips = _best(run_compiled, spread)
-    reference_chips_s, _ = _once(run_simpy, spread)
+    simpy_chips_s, _ = _once(run_simpy, spread)
     small = _small()
     run_compiled(small, record=False)
     small_s, small_raw = _best(run_compiled, small)
     tokens = SEQUENCES * LENGTH
     return {
         "olmoe_1b_7b": {
-            "reference_s": reference_s,
+            "simpy_s": simpy_s,
             "compiled_s": compiled_s,
-            "reference_noc_s": reference_noc_s,
+            "simpy_noc_s": simpy_noc_s,
             "compiled_noc_s": compiled_noc_s,
             "events": raw.events,
             "events_noc": raw_noc.events,
@@ -128,7 +128,7 @@ def run_engine_bench() -> dict[str, object]:
             "tokens": tokens,
         },
         "olmoe_1b_7b_64_chips": {
-            "reference_noc_s": reference_chips_s,
+            "simpy_noc_s": simpy_chips_s,
             "compiled_noc_s": compiled_chips_s,
             "events": raw_chips.events,
             "chips": spread.chips,

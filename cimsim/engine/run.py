@@ -65,7 +65,7 @@ def simulate(
         phase: prefill or decode.
         batch: sequences at once in decode; prefill takes workload.in_flight.
         engine: simpy, compiled or auto; None takes run.engine. The flit level of the
-            network (noc.level) runs on the reference engine only.
+            network (noc.level) runs on the SimPy engine only.
         correction: digital work that a calibration adds in every MoE layer.
         arrival_ps: [streams], rising arrival times; None lets streams enter as soon as there
             is room (closed loop).

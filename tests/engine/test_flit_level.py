@@ -1,4 +1,4 @@
-"""The reference engine on the flit-level network: laws, the packet level as a measure, choice."""
+"""The SimPy engine on the flit-level network: laws, the packet level as a measure, choice."""
 
 from __future__ import annotations
 
