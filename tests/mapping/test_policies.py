@@ -127,7 +127,7 @@ def test_the_list_of_policies_is_there_before_and_after_one_ran() -> None:
 
 def test_a_policy_of_a_user_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     policies()
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+    monkeypatch.setattr(registry._POLICIES, "_members", dict(registry._POLICIES._members))
 
     @register_policy("backwards")
     def backwards(problem: MappingProblem, seed: int) -> Assignment:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from tiny_model import SMALL
 
-import cimsim.pipeline as flow
+import cimsim.stages.chip_result as flow
 from cimsim.config import ChipConfig
 from cimsim.config.load import find_chip, load_chip
+from cimsim.pipeline import run_chip
 from cimsim.results import ChipResult
 from cimsim.stages.measured import ChipMeasurement
 from cimsim.stages.models import read_text
@@ -35,7 +36,7 @@ def run_tiny(tiny_model: Path) -> Runner:
 
     def run(chip: str, *overrides: str, correction: Path | None = None) -> ChipResult:
         config = tiny_chip(chip, *overrides)
-        return flow.run_chip(config, str(tiny_model), read_text(None), correction=correction)
+        return run_chip(config, str(tiny_model), read_text(None), correction=correction)
 
     return run
 

@@ -41,7 +41,7 @@ def test_coupled_and_trace_runs_are_bit_equal_where_nothing_depends_on_time(
     chip: str, overrides: tuple[str, ...], run_tiny: Runner
 ) -> None:
     overrides = (*overrides, "run.chip_seeds=1")
-    trace = run_tiny(chip, *overrides, "run.coupling=trace", "run.engine=reference")
+    trace = run_tiny(chip, *overrides, "run.coupling=trace", "run.engine=simpy")
     coupled = run_tiny(chip, *overrides, "run.coupling=coupled")
     assert outcome_of(coupled) == outcome_of(trace)
 

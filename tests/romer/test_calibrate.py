@@ -60,7 +60,7 @@ def test_a_harmful_step_is_dropped_and_leaves_no_trace(
         }
         return replace(correction, router_offset=offsets)
 
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry.find_steps()))
+    monkeypatch.setattr(registry._STEPS, "_members", dict(registry.find_steps()))
     register_step("harm")(harm)
     guarded = calibrate(bench.task(ERROR), "harm")
     assert guarded.correction.is_identity
@@ -217,7 +217,7 @@ def test_methods_are_strings_of_registered_steps() -> None:
 def test_a_step_of_a_user_is_found_by_name_with_its_number(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry.find_steps()))
+    monkeypatch.setattr(registry._STEPS, "_members", dict(registry.find_steps()))
     monkeypatch.setattr(registry, "_NUMBERS", dict(registry._NUMBERS))
 
     @register_step("shift", Number("offset of all logits", 0.0, 2.0))
