@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Here and not later, when it would take the name of the function `moe_mapping.policies`.
+import moe_mapping.policies  # noqa: F401
 from cimsim.registry import Registry
 from moe_mapping.assignment import Assignment
 from moe_mapping.plan import arrays_of, assignment_of

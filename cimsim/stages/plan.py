@@ -30,7 +30,6 @@ class Request:
     Attributes:
         chips: chip files or names of bundled chips.
         overrides: KEY=VALUE strings for every chip.
-        plugins: files that register what chips and models name.
         models: names of bundled models or checkpoint folders.
         text: text file to score, or None for the bundled one.
         correction: saved correction to apply, or None to calibrate.
@@ -39,11 +38,11 @@ class Request:
         overwrite: replace what a non-empty folder holds.
         jobs: chips at once, or None for all cores.
         threads: threads per chip, or None for cores / jobs.
+        plugins: files that register what chips and models name.
     """
 
     chips: tuple[str, ...]
     overrides: tuple[str, ...] = ()
-    plugins: tuple[Path, ...] = ()
     models: tuple[str, ...] = ("olmoe-tiny",)
     text: Path | None = None
     correction: Path | None = None
@@ -52,6 +51,7 @@ class Request:
     overwrite: bool = False
     jobs: int | None = None
     threads: int | None = None
+    plugins: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -117,6 +118,21 @@ def _serve(connection: Connection, work: Work) -> None:
         return
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let processes that are started meanwhile compute with one thread each."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # children read them at start
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 class _Team:
     """Processes that are handed batches one at a time.
 
@@ -127,18 +143,18 @@ class _Team:
 
     def __init__(self, work: Work, size: int) -> None:
         context = get_context("spawn")
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # children read them at start
         self._processes: list[BaseProcess] = []
         self._ends: list[Connection] = []
         self._open: dict[Connection, Kind | None] = {}
-        for _ in range(size):
-            here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(there, work), daemon=True)
-            process.start()
-            there.close()
-            self._processes.append(process)
-            self._ends.append(here)
-            self._open[here] = None
+        with _one_thread():
+            for _ in range(size):
+                here, there = context.Pipe()
+                process = context.Process(target=_serve, args=(there, work), daemon=True)
+                process.start()
+                there.close()
+                self._processes.append(process)
+                self._ends.append(here)
+                self._open[here] = None
 
     def run(self, left: list[Batch], until: float, say: Callable[[int], None]) -> None:
         """Hand out batches until none is left or the time is up; then raise what failed."""

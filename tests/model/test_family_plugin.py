@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -95,4 +96,4 @@ def test_a_taken_name_is_refused(checkpoints: dict[str, Checkpoint]) -> None:
     from cimsim.model.families import register_family
 
     with pytest.raises(CimsimError, match=r"registered already.*mixtral"):
-        register_family(FAMILIES["mixtral"])
+        register_family(replace(FAMILIES["mixtral"]))

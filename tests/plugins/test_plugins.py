@@ -122,7 +122,11 @@ def test_a_plugin_family_reads_its_checkpoints(tmp_path: Path, tiny_model: Path)
         (
             "from cimsim.mac import DeviceModel, register_device\n\n\n"
             "@register_device('pcm')\nclass Mine(DeviceModel):\n    pass\n",
-            ("own.py:4: ", "a device model of this name is registered already (found 'pcm')"),
+            (
+                "own.py:4: ",
+                "a device model of this name is registered already, by cimsim.mac",
+                "'pcm'",
+            ),
         ),
         (
             "from moe_mapping import register_policy\nregister_policy('lpt')(print)\n",
