@@ -20,7 +20,7 @@ from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.timing import Phase, TimedPhases, peak_power_w
 from cimsim.stages.wear import Wear, wear
 
-__all__ = ["ChipMeasurement", "Side", "main_decode"]
+__all__ = ["ChipMeasurement", "Side"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class ChipMeasurement:
     def _side(
         self, scores: tuple[ScoreResult, ...], timing: TimedPhases, load_ps: NDArray[np.int64]
     ) -> Side:
-        main, held = main_decode(self, timing), self.tile_load.holds_weights
+        main, held = timing.decode(max(self.config.run.decode_batch)), self.tile_load.holds_weights
         return Side(self.accuracy.clean, scores, main, load_ps, held)
 
     @property
@@ -151,8 +151,3 @@ class ChipMeasurement:
     def wear(self) -> Wear:
         """Wear of the most written expert slot in the main phase."""
         return wear(self.config, self.main)
-
-
-def main_decode(measured: ChipMeasurement, timing: TimedPhases) -> Phase:
-    """Return the decode phase of the columns that name no batch: the largest batch."""
-    return timing.decode(max(measured.config.run.decode_batch))
