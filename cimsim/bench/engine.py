@@ -266,7 +266,7 @@ def _crossbars_a_token(plan: Plan, raw: RawRun) -> int:
     """Return crossbar products of a run: vectors times crossbars of their site."""
     crossbars = {s.unit: len(s.crossbars) for s in plan.placement.seats}
     vectors: dict[object, int] = {}
-    for expert, key in enumerate(plan.expert_units):
+    for expert, key in enumerate(plan.copies.expert_units):
         vectors[key] = int(raw.expert_vectors[expert])
     tokens = int(plan.flights.size.sum())
     return sum(n * vectors.get(key, tokens) for key, n in crossbars.items())

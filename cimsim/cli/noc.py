@@ -56,18 +56,15 @@ def noc(
     from dataclasses import asdict
 
     from cimsim.engine.noc.curve import Sampling
-    from cimsim.engine.noc.request import noc_request
+    from cimsim.engine.noc.flit_state import FlitSettings
+    from cimsim.engine.noc.request import noc_request, read_network
 
     load(plugins)
     request = noc_request(
-        mesh=mesh,
-        topology=topology,
-        concentration=concentration,
+        FlitSettings(read_network(mesh, topology, concentration), vcs, buffer),
         traffic=traffic,
         hotspots=hotspots,
         flits=flits,
-        vcs=vcs,
-        buffer_flits=buffer,
         rates=rates,
         seed=seed,
         sampling=Sampling(runs=runs, period_cycles=period, max_cycles=cycles),

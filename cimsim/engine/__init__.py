@@ -4,13 +4,13 @@
 `events.serving`.
 """
 
-from cimsim.engine.build import check_trace
+from cimsim.engine.build import build_plan, check_trace
 from cimsim.engine.numbers import Numbers, rows_of_visit
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import PARTS
 from cimsim.engine.resources import Resource
 from cimsim.engine.result import EngineResult, Switching, Utilisation, VisitLog
-from cimsim.engine.run import simulate
+from cimsim.engine.run import simulate, time_plan
 from cimsim.engine.steps import CorrectionWork
 from cimsim.engine.visit import Visit
 
@@ -25,7 +25,9 @@ __all__ = [
     "Utilisation",
     "Visit",
     "VisitLog",
+    "build_plan",
     "check_trace",
     "rows_of_visit",
     "simulate",
+    "time_plan",
 ]

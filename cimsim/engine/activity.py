@@ -80,7 +80,7 @@ class _Names:
     """
 
     def __init__(self, plan: Plan) -> None:
-        experts = [str(key) for key in plan.expert_units]
+        experts = [str(key) for key in plan.copies.expert_units]
         found = list(FIXED_NAMES)
         self.site = len(found)
         found += [" ".join(n.split(" ")[:-1]).removesuffix(" all") for n in plan.sites.names]
@@ -216,10 +216,10 @@ def _add_visits(plan: Plan, raw: RawRun, tracks: _Tracks, names: _Names, found: 
 def _add_jobs(plan: Plan, raw: RawRun, tracks: _Tracks, names: _Names, found: _Slices) -> None:
     """Add jobs of digital units, and units that wait for operands from memory."""
     unit, flight, step, start, end = raw.jobs.T
-    size, row = plan.flights.size[flight], plan.attention_of[step]
-    work = plan.job_ps[step, size]
+    size, row = plan.flights.size[flight], plan.step.attention[step]
+    work = plan.step.job_ps[step, size]
     attends = row != NONE
-    work[attends] = plan.attention_ps[row[attends], flight[attends]]
+    work[attends] = plan.step.attention_ps[row[attends], flight[attends]]
     layer = _layers(plan)[step]
     for kind, low, high in ((JOB, start, start + work), (WAIT, start + work, end)):
         rows = found.earliest(low, high)
@@ -235,9 +235,9 @@ def _add_memory(plan: Plan, raw: RawRun, tracks: _Tracks, names: _Names, found: 
     chip, _, flight, step, start, _ = of_use[OPERANDS]
     size = plan.flights.size[flight]
     parts = (
-        (READ_WEIGHTS, plan.stream_ps[step]),
-        (READ_EMBEDDINGS, np.where(step == 0, plan.embed_ps[size], 0)),
-        (READ_KV, np.where(plan.kv_step[step] != NONE, plan.kv_read_ps[flight], 0)),
+        (READ_WEIGHTS, plan.memory.stream_ps[step]),
+        (READ_EMBEDDINGS, np.where(step == 0, plan.memory.embed_ps[size], 0)),
+        (READ_KV, np.where(plan.step.kv[step] != NONE, plan.memory.kv_read_ps[flight], 0)),
     )
     transfers = []
     for name, length in parts:
@@ -262,7 +262,7 @@ def _add_memory(plan: Plan, raw: RawRun, tracks: _Tracks, names: _Names, found: 
 
 
 def _expert_marks(plan: Plan, expert: Int64) -> dict[str, Int64]:
-    layer = np.array([key.layer for key in plan.expert_units], dtype=np.int64)
+    layer = np.array([key.layer for key in plan.copies.expert_units], dtype=np.int64)
     return {"layer": layer[expert], "expert": expert % max(1, plan.n_experts)}
 
 

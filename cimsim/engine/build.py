@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import ChipMesh, Placement, UnitKey, token_turn
+from cimsim.chip import ChipMesh, Placement, token_turn
 from cimsim.config import ChipConfig
 from cimsim.engine.flights import Flights, build_flights
 from cimsim.engine.memory import memory_times, most_kv_layers
 from cimsim.engine.noc.packet import NocTiming
-from cimsim.engine.placed import Costs, finish_slots, place_units, power_limit_nw
+from cimsim.engine.placed import Costs, PlacedSites, finish_slots, place_units, power_limit_nw
 from cimsim.engine.placed_program import PlacedProgram
-from cimsim.engine.plan import ONE_CHIP, ChipNetwork, FlitSizes, Plan, Ports, Transport
-from cimsim.engine.sites import RESULT_BITS, build_sites
+from cimsim.engine.plan import ONE_CHIP, ChipNetwork, Copies, FlitSizes, Plan, Ports, Transport
+from cimsim.engine.sites import build_sites
+from cimsim.engine.step_table import make_step_table
 from cimsim.engine.steps import CorrectionWork, Step, build_steps
 from cimsim.engine.weight_reads import count_weight_reads
 from cimsim.errors import CimsimError
@@ -27,6 +28,7 @@ Int64 = NDArray[np.int64]
 NONE = -1
 WORD_BITS = 64
 FS_PER_NS = 1_000_000
+NO_WORK = CorrectionWork()
 
 
 def build_plan(
@@ -35,7 +37,7 @@ def build_plan(
     *,
     phase: str,
     batch: int,
-    correction: CorrectionWork,
+    correction: CorrectionWork = NO_WORK,
     arrival_ps: Int64 | None = None,
     expected_load: Int64 | None = None,
 ) -> Plan:
@@ -63,62 +65,41 @@ def build_plan(
     concurrency = batch if phase == "decode" else config.workload.in_flight
     reads = count_weight_reads(flights, trace.experts, program.n_experts, concurrency)
     steps = build_steps(program, config, correction, reads)
-    largest = int(flights.size.max())
+    placed = place_units(config, placement, program, cost)
     chip_of_step = step_chips(steps, program, mesh, placement)
-    kv_step = np.array([s.kv_layer for s in steps], dtype=np.int64)
+    step = make_step_table(
+        config, program, flights, steps, chip_of_step, placed.group_of, cost.digital_ps
+    )
     memory = memory_times(
         config, program, flights, steps, min(concurrency, flights.n_streams),
-        most_kv_layers(kv_step, chip_of_step),
+        most_kv_layers(step.kv, step.chip),
     )  # fmt: skip
-    placed = place_units(config, placement, program, cost)
-    jobs = _job_times(program, cost, flights, steps)
-    attention_of, attention_ps = _attention_times(program, cost, flights, steps)
-    group = [placed.group_of[_unit_key(s), s.unit[1]] if s.unit else NONE for s in steps]
-    shared = [
-        placed.group_of[UnitKey(s.layer, "shared"), "all"] if s.shared else NONE for s in steps
-    ]
-    streams = np.arange(flights.n_streams, dtype=np.int64)
     return Plan(
-        phase=phase,
-        flights=flights,
-        concurrency=concurrency,
+        phase=phase, flights=flights, concurrency=concurrency,
         arrival_ps=_arrivals(arrival_ps, flights),
         token_key=token_turn(trace.sequence, trace.position),
-        experts=np.ascontiguousarray(trace.experts),
-        n_experts=program.n_experts,
-        digital_of=streams % config.digital.units,
-        step_chip=chip_of_step,
-        step_digital=chip_of_step * config.digital.units,
-        steps=tuple(steps),
-        job_ps=jobs,
-        attention_of=attention_of,
-        attention_ps=attention_ps,
-        kv_step=kv_step,
-        stream_ps=memory.stream_ps,
-        embed_ps=memory.embed_ps[: largest + 1],
-        kv_read_ps=memory.kv_read_ps,
-        kv_write_ps=memory.kv_write_ps,
-        dram_latency_ps=ps_from_ns(config.memory.latency_ns),
-        step_group=np.array(group, dtype=np.int64),
-        step_moe=np.array([s.moe_layer for s in steps], dtype=np.int64),
-        step_shared=np.array(shared, dtype=np.int64),
-        step_summed=np.array([s.moe_layer != NONE or s.shared for s in steps], dtype=np.int64),
-        in_flits=np.array([_in_flits(s, program, config) for s in steps], dtype=np.int64),
-        out_flits=np.full(len(steps), _flits(program.d_model * RESULT_BITS, config)),
-        group_ptr=np.cumsum([0, *map(len, placed.group_sites)], dtype=np.int64),
-        group_sites=np.array([s for g in placed.group_sites for s in g], dtype=np.int64),
-        group_units=tuple(placed.group_units),
-        expert_ptr=np.cumsum([0, *map(len, placed.expert_sites)], dtype=np.int64),
-        expert_sites=np.array([s for g in placed.expert_sites for s in g], dtype=np.int64),
-        expert_units=tuple(placed.expert_units),
+        experts=np.ascontiguousarray(trace.experts), n_experts=program.n_experts,
+        digital_of=np.arange(flights.n_streams, dtype=np.int64) % config.digital.units,
+        steps=tuple(steps), step=step, memory=memory, copies=_copies(placed),
         sites=build_sites(placed.specs, placed.timing_ps, placed.power_nw, config, mesh),
         slots=finish_slots(placed.slots, placement, config, memory, load),
         tile_buffer_bytes=max(1, int(config.tile.buffers.size_kb * 1024)),
         power_limit_nw=power_limit_nw(config),
         least_loaded=config.mapping.replica_choice == "least_loaded",
-        transport=_transport(config, mesh, largest),
-        mesh=mesh,
-        placement=placement,
+        transport=_transport(config, mesh, int(flights.size.max())),
+        mesh=mesh, placement=placement,
+    )  # fmt: skip
+
+
+def _copies(placed: PlacedSites) -> Copies:
+    groups, experts = placed.group_sites, placed.expert_sites
+    return Copies(
+        group_ptr=np.cumsum([0, *map(len, groups)], dtype=np.int64),
+        group_sites=np.array([s for g in groups for s in g], dtype=np.int64),
+        group_units=tuple(placed.group_units),
+        expert_ptr=np.cumsum([0, *map(len, experts)], dtype=np.int64),
+        expert_sites=np.array([s for g in experts for s in g], dtype=np.int64),
+        expert_units=tuple(placed.expert_units),
     )
 
 
@@ -163,57 +144,6 @@ def _arrivals(arrival_ps: Int64 | None, flights: Flights) -> Int64:
             allowed=f"{flights.n_streams} times",
         )
     return arrival_ps.astype(np.int64)
-
-
-def _job_times(program: Program, cost: Costs, flights: Flights, steps: list[Step]) -> Int64:
-    """Return the time of every job without attention, [steps, largest flight + 1]."""
-    del program
-    largest = int(flights.size.max())
-    table = np.zeros((len(steps), largest + 1), dtype=np.int64)
-    cache: dict[tuple[int, int], int] = {(0, 0): 0}
-    for n in np.unique(flights.size).tolist():
-        for i, step in enumerate(steps):
-            key = (n * sum(step.work.macs.values()), n * sum(step.work.elements.values()))
-            if key not in cache:
-                cache[key] = int(cost.digital_ps(*key))
-            table[i, n] = cache[key]
-    return table
-
-
-def _attention_times(
-    program: Program, cost: Costs, flights: Flights, steps: list[Step]
-) -> tuple[Int64, Int64]:
-    """Return times of the jobs that attend, which depend on the context of the flight."""
-    rows: dict[tuple[int, int], int] = {}
-    of_step = np.full(len(steps), NONE, dtype=np.int64)
-    for i, step in enumerate(steps):
-        if step.kv_layer != NONE:
-            key = (sum(step.work.macs.values()), sum(step.work.elements.values()))
-            of_step[i] = rows.setdefault(key, len(rows))
-    shapes = np.stack([flights.size, flights.context_sum()], axis=1)
-    unique, inverse = np.unique(shapes, axis=0, return_inverse=True)
-    times = np.zeros((len(rows), len(unique)), dtype=np.int64)
-    for (macs, elements), row in rows.items():
-        for j, (n, context) in enumerate(unique.tolist()):
-            times[row, j] = cost.digital_ps(
-                n * macs + 2 * context * program.d_attention,
-                n * elements + context * program.n_heads,
-            )
-    return of_step, np.ascontiguousarray(times[:, inverse.ravel()])
-
-
-def _unit_key(step: Step) -> UnitKey:
-    assert step.unit is not None  # noqa: S101 - asked only of steps that visit a fixed unit
-    return UnitKey(step.layer, step.unit[0])
-
-
-def _in_flits(step: Step, program: Program, config: ChipConfig) -> int:
-    width = program.d_attention if step.unit == ("attention", "o") else program.d_model
-    return _flits(width * config.tile.input.bits, config)
-
-
-def _flits(bits: int, config: ChipConfig) -> int:
-    return max(1, -(-bits // config.noc.flit_bits))
 
 
 def _transport(config: ChipConfig, mesh: ChipMesh, largest: int) -> Transport:

@@ -39,9 +39,9 @@ def count_run(
     tokens = int(flights.size.sum())
     macs, elements, streamed = _digital_work(program, plan, tokens)
     concurrency = min(plan.concurrency, flights.n_streams)
-    kv_layers = most_kv_layers(plan.kv_step, plan.step_chip)
+    kv_layers = most_kv_layers(plan.step.kv, plan.step.chip)
     traffic = kv_traffic(config, program, flights, concurrency, kv_layers)
-    layers = int(np.sum(plan.kv_step != NONE))
+    layers = int(np.sum(plan.step.kv != NONE))
     off_chip = config.memory.kind != "none"
     fetched = int((raw.loads * plan.slots.fetch_bytes).sum())
     reads = {
@@ -59,7 +59,7 @@ def count_run(
     # Every flit that leaves a router goes to another router or out of an ejection port.
     passed = between + int(ports[1::2, FLITS].sum())
     buffered_in, buffered_out = _buffer_bits(plan, raw)
-    written = {plan.expert_units[e]: int(n) for e, n in enumerate(raw.loads.tolist()) if n}
+    written = {plan.copies.expert_units[e]: int(n) for e, n in enumerate(raw.loads.tolist()) if n}
     return ActionCounts(
         phase=plan.phase,
         tokens=tokens,
@@ -140,10 +140,12 @@ def _buffer_bits(plan: Plan, raw: RawRun) -> tuple[int, int]:
 def _unit_vectors(plan: Plan, raw: RawRun) -> dict[UnitKey, int]:
     """Return the vectors of every unit; a token is one vector of attention, not two."""
     vectors: dict[UnitKey, int] = {}
-    for group, key in enumerate(plan.group_units):
-        sites = plan.group_sites[plan.group_ptr[group] : plan.group_ptr[group + 1]]
+    for group, key in enumerate(plan.copies.group_units):
+        sites = plan.copies.group_sites[
+            plan.copies.group_ptr[group] : plan.copies.group_ptr[group + 1]
+        ]
         vectors[key] = int(raw.site_vectors[sites].sum())
-    for expert, key in enumerate(plan.expert_units):
+    for expert, key in enumerate(plan.copies.expert_units):
         vectors[key] = int(raw.expert_vectors[expert])
     return vectors
 
@@ -171,10 +173,12 @@ def check_conservation(plan: Plan, raw: RawRun) -> None:
     tokens = int(plan.flights.size.sum())
     layers, k = plan.experts.shape[1], plan.experts.shape[2]
     problems = []
-    if plan.expert_units and int(raw.expert_vectors.sum()) != tokens * layers * k:
+    if plan.copies.expert_units and int(raw.expert_vectors.sum()) != tokens * layers * k:
         problems.append(f"{int(raw.expert_vectors.sum())} expert visits, {tokens * layers * k} due")
-    for group, key in enumerate(plan.group_units):
-        sites = plan.group_sites[plan.group_ptr[group] : plan.group_ptr[group + 1]]
+    for group, key in enumerate(plan.copies.group_units):
+        sites = plan.copies.group_sites[
+            plan.copies.group_ptr[group] : plan.copies.group_ptr[group + 1]
+        ]
         if int(raw.site_vectors[sites].sum()) != tokens:
             problems.append(f"{int(raw.site_vectors[sites].sum())} vectors at {key}")
     off = raw.parts_ps.sum(axis=1) - (raw.done_ps - raw.enter_ps)

@@ -18,7 +18,7 @@ from cimsim.config import ChipConfig
 from cimsim.engine.flights import Flights
 from cimsim.engine.steps import Step
 from cimsim.errors import CimsimError
-from cimsim.units import transfer_ps
+from cimsim.units import ps_from_ns, transfer_ps
 from cimsim.workload.program import Program
 
 __all__ = [
@@ -56,6 +56,7 @@ class MemoryTimes:
     Attributes:
         channel_gb_per_s: bandwidth of one channel, in GB/s.
         channels: how many.
+        latency_ps: time to the first byte.
         stream_ps: [steps], weights that a job streams.
         embed_ps: [largest flight + 1], embeddings of a flight.
         kv_read_ps, kv_write_ps: [flights], a layer.
@@ -63,6 +64,7 @@ class MemoryTimes:
 
     channel_gb_per_s: float
     channels: int
+    latency_ps: int
     stream_ps: Int64
     embed_ps: Int64
     kv_read_ps: Int64
@@ -150,6 +152,7 @@ def memory_times(
     return MemoryTimes(
         channel_gb_per_s=rate,
         channels=channels,
+        latency_ps=ps_from_ns(memory.latency_ns),
         stream_ps=_transfer(streamed, rate, channels),
         embed_ps=_transfer(embedded, rate, channels),
         kv_read_ps=_transfer(traffic.dram_read, rate, channels),

@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 from cimsim.chip import ChipMesh, Placement, UnitKey
 from cimsim.chip.topology import Topology
 from cimsim.engine.flights import Flights
+from cimsim.engine.memory import MemoryTimes
 from cimsim.engine.noc.packet import NocTiming
 from cimsim.engine.sites import Sites
+from cimsim.engine.step_table import StepTable
 from cimsim.engine.steps import Step
 
-__all__ = ["ONE_CHIP", "ChipNetwork", "FlitSizes", "Plan", "Ports", "Slots", "Transport"]
+__all__ = [
+    "ONE_CHIP", "ChipNetwork", "Copies", "FlitSizes", "Plan", "Ports", "Slots", "Transport",
+]  # fmt: skip
 
 Int64 = NDArray[np.int64]
 
@@ -166,6 +170,26 @@ class Slots:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """Sites of the copies of every unit; a unit's are a slice between two pointers.
+
+    Attributes:
+        group_ptr, group_sites: of fixed units.
+        group_units: unit of every group.
+        expert_ptr, expert_sites: of the resident copies of every expert id; none where the expert
+            lives in slots.
+        expert_units: unit of every expert id.
+    """
+
+    group_ptr: Int64
+    group_sites: Int64
+    group_units: tuple[UnitKey, ...]
+    expert_ptr: Int64
+    expert_sites: Int64
+    expert_units: tuple[UnitKey, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """One phase of one chip, lowered.
 
@@ -178,28 +202,10 @@ class Plan:
         experts: int16 [tokens, MoE layers, k], routing.
         n_experts: routed experts per layer; expert e of MoE layer m has id m x n_experts + e.
         digital_of: [streams], digital unit of a chip that serves a stream.
-        step_chip: [steps], chip whose digital units run the job: where the layer sits.
-        step_digital: [steps], first digital unit of that chip.
         steps: the steps of a flight.
-        job_ps: [steps, largest flight + 1], time of a job by tokens of the flight.
-        attention_of: [steps], row of `attention_ps` that replaces `job_ps`, or -1.
-        attention_ps: [rows, flights].
-        kv_step: [steps], layer whose keys and values the job reads, or -1.
-        stream_ps: [steps], channel time of the weights a job streams, 0 for none.
-        embed_ps: [largest flight + 1], channel time of reading embeddings.
-        kv_read_ps, kv_write_ps: [flights], channel time of keys and values in DRAM, a layer.
-        dram_latency_ps: time to the first byte.
-        step_group: [steps], group visited or -1.
-        step_moe: [steps], MoE layer visited or -1.
-        step_shared: [steps], group of the shared block or -1.
-        step_summed: [steps], whether results are added on their way back.
-        in_flits: [steps], flits of one input vector.
-        out_flits: [steps], flits of one summed result vector.
-        group_ptr, group_sites: sites of the copies of a fixed unit.
-        group_units: unit of every group.
-        expert_ptr, expert_sites: sites of the resident copies of every expert id; none
-            where the expert lives in slots.
-        expert_units: unit of every expert id.
+        step: the same as columns.
+        memory: channel times of requests to off-chip memory.
+        copies: where units are served.
         sites: where visits are served.
         slots: switchable crossbars.
         tile_buffer_bytes: capacity of a tile's buffer.
@@ -217,30 +223,10 @@ class Plan:
     experts: NDArray[np.int16]
     n_experts: int
     digital_of: Int64
-    step_chip: Int64
-    step_digital: Int64
     steps: tuple[Step, ...]
-    job_ps: Int64
-    attention_of: Int64
-    attention_ps: Int64
-    kv_step: Int64
-    stream_ps: Int64
-    embed_ps: Int64
-    kv_read_ps: Int64
-    kv_write_ps: Int64
-    dram_latency_ps: int
-    step_group: Int64
-    step_moe: Int64
-    step_shared: Int64
-    step_summed: Int64
-    in_flits: Int64
-    out_flits: Int64
-    group_ptr: Int64
-    group_sites: Int64
-    group_units: tuple[UnitKey, ...]
-    expert_ptr: Int64
-    expert_sites: Int64
-    expert_units: tuple[UnitKey, ...]
+    step: StepTable
+    memory: MemoryTimes
+    copies: Copies
     sites: Sites
     slots: Slots
     tile_buffer_bytes: int
@@ -258,4 +244,4 @@ class Plan:
     @property
     def n_layers(self) -> int:
         """Decoder layers (rows of the key-value bookkeeping)."""
-        return int(self.kv_step.max()) + 1
+        return int(self.step.kv.max()) + 1

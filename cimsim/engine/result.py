@@ -105,7 +105,6 @@ class EngineResult:
         engine: simpy or compiled.
         tokens: tokens completed.
         makespan_ps: from 0 to the last completion.
-        first_completion_ps, last_completion_ps: of a flight.
         latency_ps: int64 [tokens], from entering (or arriving) to completion of its flight.
         parts_ps: int64 [tokens, 7], columns `parts`, which sum to `latency_ps`.
         parts: queue, compute, noc, dram, write, adc, digital.
@@ -132,7 +131,6 @@ class EngineResult:
         events: events processed.
         cautions: what a reader of the latencies must know: saturation, limits of the network
             model; empty if nothing.
-        drained: True; a run that cannot finish raises an error instead.
         raw: the engine's own arrays.
         plan: what ran.
     """
@@ -141,8 +139,6 @@ class EngineResult:
     engine: str
     tokens: int
     makespan_ps: int
-    first_completion_ps: int
-    last_completion_ps: int
     latency_ps: Int64
     parts_ps: Int64
     parts: tuple[str, ...]
@@ -165,7 +161,6 @@ class EngineResult:
     power_stall_ps: int
     events: int
     cautions: tuple[str, ...]
-    drained: bool
     raw: RawRun
     plan: Plan
 
@@ -197,32 +192,27 @@ def make_result(
     """
     check_conservation(plan, raw)
     flights = plan.flights
-    sequential = flights.sequential
     latency = raw.done_ps - raw.enter_ps
-    per_token = flights.size
     first = flights.stream_ptr[:-1]
     request = np.maximum.reduceat(raw.done_ps, first) - raw.enter_ps[first]
     used = _utilisation(plan, raw)
     resources = list_resources(plan, used.tile, used.digital, used.link, used.dram)
     critical = _critical(plan, resources)
-    columns = raw.visits.T
     empty = np.zeros(0, dtype=np.int64)
     return EngineResult(
         phase=plan.phase,
         engine=engine,
-        tokens=int(per_token.sum()),
+        tokens=int(flights.size.sum()),
         makespan_ps=raw.end_ps,
-        first_completion_ps=int(raw.done_ps.min()),
-        last_completion_ps=raw.end_ps,
-        latency_ps=np.repeat(latency, per_token),
-        parts_ps=np.repeat(raw.parts_ps, per_token, axis=0),
+        latency_ps=np.repeat(latency, flights.size),
+        parts_ps=np.repeat(raw.parts_ps, flights.size, axis=0),
         parts=PARTS,
-        complete_ps=np.repeat(raw.done_ps, per_token),
-        ttft_ps=empty if sequential else request,
+        complete_ps=np.repeat(raw.done_ps, flights.size),
+        ttft_ps=empty if flights.sequential else request,
         request_ps=request,
         request_parts_ps=_request_parts(plan, raw),
         arrive_ps=raw.enter_ps[first],
-        tpot_ps=latency if sequential else empty,
+        tpot_ps=latency if flights.sequential else empty,
         counts=count_run(config, program, plan, raw, raw.end_ps),
         tile_busy_ps=tile_busy_ps(plan, raw.server_busy_ps),
         tile_load_ps=_tile_load(plan, raw),
@@ -231,24 +221,19 @@ def make_result(
         network=network_level(plan, raw, served),
         critical_resource=critical,
         switching=_switching(plan, raw),
-        visits=VisitLog(
-            site=columns[2],
-            expert=columns[3],
-            flight=columns[0],
-            vectors=columns[4],
-            arrive_ps=columns[5],
-            start_ps=columns[6],
-            end_ps=columns[7],
-            site_names=plan.sites.names,
-        ),
+        visits=_visits(plan, raw),
         peak_buffer_bytes=raw.peak_buffer_bytes,
         power_stall_ps=raw.power_stall_ps,
         events=raw.events,
         cautions=list_cautions(plan, raw, critical, served),
-        drained=True,
         raw=raw,
         plan=plan,
     )
+
+
+def _visits(plan: Plan, raw: RawRun) -> VisitLog:
+    flight, _, site, expert, vectors, arrive, start, end = raw.visits.T[:8]
+    return VisitLog(site, expert, flight, vectors, arrive, start, end, plan.sites.names)
 
 
 def _request_parts(plan: Plan, raw: RawRun) -> Int64:

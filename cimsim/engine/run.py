@@ -31,10 +31,9 @@ from cimsim.engine.raw import RawRun
 from cimsim.engine.result import EngineResult, make_result
 from cimsim.engine.steps import CorrectionWork
 from cimsim.errors import CimsimError
-from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["choose_engine", "run_plan", "simulate"]
+__all__ = ["choose_engine", "simulate", "time_plan"]
 
 ENGINES = ("auto", "simpy", "compiled")
 RECORDED_VISITS = 2_000_000
@@ -52,10 +51,7 @@ def simulate(
     engine: str | None = None,
     correction: CorrectionWork | None = None,
     arrival_ps: NDArray[np.int64] | None = None,
-    max_events: int | None = None,
-    max_seconds: float | None = None,
     expected_load: NDArray[np.int64] | None = None,
-    numbers: Callable[[Plan], Numbers] | None = None,
 ) -> EngineResult:
     """Time one phase of a workload on a chip.
 
@@ -69,16 +65,12 @@ def simulate(
         correction: digital work that a calibration adds in every MoE layer.
         arrival_ps: [streams], rising arrival times; None lets streams enter as soon as there
             is room (closed loop).
-        max_events: give up after this many events.
-        max_seconds: give up after this time.
         expected_load: [MoE layers, experts], visits that the pinned policy expects; those of
             the trace by default.
-        numbers: makes the model that computes its numbers as time passes (coupled mode). The
-            trace then says which tokens there are; where they go is the model's to say.
 
     Raises:
         CimsimError: if the parts don't fit together.
-        SimulationError: if the run stalls or exceeds a limit.
+        SimulationError: if the run stalls.
     """
     plan = build_plan(
         chip,
@@ -89,20 +81,11 @@ def simulate(
         arrival_ps=arrival_ps,
         expected_load=expected_load,
     )
-    return run_plan(
-        chip.config,
-        chip.program,
-        plan,
-        engine=engine,
-        max_events=max_events,
-        max_seconds=max_seconds,
-        numbers=numbers,
-    )
+    return time_plan(chip, plan, engine=engine)
 
 
-def run_plan(
-    config: ChipConfig,
-    program: Program,
+def time_plan(
+    chip: PlacedProgram,
     plan: Plan,
     *,
     engine: str | None = None,
@@ -110,7 +93,22 @@ def run_plan(
     max_seconds: float | None = None,
     numbers: Callable[[Plan], Numbers] | None = None,
 ) -> EngineResult:
-    """Run a plan on an engine, at the level of the network that serves it; see `simulate`."""
+    """Run a plan on an engine, at the level of the network that serves it.
+
+    Args:
+        chip: what the plan was built of.
+        plan: what to run.
+        engine: simpy, compiled or auto; None takes run.engine.
+        max_events: give up after this many events.
+        max_seconds: give up after this time.
+        numbers: makes the model that computes its numbers as time passes (coupled mode). The
+            plan then says which tokens there are; where they go is the model's to say.
+
+    Raises:
+        CimsimError: if engine and plan don't go together.
+        SimulationError: if the run stalls or exceeds a limit.
+    """
+    config = chip.config
     record = visit_bound(plan) <= RECORDED_VISITS
     wanted = engine or config.run.engine
     if numbers is not None and wanted == "compiled":
@@ -143,7 +141,7 @@ def run_plan(
             numbers=None if numbers is None else numbers(plan),
         )
     assert raw is not None  # noqa: S101 - one of the two was run
-    return make_result(config, program, plan, raw, name, served)
+    return make_result(config, chip.program, plan, raw, name, served)
 
 
 def _first_level(config: ChipConfig, plan: Plan, wanted: str) -> NetworkLevel:

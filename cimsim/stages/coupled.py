@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cimsim.chip import UnitKey
 from cimsim.cost import Density
-from cimsim.engine import EngineResult, Plan, simulate
+from cimsim.engine import CorrectionWork, EngineResult, Plan, build_plan, time_plan
 from cimsim.mac import MacStatistics
 from cimsim.model import Correction, Decoder, KVCache, ScoreResult
 from cimsim.stages.calibration_cost import calibration_cost
@@ -177,15 +177,15 @@ class _Phase:
             return self.model
 
         paid = None if self._correction is None else calibration_cost(chip.placed, self._correction)
-        return simulate(
+        plan = build_plan(
             chip.placed,
             guess,
             phase=self._name.split("_", maxsplit=1)[0],
             batch=self._batch,
-            correction=None if paid is None else paid.work,
+            correction=CorrectionWork() if paid is None else paid.work,
             expected_load=chip.expected_load,
-            numbers=numbers,
         )
+        return time_plan(chip.placed, plan, numbers=numbers)
 
 
 def charge_phases(

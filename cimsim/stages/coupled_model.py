@@ -76,7 +76,7 @@ class CoupledModel:
         if now.visits:
             self._interpreter.prepare(tokens)
         rows = self._rows(flight)
-        moe = int(self._plan.step_moe[step])
+        moe = int(self._plan.step.moe[step])
         if moe != NONE:
             self._plan.experts[rows, moe] = tokens.routings[moe].experts
         if step == len(self._plan.steps) - 1:
@@ -87,7 +87,7 @@ class CoupledModel:
         tokens = self._flights[visit.flight]
         rows = rows_of_visit(visit)
         if visit.expert != NONE:
-            expert = self._plan.expert_units[visit.expert].expert
+            expert = self._plan.copies.expert_units[visit.expert].expert
             self._linear.serve(start_ps, 0, self._slot[visit.site])
             self._interpreter.serve(tokens, "experts", rows, expert)
             return
@@ -97,7 +97,7 @@ class CoupledModel:
 
     def written(self, slot: int, expert: int, end_ps: int) -> None:
         """Note that a slot holds an expert anew."""
-        self._linear.written(slot, self._plan.expert_units[expert], end_ps)
+        self._linear.written(slot, self._plan.copies.expert_units[expert], end_ps)
 
     def score(self) -> ScoreResult:
         """Return the numbers of the phase; tokens that are not scored have no entry."""
@@ -156,8 +156,8 @@ def _sites(plan: Plan) -> dict[int, tuple[str, int, int]]:
     """Return the part, expert and replica of every site that is no slot."""
     found: dict[int, tuple[str, int, int]] = {}
     for pointer, sites, units in (
-        (plan.group_ptr, plan.group_sites, plan.group_units),
-        (plan.expert_ptr, plan.expert_sites, plan.expert_units),
+        (plan.copies.group_ptr, plan.copies.group_sites, plan.copies.group_units),
+        (plan.copies.expert_ptr, plan.copies.expert_sites, plan.copies.expert_units),
     ):
         for number, key in enumerate(units):
             copies = sites[pointer[number] : pointer[number + 1]].tolist()

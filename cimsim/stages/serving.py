@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import ChipConfig
-from cimsim.engine import EngineResult, check_trace, simulate
+from cimsim.engine import EngineResult, build_plan, check_trace, time_plan
 from cimsim.errors import CimsimError
 from cimsim.stages.placed_chip import PlacedChip, place_chip
 from cimsim.stages.scale import fit_shape
@@ -141,13 +141,13 @@ class Server:
         return _point("trace", served, self.batch, capacity_per_s)
 
     def _run(self, arrival_ps: Int64 | None) -> EngineResult:
-        return simulate(
+        plan = build_plan(
+            self.chip, self.trace, phase=self.phase, batch=self.batch, arrival_ps=arrival_ps
+        )
+        return time_plan(
             self.chip,
-            self.trace,
-            phase=self.phase,
-            batch=self.batch,
+            plan,
             engine=self.engine,
-            arrival_ps=arrival_ps,
             max_events=self.limits.events,
             max_seconds=self.limits.seconds,
         )

@@ -28,7 +28,7 @@ def test_the_split_case_has_a_quarter_of_a_layer_on_each_of_64_chips() -> None:
     chips = {plan.mesh.chip_of_tile(t) for t in plan.sites.tiles.tolist()}
     assert chips == set(range(64))
     # Four chips per layer; its digital work is done on the first of them.
-    assert set(plan.step_chip.tolist()) == set(range(0, 64, 4))
+    assert set(plan.step.chip.tolist()) == set(range(0, 64, 4))
 
 
 def test_a_long_run_takes_whole_sequences_and_every_token_to_its_experts() -> None:

@@ -82,13 +82,12 @@ def test_tokens_and_visits_are_conserved(phase: str) -> None:
         for expert in range(8):
             assert vectors[UnitKey(layer, "experts", expert)] == load[layer, expert]
     assert np.array_equal(result.parts_ps.sum(axis=1), result.latency_ps)
-    assert result.drained
 
 
 def test_prefill_flights_wait_for_keys_and_values_of_earlier_ones() -> None:
     plan = lower(make_system())
     raw = run_simpy(plan)
-    attends = np.flatnonzero(plan.kv_step == 1)[0]
+    attends = np.flatnonzero(plan.step.kv == 1)[0]
     # The job that attends in layer 1 starts in order of position within every sequence.
     jobs = raw.jobs[raw.jobs[:, 2] == attends]
     for stream in range(plan.flights.n_streams):
@@ -200,7 +199,7 @@ def test_a_stall_says_who_waits_for_what() -> None:
 
 def test_an_event_limit_ends_a_run_with_a_named_error() -> None:
     with pytest.raises(SimulationError, match="limit of 100 events"):
-        run(make_system(), max_events=100)
+        run_simpy(lower(make_system(), "decode"), max_events=100)
 
 
 def test_keys_and_values_without_room_need_off_chip_memory() -> None:

@@ -15,7 +15,7 @@ from cimsim.engine.network_choice import flit_work, network_without_effect
 from cimsim.engine.noc.packet import BUSY_PS, FLITS
 from cimsim.engine.plan import Plan
 from cimsim.engine.result import EngineResult
-from cimsim.engine.run import run_plan
+from cimsim.engine.run import time_plan
 from cimsim.errors import CimsimError, SimulationError
 from tests.engine.chips import System, make_config, make_shape, make_system
 from tests.engine.test_compiled import differences, lower, random_plan
@@ -70,7 +70,7 @@ def test_no_random_run_breaks_a_bound(scaled: Callable[[int], int]) -> None:
         assert np.array_equal(raw.site_vectors.sum(), packet.site_vectors.sum())
         switched += bool(raw.loads.any())
         limited += bool(raw.power_stall_ps)
-        summed += bool(plan.step_summed.any())
+        summed += bool(plan.step.summed.any())
     assert switched
     assert limited
     assert summed
@@ -117,7 +117,7 @@ def test_a_lonely_token_takes_as_long_as_at_the_packet_level_and_six_cycles_a_jo
     slower = (flit.done_ps - flit.enter_ps) - (packet.done_ps - packet.enter_ps)
     # Each transfer may wait for the next cycle to begin; each stage has two.
     stages = sum(step.visits for step in plan.steps)
-    sums = int(plan.step_summed.sum())
+    sums = int(plan.step.summed.sum())
     assert slower.min() >= 0
     assert slower.max() <= 2 * stages * cycle + sums * (top_k - 1) * JOIN_CYCLES * cycle
     if top_k > 1:
@@ -176,7 +176,7 @@ def run_at(level: str, *, engine: str = "auto", **sections: dict[str, object]) -
     noc = {"flit_bits": 32, "level": level, **sections.pop("noc", {})}
     system = make_system(config=make_config(noc=noc, **sections))
     plan = lower(system, "prefill", 1)
-    return run_plan(system.config, system.program, plan, engine=engine)
+    return time_plan(system, plan, engine=engine)
 
 
 BUSY: dict[str, object] = {"clock_ghz": 0.02}
@@ -204,8 +204,8 @@ def test_auto_judges_the_routing_expected_where_numbers_depend_on_time() -> None
     system = make_system(config=make_config(noc={"flit_bits": 32, **BUSY}))
     plan = lower(system, "prefill", 1)
     known = plan.experts.copy()
-    alone = run_plan(system.config, system.program, plan)
-    beside = run_plan(system.config, system.program, plan, numbers=lambda p: Replay(p, known))
+    alone = time_plan(system, plan)
+    beside = time_plan(system, plan, numbers=lambda p: Replay(p, known))
     assert alone.network == beside.network == "flit level"
     assert differences(alone.raw, beside.raw) == []
 

@@ -47,7 +47,12 @@ def queue_of_jobs(service_ps: np.ndarray, arrival_ps: np.ndarray) -> Plan:
         system, system.trace,
         phase="prefill", batch=1, correction=CorrectionWork(), arrival_ps=arrival_ps,
     )  # fmt: skip
-    return replace(plan, job_ps=np.zeros_like(plan.job_ps), attention_ps=service_ps[None, :].copy())
+    step = replace(
+        plan.step,
+        job_ps=np.zeros_like(plan.step.job_ps),
+        attention_ps=service_ps[None, :].copy(),
+    )
+    return replace(plan, step=step)
 
 
 @pytest.mark.parametrize(("law", "factor"), [("M/M/1", 1.0), ("M/D/1", 0.5)])
@@ -83,14 +88,18 @@ def least_latency_ps(plan: Plan) -> np.ndarray:
     single = sites.fill_ps + sites.interval_ps
     total = np.zeros(plan.flights.count, dtype=np.int64)
     for step in range(len(plan.steps)):
-        row = plan.attention_of[step]
-        total += plan.attention_ps[row] if row >= 0 else plan.job_ps[step, plan.flights.size]
-        group, shared = plan.step_group[step], plan.step_shared[step]
+        row = plan.step.attention[step]
+        total += (
+            plan.step.attention_ps[row] if row >= 0 else plan.step.job_ps[step, plan.flights.size]
+        )
+        group, shared = plan.step.group[step], plan.step.shared[step]
         for g in (group, shared):
             if g >= 0:
-                chosen = plan.group_sites[plan.group_ptr[g] : plan.group_ptr[g + 1]]
-                total += single[chosen].min() * (g == group or plan.step_moe[step] < 0)
-        if plan.step_moe[step] >= 0:
+                chosen = plan.copies.group_sites[
+                    plan.copies.group_ptr[g] : plan.copies.group_ptr[g + 1]
+                ]
+                total += single[chosen].min() * (g == group or plan.step.moe[step] < 0)
+        if plan.step.moe[step] >= 0:
             total += single.min()
     return total
 

@@ -11,7 +11,7 @@ import pytest
 from cimsim.engine.events.simpy_loop import run_simpy
 from cimsim.engine.numbers import rows_of_visit
 from cimsim.engine.plan import Plan
-from cimsim.engine.run import run_plan
+from cimsim.engine.run import time_plan
 from cimsim.engine.visit import Visit
 from cimsim.errors import CimsimError
 from tests.engine.chips import make_system
@@ -34,7 +34,7 @@ class Replay:
     def stage(self, flight: int, step: int) -> None:
         assert step == self.step[flight] + 1  # every step once, in order
         self.step[flight] = step
-        layer = int(self.plan.step_moe[step])
+        layer = int(self.plan.step.moe[step])
         if layer >= 0:
             first = int(self.plan.flights.first[flight])
             rows = slice(first, first + int(self.plan.flights.size[flight]))
@@ -53,7 +53,7 @@ class Replay:
         if visit.expert >= 0:
             assert self.holds[self.slot[visit.site]] == visit.expert
             chosen = self.known[int(self.plan.flights.first[flight]) + rows]
-            moe = int(self.plan.step_moe[step])
+            moe = int(self.plan.step.moe[step])
             here = visit.expert - moe * self.plan.n_experts
             assert (chosen[:, moe] == here).any(axis=1).all()
         self.tokens[flight, step] += visit.size
@@ -79,7 +79,7 @@ def test_time_is_the_same_whether_the_model_runs_before_or_beside_it(
         # Every token was served where it should be, once, at the time that the log says.
         due = np.zeros(len(plan.steps), dtype=np.int64)
         k = known.shape[2]
-        due += (plan.step_group >= 0) + (plan.step_shared >= 0) + k * (plan.step_moe >= 0)
+        due += (plan.step.group >= 0) + (plan.step.shared >= 0) + k * (plan.step.moe >= 0)
         assert np.array_equal(model.tokens, plan.flights.size[:, None] * due)
         assert [tuple(v) for v in alone.visits[:, [0, 1, 2, 6]].tolist()] == model.starts
         done = alone.writes[alone.writes[:, 6] <= alone.end_ps]
@@ -94,13 +94,10 @@ def test_numbers_need_the_engine_that_can_call_back() -> None:
     plan = lower(system, "prefill", 1)
     known = plan.experts.copy()
     with pytest.raises(CimsimError, match="SimPy engine only") as caught:
-        run_plan(
-            system.config, system.program, plan, engine="compiled",
-            numbers=lambda p: Replay(p, known),
+        time_plan(
+            system, plan, engine="compiled", numbers=lambda p: Replay(p, known),
         )  # fmt: skip
     assert caught.value.key == "run.engine"
-    result = run_plan(
-        system.config, system.program, plan, engine="auto", numbers=lambda p: Replay(p, known)
-    )
+    result = time_plan(system, plan, engine="auto", numbers=lambda p: Replay(p, known))
     assert result.engine == "simpy"
     assert (plan.experts == known).all()

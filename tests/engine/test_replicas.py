@@ -35,7 +35,9 @@ def plan_with(choice: str, experts: list[int], copies: int = 2, **tile: object) 
 
 
 def vectors_of_copies(plan: Plan, expert: int) -> list[int]:
-    sites = plan.expert_sites[plan.expert_ptr[expert] : plan.expert_ptr[expert + 1]]
+    sites = plan.copies.expert_sites[
+        plan.copies.expert_ptr[expert] : plan.copies.expert_ptr[expert + 1]
+    ]
     return run_simpy(plan).site_vectors[sites].tolist()  # type: ignore[no-any-return]
 
 
@@ -49,7 +51,9 @@ def test_static_choice_follows_the_token_and_least_loaded_the_load() -> None:
 
 def test_a_busy_copy_is_passed_over_until_the_others_are_as_late() -> None:
     plan = plan_with("least_loaded", [0] * 4, pe={"crossbars": 1})
-    first, second = plan.expert_sites[plan.expert_ptr[0] : plan.expert_ptr[1]].tolist()
+    first, second = plan.copies.expert_sites[
+        plan.copies.expert_ptr[0] : plan.copies.expert_ptr[1]
+    ].tolist()
     interval = int(plan.sites.interval_ps[first])
     servers = [plan.sites.servers[a:b].tolist() for a, b in zip(plan.sites.server_ptr[:-1],
                plan.sites.server_ptr[1:], strict=True)]  # fmt: skip

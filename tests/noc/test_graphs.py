@@ -73,8 +73,8 @@ def test_the_command_measures_a_network_that_is_no_mesh(topology: str) -> None:
     from cimsim.engine.noc.curve import Sampling
 
     request = noc_request(
-        mesh="6x1", topology=topology, concentration=None, traffic="uniform", hotspots="", flits=2,
-        vcs=2, buffer_flits=4, rates="0.05", seed=0, sampling=Sampling(runs=1),
+        FlitSettings(read_network("6x1", topology, None), 2, 4),
+        traffic="uniform", hotspots="", flits=2, rates="0.05", seed=0, sampling=Sampling(runs=1),
     )  # fmt: skip
     (point,) = request.points()
     shape = request.settings.shape

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cimsim.chip import UnitKey
 from cimsim.config import ChipConfig
-from cimsim.engine import EngineResult, Plan, Visit, simulate
+from cimsim.engine import EngineResult, Plan, Visit, build_plan, time_plan
 from cimsim.model import Decoder, FloatLinear, build_program
 from cimsim.stages.coupled_model import CoupledModel
 from cimsim.stages.models import calibration_windows, open_model, read_text, scored_windows
@@ -125,9 +125,7 @@ def run_phase(config: ChipConfig, folder: Path, phase: str, batch: int) -> Coupl
         made.recorder = recorder
         return made
 
-    result = simulate(
-        placed, trace,
-        phase=phase, batch=batch, numbers=model,
-    )  # fmt: skip
+    plan = build_plan(placed, trace, phase=phase, batch=batch)
+    result = time_plan(placed, plan, numbers=model)
     served = tuple(p for p in recorder.products if p.start_ps >= 0)
     return CoupledRun(deployment, plans[0], result, served)

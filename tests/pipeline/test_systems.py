@@ -47,7 +47,7 @@ def test_every_chip_of_a_system_switches_its_own_experts(
     assert set(placed.slot_chips) == {0, 1}
     for phase in measured.before.phases:
         plan, writes = phase.result.plan, phase.result.switching.writes
-        homes = [placed.homes[plan.expert_units[e]] for e in writes[:, 1]]
+        homes = [placed.homes[plan.copies.expert_units[e]] for e in writes[:, 1]]
         assert [placed.slot_chips[s] for s in writes[:, 0]] == homes
 
 

@@ -123,7 +123,7 @@ def test_visits_carry_layer_expert_and_tokens(result: EngineResult) -> None:
     expected: dict[tuple[int, int], int] = {}
     for expert, vectors in zip(log.expert.tolist(), log.vectors.tolist(), strict=True):
         if expert >= 0:
-            key = plan.expert_units[expert]
+            key = plan.copies.expert_units[expert]
             expected[key.layer, key.expert] = expected.get((key.layer, key.expert), 0) + vectors
     assert {(layer, expert): n for layer, expert, n in of_expert} == expected
 

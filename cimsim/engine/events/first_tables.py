@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.engine.events import records as r
 from cimsim.engine.events.tables import Records, Tables
@@ -28,7 +29,7 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None, flit: bool 
         flit: whether transfers happen elsewhere, flit by flit.
     """
     flights, sites, slots = plan.flights, plan.sites, plan.slots
-    n, layers, n_experts = flights.count, plan.n_layers, len(plan.expert_units)
+    n, layers, n_experts = flights.count, plan.n_layers, len(plan.copies.expert_units)
     live, most, bound = _live_flights(plan), _visits_a_stage(plan), visit_bound(plan)
     pool = live * most + 1
     targets = max(1, most * int(np.diff(sites.in_ptr).max(initial=1)))
@@ -42,59 +43,39 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None, flit: bool 
     return Tables(
         now=_records(1, r.SCALARS, left=n, stop_ps=NONE),
         fixed=_constants(plan, record=record, max_events=max_events, flit=flit),
-        flight=_flight_table(plan),
-        flight_parts=np.zeros((n, len(PARTS)), dtype=np.int64),
-        stream=_stream_table(plan),
-        step=_step_table(plan),
-        site=_site_table(plan),
-        server=_records(sites.n_servers, r.SERVER),
-        digital=_records(plan.mesh.n_digital, r.DIGITAL_UNIT),
-        chip=_records(plan.chips, r.CHIP),
-        tile=tile,
-        slot=_slot_table(plan),
-        expert=_expert_table(plan),
-        job_ps=plan.job_ps,
-        attention_ps=plan.attention_ps,
-        embed_ps=plan.embed_ps,
+        flight=_flight_table(plan), stream=_stream_table(plan),
+        step=_step_table(plan), site=_site_table(plan),
+        flight_parts=_zeros(n, len(PARTS)), prefix=_zeros(flights.n_streams, layers),
+        server=_records(sites.n_servers, r.SERVER), tile=tile, releases=releases,
+        digital=_records(plan.mesh.n_digital, r.DIGITAL_UNIT), chip=_records(plan.chips, r.CHIP),
+        slot=_slot_table(plan), expert=_expert_table(plan),
+        job_ps=plan.step.job_ps, attention_ps=plan.step.attention_ps,
+        embed_ps=plan.memory.embed_ps,
         published=np.zeros((n, layers), dtype=np.uint8),
-        prefix=np.zeros((flights.n_streams, layers), dtype=np.int64),
-        servers=sites.servers,
-        tiles=sites.tiles,
-        ins=sites.in_tiles,
+        servers=sites.servers, tiles=sites.tiles, ins=sites.in_tiles,
         pairs=_records(
             len(sites.pair_round), r.PAIR, round=sites.pair_round, source=sites.pair_source,
             target=sites.pair_target, flits=sites.pair_flits,
         ),
-        outs=_records(
-            len(sites.out_tiles), r.OUTPUT, tile=sites.out_tiles, flits=sites.out_flits
-        ),
-        group_ptr=plan.group_ptr,
-        group_sites=plan.group_sites,
-        expert_sites=plan.expert_sites,
-        token_key=plan.token_key,
-        experts=plan.experts,
-        releases=releases,
+        outs=_records(len(sites.out_tiles), r.OUTPUT, tile=sites.out_tiles, flits=sites.out_flits),
+        group_ptr=plan.copies.group_ptr, group_sites=plan.copies.group_sites,
+        expert_sites=plan.copies.expert_sites, token_key=plan.token_key, experts=plan.experts,
         drawing=np.zeros((plan.chips, pool if plan.power_limit_nw else 0), dtype=r.DRAW),
-        visit=visit,
-        visit_parts=np.zeros((pool, VISIT_PARTS), dtype=np.int64),
+        visit=visit, visit_parts=_zeros(pool, VISIT_PARTS),
         masks=np.zeros((pool, words), dtype=np.uint64),
         heap=_records(heap, r.EVENT),
-        stream_queue=np.zeros(flights.n_streams + 1, dtype=np.int64),
-        slot_queue=np.zeros((plan.chips, n_experts + 1), dtype=np.int64),
-        followed=np.zeros((max(0, learns), *[plan.n_experts * switched] * 2), dtype=np.int64),
-        scores=np.zeros(plan.n_experts, dtype=np.int64),
-        likely=np.zeros(plan.experts.shape[2], dtype=np.int64),
+        stream_queue=_zeros(flights.n_streams + 1), slot_queue=_zeros(plan.chips, n_experts + 1),
+        followed=_zeros(max(0, learns), *[plan.n_experts * switched] * 2),
+        scores=_zeros(plan.n_experts), likely=_zeros(plan.experts.shape[2]),
         visit_log=_records(bound * record, r.VISIT_ROW),
         job_log=_records(n * len(plan.steps) * record, r.JOB_ROW),
         load_log=_records(loads, r.LOAD_ROW),
         memory_log=_records((_requests(plan) + loads) * record, r.MEMORY_ROW),
-        requests=np.zeros(bound * switched, dtype=np.int64),
+        requests=_zeros(bound * switched),
         scratch=np.full(sites.count + n_experts, NONE, dtype=np.int64),
-        scratch_tiles=np.zeros(pool, dtype=np.int64),
-        outbox=np.zeros(2 * pool, dtype=np.int64),
-        ports=np.zeros(targets, dtype=np.int64),
+        scratch_tiles=_zeros(pool), outbox=_zeros(2 * pool), ports=_zeros(targets),
         port_masks=np.zeros((targets, words), dtype=np.uint64),
-        times=np.zeros((2, targets), dtype=np.int64),
+        times=_zeros(2, targets),
         net=make_network(plan.transport),
     )  # fmt: skip
 
@@ -105,9 +86,9 @@ def visit_bound(plan: Plan) -> int:
     copies = _most_copies(plan)
     total = 0
     for step in range(len(plan.steps)):
-        fixed = int(plan.step_group[step] != NONE) + int(plan.step_shared[step] != NONE)
+        fixed = int(plan.step.group[step] != NONE) + int(plan.step.shared[step] != NONE)
         per_flight = np.minimum(sizes, copies) * fixed
-        if plan.step_moe[step] != NONE:
+        if plan.step.moe[step] != NONE:
             routed = np.minimum(sizes * plan.experts.shape[2], plan.n_experts * copies)
             per_flight = per_flight + routed
         total += int((per_flight * counts).sum())
@@ -116,14 +97,14 @@ def visit_bound(plan: Plan) -> int:
 
 def _requests(plan: Plan) -> int:
     """Return an upper bound of what jobs ask of memory: operands, and room for what is new."""
-    keys = int(np.sum(plan.kv_step != NONE))
-    streams = int(np.sum(plan.stream_ps > 0))
+    keys = int(np.sum(plan.step.kv != NONE))
+    streams = int(np.sum(plan.memory.stream_ps > 0))
     return plan.flights.count * (streams + 2 * keys + 1)
 
 
 def _most_copies(plan: Plan) -> int:
-    groups = int(np.diff(plan.group_ptr).max(initial=1))
-    experts = int(np.diff(plan.expert_ptr).max(initial=1))
+    groups = int(np.diff(plan.copies.group_ptr).max(initial=1))
+    experts = int(np.diff(plan.copies.expert_ptr).max(initial=1))
     return max(groups, experts)
 
 
@@ -139,6 +120,10 @@ def _live_flights(plan: Plan) -> int:
     return min(flights.count, plan.concurrency * longest)
 
 
+def _zeros(*shape: int) -> NDArray[np.int64]:
+    return np.zeros(shape, dtype=np.int64)
+
+
 def _records(count: int, kind: np.dtype[np.void], **columns: Any) -> Records:
     """Return records with some columns filled."""
     table = np.zeros(count, dtype=kind)
@@ -152,7 +137,7 @@ def _constants(plan: Plan, *, record: bool, max_events: int | None, flit: bool) 
     return _records(
         1, r.CONSTANTS,
         concurrency=plan.concurrency, sequential=plan.flights.sequential,
-        open=plan.arrival_ps[0] != NONE, latency_ps=plan.dram_latency_ps,
+        open=plan.arrival_ps[0] != NONE, latency_ps=plan.memory.latency_ps,
         capacity_bytes=plan.tile_buffer_bytes, first_digital=ports.first_digital,
         first_channel=ports.first_channel, channels=ports.n_channels // plan.chips,
         record=record, policy=plan.slots.policy, n_experts=plan.n_experts,
@@ -168,8 +153,8 @@ def _flight_table(plan: Plan) -> Records:
     return _records(
         flights.count, r.FLIGHT,
         first=flights.first, size=flights.size, stream=flights.stream, needs=flights.needs,
-        kv_read_ps=plan.kv_read_ps, kv_write_ps=plan.kv_write_ps, head=NONE, tail=NONE,
-        kv_wait=NONE,
+        kv_read_ps=plan.memory.kv_read_ps, kv_write_ps=plan.memory.kv_write_ps,
+        head=NONE, tail=NONE, kv_wait=NONE,
     )  # fmt: skip
 
 
@@ -185,10 +170,10 @@ def _stream_table(plan: Plan) -> Records:
 def _step_table(plan: Plan) -> Records:
     return _records(
         len(plan.steps), r.STEP,
-        kv=plan.kv_step, attention=plan.attention_of, stream_ps=plan.stream_ps,
-        group=plan.step_group, moe=plan.step_moe, shared=plan.step_shared,
-        summed=plan.step_summed, in_flits=plan.in_flits, out_flits=plan.out_flits,
-        visits=[s.visits for s in plan.steps], chip=plan.step_chip, digital=plan.step_digital,
+        kv=plan.step.kv, attention=plan.step.attention, stream_ps=plan.memory.stream_ps,
+        group=plan.step.group, moe=plan.step.moe, shared=plan.step.shared,
+        summed=plan.step.summed, in_flits=plan.step.in_flits, out_flits=plan.step.out_flits,
+        visits=[s.visits for s in plan.steps], chip=plan.step.chip, digital=plan.step.digital,
     )  # fmt: skip
 
 
@@ -207,8 +192,8 @@ def _site_table(plan: Plan) -> Records:
     }  # fmt: skip
     for name, pointer in pointers.items():
         table[name], table[f"{name}_end"] = pointer[:-1], pointer[1:]
-    for expert, (low, high) in enumerate(pairwise(plan.expert_ptr.tolist())):
-        table["expert"][plan.expert_sites[low:high]] = expert
+    for expert, (low, high) in enumerate(pairwise(plan.copies.expert_ptr.tolist())):
+        table["expert"][plan.copies.expert_sites[low:high]] = expert
     return table
 
 
@@ -235,8 +220,9 @@ def _slot_table(plan: Plan) -> Records:
 def _expert_table(plan: Plan) -> Records:
     slots = plan.slots
     table = _records(
-        len(plan.expert_units), r.EXPERT_STATE,
-        sites=plan.expert_ptr[:-1], sites_end=plan.expert_ptr[1:], slot=NONE, head=NONE, tail=NONE,
+        len(plan.copies.expert_units), r.EXPERT_STATE,
+        sites=plan.copies.expert_ptr[:-1], sites_end=plan.copies.expert_ptr[1:],
+        slot=NONE, head=NONE, tail=NONE,
         write_ps=slots.write_ps, fetch_ps=slots.fetch_ps, flits=slots.fetch_flits, hot=slots.hot,
         home=slots.home,
     )  # fmt: skip

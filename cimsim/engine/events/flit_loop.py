@@ -142,7 +142,7 @@ class FlitLoop(FlitWrites):
             for token in tokens:
                 for tile in tiles:
                     receivers[token][tile].append(service)
-        flits = int(self.plan.in_flits[stage.step])
+        flits = int(self.plan.step.in_flits[stage.step])
         for token in sorted(receivers):
             value = receivers[token], token
             self.wires.send(now, stage.port, tuple(receivers[token]), flits, self._on_input, value)
@@ -253,7 +253,7 @@ class FlitLoop(FlitWrites):
         service.done += 1
         if service.done == service.size:
             self._finish(service)
-        if not self.plan.step_summed[stage.step]:
+        if not self.plan.step.summed[stage.step]:
             for tile, flits in self.outs[service.site]:
                 value = stage, token
                 self.wires.send(self.env.now, tile, (stage.port,), flits, self._on_piece, value)
@@ -280,7 +280,7 @@ class FlitLoop(FlitWrites):
         members = stage.members[token]
         if token not in stage.parts:
             sources = [self.outs[self._site(v)][0][0] for v in members]
-            flits = int(self.plan.out_flits[stage.step])
+            flits = int(self.plan.step.out_flits[stage.step])
             stage.parts[token] = self.wires.reduce(sources, stage.port, flits, self._on_back, stage)
         part = stage.parts[token][members.index(service.visit)]
         self.wires.start(self.env.now, part)

@@ -86,7 +86,7 @@ def waiting(plan: Plan, x: Tables) -> list[Waiting]:
     for tile, head in enumerate(x.tile["head"].tolist()):
         found += _waiting(x, head, f"room in the buffer of tile {tile}")
     for expert, head in enumerate(x.expert["head"].tolist()):
-        found += _waiting(x, head, f"a slot for expert {plan.expert_units[expert]}")
+        found += _waiting(x, head, f"a slot for expert {plan.copies.expert_units[expert]}")
     first = scalar(x, "queue_first")
     outside = x.stream_queue[first : first + scalar(x, "queued")].tolist()
     if plan.arrival_ps[0] == NONE:

@@ -42,30 +42,22 @@ class NocRequest:
 
 
 def noc_request(
+    settings: FlitSettings,
     *,
-    mesh: str | None,
-    topology: str,
-    concentration: int | None,
     traffic: str,
     hotspots: str,
     flits: int,
-    vcs: int,
-    buffer_flits: int,
     rates: str,
     seed: int,
     sampling: Sampling,
 ) -> NocRequest:
-    """Return what the strings and numbers of a command line ask for, fully checked.
+    """Return what the strings and numbers of a command line ask of a network, fully checked.
 
     Args:
-        mesh: routers as ``WIDTHxHEIGHT``, or None.
-        topology: mesh, torus, cmesh, ring or full, or a chip file whose network is meant.
-        concentration: nodes per router of a cmesh, or None.
+        settings: the network.
         traffic: pattern.
         hotspots: ``ID:fraction,...``, or empty.
         flits: flits per packet.
-        vcs: virtual channels per port.
-        buffer_flits: flits a virtual channel's buffer holds.
         rates: comma-separated offered rates, in flits per node and cycle.
         seed: seed of all draws.
         sampling: when to measure and when to stop.
@@ -73,8 +65,6 @@ def noc_request(
     Raises:
         CimsimError: on the first value that is out of range.
     """
-    shape = read_network(mesh, topology, concentration)
-    settings = FlitSettings(shape, vcs, buffer_flits)
     offered = read_rates(rates)
     first = Traffic(
         pattern=cast(Pattern, traffic),
@@ -83,7 +73,7 @@ def noc_request(
         seed=seed,
         hotspots=read_hotspots(hotspots),
     )
-    flit_traffic(shape, first)  # refuses a pattern that this shape does not have
+    flit_traffic(settings.shape, first)  # refuses a pattern that this shape does not have
     return NocRequest(settings, tuple(replace(first, rate=rate) for rate in offered), sampling)
 
 

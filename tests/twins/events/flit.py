@@ -410,7 +410,7 @@ class FlitEngine(ReferenceEngine):
         """Fetch an expert's weights from memory; they are sent when all are there."""
         slots, chip = self.plan.slots, self.chip_of[self.residency.site[slot]]
         left = self._memory(chip, int(slots.fetch_ps[expert]), EXPERT, expert, NONE)
-        fetched = left + self.plan.dram_latency_ps
+        fetched = left + self.plan.memory.latency_ps
         self.residency.begin(slot, Load(expert, self.env.now, fetched, fetched))
         self._at(fetched, self._on_fetched, slot)
 

@@ -92,11 +92,14 @@ class ReferenceEngine(ReferenceTiles):
         self.digital_free = [0] * plan.mesh.n_digital
         self.digital_busy = [0] * plan.mesh.n_digital
         self.job_log: list[tuple[int, ...]] = []
-        self.job_ps, self.attention_ps = plan.job_ps.tolist(), plan.attention_ps.tolist()
-        self.attention_of = plan.attention_of.tolist()
-        self.kv_step, self.stream_ps = plan.kv_step.tolist(), plan.stream_ps.tolist()
-        self.embed_ps = plan.embed_ps.tolist()
-        self.kv_read_ps, self.kv_write_ps = plan.kv_read_ps.tolist(), plan.kv_write_ps.tolist()
+        self.job_ps, self.attention_ps = plan.step.job_ps.tolist(), plan.step.attention_ps.tolist()
+        self.attention_of = plan.step.attention.tolist()
+        self.kv_step, self.stream_ps = plan.step.kv.tolist(), plan.memory.stream_ps.tolist()
+        self.embed_ps = plan.memory.embed_ps.tolist()
+        self.kv_read_ps, self.kv_write_ps = (
+            plan.memory.kv_read_ps.tolist(),
+            plan.memory.kv_write_ps.tolist(),
+        )
         self.visits_tiles = [s.visits for s in plan.steps]
 
     def run(self) -> RawRun:
@@ -219,7 +222,7 @@ class ReferenceEngine(ReferenceTiles):
         if self.kv_step[step] != NONE:
             fetch += self.kv_read_ps[flight]
         if fetch:
-            ready = self._memory(chip, fetch, OPERANDS, flight, step) + self.plan.dram_latency_ps
+            ready = self._memory(chip, fetch, OPERANDS, flight, step) + self.plan.memory.latency_ps
             parts[DRAM] += max(0, ready - end)
             end = max(end, ready)
         if self.kv_step[step] != NONE and self.kv_write_ps[flight]:
@@ -271,7 +274,7 @@ class ReferenceEngine(ReferenceTiles):
             found += [Waiting(visit_name(v), f"room in the buffer of tile {tile}") for v in queue]
         for expert in sorted(self.residency.waiting):
             for visit in self.residency.waiting[expert]:
-                key = self.plan.expert_units[expert]
+                key = self.plan.copies.expert_units[expert]
                 found.append(Waiting(visit_name(visit), f"a slot for expert {key}"))
         outside = list(self.queued)
         if self.arrival_ps[0] == NONE:

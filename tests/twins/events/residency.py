@@ -49,7 +49,7 @@ class Residency:
         slots = plan.slots
         self.site = slots.site.tolist()
         self.holds = slots.initial.tolist()
-        self.slot_of = [NONE] * len(plan.expert_units)
+        self.slot_of = [NONE] * len(plan.copies.expert_units)
         for slot, expert in enumerate(self.holds):
             if expert != NONE:
                 self.slot_of[expert] = slot
@@ -59,7 +59,7 @@ class Residency:
         self.last_use = list(range(-n, 0))
         self.policy = slots.policy
         self.hot = slots.hot.tolist()
-        self.uses = [0] * len(plan.expert_units)
+        self.uses = [0] * len(plan.copies.expert_units)
         self.requests: list[int] = []
         self._clock = 0
         self.waiting: dict[int, list[Visit]] = {}
@@ -69,7 +69,7 @@ class Residency:
             self.slots[chip].append(slot)
         self.queues: list[deque[int]] = [deque() for _ in range(plan.chips)]
         self.slot_loads = [0] * n
-        self.loads = [0] * len(plan.expert_units)
+        self.loads = [0] * len(plan.copies.expert_units)
         self.hits = self.misses = self.stall_ps = 0
 
     def touch(self, slot: int) -> None:

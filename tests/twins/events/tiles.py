@@ -77,14 +77,14 @@ class ReferenceTiles:
         self.power_stall_ps = 0
         self.prefetches = plan.slots.policy == PREFETCH
         self.first = flights.first.tolist()
-        self.step_moe = plan.step_moe.tolist()
+        self.step_moe = plan.step.moe.tolist()
         self.net = make_network(plan.transport)
         self.cycle_ps = plan.transport.timing.cycle_ps
         self.site_vectors = [0] * plan.sites.count
         self.site_visits = [0] * plan.sites.count
-        self.expert_vectors = [0] * len(plan.expert_units)
+        self.expert_vectors = [0] * len(plan.copies.expert_units)
         self.expert_of_site = [NONE] * plan.sites.count
-        for expert, sites in enumerate(rows_of(plan.expert_ptr, plan.expert_sites)):
+        for expert, sites in enumerate(rows_of(plan.copies.expert_ptr, plan.copies.expert_sites)):
             for site in sites:
                 self.expert_of_site[site] = expert
         self.visit_log: list[tuple[int, ...]] = []
@@ -107,12 +107,12 @@ class ReferenceTiles:
         self.fill_ps, self.interval_ps = sites.fill_ps.tolist(), sites.interval_ps.tolist()
         self.adc_fill_ps: list[int] = sites.adc_fill_ps.tolist()
         self.adc_interval_ps: list[int] = sites.adc_interval_ps.tolist()
-        self.in_flits, self.out_flits = plan.in_flits.tolist(), plan.out_flits.tolist()
+        self.in_flits, self.out_flits = plan.step.in_flits.tolist(), plan.step.out_flits.tolist()
         self.first_digital: int = plan.transport.ports.first_digital
-        self.summed = plan.step_summed.tolist()
+        self.summed = plan.step.summed.tolist()
         self.digital_of: list[int] = plan.digital_of.tolist()
-        self.step_chip: list[int] = plan.step_chip.tolist()
-        self.step_digital: list[int] = plan.step_digital.tolist()
+        self.step_chip: list[int] = plan.step.chip.tolist()
+        self.step_digital: list[int] = plan.step.digital.tolist()
         self.chip_of = [plan.mesh.chip_of_tile(tiles[0]) for tiles in self.tiles_of]
         room = max(1, self.maker.most_targets)
         self.ports = np.zeros(room, dtype=np.int64)
@@ -344,7 +344,7 @@ class ReferenceTiles:
         slots, ports, now = self.plan.slots, self.plan.transport.ports, self.env.now
         chip = self.chip_of[self.residency.site[slot]]
         left = self._memory(chip, int(slots.fetch_ps[expert]), EXPERT, expert, NONE)
-        fetched = left + self.plan.dram_latency_ps
+        fetched = left + self.plan.memory.latency_ps
         flits, arrived = int(slots.fetch_flits[expert]), fetched
         channels = ports.n_channels // self.plan.chips
         for channel in range(chip * channels, (chip + 1) * channels):

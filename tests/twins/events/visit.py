@@ -66,13 +66,13 @@ class VisitMaker:
         self._first, self._size = flights.first.tolist(), flights.size.tolist()
         self._experts = plan.experts
         self._n_experts = plan.n_experts
-        pointer = plan.group_ptr.tolist()
-        self._groups = [plan.group_sites[a:b].tolist() for a, b in pairwise(pointer)]
-        pointer = plan.expert_ptr.tolist()
-        self._expert_sites = [plan.expert_sites[a:b].tolist() for a, b in pairwise(pointer)]
-        self._step_group = plan.step_group.tolist()
-        self._step_moe = plan.step_moe.tolist()
-        self._step_shared = plan.step_shared.tolist()
+        pointer = plan.copies.group_ptr.tolist()
+        self._groups = [plan.copies.group_sites[a:b].tolist() for a, b in pairwise(pointer)]
+        pointer = plan.copies.expert_ptr.tolist()
+        self._expert_sites = [plan.copies.expert_sites[a:b].tolist() for a, b in pairwise(pointer)]
+        self._step_group = plan.step.group.tolist()
+        self._step_moe = plan.step.moe.tolist()
+        self._step_shared = plan.step.shared.tolist()
         self._words = plan.transport.words
         self._n_sites = plan.sites.count
         widest = int(np.diff(plan.sites.in_ptr).max(initial=1))
