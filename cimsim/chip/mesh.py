@@ -87,6 +87,13 @@ class ChipMesh:
         return chip * self.chip_routers + self.network.router_of_tile(local)
 
     @cached_property
+    def router_of_tiles(self) -> NDArray[np.int64]:
+        """Router of every tile, [tiles]."""
+        own = [self.network.router_of_tile(tile) for tile in range(self.chip_tiles)]
+        of_chip = self.chip_routers * np.arange(self.chips)
+        return (of_chip[:, np.newaxis] + np.array(own, dtype=np.int64)).ravel()
+
+    @cached_property
     def router_of_digital(self) -> tuple[int, ...]:
         """Router of every digital unit."""
         return self._on_all_chips("digital", self.n_digital // self.chips)

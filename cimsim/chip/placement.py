@@ -8,6 +8,7 @@ one expert at a time; a seat that starts out in a slot may be evicted from it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from cimsim.chip.units import Unit, UnitKey
 from cimsim.errors import CimsimInternalError
 
-__all__ = ["Placement", "Seat", "copy_of_token", "token_turn"]
+__all__ = ["Placement", "Seat", "copy_of_token", "crossbar_numbers", "token_turn"]
 
 
 def token_turn(sequence: NDArray[np.int64], position: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -44,12 +45,19 @@ class Seat:
     Attributes:
         unit: whose copy.
         replica: 0 for the first copy.
-        crossbars: global crossbar numbers, one a fragment.
+        crossbars: global crossbar numbers, one a fragment; a range where they are consecutive.
     """
 
     unit: UnitKey
     replica: int
-    crossbars: tuple[int, ...]
+    crossbars: Sequence[int]
+
+
+def crossbar_numbers(crossbars: Sequence[int]) -> NDArray[np.int64]:
+    """Return crossbars as an array, without visiting every one of a range."""
+    if isinstance(crossbars, range):
+        return np.arange(crossbars.start, crossbars.stop, crossbars.step, dtype=np.int64)
+    return np.array(crossbars, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -111,9 +119,10 @@ class Placement:
     @cached_property
     def occupied_tiles(self) -> NDArray[np.int64]:
         """Tiles that hold at least one weight, in rising order."""
-        tiles = {c // self.crossbars_per_tile for s in self.seats for c in s.crossbars}
-        tiles |= {c // self.crossbars_per_tile for slot in self.slots for c in slot}
-        return np.array(sorted(tiles), dtype=np.int64)
+        held = np.zeros(self.n_tiles, dtype=np.bool_)
+        for crossbars in (*(s.crossbars for s in self.seats), *self.slots):
+            held[crossbar_numbers(crossbars) // self.crossbars_per_tile] = True
+        return np.flatnonzero(held)
 
     def check(self) -> None:
         """Check that no crossbar is used twice and every number exists.

@@ -91,7 +91,7 @@ def seats_in_order(config: ChipConfig, mesh: ChipMesh, units: Sequence[Unit]) ->
     for unit, chip in zip(units, assign_chips(config, units), strict=True):
         start = free[chip]
         free[chip] += unit.crossbars
-        seats.append(Seat(unit.key, 0, tuple(range(start, free[chip]))))
+        seats.append(Seat(unit.key, 0, range(start, free[chip])))
     return tuple(seats)
 
 

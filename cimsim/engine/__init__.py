@@ -8,8 +8,8 @@ from cimsim.engine.build import build_plan, check_trace
 from cimsim.engine.numbers import Numbers, rows_of_visit
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import PARTS
-from cimsim.engine.resources import Resource
-from cimsim.engine.result import EngineResult, Switching, Utilisation, VisitLog
+from cimsim.engine.resources import Resource, Utilisation
+from cimsim.engine.result import EngineResult, Switching, VisitLog
 from cimsim.engine.run import simulate, time_plan
 from cimsim.engine.steps import CorrectionWork
 from cimsim.engine.visit import Visit

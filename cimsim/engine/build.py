@@ -155,7 +155,7 @@ def _transport(config: ChipConfig, mesh: ChipMesh, largest: int) -> Transport:
         link_cycles=noc.link_cycles,
     )
     routers = [
-        *(mesh.router_of_tile(t) for t in range(mesh.n_tiles)),
+        *mesh.router_of_tiles.tolist(),
         *mesh.router_of_digital,
         *mesh.router_of_channel,
         *(mesh.router_of_gateway if mesh.chips > 1 else ()),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import Placement, Unit, UnitKey
+from cimsim.chip import Placement, Unit, UnitKey, crossbar_numbers
 from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts, Density, Ledger
 from cimsim.engine.memory import MemoryTimes
@@ -70,7 +69,7 @@ class Costs(Protocol):
 class SiteMaker(Protocol):
     """Registers a site and returns its index."""
 
-    def __call__(self, unit: Unit, crossbars: tuple[int, ...], name: str) -> int:
+    def __call__(self, unit: Unit, crossbars: Sequence[int], name: str) -> int:
         """Register a site."""
 
 
@@ -101,9 +100,9 @@ class _Sites:
         self.timing: list[tuple[int, int, int, int]] = []
         self.power: list[int] = []
 
-    def add(self, unit: Unit, crossbars: tuple[int, ...], name: str) -> int:
+    def add(self, unit: Unit, crossbars: Sequence[int], name: str) -> int:
         """Add a site and return its number."""
-        most = max(Counter(c // self._pe for c in crossbars).values()) if self._shares_adc else None
+        most = self._most_in_pe(crossbars) if self._shares_adc else None
         blocks = tuple((t.row_blocks, t.column_blocks) for t in unit.tilings)
         shape = (unit.key.part, most, blocks)
         if shape not in self._cache:
@@ -113,6 +112,11 @@ class _Sites:
         self.timing.append(timing)
         self.power.append(power)
         return len(self.specs) - 1
+
+    def _most_in_pe(self, crossbars: Sequence[int]) -> int:
+        """Return the most crossbars of a site that share a PE."""
+        pes = crossbar_numbers(crossbars) // self._pe
+        return int(np.bincount(pes - pes.min()).max())
 
     def _figures(self, unit: Unit, in_pe: int | None) -> tuple[tuple[int, int, int, int], int]:
         """Return fill, interval and what conversions add to both in ps, and power in nW."""

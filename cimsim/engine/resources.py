@@ -9,7 +9,27 @@ from numpy.typing import NDArray
 
 from cimsim.engine.plan import Plan
 
-__all__ = ["Resource", "list_resources", "port_name"]
+__all__ = ["Resource", "Utilisation", "busiest_resource", "list_resources", "port_name"]
+
+NONE = -1
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """Share of the makespan that each resource is busy, each within 0 to 1.
+
+    Attributes:
+        tile: [tiles], its busiest PE, visits and writes together.
+        digital: [digital units].
+        link: [links], links between routers, then injection and ejection port of each
+            endpoint, then links between chips.
+        dram: [chips], of every memory channel of a chip.
+    """
+
+    tile: NDArray[np.float64]
+    digital: NDArray[np.float64]
+    link: NDArray[np.float64]
+    dram: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -46,50 +66,62 @@ def port_name(plan: Plan, port: int) -> str:
     return f"the gateway of chip {port - ports.first_gateway}"
 
 
-def list_resources(
-    plan: Plan,
-    tile: NDArray[np.float64],
-    digital: NDArray[np.float64],
-    link: NDArray[np.float64],
-    dram: NDArray[np.float64],
-) -> tuple[Resource, ...]:
-    """Return every resource that was busy, and all tiles, digital units and memories.
-
-    Args:
-        plan: what ran.
-        tile: utilisation of tiles; these arrays are those of `Utilisation`.
-        digital: of digital units.
-        link: of links and ports.
-        dram: of memory channels.
-    """
-    shape, ports, between = plan.transport.shape, plan.transport.ports, plan.transport.between
-
-    def at(kind: str, name: str, router: int, share: float, direction: str = "") -> Resource:
-        x, y = shape.position(router)
-        return Resource(kind, name, router // shape.chip_routers, x, y, direction, share)
-
+def list_resources(plan: Plan, used: Utilisation) -> tuple[Resource, ...]:
+    """Return every resource that was busy, and all tiles, digital units and memories."""
+    ports = plan.transport.ports
     routers = ports.router.tolist()
-    found = [at("tile", f"tile {i}", routers[i], u) for i, u in enumerate(tile.tolist())]
-    for i, share in enumerate(digital.tolist()):
+    tiles = enumerate(used.tile.tolist())
+    found = [_at(plan, "tile", f"tile {i}", routers[i], share) for i, share in tiles]
+    for i, share in enumerate(used.digital.tolist()):
         router = routers[ports.first_digital + i]
-        found.append(at("digital unit", f"digital unit {i}", router, share))
+        found.append(_at(plan, "digital unit", f"digital unit {i}", router, share))
     if ports.n_channels:
-        for chip, share in enumerate(dram.tolist()):
+        for chip, share in enumerate(used.dram.tolist()):
             name = f"memory channels of chip {chip}"
             found.append(Resource("memory channels", name, chip, -1, -1, "", share))
-    first_port, first_chip_link = plan.transport.first_port_link, plan.transport.first_chip_link
-    for index in np.flatnonzero(link > 0).tolist():
-        share = float(link[index])
-        if index < first_port:
-            name, router = f"link {shape.link_name(index)}", index // shape.router_links
-            found.append(at("link", name, router, share, shape.direction(index)))
-        elif index < first_chip_link:
-            port, out = divmod(index - first_port, 2)
-            side = "ejection" if out else "injection"
-            name = f"{side} port of {port_name(plan, port)}"
-            found.append(at(side, name, routers[port], share))
-        else:
-            a, b = between.pairs[index - first_chip_link]
-            name = f"link from chip {a} to chip {b}"
-            found.append(Resource("chip link", name, a, -1, -1, "", share))
-    return tuple(found)
+    busy = np.flatnonzero(used.link > 0).tolist()
+    return (*found, *(_link(plan, index, float(used.link[index])) for index in busy))
+
+
+def busiest_resource(plan: Plan, used: Utilisation) -> str:
+    """Name the busiest resource: of equals memory, tiles, digital units, links, in this order.
+
+    The memory of a single chip goes by its kind. A full-size chip has some hundred thousand
+    resources, of which this names one.
+    """
+    memory = used.dram if plan.transport.ports.n_channels else used.dram[:0]
+    shares = (memory, used.tile, used.digital, used.link)
+    first = [int(np.argmax(s)) if len(s) else NONE for s in shares]
+    worst = [float(s[i]) if i != NONE else -1.0 for s, i in zip(shares, first, strict=True)]
+    kind = int(np.argmax(worst))  # the first of equals
+    if kind == 0:
+        several = f" of chip {first[0]}" if plan.chips > 1 else ""
+        return f"memory channels{several}"
+    if kind == len(shares) - 1:
+        return _link(plan, first[kind], worst[kind]).name
+    return f"{('tile', 'digital unit')[kind - 1]} {first[kind]}"
+
+
+def _at(
+    plan: Plan, kind: str, name: str, router: int, share: float, direction: str = ""
+) -> Resource:
+    """Return a resource that hangs on a router."""
+    shape = plan.transport.shape
+    x, y = shape.position(router)
+    return Resource(kind, name, router // shape.chip_routers, x, y, direction, share)
+
+
+def _link(plan: Plan, index: int, share: float) -> Resource:
+    """Return a link between routers, a port or a link between chips by its index."""
+    transport = plan.transport
+    shape = transport.shape
+    if index < transport.first_port_link:
+        name, router = f"link {shape.link_name(index)}", index // shape.router_links
+        return _at(plan, "link", name, router, share, shape.direction(index))
+    if index < transport.first_chip_link:
+        port, out = divmod(index - transport.first_port_link, 2)
+        side = "ejection" if out else "injection"
+        name = f"{side} port of {port_name(plan, port)}"
+        return _at(plan, side, name, int(transport.ports.router[port]), share)
+    a, b = transport.between.pairs[index - transport.first_chip_link]
+    return Resource("chip link", f"link from chip {a} to chip {b}", a, -1, -1, "", share)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -18,14 +19,13 @@ from cimsim.engine.network_choice import PACKET_LEVEL, NetworkLevel
 from cimsim.engine.noc.packet import BUSY_PS
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import PARTS, RawRun
-from cimsim.engine.resources import Resource, list_resources
+from cimsim.engine.resources import Resource, Utilisation, busiest_resource, list_resources
 from cimsim.results import Activity
 from cimsim.workload.program import Program
 
-__all__ = ["EngineResult", "Switching", "Utilisation", "VisitLog", "make_result"]
+__all__ = ["EngineResult", "Switching", "VisitLog", "make_result"]
 
 Int64 = NDArray[np.int64]
-Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -79,24 +79,6 @@ class VisitLog:
 
 
 @dataclass(frozen=True)
-class Utilisation:
-    """Share of the makespan that each resource is busy, each within 0 to 1.
-
-    Attributes:
-        tile: [tiles], its busiest PE, visits and writes together.
-        digital: [digital units].
-        link: [links], links between routers, then injection and ejection port of each
-            endpoint, then links between chips.
-        dram: [chips], of every memory channel of a chip.
-    """
-
-    tile: Float64
-    digital: Float64
-    link: Float64
-    dram: Float64
-
-
-@dataclass(frozen=True)
 class EngineResult:
     """Outcome of one phase on one chip.
 
@@ -121,7 +103,6 @@ class EngineResult:
         tile_busy_ps: int64 [tiles], PE busy time over PEs of a tile.
         tile_load_ps: int64 [tiles], sum over visits of vectors x interval.
         utilisation: of every resource.
-        resources: every one by name and place.
         network: which level of the network served, and how far it may be trusted there.
         critical_resource: name of the resource with the highest utilisation.
         switching: experts written.
@@ -152,7 +133,6 @@ class EngineResult:
     tile_busy_ps: Int64
     tile_load_ps: Int64
     utilisation: Utilisation
-    resources: tuple[Resource, ...]
     network: str
     critical_resource: str
     switching: Switching
@@ -163,6 +143,11 @@ class EngineResult:
     cautions: tuple[str, ...]
     raw: RawRun
     plan: Plan
+
+    @cached_property
+    def resources(self) -> tuple[Resource, ...]:
+        """Every resource by name and place; built when asked for, full-size chips have many."""
+        return list_resources(self.plan, self.utilisation)
 
     def activity(self, phase: str, limit: int) -> Activity:
         """Return what every resource did: the first `limit` slices, under a phase's name."""
@@ -196,8 +181,7 @@ def make_result(
     first = flights.stream_ptr[:-1]
     request = np.maximum.reduceat(raw.done_ps, first) - raw.enter_ps[first]
     used = _utilisation(plan, raw)
-    resources = list_resources(plan, used.tile, used.digital, used.link, used.dram)
-    critical = _critical(plan, resources)
+    critical = busiest_resource(plan, used)
     empty = np.zeros(0, dtype=np.int64)
     return EngineResult(
         phase=plan.phase,
@@ -217,7 +201,6 @@ def make_result(
         tile_busy_ps=tile_busy_ps(plan, raw.server_busy_ps),
         tile_load_ps=_tile_load(plan, raw),
         utilisation=used,
-        resources=resources,
         network=network_level(plan, raw, served),
         critical_resource=critical,
         switching=_switching(plan, raw),
@@ -267,14 +250,6 @@ def _utilisation(plan: Plan, raw: RawRun) -> Utilisation:
         link=raw.link_used[:, BUSY_PS] / span,
         dram=raw.dram_busy_ps / span,
     )
-
-
-def _critical(plan: Plan, resources: tuple[Resource, ...]) -> str:
-    """Name the busiest resource: of equals memory, tiles, digital units, links, in this order."""
-    order = ("memory channels", "tile", "digital unit")
-    ranked = sorted(resources, key=lambda r: order.index(r.kind) if r.kind in order else len(order))
-    worst = max(ranked, key=lambda r: r.utilisation)  # the first of equals
-    return worst.kind if worst.kind == order[0] and plan.chips == 1 else worst.name
 
 
 def _most_hits(plan: Plan, raw: RawRun, chip: int) -> int:

@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import ChipMesh, Tiling, Unit
+from cimsim.chip import ChipMesh, Tiling, Unit, crossbar_numbers
 from cimsim.config import ChipConfig
+from cimsim.engine.servers import group_pes
 
 __all__ = ["PSUM_BITS", "RESULT_BITS", "ROUNDS", "SiteSpec", "Sites", "build_sites"]
 
@@ -46,7 +47,7 @@ class SiteSpec:
     """
 
     unit: Unit
-    crossbars: tuple[int, ...]
+    crossbars: Sequence[int]
     summed: bool
     name: str
 
@@ -131,7 +132,7 @@ def build_sites(
     """
     shapes = _ShapeCache(config, mesh.crossbars_per_tile)
     rows = [shapes.get(s) for s in specs]
-    servers, server_pes = _servers([s.crossbars for s in specs], config)
+    servers = group_pes([s.crossbars for s in specs], config)
     pairs = [[(r, a, b, f) for (r, a, b), f in sorted(row.pairs.items())] for row in rows]
     flat = [p for row in pairs for p in row]
     columns = np.array(flat, dtype=np.int64).reshape(-1, 4)
@@ -141,8 +142,8 @@ def build_sites(
         adc_fill_ps=np.array([t[2] for t in timing_ps], dtype=np.int64),
         adc_interval_ps=np.array([t[3] for t in timing_ps], dtype=np.int64),
         buffer_bytes=np.array([row.buffer_bytes for row in rows], dtype=np.int64),
-        server_ptr=_pointer(servers),
-        servers=_flat(servers),
+        server_ptr=servers.of_site_ptr,
+        servers=servers.of_site,
         tile_ptr=_pointer([row.tiles for row in rows]),
         tiles=_flat([row.tiles for row in rows]),
         in_ptr=_pointer([row.in_tiles for row in rows]),
@@ -156,9 +157,9 @@ def build_sites(
         out_tiles=_flat([[t for t, _ in row.out] for row in rows]),
         out_flits=_flat([[f for _, f in row.out] for row in rows]),
         psum_bits=np.array([row.psum_bits for row in rows], dtype=np.int64),
-        server_tile_ptr=_pointer(server_pes),
-        server_tile=_flat([[t for t, _ in row] for row in server_pes]),
-        server_pes=_flat([[n for _, n in row] for row in server_pes]),
+        server_tile_ptr=servers.tile_ptr,
+        server_tile=servers.tile,
+        server_pes=servers.pes,
         in_bits=np.array([row.in_bits for row in rows], dtype=np.int64),
         out_bits=np.array([row.out_bits for row in rows], dtype=np.int64),
         pes_per_tile=config.tile.pes,
@@ -173,31 +174,6 @@ def _pointer(rows: Sequence[Sequence[object]]) -> Int64:
 
 def _flat(rows: list[list[int]]) -> Int64:
     return np.array([x for row in rows for x in row], dtype=np.int64)
-
-
-def _servers(
-    seats: list[tuple[int, ...]], config: ChipConfig
-) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
-    """Group PEs by the set of sites that use them.
-
-    Returns:
-        The servers of every site, and of every server its (tile, PEs) pairs.
-    """
-    users: dict[int, list[int]] = {}
-    for site, crossbars in enumerate(seats):
-        for pe in np.unique(np.array(crossbars, dtype=np.int64) // config.tile.pe.crossbars):
-            users.setdefault(int(pe), []).append(site)
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for pe in sorted(users):
-        groups.setdefault(tuple(users[pe]), []).append(pe)
-    of_site: list[list[int]] = [[] for _ in seats]
-    pes_of: list[list[tuple[int, int]]] = []
-    for server, (sites, pes) in enumerate(groups.items()):
-        for site in sites:
-            of_site[site].append(server)
-        tiles, counts = np.unique(np.array(pes) // config.tile.pes, return_counts=True)
-        pes_of.append(list(zip(tiles.tolist(), counts.tolist(), strict=True)))
-    return of_site, pes_of
 
 
 @dataclass(frozen=True)
@@ -223,7 +199,7 @@ class _ShapeCache:
 
     def get(self, spec: SiteSpec) -> _Row:
         """Return the row of a site, shifted from one derived before where possible."""
-        tiles = np.array(spec.crossbars, dtype=np.int64) // self._per_tile
+        tiles = crossbar_numbers(spec.crossbars) // self._per_tile
         first = int(tiles.min())
         shape = tuple((t.row_blocks, t.column_blocks) for t in spec.unit.tilings)
         key = (shape, spec.summed, (tiles - first).tobytes())
