@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +13,9 @@ from numpy.typing import NDArray
 from cimsim.errors import CimsimError, nearest
 from cimsim.model.config_reader import ConfigReader, read_json
 from cimsim.model.families import FAMILIES, Family
-from cimsim.model.tensor_file import TensorFile
-from cimsim.model.weight_files import WeightFiles, open_weights
-from cimsim.text_file import read_text_file, without_mark
+from cimsim.model.stored_weights import MatrixCache, StoredWeights
+from cimsim.model.weight_files import open_weights
+from cimsim.text_file import read_text_file
 from cimsim.workload.matrix import NO_EXPERT, MatrixId
 from cimsim.workload.program import Program
 
@@ -43,22 +42,25 @@ class Checkpoint:
     hash: str
     program: Program = field(repr=False)
     warnings: tuple[str, ...]
-    _family: Family = field(repr=False)
-    _files: dict[str, TensorFile] = field(repr=False)
+    _weights: StoredWeights = field(repr=False)
+    _cache: MatrixCache = field(repr=False)
 
     def matrix(self, matrix: MatrixId) -> NDArray[np.float32]:
-        """Return a weight matrix, float32 [n_in, n_out], C-contiguous, for ``x @ W``."""
+        """Return a weight matrix, float32 [n_in, n_out], C-contiguous, for ``x @ W``.
+
+        It is read from its file when it is asked for. Those asked for last are kept, up to
+        `cimsim.model.stored_weights.CACHE_BYTES`, and shared: copy one before changing it.
+        """
+        return self._cache.get(matrix, lambda: self._read(matrix))
+
+    def _read(self, matrix: MatrixId) -> NDArray[np.float32]:
         tied = matrix.role == "head" and self.program.tied_head
         stored = self.parameter(-1, "embedding") if tied else self.parameter(*matrix)
         return np.ascontiguousarray(stored.T)
 
     def parameter(self, layer: int, role: str, expert: int = NO_EXPERT) -> NDArray[np.float32]:
         """Return a digital parameter of an operation, or a matrix, in its stored shape."""
-        return self.vector(self._family.tensor(layer, role, expert))
-
-    def vector(self, name: str) -> NDArray[np.float32]:
-        """Return a tensor by its stored name and in its stored shape, e.g. a norm's gain."""
-        return self._files[name].read(name)
+        return self._weights.read(layer, role, expert)
 
     def encode(self, text: str) -> NDArray[np.int64]:
         """Return the token ids of a text, int64 [n], without special tokens.
@@ -107,8 +109,8 @@ def build_program(checkpoint: Checkpoint) -> Program:
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a Hugging Face folder: config.json, safetensors and tokenizer.json.
 
-    Every tensor's presence, shape and finiteness is checked here, once; matrices are
-    decoded when asked for.
+    Every tensor's presence and shape is checked, and each file is read through once, for the
+    model's identity and for numbers that are none; matrices are decoded when asked for.
 
     Args:
         folder: the folder, with one ``model.safetensors`` or shards and their index; see
@@ -128,80 +130,35 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     program = Program(folder.resolve().name, tuple(family.operations(config)))
     # The name of a file in the folder that transformers would take the weights from.
     config.only("transformers_weights")
-    weights = open_weights(folder)
-    _check_tensors(folder, weights, _expected(program, family))
+    files = open_weights(folder)
+    weights = StoredWeights(folder, program, family, files)
     return Checkpoint(
         name=program.name,
         folder=folder,
-        hash=_digest(config_path, weights.files),
+        hash=weights.digest(config_path),
         program=program,
-        warnings=weights.warnings,
-        _family=family,
-        _files=weights.files,
+        warnings=files.warnings,
+        _weights=weights,
+        _cache=MatrixCache(),
     )
 
 
 def _family(config: ConfigReader) -> Family:
     kind = config.get("model_type")
-    if not isinstance(kind, str) or kind not in FAMILIES:
-        raise CimsimError(
-            "unknown model family",
-            file=config.path,
-            key="model_type",
-            value=kind,
-            allowed=", ".join(sorted(FAMILIES)),
-            hint=nearest(str(kind), FAMILIES),
-        )
-    return FAMILIES[kind]
-
-
-def _expected(program: Program, family: Family) -> dict[str, tuple[int, ...]]:
-    """Return the stored shape of every tensor that the forward pass uses."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for operation in program.operations:
-        for role, shape in operation.parameters.items():
-            shapes[family.tensor(operation.layer, role)] = shape
-    for matrix in program.matrices():
-        if matrix.id.role != "head" or not program.tied_head:
-            shapes[family.tensor(*matrix.id)] = (matrix.n_out, matrix.n_in)
-    return shapes
-
-
-def _check_tensors(
-    folder: Path, weights: WeightFiles, expected: dict[str, tuple[int, ...]]
-) -> None:
-    files = weights.files
-    for name, shape in expected.items():
-        if name not in files:
-            raise CimsimError(
-                f"the checkpoint lacks tensor {name!r}",
-                file=folder,
-                hint="; ".join(weights.warnings) or None,
-            )
-        found = files[name].tensors[name].shape
-        if found != shape:
-            raise CimsimError(
-                f"tensor {name!r} does not have the shape that config.json implies",
-                file=files[name].path,
-                value=list(found),
-                allowed=str(list(shape)),
-            )
-        if not files[name].is_finite(name):
-            raise CimsimError(f"tensor {name!r} is not finite", file=files[name].path)
-    for name, file in files.items():
-        # Buffers of old writers and the unused copy of a tied head are harmless.
-        known = name in expected or name == "lm_head.weight" or name.endswith("inv_freq")
-        if not known:
-            raise CimsimError(
-                f"tensor {name!r} has no place in this architecture",
-                file=file.path,
-                hint="config.json and the weights do not describe the same model",
-            )
-
-
-def _digest(config_path: Path, files: dict[str, TensorFile]) -> str:
-    state = hashlib.sha256(without_mark(config_path.read_bytes()))
-    by_path = {file.path.name: file for file in files.values()}
-    for name in sorted(by_path):
-        state.update(f"\n{name} {by_path[name].digest()}".encode())
-    return state.hexdigest()
+    if isinstance(kind, str) and kind in FAMILIES:
+        return FAMILIES[kind]
+    looked = {key: config.get(key) for key in ("architectures", "auto_map")}
+    fields = ", ".join(f"{key} = {value}" for key, value in looked.items() if value is not None)
+    hints = [
+        nearest(str(kind), FAMILIES),
+        f"looked at model_type and {fields}" if fields else "looked at model_type alone",
+        "code that a checkpoint brings is never run" if looked["auto_map"] else None,
+    ]
+    raise CimsimError(
+        "unknown model family",
+        file=config.path,
+        key="model_type",
+        value=kind,
+        allowed=", ".join(sorted(FAMILIES)),
+        hint="; ".join(hint for hint in hints if hint),
+    )

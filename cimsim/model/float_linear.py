@@ -15,21 +15,16 @@ __all__ = ["FloatLinear"]
 class FloatLinear:
     """The digital reference: exact weights, float32 products in a fixed order.
 
-    Matrices are decoded on first use and kept, so the memory is that of the matrices
-    used, 4 bytes per weight.
+    Matrices come from the checkpoint, which keeps those asked for last.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
-        self._weights: dict[MatrixId, NDArray[np.float32]] = {}
 
     def __call__(
         self, matrix: MatrixId, x: NDArray[np.float32], tokens: TokenKeys
     ) -> NDArray[np.float32]:
         """Return x @ W; `tokens` has no influence on a noiseless product."""
         del tokens
-        weight = self._weights.get(matrix)
-        if weight is None:
-            weight = self._checkpoint.matrix(matrix)
-            self._weights[matrix] = weight
+        weight = self._checkpoint.matrix(matrix)
         return product(np.ascontiguousarray(x, dtype=np.float32), weight)

@@ -2,7 +2,7 @@
 
 The format is 8 bytes of header length (little endian), a JSON header of names, types,
 shapes and byte ranges, then the data. bfloat16, which NumPy lacks, is the upper half of
-a float32.
+a float32. Files are read piece by piece, never mapped: what a process holds is what it asked for.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,13 @@ from cimsim.errors import CimsimError
 __all__ = ["StoredTensor", "TensorFile"]
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
-CHUNK_BYTES = 1 << 24
-_WIDTH_BYTES = {"BF16": 2, "F16": 2, "F32": 4}
+CHUNK_BYTES = 1 << 22
+_STORED: dict[str, np.dtype[Any]] = {
+    "BF16": np.dtype("<u2"),
+    "F16": np.dtype("<f2"),
+    "F32": np.dtype("<f4"),
+}
+_BF16_EXPONENT = np.uint16(0x7F80)  # all ones for infinities and NaNs
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class StoredTensor:
 
 
 class TensorFile:
-    """The tensors of one safetensors file, mapped into memory.
+    """The tensors of one safetensors file, read from it when asked for.
 
     Args:
         path: the file.
@@ -57,42 +64,44 @@ class TensorFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
+            # Kept open: a file that is replaced or removed stays what it was.
+            self._descriptor = os.open(path, os.O_RDONLY)
+            weakref.finalize(self, os.close, self._descriptor)
+            self._size = os.fstat(self._descriptor).st_size
+            start = os.pread(self._descriptor, 8, 0)
+            length = int.from_bytes(start, "little")
+            if len(start) < 8 or length > min(MAX_HEADER_BYTES, self._size - 8):
+                raise self._broken("it is shorter than its header")
+            header = os.pread(self._descriptor, length, 8)
         except FileNotFoundError as error:
             raise CimsimError("the weight file is missing", file=path) from error
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise CimsimError("the weight file cannot be read", file=path) from error
-        self.tensors = self._read_header()
+        self._base = 8 + length
+        self.tensors = self._read_header(header)
 
     def _broken(self, why: str) -> CimsimError:
         return CimsimError(f"not a whole safetensors file: {why}", file=self.path)
 
-    def _read_header(self) -> dict[str, StoredTensor]:
-        size = int(self._bytes.size)
-        if size < 8:
-            raise self._broken("it is shorter than its header")
-        length = int.from_bytes(self._bytes[:8].tobytes(), "little")
-        if length > MAX_HEADER_BYTES or 8 + length > size:
-            raise self._broken("it is shorter than its header")
+    def _read_header(self, text: bytes) -> dict[str, StoredTensor]:
         try:
-            header = json.loads(self._bytes[8 : 8 + length].tobytes().decode("utf-8"))
+            header = json.loads(text.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise self._broken("its header is not JSON") from error
         if not isinstance(header, dict):
             raise self._broken("its header is not an object")
         header.pop("__metadata__", None)
-        base = 8 + length
-        tensors = {name: self._entry(name, entry, base) for name, entry in header.items()}
-        self._check_cover(tensors, base)
+        tensors = {name: self._entry(name, entry, self._base) for name, entry in header.items()}
+        self._check_cover(tensors)
         return tensors
 
-    def _check_cover(self, tensors: dict[str, StoredTensor], base: int) -> None:
+    def _check_cover(self, tensors: dict[str, StoredTensor]) -> None:
         """Check that the tensors fill the file: no byte twice, none left out.
 
         A file in which that is not so was damaged or put together wrongly, and would load
         as numbers of another tensor.
         """
-        end, before = base, "the header"
+        end, before = self._base, "the header"
         for name, tensor in sorted(tensors.items(), key=lambda t: (t[1].start, t[1].stop)):
             if tensor.start != end:
                 raise self._broken(
@@ -100,11 +109,10 @@ class TensorFile:
                     f"ends at {end}"
                 )
             end, before = tensor.stop, repr(name)
-        size = int(self._bytes.size)
-        if end > size:
+        if end > self._size:
             raise self._broken(f"it ends before the data of {before}")
-        if end < size:
-            raise self._broken(f"{size - end} bytes follow the data of {before}")
+        if end < self._size:
+            raise self._broken(f"{self._size - end} bytes follow the data of {before}")
 
     def _entry(self, name: str, entry: Any, base: int) -> StoredTensor:
         try:
@@ -113,36 +121,59 @@ class TensorFile:
             first, last = _whole_numbers(entry["data_offsets"])
         except (TypeError, KeyError, ValueError) as error:
             raise self._broken(f"the entry of {name!r} is malformed") from error
-        if dtype not in _WIDTH_BYTES:
+        if dtype not in _STORED:
             raise CimsimError(
                 f"tensor {name!r} has a type that is not read",
                 file=self.path,
                 value=dtype,
-                allowed=", ".join(_WIDTH_BYTES),
+                allowed=", ".join(_STORED),
             )
-        if last - first != math.prod(shape) * _WIDTH_BYTES[dtype]:
+        if last - first != math.prod(shape) * _STORED[dtype].itemsize:
             raise self._broken(f"the bytes of {name!r} do not match its shape")
         return StoredTensor(dtype, shape, base + first, base + last)
 
-    def read(self, name: str) -> NDArray[np.float32]:
-        """Return one tensor as float32, in its stored shape."""
-        tensor = self.tensors[name]
-        return _decode(self._bytes[tensor.start : tensor.stop], tensor.dtype).reshape(tensor.shape)
+    def read(self, name: str, rows: tuple[int, int] | None = None) -> NDArray[np.float32]:
+        """Return a tensor as float32, in its stored shape, or some rows of it as a matrix.
 
-    def is_finite(self, name: str) -> bool:
-        """Return whether a tensor holds neither infinities nor NaNs."""
+        Args:
+            name: of the tensor.
+            rows: first and last but one, where all axes but the last are counted as rows.
+
+        Raises:
+            CimsimError: if the file is not what it was when it was opened.
+        """
         tensor = self.tensors[name]
-        for start in range(tensor.start, tensor.stop, CHUNK_BYTES):
-            chunk = self._bytes[start : min(start + CHUNK_BYTES, tensor.stop)]
-            if not np.isfinite(_decode(chunk, tensor.dtype)).all():
-                return False
-        return True
+        first, last = rows or (0, 0)
+        shape = (last - first, tensor.shape[-1]) if rows else tensor.shape
+        stored = np.empty(shape, dtype=_STORED[tensor.dtype])
+        start = tensor.start + first * stored.dtype.itemsize * math.prod(shape[1:])
+        self._read_into(stored.reshape(-1).view(np.uint8), start)
+        return _decode(stored, tensor.dtype)
+
+    def _read_into(self, data: NDArray[np.uint8], start: int) -> None:
+        """Fill an array with the bytes from `start` on; threads may read side by side."""
+        done = 0
+        while done < data.size:
+            count = os.preadv(self._descriptor, [data[done:].data], start + done)
+            if not count:
+                raise self._broken("it changed after it was opened")
+            done += count
 
     def digest(self) -> str:
-        """Return the SHA-256 of the whole file, hexadecimal."""
-        state = hashlib.sha256()
-        for start in range(0, self._bytes.size, CHUNK_BYTES):
-            state.update(self._bytes[start : start + CHUNK_BYTES].tobytes())
+        """Return the SHA-256 of the whole file, hexadecimal, from one pass over it.
+
+        Raises:
+            CimsimError: if a tensor holds an infinity or a NaN.
+        """
+        state = hashlib.sha256(os.pread(self._descriptor, self._base, 0))
+        piece = np.empty(min(CHUNK_BYTES, self._size), dtype=np.uint8)
+        for name, tensor in sorted(self.tensors.items(), key=lambda t: t[1].start):
+            for start in range(tensor.start, tensor.stop, CHUNK_BYTES):
+                data = piece[: min(CHUNK_BYTES, tensor.stop - start)]
+                self._read_into(data, start)
+                state.update(data.data)
+                if not _is_finite(data.view(_STORED[tensor.dtype]), tensor.dtype):
+                    raise CimsimError(f"tensor {name!r} is not finite", file=self.path)
         return state.hexdigest()
 
 
@@ -159,10 +190,16 @@ def _whole_numbers(values: object) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _decode(data: NDArray[np.uint8], dtype: str) -> NDArray[np.float32]:
-    raw = data.tobytes()  # a copy, because the data need not be aligned in the file
+def _decode(stored: NDArray[Any], dtype: str) -> NDArray[np.float32]:
+    """Return stored numbers as float32."""
     if dtype == "BF16":
-        wide = np.frombuffer(raw, dtype="<u2").astype(np.uint32) << np.uint32(16)
+        wide = stored.astype(np.uint32)
+        wide <<= np.uint32(16)
         return wide.view(np.float32)
-    stored = np.frombuffer(raw, dtype="<f2" if dtype == "F16" else "<f4")
-    return stored.astype(np.float32)
+    return stored.astype(np.float32, copy=False)
+
+
+def _is_finite(stored: NDArray[Any], dtype: str) -> bool:
+    if dtype == "BF16":
+        return not bool(((stored & _BF16_EXPONENT) == _BF16_EXPONENT).any())
+    return bool(np.isfinite(stored).all())

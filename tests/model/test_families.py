@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ def test_what_no_family_implements_is_refused_by_key(family: str, key: str, valu
         ("qwen2_moe", "use_sliding_window", True),
         ("qwen2_moe", "attention_bias", True),
         ("qwen2_moe", "layer_types", ["sliding_attention"]),
+        ("qwen2_moe", "layer_types", 5),
         ("qwen2_moe", "mlp_only_layers", "0"),
         ("deepseek", "scoring_func", "sigmoid"),
         ("deepseek", "topk_method", "group_limited_greedy"),
@@ -139,3 +141,20 @@ def test_an_unknown_family_is_refused_with_the_nearest_name(tmp_path: Path) -> N
     (tmp_path / "config.json").write_text('{"model_type": "mixtrall"}')
     with pytest.raises(CimsimError, match=r"deepseek, mixtral, olmoe, qwen2_moe.*'mixtral'"):
         load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["gpt_oss", "phimoe", "granitemoe", None, 5])
+def test_other_families_are_refused_with_the_fields_that_were_looked_at(
+    kind: object, tmp_path: Path
+) -> None:
+    from cimsim.model import load_checkpoint
+
+    config = {"model_type": kind, "architectures": ["OtherForCausalLM"], "auto_map": {"A": "m.C"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CimsimError) as caught:
+        load_checkpoint(tmp_path)
+    sentence = caught.value.sentence()
+    assert "model_type: unknown model family" in sentence
+    assert kind is None or repr(kind) in sentence
+    assert "looked at model_type and architectures = ['OtherForCausalLM']" in sentence
+    assert "never run" in sentence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import struct
 from pathlib import Path
@@ -32,8 +33,21 @@ def test_all_half_width_patterns_decode_to_the_float32_of_torch(
     file = TensorFile(tmp_path / "x")
     assert file.tensors["all"].dtype == code
     np.testing.assert_array_equal(file.read("all"), patterns.float().numpy())
-    assert not file.is_finite("all")
-    assert file.is_finite("odd")
+    with pytest.raises(CimsimError, match="'all' is not finite"):
+        file.digest()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("bad", [torch.inf, -torch.inf, torch.nan])
+def test_a_number_that_is_none_is_found_in_every_width(
+    dtype: torch.dtype, bad: float, tmp_path: Path
+) -> None:
+    largest = torch.tensor([torch.finfo(dtype).max, torch.finfo(dtype).min], dtype=dtype)
+    save_file({"large": largest}, tmp_path / "fine")
+    assert TensorFile(tmp_path / "fine").digest()
+    save_file({"large": largest, "one": torch.tensor([0.0, bad], dtype=dtype)}, tmp_path / "bad")
+    with pytest.raises(CimsimError, match="'one' is not finite"):
+        TensorFile(tmp_path / "bad").digest()
 
 
 def test_large_tensors_are_checked_and_hashed_piece_by_piece(
@@ -41,12 +55,29 @@ def test_large_tensors_are_checked_and_hashed_piece_by_piece(
 ) -> None:
     monkeypatch.setattr("cimsim.model.tensor_file.CHUNK_BYTES", 64)
     late = torch.zeros(101)
+    save_file({"early": torch.ones(101), "late": late}, tmp_path / "x")
+    found = TensorFile(tmp_path / "x").digest()
+    assert found == hashlib.sha256((tmp_path / "x").read_bytes()).hexdigest()
     late[-1] = torch.inf
     save_file({"early": torch.ones(101), "late": late}, tmp_path / "x")
+    with pytest.raises(CimsimError, match="'late' is not finite"):
+        TensorFile(tmp_path / "x").digest()
+
+
+def test_rows_of_a_tensor_are_read_alone(tmp_path: Path) -> None:
+    stack = torch.randn(3, 4, 5).to(torch.bfloat16)
+    save_file({"first": torch.ones(7), "stack": stack}, tmp_path / "x")
+    found = TensorFile(tmp_path / "x").read("stack", (6, 9))
+    np.testing.assert_array_equal(found, stack.float().numpy().reshape(12, 5)[6:9])
+
+
+def test_a_file_that_shrinks_after_it_was_opened_is_refused(tmp_path: Path) -> None:
+    save_file({"x": torch.ones(9)}, tmp_path / "x")
     file = TensorFile(tmp_path / "x")
-    assert file.is_finite("early")
-    assert not file.is_finite("late")
-    assert file.digest() == hashlib.sha256((tmp_path / "x").read_bytes()).hexdigest()
+    os.truncate(tmp_path / "x", (tmp_path / "x").stat().st_size - 4)
+    for act in (file.digest, lambda: file.read("x")):
+        with pytest.raises(CimsimError, match="changed after it was opened"):
+            act()
 
 
 def test_shards_give_the_same_matrices_as_one_file(folder: Path, tmp_path: Path) -> None:
@@ -114,7 +145,7 @@ def test_of_two_sets_of_weights_the_one_of_transformers_is_read_and_it_is_said(
     write_shards(folder, shift=1.0)
     found = load_checkpoint(folder)
     theirs = OlmoeForCausalLM.from_pretrained(folder).model.norm.weight.detach().numpy()
-    np.testing.assert_array_equal(found.vector("model.norm.weight"), theirs)
+    np.testing.assert_array_equal(found.parameter(2, "final_norm"), theirs)
     assert found.hash == before.hash
     assert before.warnings == ()
     assert found.warnings == (
@@ -124,8 +155,8 @@ def test_of_two_sets_of_weights_the_one_of_transformers_is_read_and_it_is_said(
     (folder / WEIGHTS).unlink()
     sharded = load_checkpoint(folder)
     theirs = OlmoeForCausalLM.from_pretrained(folder).model.norm.weight.detach().numpy()
-    np.testing.assert_array_equal(sharded.vector("model.norm.weight"), theirs)
-    assert not np.array_equal(theirs, found.vector("model.norm.weight"))
+    np.testing.assert_array_equal(sharded.parameter(2, "final_norm"), theirs)
+    assert not np.array_equal(theirs, found.parameter(2, "final_norm"))
     assert sharded.warnings == ()
 
 

@@ -20,7 +20,7 @@ def _operations(config: ConfigReader) -> Iterator[Operation]:
     config.only("use_sliding_window", allowed=(False,))
     config.only("attention_bias", allowed=(False,))
     kinds = config.get("layer_types", [])
-    if any(kind != "full_attention" for kind in kinds):
+    if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
         raise config.error("layer_types", "this feature is not implemented", "full_attention")
     blocks = read_blocks(config, norm_eps=1e-6)
     bias = config.flag("qkv_bias", default=True)
