@@ -16,31 +16,32 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    key: Annotated[str, typer.Argument(help="e.g. tile.adc.bits, energy_per_token_nj, adc.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="e.g. tile.adc.bits, tile.adc, energy_per_token_nj, adc, perplexity.",
+        ),
+    ] = None,
+    find: Annotated[
+        str | None, typer.Option("--search", help="List the names that speak of these words.")
+    ] = None,
     chip: Annotated[str, typer.Option(help="Chip whose values are shown.")] = "isaac",
     plugins: Plugins = None,
 ) -> None:
-    """Print meaning, unit, formula, value, source and confidence of a key."""
-    from cimsim.config.knobs import find_knobs
+    """Print meaning, unit, formula, value, source and confidence of a name."""
     from cimsim.config.load import load_chip
-    from cimsim.cost.explain import explainable, lines_for
     from cimsim.cost.peak_report import find_published
-    from cimsim.errors import CimsimError, nearest
-    from cimsim.stages.columns.registry import column_names, find_columns
+    from cimsim.errors import CimsimError
+    from cimsim.stages import explain as known
 
     load(plugins)
-    lines = lines_for(key, load_chip(Path(find_published(chip))))
-    is_knob = any(knob.path == key for knob in find_knobs())
-    if not is_knob and key.split(".")[-1] in column_names():
-        lines += [column.explained(table.name) for table, column in find_columns(key)]
-    if not lines:
-        known = (*explainable(), *column_names())
-        raise CimsimError(
-            "nothing has this name",
-            key=key,
-            allowed="a knob of a chip file, a result column, a component or a constant",
-            hint=nearest(key, known),
-        )
+    if bool(words) == (find is not None):
+        raise CimsimError("takes a name, or --search and words", key="explain")
+    if find is not None:
+        lines = [entry.brief for entry in known.search(find)]
+    else:
+        lines = known.explain(" ".join(words or ()), load_chip(Path(find_published(chip))))
     print("\n".join(_narrow("\n".join(lines))))
 
 

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cimsim.chip import build_mesh
 from cimsim.config import ChipConfig
-from cimsim.config.knobs import Knob, find_knobs
+from cimsim.config.knobs import ANY_NAME, Knob, find_knobs
 from cimsim.cost.catalogue import Catalogue, all_constants, covered, price_chip
 from cimsim.cost.components import COMPONENTS
 from cimsim.cost.constant import Constant
 
-__all__ = ["explainable", "lines_for"]
+__all__ = ["knob_value", "lines_for", "names"]
 
 # Names that tables of results give to rows of the ledger.
 _REPORTED_AS = {"kv_dram": "dram"}
 
 
-def explainable() -> tuple[str, ...]:
-    """Return every key that `lines_for` knows."""
-    return (
-        *(k.path for k in find_knobs()),
-        *COMPONENTS,
-        *(c.key for c in all_constants()),
-    )
+def names() -> tuple[tuple[str, str, str], ...]:
+    """Return every component and constant that `lines_for` knows: (name, kind, meaning)."""
+    parts = [(n, "component", f"An action is {action}.") for n, (action, _) in COMPONENTS.items()]
+    constants = [(c.key, "constant", c.note or c.cite()) for c in all_constants()]
+    groups = dict.fromkeys(key.split(".")[0] for key, _, _ in constants)
+    grouped = [(g, "group of constants", "Constants of one source or part.") for g in groups]
+    return (*parts, *grouped, *constants)
+
+
+def knob_value(knob: Knob, config: ChipConfig) -> str:
+    """Return the value of a knob on a chip in words; where it does not exist, why."""
+    value: Any = config
+    path = ""
+    for part in knob.path.split("."):
+        if part == ANY_NAME or isinstance(value, tuple):
+            return "not set" if not value else f"one of {', '.join(_entries(value))}"
+        if not hasattr(value, part):
+            kind = getattr(value, "kind", None)
+            return f"none, {path} has kind {kind}" if kind else f"none, {path} is not given"
+        value = getattr(value, part)
+        path = f"{path}.{part}".lstrip(".")
+    return repr(value)
+
+
+def _entries(value: Mapping[str, object] | Sequence[object]) -> list[str]:
+    """Name what a section with names of the user's, or a list of sections, holds."""
+    return list(value) if isinstance(value, Mapping) else [str(i) for i in range(len(value))]
 
 
 def lines_for(key: str, config: ChipConfig) -> list[str]:
@@ -47,15 +68,12 @@ def lines_for(key: str, config: ChipConfig) -> list[str]:
 
 
 def _knob(knob: Knob, config: ChipConfig) -> list[str]:
-    value: Any = config
-    for part in knob.path.split("."):
-        value = getattr(value, part, None)
     default = "mandatory" if knob.mandatory else repr(knob.default)
     lines = [
         f"{knob.path}  (knob of a chip file)",
         f"  {knob.meaning}",
         f"  type: {knob.type_name}; unit: {knob.unit}; default: {default}",
-        f"  value on {config.name}: {value!r}",
+        f"  value on {config.name}: {knob_value(knob, config)}",
     ]
     if knob.bounds:
         lines.append(f"  allowed: {knob.bounds}")
@@ -68,7 +86,7 @@ def _component(name: str, catalogue: Catalogue, config: ChipConfig) -> list[str]
     action, formula = COMPONENTS[name]
     lines = [
         f"{name}  (component)",
-        f"  an action is {action}",
+        f"  An action is {action}.",
         f"  energy of an action: {formula}",
     ]
     price = catalogue.prices.get(name)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cimsim.config.load import find_chip, load_chip
 from cimsim.errors import CimsimError, CimsimInternalError
 from cimsim.results import (
     Column,
@@ -26,6 +27,7 @@ from cimsim.stages.columns.registry import (
     results_table,
     run_tables,
 )
+from cimsim.stages.explain import explain
 
 # The names that users of results.csv rely on.
 PROMISED = [
@@ -268,7 +270,7 @@ def test_column_of_several_tables_is_found_in_each() -> None:
 
 def test_misspelt_column_gets_the_nearest_name() -> None:
     with pytest.raises(CimsimError, match="did you mean 'latency_p50_us'"):
-        find_columns("latency_p50_uss")
+        explain("latency_p50_uss", load_chip(find_chip("isaac")))
 
 
 def test_text_of_several_lines_becomes_one() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from cimsim.errors import CimsimError, nearest
+from cimsim.errors import CimsimError
 from cimsim.results.column import EMPTY_BECAUSE, Column, reasons_column
 from cimsim.results.energy_rows import ENERGY
 from cimsim.results.loads import EXPERT_LOAD, LATENCY, TILE_LOAD
@@ -24,7 +24,6 @@ from cimsim.stages.columns.speed import speed_columns
 from cimsim.stages.columns.writing import WRITING
 
 __all__ = [
-    "column_names",
     "extended",
     "find_columns",
     "register_column",
@@ -112,26 +111,15 @@ def run_tables(batches: Sequence[int] = DEFAULT_BATCHES) -> tuple[Table[Any], ..
     )
 
 
-def column_names() -> tuple[str, ...]:
-    """Return every column name, each once, in the order of the tables."""
-    return tuple(dict.fromkeys(c.name for t in run_tables() for c in t.columns))
-
-
 def find_columns(name: str) -> tuple[tuple[Table[Any], Column[Any]], ...]:
-    """Return the tables that have a column of this name.
+    """Return the tables that have a column of this name, none if it is no column.
 
     Args:
         name: a column, or ``<table>.<column>``.
-
-    Raises:
-        CimsimError: if no table has one.
     """
-    found = tuple(
+    return tuple(
         (table, column)
         for table in run_tables()
         for column in table.columns
         if name in {column.name, f"{table.name}.{column.name}"}
     )
-    if not found:
-        raise CimsimError("no such column", key=name, hint=nearest(name, column_names()))
-    return found
