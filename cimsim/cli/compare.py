@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cimsim.cli.options import Cluster
+
 if TYPE_CHECKING:
     from cimsim.stages.contenders import Contender
+    from cimsim.stages.plan import Request
 
 SHORT_TOKENS = 512
 
@@ -55,6 +59,7 @@ def compare(
         Path | None, typer.Option(help="Keep the short run and its report in this folder.")
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Chips simulated at once.")] = None,
+    cluster: Cluster = None,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
 ) -> None:
     """Replicate chips until they are equal: energy, speed, power, area, perplexity.
@@ -68,16 +73,31 @@ def compare(
     from cimsim.errors import CimsimError
     from cimsim.stages.compare import compare_chips
     from cimsim.stages.contenders import read_contenders
+    from cimsim.stages.plan import Request
 
     if results is not None:
-        given = {"--tokens": tokens, "--set": overrides, "--model": model, "--out": out}
+        given = {
+            "--tokens": tokens,
+            "--set": overrides,
+            "--model": model,
+            "--out": out,
+            "--cluster": cluster,
+        }
         for key, value in given.items():
             if value:
                 raise CimsimError("has no effect on results that exist", key=key, value=value)
         chips = read_contenders(results, _names(files), shape, batch)
     else:
         knobs = (f"workload.tokens={tokens or SHORT_TOKENS}", f"workload.shape={shape}")
-        chips = _run(files, (*knobs, *(overrides or ())), model, out, jobs, shape, batch)
+        request = Request(
+            chips=tuple(files),
+            overrides=(*knobs, *(overrides or ())),
+            models=(model or "olmoe-tiny",),
+            out=out,
+            jobs=jobs,
+            cluster=cluster,
+        )
+        chips = _run(request, shape, batch)
     comparison = compare_chips(chips, iso.value)
     if as_json:
         print(json.dumps(comparison.as_dict(), indent=2))
@@ -94,15 +114,7 @@ def _names(files: list[str]) -> list[str]:
     return [load_chip(Path(f), ()).name if f.endswith((".yaml", ".yml")) else f for f in files]
 
 
-def _run(
-    files: list[str],
-    knobs: tuple[str, ...],
-    model: str | None,
-    out: Path | None,
-    jobs: int | None,
-    shape: str,
-    batch: int,
-) -> list[Contender]:
+def _run(request: Request, shape: str, batch: int) -> list[Contender]:
     """Run the chips into a folder, a temporary one unless it is to be kept."""
     from tempfile import TemporaryDirectory
 
@@ -110,23 +122,16 @@ def _run(
     from cimsim.errors import CimsimError
     from cimsim.session import run_plan
     from cimsim.stages.contenders import contenders
-    from cimsim.stages.plan import Request, make_plan
+    from cimsim.stages.plan import make_plan
     from cimsim.stages.scale import DECODE_BATCHES
 
-    if len(files) < 2:
-        raise CimsimError("a comparison needs at least two chips", value=", ".join(files))
+    if len(request.chips) < 2:
+        raise CimsimError("a comparison needs at least two chips", value=", ".join(request.chips))
     if batch not in DECODE_BATCHES:
         allowed = ", ".join(map(str, DECODE_BATCHES))
         raise CimsimError("is not simulated", key="--batch", value=batch, allowed=allowed)
     with TemporaryDirectory() as temporary:
-        request = Request(
-            chips=tuple(files),
-            overrides=knobs,
-            models=(model or "olmoe-tiny",),
-            out=out or Path(temporary) / "run",
-            jobs=jobs,
-        )
-        plan = make_plan(request)
+        plan = make_plan(replace(request, out=request.out or Path(temporary) / "run"))
         with Progress(plan) as progress:
             tables = run_plan(plan, progress).tables()
     names = [task.config.name for task in plan.tasks]

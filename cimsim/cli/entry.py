@@ -1,14 +1,18 @@
 """How every command line of the project ends: messages and exit codes.
 
-0 done, 1 the simulation failed, 2 bad input, 3 our bug, 130 interrupted. Results go to
-stdout, everything else to stderr.
+0 done, 1 the simulation failed, 2 bad input, 3 our bug, 130 interrupted, 143 terminated, 129 the
+terminal went away. Results go to stdout, everything else to stderr.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
@@ -17,6 +21,8 @@ from cimsim.errors import CimsimError
 __all__ = ["new_app", "run_app"]
 
 INTERRUPTED = 130
+# Signals that end a command as an interrupt does, with what it says then.
+ENDS = {"SIGTERM": "terminated", "SIGHUP": "hung up"}
 BUG = 3
 PROCESS_SETTINGS = (
     # One BLAS thread per process: parallelism is over chips, and the sums stay ordered.
@@ -52,7 +58,36 @@ def run_app(app: typer.Typer, program: str) -> None:
     os.environ.pop("MPLBACKEND", None)
     for name, value in PROCESS_SETTINGS:
         os.environ.setdefault(name, value)
-    sys.exit(_run(app, program))
+    with _ends_as_interrupts() as received:
+        code = _run(app, program)
+    if code == INTERRUPTED:
+        _say(ENDS[received[0].name] if received else "interrupted")
+        code = 128 + received[0] if received else code
+    sys.exit(code)
+
+
+@contextmanager
+def _ends_as_interrupts() -> Iterator[list[signal.Signals]]:
+    """Let signals that end a process end a command as Ctrl-C does; yields those that came.
+
+    A signal that is ignored, as `nohup` wants it, stays ignored.
+    """
+    received: list[signal.Signals] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        received.append(signal.Signals(number))
+        raise KeyboardInterrupt
+
+    before = {}
+    for name in ENDS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            before[number] = signal.signal(number, end)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(app: typer.Typer, program: str) -> int:  # noqa: PLR0911 - one return an exit code
@@ -61,13 +96,13 @@ def _run(app: typer.Typer, program: str) -> int:  # noqa: PLR0911 - one return a
     except typer.Exit as stop:
         return int(stop.exit_code)
     except UsageError as error:
-        _say(error.format_message() if hasattr(error, "format_message") else str(error))
+        text = error.format_message() if hasattr(error, "format_message") else str(error)
+        _say(f"error: {text}")
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted")
         return INTERRUPTED
     except CimsimError as error:
-        _say(error.sentence())
+        _say(f"error: {error.sentence()}")
         return error.exit_code
     except (BrokenPipeError, SystemExit) as error:
         # Typer turns a closed pipe into SystemExit(1), which here means a failed simulation.
@@ -78,19 +113,17 @@ def _run(app: typer.Typer, program: str) -> int:  # noqa: PLR0911 - one return a
         return 0
     except Exception as error:  # the last border: anything else is our bug
         return _bug(error)
-    if code == INTERRUPTED:  # typer answers an interrupt with this code and no word
-        _say("interrupted")
     return int(code) if isinstance(code, int) else 0
 
 
 def _bug(error: Exception) -> int:
     print("".join(traceback.format_exception(error)), file=sys.stderr, end="")
     _say(
-        f"this is a bug in cimsim ({type(error).__name__}: {error}); please report it with the "
-        "lines above and the run's manifest.json"
+        f"error: this is a bug in cimsim ({type(error).__name__}: {error}); please report it with "
+        "the lines above and the run's manifest.json"
     )
     return BUG
 
 
 def _say(text: str) -> None:
-    print(f"error: {text}" if text != "interrupted" else text, file=sys.stderr)
+    print(text, file=sys.stderr)

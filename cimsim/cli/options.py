@@ -7,9 +7,17 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AsJson", "Plugins", "load"]
+__all__ = ["AsJson", "Cluster", "Plugins", "load"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")]
+
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Compute on a Dask cluster: local:N, or a scheduler such as tcp://host:8786.",
+    ),
+]
 
 Plugins = Annotated[
     list[Path] | None,

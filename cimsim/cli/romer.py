@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cimsim.cli.entry import new_app, run_app
-from cimsim.cli.options import Plugins, load
+from cimsim.cli.options import Cluster, Plugins, load
 
 if TYPE_CHECKING:
     from romer.calibrate import Calibrated
@@ -145,6 +145,7 @@ def study(
         bool, typer.Option("--reduced", help="The plan's reduced version: a few minutes.")
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Processes, each of one thread.")] = 1,
+    cluster: Cluster = None,
     seconds: Annotated[
         float | None,
         typer.Option(min=0, help="Begin no measurement after so many seconds; run again to go on."),
@@ -158,7 +159,9 @@ def study(
     from romer.study.run import Study
 
     wanted = read_plan(plan, reduced=reduced, chips=chips)
-    found = Study(wanted, out, models_dir=models_dir, jobs=jobs, seconds=seconds, say=_say)
+    found = Study(
+        wanted, out, models_dir=models_dir, jobs=jobs, cluster=cluster, seconds=seconds, say=_say
+    )
     if missing := found.run():
         print(f"{missing} measurements of this stage are missing: run the same command again")
     else:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cimsim.cli.options import Plugins
+from cimsim.cli.options import Cluster, Plugins
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +52,7 @@ def run(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of a chip (default: cores / jobs).")
     ] = None,
+    cluster: Cluster = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the rows of results.csv as JSON.")
     ] = False,
@@ -80,6 +81,7 @@ def run(
             overwrite=overwrite,
             jobs=jobs,
             threads=threads,
+            cluster=cluster,
         )
     )
     if dry_run:

@@ -39,6 +39,7 @@ class Request:
         jobs: chips at once, or None for all cores.
         threads: threads per chip, or None for cores / jobs.
         plugins: files that register what chips and models name.
+        cluster: ``local:N`` or a Dask scheduler's address to compute on, or None.
     """
 
     chips: tuple[str, ...]
@@ -52,6 +53,7 @@ class Request:
     jobs: int | None = None
     threads: int | None = None
     plugins: tuple[Path, ...] = ()
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class RunPlan:
         threads: threads per chip.
         warnings: what its models make known before a run, a sentence each.
         plugins: that are loaded; workers load them too.
+        cluster: to compute on, or None for this machine.
     """
 
     tasks: tuple[ChipTask, ...]
@@ -96,6 +99,7 @@ class RunPlan:
     threads: int
     warnings: tuple[str, ...] = ()
     plugins: tuple[Plugin, ...] = ()
+    cluster: str | None = None
 
 
 def make_plan(request: Request) -> RunPlan:
@@ -149,9 +153,10 @@ def make_plan(request: Request) -> RunPlan:
         correction=request.correction,
         force=request.force,
         jobs=jobs,
-        threads=request.threads or max(1, cores // jobs),
+        threads=request.threads or (1 if request.cluster else max(1, cores // jobs)),
         warnings=tuple(w for c in checkpoints.values() for w in c.warnings),
         plugins=plugins,
+        cluster=request.cluster,
     )
 
 

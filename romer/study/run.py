@@ -12,6 +12,8 @@ from typing import Any
 from cimsim.config.load import config_hash, find_chip, load_chip
 from cimsim.errors import CimsimError
 from cimsim.stages.models import open_model
+from cimsim.sweep.executor import Executor, InThisProcess
+from cimsim.sweep.open_executor import open_executor
 from cimsim.zoo import bundled_models
 from romer.study.cache import Cache, name_of
 from romer.study.cells import Cell, Kind, cells_of, check_plan
@@ -21,15 +23,17 @@ from romer.study.choices import (
     level_kinds,
     quantiser_kinds,
 )
-from romer.study.jobs import StudyJob, batches_of, run_batches
+from romer.study.jobs import Measurement, StudyJob
 from romer.study.measure import Record
 from romer.study.measured import CellMeasurement
 from romer.study.page import write_page
 from romer.study.plan import StudyPlan
 from romer.study.summary import summarise, write_table
-from romer.study.worker import Worker
+from romer.study.worker import Setting
 
 __all__ = ["Study"]
+
+SAY_SECONDS = 5.0
 
 
 class Study:
@@ -40,6 +44,7 @@ class Study:
         out: folder for summary.csv, tables, figures, the page and the cache.
         models_dir: folder that holds the plan's extra models, or None.
         jobs: processes at once.
+        cluster: Dask cluster to measure on, or None for this machine.
         seconds: no measurement is begun after so many seconds; None measures all.
         say: told what is under way.
 
@@ -54,6 +59,7 @@ class Study:
         *,
         models_dir: Path | None = None,
         jobs: int = 1,
+        cluster: str | None = None,
         seconds: float | None = None,
         say: Callable[[str], None],
     ) -> None:
@@ -62,8 +68,9 @@ class Study:
         if models_dir is not None and not models_dir.is_dir():
             raise CimsimError("is not a folder", file=models_dir, key="--models-dir")
         check_plan(plan)
-        self._plan, self._out, self._jobs, self._say = plan, out, jobs, say
-        self._until = float("inf") if seconds is None else time.monotonic() + seconds
+        self._plan, self._out, self._say = plan, out, say
+        self._jobs, self._cluster = jobs, cluster
+        self._until = float("inf") if seconds is None else time.time() + seconds
         self._folders, self.missing = _folders(plan, models_dir)
         models = {name: open_model(folder) for name, folder in self._folders.items()}
         self._hashes = {name: model.hash for name, model in models.items()}
@@ -75,7 +82,9 @@ class Study:
             "version": version("cimsim"),
         }
         self._cache = Cache(out / "cache")
-        self._worker = Worker(out / "cache", plan["chip"], plan["test_tokens"], self._folders)
+        folders = tuple(self._folders.items())
+        self._setting = Setting(plan["chip"], plan["test_tokens"], folders)
+        self._executor: Executor = InThisProcess()
 
     def run(self) -> int:
         """Measure what time allows; write the results once nothing is missing.
@@ -83,6 +92,10 @@ class Study:
         Returns:
             How many measurements are still missing; 0 once the results are written.
         """
+        with open_executor(self._jobs, cluster=self._cluster) as self._executor:
+            return self._carry_out()
+
+    def _carry_out(self) -> int:
         plan = self._plan
         models = plan["models"]
         kinds = [k for m in models for k in level_kinds(plan, m)]
@@ -148,24 +161,28 @@ class Study:
         wanted = {j.name: j for j in jobs if self._cache.get(j.name) is None}
         if not wanted:
             return 0
-        start, done = time.monotonic(), 0
-
-        def progress(count: int) -> None:
-            nonlocal done
-            done += count
-            spent = time.monotonic() - start
-            ahead = spent / done * (len(wanted) - done) if done else 0.0
-            self._say(f"{what}: {done} of {len(wanted)}; about {ahead:.0f} s left")
-
         self._say(f"{what}: {len(wanted)} measurements")
-        run_batches(
-            batches_of(list(wanted.values())),
-            self._worker,
-            processes=self._jobs,
-            until=self._until,
-            say=progress,
-        )
+        start, said, done = time.monotonic(), 0.0, 0
+        failed: list[Exception] = []
+        tasks = [self._task(job) for job in wanted.values()]
+        for finished in self._executor.submit(tasks, lambda *_: None):
+            if finished.error is not None:  # one cell must not cost the others their time
+                failed.append(finished.error)
+            elif finished.result is not None:
+                self._cache.put(finished.name, finished.result)
+                done += 1
+                now = time.monotonic()
+                if now - said >= SAY_SECONDS or done == len(wanted):
+                    said, ahead = now, (now - start) / done * (len(wanted) - done)
+                    self._say(f"{what}: {done} of {len(wanted)}; about {ahead:.0f} s left")
+        if failed:
+            raise failed[0]
         return sum(self._cache.get(name) is None for name in wanted)
+
+    def _task(self, job: StudyJob) -> Measurement:
+        spent = self._cache.get(job.budget) if job.budget else None
+        cells = int(spent["cells_rewritten"]) if spent else 0
+        return Measurement(job.name, job, self._setting, cells, self._until)
 
     def _write(
         self,
@@ -217,7 +234,7 @@ class _Records:
         if self.budget:
             main = replace(cell, calibrator="romer_plus", role="primary")
             budget = _Records(self._study, main, set())._treated[index].name
-        return StudyJob(name, cell.kind, chip, "treated", (cell, index, budget))
+        return StudyJob(name, cell.kind, chip, "treated", (cell, index), budget)
 
     def measured(self) -> CellMeasurement:
         """Return the cell with all its records."""

@@ -1,77 +1,65 @@
-"""What one process of a study has open, and how it measures a batch of jobs."""
+"""What one process of a study has open, and how it measures a record."""
 
 from __future__ import annotations
 
 import gc
-import time
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
-from romer.study.cache import Cache
 from romer.study.cells import Cell, Kind
-from romer.study.jobs import Batch, StudyJob
 from romer.study.measure import Bench, Record, configure
 from romer.study.subject import CleanModel
 
-__all__ = ["Worker"]
+__all__ = ["Setting", "Worker"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all records of a study share.
+
+    Attributes:
+        chip: the chip file.
+        test_tokens: TEST text that is scored.
+        folders: where each model is, by its name.
+    """
+
+    chip: str
+    test_tokens: int
+    folders: tuple[tuple[str, str], ...]
 
 
 class Worker:
-    """Measures jobs, keeping one model and up to two kinds of chip open.
+    """Measures records, keeping one model and up to two kinds of chip open.
 
     Args:
-        folder: the cache's folder.
-        chip: the chip file.
-        test_tokens: TEST text that is scored.
-        folders: where each model is.
+        setting: what all records share.
     """
 
-    def __init__(self, folder: Path, chip: str, test_tokens: int, folders: dict[str, str]) -> None:
-        self._cache = Cache(folder)
-        self._chip, self._test_tokens, self._folders = chip, test_tokens, folders
+    def __init__(self, setting: Setting) -> None:
+        self._setting, self._folders = setting, dict(setting.folders)
         self._subject: tuple[str, CleanModel] | None = None
         self._benches: dict[Kind, Bench] = {}
 
-    def __call__(self, batch: Batch, until: float) -> int:
-        """Measure jobs of a batch until a monotonic time; return how many are done.
-
-        Raises:
-            Exception: the first that a job raised, after the others were tried.
-        """
-        done = 0
-        failed: list[Exception] = []
-        for job in batch.jobs:
-            if time.monotonic() >= until:
-                break
-            try:
-                if self._cache.get(job.name) is None:
-                    self._cache.put(job.name, self._measure(job))
-                done += 1
-            except Exception as error:  # one cell must not cost the others their time
-                failed.append(error)
-        if failed:
-            raise failed[0]
-        return done
-
-    def _measure(self, job: StudyJob) -> Record:
-        bench = self._bench(job.kind)
-        if job.call == "treated":
-            return self._treated(bench, *job.arguments)
-        record: Record = getattr(bench, job.call)(*job.arguments)
-        return record
-
-    def _treated(self, bench: Bench, cell: Cell, index: int, budget: str) -> Record:
-        """Measure one chip of a cell.
+    def measure(self, kind: Kind, call: str, arguments: tuple[Any, ...], cells: int) -> Record:
+        """Measure one record.
 
         Args:
-            bench: the kind of chip that is treated.
-            cell: the treatment.
-            index: which of the cell's chips.
-            budget: name of the record whose rewritten cells program-verify may spend, or "".
+            kind: the kind of chip.
+            call: method of `Bench`, or "treated".
+            arguments: of that method.
+            cells: that program-verify may rewrite.
         """
+        bench = self._bench(kind)
+        if call == "treated":
+            cell, index = arguments
+            return self._treated(bench, cell, index, cells)
+        record: Record = getattr(bench, call)(*arguments)
+        return record
+
+    def _treated(self, bench: Bench, cell: Cell, index: int, cells: int) -> Record:
+        """Measure one chip of a cell; `index` says which of its chips."""
         chip = cell.chips[index]
         fitted_chip = cell.fitted_on[index] if cell.fitted_on else chip
-        spent = self._cache.get(budget) if budget else None
-        cells = int(spent["cells_rewritten"]) if spent else 0
         fitted = bench if cell.fitted_kind == cell.kind else self._bench(cell.fitted_kind)
         return bench.treated(cell, chip, fitted, fitted_chip, cells)
 
@@ -81,7 +69,7 @@ class Worker:
             while len(self._benches) > 1:
                 del self._benches[next(iter(self._benches))]
             gc.collect()  # a programmed chip is part of reference cycles
-            self._benches[kind] = Bench(self._chip, subject, kind)
+            self._benches[kind] = Bench(self._setting.chip, subject, kind)
         return self._benches[kind]
 
     def _open(self, kind: Kind) -> CleanModel:
@@ -89,7 +77,7 @@ class Worker:
             self._subject = None
             self._benches.clear()
             gc.collect()
-            context = configure(self._chip, kind).workload.context
+            context = configure(self._setting.chip, kind).workload.context
             folder = self._folders[kind.model]
-            self._subject = (kind.model, CleanModel(folder, context, self._test_tokens))
+            self._subject = (kind.model, CleanModel(folder, context, self._setting.test_tokens))
         return self._subject[1]

@@ -33,7 +33,7 @@ class FakeCost:
     element_ps: int = 10
     vector_fj: float = 1000.0
 
-    def visit_timing(self, unit: Unit, in_pe: int | None = None) -> FakeTiming:  # noqa: ARG002
+    def visit_timing(self, unit: Unit, in_pe: int | None = None) -> FakeTiming:
         interval = self.interval_ps + unit.crossbars
         return FakeTiming(self.fill_ps, interval, self.fill_ps // 5, interval // 3)
 
@@ -43,7 +43,7 @@ class FakeCost:
     def programming_bytes(self, unit: Unit) -> int:
         return sum(t.matrix.size for t in unit.tilings)
 
-    def charge(self, ledger: Ledger, counts: ActionCounts, density: object) -> None:  # noqa: ARG002
+    def charge(self, ledger: Ledger, counts: ActionCounts, density: object) -> None:
         """The same energy for a vector of every unit."""
         for n in counts.unit_vectors.values():
             ledger.add("crossbar", counts.phase, n, self.vector_fj, kind="dynamic", source="test")

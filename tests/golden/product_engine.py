@@ -41,7 +41,7 @@ class CaseCost:
     write_ps: int
     element_ps: int
 
-    def visit_timing(self, unit: Unit, in_pe: int | None = None) -> CaseTiming:  # noqa: ARG002
+    def visit_timing(self, unit: Unit, in_pe: int | None = None) -> CaseTiming:
         interval = self.interval_ps + unit.crossbars
         return CaseTiming(self.fill_ps, interval, self.fill_ps // 5, interval // 3)
 
@@ -51,10 +51,10 @@ class CaseCost:
     def programming_bytes(self, unit: Unit) -> int:
         return sum(t.matrix.size for t in unit.tilings)
 
-    def digital_ps(self, macs: int, elements: int) -> int:  # noqa: ARG002
+    def digital_ps(self, macs: int, elements: int) -> int:
         return elements * self.element_ps
 
-    def charge(self, ledger: Ledger, counts: ActionCounts, density: object) -> None:  # noqa: ARG002
+    def charge(self, ledger: Ledger, counts: ActionCounts, density: object) -> None:
         """Energy is the same for a vector of every unit: it decides what a power limit does."""
         for n in counts.unit_vectors.values():
             ledger.add("crossbar", counts.phase, n, 1000.0, kind="dynamic", source="test")
