@@ -6,7 +6,8 @@ whole; attention, router and shared blocks of a layer are one unit each; the hea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import NamedTuple
 
 from cimsim.chip.tiling import Tiling, tile_matrix
@@ -33,7 +34,7 @@ class UnitKey(NamedTuple):
     @classmethod
     def of(cls, matrix: MatrixId) -> UnitKey:
         """Return the unit that a matrix is placed with."""
-        return cls(matrix.layer, matrix.part, matrix.expert)
+        return cls(matrix.layer, matrix.part, matrix.routed)
 
     def __str__(self) -> str:
         expert = "" if self.expert == NO_EXPERT else f".{self.expert}"
@@ -61,6 +62,13 @@ class Unit:
     def cells(self) -> int:
         """Cells that one copy programs."""
         return sum(t.cells for t in self.tilings)
+
+    def stages(self) -> list[tuple[str, Unit]]:
+        """Return what takes its inputs together, in order: several stages in attention alone."""
+        if self.key.part != "attention":
+            return [("all", self)]
+        groups = groupby(self.tilings, key=lambda t: t.matrix.id.stage)
+        return [(name, replace(self, tilings=tuple(tilings))) for name, tilings in groups]
 
 
 def analog_units(program: Program, config: ChipConfig) -> tuple[Unit, ...]:

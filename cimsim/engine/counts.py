@@ -105,7 +105,7 @@ def _digital_work(
         for use, count in step.work.elements.items():
             elements[use] = elements.get(use, 0) + count * tokens
         if step.kv_layer != NONE:
-            macs["attention"] = macs.get("attention", 0) + 2 * context * program.d_attention
+            macs["attention"] = macs.get("attention", 0) + context * program.heads.macs_per_position
             elements["softmax"] = elements.get("softmax", 0) + context * program.n_heads
         if step.moe_layer != NONE or step.shared:
             _tile_work(program, step.layer, elements, tokens, shared=step.shared)

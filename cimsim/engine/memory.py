@@ -103,7 +103,7 @@ def kv_traffic(
     Raises:
         CimsimError: if the cache doesn't fit on chip and there is no off-chip memory.
     """
-    position_bytes = 2 * -(-program.d_kv * config.memory.kv_bits // 8)
+    position_bytes = program.heads.position_bytes(config.memory.kv_bits)
     ends = flights.past + flights.size
     if config.memory.kv == "dram":
         resident = 0

@@ -183,15 +183,11 @@ def _expert_sites(
 
 def _stages(unit: Unit) -> list[tuple[str, Unit, int, int]]:
     """Return the product stages of a unit: name, its matrices, range of its crossbars."""
-    if unit.key.part != "attention":
-        return [("all", unit, 0, unit.crossbars)]
-    first = tuple(t for t in unit.tilings if t.matrix.id.role != "o")
-    second = tuple(t for t in unit.tilings if t.matrix.id.role == "o")
-    cut = sum(t.crossbars for t in first)
-    return [
-        ("qkv", replace(unit, tilings=first), 0, cut),
-        ("o", replace(unit, tilings=second), cut, unit.crossbars),
-    ]
+    stages, start = [], 0
+    for name, part in unit.stages():
+        stages.append((name, part, start, start + part.crossbars))
+        start += part.crossbars
+    return stages
 
 
 def _slots(

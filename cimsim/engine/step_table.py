@@ -13,6 +13,7 @@ from cimsim.config import ChipConfig
 from cimsim.engine.flights import Flights
 from cimsim.engine.sites import RESULT_BITS
 from cimsim.engine.steps import Step
+from cimsim.workload.operations import Project
 from cimsim.workload.program import Program
 
 __all__ = ["StepTable", "make_step_table"]
@@ -126,7 +127,7 @@ def _attention_times(
     for (macs, elements), row in rows.items():
         for j, (n, context) in enumerate(unique.tolist()):
             times[row, j] = digital_ps(
-                n * macs + 2 * context * program.d_attention,
+                n * macs + context * program.heads.macs_per_position,
                 n * elements + context * program.n_heads,
             )
     return of_step, np.ascontiguousarray(times[:, inverse.ravel()])
@@ -138,7 +139,8 @@ def _unit_key(step: Step) -> UnitKey:
 
 
 def _in_flits(step: Step, program: Program, config: ChipConfig) -> int:
-    width = program.d_attention if step.unit == ("attention", "o") else program.d_model
+    operation = program.operations[step.operation] if step.unit else None
+    width = operation.n_in if isinstance(operation, Project) else program.d_model
     return _flits(width * config.tile.input.bits, config)
 
 

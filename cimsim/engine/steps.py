@@ -15,6 +15,7 @@ from math import ceil
 
 from cimsim.config import ChipConfig
 from cimsim.engine.weight_reads import WeightReads
+from cimsim.workload.latent import RotateLatent
 from cimsim.workload.matrix import Matrix
 from cimsim.workload.operations import Experts, Head, Operation, Project, Rotate, Route
 from cimsim.workload.program import Program
@@ -91,8 +92,8 @@ class Step:
         operation: index of the program's operation that its visits serve, or that comes next.
         work: digital operations per token.
         kv_layer: layer whose keys and values the job reads, or -1.
-        unit: (part, stage) of the analog stage's unit: attention qkv, attention o, router,
-            head; None if there is no such stage.
+        unit: (part, stage) of the analog stage's unit: attention with a stage of its
+            projections, router, head; None if there is no such stage.
         moe_layer: index among MoE layers whose routed experts are visited, or -1.
         shared: whether the layer's shared or dense block is visited.
     """
@@ -184,7 +185,7 @@ class _StepBuilder:
         match operation:
             case Project():
                 self.product(index, operation, ("attention", operation.stage))
-            case Rotate():
+            case Rotate() | RotateLatent():
                 if self.work != Work():
                     # Keys and values are there: flights wait for each other's.
                     self.close(operation.layer, index)

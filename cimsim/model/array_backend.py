@@ -25,7 +25,8 @@ from cimsim.model.kernels.rows import (
     scale_rows_by_sigmoid,
     swiglu,
 )
-from cimsim.model.kernels.selection import select
+from cimsim.model.kernels.selection import select, select_in_groups
+from cimsim.workload.choice import GroupedChoice
 
 __all__ = ["ArrayBackend", "NumbaBackend", "Piece"]
 
@@ -62,6 +63,14 @@ class ArrayBackend(Protocol):
         """Whether no entry is infinite or not a number."""
         ...
 
+    def columns(self, x: Array, which: Index) -> Array:
+        """Return some entries of the last axis, contiguous."""
+        ...
+
+    def beside(self, parts: Sequence[Array]) -> Array:
+        """Return arrays joined along the last axis."""
+        ...
+
     def clip(self, x: Array, bound: float) -> Array:
         """Return entries limited to -bound and bound."""
         ...
@@ -74,15 +83,24 @@ class ArrayBackend(Protocol):
         """Return heads [n, heads, width] with their halves rotated by the angles of positions."""
         ...
 
-    def attend(self, q: Array, slots: Index, position: Index, keys: Array, values: Array) -> Array:
-        """Return the values mixed by causal softmax attention, [n, heads, width].
+    def attend(
+        self,
+        q: Array,
+        slots: Index,
+        position: Index,
+        keys: Array,
+        values: Array,
+        scale: float,
+    ) -> Array:
+        """Return the values mixed by causal softmax attention, [n, heads, value width].
 
         Args:
             q: [n, heads, width].
             slots: sequence of each row.
             position: its position; it attends to those up to its own.
             keys: [slots, kv_heads, width, capacity].
-            values: [slots, kv_heads, capacity, width].
+            values: [slots, kv_heads, capacity, value width].
+            scale: factor on scores.
         """
         ...
 
@@ -104,6 +122,19 @@ class ArrayBackend(Protocol):
         """Return the k experts of the largest logits (on the host), and their softmax gates."""
         ...
 
+    def select_in_groups(
+        self,
+        logits: Array,
+        bias: Array | None,
+        top_k: int,
+        choice: GroupedChoice,
+        *,
+        renormalise: bool,
+        scale: float,
+    ) -> tuple[NDArray[np.int16], Array]:
+        """Return the k best experts of the best groups (on the host), and their gates."""
+        ...
+
     def negative_log_likelihood(self, logits: Array, target: Index) -> NDArray[np.float64]:
         """Return -log softmax(logits)[target] of each row in nats, float64, on the host."""
         ...
@@ -117,6 +148,7 @@ class NumbaBackend:
     scale_rows_by_sigmoid = staticmethod(scale_rows_by_sigmoid)
     add_weighted_rows = staticmethod(add_weighted_rows)
     select = staticmethod(select)
+    select_in_groups = staticmethod(select_in_groups)
     negative_log_likelihood = staticmethod(negative_log_likelihood)
 
     def array(self, values: Array) -> Array:
@@ -148,6 +180,14 @@ class NumbaBackend:
         """Whether no entry is infinite or not a number."""
         return bool(np.isfinite(x).all())
 
+    def columns(self, x: Array, which: Index) -> Array:
+        """Return some entries of the last axis, contiguous."""
+        return np.ascontiguousarray(x[..., which])
+
+    def beside(self, parts: Sequence[Array]) -> Array:
+        """Return arrays joined along the last axis."""
+        return np.concatenate(parts, axis=-1)
+
     def clip(self, x: Array, bound: float) -> Array:
         """Return entries limited to -bound and bound."""
         return np.clip(x, -np.float32(bound), np.float32(bound))
@@ -158,8 +198,16 @@ class NumbaBackend:
         rotate(out, position, cos, sin)
         return out
 
-    def attend(self, q: Array, slots: Index, position: Index, keys: Array, values: Array) -> Array:
+    def attend(
+        self,
+        q: Array,
+        slots: Index,
+        position: Index,
+        keys: Array,
+        values: Array,
+        scale: float,
+    ) -> Array:
         """Return the mixed values."""
-        out = np.empty_like(q)
-        attend(q, slots, position, keys, values, out)
+        out = np.empty((*q.shape[:2], values.shape[3]), dtype=np.float32)
+        attend(q, slots, position, keys, values, np.float32(scale), out)
         return out

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
+from cimsim.workload.heads import Heads
 from cimsim.workload.matrix import TokenKeys
-from cimsim.workload.operations import Heads
 
 __all__ = ["KVCache"]
 
@@ -42,7 +42,7 @@ class KVCache:
             raise CimsimInternalError("a sequence number occurs twice in a cache")
         self.capacity = capacity
         self._heads = (len(numbers), heads.n_kv_heads)
-        self._width, self._zeros = heads.head_dim, zeros
+        self._widths, self._zeros = (heads.head_dim, heads.value_dim), zeros
         self._layers: dict[int, tuple[Array, Array, NDArray[np.int64]]] = {}
 
     def slots(self, tokens: TokenKeys) -> NDArray[np.int64]:
@@ -55,7 +55,7 @@ class KVCache:
         return slots[index]
 
     def arrays(self, layer: int) -> tuple[Array, Array]:
-        """Return keys [slots, kv_heads, head_dim, capacity] and values [.., capacity, head_dim]."""
+        """Return keys [slots, kv_heads, head_dim, capacity], values [.., capacity, value_dim]."""
         keys, values, _ = self._layer(layer)
         return keys, values
 
@@ -69,7 +69,7 @@ class KVCache:
             slots: int64 [n].
             position: int64 [n]; each sequence goes on where it stopped.
             k: float32 [n, kv_heads, head_dim].
-            v: float32 [n, kv_heads, head_dim].
+            v: float32 [n, kv_heads, value_dim].
         """
         keys, values, filled = self._layer(layer)
         order = np.lexsort((position, slots))
@@ -101,7 +101,7 @@ class KVCache:
 
     def _layer(self, layer: int) -> tuple[Array, Array, NDArray[np.int64]]:
         if layer not in self._layers:
-            keys = self._zeros((*self._heads, self._width, self.capacity))
-            values = self._zeros((*self._heads, self.capacity, self._width))
+            keys = self._zeros((*self._heads, self._widths[0], self.capacity))
+            values = self._zeros((*self._heads, self.capacity, self._widths[1]))
             self._layers[layer] = (keys, values, np.zeros(self._heads[0], dtype=np.int64))
         return self._layers[layer]

@@ -38,17 +38,23 @@ class ConfigReader:
 
     Args:
         path: the file, named in errors.
-        values: its content.
+        values: its content, or an object in it.
+        within: the key of that object and a dot.
     """
 
-    def __init__(self, path: Path, values: dict[str, Any]) -> None:
+    def __init__(self, path: Path, values: dict[str, Any], within: str = "") -> None:
         self.path = path
         self.values = values
+        self._within = within
 
     def error(self, key: str, message: str, allowed: str | None = None) -> CimsimError:
         """Return an error about one key."""
         return CimsimError(
-            message, file=self.path, key=key, value=self.values.get(key), allowed=allowed
+            message,
+            file=self.path,
+            key=f"{self._within}{key}",
+            value=self.values.get(key),
+            allowed=allowed,
         )
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -105,29 +111,9 @@ class ConfigReader:
             choices = ", ".join(json.dumps(a) for a in (*allowed, None))
             raise self.error(key, "this feature is not implemented", choices)
 
-    def rope_theta(self, default: float) -> float:
-        """Return the base of the rotary frequencies; refuse scaled rotary positions.
-
-        Both forms are read: ``rope_theta`` with ``rope_scaling``, and ``rope_parameters``.
-        """
-        self.only("partial_rotary_factor", (1,))
-        for key in ("rope_scaling", "rope_parameters"):
-            table = self.get(key, {})
-            if not isinstance(table, dict):
-                raise self.error(key, "not an object of rotary parameters")
-            kind = table.get("rope_type", table.get("type", "default"))
-            extra = sorted(set(table) - {"rope_type", "type", "rope_theta"})
-            if extra == ["partial_rotary_factor"] and table["partial_rotary_factor"] == 1:
-                extra = []
-            if kind != "default" or extra:
-                raise self.error(key, "scaled rotary positions are not implemented", "default")
-        parameters = self.get("rope_parameters", {})
-        if parameters.get("rope_theta") is not None:
-            return ConfigReader(self.path, parameters).number("rope_theta")
-        return self.number("rope_theta", default)
-
     def _value(self, key: str, default: object) -> object:
         value = self.get(key, default)
         if value is _ABSENT:
+            key = f"{self._within}{key}"
             raise CimsimError("the configuration lacks a key", file=self.path, key=key)
         return value

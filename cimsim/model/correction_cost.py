@@ -78,7 +78,7 @@ def digital_ops_per_token(
 def _share(
     matrix: MatrixId, program: Program, load: Mapping[int, NDArray[np.float64]] | None
 ) -> float:
-    if matrix.expert == NO_EXPERT:
+    if matrix.routed == NO_EXPERT:
         return 1.0
     if load is not None and matrix.layer in load:
         return float(load[matrix.layer][matrix.expert])

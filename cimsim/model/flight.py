@@ -74,6 +74,7 @@ class Flight:
         x: float32 [n, d_model], the residual stream.
         inputs: float32 [n, width], of the next products.
         outputs: of the last products, or what the block adds to the residual stream.
+        kept: what latent attention takes later: latents, and what is rotated of keys and queries.
         number: of flights that entered the stream before.
         pieces: rows of products that are there, by what they are joined to.
         visits: (expert, rows, output) of the routed experts that are there.
@@ -96,6 +97,7 @@ class Flight:
         self.at, self.waits = 0, False
         self.x = self.inputs = self.logits = NOTHING
         self.outputs: tuple[Array, ...] = ()
+        self.kept: tuple[Array, ...] = ()
         self.pieces: dict[str, list[Piece]] = {}
         self.visits: list[tuple[int, Tokens, Array]] = []
         self.routings: list[Routing] = []

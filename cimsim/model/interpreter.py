@@ -15,12 +15,19 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
 from cimsim.model.array_backend import ArrayBackend
+from cimsim.model.attention_inputs import (
+    compress,
+    rotate_heads,
+    rotate_latent,
+    split_queries,
+)
 from cimsim.model.correction import Correction
 from cimsim.model.flight import Flight
 from cimsim.model.linear import Linear
 from cimsim.model.observer import Observer
 from cimsim.model.parameters import Parameters
-from cimsim.model.routing import Routing, route_logits
+from cimsim.model.routing import Chooser, Routing, route_logits
+from cimsim.workload.latent import Compress, ProjectByHead, RotateLatent, SplitQueries
 from cimsim.workload.matrix import NO_EXPERT, Matrix, TokenKeys
 from cimsim.workload.operations import (
     Attend,
@@ -112,6 +119,9 @@ class Interpreter:
             return
         x, keys = self._rows(flight, rows)
         match operation:
+            case ProjectByHead():
+                heads = self._by_head(operation, x, keys)
+                _keep(flight, operation.stage, rows, self._backend.beside(heads))
             case Project():
                 for matrix in operation.weights:
                     y = self._product(matrix, x, keys)
@@ -145,7 +155,13 @@ class Interpreter:
                 flight.inputs = backend.rms_norm(flight.x, gain, operation.eps)
                 self._observer.norm(layer, name, flight.keys, flight.inputs)
             case Rotate():
-                self._rotate(flight, operation)
+                rotate_heads(flight, operation, backend, self._parameters)
+            case Compress():
+                compress(flight, operation, backend, self._parameters)
+            case SplitQueries():
+                split_queries(flight, operation, backend)
+            case RotateLatent():
+                rotate_latent(flight, operation, backend, self._parameters)
             case Attend():
                 self._attend(flight, operation)
             case Combine():
@@ -159,6 +175,9 @@ class Interpreter:
         """Join the rows of an operation's products and go to the next one."""
         operation = self._operations[flight.at]
         match operation:
+            case ProjectByHead():
+                flight.inputs = self._joined(flight, operation.stage)
+                flight.outputs = (flight.inputs,)
             case Project():
                 flight.outputs = tuple(self._joined(flight, m.id.role) for m in operation.weights)
             case Route():
@@ -169,22 +188,6 @@ class Interpreter:
                 flight.logits = self._joined(flight, "head")
         flight.waits = False
         flight.at += 1
-
-    def _rotate(self, flight: Flight, operation: Rotate) -> None:
-        """Norm, clip, cut into heads and rotate q, k and v, [n, heads, width]."""
-        backend, heads, layer = self._backend, operation.heads, operation.layer
-        q, k, v = flight.outputs
-        if operation.norm_eps is not None:
-            gains = self._parameters.arrays
-            q = backend.rms_norm(q, gains[layer, "q_norm"], operation.norm_eps)
-            k = backend.rms_norm(k, gains[layer, "k_norm"], operation.norm_eps)
-        if operation.clip is not None:
-            q, k, v = (backend.clip(a, operation.clip) for a in (q, k, v))
-        q, k, v = (a.reshape(len(flight.ids), -1, heads.head_dim) for a in (q, k, v))
-        cos, sin = self._parameters.rotary[heads]
-        position = flight.keys.position
-        rotated = (backend.rotate(a, position, cos, sin) for a in (q, k))
-        flight.outputs = (*rotated, v)
 
     def _attend(self, flight: Flight, operation: Attend) -> None:
         """Mix values, after those of all flights before have been stored in order."""
@@ -199,7 +202,8 @@ class Interpreter:
             stream.cache.append(layer, slots, other.keys.position, k, v)
         slots = stream.cache.slots(keys)
         stored = stream.cache.arrays(layer)
-        mixed = self._backend.attend(flight.outputs[0], slots, keys.position, *stored)
+        scale = operation.heads.scale
+        mixed = self._backend.attend(flight.outputs[0], slots, keys.position, *stored, scale)
         flight.inputs = mixed.reshape(len(flight.ids), -1)
         if stream.ends:
             stream.cache.drop(layer)
@@ -212,10 +216,21 @@ class Interpreter:
         self._observer.router(layer, flight.keys, flight.inputs, logits)
         correction = None if self._correction is None else self._correction.router(layer)
         routing = route_logits(
-            self._backend.host(logits), flight.keys, operation, correction, self._backend.select
+            self._backend.host(logits), flight.keys, operation, correction, self._chooser(operation)
         )
         self._observer.routing(layer, flight.keys, routing)
         return routing
+
+    def _chooser(self, route: Route) -> Chooser:
+        """Return what finds experts and gates from logits."""
+        backend, k = self._backend, route.top_k
+        renormalise, scale, choice = route.renormalise, route.gate_scale, route.choice
+        if choice is None:
+            return lambda logits: backend.select(logits, k, renormalise=renormalise, scale=scale)
+        bias = self._parameters.arrays.get((route.layer, "router_bias"))
+        return lambda logits: backend.select_in_groups(
+            logits, bias, k, choice, renormalise=renormalise, scale=scale
+        )
 
     def _sum(self, flight: Flight, operation: Experts) -> Array:
         """Return the weighted sum over experts and the shared or dense block."""
@@ -263,6 +278,15 @@ class Interpreter:
         gate, up, down = weights
         hidden = self._backend.swiglu(self._product(gate, x, tokens), self._product(up, x, tokens))
         return self._product(down, hidden, tokens)
+
+    def _by_head(self, operation: ProjectByHead, x: Array, tokens: TokenKeys) -> list[Array]:
+        """Return the products of each head's part of the inputs."""
+        found, start = [], 0
+        for matrix in operation.weights:
+            part = self._backend.columns(x, np.arange(start, start + matrix.n_in))
+            found.append(self._product(matrix, part, tokens))
+            start += matrix.n_in
+        return found
 
     def _product(self, matrix: Matrix, x: Array, tokens: TokenKeys) -> Array:
         y = self._linear(matrix.id, x, tokens)

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from cimsim.model.array_backend import ArrayBackend
 from cimsim.model.checkpoint import Checkpoint
-from cimsim.model.kernels.attention import rotary_tables
-from cimsim.workload.operations import Heads, Rotate
+from cimsim.model.rotary import rotary_tables
+from cimsim.workload.heads import Heads
+from cimsim.workload.latent import RotateLatent
+from cimsim.workload.operations import Rotate
 
 __all__ = ["Parameters", "read_parameters"]
 
@@ -24,7 +26,7 @@ class Parameters:
 
     Attributes:
         arrays: (layer, role) of an operation's parameter to its array.
-        rotary: heads to cosines and sines of their positions, float32 [positions, head_dim / 2].
+        rotary: heads to cosines and sines of their positions, float32 [positions, rotated / 2].
     """
 
     arrays: Mapping[tuple[int, str], Array]
@@ -53,7 +55,7 @@ def read_parameters(checkpoint: Checkpoint, backend: ArrayBackend) -> Parameters
         for role in o.parameters
     }
     rotary: dict[Heads, tuple[Array, Array]] = {}
-    for heads in {o.heads for o in operations if isinstance(o, Rotate)}:
-        cos, sin = rotary_tables(heads.positions, heads.head_dim, heads.theta)
+    for heads in {o.heads for o in operations if isinstance(o, Rotate | RotateLatent)}:
+        cos, sin = rotary_tables(heads, heads.context)
         rotary[heads] = backend.array(cos), backend.array(sin)
     return Parameters(arrays, rotary)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +13,13 @@ from cimsim.model.router_correction import RouterCorrection
 from cimsim.workload.matrix import TokenKeys
 from cimsim.workload.operations import Route
 
-__all__ = ["Routing", "RoutingRecord", "route_logits"]
+__all__ = ["Chooser", "Routing", "RoutingRecord", "route_logits"]
 
 Array = NDArray[np.float32]
 
 
-class Select(Protocol):
-    """`ArrayBackend.select`."""
-
-    def __call__(
-        self, logits: Array, top_k: int, *, renormalise: bool, scale: float
-    ) -> tuple[NDArray[np.int16], Array]: ...
+Chooser = Callable[[Array], tuple[NDArray[np.int16], Array]]
+"""From logits [n, experts] to the experts of each token and their gates, [n, k]."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ def route_logits(
     tokens: TokenKeys,
     route: Route,
     correction: RouterCorrection | None,
-    select: Select,
+    choose: Chooser,
 ) -> Routing:
     """Return the experts and gates of a batch from the router's logits.
 
@@ -81,15 +77,13 @@ def route_logits(
         tokens: addresses of the n rows.
         route: the operation.
         correction: what calibration does to this layer's logits, if anything.
-        select: `ArrayBackend.select`.
+        choose: finds experts and gates.
     """
     if logits.shape != (tokens.position.shape[0], route.router.n_out):
         raise CimsimInternalError(f"router logits have shape {logits.shape}")
     if correction is not None:
         logits = correction.apply(logits, route.top_k)
-    experts, gates = select(
-        logits, route.top_k, renormalise=route.renormalise, scale=route.gate_scale
-    )
+    experts, gates = choose(logits)
     if correction is not None:
         experts = correction.assign_copies(experts, tokens)
     return Routing(experts, gates, logits)

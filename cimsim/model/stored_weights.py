@@ -9,6 +9,7 @@ gates above ups, and ``down_proj`` [experts, d_model, width].
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from cimsim.model.families import Family
 from cimsim.model.weight_files import WeightFiles
 from cimsim.text_file import without_mark
 from cimsim.workload.matrix import NO_EXPERT, Matrix, MatrixId
-from cimsim.workload.program import Program
+from cimsim.workload.program import Layer, Program
 
 __all__ = ["MatrixCache", "StoredWeights"]
 
@@ -44,11 +45,13 @@ class _Place:
         name: of the tensor.
         shape: of the whole tensor.
         rows: which rows of it, or None for all.
+        upright: whether a matrix is stored as [n_in, n_out] and not transposed.
     """
 
     name: str
     shape: tuple[int, ...]
     rows: tuple[int, int] | None = None
+    upright: bool = False
 
 
 class StoredWeights:
@@ -69,12 +72,15 @@ class StoredWeights:
     ) -> None:
         self._files = weights.files
         self._places = _places(program, family, weights)
-        _check_tensors(folder, weights, {p.name: p.shape for p in self._places.values()})
+        expected = {place.name: place.shape for place in self._places.values()}
+        _check_tensors(folder, weights, expected)
+        _check_names(weights, set(expected), len(program.layers) if family.drafts else None)
 
     def read(self, layer: int, role: str, expert: int = NO_EXPERT) -> Array:
         """Return a matrix [n_out, n_in] or a digital parameter in its stored shape."""
         place = self._places[MatrixId(layer, role, expert)]
-        return self._files[place.name].read(place.name, place.rows)
+        found = self._files[place.name].read(place.name, place.rows)
+        return found.T if place.upright else found
 
     def digest(self, config: Path) -> str:
         """Return the SHA-256 of configuration and weight files, hexadecimal.
@@ -127,6 +133,9 @@ def _places(program: Program, family: Family, weights: WeightFiles) -> dict[Matr
         if matrix.id.role == "head" and program.tied_head:
             continue
         layer, role, expert = matrix.id
+        if role in ("k_b", "v_b"):
+            places[matrix.id] = _of_head(matrix, family.tensor(layer, role), program.layers[layer])
+            continue
         fused = f"model.layers.{layer}.{_GATE_UP}" in weights.files
         if fused and expert != NO_EXPERT:
             places[matrix.id] = _fused(matrix, len(program.layers[layer].experts))
@@ -150,6 +159,20 @@ def _fused(matrix: Matrix, experts: int) -> _Place:
     )
 
 
+def _of_head(matrix: Matrix, name: str, layer: Layer) -> _Place:
+    """Return the place of a head's part of what expands latents to keys and values.
+
+    Stored are, head by head, its keys [plain_dim, latent], then its values [value_dim, latent].
+    """
+    first = {m.id.role: m for m in reversed(layer.attention)}
+    keys, values = first["k_b"].n_in, first["v_b"].n_out
+    heads = sum(m.id.role == "k_b" for m in layer.attention)
+    start = matrix.id.expert * (keys + values)
+    is_key = matrix.id.role == "k_b"
+    rows = (start, start + keys) if is_key else (start + keys, start + keys + values)
+    return _Place(name, (heads * (keys + values), first["k_b"].n_out), rows, upright=is_key)
+
+
 def _check_tensors(
     folder: Path, weights: WeightFiles, expected: dict[str, tuple[int, ...]]
 ) -> None:
@@ -169,7 +192,14 @@ def _check_tensors(
                 value=list(found),
                 allowed=str(list(shape)),
             )
-    for name, file in files.items():
+
+
+def _check_names(weights: WeightFiles, expected: set[str], drafts: int | None) -> None:
+    """Refuse tensors without a place; those of layers from `drafts` on are left out."""
+    for name, file in weights.files.items():
+        layer = re.match(r"model\.layers\.(\d+)\.", name)
+        if drafts is not None and layer and int(layer[1]) >= drafts:
+            continue
         # Buffers of old writers and the unused copy of a tied head are harmless.
         known = name in expected or name == "lm_head.weight" or name.endswith("inv_freq")
         if not known:

@@ -48,7 +48,7 @@ class AnalogLinear:
             return self.digital(matrix, x, tokens)
         if len(copies) == 1:
             return self.read(copies[0], x, tokens, 0)
-        if (matrix.layer, matrix.expert) in self.averaged:
+        if (matrix.layer, matrix.routed) in self.averaged:
             return self.mean(matrix, copies, x, tokens)
         chosen = copy_of_token(tokens.sequence, tokens.position, len(copies))
         y = np.empty((len(x), self.n_out[matrix]), dtype=np.float32)

@@ -120,11 +120,8 @@ def _vectors(units: tuple[Unit, ...], program: Program, trace: RoutingTrace) -> 
 
 
 def _interval_ps(unit: Unit, cost: CostModel) -> int:
-    """Return the time a vector occupies a unit: an attention block is visited twice."""
-    if unit.key.part != "attention":
-        return cost.visit_timing(unit).interval_ps
-    stages = (unit.tilings[:-1], unit.tilings[-1:])  # q, k, v; then o
-    return sum(cost.visit_timing(Unit(unit.key, stage)).interval_ps for stage in stages)
+    """Return the time a vector occupies a unit: an attention block is visited several times."""
+    return sum(cost.visit_timing(stage).interval_ps for _, stage in unit.stages())
 
 
 def problem_of(

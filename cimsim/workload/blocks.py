@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cimsim.workload.choice import GroupedChoice
+from cimsim.workload.heads import Heads
+from cimsim.workload.latent import Compress, ProjectByHead, RotateLatent, SplitQueries
 from cimsim.workload.matrix import NO_EXPERT, Matrix, MatrixId
 from cimsim.workload.operations import (
     Attend,
@@ -16,7 +19,6 @@ from cimsim.workload.operations import (
     Embed,
     Experts,
     Head,
-    Heads,
     Norm,
     Operation,
     Project,
@@ -41,6 +43,7 @@ class Mixture:
         shared_gate: whether a sigmoid gate scales the shared experts' output (Qwen-MoE).
         renormalise: whether the gates of the chosen experts are divided by their sum.
         gate_scale: factor on every gate (DeepSeek's routed_scaling_factor).
+        choice: among groups of experts, or None.
     """
 
     n_experts: int
@@ -50,6 +53,7 @@ class Mixture:
     shared_gate: bool = False
     renormalise: bool = False
     gate_scale: float = 1.0
+    choice: GroupedChoice | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class Blocks:
         o_bias: bool = False,
         qk_norm: bool = False,
         clip: float | None = None,
+        norm_by_head: bool = False,
     ) -> Operations:
         """Return an attention block.
 
@@ -89,8 +94,9 @@ class Blocks:
             layer: decoder layer.
             qkv_bias: bias on the query, key and value projections.
             o_bias: bias on the output projection.
-            qk_norm: RMSNorm over whole queries and keys (OLMoE).
+            qk_norm: RMSNorm of queries and keys: of all heads together (OLMoE).
             clip: bound on the magnitude of queries, keys and values, or None.
+            norm_by_head: whether that norm is of each head (Qwen3).
         """
         d, heads = self.d_model, self.heads
         widths = {"q": heads.d_attention, "k": heads.d_kv, "v": heads.d_kv}
@@ -99,9 +105,54 @@ class Blocks:
         return (
             Norm(layer, "attention", d, self.norm_eps),
             Project(layer, qkv, qkv_bias),
-            Rotate(layer, heads, self.norm_eps if qk_norm else None, clip),
+            Rotate(layer, heads, self.norm_eps if qk_norm else None, clip, norm_by_head),
             Attend(layer, heads),
             Project(layer, (output,), o_bias),
+            Combine(layer, d),
+        )
+
+    def latent_attention(
+        self,
+        layer: int,
+        *,
+        query_rank: int,
+        plain_dim: int,
+        value_dim: int,
+        norm_eps: float,
+        interleaved: bool,
+    ) -> Operations:
+        """Return a block of latent attention; the heads are those of the latent space.
+
+        Args:
+            layer: decoder layer.
+            query_rank: width of the latent of queries, 0 for none.
+            plain_dim: entries of a head's query that are not rotated.
+            value_dim: width of a head's value.
+            norm_eps: epsilon of the norms of latents.
+            interleaved: which entries are rotated together, see `SplitQueries`.
+        """
+        d, heads = self.d_model, self.heads
+        n, latent, rotated = heads.n_heads, heads.latent_dim, heads.rotated
+        width = n * (plain_dim + rotated)
+
+        def matrix(role: str, n_in: int, n_out: int, head: int = NO_EXPERT) -> Matrix:
+            return Matrix(MatrixId(layer, role, head), n_in, n_out)
+
+        query = matrix("q_a", d, query_rank) if query_rank else matrix("q", d, width)
+        up = (Project(layer, (matrix("q_b", query_rank, width),)),) if query_rank else ()
+        to_latent = tuple(matrix("k_b", plain_dim, latent, h) for h in range(n))
+        from_latent = tuple(matrix("v_b", latent, value_dim, h) for h in range(n))
+        return (
+            Norm(layer, "attention", d, self.norm_eps),
+            Project(layer, (query, matrix("kv_a", d, latent + rotated))),
+            Compress(layer, heads, query_rank, norm_eps),
+            *up,
+            SplitQueries(layer, heads, plain_dim, interleaved),
+            ProjectByHead(layer, to_latent),
+            RotateLatent(layer, heads, interleaved),
+            Attend(layer, heads),
+            ProjectByHead(layer, from_latent),
+            Project(layer, (matrix("o", n * value_dim, d),)),
             Combine(layer, d),
         )
 
@@ -128,6 +179,7 @@ class Blocks:
             mixture.top_k,
             mixture.renormalise,
             mixture.gate_scale,
+            mixture.choice,
         )
         return self._feed_forward(layer, route, experts)
 

@@ -38,7 +38,15 @@ PART_OF_ROLE: dict[str, AnalogPart] = {
     "dense_up": "shared",
     "dense_down": "shared",
     "head": "head",
+    # Latent attention (`cimsim.workload.latent`): down, up, and two by head.
+    "q_a": "attention",
+    "kv_a": "attention",
+    "q_b": "attention",
+    "k_b": "attention",
+    "v_b": "attention",
 }
+# Which projections take their inputs at once: the stages of an attention block, by name.
+_STAGE_OF_ROLE = dict.fromkeys(("q", "k", "v", "q_a", "kv_a"), "qkv")
 
 
 class MatrixId(NamedTuple):
@@ -47,7 +55,7 @@ class MatrixId(NamedTuple):
     Attributes:
         layer: decoder layer, 0-based; the head has layer = number of layers.
         role: a key of `PART_OF_ROLE`.
-        expert: routed expert, or -1 for a matrix that no router selects.
+        expert: routed expert, or head of a projection by heads, or -1.
     """
 
     layer: int
@@ -58,6 +66,16 @@ class MatrixId(NamedTuple):
     def part(self) -> AnalogPart:
         """The part of the model that this matrix belongs to."""
         return PART_OF_ROLE[self.role]
+
+    @property
+    def routed(self) -> int:
+        """The routed expert that it belongs to, or -1."""
+        return self.expert if self.part == "experts" else NO_EXPERT
+
+    @property
+    def stage(self) -> str:
+        """The attention projections that take their inputs together with it: qkv, o, ..."""
+        return _STAGE_OF_ROLE.get(self.role, self.role)
 
     def __str__(self) -> str:
         expert = "" if self.expert == NO_EXPERT else f".{self.expert}"

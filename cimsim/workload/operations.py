@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cimsim.workload.choice import GroupedChoice
+from cimsim.workload.heads import Heads
 from cimsim.workload.matrix import Matrix
 
 __all__ = [
@@ -18,42 +20,12 @@ __all__ = [
     "Embed",
     "Experts",
     "Head",
-    "Heads",
     "Norm",
     "Operation",
     "Project",
     "Rotate",
     "Route",
 ]
-
-
-@dataclass(frozen=True)
-class Heads:
-    """Attention heads and their rotary positions (Su et al., arXiv 2104.09864).
-
-    Attributes:
-        n_heads: query heads.
-        n_kv_heads: key and value heads.
-        head_dim: width of a head.
-        theta: base of the rotary frequencies.
-        positions: longest sequence that the model was made for; 0 where shapes alone are known.
-    """
-
-    n_heads: int
-    n_kv_heads: int
-    head_dim: int
-    theta: float = 10_000.0
-    positions: int = 0
-
-    @property
-    def d_attention(self) -> int:
-        """Total width of the query heads."""
-        return self.n_heads * self.head_dim
-
-    @property
-    def d_kv(self) -> int:
-        """Total width of the key heads (the same as of the value heads)."""
-        return self.n_kv_heads * self.head_dim
 
 
 @dataclass(frozen=True)
@@ -145,7 +117,12 @@ class Project(Operation):
     @property
     def stage(self) -> str:
         """Name of the projections together: qkv or o."""
-        return "".join(m.id.role for m in self.weights)
+        return self.weights[0].id.stage
+
+    @property
+    def n_in(self) -> int:
+        """Inputs of a token."""
+        return self.weights[0].n_in
 
     @property
     def parameters(self) -> Mapping[str, tuple[int, ...]]:
@@ -159,13 +136,15 @@ class Rotate(Operation):
 
     Attributes:
         heads: their number and width.
-        norm_eps: epsilon of an RMSNorm of whole queries and keys before that (OLMoE), or None.
+        norm_eps: epsilon of an RMSNorm of queries and keys before that, or None.
         clip: bound on the magnitude of queries, keys and values before that, or None.
+        norm_by_head: whether that norm is of each head (Qwen3) and not of all together (OLMoE).
     """
 
     heads: Heads
     norm_eps: float | None = None
     clip: float | None = None
+    norm_by_head: bool = False
 
     @property
     def elements(self) -> Mapping[str, int]:
@@ -175,9 +154,12 @@ class Rotate(Operation):
     @property
     def parameters(self) -> Mapping[str, tuple[int, ...]]:
         """Gains of the norms, if there are any."""
+        heads = self.heads
         if self.norm_eps is None:
             return {}
-        return {"q_norm": (self.heads.d_attention,), "k_norm": (self.heads.d_kv,)}
+        if self.norm_by_head:
+            return {"q_norm": (heads.head_dim,), "k_norm": (heads.head_dim,)}
+        return {"q_norm": (heads.d_attention,), "k_norm": (heads.d_kv,)}
 
 
 @dataclass(frozen=True)
@@ -210,6 +192,7 @@ class Route(Operation):
         top_k: experts chosen per token.
         renormalise: whether the gates of the chosen experts are divided by their sum.
         gate_scale: factor on every gate (DeepSeek's routed_scaling_factor).
+        choice: among groups, or None for the largest of all.
     """
 
     router: Matrix
@@ -217,6 +200,7 @@ class Route(Operation):
     top_k: int
     renormalise: bool = False
     gate_scale: float = 1.0
+    choice: GroupedChoice | None = None
 
     @property
     def matrices(self) -> tuple[Matrix, ...]:
@@ -225,8 +209,18 @@ class Route(Operation):
 
     @property
     def elements(self) -> Mapping[str, int]:
-        """One a logit."""
-        return {"router": sum(m.n_out for m in self.matrices)}
+        """One a logit, and one more where a bias is added."""
+        biases = self.router.n_out if self._is_biased else 0
+        return {"router": biases + sum(m.n_out for m in self.matrices)}
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[int, ...]]:
+        """The bias of the choice, if there is one."""
+        return {"router_bias": (self.router.n_out,)} if self._is_biased else {}
+
+    @property
+    def _is_biased(self) -> bool:
+        return self.choice is not None and self.choice.biased
 
 
 @dataclass(frozen=True)

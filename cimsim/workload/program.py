@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
+from cimsim.workload.heads import Heads
 from cimsim.workload.matrix import Matrix
 from cimsim.workload.operations import (
     Attend,
     Embed,
     Experts,
     Head,
-    Heads,
     Operation,
     Project,
     Route,
@@ -136,16 +136,6 @@ class Program:
         """Query heads."""
         return self.heads.n_heads
 
-    @property
-    def d_attention(self) -> int:
-        """Total width of the query heads."""
-        return self.heads.d_attention
-
-    @property
-    def d_kv(self) -> int:
-        """Total width of the key heads (the same as of the value heads)."""
-        return self.heads.d_kv
-
     @cached_property
     def moe_layers(self) -> tuple[int, ...]:
         """Indices of the layers that have routed experts."""
@@ -171,12 +161,12 @@ class Program:
         return sum(o.macs for o in self.operations)
 
     def attention_macs_per_token(self, context: float) -> float:
-        """MACs of scores and mixing for one token: 2 x context x d_attn per layer.
+        """MACs of scores and mixing for one token.
 
         Args:
             context: number of positions attended to, the token's own included.
         """
-        return 2.0 * context * self.d_attention * len(self.layers)
+        return float(context * self.heads.macs_per_position * len(self.layers))
 
     def _first(self, kind: type[Kind]) -> Kind:
         return next(o for o in self.operations if isinstance(o, kind))

@@ -1,8 +1,8 @@
 """Shapes of published mixture-of-experts decoders: for time and energy, without weights.
 
 Dimensions are those of the models' public `config.json` files. The attention of the
-671B-class model is simplified, because a program's attention has the four matrices q, k, v
-and o: latent attention is not modelled.
+671B-class model is simplified: these shapes have the four matrices q, k, v and o. Checkpoints
+with latent attention have it in full (`cimsim.workload.latent`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cimsim.errors import CimsimError, nearest
 from cimsim.workload.blocks import Blocks, Mixture
-from cimsim.workload.operations import Heads
+from cimsim.workload.heads import Heads
 from cimsim.workload.program import Program
 
 __all__ = ["SHAPES", "DecoderShape", "build_shape", "shape_program"]

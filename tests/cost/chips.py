@@ -8,7 +8,7 @@ from cimsim.chip import ChipMesh, Unit, analog_units, build_mesh
 from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts, CostModel
 from cimsim.workload.blocks import Blocks, Mixture
-from cimsim.workload.operations import Heads
+from cimsim.workload.heads import Heads
 from cimsim.workload.program import Program
 
 

@@ -8,6 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
+    DeepseekV2Config,
+    DeepseekV2ForCausalLM,
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
     MixtralConfig,
     MixtralForCausalLM,
     OlmoeConfig,
@@ -15,6 +19,8 @@ from transformers import (
     PreTrainedModel,
     Qwen2MoeConfig,
     Qwen2MoeForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )
 
 SHAPE: dict[str, Any] = {
@@ -33,6 +39,24 @@ QWEN: dict[str, Any] = {
     "intermediate_size": 44,
     "num_experts": 10,
     "num_experts_per_tok": 3,
+}
+LATENT: dict[str, Any] = {
+    "num_key_value_heads": 4,
+    "intermediate_size": 44,
+    "moe_intermediate_size": 20,
+    "n_routed_experts": 12,
+    "num_experts_per_tok": 3,
+    "kv_lora_rank": 14,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 10,
+    "v_head_dim": 6,
+    "first_k_dense_replace": 1,
+}
+YARN: dict[str, Any] = {
+    "rope_type": "yarn",
+    "rope_theta": 1e4,
+    "factor": 4.0,
+    "original_max_position_embeddings": 16,
 }
 
 
@@ -98,8 +122,85 @@ def transformers_models() -> dict[str, PreTrainedModel]:
             ),
         ),
     }
+    configs |= _qwen3() | _latent()
     torch.manual_seed(0)
     return {name: _randomised(kind(config)) for name, (kind, config) in configs.items()}
+
+
+def _qwen3() -> dict[str, tuple[type[PreTrainedModel], Any]]:
+    shape = SHAPE | {"num_hidden_layers": 3, "num_key_value_heads": 2, "head_dim": 16}
+    experts = {k: v for k, v in QWEN.items() if not k.startswith("shared")}
+    sparse = experts | {"decoder_sparse_step": 2, "mlp_only_layers": [2]}
+    stretched = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0}
+    turns = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    turns["original_max_position_embeddings"] = 32
+    return {
+        "qwen3": (
+            Qwen3MoeForCausalLM,
+            Qwen3MoeConfig(**shape, **sparse, attention_bias=True, rope_parameters=YARN),
+        ),
+        "qwen3-window": (
+            Qwen3MoeForCausalLM,
+            Qwen3MoeConfig(
+                **shape,
+                **experts,
+                norm_topk_prob=True,
+                use_sliding_window=True,
+                sliding_window=50,
+                rope_parameters=stretched | turns,
+            ),
+        ),
+    }
+
+
+def _latent() -> dict[str, tuple[type[PreTrainedModel], Any]]:
+    shape = SHAPE | LATENT | {"num_hidden_layers": 2}
+    scales = {"mscale": 0.7, "mscale_all_dim": 0.9}
+    groups = {"n_group": 4, "topk_group": 2}
+    return {
+        "deepseek-v2-lite": (
+            DeepseekV2ForCausalLM,
+            DeepseekV2Config(
+                **shape,
+                n_shared_experts=2,
+                q_lora_rank=None,
+                routed_scaling_factor=1.3,
+                rope_parameters=YARN | scales,
+            ),
+        ),
+        "deepseek-v2": (
+            DeepseekV2ForCausalLM,
+            DeepseekV2Config(
+                **shape,
+                **groups,
+                n_shared_experts=1,
+                q_lora_rank=22,
+                topk_method="group_limited_greedy",
+            ),
+        ),
+        "deepseek-v3": (
+            DeepseekV3ForCausalLM,
+            DeepseekV3Config(
+                **shape,
+                **groups,
+                n_shared_experts=1,
+                q_lora_rank=22,
+                rope_parameters=YARN | scales,
+            ),
+        ),
+        "deepseek-v3-halves": (
+            DeepseekV3ForCausalLM,
+            DeepseekV3Config(
+                **shape,
+                n_shared_experts=1,
+                q_lora_rank=None,
+                n_group=1,
+                topk_group=1,
+                norm_topk_prob=False,
+                rope_interleave=False,
+            ),
+        ),
+    }
 
 
 def _randomised(model: PreTrainedModel) -> PreTrainedModel:
@@ -108,6 +209,9 @@ def _randomised(model: PreTrainedModel) -> PreTrainedModel:
         if parameter.dim() == 1:
             mean = 0.0 if name.endswith("bias") else 1.0
             torch.nn.init.normal_(parameter, mean, 0.3)
+    for name, buffer in model.named_buffers():
+        if name.endswith("e_score_correction_bias"):
+            torch.nn.init.normal_(buffer, 0.0, 0.3)
     return model.eval()
 
 

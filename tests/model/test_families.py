@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from model_builders import deepseek_config
 
 from cimsim.errors import CimsimError
 from cimsim.model.config_reader import ConfigReader
 from cimsim.model.families import FAMILIES
+from cimsim.model.rotary import frequencies
+from cimsim.workload.operations import Project
 from cimsim.workload.program import Program
 
 OLMOE = {
@@ -23,11 +26,18 @@ QWEN = OLMOE | {
     "model_type": "qwen2_moe", "moe_intermediate_size": 20, "shared_expert_intermediate_size": 28,
 }  # fmt: skip
 MIXTRAL = OLMOE | {"model_type": "mixtral", "num_local_experts": 8}
+LATENT = deepseek_config(
+    kv_lora_rank=14, q_lora_rank=20, qk_rope_head_dim=8, qk_nope_head_dim=10, v_head_dim=6,
+    num_key_value_heads=4, scoring_func=None, norm_topk_prob=None,
+)  # fmt: skip
 BASES: dict[str, dict[str, Any]] = {
     "olmoe": OLMOE,
     "qwen2_moe": QWEN,
     "mixtral": MIXTRAL,
     "deepseek": deepseek_config(),
+    "qwen3_moe": OLMOE | {"model_type": "qwen3_moe", "moe_intermediate_size": 20},
+    "deepseek_v2": LATENT | {"model_type": "deepseek_v2"},
+    "deepseek_v3": LATENT | {"model_type": "deepseek_v3"},
 }
 
 
@@ -45,10 +55,12 @@ def program(family: str, values: dict[str, Any]) -> Program:
     ("key", "value"),
     [
         ("hidden_act", "gelu"),
-        ("rope_scaling", {"type": "linear", "factor": 2.0}),
-        ("rope_scaling", {"rope_type": "yarn", "factor": 2.0}),
+        ("rope_scaling", {"type": "longrope", "factor": 2.0}),
+        ("rope_scaling", {"rope_type": "linear", "mrope_section": [1, 2]}),
         ("rope_scaling", "linear"),
-        ("rope_parameters", {"rope_type": "llama3", "rope_theta": 1e4}),
+        ("rope_scaling", {"rope_type": ["linear"]}),
+        ("rope_parameters", {"rope_type": "linear", "factor": -1.0}),
+        ("rope_parameters", {"rope_type": "default", "rope_theta": 1e4, "factor": 2.0}),
         ("rope_parameters", {"full_attention": {"rope_type": "default"}}),
         ("partial_rotary_factor", 0.5),
         ("quantization_config", {"bits": 4}),
@@ -76,11 +88,23 @@ def test_what_no_family_implements_is_refused_by_key(family: str, key: str, valu
 @pytest.mark.parametrize(
     ("family", "key", "value"),
     [
-        ("mixtral", "sliding_window", 32),
+        ("mixtral", "sliding_window", -1),
         ("mixtral", "attention_bias", True),
-        ("qwen2_moe", "use_sliding_window", True),
+        ("qwen2_moe", "use_sliding_window", 1),
+        ("qwen3_moe", "layer_types", ["chunked_attention"]),
+        ("qwen3_moe", "sliding_window", "4"),
+        ("deepseek_v2", "topk_method", "noaux_tc"),
+        ("deepseek_v2", "scoring_func", "sigmoid"),
+        ("deepseek_v2", "norm_topk_prob", True),
+        ("deepseek_v2", "moe_layer_freq", 2),
+        ("deepseek_v2", "num_key_value_heads", 2),
+        ("deepseek_v3", "n_group", 5),
+        ("deepseek_v3", "n_group", 11),
+        ("deepseek_v3", "topk_group", 2),
+        ("deepseek_v3", "attention_bias", True),
+        ("deepseek_v3", "qk_rope_head_dim", 7),
+        ("deepseek_v3", "quantization_config", {"quant_method": "fp8"}),
         ("qwen2_moe", "attention_bias", True),
-        ("qwen2_moe", "layer_types", ["sliding_attention"]),
         ("qwen2_moe", "layer_types", 5),
         ("qwen2_moe", "mlp_only_layers", "0"),
         ("deepseek", "scoring_func", "sigmoid"),
@@ -111,6 +135,43 @@ def test_both_spellings_of_the_rotary_base_are_read(family: str) -> None:
     assert program(family, silent).heads.theta == default
 
 
+def test_frequencies_stretched_linearly_turn_more_slowly_by_the_factor() -> None:
+    plain = frequencies(read("olmoe").heads)
+    linear = frequencies(read("olmoe", rope_scaling={"type": "linear", "factor": 4.0}).heads)
+    np.testing.assert_array_equal(linear, plain / 4)
+    dynamic = read("olmoe", rope_scaling={"type": "dynamic", "factor": 4.0}).heads
+    np.testing.assert_array_equal(frequencies(dynamic), plain)
+
+
+@pytest.mark.parametrize(
+    ("family", "keys"),
+    [
+        ("mixtral", {"sliding_window": 40}),
+        ("qwen3_moe", {"sliding_window": 40, "use_sliding_window": True}),
+        ("qwen2_moe", {"sliding_window": 40, "layer_types": ["sliding_attention"] * 2}),
+    ],
+)
+def test_a_context_beyond_a_sliding_window_is_out_of_reach(
+    family: str, keys: dict[str, Any]
+) -> None:
+    assert read(family).heads.context == 64
+    assert read(family, **keys).heads.context == 40
+    assert read("qwen3_moe", sliding_window=40).heads.context == 64
+
+
+def test_latent_attention_counts_its_projections_and_one_latent_a_position() -> None:
+    shape = read("deepseek_v3", n_group=1, topk_group=1)
+    down = 48 * 20 + 48 * (14 + 8)
+    up = 20 * 4 * (10 + 8) + 4 * (10 * 14 + 14 * 6)
+    layer = shape.layers[0]
+    assert sum(m.size for m in layer.attention) == down + up + 4 * 6 * 48
+    assert shape.heads.position_bytes(16) == 2 * (14 + 8)
+    assert shape.heads.macs_per_position == 4 * (14 + 8 + 14)
+    assert [o.stage for o in layer.operations if isinstance(o, Project)] == [
+        "qkv", "q_b", "k_b", "v_b", "o",
+    ]  # fmt: skip
+
+
 def test_deepseek_layers_are_dense_first_and_then_at_the_stated_frequency() -> None:
     shape = read("deepseek", num_hidden_layers=6, first_k_dense_replace=1, moe_layer_freq=2)
     assert shape.moe_layers == (2, 4)
@@ -139,7 +200,8 @@ def test_an_unknown_family_is_refused_with_the_nearest_name(tmp_path: Path) -> N
     from cimsim.model import load_checkpoint
 
     (tmp_path / "config.json").write_text('{"model_type": "mixtrall"}')
-    with pytest.raises(CimsimError, match=r"deepseek, mixtral, olmoe, qwen2_moe.*'mixtral'"):
+    allowed = r"deepseek, deepseek_v2, deepseek_v3, mixtral, olmoe, qwen2_moe, qwen3_moe.*'mixtral'"
+    with pytest.raises(CimsimError, match=allowed):
         load_checkpoint(tmp_path)
 
 

@@ -11,7 +11,10 @@ from cimsim.workload.operations import Operation
 from cimsim.workload.program import Program
 from tests.twins.array_backend import PlainBackend, PlainLinear
 
-NAMES = ["olmoe", "olmoe-gqa-clip-bias", "qwen", "qwen-sparse-step", "mixtral", "deepseek"]
+NAMES = [
+    "olmoe", "olmoe-gqa-clip-bias", "qwen", "qwen-sparse-step", "mixtral", "qwen3", "deepseek",
+    "deepseek-v2-lite", "deepseek-v3",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -20,7 +20,10 @@ from cimsim.model import Checkpoint, Decoder, FloatLinear, load_checkpoint
 from cimsim.zoo import model_folder
 
 TOLERANCE = 1e-3
-NAMES = ["olmoe", "olmoe-gqa-clip-bias", "qwen", "qwen-sparse-step", "mixtral"]
+NAMES = [
+    "olmoe", "olmoe-gqa-clip-bias", "qwen", "qwen-sparse-step", "mixtral", "qwen3", "qwen3-window",
+    "deepseek-v2-lite", "deepseek-v2", "deepseek-v3", "deepseek-v3-halves",
+]  # fmt: skip
 
 
 def logits_of(checkpoint: Checkpoint, windows: np.ndarray) -> np.ndarray:
@@ -134,3 +137,23 @@ def test_oracle_attention_equals_that_of_llama() -> None:
         expected = layer(x, position_embeddings=angles, attention_mask=mask)[0]
     found = deepseek_oracle.attention(x, weights, base, config)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_chosen_experts_are_those_of_transformers(
+    name: str, checkpoints: dict[str, Checkpoint], references: dict[str, Any], windows: np.ndarray
+) -> None:
+    checkpoint, chosen = checkpoints[name], []
+    hooks = [
+        module.register_forward_hook(lambda *call: chosen.append(call[2][2].numpy()))
+        for module in references[name].modules()
+        if type(module).__name__.lower().endswith("topkrouter")
+    ]
+    with torch.no_grad():
+        references[name](torch.from_numpy(windows))
+    for hook in hooks:
+        hook.remove()
+    linear, sequences = FloatLinear(checkpoint), np.arange(len(windows))
+    found = Decoder(checkpoint).forward(windows, linear, sequences=sequences).experts
+    assert len(chosen) == len(checkpoint.program.moe_layers)
+    np.testing.assert_array_equal(np.sort(found), np.sort(np.stack(chosen, axis=1)))

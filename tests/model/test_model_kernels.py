@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cimsim.model.kernels.attention import attend, rotary_tables, rotate
+from cimsim.model.kernels.attention import attend, rotate
 from cimsim.model.kernels.product import product
 from cimsim.model.kernels.rows import (
     add_weighted_rows,
@@ -20,7 +20,10 @@ from cimsim.model.kernels.rows import (
     scale_rows_by_sigmoid,
     swiglu,
 )
-from cimsim.model.kernels.selection import select
+from cimsim.model.kernels.selection import select, select_in_groups
+from cimsim.model.rotary import rotary_tables
+from cimsim.workload.choice import GroupedChoice
+from cimsim.workload.heads import Heads
 from tests.twins import array_backend as twin
 
 PLAIN = twin.PlainBackend()
@@ -131,6 +134,40 @@ def test_selection_equals_its_twin(renormalise: bool) -> None:
     np.testing.assert_allclose(fast[1], slow[1], rtol=1e-6)
 
 
+CHOICES = [
+    GroupedChoice("softmax", 4, 2, "best", biased=False),
+    GroupedChoice("sigmoid", 4, 2, "best_two", biased=True),
+    GroupedChoice("sigmoid", 1, 1, "best_two", biased=True),
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("renormalise", [False, True])
+def test_selection_in_groups_equals_its_twin(choice: GroupedChoice, renormalise: bool) -> None:
+    logits = normal(6, 50, 12)
+    logits[3, 5] = -np.inf
+    bias = normal(7, 12) if choice.biased else None
+    fast = select_in_groups(logits, bias, 3, choice, renormalise=renormalise, scale=1.5)
+    slow = PLAIN.select_in_groups(logits, bias, 3, choice, renormalise=renormalise, scale=1.5)
+    np.testing.assert_array_equal(fast[0], slow[0])
+    np.testing.assert_allclose(fast[1], slow[1], rtol=1e-6)
+    assert 5 not in fast[0][3]
+
+
+def test_experts_come_from_the_best_groups_and_gates_are_scores_without_the_bias() -> None:
+    logits = np.array([[3.0, -3.0, 1.0, 1.0, 2.0, 2.0]], dtype=np.float32)
+    best = GroupedChoice("softmax", 3, 1, "best", biased=False)
+    assert select_in_groups(logits, None, 2, best, renormalise=False, scale=1.0)[0].tolist() == [
+        [0, 1]
+    ]
+    two = GroupedChoice("sigmoid", 3, 2, "best_two", biased=True)
+    bias = np.array([0, 0, 0, 5, 0, 0], dtype=np.float32)
+    experts, gates = select_in_groups(logits, bias, 2, two, renormalise=True, scale=3.0)
+    assert experts.tolist() == [[3, 4]]
+    scores = 1.0 / (1.0 + np.exp(-np.array([1.0, 2.0])))
+    np.testing.assert_allclose(gates[0], 3.0 * scores / scores.sum(), rtol=1e-6)
+
+
 def test_equal_logits_go_to_the_lower_index() -> None:
     logits = np.array([[1.0, 2.0, 2.0, 1.0, 2.0]], dtype=np.float32)
     experts, gates = select(logits, 4, renormalise=True, scale=1.0)
@@ -153,20 +190,22 @@ def cache_of(k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def test_attention_equals_its_twin_with_grouped_heads(head_dim: int) -> None:
     k, v = cache_of(normal(7, 2, 2, 20, head_dim), normal(8, 2, 2, 20, head_dim))
     slot, position = np.array([0, 0, 1, 1, 0]), np.array([0, 19, 3, 7, 11])
-    q, out = normal(9, 5, 6, head_dim), np.empty((5, 6, head_dim), np.float32)
-    attend(q, slot, position, k, v, out)
-    np.testing.assert_allclose(out, PLAIN.attend(q, slot, position, k, v), rtol=1e-5, atol=1e-6)
+    v = np.ascontiguousarray(v[..., : head_dim - 1])
+    q, out = normal(9, 5, 6, head_dim), np.empty((5, 6, head_dim - 1), np.float32)
+    attend(q, slot, position, k, v, np.float32(0.3), out)
+    slow = PLAIN.attend(q, slot, position, k, v, 0.3)
+    np.testing.assert_allclose(out, slow, rtol=1e-5, atol=1e-6)
 
 
 def test_the_first_position_attends_to_itself_alone() -> None:
     k, v = cache_of(normal(7, 1, 1, 4, 8), normal(8, 1, 1, 4, 8))
     out = np.empty((1, 1, 8), np.float32)
-    attend(normal(9, 1, 1, 8), np.array([0]), np.array([0]), k, v, out)
+    attend(normal(9, 1, 1, 8), np.array([0]), np.array([0]), k, v, np.float32(0.5), out)
     np.testing.assert_array_equal(out[0, 0], v[0, 0, 0])
 
 
 def test_rotation_keeps_lengths_and_depends_on_distance_only() -> None:
-    cos, sin = rotary_tables(64, 8, 10_000.0)
+    cos, sin = rotary_tables(Heads(1, 1, 8), 64)
     a, b = normal(1, 1, 1, 8), normal(2, 1, 1, 8)
 
     def score(p: int, q: int) -> float:

@@ -10,11 +10,12 @@ from test_decoder import NAMES, Keyed, same_bytes
 
 from cimsim.errors import CimsimInternalError
 from cimsim.model import Checkpoint, Decoder, Flight, Stream
+from cimsim.workload.latent import RotateLatent
 from cimsim.workload.matrix import TokenKeys
 from cimsim.workload.operations import Attend, Experts, Operation, Project, Rotate, Route
 
 PARTS = ("attention", "router", "experts", "shared", "head")
-FAMILIES = [*NAMES, "qwen"]
+FAMILIES = [*NAMES, "qwen", "deepseek-v3"]
 
 
 class Driver:
@@ -75,7 +76,7 @@ class Driver:
             self.interpreter.advance(flight, index)
             self.interpreter.prepare(flight)
             self.visit(flight, operation)
-        elif isinstance(operation, Rotate):
+        elif isinstance(operation, Rotate | RotateLatent):
             self.interpreter.advance(flight, index)
 
     def run(self) -> None:
@@ -90,7 +91,8 @@ class Driver:
             # After the first half of a layer every flight's keys are there: any order may attend.
             for at in self.rng.permutation(len(flights)).tolist():
                 for index in indices:
-                    if not isinstance(self.operations[index], Rotate) or flights[at].at <= index:
+                    rotates = isinstance(self.operations[index], Rotate | RotateLatent)
+                    if not rotates or flights[at].at <= index:
                         self.step(flights[at], index)
         for flight in flights:
             self.interpreter.advance(flight)
@@ -98,8 +100,8 @@ class Driver:
 
 def _first(operation: Operation) -> bool:
     """Whether keys and values of a layer follow from an operation or it comes before them."""
-    return isinstance(operation, Rotate) or (
-        isinstance(operation, Project) and operation.stage == "qkv"
+    return isinstance(operation, Rotate | RotateLatent) or (
+        isinstance(operation, Project) and operation.stage in ("qkv", "q_b", "k_b")
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from cimsim.model import Checkpoint
 from cimsim.model.array_backend import Piece
+from cimsim.workload.choice import GroupedChoice
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["PlainBackend", "PlainLinear", "divergence", "log_softmax", "product"]
@@ -45,6 +46,12 @@ class PlainBackend:
     def is_finite(self, x: Array) -> bool:
         return bool(np.isfinite(x).all())
 
+    def columns(self, x: Array, which: Array) -> Array:
+        return np.stack([x[..., i] for i in which], axis=-1)
+
+    def beside(self, parts: Sequence[Array]) -> Array:
+        return np.concatenate(parts, axis=-1)
+
     def clip(self, x: Array, bound: float) -> Array:
         return np.sign(x) * np.minimum(np.abs(x), bound)
 
@@ -56,14 +63,16 @@ class PlainBackend:
         c, s = cos[position][:, None], sin[position][:, None]
         return np.concatenate([a * c - b * s, b * c + a * s], axis=2)
 
-    def attend(self, q: Array, slots: Array, position: Array, k: Array, v: Array) -> Array:
+    def attend(
+        self, q: Array, slots: Array, position: Array, k: Array, v: Array, scale: float
+    ) -> Array:
         group = q.shape[1] // k.shape[1]
-        out = np.empty(q.shape)
+        out = np.empty((*q.shape[:2], v.shape[3]))
         for i in range(q.shape[0]):
             length = int(position[i]) + 1
             for h in range(q.shape[1]):
                 keys = _wide(k[slots[i], h // group, :, :length])
-                score = _wide(q[i, h]) @ keys / np.sqrt(q.shape[2])
+                score = _wide(q[i, h]) @ keys * scale
                 weight = np.exp(score - score.max())
                 out[i, h] = (weight / weight.sum()) @ v[slots[i], h // group, :length]
         return out
@@ -84,6 +93,32 @@ class PlainBackend:
         share = np.exp(_log_softmax(logits))
         experts = np.argsort(-_wide(logits), axis=1, kind="stable")[:, :top_k]
         gates = np.take_along_axis(share, experts, axis=1)
+        if renormalise:
+            gates = gates / gates.sum(axis=1, keepdims=True)
+        return experts.astype(np.int16), (gates * scale).astype(np.float32)
+
+    def select_in_groups(
+        self,
+        logits: Array,
+        bias: Array | None,
+        top_k: int,
+        choice: GroupedChoice,
+        *,
+        renormalise: bool,
+        scale: float,
+    ) -> tuple[Array, Array]:
+        softmax = choice.score == "softmax"
+        score = np.exp(_log_softmax(logits)) if softmax else _sigmoid(logits)
+        value = np.where(np.isneginf(logits), -np.inf, score + (0 if bias is None else bias))
+        by_group = np.sort(value.reshape(len(value), choice.groups, -1), axis=2)
+        rank = by_group[:, :, -2:].sum(axis=2) if choice.rank == "best_two" else by_group[:, :, -1]
+        left_out = np.argsort(-rank, axis=1, kind="stable")[:, choice.chosen_groups :]
+        size = logits.shape[1] // choice.groups
+        for row, groups in zip(value, left_out, strict=True):
+            for g in groups:
+                row[g * size : (g + 1) * size] = -np.inf
+        experts = np.argsort(-value, axis=1, kind="stable")[:, :top_k]
+        gates = np.take_along_axis(score, experts, axis=1)
         if renormalise:
             gates = gates / gates.sum(axis=1, keepdims=True)
         return experts.astype(np.int16), (gates * scale).astype(np.float32)

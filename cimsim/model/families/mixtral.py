@@ -10,11 +10,14 @@ from cimsim.workload.operations import Operation
 
 
 def _operations(config: ConfigReader) -> Iterator[Operation]:
-    config.only("sliding_window")
+    window = config.integer("sliding_window", 0, least=0)
     config.only("attention_bias", allowed=(False,))
-    blocks = read_blocks(config, norm_eps=1e-5, rope_theta=1e6)
+    blocks = read_blocks(config, norm_eps=1e-5, rope_theta=1e6, window=window)
     mixture = read_mixture(
-        config, experts="num_local_experts", width="intermediate_size", renormalise=True
+        config,
+        experts="num_local_experts",
+        width="intermediate_size",
+        renormalise=True,
     )
     layers = config.layers()
     yield blocks.embed()

@@ -13,24 +13,19 @@ from cimsim.model.families.family import (
     read_mixture,
     register_family,
 )
+from cimsim.model.families.qwen_layers import is_sparse, read_window
 from cimsim.workload.operations import Operation
 
 
 def _operations(config: ConfigReader) -> Iterator[Operation]:
-    config.only("use_sliding_window", allowed=(False,))
     config.only("attention_bias", allowed=(False,))
-    kinds = config.get("layer_types", [])
-    if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
-        raise config.error("layer_types", "this feature is not implemented", "full_attention")
-    blocks = read_blocks(config, norm_eps=1e-6)
+    blocks = read_blocks(config, norm_eps=1e-6, window=read_window(config))
     bias = config.flag("qkv_bias", default=True)
     layers = config.layers()
-    step = config.integer("decoder_sparse_step", 1)
-    dense = config.indices("mlp_only_layers")
     yield blocks.embed()
     for layer in range(layers):
         yield from blocks.attention(layer, qkv_bias=bias)
-        if layer in dense or (layer + 1) % step:
+        if not is_sparse(config, layer):
             yield from blocks.dense(layer, config.integer("intermediate_size"))
             continue
         mixture = read_mixture(config, experts="num_experts", width="moe_intermediate_size")

@@ -1,36 +1,19 @@
-"""Causal softmax attention of single query rows over a cache, and rotary positions."""
+"""Causal softmax attention of single query rows over a cache, and rotation."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cimsim.elementary import cos_sin, exp, log
 from cimsim.elementary_arrays import exp_number
 from cimsim.kernel_cache import cached
 from cimsim.model.kernels.fma import fma
 
-__all__ = ["attend", "rotary_tables", "rotate"]
+__all__ = ["attend", "rotate"]
 
 Array = NDArray[np.float32]
 Index = NDArray[np.int64]
-
-
-def rotary_tables(length: int, head_dim: int, theta: float) -> tuple[Array, Array]:
-    """Return cosines and sines of the rotary angles, float32 [length, head_dim / 2] each.
-
-    angle(p, i) = p * theta^(-2 i / head_dim) (Su et al., arXiv 2104.09864), the angle
-    rounded to float32 as the public implementations do.
-    """
-    falls = -log(float(theta)) / head_dim
-    frequency = np.array([exp(i * falls) for i in range(0, head_dim, 2)], dtype=np.float32)
-    angle = np.arange(length, dtype=np.float32)[:, None] * frequency[None, :]
-    table = np.array([cos_sin(a) for a in angle.ravel().tolist()]).astype(np.float32)
-    cos, sin = np.ascontiguousarray(table.T).reshape(2, *angle.shape)
-    return cos, sin
 
 
 @cached
@@ -99,7 +82,9 @@ def _softmax_mix(weights: Array, v: Array, out: Array) -> None:
 
 @cached
 @njit(nogil=True)
-def attend(q: Array, slot: Index, position: Index, k: Array, v: Array, out: Array) -> None:
+def attend(
+    q: Array, slot: Index, position: Index, k: Array, v: Array, scale: np.float32, out: Array
+) -> None:
     """Mix the values of positions 0 to p for each query row at position p.
 
     Args:
@@ -107,12 +92,12 @@ def attend(q: Array, slot: Index, position: Index, k: Array, v: Array, out: Arra
         slot: int64 [n], which sequence of the cache a row belongs to.
         position: int64 [n].
         k: float32 [slots, kv_heads, head_dim, capacity], transposed keys.
-        v: float32 [slots, kv_heads, capacity, head_dim].
-        out: float32 [n, heads, head_dim], overwritten.
+        v: float32 [slots, kv_heads, capacity, value_dim].
+        scale: factor on scores.
+        out: float32 [n, heads, value_dim], overwritten.
     """
     heads = q.shape[1]
     group = heads // k.shape[1]
-    scale = np.float32(1.0 / math.sqrt(q.shape[2]))
     scratch = np.empty(k.shape[3], dtype=np.float32)
     for i in range(q.shape[0]):
         length = position[i] + 1
