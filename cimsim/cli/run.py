@@ -56,6 +56,9 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the rows of results.csv as JSON.")
     ] = False,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="Print speed and energy of the tiny model too.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option(help="Check everything, print what would run, compute nothing.")
     ] = False,
@@ -89,4 +92,4 @@ def run(
         return
     with Progress(plan) as progress:
         results = run_plan(plan, progress)
-    print_summary(results, as_json=as_json, folder=str(plan.folder.path))
+    print_summary(results, as_json=as_json, folder=str(plan.folder.path), tiny=tiny)

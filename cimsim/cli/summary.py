@@ -6,14 +6,13 @@ import json
 from collections.abc import Sequence
 from textwrap import wrap
 
+from cimsim.cli.answer import answer_lines, short
 from cimsim.results import Cell, Row, RunResults
 from cimsim.stages.plan import RunPlan
 
-COLUMNS = (
-    ("ppl", "ppl_float"),
-    ("noisy", "ppl_noisy_mean"),
-    ("calib.", "ppl_calibrated_mean"),
+TINY = (
     ("p50 us", "latency_p50_us"),
+    ("p99 us", "latency_p99_us"),
     ("token/s", "tokens_per_s"),
     ("nJ/token", "energy_per_token_nj"),
     ("TOPS/W", "tops_per_w"),
@@ -30,30 +29,36 @@ def print_plan(plan: RunPlan) -> None:
     print(f"{len(plan.tasks)} runs, {plan.jobs} at once, into {plan.folder.path}")
 
 
-def print_summary(run: RunResults, *, as_json: bool, folder: str) -> None:
+def print_summary(run: RunResults, *, as_json: bool, folder: str, tiny: bool = False) -> None:
     """Print the main figures of every chip and where the report is.
 
     Args:
         run: finished chips.
         as_json: print all of results.csv as a JSON list instead.
         folder: the run's folder.
+        tiny: print speed and energy of the tiny model too.
     """
-    if as_json:
-        print(json.dumps(run.tables()["results"], indent=2))
-        return
     rows = run.tables()["results"]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
     several = len({r["model"] for r in rows}) > 1
     names = [f"{r['config']} {r['model']}" if several else str(r["config"]) for r in rows]
-    width = max([len(n) for n in names] + [4])
-    _line("chip".ljust(width), [head for head, _ in COLUMNS])
-    for name, row in zip(names, rows, strict=True):
-        _line(name.ljust(width), [_short(row[key]) for _, key in COLUMNS])
-    print()
-    print("decode at the largest batch; energy with DRAM and leakage; tiny model: compare")
-    print("chips by scale.csv, the same tiles at the shape of OLMoE-1B-7B.")
+    print("\n".join(answer_lines(run)))
+    if tiny:
+        _print_tiny(names, rows)
     for line in (*_destroyed(names, rows), *_extrapolated(run)):
         print(line)
     print(f"report: {folder}/report.html")
+
+
+def _print_tiny(names: Sequence[str], rows: Sequence[Row]) -> None:
+    """Print speed and energy of the model whose perplexity is given."""
+    width = max([len(n) for n in names] + [4])
+    print("\ntiny model: decode at the largest batch, energy with DRAM and leakage")
+    _line("chip".ljust(width), [head for head, _ in TINY])
+    for name, row in zip(names, rows, strict=True):
+        _line(name.ljust(width), [_short(row[key]) for _, key in TINY])
 
 
 def _destroyed(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
@@ -88,4 +93,4 @@ def _line(name: str, cells: Sequence[str]) -> None:
 def _short(value: Cell) -> str:
     if not isinstance(value, int | float):
         return "-"
-    return f"{value:.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return short(value)

@@ -138,8 +138,9 @@ def _words(key: str) -> Iterator[str]:
 
 
 def _normal(word: str) -> str:
-    """Return a word as it is compared: case, hyphens, commas, spaces do not matter."""
-    return re.sub(r"[\s_,-]+", " ", word.lower()).strip()
+    """Return a word as it is compared: case, hyphens and the like do not matter."""
+    plain = word.lower().replace("/", " per ").replace("²", "2")
+    return re.sub(r"[\s_,-]+", " ", plain).strip()
 
 
 @cache
