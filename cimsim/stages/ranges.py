@@ -13,9 +13,10 @@ from cimsim.model.kernels.product import product
 from cimsim.model.kernels.rows import swiglu
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
-__all__ = ["measure_ranges"]
+__all__ = ["LEAST_ROWS", "ROWS", "measure_ranges"]
 
 Floats = NDArray[np.float32]
+ROWS = 512  # inputs kept of every matrix to find its converter's range
 LEAST_ROWS = 16  # inputs that an expert's converter range needs to be its own
 
 
@@ -44,7 +45,7 @@ def measure_ranges(
     decoder: Decoder,
     holds: LogicalCopies,
     windows: NDArray[np.int64],
-    rows: int = 512,
+    rows: int = ROWS,
 ) -> dict[MatrixId, AdcRange]:
     """Find the ADC range of every analog matrix from clean calibration activations.
 
