@@ -37,9 +37,11 @@ class _Fitter:
         y = self._chip(matrix, x, tokens)
         if matrix.part not in self._task.analog:
             return y
-        refit = self._routers.get(matrix)
-        target = self._task.clean(matrix, x, tokens) if refit is None else product(x, refit.weight)
-        return self._fit(matrix, x, y, target)
+        refit, backend = self._routers.get(matrix), self._task.decoder.backend
+        seen, host = backend.host(x), backend.host
+        clean = self._task.clean
+        target = host(clean(matrix, x, tokens)) if refit is None else product(seen, refit.weight)
+        return backend.array(self._fit(matrix, seen, host(y), target))
 
 
 def fit_in_one_pass(task: Task, correction: Correction, fit: Fit) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AsJson", "Cluster", "Plugins", "load"]
+__all__ = ["AsJson", "Cluster", "Device", "Plugins", "load"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")]
 
@@ -17,6 +17,11 @@ Cluster = Annotated[
         metavar="ADDRESS",
         help="Compute on a Dask cluster: local:N, or a scheduler such as tcp://host:8786.",
     ),
+]
+
+Device = Annotated[
+    str | None,
+    typer.Option(help="Where torch computes (run.device of every chip): cuda, or cuda:N."),
 ]
 
 Plugins = Annotated[

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cimsim.cli.entry import new_app, run_app
-from cimsim.cli.options import Cluster, Plugins, load
+from cimsim.cli.options import Cluster, Device, Plugins, load
 
 if TYPE_CHECKING:
     from romer.calibrate import Calibrated
@@ -35,6 +35,7 @@ def calibrate(
     ),
     overrides: Overrides = None,
     plugins: Plugins = None,
+    device: Device = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Chip seed; a correction fits one chip only.")
     ] = 0,
@@ -54,18 +55,21 @@ def calibrate(
     from cimsim.config.load import find_chip, load_chip
     from cimsim.errors import CimsimError
     from cimsim.model.correction_file import save_correction
+    from cimsim.stages.compute import open_compute
     from romer.calibrate import calibrate as run_calibration
     from romer.registry import steps_of
     from romer.study.studied_design import StudiedDesign
     from romer.study.subject import CleanModel
 
     load(plugins)
-    chip = load_chip(find_chip(config), tuple(overrides or ()))
+    where = () if device is None else (f"run.device={device}",)
+    chip = load_chip(find_chip(config), (*(overrides or ()), *where))
+    compute = open_compute(chip.run)
     wanted = method or chip.calibration.method
     steps_of(wanted)
     if not out.parent.is_dir():
         raise CimsimError("no such folder", file=out.parent, key="--out")
-    subject = CleanModel(model, chip.workload.context)
+    subject = CleanModel(model, chip.workload.context, compute=compute)
     for warning in subject.checkpoint.warnings:
         _say(f"warning: {warning}")
     design = StudiedDesign.open(chip, subject)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cimsim.cli.options import Cluster, Plugins
+from cimsim.cli.options import Cluster, Device, Plugins
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +33,7 @@ def run(
         int | None, typer.Option(help="Scored tokens (workload.tokens of every chip).")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed (run.seed of every chip).")] = None,
+    device: Device = None,
     correction: Annotated[
         Path | None, typer.Option(help="Apply a saved correction instead of calibrating.")
     ] = None,
@@ -69,7 +70,12 @@ def run(
     from cimsim.session import run_plan
     from cimsim.stages.plan import Request, make_plan
 
-    extra = [("workload.tokens", tokens), ("run.seed", seed), ("run.engine", engine)]
+    extra = [
+        ("workload.tokens", tokens),
+        ("run.seed", seed),
+        ("run.engine", engine),
+        ("run.device", device),
+    ]
     knobs = [*(overrides or ()), *(f"{key}={value}" for key, value in extra if value is not None)]
     plan = make_plan(
         Request(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from cimsim.config.components import Cost
 from cimsim.config.noc import AnyNoc, MeshNoc
@@ -190,6 +191,50 @@ class Run(Section):
         ge=0,
         le=1,
     )
+    backend: Literal["numba", "torch"] = knob(
+        "numba",
+        "What computes numbers: compiled kernels on the processor, or torch, which a device other "
+        "than cpu implies.",
+    )
+    device: str = knob("cpu", "Where torch computes: cpu, cuda, or cuda:N.")
+    precision: Literal["exact", "fast"] = knob(
+        "exact",
+        "Codes of torch tiles: those of the numba tile given the same inputs, or the same law "
+        "with cells of one byte. Left out, it is fast on a CUDA device and exact elsewhere.",
+    )
+
+    @model_validator(mode="after")
+    def _computable(self) -> Run:
+        """Fill in what a device implies, so that the run's identity names what computes."""
+        if self.device != "cpu":
+            implied = {"backend": "torch", "precision": "fast"}
+            missing = {k: v for k, v in implied.items() if k not in self.model_fields_set}
+            self.__dict__.update(missing)
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            message = f"run.device is {self.device!r}, and torch computes on cpu, cuda or cuda:N"
+            raise ValueError(message)
+        if self.backend == "numba" and self.device != "cpu":
+            message = (
+                f"run.device {self.device!r} needs torch, and run.backend says numba: "
+                "leave run.backend out"
+            )
+            raise ValueError(message)
+        if self.backend == "numba" and self.precision == "fast":
+            message = "run.precision fast needs torch, and run.backend says numba"
+            raise ValueError(message)
+        if self.backend == "torch" and self.coupling == "coupled":
+            message = "run.coupling coupled computes visit by visit, which run.backend torch cannot"
+            raise ValueError(message)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what computes while it is Numba: such a chip keeps its identity."""
+        fields: dict[str, Any] = handler(self)
+        if self.backend == "numba":
+            for name in ("backend", "device", "precision"):
+                del fields[name]
+        return fields
 
 
 class ChipConfig(Section):

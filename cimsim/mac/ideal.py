@@ -60,6 +60,9 @@ class IdealMatrix:
         """Exact arithmetic is the same in both modes."""
         return True
 
+    def forget_folded(self) -> None:
+        """Do nothing: there is no second form."""
+
     def multiply(
         self,
         x: NDArray[np.float32],

@@ -4,7 +4,7 @@
 and comparing dtypes, which arrays do themselves. `NumbaBackend` is the product's: kernels of a
 fixed order, so that a row's bytes depend neither on the batch nor on the machine. Another library
 is another implementation of the protocol, with its own arrays where NumPy's stand here, and not
-another decoder; matrix products are the business of a `Linear`.
+another decoder; which products are digital and which are a chip's is the business of a `Linear`.
 
 Rows, positions, tokens, experts and gates are NumPy arrays on the host whatever the library.
 """
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model.kernels.attention import attend, rotate
+from cimsim.model.kernels.product import product
 from cimsim.model.kernels.rows import (
     add_weighted_rows,
     negative_log_likelihood,
@@ -57,6 +58,14 @@ class ArrayBackend(Protocol):
 
     def join(self, pieces: Sequence[Piece], n: int) -> Array:
         """Return n rows from pieces that have each row once."""
+        ...
+
+    def product(self, x: Array, w: Array) -> Array:
+        """Return the digital product x @ w, w [n_in, n_out]."""
+        ...
+
+    def mean(self, several: Sequence[Array]) -> Array:
+        """Return the mean of arrays of one shape, summed in float64."""
         ...
 
     def is_finite(self, x: Array) -> bool:
@@ -175,6 +184,17 @@ class NumbaBackend:
         for rows, y in pieces:
             out[slice(None) if rows is None else rows] = y
         return out
+
+    def product(self, x: Array, w: Array) -> Array:
+        """Return x @ w, summed in a fixed order."""
+        return np.asarray(product(np.ascontiguousarray(x, dtype=np.float32), w))
+
+    def mean(self, several: Sequence[Array]) -> Array:
+        """Return the mean of arrays."""
+        total = np.zeros(several[0].shape, dtype=np.float64)
+        for each in several:
+            total += each
+        return np.asarray(total / len(several), dtype=np.float32)
 
     def is_finite(self, x: Array) -> bool:
         """Whether no entry is infinite or not a number."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.model.array_backend import ArrayBackend
 from cimsim.model.correction import Correction
-from cimsim.model.kernels.product import product
 from cimsim.model.linear import Linear
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
@@ -24,14 +24,20 @@ class CorrectedLinear:
     Args:
         linear: the products to correct.
         correction: per-matrix scales, offsets, low-rank terms and digital router refits.
+        backend: whose arrays the products are.
     """
 
-    def __init__(self, linear: Linear, correction: Correction) -> None:
-        self._linear = linear
-        self._columns = correction.columns
-        self._low_rank = correction.low_rank
+    def __init__(self, linear: Linear, correction: Correction, backend: ArrayBackend) -> None:
+        self._linear, self._product = linear, backend.product
+        array = backend.array
+        self._columns = {
+            matrix: (array(c.scale), array(c.offset)) for matrix, c in correction.columns.items()
+        }
+        self._low_rank = {
+            matrix: (array(term.u), array(term.v)) for matrix, term in correction.low_rank.items()
+        }
         self._routers = {
-            MatrixId(layer, "router"): refit.weight
+            MatrixId(layer, "router"): array(refit.weight)
             for layer, refit in correction.router_refit.items()
             if refit.where == "digital"
         }
@@ -39,11 +45,13 @@ class CorrectedLinear:
     def __call__(self, matrix: MatrixId, x: Array, tokens: TokenKeys) -> Array:
         """Return the corrected product, float32 [n, n_out]."""
         router = self._routers.get(matrix)
-        y = self._linear(matrix, x, tokens) if router is None else product(x, router)
+        y = self._linear(matrix, x, tokens) if router is None else self._product(x, router)
         low_rank = self._low_rank.get(matrix)
         if low_rank is not None:
-            y = y + product(product(x, low_rank.u), low_rank.v)
+            u, v = low_rank
+            y = y + self._product(self._product(x, u), v)
         columns = self._columns.get(matrix)
         if columns is not None:
-            y = y * columns.scale + columns.offset
+            scale, offset = columns
+            y = y * scale + offset
         return y

@@ -118,8 +118,9 @@ class Decoder:
         parameters = self.parameters
         if correction is not None:
             check_correction(correction, self.program, self.checkpoint.hash)
-            linear = CorrectedLinear(linear, correction)
-            parameters = parameters.with_norm_gain(correction.norm_gain)
+            linear = CorrectedLinear(linear, correction, self.backend)
+            gains = {place: self.backend.array(g) for place, g in correction.norm_gain.items()}
+            parameters = parameters.with_norm_gain(gains)
         return Interpreter(
             self.program, parameters, self.backend, linear, correction, observer, on_tiles
         )

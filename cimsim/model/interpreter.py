@@ -79,7 +79,7 @@ class Interpreter:
         self._operations = program.operations
         self._parameters, self._backend, self._linear = parameters, backend, linear
         self._correction, self._on_tiles = correction, on_tiles
-        self._observer = observer or Observer()
+        self._observer = observer
 
     def advance(self, flight: Flight, stop: int | None = None) -> None:
         """End the operation that waits, and compute those before another one.
@@ -153,7 +153,8 @@ class Interpreter:
             case Norm(layer, name):
                 gain = arrays[layer, f"{name}_norm"]
                 flight.inputs = backend.rms_norm(flight.x, gain, operation.eps)
-                self._observer.norm(layer, name, flight.keys, flight.inputs)
+                if self._observer is not None:
+                    self._observer.norm(layer, name, flight.keys, backend.host(flight.inputs))
             case Rotate():
                 rotate_heads(flight, operation, backend, self._parameters)
             case Compress():
@@ -212,13 +213,14 @@ class Interpreter:
         """Return where tokens go: as forced, or as the router's logits say."""
         if flight.forced is not None:
             return flight.forced.layer(len(flight.routings))
-        logits, layer = self._joined(flight, "router"), operation.layer
-        self._observer.router(layer, flight.keys, flight.inputs, logits)
+        host, layer = self._backend.host, operation.layer
+        logits = host(self._joined(flight, "router"))
+        if self._observer is not None:
+            self._observer.router(layer, flight.keys, host(flight.inputs), logits)
         correction = None if self._correction is None else self._correction.router(layer)
-        routing = route_logits(
-            self._backend.host(logits), flight.keys, operation, correction, self._chooser(operation)
-        )
-        self._observer.routing(layer, flight.keys, routing)
+        routing = route_logits(logits, flight.keys, operation, correction, self._chooser(operation))
+        if self._observer is not None:
+            self._observer.routing(layer, flight.keys, routing)
         return routing
 
     def _chooser(self, route: Route) -> Chooser:
@@ -227,7 +229,8 @@ class Interpreter:
         renormalise, scale, choice = route.renormalise, route.gate_scale, route.choice
         if choice is None:
             return lambda logits: backend.select(logits, k, renormalise=renormalise, scale=scale)
-        bias = self._parameters.arrays.get((route.layer, "router_bias"))
+        stored = self._parameters.arrays.get((route.layer, "router_bias"))
+        bias = None if stored is None else backend.host(stored)
         return lambda logits: backend.select_in_groups(
             logits, bias, k, choice, renormalise=renormalise, scale=scale
         )

@@ -65,6 +65,9 @@ _USE = (
             "engine",
             "coupling",
             "age_step",
+            "backend",
+            "device",
+            "precision",
         ),
     ),
     ("calibration", ("method", "min_gain_nats")),
@@ -169,7 +172,8 @@ def measure_accuracy(
     """
     decoder, digital, windows = subject.decoder, subject.digital, subject.windows
     progress("ideal integers", 0.05)
-    ideal = score_ideal(config, decoder, digital, holds, ranges, windows)
+    compute = subject.compute
+    ideal = score_ideal(config, decoder, digital, holds, ranges, windows, compute)
     text, reference = _calibration(config, subject, given)
     exact = is_exact(config.tile)
     drawn = 1 if exact else config.run.chip_seeds
@@ -179,7 +183,7 @@ def measure_accuracy(
         said("programming", 0.0)
         temperature_c = config.technology.temperature_c
         deployment = ProgrammedChip.program(
-            config.tile, temperature_c, decoder.checkpoint, holds, ranges, digital, index
+            config.tile, temperature_c, decoder.checkpoint, holds, ranges, digital, index, compute
         )
         wanted = given.correction or calibration_task(
             config, decoder, deployment, reference, text, chip_identity(config, index)
@@ -191,7 +195,8 @@ def measure_accuracy(
         return seed
 
     # Chips share nothing that is written, and compiled kernels release the interpreter.
-    with ThreadPoolExecutor(max(1, min(threads, drawn))) as pool:
+    together = min(threads, drawn) if compute.seeds_at_once else 1
+    with ThreadPoolExecutor(max(1, together)) as pool:
         seeds = list(pool.map(run_seed, range(drawn)))
     warnings = given.warnings
     if config.run.tile_mode == "folded":

@@ -23,7 +23,13 @@ from cimsim.mac import AgeGrid
 from cimsim.stages.exactness import is_exact
 from cimsim.units import PS_PER_S, PS_PER_US
 
-__all__ = ["choose_mode", "coupling_without_effect", "drifts_within", "refuse_trace"]
+__all__ = [
+    "choose_mode",
+    "coupling_without_effect",
+    "drifts_within",
+    "refuse_torch",
+    "refuse_trace",
+]
 
 
 def choose_mode(config: ChipConfig, placement: Placement) -> Literal["coupled", "trace"]:
@@ -35,6 +41,8 @@ def choose_mode(config: ChipConfig, placement: Placement) -> Literal["coupled", 
     reason = _reason(config, placement)
     if reason and config.run.coupling == "trace":
         refuse_trace(reason)
+    if reason and config.run.backend == "torch":
+        refuse_torch(reason)
     return "coupled" if reason or config.run.coupling == "coupled" else "trace"
 
 
@@ -49,6 +57,20 @@ def refuse_trace(reason: str) -> None:
         key="run.coupling",
         value="trace",
         allowed="auto, coupled",
+    )
+
+
+def refuse_torch(reason: str) -> None:
+    """Refuse a run whose numbers are computed visit by visit, which torch does not do.
+
+    Raises:
+        CimsimError: always.
+    """
+    raise CimsimError(
+        f"numbers of this run depend on time and are computed visit by visit: {reason}",
+        key="run.backend",
+        value="torch",
+        allowed="numba",
     )
 
 

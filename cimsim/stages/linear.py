@@ -4,19 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip import copy_of_token
-from cimsim.mac import IdealMatrix, MacStatistics, Mode, ProgrammedMatrix
+from cimsim.mac import MacStatistics, Mode
 from cimsim.model import FloatLinear
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["AnalogLinear", "Copy"]
 
 Floats = NDArray[np.float32]
-Copy = ProgrammedMatrix | IdealMatrix
+
+
+class Copy(Protocol):
+    """One copy of a matrix on crossbars, whichever library computes its products.
+
+    `cimsim.mac.ProgrammedMatrix` and `IdealMatrix` are copies; arrays are the backend's.
+    """
+
+    @property
+    def folds(self) -> bool:
+        """Whether the folded form is faithful."""
+        ...
+
+    def multiply(
+        self,
+        x: Floats,
+        keys: TokenKeys,
+        *,
+        read_seed: int,
+        mode: Mode,
+        replica: int,
+        statistics: MacStatistics | None,
+    ) -> Floats:
+        """Return the product of tokens, as `ProgrammedMatrix.multiply` does."""
+        ...
+
+    def forget_folded(self) -> None:
+        """Free the folded form; it is made again when it is next used."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -25,7 +54,6 @@ class AnalogLinear:
 
     Attributes:
         programmed: copies of every analog matrix, in replica order.
-        n_out: outputs of every analog matrix.
         digital: the float products of matrices that are not analog.
         read_seed: seed of the read noise.
         mode: detailed or folded.
@@ -34,7 +62,6 @@ class AnalogLinear:
     """
 
     programmed: Mapping[MatrixId, tuple[Copy, ...]]
-    n_out: Mapping[MatrixId, int]
     digital: FloatLinear
     read_seed: int
     mode: Mode
@@ -46,26 +73,23 @@ class AnalogLinear:
         copies = self.programmed.get(matrix)
         if copies is None:
             return self.digital(matrix, x, tokens)
-        if len(copies) == 1:
+        if len(copies) == 1 or not len(x):
             return self.read(copies[0], x, tokens, 0)
         if (matrix.layer, matrix.routed) in self.averaged:
-            return self.mean(matrix, copies, x, tokens)
+            return self.mean(copies, x, tokens)
         chosen = copy_of_token(tokens.sequence, tokens.position, len(copies))
-        y = np.empty((len(x), self.n_out[matrix]), dtype=np.float32)
+        backend, pieces = self.digital.backend, []
         for replica, copy in enumerate(copies):
             rows = np.flatnonzero(chosen == replica)
             if len(rows):
-                y[rows] = self.read(copy, x[rows], tokens.take(rows), replica)
-        return y
+                some = backend.take(x, rows)
+                pieces.append((rows, self.read(copy, some, tokens.take(rows), replica)))
+        return backend.join(pieces, len(x))
 
-    def mean(
-        self, matrix: MatrixId, copies: tuple[Copy, ...], x: Floats, tokens: TokenKeys
-    ) -> Floats:
+    def mean(self, copies: tuple[Copy, ...], x: Floats, tokens: TokenKeys) -> Floats:
         """Return the mean of the products of all copies of a matrix, float32 [n, n_out]."""
-        total = np.zeros((len(x), self.n_out[matrix]), dtype=np.float64)
-        for replica, copy in enumerate(copies):
-            total += self.read(copy, x, tokens, replica)
-        return (total / len(copies)).astype(np.float32)
+        read = [self.read(copy, x, tokens, replica) for replica, copy in enumerate(copies)]
+        return self.digital.backend.mean(read)
 
     def read(self, copy: Copy, x: Floats, keys: TokenKeys, replica: int) -> Floats:
         """Return the product of one copy, float32 [n, n_out]."""

@@ -12,7 +12,7 @@ from cimsim.mac import AdcRange
 from cimsim.stages.accuracy import Accuracy, GivenCorrection, measure_accuracy
 from cimsim.stages.calibration_cost import CalibrationCost, calibration_cost
 from cimsim.stages.coupled import CoupledChip, charge_phases
-from cimsim.stages.coupling import drifts_within, refuse_trace
+from cimsim.stages.coupling import drifts_within, refuse_torch, refuse_trace
 from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.subject import ModelOnText
 from cimsim.stages.timing import TimedPhases, densities, longest_ps, time_routing
@@ -78,6 +78,8 @@ def evaluate(
         return replayed
     if chip.config.run.coupling == "trace":
         refuse_trace(reason)
+    if chip.config.run.backend == "torch":
+        refuse_torch(reason)
     return _outcome(chip, subject, ranges, given, together, threads, progress)
 
 

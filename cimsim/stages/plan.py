@@ -16,6 +16,7 @@ from cimsim.errors import CimsimError
 from cimsim.model import build_program
 from cimsim.plugins import Plugin, load_plugins
 from cimsim.results import RunFolder
+from cimsim.stages.compute import open_compute
 from cimsim.stages.models import Texts, calibration_windows, open_model, read_text, scored_windows
 from moe_mapping.registry import policy_named
 from romer.registry import steps_of
@@ -111,6 +112,8 @@ def make_plan(request: Request) -> RunPlan:
     plugins = load_plugins(request.plugins)
     texts = read_text(request.text)
     configs = [load_chip(find_chip(c), request.overrides) for c in request.chips]
+    for config in configs:
+        open_compute(config.run)
     checkpoints = {name: open_model(name) for name in request.models}
     _distinct("chip", [c.name for c in configs])
     _distinct("--model", [c.name for c in checkpoints.values()])

@@ -21,11 +21,10 @@ from cimsim.mac import (
     AdcRange,
     MacStatistics,
     Mode,
-    ProgrammedMatrix,
     Writing,
-    program_matrix,
 )
 from cimsim.model import Checkpoint, Correction, FloatLinear
+from cimsim.stages.compute import NUMBA, Compute
 from cimsim.stages.exactness import is_exact
 from cimsim.stages.linear import AnalogLinear, Copy
 from cimsim.workload.matrix import NO_EXPERT, AnalogPart, MatrixId
@@ -52,6 +51,7 @@ class ProgrammedChip:
         chip_seed: which draw of the frozen randomness this chip is.
         programmed: copies of every analog matrix.
         drawn: experts in slots as written for passes of calibration text, by count.
+        compute: writes the cells and reads them.
     """
 
     tile: Tile
@@ -63,6 +63,7 @@ class ProgrammedChip:
     chip_seed: int = field(repr=False)
     programmed: Mapping[MatrixId, tuple[Copy, ...]] = field(repr=False)
     drawn: dict[int, dict[MatrixId, tuple[Copy, ...]]] = field(default_factory=dict, repr=False)
+    compute: Compute = NUMBA
 
     @classmethod
     def program(
@@ -74,6 +75,7 @@ class ProgrammedChip:
         ranges: Mapping[MatrixId, AdcRange],
         digital: FloatLinear,
         chip_seed: int,
+        compute: Compute = NUMBA,
     ) -> ProgrammedChip:
         """Write every analog matrix into its cells.
 
@@ -81,7 +83,9 @@ class ProgrammedChip:
         written before it is read. Where cells hold exact levels it does not matter where. Where
         they err, a run writes it again, and so does calibration (`linear`).
         """
-        bare = cls(tile, temperature_c, checkpoint, holds, ranges, digital, chip_seed, {})
+        bare = cls(
+            tile, temperature_c, checkpoint, holds, ranges, digital, chip_seed, {}, compute=compute
+        )
         programmed: dict[MatrixId, tuple[Copy, ...]] = {}
         for key, unit in bare.holds.units.items():
             for tiling in unit.tilings:
@@ -150,7 +154,6 @@ class ProgrammedChip:
                 del programmed[matrix]
         return AnalogLinear(
             programmed,
-            {t.matrix.id: t.matrix.n_out for u in self.holds.units.values() for t in u.tilings},
             self.digital,
             read_seed,
             mode,
@@ -162,8 +165,7 @@ class ProgrammedChip:
         """Free the folded forms of every copy: a quarter of a programmed chip."""
         for copies in self.programmed.values():
             for copy in copies:
-                if isinstance(copy, ProgrammedMatrix):
-                    copy.forget_folded()
+                copy.forget_folded()
 
     def copies(self, layer: int, expert: int, part: AnalogPart = "experts") -> int:
         """Return how many copies of a unit are placed.
@@ -278,7 +280,7 @@ class ProgrammedChip:
                         weight = refit.weight
                     known = programmed[matrix]
                     writing = self._writing(matrix, copy=len(known))
-                    copy = program_matrix(weight, self.tile, writing, self.ranges[matrix])
+                    copy = self.compute.write(weight, self.tile, writing, self.ranges[matrix])
                     programmed[matrix] = (*known, copy)
             # Only matrices that have several copies are averaged: others are read alone.
             found.add((replica.layer, NO_EXPERT))
@@ -297,7 +299,7 @@ class ProgrammedChip:
         if count < CALIBRATION_COUNT:
             slot = holds.starts.get(key, slot)
         return tuple(
-            program_matrix(
+            self.compute.write(
                 weight,
                 self.tile,
                 self._writing(matrix, copy=copy, count=count, slot=slot),

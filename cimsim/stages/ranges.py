@@ -36,7 +36,7 @@ class _InputRecorder:
         kept = self.inputs.setdefault(matrix, [])
         room = self.rows - sum(len(part) for part in kept)
         if room > 0:
-            kept.append(x[:room].copy())
+            kept.append(self.digital.backend.host(x[:room]).copy())
         return self.digital(matrix, x, tokens)
 
 
@@ -56,7 +56,7 @@ def measure_ranges(
         windows: calibration text, int64 [windows, context].
         rows: input vectors kept per matrix.
     """
-    recorder = _InputRecorder(FloatLinear(decoder.checkpoint), rows)
+    recorder = _InputRecorder(FloatLinear(decoder.checkpoint, decoder.backend), rows)
     decoder.score(windows, recorder, sequences=np.arange(len(windows), dtype=np.int64))
     ranges: dict[MatrixId, AdcRange] = {}
     for unit in holds.units.values():

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from cimsim.chip import LogicalCopies
 from cimsim.config import ChipConfig
-from cimsim.mac import AdcRange, IdealMatrix, MacStatistics, ideal_integer
+from cimsim.mac import AdcRange, MacStatistics
 from cimsim.model import Correction, Decoder, FloatLinear, Linear, ScoreResult
 from cimsim.model.text import perplexity
+from cimsim.stages.compute import Compute
 from cimsim.stages.coupled import CoupledChip, CoupledPhase
+from cimsim.stages.linear import Copy
 from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.workload.matrix import MatrixId, TokenKeys
 from romer import Calibrated, CalibrationText, CleanReference, Task, calibrate
@@ -65,14 +67,14 @@ class Seed:
 class _IdealLinear:
     """Exact integer products of the analog matrices, float products of the others."""
 
-    matrices: Mapping[MatrixId, IdealMatrix]
+    matrices: Mapping[MatrixId, Copy]
     digital: FloatLinear
 
     def __call__(self, matrix: MatrixId, x: Floats, tokens: TokenKeys) -> Floats:
         ideal = self.matrices.get(matrix)
         if ideal is None:
             return self.digital(matrix, x, tokens)
-        return ideal.multiply(x, tokens)
+        return ideal.multiply(x, tokens, read_seed=0, mode="detailed", replica=0, statistics=None)
 
 
 def calibration_method(config: ChipConfig) -> str:
@@ -92,14 +94,15 @@ def score_ideal(
     holds: LogicalCopies,
     ranges: Mapping[MatrixId, AdcRange],
     windows: Windows,
+    compute: Compute,
 ) -> float:
     """Return the perplexity with exact integer products at the chip's bits."""
     ideal = {
-        t.matrix.id: ideal_integer(
+        t.matrix.id: compute.ideal(
             decoder.checkpoint.matrix(t.matrix.id),
             config.tile,
-            matrix=t.matrix.id,
-            adc_range=ranges[t.matrix.id],
+            t.matrix.id,
+            ranges[t.matrix.id],
         )
         for unit in holds.units.values()
         for t in unit.tilings

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cimsim.config import ChipConfig
 from cimsim.model import Checkpoint, Decoder, FloatLinear, ScoreResult
+from cimsim.stages.compute import Compute, open_compute
 from cimsim.stages.models import (
     Texts,
     calibration_windows,
@@ -39,6 +40,7 @@ class ModelOnText:
         windows: scored and timed.
         profile: for converter ranges.
         sampled: calibration text from which a placement's load is expected.
+        compute: what carries out the numbers.
     """
 
     decoder: Decoder
@@ -47,6 +49,7 @@ class ModelOnText:
     windows: Windows
     profile: Windows
     sampled: Windows
+    compute: Compute
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -80,13 +83,15 @@ def open_subject(model: str, texts: Texts, config: ChipConfig) -> ModelOnText:
     Raises:
         CimsimError: if model and texts do not go together.
     """
+    compute = open_compute(config.run)
     checkpoint = open_model(model)
     budget = (config.calibration.tokens, config.workload.context)
     return ModelOnText(
-        decoder=Decoder(checkpoint),
-        digital=FloatLinear(checkpoint),
+        decoder=Decoder(checkpoint, compute.backend),
+        digital=FloatLinear(checkpoint, compute.backend),
         texts=texts,
         windows=scored_windows(checkpoint, texts, config.workload),
         profile=calibration_windows(checkpoint, texts, *budget)[:PROFILE_WINDOWS],
         sampled=spread_windows(checkpoint, texts, *budget),
+        compute=compute,
     )

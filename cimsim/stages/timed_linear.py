@@ -107,7 +107,7 @@ class TimedLinear:
             return self._base.read(self._in_slot(matrix, copies), x, tokens, 0)
         if len(copies) > 1 and (matrix.layer, matrix.routed) in self._base.averaged:
             now = tuple(self._in_place(matrix, r, copy) for r, copy in enumerate(copies))
-            return self._base.mean(matrix, now, x, tokens)
+            return self._base.mean(now, x, tokens)
         replica = self._replica if len(copies) > 1 else 0
         return self._base.read(self._in_place(matrix, replica, copies[replica]), x, tokens, replica)
 

@@ -97,6 +97,7 @@ class Bench:
             design.placed.copies,
             design.ranges,
             windows,
+            design.compute,
         )
         return {
             "nll_clean": float(clean.nll.mean()),

@@ -8,6 +8,7 @@ from cimsim.config import ChipConfig
 from cimsim.mac import AdcRange
 from cimsim.model import Checkpoint, Decoder, FloatLinear, build_program
 from cimsim.stages.accuracy import chip_identity
+from cimsim.stages.compute import Compute
 from cimsim.stages.models import calibration_windows, read_text, spread_windows
 from cimsim.stages.placed_chip import PlacedChip, place_chip
 from cimsim.stages.programmed_chip import ProgrammedChip
@@ -35,6 +36,7 @@ class StudiedDesign:
         digital: its float products.
         placed: the chip with the model on it.
         ranges: ADC range of every analog matrix.
+        compute: what carries out the numbers.
     """
 
     config: ChipConfig
@@ -44,6 +46,7 @@ class StudiedDesign:
     digital: FloatLinear
     placed: PlacedChip
     ranges: dict[MatrixId, AdcRange]
+    compute: Compute
 
     @classmethod
     def open(
@@ -66,9 +69,10 @@ class StudiedDesign:
         trace = score_clean(decoder, digital, spread_windows(checkpoint, texts, *budget)).trace
         placed = place_chip(config, build_program(checkpoint), trace)
         # Ranges are those of the codes that the cells hold.
-        ranging = decoder if stored is checkpoint else Decoder(stored)
+        ranging = decoder if stored is checkpoint else Decoder(stored, subject.compute.backend)
         ranges = measure_ranges(config, ranging, placed.copies, profile)
-        return cls(config, checkpoint, stored, decoder, digital, placed, ranges)
+        compute = subject.compute
+        return cls(config, checkpoint, stored, decoder, digital, placed, ranges, compute)
 
     def deploy(self, chip_seed: int) -> ProgrammedChip:
         """Program one chip."""
@@ -80,6 +84,7 @@ class StudiedDesign:
             self.ranges,
             self.digital,
             chip_seed,
+            self.compute,
         )
 
     def task(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model import Decoder, FloatLinear, ScoreResult
+from cimsim.stages.compute import NUMBA, Compute
 from cimsim.stages.models import open_model, read_text
 from romer import CalibrationText, CleanReference, split_documents
 from romer.study.heldout import other_documents, test_windows
@@ -32,11 +33,15 @@ class CleanModel:
         model: bundled model, or checkpoint folder.
         context: length of a window.
         test_tokens: TEST text that is scored; read only when asked for.
+        compute: what carries out the numbers.
     """
 
-    def __init__(self, model: str, context: int, test_tokens: int = 0) -> None:
-        self.checkpoint = open_model(model)
-        self.decoder, self.digital = Decoder(self.checkpoint), FloatLinear(self.checkpoint)
+    def __init__(
+        self, model: str, context: int, test_tokens: int = 0, compute: Compute = NUMBA
+    ) -> None:
+        self.checkpoint, self.compute = open_model(model), compute
+        self.decoder = Decoder(self.checkpoint, compute.backend)
+        self.digital = FloatLinear(self.checkpoint, compute.backend)
         self._context, self._test_tokens = context, test_tokens
         self._prepared: tuple[tuple[int, str], Prepared] | None = None
 

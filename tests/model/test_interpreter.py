@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cimsim.backends.torch.arrays import TorchBackend
 from cimsim.errors import CimsimInternalError
 from cimsim.model import Checkpoint, Decoder, FloatLinear, Interpreter
 from cimsim.workload.operations import Operation
@@ -33,6 +34,23 @@ def test_numba_and_plain_numpy_agree(
     scored = fast.score(some, digital, sequences=np.arange(2)).nll
     twin = plain.score(some, wide, sequences=np.arange(2)).nll
     np.testing.assert_allclose(scored, twin, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numba_and_torch_agree(
+    name: str, checkpoints: dict[str, Checkpoint], windows: np.ndarray
+) -> None:
+    checkpoint, some = checkpoints[name], windows[:3]
+    fast, other = Decoder(checkpoint), Decoder(checkpoint, TorchBackend())
+    digital, tensors = FloatLinear(checkpoint), FloatLinear(checkpoint, TorchBackend())
+    ours = fast.forward(some, digital, sequences=np.arange(3))
+    theirs = other.forward(some, tensors, sequences=np.arange(3))
+    np.testing.assert_array_equal(ours.experts, theirs.experts)
+    np.testing.assert_allclose(ours.gates, theirs.gates, atol=1e-5)
+    np.testing.assert_allclose(ours.logits, theirs.logits, atol=1e-4)
+    scored = fast.score(some, digital, sequences=np.arange(3)).nll
+    again = other.score(some, tensors, sequences=np.arange(3)).nll
+    np.testing.assert_allclose(scored, again, atol=1e-5)
 
 
 def test_products_of_another_library_are_refused(

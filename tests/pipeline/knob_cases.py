@@ -218,6 +218,9 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "run.chip_seeds": ("isaac", BASE, "2"),
     "run.seed": ("isaac", BASE, "1"),
     "run.coupling": ("isaac", ("chip.tiles=6", "chip.switching=lru", *TILES), "trace"),
+    "run.backend": ("eflash_40nm", (), "torch"),
+    "run.device": ("isaac", BASE, "cuda"),
+    "run.precision": ("eflash_40nm", ("run.backend=torch", "tile.adc.noise_lsb=0.3"), "fast"),
     "run.age_step": (
         "isaac",
         ("tile.device.drift={nu: 0.1, t0_s: 1e-5}", "calibration.method=identity", *TILES),

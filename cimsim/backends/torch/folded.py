@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cimsim.backends.torch import plain
-from cimsim.backends.torch.held import Held, hold, hold_folded
+from cimsim.backends.torch.held import Held, HeldFolded, hold, hold_folded
 from cimsim.backends.torch.normals import column_normals
 from cimsim.backends.torch.plain import Tokens
 from cimsim.mac import ProgrammedMatrix
@@ -22,16 +22,25 @@ class FoldedTile:
     Sums lie on a grid on which they are exact in float64 (`cimsim.mac.folded`).
 
     Args:
-        programmed: the matrix, written by `cimsim.mac.program_matrix`.
-        device: where products run.
+        programmed: the matrix, written by `cimsim.mac.program_matrix`, or both of its forms, held
+            already.
+        device: where products run; a matrix that is held stays where it is.
 
     Raises:
         CimsimError: if the folded form is not faithful to the detailed one.
     """
 
-    def __init__(self, programmed: ProgrammedMatrix, *, device: torch.device | str = "cpu") -> None:
-        self.held: Held = hold(programmed, torch.device(device))
-        self.folded = hold_folded(programmed, torch.device(device))
+    def __init__(
+        self,
+        programmed: ProgrammedMatrix | tuple[Held, HeldFolded],
+        *,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if isinstance(programmed, tuple):
+            self.held, self.folded = programmed
+        else:
+            self.held = hold(programmed, torch.device(device))
+            self.folded = hold_folded(programmed, torch.device(device))
 
     def multiply(self, x: Tensor, tokens: Tokens, *, read_seed: int, replica: int = 0) -> Tensor:
         """Return the noisy product of tokens [n, n_in] with the matrix, float32 [n, n_out].

@@ -26,7 +26,7 @@ from cimsim.errors import CimsimError
 from cimsim.mac import ProgrammedMatrix
 from cimsim.mac.formats import FEED, Formats
 
-__all__ = ["Block", "Fed", "FusedTile", "low_words"]
+__all__ = ["Block", "Fed", "FusedTile", "low_words", "serves"]
 
 _CHUNK = 256  # rows multiplied at once
 _INPUTS = 1024  # of a token at a time
@@ -72,7 +72,7 @@ class FusedTile(TorchTile):
     """One copy of a weight matrix, its products computed by the Triton kernel.
 
     Args:
-        programmed: the matrix, written by `cimsim.mac.program_matrix`.
+        programmed: the matrix, written by `cimsim.mac.program_matrix`, or held already.
         device: a CUDA device.
         precision: `exact` or `fast`.
         pool: normals of fast read noise; needed where a conversion draws.
@@ -85,7 +85,7 @@ class FusedTile(TorchTile):
 
     def __init__(
         self,
-        programmed: ProgrammedMatrix,
+        programmed: ProgrammedMatrix | Held,
         *,
         device: torch.device | str = "cuda",
         precision: Precision = "exact",
@@ -109,17 +109,18 @@ class FusedTile(TorchTile):
         *,
         read_seed: int,
         replica: int = 0,
+        clipped: Tensor | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
         """Return the noisy product of tokens with the matrix, [n, n_out] of `dtype`.
 
         The rest is as `TorchTile.multiply`.
         """
-        return self._run(x, tokens, read_seed, replica, dtype, codes=False)[0]
+        return self._run(x, tokens, read_seed, replica, dtype, clipped, codes=False)[0]
 
     def codes(self, x: Tensor, tokens: Tokens, *, read_seed: int, replica: int = 0) -> Tensor:
         """Return every ADC code, int32 [row groups, n, planes, columns]: for inspection."""
-        return self._run(x, tokens, read_seed, replica, torch.float32, codes=True)[1]
+        return self._run(x, tokens, read_seed, replica, torch.float32, None, codes=True)[1]
 
     def _run(
         self,
@@ -128,6 +129,7 @@ class FusedTile(TorchTile):
         read_seed: int,
         replica: int,
         dtype: torch.dtype,
+        clipped: Tensor | None,
         *,
         codes: bool,
     ) -> tuple[Tensor, Tensor]:
@@ -138,7 +140,8 @@ class FusedTile(TorchTile):
         key = held.read_key(read_seed, replica)
         if kernel.noise == POOL:
             key = window_key(read_seed, held.words, replica)
-        return kernel(kernel.feed(x), tokens, key, self.pool, driven, dtype=dtype, codes=codes)
+        fed = kernel.feed(x)
+        return kernel(fed, tokens, key, self.pool, driven, clipped, dtype=dtype, codes=codes)
 
 
 class Launch:
@@ -230,6 +233,7 @@ class Launch:
         key: tuple[int, int],
         pool: NoisePool | None = None,
         driven: Tensor | None = None,
+        clipped: Tensor | None = None,
         *,
         dtype: torch.dtype = torch.float32,
         codes: bool = False,
@@ -242,6 +246,7 @@ class Launch:
             key: of addressed normals, or of places in the pool.
             pool: normals of `fast`.
             driven: float32 [n, groups, planes], variance that columns share, if it is `by_row`.
+            clipped: int64 [], to which conversions outside the range are added; or None.
             dtype: of outputs; float32 if exact.
             codes: whether codes are kept.
         """
@@ -257,10 +262,11 @@ class Launch:
         low, high = (float(b) for b in held.bounds)
         words = [k - (1 << 32) if k >= 1 << 31 else k for k in key]
         shared = self._variance if driven is None else driven * self._per_step
+        counts = self._step if clipped is None else clipped
         *columns, table = self._columns
         grid = (triton.cdiv(n, block.tokens) * triton.cdiv(n_out, block.outputs),)
         fused_product[grid](
-            fed.bytes, self._cells, out, found,
+            fed.bytes, self._cells, out, found, counts,
             fed.scale, fed.sums, low_words(tokens[0]), low_words(tokens[1]), shared, *columns,
             table, table if pool is None else pool.words,
             n, n_out, groups, *words,
@@ -274,7 +280,7 @@ class Launch:
             NOISE=self.noise, SLOPED=held.noise.slope > 0.0, BY_ROW=driven is not None,
             POOL_SHIFT=0 if pool is None else pool.shift,
             ERRS=held.errors is not None, EXACT=self._exact, WHOLE=self._whole, CODES=codes,
-            NATIVE=block.native, BM=block.tokens, BN=block.outputs,
+            COUNT=clipped is not None, NATIVE=block.native, BM=block.tokens, BN=block.outputs,
             num_warps=block.warps, num_stages=block.stages, enable_fp_fusion=not self._exact,
         )  # fmt: skip
         return out, found
@@ -289,6 +295,12 @@ def _block_of(formats: Formats, noise: int) -> Block:
     if formats.planes * formats.stored_columns <= 2:  # as of a plain product
         return Block(tokens=128, outputs=128, warps=8)
     return Block()
+
+
+def serves(held: Held, precision: Precision) -> bool:
+    """Return whether the kernel computes a matrix, with noise at every conversion."""
+    noise = ADDRESSED if precision == "exact" else POOL
+    return not any(_refusals(held, noise if held.draws else NO_NOISE, native=True))
 
 
 def low_words(number: Tensor) -> Tensor:

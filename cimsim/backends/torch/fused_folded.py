@@ -10,16 +10,22 @@ from cimsim.backends.torch.feed_kernel import feed_tokens
 from cimsim.backends.torch.folded import FoldedTile
 from cimsim.backends.torch.folded_kernel import folded_product
 from cimsim.backends.torch.fused import Fed, low_words
+from cimsim.backends.torch.held import Held, HeldFolded
 from cimsim.backends.torch.plain import Tokens
 from cimsim.errors import CimsimError
 from cimsim.mac import ProgrammedMatrix
 from cimsim.rng import Key, derive_key
 
-__all__ = ["FusedFolded"]
+__all__ = ["FusedFolded", "folds"]
 
 _PURPOSE_FOLDED = 35
 _INPUTS, _BAND = 1024, 8
 _BLOCK = (128, 128, 64)  # tokens, outputs, inputs at a time
+
+
+def folds(held: Held, folded: HeldFolded) -> bool:
+    """Return whether the kernel computes a folded matrix."""
+    return folded.read is None and 2 <= held.formats.input_bits <= 8
 
 
 class FusedFolded:
@@ -29,7 +35,8 @@ class FusedFolded:
     and Muller from an address of its own.
 
     Args:
-        programmed: the matrix, written by `cimsim.mac.program_matrix`.
+        programmed: the matrix, written by `cimsim.mac.program_matrix`, or both of its forms, held
+            already.
         device: a CUDA device.
         native: with instructions of the device, which Triton's interpreter lacks.
 
@@ -40,7 +47,7 @@ class FusedFolded:
 
     def __init__(
         self,
-        programmed: ProgrammedMatrix,
+        programmed: ProgrammedMatrix | tuple[Held, HeldFolded],
         *,
         device: torch.device | str = "cuda",
         native: bool = True,

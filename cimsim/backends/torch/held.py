@@ -14,15 +14,24 @@ from torch import Tensor
 
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
-from cimsim.mac import ProgrammedMatrix
+from cimsim.mac import IdealMatrix, ProgrammedMatrix
 from cimsim.mac.curves import curve_of
 from cimsim.mac.formats import Formats
 from cimsim.mac.inputs import static_scale
 from cimsim.mac.noise import FreshNoise
 from cimsim.mac.writing import matrix_words
 from cimsim.rng import Key, derive_key
+from cimsim.workload.matrix import MatrixId
 
-__all__ = ["Held", "HeldFolded", "hold", "hold_folded"]
+__all__ = [
+    "Held",
+    "HeldFolded",
+    "HeldIdeal",
+    "hold",
+    "hold_faithful",
+    "hold_folded",
+    "hold_ideal",
+]
 
 _PURPOSE_READ = 3  # of `cimsim.mac.matrix`: read noise has the same key on every backend
 
@@ -152,6 +161,48 @@ class HeldFolded:
     constant: Tensor
     variance: Tensor
     read: Tensor | None
+
+
+def hold_faithful(programmed: ProgrammedMatrix, device: torch.device) -> HeldFolded | None:
+    """Return the folded form of a programmed matrix on a device, None if it is not faithful."""
+    if not programmed.folds:
+        return None
+    held = hold_folded(programmed, device)
+    programmed.forget_folded()
+    return held
+
+
+@dataclass(frozen=True)
+class HeldIdeal:
+    """A matrix on exact integer arithmetic (`cimsim.mac.ideal`).
+
+    Attributes:
+        matrix: its name.
+        values: W_q [n_in, n_out], float32 or float64, in which every sum is exact.
+        scale: float32 [n_out], weight of one LSB.
+        input_bits: bits of inputs.
+        input_scale: float32 [], static scale of inputs, 0 where each token has its own.
+        mean_fraction: mean stored magnitude over the greatest.
+    """
+
+    matrix: MatrixId
+    values: Tensor
+    scale: Tensor
+    input_bits: int
+    input_scale: Tensor
+    mean_fraction: float
+
+
+def hold_ideal(ideal: IdealMatrix, device: torch.device) -> HeldIdeal:
+    """Return what exact products with a matrix need, on a device."""
+    return HeldIdeal(
+        matrix=ideal.matrix,
+        values=torch.tensor(ideal._wq, device=device),
+        scale=torch.tensor(ideal._scale, device=device),
+        input_bits=ideal._input_bits,
+        input_scale=torch.tensor(np.float32(ideal._input_scale), device=device),
+        mean_fraction=ideal._mean_fraction,
+    )
 
 
 def hold_folded(programmed: ProgrammedMatrix, device: torch.device) -> HeldFolded:

@@ -167,7 +167,7 @@ def _bent(v, errors, low, span):  # type: ignore[no-untyped-def]
 # Long: one kernel, whose values stay in registers from the first load to the last store.
 @triton.jit(do_not_specialize=["k0", "k1"])
 def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
-    x, w, out, codes,
+    x, w, out, codes, clipped,
     token_scale, fed, sequence, position, driven,
     column_scale, coefficient, share, column, errors, column_weight,
     table, pool,
@@ -178,7 +178,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     STORED: tl.constexpr, DIGITS: tl.constexpr,
     NOISE: tl.constexpr, SLOPED: tl.constexpr, BY_ROW: tl.constexpr, POOL_SHIFT: tl.constexpr,
     ERRS: tl.constexpr, EXACT: tl.constexpr, WHOLE: tl.constexpr, CODES: tl.constexpr,
-    NATIVE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+    COUNT: tl.constexpr, NATIVE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
     """Fill outputs [m_size, n_size] of tokens x outputs.
 
@@ -187,6 +187,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
         w: int8 [STORED x DIGITS, n_size, groups x ROWS] from `packed.cell_bytes`.
         out: [m_size, n_size], outputs in their own order.
         codes: int32 [groups, m_size, planes, STORED, n_size], filled if CODES.
+        clipped: int64 [], conversions outside the range are added if COUNT.
         token_scale: float32 [m_size].
         fed: float64 [m_size], sums of the fed inputs.
         sequence: int32 [m_size].
@@ -231,6 +232,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
         EXACT: steps in the order of the Numba tile.
         WHOLE: codes are added in int32, else in float32.
         CODES: codes are stored.
+        COUNT: conversions outside the range are counted.
         NATIVE: with instructions of the device (not in Triton's interpreter).
         BM: tokens of a program.
         BN: outputs of a program.
@@ -251,6 +253,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     pos = tl.load(position + rm, mask=in_m, other=0)
     total = tl.zeros([BM, BN], tl.int32 if WHOLE else tl.float32)
     spread = tl.zeros([BM, BN], tl.float32)
+    lost = tl.zeros([BM, BN], tl.int32)
     shared = tl.load(driven)
     sigma = tl.sqrt_rn(shared)
     PARTS: tl.constexpr = EACH // PART
@@ -336,6 +339,9 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
             if NOISE == 2:
                 v += each * _byte(run, j)
             code = _code(v, low, high)
+            if COUNT:
+                outside = (((v + _MAGIC) - _MAGIC) != code) & in_m[:, None] & in_n[None, :]
+                lost += outside.to(tl.int32)
             if WHOLE:
                 total += code.to(tl.int32) * weight
             else:
@@ -344,6 +350,8 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
                 at = ((g * m_size + rm.to(tl.int64)) * (EACH * PHASES) + k) * STORED + s
                 to = at[:, None] * n_size + tl.load(column + rn, mask=in_n, other=0)[None, :]
                 tl.store(codes + to, code.to(tl.int32), mask=in_m[:, None] & in_n[None, :])
+    if COUNT:
+        tl.atomic_add(clipped, tl.sum(lost).to(tl.int64))
     levels = tl.load(step)
     ts = tl.load(token_scale + rm, mask=in_m, other=0.0)
     cs = tl.load(column_scale + rn, mask=in_n, other=0.0)

@@ -16,7 +16,9 @@ from cimsim.backends.torch.held import Held
 from cimsim.backends.torch.normals import column_normals
 from cimsim.errors import CimsimError
 from cimsim.mac.formats import FEED
+from cimsim.mac.quantize import greatest_integer
 from cimsim.rng import Key
+from cimsim.workload.matrix import MatrixId
 
 __all__ = [
     "Tokens",
@@ -30,6 +32,7 @@ __all__ = [
     "quantize_inputs",
     "sums_of_groups",
     "variance_of_outputs",
+    "whole_inputs",
 ]
 
 Tokens = tuple[Tensor, Tensor]  # sequence and position, int64 [n] each
@@ -38,28 +41,39 @@ _TINY = torch.finfo(torch.float32).tiny
 
 
 def quantize_inputs(x: Tensor, held: Held) -> tuple[Tensor, Tensor]:
+    """Return integers X int64 [n, n_in] and the scale of each token, as `whole_inputs`."""
+    matrix = held.formats.tiling.matrix.id
+    return whole_inputs(x, held.formats.input_bits, held.input_scale, matrix)
+
+
+def whole_inputs(x: Tensor, bits: int, static: Tensor, matrix: MatrixId) -> tuple[Tensor, Tensor]:
     """Return integers X int64 [n, n_in] and the scale of each token, float32 [n].
 
     X = clip(round_half_even(x / scale)); of one bit +-1 and mean|x| (`cimsim.mac.quantize`).
+
+    Args:
+        x: [n, n_in].
+        bits: of X.
+        static: float32 [], scale of every token, 0 where each has its own.
+        matrix: named in errors.
 
     Raises:
         CimsimError: if an input is not finite.
     """
     if not bool(torch.isfinite(x).all()):
-        raise CimsimError(f"an input of matrix {held.formats.tiling.matrix.id} is not finite")
-    bits, magnitude = held.formats.input_bits, x.abs()
+        raise CimsimError(f"an input of matrix {matrix} is not finite")
+    top, magnitude = greatest_integer(bits), x.abs()
     if bits == 1:  # one term after another, which torch only does on a CPU
         mean = magnitude.double().cpu().cumsum(1)[:, -1].to(x.device) / x.shape[1]
         own, least = mean.float(), 0.0
     else:
         # A divisor on the device: torch would multiply by the reciprocal of a number.
-        own = magnitude.amax(1) / torch.full_like(x[:, 0], held.formats.input_max)
+        own = magnitude.amax(1) / torch.full_like(x[:, 0], top)
         least = 1.0
     own = torch.where(own >= _TINY, own, least)
-    scale = torch.where(held.input_scale > 0.0, held.input_scale, own)
+    scale = torch.where(static > 0.0, static, own)
     if bits == 1:
         return torch.where(x >= 0.0, 1, -1), scale
-    top = held.formats.input_max
     return torch.round(x / scale[:, None]).clamp(-top, top).long(), scale
 
 
@@ -151,8 +165,18 @@ def sums_of_groups(q: Tensor, held: Held) -> Iterator[tuple[Tensor, Tensor | Non
         yield sums, None if driven is None else _variance(held, g, sums, power, driven[:, g])
 
 
-def codes_of(held: Held, g: int, sums: Tensor, noise: Tensor | None) -> Tensor:
-    """Return the ADC codes of column sums of a row group, with what noise adds to them."""
+def codes_of(
+    held: Held, g: int, sums: Tensor, noise: Tensor | None, clipped: Tensor | None = None
+) -> Tensor:
+    """Return the ADC codes of column sums of a row group, with what noise adds to them.
+
+    Args:
+        held: the matrix.
+        g: row group.
+        sums: [n, planes, columns] in grid units.
+        noise: the same shape in codes, or None.
+        clipped: int64 [], to which conversions outside the range are added; or None.
+    """
     low, high = (_number(b, sums) for b in held.bounds)
     v = sums * _number(held.grid / held.step_levels, sums)
     if held.curve is not None:
@@ -164,7 +188,11 @@ def codes_of(held: Held, g: int, sums: Tensor, noise: Tensor | None) -> Tensor:
         v = v * gain + offset + bent
     if noise is not None:
         v = v + noise
-    return torch.minimum(torch.maximum(torch.round(v), low), high)
+    rounded = torch.round(v)
+    codes = torch.minimum(torch.maximum(rounded, low), high)
+    if clipped is not None:
+        clipped += (codes != rounded).sum()
+    return codes
 
 
 def _bent(v: Tensor, low: Tensor, high: Tensor, curve: Tensor) -> Tensor:

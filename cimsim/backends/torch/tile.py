@@ -28,8 +28,8 @@ class TorchTile:
     """One copy of a weight matrix, its products computed by plain torch.
 
     Args:
-        programmed: the matrix, written by `cimsim.mac.program_matrix`.
-        device: where products run.
+        programmed: the matrix, written by `cimsim.mac.program_matrix`, or held already.
+        device: where products run; a matrix that is held stays where it is.
         precision: `exact`, or `fast` (`cimsim.backends.torch`).
         pool: normals of fast read noise; needed where a conversion draws.
         read_noise: of `fast`: drawn at every conversion, or once an output, which is approximate.
@@ -41,14 +41,16 @@ class TorchTile:
 
     def __init__(
         self,
-        programmed: ProgrammedMatrix,
+        programmed: ProgrammedMatrix | Held,
         *,
         device: torch.device | str = "cpu",
         precision: Precision = "exact",
         pool: NoisePool | None = None,
         read_noise: ReadNoise = "conversion",
     ) -> None:
-        held = hold(programmed, torch.device(device))
+        held = programmed
+        if not isinstance(held, Held):
+            held = hold(held, torch.device(device))
         self.held: Held = held if precision == "exact" else coarse(held)
         self.precision, self.read_noise, self.pool = precision, read_noise, pool
         _check(self.held, precision, read_noise, pool)
@@ -57,7 +59,15 @@ class TorchTile:
         """Return input codes int64 [n, n_in] and scales float32 [n] of inputs [n, n_in]."""
         return plain.quantize_inputs(x.float(), self.held)
 
-    def multiply(self, x: Tensor, tokens: Tokens, *, read_seed: int, replica: int = 0) -> Tensor:
+    def multiply(
+        self,
+        x: Tensor,
+        tokens: Tokens,
+        *,
+        read_seed: int,
+        replica: int = 0,
+        clipped: Tensor | None = None,
+    ) -> Tensor:
         """Return the noisy product of tokens with the matrix.
 
         Args:
@@ -65,6 +75,7 @@ class TorchTile:
             tokens: addresses, which key fresh noise.
             read_seed: seed of fresh noise.
             replica: which copy of the matrix this is; keys fresh noise.
+            clipped: int64 [], to which conversions outside the range are added; or None.
 
         Returns:
             float32 [n, n_out].
@@ -81,7 +92,7 @@ class TorchTile:
                 spread = spread + plain.variance_of_outputs(self.held, g, variance)
             elif variance is not None:
                 noise = self._noise(g, variance, tokens, read_seed, replica)
-            total.add(g, plain.codes_of(self.held, g, sums, noise))
+            total.add(g, plain.codes_of(self.held, g, sums, noise, clipped))
         if self.read_noise == "output" and self.held.draws:
             words = (torch.full_like(tokens[1], _ALL_GROUPS), tokens[1], tokens[0])
             z = column_normals(

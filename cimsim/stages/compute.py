@@ -1,0 +1,85 @@
+"""What carries out the numbers of a run: arrays, and crossbars written and read with them.
+
+The stages see one protocol. `NumbaCompute` is the product's own; torch (`cimsim.backends.torch.
+compute`) is another one, imported when a run asks for it.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimsim.config import Tile
+from cimsim.config.chip import Run
+from cimsim.errors import CimsimError
+from cimsim.mac import AdcRange, Writing, ideal_integer, program_matrix
+from cimsim.model.array_backend import ArrayBackend, NumbaBackend
+from cimsim.stages.linear import Copy
+from cimsim.workload.matrix import MatrixId
+
+__all__ = ["NUMBA", "Compute", "NumbaCompute", "open_compute"]
+
+Floats = NDArray[np.float32]
+
+
+class Compute(Protocol):
+    """Arrays, and crossbars written and read with them."""
+
+    @property
+    def backend(self) -> ArrayBackend:
+        """Does the digital arithmetic."""
+        ...
+
+    @property
+    def seeds_at_once(self) -> bool:
+        """Whether several threads may evaluate a chip seed each."""
+        ...
+
+    def write(self, weight: Floats, tile: Tile, writing: Writing, adc_range: AdcRange) -> Copy:
+        """Write a weight matrix [n_in, n_out] into crossbars, as `cimsim.mac.program_matrix`."""
+        ...
+
+    def ideal(self, weight: Floats, tile: Tile, matrix: MatrixId, adc_range: AdcRange) -> Copy:
+        """Return the exact integer product, as `cimsim.mac.ideal_integer`."""
+        ...
+
+
+class NumbaCompute:
+    """NumPy arrays and compiled kernels."""
+
+    backend: ArrayBackend = NumbaBackend()
+    seeds_at_once = True
+
+    def write(self, weight: Floats, tile: Tile, writing: Writing, adc_range: AdcRange) -> Copy:
+        """Write a weight matrix [n_in, n_out] into crossbars."""
+        return program_matrix(weight, tile, writing, adc_range)
+
+    def ideal(self, weight: Floats, tile: Tile, matrix: MatrixId, adc_range: AdcRange) -> Copy:
+        """Return the exact integer product."""
+        return ideal_integer(weight, tile, matrix=matrix, adc_range=adc_range)
+
+
+NUMBA = NumbaCompute()
+
+
+def open_compute(run: Run) -> Compute:
+    """Return what computes a run.
+
+    Raises:
+        CimsimError: if torch is not installed, or the device does not exist.
+    """
+    if run.backend == "numba":
+        return NUMBA
+    if find_spec("torch") is None:
+        raise CimsimError(
+            "torch is not installed",
+            key="run.backend",
+            value="torch",
+            hint="pip install 'cimsim[torch]'",
+        )
+    from cimsim.backends.torch.compute import TorchCompute  # noqa: PLC0415 - torch is optional
+
+    return TorchCompute(run.device, run.precision, run.seed)
