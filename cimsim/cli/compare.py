@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cimsim.cli.figure_path import check_figure
 from cimsim.cli.options import Cluster
 
 if TYPE_CHECKING:
@@ -35,7 +36,14 @@ def compare(
     files: Annotated[
         list[str], typer.Argument(help="Two or more chip files, or names of bundled chips.")
     ],
-    iso: Annotated[Iso, typer.Option(help="What is made equal, within 2 %.")] = Iso.AREA,
+    iso: Annotated[Iso, typer.Option(help="What is made equal.")] = Iso.AREA,
+    reference: Annotated[
+        str | None, typer.Option(help="Chip of which one copy is taken (default: the first).")
+    ] = None,
+    node: Annotated[
+        float | None,
+        typer.Option(min=1.0, help="Scale figures to this node, nm, as digital logic scales."),
+    ] = None,
     shape: Annotated[
         str, typer.Option(help="Full-size model whose shape is timed and charged.")
     ] = "olmoe-1b-7b",
@@ -60,21 +68,26 @@ def compare(
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Chips simulated at once.")] = None,
     cluster: Cluster = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the systems as CSV.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a figure: .png or .svg.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
 ) -> None:
-    """Replicate chips until they are equal: energy, speed, power, area, perplexity.
+    """Take as much of every chip as equals the first: energy, speed, power, area, perplexity.
 
     Without --results the chips are run first, briefly: 512 scored tokens, the calibrator and
     chip seeds of each file.
     """
     import json
 
+    from cimsim.cli.compare_figure import write_comparison
     from cimsim.cli.compare_table import comparison_lines
     from cimsim.errors import CimsimError
     from cimsim.stages.compare import compare_chips
     from cimsim.stages.contenders import read_contenders
     from cimsim.stages.plan import Request
+    from cimsim.text_file import write_whole
 
+    check_figure(plot, "--plot")
     if results is not None:
         given = {
             "--tokens": tokens,
@@ -98,7 +111,11 @@ def compare(
             cluster=cluster,
         )
         chips = _run(request, shape, batch)
-    comparison = compare_chips(chips, iso.value)
+    comparison = compare_chips(chips, iso.value, reference=reference, node_nm=node)
+    if csv is not None:
+        write_whole(csv, comparison.frame().to_csv(index=False).encode("utf-8"))
+    if plot is not None:
+        write_comparison(plot, comparison)
     if as_json:
         print(json.dumps(comparison.as_dict(), indent=2))
     else:

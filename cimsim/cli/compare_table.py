@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from textwrap import wrap
 
+from cimsim.cli.answer import short
 from cimsim.results import Row, number_of
 from cimsim.stages.compare import ComparedSystem, Comparison
 
-__all__ = ["comparison_lines"]
+__all__ = ["HEADS", "comparison_lines"]
 
 WIDTH = 80
-NAME = 19
-HEADS = (("copies", 7), ("mm2", 9), ("W", 8), ("token/s", 9), ("uJ/token", 10))
+NAME = 18
+HEADS = (
+    ("copies", 8),
+    ("dies", 6),
+    ("mm2", 8),
+    ("W", 8),
+    ("tokens/s", 9),
+    ("ms", 7),
+    ("mJ", 7),
+    ("ppl", 7),
+)
+"""Headings and widths of a comparison."""
 RULE = (
     "One copy is a chip whose tiles hold the model once, with its own digital units and "
-    "memory channels; copies are data-parallel, share nothing and serve {batch} sequences "
-    "each. Energy and W include DRAM, I/O where the chip states it, and leakage; token/s are "
-    "all tokens over the whole time; mm2 are the modelled components on "
-    "chip. Perplexity is the tiny model's, with its 95 % interval over chip seeds. "
+    "memory channels; copies share nothing and serve {batch} sequences each, and a fraction is "
+    "the proportion in which large systems would be built. mJ are per token; energy and W include "
+    "DRAM, I/O where the chip states it, and leakage; ms are of a decoded token. "
+    "Perplexity (ppl) is the tiny model's, calibrated; + destroyed. "
     "* no chip of the same node and bits is better in everything."
 )
 
@@ -25,11 +36,10 @@ RULE = (
 def comparison_lines(comparison: Comparison) -> list[str]:
     """Return the table, a block for every class of node and bits, and what to mind."""
     lines = [
-        f"equal {comparison.iso} (within {100 * comparison.spread:.1f} %), "
-        f"decode at the shape of {comparison.shape}"
-    ]
-    head = "chip".ljust(NAME) + "".join(name.rjust(width) for name, width in HEADS)
-    lines.append(head + "  perplexity")
+        *wrap(f"the {comparison.iso} of one {comparison.reference}, decode at the shape of "
+              f"{comparison.shape}, batch {comparison.batch}", WIDTH),
+        "chip".ljust(NAME) + "".join(name.rjust(width) for name, width in HEADS),
+    ]  # fmt: skip
     for (node, weight, inputs), systems in comparison.classes().items():
         lines.append(f"-- {node:g} nm, {weight}-bit weights, {inputs}-bit inputs")
         lines += [_line(s) for s in systems]
@@ -47,21 +57,28 @@ def comparison_lines(comparison: Comparison) -> list[str]:
 
 def _line(system: ComparedSystem) -> str:
     chip, copies = system.chip, system.copies
+    mean, _, _ = system.perplexity
+    marks = "+" * chip.destroyed + "*" * system.on_front
     numbers = (
-        f"{copies}",
-        _short(copies * chip.area_mm2),
-        _short(copies * chip.power_w),
-        _short(copies * chip.tokens_per_s),
-        _short(chip.energy_per_token_nj / 1e3),
+        copies,
+        copies * number_of(chip.scale, "dies"),
+        copies * chip.area_mm2,
+        copies * chip.power_w,
+        copies * chip.tokens_per_s,
+        number_of(chip.scale, "latency_us") / 1e3,
+        chip.energy_per_token_nj / 1e6,
+        mean,
     )
-    cells = "".join(n.rjust(width) for n, (_, width) in zip(numbers, HEADS, strict=True))
+    cells = "".join(_fit(n, width) for n, (_, width) in zip(numbers, HEADS, strict=True))
     name = chip.name if len(chip.name) < NAME else f"{chip.name[: NAME - 2]}~"
-    mean, low, high = system.perplexity
-    said = f"{mean:.4g} {low:.4g}-{high:.4g}" if high > low else f"{mean:.4g}"
-    if chip.destroyed:
-        said = f"{_short(mean)} destroyed"
-    mark = "*" if system.on_front else ""
-    return f"{name.ljust(NAME)}{cells} {mark}{said}"[:WIDTH]
+    return f"{name.ljust(NAME)}{cells}{marks}"
+
+
+def _fit(value: float, width: int) -> str:
+    """Return a number with as many digits, up to four, as leave a blank before it."""
+    texts = [short(value, digits) for digits in (4, 3)]
+    texts += [f"{value:.{digits}e}" for digits in (2, 1, 0)]
+    return next((t for t in texts if len(t) < width), texts[-1]).rjust(width)
 
 
 def _pair(row: Row) -> str:
@@ -81,9 +98,3 @@ def _adc(system: ComparedSystem) -> str:
     if scale["adc_bits"] is None:
         return f"{system.chip.name} none"
     return f"{system.chip.name} {scale['adc_bits']} b by model {scale['adc_model']}"
-
-
-def _short(value: float) -> str:
-    if value >= 1e6:
-        return f"{value:.3g}"
-    return f"{value:.0f}" if value >= 1e4 else f"{value:.4g}"

@@ -1,38 +1,35 @@
-"""Chips on equal terms: whole copies of a full-size model until area, speed or power agree.
+"""Chips on equal terms: shares of a full-size model until area, speed or power agree.
 
-A system is `copies` data-parallel copies of one chip that holds the shape once: `scale.csv`
-fits the tiles to the shape, so tiles beyond one copy (spare ones, or those of a published
-chip) are trimmed, and no tile idles. Every copy has its own digital units, memory channels
-and sequences; copies share nothing, so nothing saturates that does not saturate in the
-simulated copy, and area, power and tokens per second multiply. A batch is per copy.
+A system is `copies` of one chip that holds the shape once: `scale.csv` fits the tiles to the
+shape, so tiles beyond one copy (spare ones, or those of a published chip) are trimmed, and no
+tile idles. Every copy has its own digital units, memory channels and sequences; copies share
+nothing, so nothing saturates that does not saturate in the simulated copy, and area, power and
+tokens per second multiply. A batch is per copy.
 
-Copies are whole, so equality is approximate: the smallest counts are taken for which the
-largest is at most 2 % above the smallest. Nothing is scaled between process nodes or
-precisions; systems are ranked only within one class of node and bits.
+The reference is one copy of one of the chips. Of every other as much is taken as makes both
+equal: copies = figure of the reference / figure of the chip, a fraction, which stands for the
+proportion in which two large systems would be built. Nothing is scaled between precisions, and
+between process nodes only on request (`cimsim.stages.node_scaling`); systems are ranked only
+within one class of node and bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cimsim.errors import CimsimInternalError
+from cimsim.errors import CimsimError, nearest
 from cimsim.results import Row, number_of, pair_rows, pareto_front
 from cimsim.stages.contenders import Contender, Iso
+from cimsim.stages.node_scaling import NODE_RULE, at_node
 
-__all__ = [
-    "EQUAL_WITHIN",
-    "ComparedSystem",
-    "Comparison",
-    "compare_chips",
-]
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
-EQUAL_WITHIN = 0.02
-# With so many copies of the largest chip rounding is below 2 % for any others.
-MAX_COPIES = 64
+__all__ = ["ComparedSystem", "Comparison", "compare_chips"]
 
 
 @dataclass(frozen=True)
@@ -41,13 +38,13 @@ class ComparedSystem:
 
     Attributes:
         chip: one copy.
-        copies: how many.
+        copies: how many, or what fraction of one.
         on_front: whether no other system of its class beats it in energy per token, tokens per
             second, area and perplexity together; never of a destroyed one.
     """
 
     chip: Contender
-    copies: int
+    copies: float
     on_front: bool
 
     @property
@@ -73,11 +70,12 @@ class ComparedSystem:
             "adc_model": chip.scale["adc_model"],
             "copies": copies,
             "tiles": copies * chip.tiles,
+            "dies": copies * number_of(chip.scale, "dies"),
             "area_mm2": copies * chip.area_mm2,
             "power_w": copies * chip.power_w,
             "tokens_per_s": copies * chip.tokens_per_s,
             "energy_per_token_nj": chip.energy_per_token_nj,
-            "latency_us": chip.scale["latency_us"],
+            "tpot_us": number_of(chip.scale, "latency_us"),
             "critical_resource": chip.scale["critical_resource"],
             "ppl_float": chip.row["ppl_float"],
             "ppl_mean": mean,
@@ -99,19 +97,21 @@ class Comparison:
 
     Attributes:
         iso: in what they are equal.
+        reference: name of the chip of which one copy is taken.
         shape: model whose shape is timed and charged.
         batch: sequences that a copy decodes at once.
         systems: in the order of the command.
-        spread: largest over smallest of what is equal, minus 1.
+        node_nm: to which figures were scaled, or None.
         warnings: one sentence each.
-        pairs: rows of pairs.csv: losses against the first chip.
+        pairs: rows of pairs.csv: losses against the reference.
     """
 
     iso: Iso
+    reference: str
     shape: str
     batch: int
     systems: tuple[ComparedSystem, ...]
-    spread: float
+    node_nm: float | None
     warnings: tuple[str, ...]
     pairs: tuple[Row, ...]
 
@@ -122,59 +122,82 @@ class Comparison:
             found.setdefault(system.chip.precision, []).append(system)
         return found
 
+    def frame(self) -> DataFrame:
+        """Return a row per system: the keys of JSON as columns."""
+        from pandas import DataFrame  # noqa: PLC0415 - half a second that only tables need
+
+        return DataFrame([system.as_dict() for system in self.systems])
+
     def as_dict(self) -> dict[str, object]:
         """Return everything for JSON."""
         return {
             "iso": self.iso,
+            "reference": self.reference,
             "shape": self.shape,
             "phase": "decode",
             "batch_per_copy": self.batch,
-            "equal_within": EQUAL_WITHIN,
-            "spread": self.spread,
+            "node_nm": self.node_nm,
             "warnings": list(self.warnings),
             "systems": [s.as_dict() for s in self.systems],
             "pairs": list(self.pairs),
         }
 
 
-def compare_chips(chips: Sequence[Contender], iso: Iso) -> Comparison:
-    """Replicate chips until they are equal.
+def compare_chips(
+    chips: Sequence[Contender],
+    iso: Iso,
+    *,
+    reference: str | None = None,
+    node_nm: float | None = None,
+) -> Comparison:
+    """Take as much of every chip as equals one copy of the reference.
 
     Args:
         chips: at least two.
         iso: in what they shall be equal.
+        reference: name of a chip, the first by default.
+        node_nm: node to which every chip is scaled; None scales none.
+
+    Raises:
+        CimsimError: if the reference is none of the chips.
     """
-    figures = np.array([c.figure(iso) for c in chips])
-    copies = _equal_copies(figures)
-    equal = figures * copies
-    first = chips[0].scale
+    notes: list[str] = []
+    if node_nm is not None:
+        notes.append(NODE_RULE.format(node=node_nm))
+        scaled = [at_node(c, node_nm) for c in chips]
+        chips = [c for c, _ in scaled]
+        notes += dict.fromkeys(note for _, found in scaled for note in found)
+    one = _reference(chips, reference)
+    copies = [one.figure(iso) / c.figure(iso) for c in chips]
+    rows = [one, *(c for c in chips if c is not one)]
     return Comparison(
         iso=iso,
-        shape=str(first["shape"]),
-        batch=int(number_of(first, "batch")),
-        systems=tuple(
-            ComparedSystem(c, int(n), bool(front))
-            for c, n, front in zip(chips, copies, _fronts(chips, copies), strict=True)
-        ),
-        spread=float(equal.max() / equal.min() - 1.0),
-        warnings=_warnings(chips),
-        pairs=tuple(pair_rows([(c.row, c.seeds) for c in chips])),
+        reference=one.name,
+        shape=str(one.scale["shape"]),
+        batch=int(number_of(one.scale, "batch")),
+        systems=tuple(map(ComparedSystem, chips, copies, _fronts(chips, copies))),
+        node_nm=node_nm,
+        warnings=(*notes, *_warnings(chips)),
+        pairs=tuple(pair_rows([(c.row, c.seeds) for c in rows])),
     )
 
 
-def _equal_copies(figures: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the smallest whole copies whose figures agree within 2 %, [chips]."""
-    for most in range(1, MAX_COPIES + 1):
-        wanted = np.rint(most * figures.max() / figures)
-        copies: NDArray[np.int64] = np.maximum(1, wanted).astype(np.int64)
-        equal = copies * figures
-        if equal.max() <= (1.0 + EQUAL_WITHIN) * equal.min():
-            return copies
-    message = "no number of copies makes the chips equal"
-    raise CimsimInternalError(message)
+def _reference(chips: Sequence[Contender], name: str | None) -> Contender:
+    known = {c.name: c for c in chips}
+    if name is None:
+        return chips[0]
+    if name not in known:
+        raise CimsimError(
+            "is none of the chips compared",
+            key="--reference",
+            value=name,
+            allowed=", ".join(known),
+            hint=nearest(name, known),
+        )
+    return known[name]
 
 
-def _fronts(chips: Sequence[Contender], copies: NDArray[np.int64]) -> list[bool]:
+def _fronts(chips: Sequence[Contender], copies: Sequence[float]) -> list[bool]:
     """Return who is on the Pareto front of its class in all four figures, none destroyed."""
     points = np.array(
         [
@@ -187,6 +210,8 @@ def _fronts(chips: Sequence[Contender], copies: NDArray[np.int64]) -> list[bool]
             for c, n in zip(chips, copies, strict=True)
         ]
     )
+    # What was made equal is equal but for rounding, which must decide nothing.
+    points = np.array([[float(f"{x:.10e}") for x in point] for point in points])
     front = np.zeros(len(chips), dtype=np.bool_)
     classes = [c.precision for c in chips]
     for one in dict.fromkeys(classes):
@@ -202,7 +227,9 @@ def _warnings(chips: Sequence[Contender]) -> tuple[str, ...]:
     nodes = sorted({c.precision[0] for c in chips})
     if len(nodes) > 1:
         listed = ", ".join(f"{n:g}" for n in nodes)
-        found.append(f"nodes differ ({listed} nm): nothing is scaled between them")
+        found.append(
+            f"nodes differ ({listed} nm): nothing is scaled between them (--node does, by a rule)"
+        )
     if len({c.precision[1:] for c in chips}) > 1:
         found.append("bits of weights or inputs differ: an operation is not the same everywhere")
     for column, words in (("model", "models"), ("tokens", "numbers of scored tokens")):

@@ -7,19 +7,22 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cimsim.cli.compare_table import comparison_lines
 from cimsim.config.chip import ShapeName
+from cimsim.cost.technology import area_factor, energy_factor, nominal_vdd_v
 from cimsim.errors import CimsimError
 from cimsim.results import csv_bytes
 from cimsim.stages.columns.details import PER_SEED
 from cimsim.stages.columns.registry import results_table
 from cimsim.stages.columns.scale import SCALE
-from cimsim.stages.compare import EQUAL_WITHIN, compare_chips
+from cimsim.stages.compare import compare_chips
 from cimsim.stages.contenders import Contender, contenders
+from cimsim.stages.node_scaling import at_node
 from cimsim.workload.shapes import SHAPES
 from tests.command_line import run_here
 from tests.results.fake_run import fake_run
@@ -38,6 +41,10 @@ def chip(name: str, *, area: float, power: float, energy_nj: float, **cells: Any
         "adc_bits": 8,
         "adc_model": "isaac",
         "latency_us": 5.0,
+        "chips": 1,
+        "dies": 2,
+        "energy_leakage_nj": None,
+        "energy_off_chip_per_token_nj": 0.0,
         "critical_resource": "memory channels",
         "area_mm2": area,
         "power_w": power,
@@ -62,7 +69,7 @@ def chip(name: str, *, area: float, power: float, energy_nj: float, **cells: Any
     return Contender(row, scale)
 
 
-def test_equal_area_takes_as_many_small_chips_as_cover_the_large_one() -> None:
+def test_equal_area_takes_as_much_of_a_small_chip_as_covers_the_large_one() -> None:
     big = chip("big", area=400.0, power=8.0, energy_nj=2000.0)
     small = chip("small", area=100.0, power=1.0, energy_nj=1000.0)
     one, four = compare_chips([big, small], "area").systems
@@ -71,24 +78,58 @@ def test_equal_area_takes_as_many_small_chips_as_cover_the_large_one() -> None:
     assert one.as_dict()["tokens_per_s"] == pytest.approx(4e6)
     assert four.as_dict()["tokens_per_s"] == pytest.approx(4e6)
     assert four.as_dict()["power_w"] == pytest.approx(4.0)
+    assert four.as_dict()["dies"] == pytest.approx(8)
     assert four.as_dict()["energy_per_token_nj"] == 1000.0
+    assert four.as_dict()["tpot_us"] == 5.0
 
 
-def test_equal_power_and_equal_throughput_count_copies_of_their_own() -> None:
+def test_a_fraction_is_taken_of_what_is_larger_than_the_reference() -> None:
     a = chip("a", area=100.0, power=3.0, energy_nj=1000.0)
     b = chip("b", area=100.0, power=2.0, energy_nj=500.0)
-    assert [s.copies for s in compare_chips([a, b], "power").systems] == [2, 3]
+    assert [s.copies for s in compare_chips([a, b], "power").systems] == [1, 1.5]
     # 3e6 and 4e6 tokens/s.
-    assert [s.copies for s in compare_chips([a, b], "throughput").systems] == [4, 3]
+    assert [s.copies for s in compare_chips([a, b], "throughput").systems] == [1, 0.75]
+
+
+def test_any_chip_can_be_the_reference() -> None:
+    a = chip("a", area=100.0, power=3.0, energy_nj=1000.0)
+    b = chip("b", area=400.0, power=2.0, energy_nj=500.0)
+    found = compare_chips([a, b], "area", reference="b")
+    assert found.reference == "b"
+    assert [s.copies for s in found.systems] == [4, 1]
+    with pytest.raises(CimsimError, match="allowed: a, b"):
+        compare_chips([a, b], "area", reference="c")
 
 
 @given(st.lists(st.floats(1.0, 1e5), min_size=2, max_size=5))
-def test_copies_always_agree_within_two_per_cent(areas: list[float]) -> None:
+def test_every_system_equals_the_reference(areas: list[float]) -> None:
     chips = [chip(f"c{i}", area=a, power=1.0, energy_nj=1.0) for i, a in enumerate(areas)]
     found = compare_chips(chips, "area")
-    equal = [s.copies * s.chip.area_mm2 for s in found.systems]
-    assert max(equal) <= (1 + EQUAL_WITHIN) * min(equal) * (1 + 1e-12)
-    assert found.spread == pytest.approx(max(equal) / min(equal) - 1)
+    assert [s.copies * s.chip.area_mm2 for s in found.systems] == pytest.approx(
+        [areas[0]] * len(areas)
+    )
+    # Equal in area, power apart: whoever is smallest gives the most tokens and is on the front.
+    assert found.systems[areas.index(min(areas))].on_front
+
+
+def test_a_node_is_scaled_by_the_stated_rule_and_said() -> None:
+    old = chip("old", area=100.0, power=1.0, energy_nj=1000.0, node_nm=65.0,
+               energy_leakage_nj=100.0, energy_off_chip_per_token_nj=300.0)  # fmt: skip
+    scaled, notes = at_node(old, 32.0)
+    energy = energy_factor(65.0, 32.0, source_vdd_v=None, target_vdd_v=nominal_vdd_v(32.0))
+    assert energy < 0.5
+    # 600 nJ are dynamic on the chip, 400 nJ stay.
+    assert scaled.energy_per_token_nj == pytest.approx(400 + 600 * energy)
+    assert scaled.area_mm2 == pytest.approx(100 * area_factor(65.0, 32.0))
+    assert scaled.tokens_per_s == pytest.approx(old.tokens_per_s)
+    assert not notes
+    other = chip("new", area=100.0, power=1.0, energy_nj=1000.0)
+    found = compare_chips([old, other], "area", node_nm=32.0)
+    assert len(found.classes()) == 1
+    assert any("as digital logic" in w for w in found.warnings)
+    assert not any("nodes differ" in w for w in found.warnings)
+    # A chip at its own node stays as it is.
+    assert found.systems[1].chip.energy_per_token_nj == pytest.approx(1000.0)
 
 
 def test_nodes_and_bits_are_kept_apart_and_said() -> None:
@@ -119,8 +160,8 @@ def test_a_destroyed_chip_is_on_no_front_and_keeps_none_from_it() -> None:
     assert [s.as_dict()["destroyed"] for s in found.systems] == [True, False, True]
     assert found.systems[0].as_dict()["ppl_unigram"] == 900.0
     lines = comparison_lines(found)
-    assert [line.split()[-2:] for line in lines if line.startswith("destroyed")] == [
-        ["13109", "destroyed"]
+    assert [line.split()[-2:] for line in lines if line.startswith("destroyed ")] == [
+        ["1e-06", "13,109+"]
     ]
     assert max(map(len, lines)) <= 80
     assert any("on no front: destroyed, alone_in_its_class" in w for w in found.warnings)
@@ -170,13 +211,27 @@ def test_the_command_reads_a_run_and_prints_json(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     assert [s["config"] for s in found["systems"]] == names
     watts = [s["power_w"] for s in found["systems"]]
-    assert max(watts) <= 1.02 * min(watts)
-    assert found["iso"] == "power"
+    assert watts == pytest.approx([watts[0]] * 3)
+    assert (found["iso"], found["reference"]) == ("power", names[0])
     assert [(p["config"], p["reference"]) for p in found["pairs"]] == [
         (n, names[0]) for n in names[1:]
     ]
     for system in found["systems"]:
         assert {"node_nm", "weight_bits", "area_mm2", "ppl_ci_low", "pareto"} <= system.keys()
+
+
+def test_the_command_writes_csv_and_a_figure(tmp_path: Path) -> None:
+    names = write_run(tmp_path / "run", 3)
+    csv, plot = tmp_path / "c.csv", tmp_path / "c.svg"
+    done = cimsim(*names, "--results", tmp_path / "run", "--csv", csv, "--plot", plot,
+                  "--reference", names[1])  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"the area of one {names[1]}")
+    frame = pd.read_csv(csv)
+    assert list(frame["config"]) == names
+    assert frame["area_mm2"].to_numpy() == pytest.approx([frame["area_mm2"][1]] * 3)
+    drawn = plot.read_text(encoding="utf-8")
+    assert all(word in drawn for word in (*names, "ms per token", "perplexity"))
 
 
 @pytest.mark.parametrize(
@@ -186,6 +241,8 @@ def test_the_command_reads_a_run_and_prints_json(tmp_path: Path) -> None:
         (["--batch", "7"], "--batch"),
         (["--shape", "mixtral-8x7b"], "--shape"),
         (["--tokens", "64"], "no effect"),
+        (["--reference", "nobody"], "--reference"),
+        (["--plot", "figure.gif"], "--plot"),
         (["hermez"], "hermes"),
     ],
 )
