@@ -10,6 +10,7 @@ __all__ = ["main"]
 
 COMMANDS = (
     "run",
+    "sweep",
     "validate",
     "migrate",
     "schema",

@@ -1,8 +1,18 @@
-"""``cimsim schema``: the JSON Schema of chip files, for editors."""
+"""``cimsim schema``: the JSON Schema of chip files and sweep plans, for editors."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Annotated
+
 import typer
+
+
+class SchemaKind(StrEnum):
+    """What a file describes."""
+
+    CHIP = "chip"
+    SWEEP = "sweep"
 
 
 def register(app: typer.Typer) -> None:
@@ -10,18 +20,25 @@ def register(app: typer.Typer) -> None:
     app.command("schema")(schema)
 
 
-def schema() -> None:
-    """Print the JSON Schema of chip files (use it with a YAML language server)."""
+def schema(
+    kind: Annotated[
+        SchemaKind, typer.Argument(help="Of what: chip files or sweep plans.")
+    ] = SchemaKind.CHIP,
+) -> None:
+    """Print the JSON Schema of chip files or sweep plans (for a YAML language server)."""
     import json
 
     from cimsim.config.chip import ChipConfig
+    from cimsim.config.sweep import SweepPlan
 
-    tree = ChipConfig.model_json_schema()
+    model = ChipConfig if kind is SchemaKind.CHIP else SweepPlan
+    tree = model.model_json_schema()
     tree["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    tree["properties"]["extends"] = {
-        "type": "string",
-        "description": "Chip file that this one varies: a path beside it or a bundled name.",
-    }
+    if kind is SchemaKind.CHIP:
+        tree["properties"]["extends"] = {
+            "type": "string",
+            "description": "Chip file that this one varies: a path beside it or a bundled name.",
+        }
     # A file without a name is named after itself.
     tree["required"] = [k for k in tree.get("required", []) if k != "name"]
     print(json.dumps(tree, indent=2))

@@ -1,13 +1,16 @@
-"""``cimsim validate``: check chip files and print the size of the chip, without a run."""
+"""``cimsim validate``: check chip files and sweep plans, print their size, run nothing."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cimsim.cli.options import Plugins, load
+
+if TYPE_CHECKING:
+    from cimsim.config.sweep import SweepPlan
 
 
 def register(app: typer.Typer) -> None:
@@ -16,16 +19,20 @@ def register(app: typer.Typer) -> None:
 
 
 def validate(
-    files: Annotated[list[str], typer.Argument(help="Chip files, or names of bundled chips.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Chip files or sweep plans, or names of bundled ones."),
+    ],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. tile.adc.bits=6.")
     ] = None,
     plugins: Plugins = None,
     model: Annotated[str, typer.Option(help="Bundled model or checkpoint folder.")] = "olmoe-tiny",
 ) -> None:
-    """Check chip files: formats, bounds, knobs without effect, and whether the model fits."""
+    """Check files: formats, bounds, knobs without effect, whether the model fits; plans whole."""
     from cimsim.chip import analog_units, build_system
     from cimsim.config.load import config_hash, find_chip, load_chip
+    from cimsim.config.sweep_file import find_sweep, load_sweep
     from cimsim.mac import knobs_without_effect, unpaid_writes, unused_range
     from cimsim.model import build_program
     from cimsim.stages.models import open_model
@@ -34,6 +41,10 @@ def validate(
     checkpoint = open_model(model)
     program = build_program(checkpoint)
     for name in files:
+        plan = find_sweep(name)
+        if plan is not None:
+            _validate_plan(plan, load_sweep(plan))
+            continue
         path = Path(find_chip(name))
         config = load_chip(path, tuple(overrides or ()))
         units = analog_units(program, config)
@@ -54,3 +65,14 @@ def validate(
         )
         for warning in warnings:
             print(f"  warning: {warning}")
+
+
+def _validate_plan(path: Path, plan: SweepPlan) -> None:
+    """Check every point of a plan, and what it wants."""
+    from cimsim.sweep.run import check_plan
+
+    points, wants = check_plan(plan)
+    print(
+        f"{path}: ok, {len(points.valid)} points of {len(plan.axes)} knobs; "
+        f"{', '.join(map(str, (*wants.objectives, *wants.constraints)))}"
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from cimsim.config.yaml_tree import (
 )
 from cimsim.errors import CimsimError, nearest
 
-__all__ = ["bundled_chips", "config_hash", "dump_yaml", "find_chip", "load_chip"]
+__all__ = ["ChipFile", "bundled_chips", "config_hash", "dump_yaml", "find_chip", "load_chip"]
 
 MAX_EXTENDS = 8
 
@@ -77,10 +78,29 @@ def load_chip(path: Path, overrides: tuple[str, ...] = ()) -> ChipConfig:
     Raises:
         CimsimError: naming file, line, column, key, value and what is allowed.
     """
-    tree = _read_with_parents(path, ())
-    for text in overrides:
-        _apply_override(tree, text)
-    return _validate(tree, path)
+    return ChipFile(path).resolve(overrides)
+
+
+class ChipFile:
+    """One chip file, read once, for the many chips that overrides make of it.
+
+    Args:
+        path: the chip's YAML file.
+
+    Raises:
+        CimsimError: if the file or one that it extends cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._tree = _read_with_parents(path, ())
+
+    def resolve(self, overrides: tuple[str, ...] = ()) -> ChipConfig:
+        """Return the validated chip with overrides; arguments and errors are `load_chip`'s."""
+        tree = YamlTree(deepcopy(self._tree.value), dict(self._tree.marks))
+        for text in overrides:
+            _apply_override(tree, text)
+        return _validate(tree, self.path)
 
 
 def config_hash(config: ChipConfig) -> str:

@@ -16,6 +16,8 @@ from cimsim.report.canvas import Picture
 __all__ = [
     "Block",
     "Bullets",
+    "Chart",
+    "ChartData",
     "Definitions",
     "Field",
     "Grid",
@@ -54,10 +56,12 @@ class GridGroup:
     Attributes:
         label: heading of the group, "" for none.
         rows: cells as text, one tuple per row.
+        links: addresses of the rows' first cells, "" for none; or empty.
     """
 
     label: str
     rows: tuple[tuple[str, ...], ...]
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,32 @@ class Illustration:
 
 
 @dataclass(frozen=True)
+class Chart:
+    """A figure whose marks a reader can point at; without script it is as good as any other.
+
+    Attributes:
+        picture: the drawing; its group of marks has an id, one child per mark in order.
+    """
+
+    kind: ClassVar[str] = "chart"
+    picture: Picture
+    page_only: bool = False
+
+
+@dataclass(frozen=True)
+class ChartData:
+    """What the marks of charts stand for.
+
+    Attributes:
+        json: see ``templates/sweep.js``.
+    """
+
+    kind: ClassVar[str] = "data"
+    json: str
+    page_only: bool = True
+
+
+@dataclass(frozen=True)
 class Grid:
     """A table of text; use `of` to make one.
 
@@ -144,16 +174,19 @@ class Grid:
         note: str = "",
         *,
         page_only: bool = False,
+        link: Callable[[R], str] | None = None,
     ) -> Grid:
-        """Show every record of every group (label, records)."""
-        shown = tuple(
-            GridGroup(label, tuple(tuple(f.show(r) for f in fields) for r in records))
-            for label, records in groups
-        )
-        return cls(title, tuple(fields), shown, note, page_only)  # type: ignore[arg-type]
+        """Show every record of every group (label, records); `link` gives its address."""
+        shown = []
+        for label, records in groups:
+            kept = list(records)
+            rows = tuple(tuple(f.show(r) for f in fields) for r in kept)
+            links = () if link is None else tuple(map(link, kept))
+            shown.append(GridGroup(label, rows, links))
+        return cls(title, tuple(fields), tuple(shown), note, page_only)  # type: ignore[arg-type]
 
 
-Block = Text | Bullets | Definitions | Illustration | Grid
+Block = Text | Bullets | Definitions | Illustration | Chart | ChartData | Grid
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,17 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from cimsim.report.blocks import Block, Definitions, Field, Grid, Illustration, ReportSection, Text
+from cimsim.report.blocks import (
+    Block,
+    Chart,
+    ChartData,
+    Definitions,
+    Field,
+    Grid,
+    Illustration,
+    ReportSection,
+    Text,
+)
 
 __all__ = ["markdown_report"]
 
@@ -42,10 +52,13 @@ def _block(block: Block, *, fit: bool) -> list[str]:
         return [*_wrap(block.text), ""]
     if isinstance(block, Grid):
         return _grid(block, fit=fit)
-    if isinstance(block, Illustration):
+    if isinstance(block, Illustration | Chart):
         picture = block.picture
         lines = [f"![{_plain(picture.title)}](figures/{picture.name}.svg)", ""]
-        return lines if block.brief else [*lines, *_wrap(picture.caption), ""]
+        brief = isinstance(block, Illustration) and block.brief
+        return lines if brief else [*lines, *_wrap(picture.caption), ""]
+    if isinstance(block, ChartData):  # of the page alone
+        return []
     if isinstance(block, Definitions):
         marks = ("`", "`:") if block.code else ("**", ".**")
         items = [f"{marks[0]}{s if block.code else _plain(s)}{marks[1]} {_plain(statement)}"

@@ -1,6 +1,7 @@
 """A report as one HTML file: nothing from a network, readable without script, made to be printed.
 
-Its script sorts and filters tables, and is the only one that the page's policy lets run.
+Its scripts sort and filter tables, and let a reader point at the marks of charts; the page's policy
+lets no other run.
 """
 
 from __future__ import annotations
@@ -37,17 +38,24 @@ def html_page(title: str, about: str, sections: Sequence[ReportSection]) -> str:
     )
     environment.filters["data_uri"] = _data_uri
     environment.filters["breakable"] = _breakable
-    script = _template("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    environment.filters["inline"] = _inline
+    charts = any(block.kind == "chart" for section in sections for block in section.blocks)
+    scripts = [_template("report.js"), *([_template("sweep.js")] if charts else [])]
     page = environment.get_template("report.html.j2").render(
         title=title,
         about=about,
         sections=sections,
         css=_template("report.css"),
-        script=script,
-        script_hash=f"sha256-{digest}",
+        scripts=scripts,
+        script_hashes=Markup(" ".join(map(_policy_source, scripts))),  # noqa: S704 - hashes
     )
     return page + "\n"
+
+
+def _policy_source(script: str) -> str:
+    """Return the name of a script in the page's policy: the hash of its text."""
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    return f"'sha256-{digest}'"
 
 
 def _template(name: str) -> str:
@@ -64,6 +72,12 @@ def _data_uri(picture: Picture) -> Markup:
     svg = re.sub(r'"[^"<>]*"', lambda value: value.group().replace("'", ""), svg)
     address = quote(svg.replace('"', "'"), safe=URI_SAFE)
     return Markup(f"data:image/svg+xml,{address}")  # noqa: S704
+
+
+def _inline(picture: Picture) -> Markup:
+    """Return a picture as an element of the page, whose marks a script can reach."""
+    svg = picture.svg.decode("utf-8")
+    return Markup(svg[svg.index("<svg") :])  # noqa: S704 - drawn by us
 
 
 def _breakable(value: str) -> Markup:

@@ -37,7 +37,15 @@ from cimsim.workload.program import Program
 from cimsim.workload.shapes import shape_program
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["FULL_SIZE", "fit_shape", "left_out", "scale_rows"]
+__all__ = [
+    "CONTEXT",
+    "DECODE_STEPS",
+    "FULL_SIZE",
+    "fit_shape",
+    "left_out",
+    "route_shape",
+    "scale_rows",
+]
 
 CONTEXT = 2048
 DECODE_BATCHES = (1, 32)
@@ -70,12 +78,12 @@ def scale_rows(
     full = fit_shape(config, shape_program(config.workload.shape))
     spread = _spread_density(full.units, density)
     load = np.maximum(trace.load().astype(np.float64), 0.5)
-    prefill = _route(full.program, load, np.zeros(CONTEXT, np.int64), np.arange(CONTEXT))
+    prefill = route_shape(full.program, load, np.zeros(CONTEXT, np.int64), np.arange(CONTEXT))
     phases = [("prefill", 1, prefill)]
     for batch in DECODE_BATCHES:
         sequence = np.repeat(np.arange(batch), DECODE_STEPS)
         position = np.tile(np.arange(CONTEXT - DECODE_STEPS, CONTEXT), batch)
-        phases.append(("decode", batch, _route(full.program, load, sequence, position)))
+        phases.append(("decode", batch, route_shape(full.program, load, sequence, position)))
     table = extended(SCALE)
     dies = count_dies(full.cost.area_mm2(), full.mesh.chips)
     attended = {"prefill": (CONTEXT + 1) / 2, "decode": CONTEXT - (DECODE_STEPS - 1) / 2}
@@ -167,7 +175,7 @@ def _spread_density(
     return {u.key: means[u.key.part] for u in units if u.key.part in means}
 
 
-def _route(
+def route_shape(
     program: Program,
     load: NDArray[np.float64],
     sequence: NDArray[np.int64],

@@ -10,21 +10,30 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["after", "opened"]
+__all__ = ["after", "complaints", "opened"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars")
 
 
-def _run(page: Path, *flags: str) -> str:
-    """Run the browser; skip the test by name where there is none."""
+def _run(page: Path, *flags: str, said: list[str] | None = None) -> str:
+    """Run the browser; skip the test by name where there is none. `said` takes its messages."""
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip(f"needs a browser: none of {', '.join(NAMES)} is installed")
     with tempfile.TemporaryDirectory() as profile:
         command = [found, *FLAGS, f"--user-data-dir={profile}", *flags, page.as_uri()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    if said is not None:
+        said += done.stderr.splitlines()
     return done.stdout
+
+
+def complaints(page: Path) -> list[str]:
+    """Return what the console says of a page as it opens: errors, and what its policy refused."""
+    said: list[str] = []
+    _run(page, "--enable-logging=stderr", "--dump-dom", said=said)
+    return [line for line in said if "CONSOLE" in line]
 
 
 def after(page: Path, steps: str, folder: Path) -> str:
