@@ -91,9 +91,9 @@ def _windows_by_document(
     for document in text.split("\n\n"):
         encoded = checkpoint.tokenizer.encode(document, add_special_tokens=False)
         ids = np.asarray(encoded.ids, dtype=np.int64)
-        whole = len(ids) // context
-        if whole:
-            found.append(ids[: whole * context].reshape(whole, context))
+        windows = checkpoint.windows(ids, len(ids), context)
+        if len(windows):
+            found.append(windows)
         if len(found) == wanted:
             break
     return found

@@ -12,6 +12,7 @@ COMMANDS = (
     "run",
     "sweep",
     "validate",
+    "verify",
     "migrate",
     "schema",
     "explain",

@@ -29,6 +29,13 @@ def run(
     text: Annotated[
         Path | None, typer.Option(help="UTF-8 text to score instead of the bundled one.")
     ] = None,
+    bos: Annotated[
+        str,
+        typer.Option(
+            help="Whether windows begin with the tokenizer's BOS token: auto (as its files say), "
+            "always or never."
+        ),
+    ] = "auto",
     tokens: Annotated[
         int | None, typer.Option(help="Scored tokens (workload.tokens of every chip).")
     ] = None,
@@ -84,6 +91,7 @@ def run(
             plugins=tuple(plugins or ()),
             models=tuple(models or ("olmoe-tiny",)),
             text=text,
+            bos=bos,
             correction=correction,
             force=force,
             out=out,

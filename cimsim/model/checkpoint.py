@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError, nearest
+from cimsim.model.beginning import BosRule, beginning_token
 from cimsim.model.config_reader import ConfigReader, read_json
 from cimsim.model.families import FAMILIES, Family
 from cimsim.model.stored_weights import MatrixCache, StoredWeights
@@ -33,15 +34,19 @@ class Checkpoint:
         name: name of its folder.
         folder: where it lies.
         hash: SHA-256 of configuration and weights, hexadecimal: the model's identity.
+        family: its ``model_type``.
         program: its operations, shapes and constants.
         warnings: what a user of its numbers should know, a sentence each.
+        bos_rule: whether windows of text begin with a token that says so.
     """
 
     name: str
     folder: Path
     hash: str
+    family: str
     program: Program = field(repr=False)
     warnings: tuple[str, ...]
+    bos_rule: BosRule
     _weights: StoredWeights = field(repr=False)
     _cache: MatrixCache = field(repr=False)
 
@@ -68,7 +73,16 @@ class Checkpoint:
         Raises:
             CimsimError: if the tokenizer's vocabulary is larger than the embedding.
         """
-        ids = np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+        return self.encode_with_ends(text)[0]
+
+    def encode_with_ends(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the token ids of a text and the character after each, int64 [n] each.
+
+        Raises:
+            CimsimError: if the tokenizer's vocabulary is larger than the embedding.
+        """
+        encoded = self.tokenizer.encode(text, add_special_tokens=False)
+        ids = np.array(encoded.ids, dtype=np.int64)
         if ids.max(initial=0) >= self.program.vocab_size:
             raise CimsimError(
                 "the tokenizer knows tokens that the model does not",
@@ -76,7 +90,32 @@ class Checkpoint:
                 value=int(ids.max()),
                 allowed=f"0 to {self.program.vocab_size - 1}",
             )
-        return ids
+        ends = np.array([end for _, end in encoded.offsets], dtype=np.int64)
+        return ids, ends
+
+    @cached_property
+    def bos(self) -> int | None:
+        """The token that every window begins with, or None."""
+        return beginning_token(self.folder, self.tokenizer, self.bos_rule)
+
+    def text_tokens(self, context: int) -> int:
+        """Return how many tokens of text a window of some length holds."""
+        return context if self.bos is None else context - 1
+
+    def windows(self, ids: NDArray[np.int64], wanted: int, context: int) -> NDArray[np.int64]:
+        """Cut tokens into windows that follow each other, int64 [windows, context].
+
+        Args:
+            ids: int64 [n] tokens of a text.
+            wanted: at most so many windows; there are fewer if the text is short.
+            context: tokens per window, with the one that begins it, if there is one.
+        """
+        room = self.text_tokens(context)
+        found = min(wanted, len(ids) // room)
+        cut = ids[: found * room].reshape(found, room)
+        if self.bos is None:
+            return cut
+        return np.concatenate((np.full((found, 1), self.bos), cut), axis=1)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -106,7 +145,7 @@ def build_program(checkpoint: Checkpoint) -> Program:
     return checkpoint.program
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
+def load_checkpoint(folder: Path, bos: BosRule = "auto") -> Checkpoint:
     """Read a Hugging Face folder: config.json, safetensors and tokenizer.json.
 
     Every tensor's presence and shape is checked, and each file is read through once, for the
@@ -115,6 +154,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     Args:
         folder: the folder, with one ``model.safetensors`` or shards and their index; see
             `open_weights` for folders with more than that.
+        bos: whether windows of text begin with a token that says so; auto asks the tokenizer.
 
     Raises:
         CimsimError: if the folder is not a whole, safe checkpoint of a known family.
@@ -136,8 +176,10 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         name=program.name,
         folder=folder,
         hash=weights.digest(config_path),
+        family=family.model_type,
         program=program,
         warnings=files.warnings,
+        bos_rule=bos,
         _weights=weights,
         _cache=MatrixCache(),
     )

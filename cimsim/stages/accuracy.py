@@ -17,7 +17,7 @@ from cimsim.model import Correction, ScoreResult, load_correction
 from cimsim.stages.coupled import CoupledChip
 from cimsim.stages.exactness import is_exact
 from cimsim.stages.heap import release_heap
-from cimsim.stages.models import unigram_ppl
+from cimsim.stages.models import scored_bytes, unigram_ppl
 from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.scoring import (
     Seed,
@@ -41,6 +41,7 @@ class Accuracy:
         clean: score and routing of the float model.
         ideal_ppl: perplexity with exact integer products at the chip's bits.
         unigram_ppl: perplexity of a unigram model of the calibration text.
+        text_bytes: of the scored text, UTF-8.
         seeds: one entry per chip seed; on a chip without random errors the same numbers.
         warnings: one sentence each.
     """
@@ -48,6 +49,7 @@ class Accuracy:
     clean: ScoreResult
     ideal_ppl: float
     unigram_ppl: float
+    text_bytes: int
     seeds: tuple[Seed, ...]
     warnings: tuple[str, ...]
 
@@ -206,7 +208,8 @@ def measure_accuracy(
         # Nothing is drawn on such a chip: every seed is the first one again.
         seeds = seeds * config.run.chip_seeds
     unigram = unigram_ppl(decoder.checkpoint, subject.texts, windows)
-    return Accuracy(subject.clean, ideal, unigram, tuple(seeds), warnings)
+    size = scored_bytes(decoder.checkpoint, subject.texts, config.workload)
+    return Accuracy(subject.clean, ideal, unigram, size, tuple(seeds), warnings)
 
 
 def _calibration(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from cimsim.config import Workload
 from cimsim.errors import CimsimError, nearest
 from cimsim.model import Checkpoint, load_checkpoint
+from cimsim.model.beginning import BosRule
 from cimsim.model.text import split_documents, unigram_perplexity
 from cimsim.text_file import read_text_file
 from cimsim.zoo import bundled_models, calibration_text, heldout_text, model_folder
@@ -20,6 +22,7 @@ __all__ = [
     "calibration_windows",
     "open_model",
     "read_text",
+    "scored_bytes",
     "scored_windows",
     "spread_windows",
     "unigram_ppl",
@@ -37,21 +40,27 @@ class Texts:
         scored: text whose perplexity is reported.
         scored_name: its name in reports.
         calibration: text for ranges and calibration; never scored.
+        bos: whether windows begin with a token that says so.
     """
 
     scored: str
     scored_name: str
     calibration: str
+    bos: BosRule = "auto"
 
 
-def open_model(name: str | Path) -> Checkpoint:
+def open_model(name: str | Path, bos: BosRule = "auto") -> Checkpoint:
     """Open a bundled model by name, or a checkpoint folder.
+
+    Args:
+        name: of the model, or its folder.
+        bos: whether windows begin with a token that says so.
 
     Raises:
         CimsimError: if it is neither, or the folder is not a checkpoint of a known family.
     """
     if str(name) in bundled_models():
-        return load_checkpoint(model_folder(str(name)))
+        return load_checkpoint(model_folder(str(name)), bos)
     path = Path(name)
     if not path.exists():
         raise CimsimError(
@@ -61,25 +70,34 @@ def open_model(name: str | Path) -> Checkpoint:
             allowed=f"a Hugging Face folder, or one of {', '.join(bundled_models())}",
             hint=nearest(str(name), bundled_models()),
         )
-    return load_checkpoint(path)
+    return load_checkpoint(path, bos)
 
 
-def read_text(path: Path | None) -> Texts:
+def read_text(path: Path | None, bos: str = "auto") -> Texts:
     """Return the texts of a run: the bundled held-out text, or the user's file.
+
+    Args:
+        path: the user's file, or None.
+        bos: whether windows begin with a token that says so: auto, always or never.
 
     Raises:
         CimsimError: if the file cannot be read as UTF-8 text.
     """
+    if bos not in get_args(BosRule):
+        allowed = ", ".join(get_args(BosRule))
+        raise CimsimError("not a rule", key="--bos", value=bos, allowed=allowed)
+    rule = cast("BosRule", bos)
     if path is None:
-        return Texts(heldout_text(), "heldout.txt", calibration_text())
+        return Texts(heldout_text(), "heldout.txt", calibration_text(), rule)
     text = read_text_file(path, "text file", key="--text")
-    return Texts(text, path.name, calibration_text())
+    return Texts(text, path.name, calibration_text(), rule)
 
 
 def scored_windows(checkpoint: Checkpoint, texts: Texts, workload: Workload) -> NDArray[np.int64]:
     """Return the windows that are scored and timed, int64 [windows, context].
 
-    The first whole windows of the text, without carry-over between windows.
+    The protocol of WikiText-2: the text is tokenised once and cut into windows that follow each
+    other, without overlap or carry-over; all tokens of a window but the first are scored.
 
     Raises:
         CimsimError: if the text is shorter than asked for.
@@ -110,15 +128,14 @@ def spread_windows(
     for i in range(wanted):
         start = text.find(" ", len(text) * i // wanted) + 1  # at the start of a word
         piece = text[start : start + 3 * context * CHARACTERS_A_TOKEN]
-        ids = checkpoint.encode(piece)
-        if len(ids) < context:
+        found.append(checkpoint.windows(checkpoint.encode(piece), 1, context))
+        if not len(found[-1]):
             raise CimsimError(
                 f"the calibration text is too short for {wanted} windows of {context} tokens",
                 key="calibration.tokens",
                 value=tokens,
             )
-        found.append(ids[:context])
-    return np.stack(found)
+    return np.concatenate(found)
 
 
 def unigram_ppl(checkpoint: Checkpoint, texts: Texts, windows: NDArray[np.int64]) -> float:
@@ -150,26 +167,42 @@ def _windows(
             value=tokens,
             allowed=f"at least workload.context = {context}",
         )
-    ids = _first_ids(checkpoint, text, wanted * context)
-    if len(ids) < wanted * context:
+    room = checkpoint.text_tokens(context)
+    ids, _ = _first_ids(checkpoint, text, wanted * room)
+    windows = checkpoint.windows(ids, wanted, context)
+    if len(windows) < wanted:
         raise CimsimError(
-            f"the text has {len(ids)} tokens and {wanted * context} are asked for",
+            f"the text has {len(ids)} tokens and {wanted * room} are asked for",
             file=name,
             key="--tokens",
-            allowed=f"at most {len(ids) // context * context} with windows of {context}",
+            allowed=f"at most {len(ids) // room * context} with windows of {context}",
         )
-    return ids[: wanted * context].reshape(wanted, context)
+    return windows
 
 
-def _first_ids(checkpoint: Checkpoint, text: str, wanted: int) -> NDArray[np.int64]:
-    """Return the tokens of a text, at least `wanted` of them if it has as many.
+def scored_bytes(checkpoint: Checkpoint, texts: Texts, workload: Workload) -> int:
+    """Return the bytes of UTF-8 text that the scored tokens of `scored_windows` stand for."""
+    wanted = workload.tokens // workload.context
+    room = checkpoint.text_tokens(workload.context)
+    _, ends = _first_ids(checkpoint, texts.scored, wanted * room)
+    last = ends[: wanted * room].reshape(wanted, room)[:, -1]
+    follows = checkpoint.bos is not None  # else the first token of a window is not scored
+    first = np.append(0, last[:-1]) if follows else ends[: wanted * room : room]
+    spans = zip(first.tolist(), last.tolist(), strict=True)
+    return sum(len(texts.scored[a:b].encode()) for a, b in spans)
+
+
+def _first_ids(
+    checkpoint: Checkpoint, text: str, wanted: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the tokens of a text and where each ends, at least `wanted` if it has as many.
 
     Encoding takes a kilobyte and a microsecond per token, so the text is cut. A cut changes
     tokens of the word that it falls in; those beyond the margin are the whole text's.
     """
     size = CHARACTERS_A_TOKEN * wanted
     while True:
-        ids = checkpoint.encode(text[:size])
+        ids, ends = checkpoint.encode_with_ends(text[:size])
         if size >= len(text) or len(ids) >= wanted + CUT_MARGIN:
-            return ids
+            return ids, ends
         size *= 2

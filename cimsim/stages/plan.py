@@ -33,6 +33,7 @@ class Request:
         overrides: KEY=VALUE strings for every chip.
         models: names of bundled models or checkpoint folders.
         text: text file to score, or None for the bundled one.
+        bos: whether windows begin with a token that says so: auto, always or never.
         correction: saved correction to apply, or None to calibrate.
         force: apply a correction that was made for something else.
         out: folder of the run, or None for reports/<hash>.
@@ -47,6 +48,7 @@ class Request:
     overrides: tuple[str, ...] = ()
     models: tuple[str, ...] = ("olmoe-tiny",)
     text: Path | None = None
+    bos: str = "auto"
     correction: Path | None = None
     force: bool = False
     out: Path | None = None
@@ -110,11 +112,11 @@ def make_plan(request: Request) -> RunPlan:
         CimsimError: on the first thing that is wrong, before anything is computed.
     """
     plugins = load_plugins(request.plugins)
-    texts = read_text(request.text)
+    texts = read_text(request.text, request.bos)
     configs = [load_chip(find_chip(c), request.overrides) for c in request.chips]
     for config in configs:
         open_compute(config.run)
-    checkpoints = {name: open_model(name) for name in request.models}
+    checkpoints = {name: open_model(name, texts.bos) for name in request.models}
     _distinct("chip", [c.name for c in configs])
     _distinct("--model", [c.name for c in checkpoints.values()])
     tasks: list[ChipTask] = []
@@ -142,6 +144,8 @@ def make_plan(request: Request) -> RunPlan:
         "calibration": hashlib.sha256(texts.calibration.encode()).hexdigest(),
         "correction": _digest(request.correction),
     }
+    if any(c.bos is not None for c in checkpoints.values()):
+        identity["bos"] = [c.bos for c in checkpoints.values()]
     if plugins:
         identity["plugins"] = [plugin.sha256 for plugin in plugins]
     run_hash = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

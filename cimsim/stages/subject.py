@@ -84,7 +84,7 @@ def open_subject(model: str, texts: Texts, config: ChipConfig) -> ModelOnText:
         CimsimError: if model and texts do not go together.
     """
     compute = open_compute(config.run)
-    checkpoint = open_model(model)
+    checkpoint = open_model(model, texts.bos)
     budget = (config.calibration.tokens, config.workload.context)
     return ModelOnText(
         decoder=Decoder(checkpoint, compute.backend),

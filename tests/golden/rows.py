@@ -41,6 +41,8 @@ LEFT_OUT = {
     "fitted_constants", "cautions",
 }  # fmt: skip
 """Names of the subject itself, and prose: neither is a result."""
+LEFT_OUT |= {"bits_per_byte_float", "bits_per_byte_noisy", "bits_per_byte_calibrated"}
+"""Columns that came after the values were stored, and follow from columns that are."""
 
 
 def digest(found: Any) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config.load import config_hash
+from cimsim.elementary import log2
 from cimsim.model.text import perplexity
 from cimsim.results.column import Column, Empty, count, flag, number, text
 from cimsim.results.destroyed import is_destroyed
@@ -121,6 +123,10 @@ def _ppl_float_calibrated(m: ChipMeasurement) -> float | None:
     return float(np.mean([clean if ppl is None else ppl for ppl in found]))
 
 
+def _bits_per_byte(ppl: Callable[[ChipMeasurement], float], m: ChipMeasurement) -> float:
+    return log2(ppl(m)) * m.accuracy.clean.nll.size / m.accuracy.text_bytes
+
+
 ACCURACY: tuple[Column[ChipMeasurement], ...] = (
     _ppl("ppl_float", "Perplexity of the checkpoint in float32.",
          lambda m: perplexity(m.accuracy.clean.nll)),
@@ -139,6 +145,17 @@ ACCURACY: tuple[Column[ChipMeasurement], ...] = (
     _ppl("ppl_calibrated_ci_low", f"Lower end of the {_CI}. {_WIDE}",
          lambda m: m.calibrated.ppl.low, None),
     _ppl("ppl_calibrated_ci_high", f"Upper end of the {_CI}.", lambda m: m.calibrated.ppl.high),
+    *(
+        number(f"bits_per_byte_{name}", "bit/byte",
+               f"Bits per byte of UTF-8 text: log2 of ppl_{column} times scored tokens over the "
+               "bytes that they stand for, which does not depend on the tokenizer.",
+               partial(_bits_per_byte, value), better="lower", minimum=0.0)
+        for name, column, value in (
+            ("float", "float", lambda m: perplexity(m.accuracy.clean.nll)),
+            ("noisy", "noisy_mean", lambda m: m.noisy.ppl.mean),
+            ("calibrated", "calibrated_mean", lambda m: m.calibrated.ppl.mean),
+        )
+    ),
     flag("destroyed",
          "Whether the chip has lost all context: its mean perplexity is at or above ppl_unigram. "
          "Findings, rankings and Pareto fronts leave out chips destroyed after calibration.",
