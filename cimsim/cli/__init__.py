@@ -11,6 +11,7 @@ __all__ = ["main"]
 COMMANDS = (
     "run",
     "sweep",
+    "search",
     "validate",
     "verify",
     "migrate",
