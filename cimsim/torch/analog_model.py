@@ -10,13 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cimsim.backends.torch.folded import FoldedTile
-from cimsim.backends.torch.tile import TorchTile
+from cimsim.backends.torch.compute import TorchCompute
 from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
-from cimsim.mac import AdcRange, IdealMatrix, Mode, Writing, program_matrix
+from cimsim.mac import AdcRange, Mode, Writing
 from cimsim.torch.modules import Slot
-from cimsim.torch.products import HostTile, OneCopy, TileProduct
+from cimsim.torch.products import TileProduct
 from cimsim.torch.tokens import TokenTracker
 from cimsim.workload.matrix import MatrixId
 
@@ -44,6 +43,7 @@ class AnalogModel:
         tokens: which tokens the model sees; `first_sequence` numbers the first of a batch, so
             that windows scored in several calls have the noise that they have in one.
         digital: paths of the linear layers that stay as they are.
+        compute: what writes and reads crossbars: torch, on the device of the model.
         read_seed: of fresh noise.
         chip_seed: which chip is programmed.
         unfolded: matrices that cannot be folded faithfully and are computed in detail.
@@ -56,6 +56,7 @@ class AnalogModel:
     ranges: Mapping[MatrixId, AdcRange]
     tokens: TokenTracker
     digital: tuple[str, ...]
+    compute: TorchCompute
     read_seed: int
     chip_seed: int = -1
     unfolded: list[MatrixId] = field(default_factory=list)
@@ -74,23 +75,12 @@ class AnalogModel:
             raise CimsimError("is no chip", key="chip_seed", value=chip_seed, allowed="0 or more")
         self.chip_seed = chip_seed
         self.unfolded.clear()
-        for slot in self.slots.values():
-            slot.product = TileProduct(self._tile(slot), self.read_seed)
-
-    def _tile(self, slot: Slot) -> OneCopy:
-        """Write one matrix; detailed where a folded form would not be faithful."""
         temperature_c = self.chip.technology.temperature_c
-        device = slot.weight().device
-        programmed = program_matrix(
-            columns_of(slot),
-            self.chip.tile,
-            Writing(self.chip_seed, slot.matrix, temperature_c=temperature_c),
-            self.ranges[slot.matrix],
-        )
-        if isinstance(programmed, IdealMatrix):
-            return HostTile(programmed)
-        if self.mode == "folded" and programmed.folded is not None:
-            return FoldedTile(programmed, device=device)
-        if self.mode == "folded":
-            self.unfolded.append(slot.matrix)
-        return TorchTile(programmed, device=device)
+        for matrix, slot in self.slots.items():
+            writing = Writing(chip_seed, matrix, temperature_c=temperature_c)
+            copy = self.compute.write(
+                columns_of(slot), self.chip.tile, writing, self.ranges[matrix]
+            )
+            slot.product = TileProduct(copy, self.mode, self.read_seed)
+            if self.mode == "folded" and not copy.folds:
+                self.unfolded.append(matrix)

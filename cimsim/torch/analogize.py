@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cimsim.backends.torch.compute import TorchCompute
+from cimsim.backends.torch.tile import Precision
 from cimsim.config import ChipConfig
 from cimsim.config.converter import PercentileRange
 from cimsim.config.load import find_chip, load_chip
@@ -29,6 +31,7 @@ from cimsim.workload.matrix import PART_OF_ROLE, MatrixId
 __all__ = ["analogize"]
 
 Model = TypeVar("Model", bound=nn.Module)
+_ON_TILES = (LinearOnTiles, RouterOnTiles, ExpertsOnTiles)
 Floats = NDArray[np.float32]
 
 
@@ -38,6 +41,7 @@ def analogize(
     seed: int = 0,
     *,
     mode: Mode = "folded",
+    precision: Precision | None = None,
     parts: Collection[str] | None = None,
     calibration: Tensor | None = None,
     read_seed: int = 0,
@@ -50,6 +54,8 @@ def analogize(
         chip: file, bundled name, or configuration.
         seed: which chip: draw of the frozen randomness.
         mode: `folded`, or `detailed` with every slice, cycle and conversion.
+        precision: `exact` or `fast` (`cimsim.backends.torch`); by default exact on a CPU, fast on
+            CUDA.
         parts: of attention, router, experts, shared and head, those on tiles; by default the
             chip's `chip.analog_parts`.
         calibration: token ids int64 [sequences, tokens]; the float model reads them once, to find
@@ -67,21 +73,33 @@ def analogize(
     wanted = _parts(config, parts)
     if hasattr(model, "analog"):
         raise CimsimError("the model is on tiles already", hint="model.reprogram draws a chip")
-    tokens = TokenTracker(model)
-    slots, digital = _place(model, wanted, tokens)
-    if not slots:
-        raise CimsimError(
-            "no module of this model is a matrix of a known family",
-            key="parts", value=", ".join(sorted(wanted)),
-            hint="module names must be those of transformers' Llama-like models",
-        )  # fmt: skip
-    inputs = _record(model, slots, calibration)
-    ranges = {m: _range(s, inputs.get(m), config) for m, s in slots.items()}
-    analog = AnalogModel(model, config, mode, slots, ranges, tokens, digital, read_seed)
-    analog.reprogram(seed)
+    tokens = TokenTracker()
+    hook = tokens.watch(model)
+    try:
+        slots, digital = _place(model, wanted, tokens)
+        inputs = _record(model, slots, calibration)
+        ranges = {m: _range(s, inputs.get(m), config) for m, s in slots.items()}
+        device = next(iter(slots.values())).weight().device
+        how = precision or ("exact" if device.type == "cpu" else "fast")
+        compute = TorchCompute(str(device), how, read_seed)
+        analog = AnalogModel(
+            model, config, mode, slots, ranges, tokens, digital, compute, read_seed
+        )
+        analog.reprogram(seed)
+    except BaseException:  # the model is the user's: it stays as it was
+        hook.remove()
+        _restore(model)
+        raise
     # As plain attributes: a handle is no submodule and has no parameters of its own.
     model.__dict__["analog"], model.__dict__["reprogram"] = analog, analog.reprogram
     return model
+
+
+def _restore(model: nn.Module) -> None:
+    """Give every module its own `forward` back."""
+    for module in model.modules():
+        if isinstance(module.__dict__.get("forward"), _ON_TILES):
+            del module.forward
 
 
 def _parts(config: ChipConfig, parts: Collection[str] | None) -> frozenset[str]:
@@ -102,7 +120,11 @@ def _parts(config: ChipConfig, parts: Collection[str] | None) -> frozenset[str]:
 def _place(
     model: nn.Module, parts: frozenset[str], tokens: TokenTracker
 ) -> tuple[dict[MatrixId, Slot], tuple[str, ...]]:
-    """Give every matrix of the wanted parts a slot; return them, and the paths of other layers."""
+    """Give every matrix of the wanted parts a slot; return them, and the paths of other layers.
+
+    Raises:
+        CimsimError: if there is none.
+    """
     slots: dict[MatrixId, Slot] = {}
     digital: list[str] = []
     modules = dict(model.named_modules())
@@ -115,6 +137,12 @@ def _place(
             slots |= mine
         elif found or isinstance(module, nn.Linear):
             digital.append(path)
+    if not slots:
+        raise CimsimError(
+            "no module of this model is a matrix of a known family",
+            key="parts", value=", ".join(sorted(parts)),
+            hint="module names must be those of transformers' Llama-like models",
+        )  # fmt: skip
     return slots, tuple(digital)
 
 

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from cimsim.backends.torch.plain import Tokens
 from cimsim.torch.products import Product
 from cimsim.torch.tokens import TokenTracker
-from cimsim.workload.matrix import MatrixId
+from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["ExpertsOnTiles", "LinearOnTiles", "RouterOnTiles", "Slot"]
 
@@ -33,10 +32,10 @@ class Slot:
         self.matrix, self.weight = matrix, weight
         self.product: Product | None = None
 
-    def __call__(self, x: Tensor, tokens: Tokens) -> Tensor:
+    def __call__(self, x: Tensor, keys: TokenKeys) -> Tensor:
         """Return the product of rows [n, n_in]."""
         assert self.product is not None  # noqa: S101 - set before the model is handed out
-        return self.product(x, tokens)
+        return self.product(x, keys)
 
 
 class LinearOnTiles:
@@ -102,10 +101,10 @@ class ExpertsOnTiles:
             top_k_weights: their weights [tokens, k].
         """
         out = torch.zeros_like(hidden_states)
-        sequence, position = self._tokens.rows(len(hidden_states))
+        all_keys = self._tokens.rows(len(hidden_states))
         for expert in torch.unique(top_k_index).tolist():
             rows, place = torch.where(top_k_index == expert)
-            keys, x = (sequence[rows], position[rows]), hidden_states[rows]
+            keys, x = all_keys.take(rows.cpu().numpy()), hidden_states[rows]
             gate, up, down = (self._slots[role, expert] for role in ("gate", "up", "down"))
             y = down(self._activation(gate(x, keys)) * up(x, keys), keys)
             out.index_add_(0, rows, (y * top_k_weights[rows, place, None]).to(out.dtype))

@@ -9,27 +9,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cimsim.backends.torch.plain import Tokens
+from cimsim.backends.torch.copies import TorchCopy, TorchIdeal
 from cimsim.errors import CimsimError
-from cimsim.mac import IdealMatrix
+from cimsim.mac import Mode
 from cimsim.workload.matrix import TokenKeys
 
-__all__ = ["HostTile", "OneCopy", "Product", "Recorded", "TileProduct"]
+__all__ = ["Product", "Recorded", "TileProduct"]
 
 
 class Product(Protocol):
     """Products of rows with one matrix."""
 
-    def __call__(self, x: Tensor, tokens: Tokens, /) -> Tensor:
+    def __call__(self, x: Tensor, keys: TokenKeys, /) -> Tensor:
         """Return the product of rows [n, n_in], [n, n_out]."""
-        ...
-
-
-class OneCopy(Protocol):
-    """One copy of a matrix on a device: `TorchTile` or `FoldedTile`."""
-
-    def multiply(self, x: Tensor, tokens: Tokens, *, read_seed: int, replica: int = 0) -> Tensor:
-        """Return the noisy product, float32 [n, n_out]."""
         ...
 
 
@@ -45,7 +37,7 @@ class Recorded:
         self._weight, self._room = weight, rows
         self._kept: list[NDArray[np.float32]] = []
 
-    def __call__(self, x: Tensor, _tokens: Tokens) -> Tensor:
+    def __call__(self, x: Tensor, _keys: TokenKeys) -> Tensor:
         """Return x @ weight.T."""
         if self._room:
             some = x[: self._room].detach().float().cpu().numpy()
@@ -59,48 +51,38 @@ class Recorded:
         return np.concatenate([np.zeros((0, self._weight.shape[1]), np.float32), *self._kept])
 
 
-class HostTile:
-    """A matrix of a digital crossbar: exact integer products, computed on the host.
-
-    Args:
-        ideal: the matrix.
-    """
-
-    def __init__(self, ideal: IdealMatrix) -> None:
-        self._ideal = ideal
-
-    def multiply(self, x: Tensor, tokens: Tokens, *, read_seed: int, replica: int = 0) -> Tensor:
-        """Return the product, float32 [n, n_out]."""
-        keys = TokenKeys(*(t.cpu().numpy() for t in tokens))
-        rows = x.detach().float().cpu().numpy()
-        y = self._ideal.multiply(rows, keys, read_seed=read_seed, replica=replica)
-        return torch.from_numpy(y).to(x.device)
-
-
 class TileProduct:
     """Products on a tile, in the dtype of their inputs; no gradient passes through.
 
     Args:
-        tile: the programmed matrix.
+        copy: the programmed matrix.
+        mode: detailed or folded; in detail where folding is not faithful.
         read_seed: of fresh noise.
     """
 
-    def __init__(self, tile: OneCopy, read_seed: int) -> None:
-        self._tile, self._read_seed = tile, read_seed
+    def __init__(self, copy: TorchCopy | TorchIdeal, mode: Mode, read_seed: int) -> None:
+        self._copy, self._mode, self._read_seed = copy, mode, read_seed
 
     @torch.compiler.disable
-    def __call__(self, x: Tensor, tokens: Tokens) -> Tensor:
+    def __call__(self, x: Tensor, keys: TokenKeys) -> Tensor:
         """Return the noisy product of rows [n, n_in]."""
-        y: Tensor = _Forward.apply(x, self._tile, tokens, self._read_seed)  # type: ignore[no-untyped-call]
+        y: Tensor = _Forward.apply(x, self, keys)  # type: ignore[no-untyped-call]
         return y
+
+    def compute(self, x: Tensor, keys: TokenKeys) -> Tensor:
+        """Return the same, unseen by autograd."""
+        y: Tensor = self._copy.multiply(
+            x, keys, read_seed=self._read_seed, mode=self._mode, replica=0, statistics=None
+        )
+        return y.to(x.dtype)
 
 
 class _Forward(torch.autograd.Function):
     """The product as autograd sees it: it has no derivative."""
 
     @staticmethod
-    def forward(_ctx: Any, x: Tensor, tile: OneCopy, tokens: Tokens, read_seed: int) -> Tensor:
-        return tile.multiply(x, tokens, read_seed=read_seed).to(x.dtype)
+    def forward(_ctx: Any, x: Tensor, product: TileProduct, keys: TokenKeys) -> Tensor:
+        return product.compute(x.detach(), keys)
 
     @staticmethod
     def backward(_ctx: Any, *_grads: Any) -> Any:

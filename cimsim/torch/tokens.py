@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from cimsim.backends.torch.plain import Tokens
 from cimsim.errors import CimsimError
+from cimsim.workload.matrix import TokenKeys
 
 __all__ = ["TokenTracker"]
 
@@ -18,18 +20,19 @@ class TokenTracker:
 
     Row (b, t) of a batch is position `past + t` of sequence `first_sequence + b`, where `past` is
     what the cache holds; `position_ids`, where given, say positions instead.
-
-    Args:
-        model: whose calls are watched.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self) -> None:
         self.first_sequence = 0
-        self._sequence = self._position = torch.zeros((0, 0), dtype=torch.int64)
-        model.register_forward_pre_hook(self._note, with_kwargs=True)
+        self._sequence = self._position = np.zeros((0, 0), dtype=np.int64)
+        self._keys: dict[int, TokenKeys] = {}
 
-    def rows(self, count: int) -> Tokens:
-        """Return sequence and position of so many rows, int64 [count] each.
+    def watch(self, model: nn.Module) -> RemovableHandle:
+        """Note the tokens of every call of a model from now on."""
+        return model.register_forward_pre_hook(self._note, with_kwargs=True)
+
+    def rows(self, count: int) -> TokenKeys:
+        """Return sequence and position of so many rows.
 
         Where a layer computes the last tokens alone (a head that scores the next one), the rows
         are those of the last positions of every sequence.
@@ -44,8 +47,11 @@ class TokenTracker:
                 value=f"{count} rows", allowed=f"{batch} x {length} or the last of each sequence",
                 hint="call the module that analogize returned",
             )  # fmt: skip
-        last = slice(length - count // batch, length)
-        return self._sequence[:, last].reshape(-1), self._position[:, last].reshape(-1)
+        if count not in self._keys:
+            last = slice(length - count // batch, length)
+            both = (self._sequence[:, last], self._position[:, last])
+            self._keys[count] = TokenKeys(*(np.ascontiguousarray(a.reshape(-1)) for a in both))
+        return self._keys[count]
 
     def _note(self, _module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         ids = named.get("input_ids")
@@ -63,8 +69,10 @@ class TokenTracker:
         past = 0 if cache is None else int(cache.get_seq_length())
         position = named.get("position_ids")
         if position is None:
-            position = torch.arange(past, past + length, device=ids.device)[None, :]
-        self._position = position.to(torch.int64).expand(batch, length)
+            position = torch.arange(past, past + length)[None, :]
         first = self.first_sequence
-        number = torch.arange(first, first + batch, device=ids.device)
-        self._sequence = number[:, None].expand(batch, length)
+        number = np.arange(first, first + batch)[:, None]
+        where = position.to(torch.int64).expand(batch, length)
+        self._position = where.cpu().contiguous().numpy()
+        self._sequence = np.repeat(number, length, axis=1)
+        self._keys = {}

@@ -170,6 +170,15 @@ def test_what_cannot_be_done_is_said(make: Any, says: str) -> None:
         make()
 
 
+def test_a_model_that_cannot_be_put_on_tiles_stays_as_it_was() -> None:
+    model = small_model()
+    clean = logits(model, ids(1, 8))
+    with pytest.raises(CimsimError):
+        analogize(model, PERCENTILE)
+    assert torch.equal(logits(model, ids(1, 8)), clean)
+    assert not model._forward_pre_hooks
+
+
 PERCENTILE = ChipConfig.model_validate(
     {"name": "percentile", "tile": {"adc": {"kind": "isaac", "range": {"kind": "percentile"}}}}
 )
