@@ -88,7 +88,7 @@ def card(spec: ModelSpec, training: dict[str, Any]) -> str:
         gate = "scaled by a sigmoid gate" if spec.shared_gate else "always added"
         shared = f"{spec.shared_experts}, hidden width {spec.shared_width} in all, {gate}"
     dense = f"the first {spec.dense_layers}, hidden width {spec.dense_width}"
-    step_tokens = recipe["batch"] * CONTEXT
+    step_tokens = recipe["batch"] * spec.context
     return _CARD.format(
         name=spec.name,
         model_type=spec.model_type,

@@ -1,8 +1,9 @@
 """The trained network in torch: every expert computed, gates outside the top-k set to zero.
 
-Masking is exact (a token's sum over experts has the same terms as a sparse evaluation) and, at
-this size, faster than gathering tokens: the experts of a layer side by side are one
-feed-forward block of ``experts x expert_width`` units.
+Masking is exact (a token's sum over experts has the same terms as a sparse evaluation) and, for
+the bundled sizes, faster than gathering tokens: the experts of a layer side by side are one
+feed-forward block of ``experts x expert_width`` units. A wider model has grouped products
+(`cimsim.zoo.grouped`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cimsim.zoo.grouped import grouped_experts
 from cimsim.zoo.specs import VOCABULARY, ModelSpec
 
 
@@ -112,6 +114,8 @@ class ExpertBlock(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             logits = functional.linear(flat.float(), self.router.weight)
         share = logits.softmax(-1)
+        if spec.grouped:
+            return self._grouped(x, logits, share)
         threshold = share.topk(spec.top_k, dim=-1, sorted=True).values[:, -1:]
         chosen = share >= threshold
         load = chosen.float().mean(0)
@@ -129,6 +133,18 @@ class ExpertBlock(nn.Module):
             y = y + extra
         return y.view(x.shape), balance, z_loss, load
 
+    def _grouped(
+        self, x: Tensor, logits: Tensor, share: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the same by products of sorted rows."""
+        gates, chosen = share.topk(self.spec.top_k, dim=-1)
+        low = torch.is_autocast_enabled(x.device.type)
+        flat = x.reshape(-1, x.shape[-1]).to(torch.bfloat16 if low else x.dtype)
+        y, count = grouped_experts(flat, gates, chosen, (self.gate, self.up, self.down))
+        load = count / len(flat)
+        balance = self.spec.experts * (load * share.mean(0)).sum()
+        return y.view(x.shape), balance, logits.logsumexp(-1).pow(2).mean(), load
+
 
 class DecoderLayer(nn.Module):
     """One decoder layer: attention, then a dense block or experts, each on a residual path."""
@@ -142,6 +158,20 @@ class DecoderLayer(nn.Module):
         self.block: FeedForward | ExpertBlock = (
             FeedForward(spec.width, spec.dense_width) if is_dense else ExpertBlock(spec)
         )
+
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, dropout: float
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor] | None]:
+        """Return the residual stream, and the routing's balance loss, z loss and load."""
+        y = self.attention(self.attention_norm(x), cos, sin)
+        x = x + functional.dropout(y, dropout, self.training)
+        routing = None
+        if isinstance(self.block, FeedForward):
+            y = self.block(self.block_norm(x))
+        else:
+            y, *routing = self.block(self.block_norm(x))
+        x = x + functional.dropout(y, dropout, self.training)
+        return x, None if routing is None else (routing[0], routing[1], routing[2])
 
 
 class DecoderNetwork(nn.Module):
@@ -173,20 +203,16 @@ class DecoderNetwork(nn.Module):
         """
         cos, sin = rotary(self.spec, tokens.shape[1], tokens.device)
         x = self.embed(tokens)
-        if torch.is_autocast_enabled(tokens.device.type):
+        if torch.is_autocast_enabled(tokens.device.type) and not self.spec.grouped:
             x = x.bfloat16()
-        balances, z_losses, loads = [], [], []
+        balances: list[Tensor] = []
+        z_losses: list[Tensor] = []
+        loads: list[Tensor] = []
         for layer in self.decoder:
-            y = layer.attention(layer.attention_norm(x), cos, sin)
-            x = x + functional.dropout(y, self.dropout, self.training)
-            if isinstance(layer.block, FeedForward):
-                y = layer.block(layer.block_norm(x))
-            else:
-                y, balance, z_loss, load = layer.block(layer.block_norm(x))
-                balances.append(balance)
-                z_losses.append(z_loss)
-                loads.append(load)
-            x = x + functional.dropout(y, self.dropout, self.training)
+            x, routing = layer(x, cos, sin, self.dropout)
+            if routing is not None:
+                for kept, value in zip((balances, z_losses, loads), routing, strict=True):
+                    kept.append(value)
         logits = functional.linear(self.norm(x)[:, :-1], self.embed.weight)
         loss = functional.cross_entropy(
             logits.reshape(-1, VOCABULARY).float(), tokens[:, 1:].reshape(-1), reduction="none"

@@ -20,6 +20,7 @@ from cimsim.zoo import heldout_text, model_folder
 from cimsim.zoo import train as training
 from cimsim.zoo.corpus import encode, prepare, scored_bytes
 from cimsim.zoo.evaluate import evaluate
+from cimsim.zoo.grouped import grouped_product
 from cimsim.zoo.muon import Muon, orthogonalise
 from cimsim.zoo.network import DecoderNetwork, ExpertBlock, hf_tensors
 from cimsim.zoo.specs import SPECS, ModelSpec
@@ -48,7 +49,9 @@ def one_thread() -> Iterator[None]:
 
 
 def small(name: str) -> ModelSpec:
-    spec = replace(SPECS[name], experts=6, top_k=2, expert_width=4, layers=2, width=16, heads=2)
+    spec = replace(
+        SPECS[name], experts=6, top_k=2, expert_width=4, layers=2, width=16, heads=2, context=256
+    )
     return replace(
         spec,
         shared_width=min(spec.shared_width, 8),
@@ -146,7 +149,59 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
     assert recipe.rate(1.0) == pytest.approx(0.0)
 
 
-@pytest.mark.parametrize("name", ["olmoe-tiny", "qwen-moe-tiny", "deepseek-moe-tiny"])
+@pytest.mark.parametrize("low", [False, True])
+def test_grouped_experts_have_the_gradients_of_masked_ones(low: bool) -> None:
+    torch.manual_seed(4)
+    spec = small("olmoe-317m")
+    blocks = [ExpertBlock(replace(spec, grouped=grouped)) for grouped in (True, False)]
+    for parameter in blocks[0].parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    blocks[1].load_state_dict(blocks[0].state_dict())
+    x, y, found = torch.randn(2, 30, spec.width), torch.randn(2, 30, spec.width), []
+    for block in blocks:
+        inputs = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            out, balance, z_loss, load = block(inputs)
+        ((out.float() * y).sum() + 10.0 * balance + 0.1 * z_loss).backward()
+        gradients = [inputs.grad, *(p.grad for p in block.parameters())]
+        found.append([out.detach().float(), load, *gradients])
+    for mine, theirs in zip(*found, strict=True):
+        error = (mine - theirs).norm() / theirs.norm()
+        assert error < (3e-2 if low else 1e-5)
+
+
+def test_an_expert_without_tokens_has_no_rows_and_no_gradient() -> None:
+    x, weight = torch.randn(5, 3), torch.randn(4, 3, 2, requires_grad=True)
+    ends = torch.tensor([2, 2, 5, 5], dtype=torch.int32)
+    y = grouped_product(x, weight, ends)
+    expected = torch.cat((x[:2] @ weight[0], x[2:] @ weight[2]))
+    assert torch.allclose(y, expected)
+    y.sum().backward()  # type: ignore[no-untyped-call]
+    assert weight.grad is not None
+    assert weight.grad[[1, 3]].abs().sum() == 0.0
+    assert (weight.grad[[0, 2]].abs().sum((1, 2)) > 0.0).all()
+
+
+def test_the_weights_with_the_least_development_loss_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: 0.2 * next(ticks))
+    losses, seen = iter([3.0, 2.0, 2.5, 2.2, 9.0, 9.0]), []
+
+    def development(network: DecoderNetwork) -> float:
+        seen.append(network.embed.weight.detach().bfloat16().float().clone())
+        return next(losses)
+
+    tokens = torch.arange(256 * 4, dtype=torch.int32) % 256
+    recipe = replace(RECIPE, keep_best=0.1, seconds=0.7)
+    network, _ = train(small("olmoe-tiny"), recipe, tokens, torch.device("cpu"), development)
+    assert len(seen) == 4
+    assert torch.equal(network.embed.weight, seen[1])
+    assert not torch.equal(seen[1], seen[3])
+
+
+@pytest.mark.parametrize("name", ["olmoe-tiny", "qwen-moe-tiny", "deepseek-moe-tiny", "olmoe-317m"])
 def test_training_lowers_the_loss_and_saves_what_it_reports(
     name: str,
     tmp_path: Path,
@@ -162,7 +217,7 @@ def test_training_lowers_the_loss_and_saves_what_it_reports(
         network, steps = train(spec, RECIPE, tokens, torch.device("cpu"))
     assert steps == 2 * training.BLOCK_STEPS
     assert "train ppl" in caplog.text
-    save(network, model_folder(name) / "tokenizer.json", tmp_path)
+    save(network, model_folder("olmoe-tiny") / "tokenizer.json", tmp_path)
     result = evaluate(network, heldout, scored_bytes=16 * 255 * 3)
     assert result.nll_nats < np.log(4096) - 1.0
     assert result.bits_per_byte == pytest.approx(result.nll_nats / np.log(2.0) / 3)
