@@ -60,6 +60,11 @@ class IdealMatrix:
         """Exact arithmetic is the same in both modes."""
         return True
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that it takes."""
+        return self._wq.nbytes
+
     def forget_folded(self) -> None:
         """Do nothing: there is no second form."""
 

@@ -129,6 +129,13 @@ class ProgrammedMatrix(DetailedMatrix):
         folded = FoldedMatrix(self)
         return folded if folded.faithful() else None
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that it takes, its folded form included: cells twice, integers, a float64 form."""
+        cells = 2 * self.cells.values.nbytes
+        squares = 0 if self.cells.squares is None else 2 * self.cells.squares.nbytes
+        return cells + squares + self.encoded.wq.nbytes + 8 * self.encoded.wq.size
+
     def forget_folded(self) -> None:
         """Free the folded form; it is made again, with the same bits, when it is next used."""
         self.__dict__.pop("folded", None)

@@ -12,7 +12,7 @@ Rows, positions, tokens, experts and gates are NumPy arrays on the host whatever
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ from cimsim.model.kernels.rows import (
 from cimsim.model.kernels.selection import select, select_in_groups
 from cimsim.workload.choice import GroupedChoice
 
+if TYPE_CHECKING:
+    from cimsim.model.checkpoint import Checkpoint
+    from cimsim.workload.matrix import MatrixId
+
 __all__ = ["ArrayBackend", "NumbaBackend", "Piece"]
 
 Array = NDArray[np.float32]
@@ -40,8 +44,17 @@ Piece = tuple[Index | None, Array]
 class ArrayBackend(Protocol):
     """Operations on float32 arrays [n, width]; row i of a result depends on row i alone."""
 
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens taken through a layer together: bounds memory and not results."""
+        ...
+
     def array(self, values: Array) -> Array:
         """Return values as a contiguous array of this library."""
+        ...
+
+    def weight(self, checkpoint: Checkpoint, matrix: MatrixId) -> Array:
+        """Return the weights of a matrix, [n_in, n_out]; they may be kept and are not changed."""
         ...
 
     def host(self, x: Array) -> Array:
@@ -152,6 +165,7 @@ class ArrayBackend(Protocol):
 class NumbaBackend:
     """NumPy arrays and compiled kernels of a fixed order."""
 
+    batch_tokens = 4096
     rms_norm = staticmethod(rms_norm)
     swiglu = staticmethod(swiglu)
     scale_rows_by_sigmoid = staticmethod(scale_rows_by_sigmoid)
@@ -163,6 +177,10 @@ class NumbaBackend:
     def array(self, values: Array) -> Array:
         """Return values, copied only if they are not contiguous."""
         return np.ascontiguousarray(values)
+
+    def weight(self, checkpoint: Checkpoint, matrix: MatrixId) -> Array:
+        """Return the weights of a matrix; the checkpoint keeps those asked for last."""
+        return checkpoint.matrix(matrix)
 
     def host(self, x: Array) -> Array:
         """Return the array itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from cimsim.model.checkpoint import Checkpoint
 from cimsim.model.corrected_linear import CorrectedLinear
 from cimsim.model.correction import Correction
 from cimsim.model.correction_check import check_correction
-from cimsim.model.flight import Flight, Stream, next_tokens
+from cimsim.model.flight import NOTHING, Flight, Stream, next_tokens
 from cimsim.model.interpreter import NO_PARTS, Interpreter
 from cimsim.model.linear import Linear
 from cimsim.model.observer import Observer
@@ -29,8 +30,6 @@ __all__ = ["Decoder", "ForwardResult", "ScoreResult"]
 
 Array = NDArray[np.float32]
 Tokens = NDArray[np.int64]
-
-BATCH_TOKENS = 4096  # tokens taken through the layers together: bounds memory, not results
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,13 @@ class Decoder:
         self.checkpoint = checkpoint
         self.backend: ArrayBackend = backend or NumbaBackend()
         self.parameters = read_parameters(checkpoint, self.backend)
+
+    @cached_property
+    def _layer_ends(self) -> list[int]:
+        """Return the index of the operation after each layer, the end of the program last."""
+        layers = [o.layer for o in self.program.operations]
+        changes = [i for i in range(1, len(layers)) if layers[i] != layers[i - 1]]
+        return [*changes, len(layers)]
 
     @property
     def program(self) -> Program:
@@ -223,14 +229,21 @@ class Decoder:
         """Take windows through the program in batches: losses or logits, experts, gates."""
         self._check(windows, sequences)
         context = windows.shape[1]
-        step = max(1, BATCH_TOKENS // context)
-        found, records = [], []
+        step = max(1, self.backend.batch_tokens // context)
+        flights = []
         for start in range(0, len(windows), step):
             some = slice(start, start + step)
             given = None if forced is None else forced.rows(start * context, some.stop * context)
-            flight = self.flight(windows[some], sequences[some], scored=scored, forced=given)
+            flights.append(self.flight(windows[some], sequences[some], scored=scored, forced=given))
+        # Layer by layer for all windows: the weights of one need not be there with another's.
+        for stop in self._layer_ends[:-1]:
+            for flight in flights:
+                interpreter.advance(flight, stop)
+        found, records = [], []
+        for flight in flights:
             interpreter.advance(flight)
             found.append(flight.nll if scored else self.backend.host(flight.logits))
+            flight.logits = NOTHING
             records.append(flight.record())
         experts = np.concatenate([r.experts for r in records])
         keys = TokenKeys.of_windows(sequences, context)

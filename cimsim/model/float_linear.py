@@ -15,7 +15,7 @@ __all__ = ["FloatLinear"]
 class FloatLinear:
     """The digital reference: exact weights, float32 products.
 
-    Matrices come from the checkpoint, which keeps those asked for last.
+    Matrices come from the checkpoint, through the backend.
 
     Args:
         checkpoint: the model.
@@ -34,5 +34,4 @@ class FloatLinear:
     ) -> NDArray[np.float32]:
         """Return x @ W; `tokens` has no influence on a noiseless product."""
         del tokens
-        weight = self.backend.array(self._checkpoint.matrix(matrix))
-        return self.backend.product(x, weight)
+        return self.backend.product(x, self.backend.weight(self._checkpoint, matrix))

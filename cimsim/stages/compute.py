@@ -34,6 +34,11 @@ class Compute(Protocol):
         ...
 
     @property
+    def kept_bytes(self) -> int:
+        """Copies of matrices that one chip keeps; the others are written when they are read."""
+        ...
+
+    @property
     def seeds_at_once(self) -> bool:
         """Whether several threads may evaluate a chip seed each."""
         ...
@@ -52,6 +57,7 @@ class NumbaCompute:
 
     backend: ArrayBackend = NumbaBackend()
     seeds_at_once = True
+    kept_bytes = 2 << 30
 
     def write(self, weight: Floats, tile: Tile, writing: Writing, adc_range: AdcRange) -> Copy:
         """Write a weight matrix [n_in, n_out] into crossbars."""

@@ -43,6 +43,11 @@ class Copy(Protocol):
         """Return the product of tokens, as `ProgrammedMatrix.multiply` does."""
         ...
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that it takes, its folded form included."""
+        ...
+
     def forget_folded(self) -> None:
         """Free the folded form; it is made again when it is next used."""
         ...
@@ -70,9 +75,9 @@ class AnalogLinear:
 
     def __call__(self, matrix: MatrixId, x: Floats, tokens: TokenKeys) -> Floats:
         """Return x @ W as the chip computes it, float32 [n, n_out]."""
-        copies = self.programmed.get(matrix)
-        if copies is None:
+        if matrix not in self.programmed:
             return self.digital(matrix, x, tokens)
+        copies = self.programmed[matrix]
         if len(copies) == 1 or not len(x):
             return self.read(copies[0], x, tokens, 0)
         if (matrix.layer, matrix.routed) in self.averaged:

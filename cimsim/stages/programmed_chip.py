@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from cimsim.model import Checkpoint, Correction, FloatLinear
 from cimsim.stages.compute import NUMBA, Compute
 from cimsim.stages.exactness import is_exact
 from cimsim.stages.linear import AnalogLinear, Copy
+from cimsim.stages.stored_copies import Maker, StoredCopies
 from cimsim.workload.matrix import NO_EXPERT, AnalogPart, MatrixId
 
 __all__ = ["ProgrammedChip"]
@@ -61,8 +63,8 @@ class ProgrammedChip:
     ranges: Mapping[MatrixId, AdcRange]
     digital: FloatLinear
     chip_seed: int = field(repr=False)
-    programmed: Mapping[MatrixId, tuple[Copy, ...]] = field(repr=False)
-    drawn: dict[int, dict[MatrixId, tuple[Copy, ...]]] = field(default_factory=dict, repr=False)
+    programmed: StoredCopies = field(repr=False)
+    drawn: dict[int, StoredCopies] = field(default_factory=dict, repr=False)
     compute: Compute = NUMBA
 
     @classmethod
@@ -77,22 +79,23 @@ class ProgrammedChip:
         chip_seed: int,
         compute: Compute = NUMBA,
     ) -> ProgrammedChip:
-        """Write every analog matrix into its cells.
+        """Return a chip whose analog matrices are written into their cells when they are read.
 
         An expert that no slot holds at the start is programmed as if a slot were free: it is
         written before it is read. Where cells hold exact levels it does not matter where. Where
         they err, a run writes it again, and so does calibration (`linear`).
         """
+        none = StoredCopies({}, 0)
         bare = cls(
-            tile, temperature_c, checkpoint, holds, ranges, digital, chip_seed, {}, compute=compute
-        )
-        programmed: dict[MatrixId, tuple[Copy, ...]] = {}
-        for key, unit in bare.holds.units.items():
-            for tiling in unit.tilings:
-                matrix = tiling.matrix.id
-                weight = checkpoint.matrix(matrix)
-                programmed[matrix] = bare._write(key, matrix, weight, ranges[matrix], count=0)
-        return replace(bare, programmed=programmed)
+            tile, temperature_c, checkpoint, holds, ranges, digital, chip_seed, none,
+            compute=compute,
+        )  # fmt: skip
+        makers: dict[MatrixId, Maker] = {
+            tiling.matrix.id: partial(bare._stored, key, tiling.matrix.id, count=0)
+            for key, unit in holds.units.items()
+            for tiling in unit.tilings
+        }
+        return replace(bare, programmed=StoredCopies(makers, compute.kept_bytes))
 
     def linear(
         self,
@@ -140,7 +143,9 @@ class ProgrammedChip:
         statistics: MacStatistics | None,
     ) -> AnalogLinear:
         """Return the products; experts in slots are those of a write for calibration, if any."""
-        programmed = {**self.programmed, **({} if count is None else self._draw(count))}
+        programmed = self.programmed.makers()
+        if count is not None:
+            programmed.update(self._draw(count).makers())
         averaged: set[tuple[int, int]] = set()
         if correction is not None and not correction.is_identity:
             programmed.update(self._reprogrammed_routers(correction))
@@ -153,7 +158,7 @@ class ProgrammedChip:
             for matrix in [m for m in programmed if _is_offloaded(m, correction)]:
                 del programmed[matrix]
         return AnalogLinear(
-            programmed,
+            self.programmed.changed(programmed),
             self.digital,
             read_seed,
             mode,
@@ -163,9 +168,8 @@ class ProgrammedChip:
 
     def forget_folded(self) -> None:
         """Free the folded forms of every copy: a quarter of a programmed chip."""
-        for copies in self.programmed.values():
-            for copy in copies:
-                copy.forget_folded()
+        for copy in self.programmed.kept():
+            copy.forget_folded()
 
     def copies(self, layer: int, expert: int, part: AnalogPart = "experts") -> int:
         """Return how many copies of a unit are placed.
@@ -174,49 +178,44 @@ class ProgrammedChip:
         """
         return self.holds.resident.get(UnitKey(layer, part, expert), 0)
 
-    def _reprogrammed_routers(self, correction: Correction) -> dict[MatrixId, tuple[Copy, ...]]:
+    def _reprogrammed_routers(self, correction: Correction) -> dict[MatrixId, Maker]:
         """Program refitted routers into their cells: a second time, so with new noise."""
-        written: dict[MatrixId, tuple[Copy, ...]] = {}
+        written: dict[MatrixId, Maker] = {}
         for layer, refit in correction.router_refit.items():
             matrix = MatrixId(layer, "router")
             if refit.where == "reprogrammed" and matrix in self.programmed:
-                written[matrix] = self._write(
-                    UnitKey.of(matrix), matrix, refit.weight, self.ranges[matrix], count=1
+                key, adc_range = UnitKey.of(matrix), self.ranges[matrix]
+                written[matrix] = partial(
+                    self._write, key, matrix, refit.weight, adc_range, count=1
                 )
         return written
 
-    def _rewritten_slots(
-        self, correction: Correction, count: int | None
-    ) -> dict[MatrixId, tuple[Copy, ...]]:
+    def _rewritten_slots(self, correction: Correction, count: int | None) -> dict[MatrixId, Maker]:
         """Program expert slots with other experts' weights: a second time, so with new noise.
 
         Args:
             correction: what to rewrite.
             count: of a write for calibration, which takes the place of the first one; or None.
         """
-        written: dict[MatrixId, tuple[Copy, ...]] = {}
+        written: dict[MatrixId, Maker] = {}
         for rewrite in correction.rewrites:
             for matrix in self.programmed:
                 slot = (matrix.layer, matrix.expert) == (rewrite.layer, rewrite.slot)
                 if slot and matrix.part == "experts":
                     source = matrix._replace(expert=rewrite.source)
-                    weight, adc_range = self.checkpoint.matrix(source), self.ranges[source]
                     key, times = UnitKey.of(matrix), 1 if count is None else count
-                    written[matrix] = self._write(key, matrix, weight, adc_range, count=times)
+                    written[matrix] = partial(self._stored, key, matrix, count=times, source=source)
         return written
 
-    def _draw(self, count: int) -> dict[MatrixId, tuple[Copy, ...]]:
+    def _draw(self, count: int) -> StoredCopies:
         """Write every expert that lives in slots for one pass of calibration text."""
         if count not in self.drawn:
-            drawn: dict[MatrixId, tuple[Copy, ...]] = {}
-            for key in self.holds.dealt:
-                for tiling in self.holds.units[key].tilings:
-                    matrix = tiling.matrix.id
-                    weight = self.checkpoint.matrix(matrix)
-                    drawn[matrix] = self._write(
-                        key, matrix, weight, self.ranges[matrix], count=count
-                    )
-            self.drawn[count] = drawn
+            makers: dict[MatrixId, Maker] = {
+                tiling.matrix.id: partial(self._stored, key, tiling.matrix.id, count=count)
+                for key in self.holds.dealt
+                for tiling in self.holds.units[key].tilings
+            }
+            self.drawn[count] = StoredCopies(makers, self.compute.kept_bytes)
         return self.drawn[count]
 
     def writes_at_start(self, correction: Correction | None) -> dict[UnitKey, int]:
@@ -253,7 +252,7 @@ class ProgrammedChip:
         return self.holds.idle_crossbars // needed if needed else 0
 
     def _copy_dense_parts(
-        self, programmed: dict[MatrixId, tuple[Copy, ...]], correction: Correction
+        self, programmed: dict[MatrixId, Maker], correction: Correction
     ) -> set[tuple[int, int]]:
         """Program further copies of parts that no router selects into idle crossbars."""
         found: set[tuple[int, int]] = set()
@@ -275,16 +274,32 @@ class ProgrammedChip:
                         )
                     matrix = tiling.matrix.id
                     refit = correction.router_refit.get(matrix.layer)
-                    weight = self.checkpoint.matrix(matrix)
+                    weight = None
                     if matrix.role == "router" and refit and refit.where == "reprogrammed":
                         weight = refit.weight
                     known = programmed[matrix]
-                    writing = self._writing(matrix, copy=len(known))
-                    copy = self.compute.write(weight, self.tile, writing, self.ranges[matrix])
-                    programmed[matrix] = (*known, copy)
+                    programmed[matrix] = partial(self._with_one_more, matrix, known, weight)
             # Only matrices that have several copies are averaged: others are read alone.
             found.add((replica.layer, NO_EXPERT))
         return found
+
+    def _with_one_more(
+        self, matrix: MatrixId, known: Maker, weight: Floats | None
+    ) -> tuple[Copy, ...]:
+        """Return copies and a further one, of other weights than the checkpoint's if given."""
+        copies = known()
+        writing = self._writing(matrix, copy=len(copies))
+        stored = self.digital.backend.weight(self.checkpoint, matrix) if weight is None else weight
+        more = self.compute.write(stored, self.tile, writing, self.ranges[matrix])
+        return (*copies, more)
+
+    def _stored(
+        self, key: UnitKey, matrix: MatrixId, *, count: int, source: MatrixId | None = None
+    ) -> tuple[Copy, ...]:
+        """Write the checkpoint's weights: those of a matrix, or of another one in its place."""
+        source = matrix if source is None else source
+        weight = self.digital.backend.weight(self.checkpoint, source)
+        return self._write(key, matrix, weight, self.ranges[source], count=count)
 
     def _write(
         self, key: UnitKey, matrix: MatrixId, weight: Floats, adc_range: AdcRange, *, count: int
@@ -328,7 +343,7 @@ def _check_slots_apart(correction: Correction) -> None:
 
 
 def _average_slots(
-    programmed: dict[MatrixId, tuple[Copy, ...]], correction: Correction
+    programmed: dict[MatrixId, Maker], correction: Correction
 ) -> set[tuple[int, int]]:
     """Let a source expert answer with the mean of itself and the slots rewritten with it."""
     found: set[tuple[int, int]] = set()
@@ -338,8 +353,12 @@ def _average_slots(
             for matrix in [m for m in programmed if m.part == "experts"]:
                 if (matrix.layer, matrix.expert) == (rewrite.layer, rewrite.slot):
                     source = matrix._replace(expert=rewrite.source)
-                    programmed[source] = (*programmed[source], *programmed[matrix])
+                    programmed[source] = partial(_both, programmed[source], programmed[matrix])
     return found
+
+
+def _both(first: Maker, second: Maker) -> tuple[Copy, ...]:
+    return (*first(), *second())
 
 
 def _is_offloaded(matrix: MatrixId, correction: Correction) -> bool:

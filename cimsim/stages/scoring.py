@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,10 @@ from cimsim.model import Correction, Decoder, FloatLinear, Linear, ScoreResult
 from cimsim.model.text import perplexity
 from cimsim.stages.compute import Compute
 from cimsim.stages.coupled import CoupledChip, CoupledPhase
-from cimsim.stages.linear import Copy
+from cimsim.stages.linear import AnalogLinear, Copy
 from cimsim.stages.programmed_chip import ProgrammedChip
-from cimsim.workload.matrix import MatrixId, TokenKeys
+from cimsim.stages.stored_copies import Maker, StoredCopies
+from cimsim.workload.matrix import MatrixId
 from romer import Calibrated, CalibrationText, CleanReference, Task, calibrate
 
 __all__ = [
@@ -63,20 +65,6 @@ class Seed:
     calibrated_phases: tuple[CoupledPhase, ...] = ()
 
 
-@dataclass(frozen=True)
-class _IdealLinear:
-    """Exact integer products of the analog matrices, float products of the others."""
-
-    matrices: Mapping[MatrixId, Copy]
-    digital: FloatLinear
-
-    def __call__(self, matrix: MatrixId, x: Floats, tokens: TokenKeys) -> Floats:
-        ideal = self.matrices.get(matrix)
-        if ideal is None:
-            return self.digital(matrix, x, tokens)
-        return ideal.multiply(x, tokens, read_seed=0, mode="detailed", replica=0, statistics=None)
-
-
 def calibration_method(config: ChipConfig) -> str:
     """Return the calibrator that runs: digital crossbars have no error that it could undo."""
     return "identity" if config.tile.crossbar.kind == "digital" else config.calibration.method
@@ -97,17 +85,15 @@ def score_ideal(
     compute: Compute,
 ) -> float:
     """Return the perplexity with exact integer products at the chip's bits."""
-    ideal = {
-        t.matrix.id: compute.ideal(
-            decoder.checkpoint.matrix(t.matrix.id),
-            config.tile,
-            t.matrix.id,
-            ranges[t.matrix.id],
-        )
-        for unit in holds.units.values()
-        for t in unit.tilings
-    }
-    return perplexity(_score(decoder, _IdealLinear(ideal, digital), windows, None).nll)
+
+    def written(matrix: MatrixId) -> tuple[Copy, ...]:
+        weight = decoder.backend.weight(decoder.checkpoint, matrix)
+        return (compute.ideal(weight, config.tile, matrix, ranges[matrix]),)
+
+    tilings = [t for unit in holds.units.values() for t in unit.tilings]
+    makers: dict[MatrixId, Maker] = {t.matrix.id: partial(written, t.matrix.id) for t in tilings}
+    ideal = AnalogLinear(StoredCopies(makers, compute.kept_bytes), digital, 0, "detailed")
+    return perplexity(_score(decoder, ideal, windows, None).nll)
 
 
 def calibration_task(

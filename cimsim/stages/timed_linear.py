@@ -100,9 +100,9 @@ class TimedLinear:
 
     def __call__(self, matrix: MatrixId, x: Floats, tokens: TokenKeys) -> Floats:
         """Return x @ W as the crossbars of the visit compute it, float32 [n, n_out]."""
-        copies = self._base.programmed.get(matrix)
-        if copies is None:
+        if matrix not in self._base.programmed:
             return self._base.digital(matrix, x, tokens)
+        copies = self._base.programmed[matrix]
         if self._slot != NONE and matrix.part == "experts":
             return self._base.read(self._in_slot(matrix, copies), x, tokens, 0)
         if len(copies) > 1 and (matrix.layer, matrix.routed) in self._base.averaged:

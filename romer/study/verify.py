@@ -16,6 +16,7 @@ from cimsim.errors import CimsimError
 from cimsim.mac import ProgrammedMatrix
 from cimsim.mac.program import write_ideal
 from cimsim.stages.programmed_chip import ProgrammedChip
+from cimsim.stages.stored_copies import StoredCopies
 from cimsim.workload.matrix import MatrixId
 
 __all__ = ["ROUNDS", "verify_worst"]
@@ -54,7 +55,7 @@ def verify_worst(deployment: ProgrammedChip, cells: int) -> tuple[ProgrammedChip
         matrix: tuple(_with(copies[(matrix, r)], values[(matrix, r)]) for r in range(len(known)))
         for matrix, known in deployment.programmed.items()
     }
-    return replace(deployment, programmed=programmed), round(written)
+    return replace(deployment, programmed=StoredCopies.of(programmed)), round(written)
 
 
 def _copies(deployment: ProgrammedChip) -> dict[Place, ProgrammedMatrix]:

@@ -65,7 +65,7 @@ def test_results_do_not_depend_on_the_size_of_internal_batches(
 ) -> None:
     decoder, linear = Decoder(checkpoints["qwen"]), Keyed(checkpoints["qwen"])
     whole = decoder.score(windows, linear, sequences=np.arange(5))
-    monkeypatch.setattr("cimsim.model.decoder.BATCH_TOKENS", 80)
+    monkeypatch.setattr("cimsim.model.array_backend.NumbaBackend.batch_tokens", 80)
     cut = decoder.score(windows, linear, sequences=np.arange(5))
     assert same_bytes(whole.nll, cut.nll)
     assert same_bytes(whole.experts, cut.experts)
@@ -188,7 +188,7 @@ def test_a_forced_routing_follows_its_windows_through_internal_batches(
 ) -> None:
     decoder, linear = Decoder(checkpoints["qwen"]), FloatLinear(checkpoints["qwen"])
     free = decoder.score(windows, linear, sequences=np.arange(5))
-    monkeypatch.setattr("cimsim.model.decoder.BATCH_TOKENS", 80)
+    monkeypatch.setattr("cimsim.model.array_backend.NumbaBackend.batch_tokens", 80)
     own = RoutingRecord(free.experts, free.gates)
     forced = decoder.score(windows, linear, sequences=np.arange(5), routing=own)
     assert same_bytes(forced.nll, free.nll)

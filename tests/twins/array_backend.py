@@ -24,6 +24,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class PlainBackend:
     """Arrays of float64."""
 
+    batch_tokens = 64
+
     def array(self, values: Array) -> Array:
         return np.array(values, dtype=np.float64)
 

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cimsim.model import Checkpoint
 from cimsim.model.kernels.selection import select, select_in_groups
+from cimsim.workload.matrix import MatrixId
 
 __all__ = ["TorchBackend"]
 
@@ -36,6 +38,11 @@ class TorchBackend:
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
+        self.batch_tokens = 16384 if self.device.type == "cuda" else 4096
+        self._weights: dict[tuple[str, MatrixId], torch.Tensor] = {}
+        # Half of the memory is for copies on crossbars and for tokens.
+        cuda = self.device.type == "cuda"
+        self._spare = torch.cuda.mem_get_info(self.device)[1] // 2 if cuda else 0
 
     def array(self, values: Array) -> Array:
         """Return values as a contiguous tensor on the device."""
@@ -45,6 +52,28 @@ class TorchBackend:
         if not values.flags.writeable:
             values = values.copy()  # a tensor over it would promise that it may be written
         return torch.from_numpy(values).to(self.device)
+
+    def weight(self, checkpoint: Checkpoint, matrix: MatrixId) -> Array:
+        """Return the weights of a matrix [n_in, n_out]: a view of what is stored.
+
+        On a device they are kept in the type in which they are stored, as far as memory goes.
+        """
+        if self.device.type == "cpu":
+            return self.array(checkpoint.matrix(matrix))
+        kept = self._weights.get((checkpoint.hash, matrix))
+        if kept is None:
+            kept = self._read(checkpoint, matrix)
+            if torch.cuda.mem_get_info(self.device)[0] > self._spare:
+                self._weights[checkpoint.hash, matrix] = kept
+        return kept.T
+
+    def _read(self, checkpoint: Checkpoint, matrix: MatrixId) -> torch.Tensor:
+        """Return stored weights [n_out, n_in], of half the width where that loses nothing."""
+        tied = matrix.role == "head" and checkpoint.program.tied_head
+        place = MatrixId(-1, "embedding") if tied else matrix
+        wide: torch.Tensor = self.array(checkpoint.parameter(*place))
+        narrow = wide.bfloat16()
+        return narrow if bool((narrow.float() == wide).all()) else wide
 
     def host(self, x: Array) -> Array:
         """Return a tensor as NumPy's array."""
@@ -72,7 +101,7 @@ class TorchBackend:
 
     def product(self, x: Array, w: Array) -> Array:
         """Return x @ w."""
-        return torch.matmul(x, w)
+        return torch.matmul(x, w.float())
 
     def mean(self, several: Sequence[Array]) -> Array:
         """Return the mean of tensors, summed in float64."""

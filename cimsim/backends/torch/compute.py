@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from cimsim.backends.torch.arrays import TorchBackend
 from cimsim.backends.torch.copies import Reading, TorchCopy, TorchIdeal
-from cimsim.backends.torch.held import hold, hold_faithful, hold_ideal
+from cimsim.backends.torch.device_cells import DeviceCells, ideal_on_device, writes_on_device
+from cimsim.backends.torch.held import HeldFolded, hold, hold_faithful, hold_ideal
 from cimsim.backends.torch.tile import Precision
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange, IdealMatrix, Writing, ideal_integer, program_matrix
-from cimsim.model.array_backend import ArrayBackend
 from cimsim.workload.matrix import MatrixId
 
 __all__ = ["TorchCompute"]
+
+_KEPT_BYTES = 2 << 30  # copies of a chip on the host
 
 
 class TorchCompute:
@@ -40,29 +45,62 @@ class TorchCompute:
 
     def __init__(self, device: str, precision: Precision, seed: int) -> None:
         check_device(device)
-        self.backend: ArrayBackend = TorchBackend(device)
+        self.backend = TorchBackend(device)
         self._device = torch.device(device)
         self._reading = Reading(self._device, precision, seed)
+        self._folds: dict[Writing, bool] = {}
+
+    @property
+    def kept_bytes(self) -> int:
+        """Copies of matrices that one chip keeps: of a device a quarter of its free memory."""
+        if self._device.type == "cpu":
+            return _KEPT_BYTES
+        return torch.cuda.mem_get_info(self._device)[0] // 4
 
     def write(
         self, weight: Any, tile: Tile, writing: Writing, adc_range: AdcRange
     ) -> TorchCopy | TorchIdeal:
         """Write a weight matrix [n_in, n_out] into crossbars, as `cimsim.mac.program_matrix`."""
-        programmed = program_matrix(weight, tile, writing, adc_range)
+        n_in, n_out = weight.shape
+        if self._device.type == "cuda":
+            writer = writes_on_device(tile, writing, n_in, n_out)
+            if writer is not None:
+                cells = DeviceCells.write(self.backend.array(weight.T), writer, adc_range)
+                return TorchCopy(
+                    writing.matrix, cells.held, cells.mean_fraction,
+                    partial(self._faithful, writing, cells), self._reading,
+                )  # fmt: skip
+            if tile.crossbar.kind == "digital":
+                return self.ideal(weight, tile, writing.matrix, adc_range)
+        programmed = program_matrix(self._host(weight), tile, writing, adc_range)
         if isinstance(programmed, IdealMatrix):
             return TorchIdeal(hold_ideal(programmed, self._device))
         return TorchCopy(
-            writing.matrix,
-            hold(programmed, self._device),
-            programmed.cells.mean_fraction,
-            lambda: hold_faithful(programmed, self._device),
-            self._reading,
-        )
+            writing.matrix, hold(programmed, self._device), programmed.cells.mean_fraction,
+            partial(hold_faithful, programmed, self._device), self._reading,
+        )  # fmt: skip
 
     def ideal(self, weight: Any, tile: Tile, matrix: MatrixId, adc_range: AdcRange) -> TorchIdeal:
         """Return the exact integer product, as `cimsim.mac.ideal_integer`."""
-        ideal = ideal_integer(weight, tile, matrix=matrix, adc_range=adc_range)
+        if self._device.type == "cuda" and tile.weight.bits > 1:
+            stored = self.backend.array(weight.T)
+            return TorchIdeal(ideal_on_device(stored, tile, matrix, adc_range))
+        ideal = ideal_integer(self._host(weight), tile, matrix=matrix, adc_range=adc_range)
         return TorchIdeal(hold_ideal(ideal, self._device))
+
+    def _faithful(self, writing: Writing, cells: DeviceCells) -> HeldFolded | None:
+        """Return a folded form; whether one is faithful is found once."""
+        if self._folds.get(writing) is False:
+            return None
+        folded = cells.fold() if writing in self._folds else cells.folded()
+        self._folds[writing] = folded is not None
+        return folded
+
+    def _host(self, weight: Any) -> NDArray[np.float32]:
+        """Return weights as `cimsim.mac` takes them."""
+        if isinstance(weight, torch.Tensor):
+            weight = weight.float().cpu().numpy()
+        return np.ascontiguousarray(weight)
 
 
 def check_device(device: str) -> None:

@@ -113,6 +113,11 @@ class TorchCopy:
                 self._folded = self._reading.folded(self.held, found)
         return self._folds
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that it takes: cells, the kernel's bytes of them, a folded form in float64."""
+        return 2 * self.held.values.nbytes + 8 * self.held.formats.n_in * self.held.formats.n_out
+
     def forget_folded(self) -> None:
         """Free the folded form; it is made again, with the same bits, when it is next used."""
         self._folded = self._folds = None
@@ -185,6 +190,11 @@ class TorchIdeal:
 
     def __init__(self, ideal: HeldIdeal) -> None:
         self._ideal = ideal
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that it takes."""
+        return self._ideal.values.nbytes
 
     def forget_folded(self) -> None:
         """Do nothing: there is no second form."""

@@ -10,6 +10,7 @@ from cimsim.backends.torch.held import Held, HeldFolded, hold, hold_folded
 from cimsim.backends.torch.normals import column_normals
 from cimsim.backends.torch.plain import Tokens
 from cimsim.mac import ProgrammedMatrix
+from cimsim.rng import Key
 
 __all__ = ["ALL_GROUPS", "FoldedTile"]
 
@@ -47,8 +48,12 @@ class FoldedTile:
 
         Arguments and errors are those of `TorchTile.multiply`.
         """
+        key = self.held.read_key(read_seed, replica)
+        return self.product(*plain.quantize_inputs(x.float(), self.held), tokens, key)
+
+    def product(self, q: Tensor, scale: Tensor, tokens: Tokens, key: Key) -> Tensor:
+        """Return the product of integers [n, n_in] of some scale [n], float32 [n, n_out]."""
         held, folded, formats = self.held, self.folded, self.held.formats
-        q, scale = plain.quantize_inputs(x.float(), held)
         fed = (q + formats.input_shift).double()
         y = torch.matmul(fed, folded.values) * folded.grid
         y = y + held.coefficient * fed.sum(1)[:, None] - held.shift_share + folded.constant
@@ -59,6 +64,6 @@ class FoldedTile:
         if bool((variance > 0.0).any()):
             sequence, position = tokens
             words = (torch.full_like(position, ALL_GROUPS), position, sequence)
-            z = column_normals(formats.n_out, words, held.read_key(read_seed, replica))
+            z = column_normals(formats.n_out, words, key)
             y = y + variance.sqrt() * z.double()
         return (y * (scale.double()[:, None] * held.column_scale.double())).float()

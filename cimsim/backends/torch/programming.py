@@ -69,14 +69,25 @@ class Writer:
         Raises:
             CimsimError: if the device does not write such cells; it names what.
         """
-        formats = formats_of(writing.matrix, n_in, n_out, tile)
-        age_s = tile.device.age_s if writing.age_s is None else writing.age_s
-        tables = cell_tables(tile, formats.slices, age_s, writing.temperature_c)
-        for problem, key, value in _refusals(tile, formats, tables):
+        writer = cls._of(tile, writing, n_in, n_out)
+        for problem, key, value in _refusals(tile, writer.formats, writer.tables):
             raise CimsimError(
                 f"writing on a device does not do {problem}", key=key, value=value,
                 hint="write with cimsim.mac.program_matrix",
             )  # fmt: skip
+        return writer
+
+    @classmethod
+    def if_served(cls, tile: Tile, writing: Writing, n_in: int, n_out: int) -> Writer | None:
+        """Return the writer of a matrix, None if the device does not write such cells."""
+        writer = cls._of(tile, writing, n_in, n_out)
+        return None if any(_refusals(tile, writer.formats, writer.tables)) else writer
+
+    @classmethod
+    def _of(cls, tile: Tile, writing: Writing, n_in: int, n_out: int) -> Writer:
+        formats = formats_of(writing.matrix, n_in, n_out, tile)
+        age_s = tile.device.age_s if writing.age_s is None else writing.age_s
+        tables = cell_tables(tile, formats.slices, age_s, writing.temperature_c)
         return cls(tile, writing, formats, tables)
 
 
