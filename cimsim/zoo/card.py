@@ -38,7 +38,7 @@ structure, and nothing else, with the released models of its family.
 
 ## Quality
 Measured on the saved bfloat16 weights in float32 arithmetic: first 40,960 tokens of the bundled
-held-out text, windows of {context} tokens with {predictions} predictions each, no BOS,
+held-out text, windows of {window} tokens with {predictions} predictions each, no BOS,
 nothing carried over.
 
 | figure | value |
@@ -104,7 +104,8 @@ def card(spec: ModelSpec, training: dict[str, Any]) -> str:
         shared=shared,
         dense=dense if spec.dense_layers else "none",
         vocabulary=VOCABULARY,
-        context=CONTEXT,
+        context=spec.context,
+        window=CONTEXT,
         predictions=CONTEXT - 1,
         loading=_LOADING[spec.model_type],
         perplexity=result["perplexity"],
