@@ -14,6 +14,7 @@ COMMANDS = (
     "search",
     "validate",
     "verify",
+    "inspect",
     "migrate",
     "schema",
     "explain",
