@@ -90,7 +90,7 @@ def draw_parallel(view: SweepView, axes: Sequence[ParallelAxis]) -> Picture:
                     i + 0.03, height, short(words, 14), fontsize=7.5, color=INK, va="center",
                     zorder=3, bbox={"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.6},
                 )  # fmt: skip
-        plot.set_xlim(-0.25, len(axes) - 1 + 0.45)
+        plot.set_xlim(-0.25, len(axes) - 1 + 0.7)
         plot.set_ylim(-0.04, 1.04)
         titles = [short(a.title, 24).replace(".", ".\n") for a in axes]
         plot.set_xticks(across, titles, fontsize=7.5)

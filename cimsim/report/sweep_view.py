@@ -11,6 +11,7 @@ from cimsim.results.pareto import Direction
 
 __all__ = ["Bound", "KnobEffect", "Measure", "ShownPoint", "SweepView"]
 
+ON_TOP = ("failed", "dropped", "misses", "meets", "front")
 Status = Literal["front", "meets", "misses", "dropped", "failed"]
 
 
@@ -116,10 +117,11 @@ class SweepView:
 
     @cached_property
     def drawn(self) -> tuple[int, ...]:
-        """Points that have every objective, by index."""
-        return tuple(
+        """Points that have every objective, by index; better ones come later, on top."""
+        known = [
             i for i, p in enumerate(self.points) if all(m.name in p.values for m in self.measures)
-        )
+        ]
+        return tuple(sorted(known, key=lambda i: ON_TOP.index(self.points[i].status)))
 
     @cached_property
     def front(self) -> tuple[ShownPoint, ...]:

@@ -29,7 +29,11 @@ axes:
   tile.crossbar.rows: [32, 64, 128]
 constraints: [energy_per_token_nj <= 4e5]
 """
-POINT = "const mark = document.querySelectorAll('#points-0 .mark')[{}];"
+POINT = (
+    "const at = DATA.charts['points-0'].findIndex((p) => DATA.points[p].text.slice(0, 2).join()"
+    " === 'tile.adc.bits = {},tile.crossbar.rows = {}');"
+    "const mark = document.querySelectorAll('#points-0 .mark')[at];"
+)
 KEPT = "document.querySelectorAll('#points tbody tr:not(.off)').length"
 
 
@@ -80,7 +84,7 @@ def test_every_point_links_to_a_chip_file_that_is_there(page: Path) -> None:
 def test_hovering_lights_a_point_in_every_chart_and_shows_its_card(
     page: Path, tmp_path: Path
 ) -> None:
-    hover = POINT.format(5) + "mark.dispatchEvent(new PointerEvent('pointerenter'));"
+    hover = POINT.format(6, 128) + "mark.dispatchEvent(new PointerEvent('pointerenter'));"
     look = (
         "[document.querySelectorAll('.mark.lit').length, document.querySelector('.card').hidden, "
         "document.querySelector('.card').textContent]"
@@ -97,7 +101,7 @@ def test_hovering_lights_a_point_in_every_chart_and_shows_its_card(
 
 
 def test_clicking_a_point_finds_its_row(page: Path, tmp_path: Path) -> None:
-    steps = POINT.format(0) + "mark.dispatchEvent(new MouseEvent('click'));"
+    steps = POINT.format(5, 32) + "mark.dispatchEvent(new MouseEvent('click'));"
     look = (
         "[...document.querySelectorAll('#points tbody tr')].filter((r) => !r.hidden)"
         ".map((r) => [...r.cells].slice(1, 3).map((c) => c.textContent))"

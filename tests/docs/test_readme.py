@@ -25,6 +25,15 @@ MINUTES = "takes minutes"
 NOT_RUN = {
     "make run": "builds the environment; eight chips take minutes",
     "make run CHIPS='isaac puma'": "as make run",
+    **dict.fromkeys(
+        (
+            "cimsim sweep isaac --axis tile.adc.bits=6,7,8 --axis tile.crossbar.rows=128,256 "
+            "--accuracy off --out reports/quick",
+            "cimsim sweep memory_batch --out reports/memory",
+            "cimsim search memory_batch --trials 24 --out reports/found",
+        ),
+        "on docs/sweeps.md too, which tests/docs/test_sweep_page.py carries out",
+    ),
     "make test": "the suite that this test is part of",
     "make test-full": "as make test",
     "make golden-check": "the tests of tests/golden, part of the suite",
