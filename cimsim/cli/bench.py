@@ -22,6 +22,8 @@ def register(app: typer.Typer) -> None:
     bench.command("cost")(cost)
     bench.command("memory")(memory)
     bench.command("torch")(torch_tile)
+    bench.command("points")(points)
+    bench.command("search")(search)
     app.add_typer(bench, name="bench")
 
 
@@ -106,6 +108,40 @@ def torch_tile(
             hint="pip install 'cimsim[torch]', with CUDA",
         ) from error
     _print(run_torch_bench(), as_json=as_json)
+
+
+def points(
+    count: Annotated[int, typer.Option("--points", min=10, help="Points of the sweep.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a sweep of time, energy and area alone: CPU a point, memory, two processes."""
+    from cimsim.bench.chip_alone import run_alone_bench
+
+    _print(run_alone_bench(count), as_json=as_json)
+
+
+def search(
+    plan: Annotated[str, typer.Argument(help="A plan: file or bundled name.")] = "isaac_space",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the whole grid (default: reports/NAME).")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Points evaluated at once.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a grid whole, then measure what searches of it find against chance."""
+    from cimsim.bench.search import run_search_bench
+    from cimsim.cli.sweep_progress import PointProgress
+    from cimsim.config.sweep_file import find_sweep, load_sweep
+    from cimsim.sweep.open_executor import open_executor
+
+    path = find_sweep(plan)
+    if path is None:
+        raise CimsimError("no such plan", value=plan, hint="a YAML file, or a bundled name")
+    wanted = load_sweep(path)
+    with open_executor(jobs) as executor:
+        folder = out or Path("reports") / wanted.name
+        found = run_search_bench(wanted, folder, executor, PointProgress())
+    _print(found, as_json=as_json)
 
 
 def _print(result: Mapping[str, object], *, as_json: bool) -> None:
