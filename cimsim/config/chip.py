@@ -143,6 +143,12 @@ class Calibration(Section):
 
     method: str = knob("romer_plus", "Calibrator registered in romer; identity switches it off.")
     tokens: int = knob(4096, "Calibration tokens.", unit="token", ge=256)
+    inputs: Literal["as_trained", "smooth", "rotate"] = knob(
+        "as_trained",
+        "Form in which the model is written: as it is; with input channels scaled so that outliers "
+        "go into weights (SmoothQuant); or with the residual stream rotated by Hadamard blocks "
+        "(QuaRot). Both are folded into weights and gains and cost nothing at inference.",
+    )
     min_gain_nats: float = knob(
         1e-3,
         "Least decrease of the loss per token, on calibration documents that it was not fitted "

@@ -18,6 +18,7 @@ from cimsim.stages.models import (
     scored_windows,
     spread_windows,
 )
+from cimsim.stages.reparametrised import reparametrise
 from cimsim.stages.scoring import score_clean
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
@@ -86,12 +87,15 @@ def open_subject(model: str, texts: Texts, config: ChipConfig) -> ModelOnText:
     compute = open_compute(config.run)
     checkpoint = open_model(model, texts.bos)
     budget = (config.calibration.tokens, config.workload.context)
+    profile = calibration_windows(checkpoint, texts, *budget)[:PROFILE_WINDOWS]
+    if config.calibration.inputs != "as_trained":
+        checkpoint = reparametrise(checkpoint, config.calibration.inputs, profile)
     return ModelOnText(
         decoder=Decoder(checkpoint, compute.backend),
         digital=FloatLinear(checkpoint, compute.backend),
         texts=texts,
         windows=scored_windows(checkpoint, texts, config.workload),
-        profile=calibration_windows(checkpoint, texts, *budget)[:PROFILE_WINDOWS],
+        profile=profile,
         sampled=spread_windows(checkpoint, texts, *budget),
         compute=compute,
     )
