@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from cimsim.cache import NO_CACHE, Stages
 from cimsim.config import ChipConfig
 from cimsim.results import ChipResult
 from cimsim.stages.accuracy import GivenCorrection
@@ -23,7 +24,7 @@ from cimsim.stages.coupling import choose_mode
 from cimsim.stages.models import Texts
 from cimsim.stages.outcome import evaluate
 from cimsim.stages.placed_chip import place_chip
-from cimsim.stages.ranges import measure_ranges
+from cimsim.stages.ranges import find_ranges
 from cimsim.stages.subject import open_subject
 
 __all__ = ["run_chip"]
@@ -34,10 +35,10 @@ def run_chip(
     model: str,
     texts: Texts,
     *,
-    name: str | None = None,
     correction: Path | None = None,
     force: bool = False,
     threads: int = 1,
+    stages: Stages = NO_CACHE,
     progress: Callable[[str, float], None] | None = None,
 ) -> ChipResult:
     """Run one model on one chip: accuracy, time, energy.
@@ -46,10 +47,10 @@ def run_chip(
         config: the chip.
         model: bundled name or checkpoint folder.
         texts: scored and calibration text.
-        name: of the result; the chip's by default.
         correction: a saved correction to apply instead of calibrating.
         force: apply a correction that was made for something else.
         threads: chip seeds evaluated at once; changes time only.
+        stages: computes stages, or finds what they gave before.
         progress: told (stage, share done).
 
     Raises:
@@ -58,16 +59,16 @@ def run_chip(
     """
     started = time.monotonic()
     progress = progress or _silent
-    subject = open_subject(model, texts, config)
+    subject = open_subject(model, texts, config, stages)
     given = GivenCorrection.open(correction, config, subject.checkpoint.hash, force=force)
     progress("placing", 0.0)
     chip = place_chip(config, subject.program, subject.expected)
     mode = choose_mode(config, chip.placement)
     progress("converter ranges", 0.03)
-    ranges = measure_ranges(config, subject.decoder, chip.copies, subject.profile)
+    ranges = find_ranges(config, subject, chip.copies)
     outcome = evaluate(chip, subject, ranges, given, mode, threads, _paths(progress))
     progress("full-size model", 0.9)
-    return chip_result(name or config.name, chip, subject, outcome, started)
+    return chip_result(config.name, chip, subject, outcome, started)
 
 
 def _paths(progress: Callable[[str, float], None]) -> Callable[[str, float], None]:

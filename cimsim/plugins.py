@@ -19,7 +19,9 @@ from pathlib import Path
 
 from cimsim.errors import CimsimError
 
-__all__ = ["Plugin", "load_plugins"]
+__all__ = ["Plugin", "load_plugins", "loaded_plugins"]
+
+PREFIX = "cimsim_plugin_"
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,17 @@ def load_plugins(paths: Sequence[Path]) -> tuple[Plugin, ...]:
     return tuple(_load(path) for path in paths)
 
 
+def loaded_plugins() -> tuple[str, ...]:
+    """Return the hashes of all plug-ins of this process, sorted."""
+    found = (name for name in sys.modules if name.startswith(PREFIX))
+    return tuple(sorted(name.removeprefix(PREFIX) for name in found))
+
+
 def _load(path: Path) -> Plugin:
     if not path.is_file():
         raise CimsimError("plug-in not found", file=path, key="--plugin")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    name = f"cimsim_plugin_{digest}"
+    name = f"{PREFIX}{digest}"
     if name in sys.modules:
         return Plugin(path, digest)
     spec = spec_from_file_location(name, path)

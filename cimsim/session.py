@@ -101,6 +101,7 @@ def _jobs(plan: RunPlan) -> list[ChipJob]:
             correction=plan.correction,
             force=plan.force,
             threads=plan.threads,
+            cache=plan.cache,
         )
         for task in plan.tasks
     ]

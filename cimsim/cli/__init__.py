@@ -26,6 +26,7 @@ COMMANDS = (
     "serve",
     "noc",
     "bench",
+    "cache",
     "doctor",
 )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cimsim.cli.figure_path import check_figure
-from cimsim.cli.options import Cluster
+from cimsim.cli.options import Cluster, NoCache, folder_of
 
 if TYPE_CHECKING:
     from cimsim.stages.contenders import Contender
@@ -68,6 +68,7 @@ def compare(
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Chips simulated at once.")] = None,
     cluster: Cluster = None,
+    no_cache: NoCache = False,
     csv: Annotated[Path | None, typer.Option(help="Write the systems as CSV.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a figure: .png or .svg.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
@@ -109,6 +110,7 @@ def compare(
             out=out,
             jobs=jobs,
             cluster=cluster,
+            cache=folder_of(no_cache),
         )
         chips = _run(request, shape, batch)
     comparison = compare_chips(chips, iso.value, reference=reference, node_nm=node)

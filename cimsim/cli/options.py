@@ -24,6 +24,15 @@ Device = Annotated[
     typer.Option(help="Where torch computes (run.device of every chip): cuda, or cuda:N."),
 ]
 
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        envvar="CIMSIM_NO_CACHE",
+        help="Compute every stage, also those that an earlier run kept (cimsim cache).",
+    ),
+]
+
 Plugins = Annotated[
     list[Path] | None,
     typer.Option(
@@ -33,6 +42,26 @@ Plugins = Annotated[
         "family; may repeat.",
     ),
 ]
+
+
+def folder_of(no_cache: bool) -> Path | None:
+    """Return the folder of the stage cache; None without one, or where none can be written."""
+    import os
+
+    from cimsim.cache import cache_folder
+
+    if no_cache:
+        return None
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        typer.echo(f"no stage cache: {folder}: {error.strerror}", err=True)
+        return None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        typer.echo(f"no stage cache: {folder} cannot be written", err=True)
+        return None
+    return folder
 
 
 def load(plugins: list[Path] | None) -> tuple[Path, ...]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cimsim.cli.options import Cluster, Device, Plugins
+from cimsim.cli.options import Cluster, Device, NoCache, Plugins, folder_of
 
 
 def register(app: typer.Typer) -> None:
@@ -61,6 +61,7 @@ def run(
         int | None, typer.Option(min=1, help="Threads of a chip (default: cores / jobs).")
     ] = None,
     cluster: Cluster = None,
+    no_cache: NoCache = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the rows of results.csv as JSON.")
     ] = False,
@@ -99,6 +100,7 @@ def run(
             jobs=jobs,
             threads=threads,
             cluster=cluster,
+            cache=folder_of(no_cache),
         )
     )
     if dry_run:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cimsim.cli.options import Cluster, Plugins, load
+from cimsim.cli.options import Cluster, NoCache, Plugins, folder_of, load
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +38,7 @@ def search(
         int, typer.Option(min=1, help="Points evaluated at once; part of the sequence.")
     ] = 1,
     cluster: Cluster = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Search a plan with Optuna; the same command goes on where one was stopped."""
     from cimsim.cli.sweep import print_results
@@ -59,7 +60,7 @@ def search(
         wanted = wanted.model_copy(update={"search": knobs})
     checked = prepare_search(wanted, out, storage)
     with open_executor(jobs, cluster=cluster, plugins=files) as executor:
-        run = SearchRun(checked, executor, PointProgress(), jobs)
+        run = SearchRun(checked, executor, PointProgress(), jobs, folder_of(no_cache))
         results = run.run(trials or wanted.search.trials, time)
     written = ("report.html", *write_tables(checked.folder, results))
     write_sweep_report(checked.folder, results)

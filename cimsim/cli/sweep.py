@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cimsim.cli.options import Cluster, Plugins, load
+from cimsim.cli.options import Cluster, NoCache, Plugins, folder_of, load
 
 if TYPE_CHECKING:
     from cimsim.config.sweep import SweepPlan
@@ -53,6 +53,7 @@ def sweep(
         int | None, typer.Option(min=1, help="Points evaluated at once (default: all cores).")
     ] = None,
     cluster: Cluster = None,
+    no_cache: NoCache = False,
     dry_run: Annotated[
         bool, typer.Option(help="Check everything, print what would run, compute nothing.")
     ] = False,
@@ -74,7 +75,7 @@ def sweep(
         return
     at_once = min(jobs or os.cpu_count() or 1, len(checked.points.valid))
     with open_executor(at_once, cluster=cluster, plugins=files) as executor:
-        results = SweepRun(checked, executor, PointProgress()).run()
+        results = SweepRun(checked, executor, PointProgress(), folder_of(no_cache)).run()
     written = ("report.html", *write_tables(checked.folder, results))
     write_sweep_report(checked.folder, results)
     print_results(results, str(checked.folder.path), written)

@@ -125,9 +125,11 @@ def converters_of(tile: Tile, formats: Formats, key: tuple[int, int]) -> Convert
         formats: formats of the matrix.
         key: of the converters of its silicon (`cimsim.mac.writing`).
     """
-    adc, per_pe, in_pe = tile.adc, tile.adc.per_pe, tile.pe.crossbars
+    adc = tile.adc
     if adc.offset_lsb == 0.0 and adc.gain_sigma == 0.0 and adc.inl_lsb == 0.0:
         return None
+    # Read here and not before: how many converters there are decides no number of perfect ones.
+    per_pe, in_pe = adc.per_pe, tile.pe.crossbars
     blocks = len(formats.tiling.row_blocks)
     errors = np.zeros((3, blocks, formats.columns), dtype=np.float32)
     column_block, local = _places(formats)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from cimsim.results.activity import Activity
+from cimsim.results.activity import Activity, Counter, Track
 from cimsim.results.column import EMPTY_BECAUSE, Empty, Row
 from cimsim.results.loads import ExpertLoad, LatencySamples, TileLoad
 from cimsim.results.pairs import pair_rows
 from cimsim.results.table import Table
 
-__all__ = ["DEFAULT_BATCHES", "NOT_RUN", "ChipResult", "RunResults"]
+__all__ = ["CHIP_RECORDS", "DEFAULT_BATCHES", "NOT_RUN", "ChipResult", "RunResults"]
 
 DEFAULT_BATCHES = (1, 8)
 NOT_RUN = Empty("this chip does not run that batch size")
@@ -84,6 +84,10 @@ class ChipResult:
             "latency": [row for samples in self.latency for row in samples.rows(*names)],
             "resources": list(self.resources),
         }
+
+
+CHIP_RECORDS = (ChipResult, TileLoad, ExpertLoad, LatencySamples, Activity, Track, Counter)
+"""Classes that a `ChipResult` is made of."""
 
 
 @dataclass(frozen=True)

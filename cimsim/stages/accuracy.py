@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from cimsim.chip import LogicalCopies
 from cimsim.config import ChipConfig
-from cimsim.config.load import config_hash
 from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange
 from cimsim.model import Correction, ScoreResult, load_correction
+from cimsim.results.packed import digest_of
+from cimsim.stages.chip_seed import ChipSeeds
 from cimsim.stages.coupled import CoupledChip
 from cimsim.stages.exactness import is_exact
 from cimsim.stages.heap import release_heap
+from cimsim.stages.identity import chip_identity
 from cimsim.stages.models import scored_bytes, unigram_ppl
-from cimsim.stages.programmed_chip import ProgrammedChip
-from cimsim.stages.scoring import (
-    Seed,
-    calibration_method,
-    calibration_task,
-    score_ideal,
-    score_seed,
-)
+from cimsim.stages.scoring import Seed
 from cimsim.stages.subject import ModelOnText
 from cimsim.workload.matrix import MatrixId
-from romer import CalibrationText, CleanReference, split_documents, steps_of
 
-__all__ = ["Accuracy", "GivenCorrection", "chip_identity", "measure_accuracy", "open_correction"]
+__all__ = ["Accuracy", "GivenCorrection", "measure_accuracy", "open_correction"]
 
 
 @dataclass(frozen=True)
@@ -52,44 +45,6 @@ class Accuracy:
     text_bytes: int
     seeds: tuple[Seed, ...]
     warnings: tuple[str, ...]
-
-
-# What a run does with a chip; nothing that is written into its cells depends on it.
-_USE = (
-    ("workload", ("tokens", "in_flight")),
-    (
-        "run",
-        (
-            "chip_seeds",
-            "tile_mode",
-            "flight_tokens",
-            "decode_batch",
-            "engine",
-            "coupling",
-            "age_step",
-            "backend",
-            "device",
-            "precision",
-        ),
-    ),
-    ("calibration", ("method", "min_gain_nats")),
-)
-
-
-def chip_identity(config: ChipConfig, chip_seed: int) -> str:
-    """Return the opaque identity of one chip: what a correction is made for.
-
-    How much text is scored or timed, and how, does not make another chip.
-    """
-    plain = ChipConfig(name=config.name)
-    sections = {
-        name: getattr(config, name).model_copy(
-            update={key: getattr(getattr(plain, name), key) for key in keys}
-        )
-        for name, keys in _USE
-    }
-    bare = config.model_copy(update=sections)
-    return hashlib.sha256(f"{config_hash(bare)}:{chip_seed}".encode()).hexdigest()
 
 
 def open_correction(
@@ -172,32 +127,20 @@ def measure_accuracy(
         threads: chip seeds evaluated at once.
         progress: told (stage, share done).
     """
-    decoder, digital, windows = subject.decoder, subject.digital, subject.windows
     progress("ideal integers", 0.05)
-    compute = subject.compute
-    ideal = score_ideal(config, decoder, digital, holds, ranges, windows, compute)
-    text, reference = _calibration(config, subject, given)
     exact = is_exact(config.tile)
     drawn = 1 if exact else config.run.chip_seeds
+    scoring = ChipSeeds(config, subject, holds, ranges, given.correction, coupled)
+    ideal = scoring.ideal()
 
     def run_seed(index: int) -> Seed:
-        said = _within(progress, index, drawn)
-        said("programming", 0.0)
-        temperature_c = config.technology.temperature_c
-        deployment = ProgrammedChip.program(
-            config.tile, temperature_c, decoder.checkpoint, holds, ranges, digital, index, compute
-        )
-        wanted = given.correction or calibration_task(
-            config, decoder, deployment, reference, text, chip_identity(config, index)
-        )
-        seed = score_seed(config, decoder, deployment, windows, wanted, coupled, said)
+        seed = scoring.seed(index, _within(progress, index, drawn))
         # A programmed chip is a quarter of a gigabyte and part of reference cycles.
-        del deployment, wanted
         release_heap()
         return seed
 
     # Chips share nothing that is written, and compiled kernels release the interpreter.
-    together = min(threads, drawn) if compute.seeds_at_once else 1
+    together = min(threads, drawn) if subject.compute.seeds_at_once else 1
     with ThreadPoolExecutor(max(1, together)) as pool:
         seeds = list(pool.map(run_seed, range(drawn)))
     warnings = given.warnings
@@ -207,20 +150,17 @@ def measure_accuracy(
     if exact:
         # Nothing is drawn on such a chip: every seed is the first one again.
         seeds = seeds * config.run.chip_seeds
-    unigram = unigram_ppl(decoder.checkpoint, subject.texts, windows)
-    size = scored_bytes(decoder.checkpoint, subject.texts, config.workload)
-    return Accuracy(subject.clean, ideal, unigram, size, tuple(seeds), warnings)
+    size = scored_bytes(subject.checkpoint, subject.texts, config.workload)
+    return Accuracy(subject.clean, ideal, _unigram(subject), size, tuple(seeds), warnings)
 
 
-def _calibration(
-    config: ChipConfig, subject: ModelOnText, given: GivenCorrection
-) -> tuple[CalibrationText, CleanReference]:
-    """Return calibration text and what the clean model does on it, as far as it is needed."""
-    tokens, context = config.calibration.tokens, config.workload.context
-    text = split_documents(subject.checkpoint, subject.texts.calibration, tokens, context)
-    needed = given.correction is None and bool(steps_of(calibration_method(config)))
-    read = text if needed else replace(text, fit=text.fit[:1])
-    return text, CleanReference.measure(subject.decoder, subject.digital, read)
+def _unigram(subject: ModelOnText) -> float:
+    """Return the perplexity of a unigram model of the calibration text."""
+    return subject.stages.watch().recall(
+        "unigram",
+        {**subject.scored, "text": digest_of(subject.texts.calibration)},
+        lambda: unigram_ppl(subject.checkpoint, subject.texts, subject.windows),
+    )
 
 
 def _near_things(seeds: Sequence[Seed]) -> tuple[str, ...]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
+from cimsim.chip import UnitKey
+from cimsim.config import ChipConfig
 from cimsim.config.load import dump_yaml
-from cimsim.results import ChipResult, TileLoad
+from cimsim.cost import Density
+from cimsim.results import ChipResult, Row, TileLoad
 from cimsim.stages.measured import ChipMeasurement
 from cimsim.stages.outcome import Outcome
 from cimsim.stages.peaks import peak_rows
@@ -25,6 +29,8 @@ from cimsim.stages.tables import (
     seed_rows,
 )
 from cimsim.stages.warnings import run_warnings
+from cimsim.workload.shapes import SHAPES
+from cimsim.workload.trace import RoutingTrace
 
 __all__ = ["chip_result"]
 
@@ -59,7 +65,7 @@ def chip_result(
         per_layer=layer_rows(measured),
         per_seed=seed_rows(measured),
         energy=all_energy_rows(measured),
-        scale=scale_rows(config, program.name, routing, outcome.density),
+        scale=_full_size(config, subject, routing, outcome.density),
         peak=peak_rows(config, program.name, chip.mesh, outcome.density),
         tile_load=measured.tile_load,
         expert_load=expert_load(measured),
@@ -73,6 +79,22 @@ def chip_result(
         not_modelled=chip.cost.not_modelled(),
         seconds=time.monotonic() - started_s,
     )  # fmt: skip
+
+
+def _full_size(
+    config: ChipConfig,
+    subject: ModelOnText,
+    routing: RoutingTrace,
+    density: Mapping[UnitKey, Density],
+) -> tuple[Row, ...]:
+    """Return the figures of the chip with a model of full size: a stage of a run."""
+    stage, model = subject.stages.watch(config=config), subject.program.name
+    chip = stage.views["config"]
+    return stage.recall(
+        "full size",
+        {"model": model, "load": routing.load(), "density": density, "shapes": SHAPES},
+        lambda: scale_rows(chip, model, routing, density),
+    )
 
 
 def _tile_load(chip: PlacedChip, outcome: Outcome) -> TileLoad:

@@ -6,13 +6,15 @@ compute`) is another one, imported when a run asks for it.
 
 from __future__ import annotations
 
+import hashlib
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.config import Tile
+from cimsim.config import ChipConfig, Tile
 from cimsim.config.chip import Run
 from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange, Writing, ideal_integer, program_matrix
@@ -20,7 +22,7 @@ from cimsim.model.array_backend import ArrayBackend, NumbaBackend
 from cimsim.stages.linear import Copy
 from cimsim.workload.matrix import MatrixId
 
-__all__ = ["NUMBA", "Compute", "NumbaCompute", "open_compute"]
+__all__ = ["NUMBA", "Compute", "NumbaCompute", "computed_by", "open_compute"]
 
 Floats = NDArray[np.float32]
 
@@ -89,3 +91,31 @@ def open_compute(run: Run) -> Compute:
     from cimsim.backends.torch.compute import TorchCompute  # noqa: PLC0415 - torch is optional
 
     return TorchCompute(run.device, run.precision, run.seed)
+
+
+def computed_by(config: ChipConfig) -> str:
+    """Return the identity of what computes a run: numbers of another one may differ.
+
+    Numba gives the same bytes everywhere; torch does on one kind of device. A device model of
+    the user's own counts with its source.
+    """
+    return f"{_arithmetic(config.run)} {_own_model(config)}".strip()
+
+
+def _arithmetic(run: Run) -> str:
+    if run.backend == "numba":
+        return "numba"
+    name = "cpu"
+    if run.device != "cpu":
+        from torch.cuda import get_device_name  # noqa: PLC0415 - torch is optional
+
+        name = get_device_name(run.device)
+    return f"torch {name} {run.precision} {run.seed}"
+
+
+def _own_model(config: ChipConfig) -> str:
+    module = getattr(config.tile.device, "module", None)
+    found = find_spec(module) if module else None
+    if found is None or found.origin is None:
+        return ""
+    return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()

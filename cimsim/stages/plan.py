@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cimsim.config import ChipConfig
 from cimsim.config.load import config_hash, find_chip, load_chip
 from cimsim.engine.network_choice import refuse_flit
 from cimsim.errors import CimsimError
-from cimsim.model import build_program
+from cimsim.model import Checkpoint, build_program
 from cimsim.plugins import Plugin, load_plugins
 from cimsim.results import RunFolder
 from cimsim.stages.compute import open_compute
@@ -42,6 +43,7 @@ class Request:
         threads: threads per chip, or None for cores / jobs.
         plugins: files that register what chips and models name.
         cluster: ``local:N`` or a Dask scheduler's address to compute on, or None.
+        cache: folder of the stage cache, None to compute everything.
     """
 
     chips: tuple[str, ...]
@@ -57,6 +59,7 @@ class Request:
     threads: int | None = None
     plugins: tuple[Path, ...] = ()
     cluster: str | None = None
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class RunPlan:
         warnings: what its models make known before a run, a sentence each.
         plugins: that are loaded; workers load them too.
         cluster: to compute on, or None for this machine.
+        cache: folder of the stage cache, None to compute everything.
     """
 
     tasks: tuple[ChipTask, ...]
@@ -103,6 +107,7 @@ class RunPlan:
     warnings: tuple[str, ...] = ()
     plugins: tuple[Plugin, ...] = ()
     cluster: str | None = None
+    cache: Path | None = None
 
 
 def make_plan(request: Request) -> RunPlan:
@@ -137,18 +142,7 @@ def make_plan(request: Request) -> RunPlan:
             tasks.append(ChipTask(config, model, name))
     if request.correction is not None and not request.correction.is_file():
         raise CimsimError("correction not found", file=request.correction, key="--correction")
-    identity: dict[str, object] = {
-        "chips": [config_hash(c) for c in configs],
-        "models": [c.hash for c in checkpoints.values()],
-        "text": hashlib.sha256(texts.scored.encode()).hexdigest(),
-        "calibration": hashlib.sha256(texts.calibration.encode()).hexdigest(),
-        "correction": _digest(request.correction),
-    }
-    if any(c.bos is not None for c in checkpoints.values()):
-        identity["bos"] = [c.bos for c in checkpoints.values()]
-    if plugins:
-        identity["plugins"] = [plugin.sha256 for plugin in plugins]
-    run_hash = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    run_hash = _identity(request, configs, list(checkpoints.values()), texts, plugins)
     out = request.out or Path("reports") / run_hash[:12]
     cores = os.cpu_count() or 1
     jobs = min(request.jobs or cores, len(tasks))
@@ -164,7 +158,28 @@ def make_plan(request: Request) -> RunPlan:
         warnings=tuple(w for c in checkpoints.values() for w in c.warnings),
         plugins=plugins,
         cluster=request.cluster,
+        cache=request.cache,
     )
+
+
+def _identity(
+    request: Request,
+    configs: Sequence[ChipConfig],
+    checkpoints: Sequence[Checkpoint],
+    texts: Texts,
+    plugins: Sequence[Plugin],
+) -> str:
+    """Return the hash of everything that decides the numbers of a run."""
+    identity: dict[str, object] = {
+        "chips": [config_hash(c) for c in configs],
+        "models": [c.hash for c in checkpoints],
+        "text": hashlib.sha256(texts.scored.encode()).hexdigest(),
+        "calibration": hashlib.sha256(texts.calibration.encode()).hexdigest(),
+        "correction": _digest(request.correction),
+    }
+    if plugins:
+        identity["plugins"] = [plugin.sha256 for plugin in plugins]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def _distinct(key: str, names: list[str]) -> None:

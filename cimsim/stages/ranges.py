@@ -11,9 +11,10 @@ from cimsim.mac import AdcRange, calibrate_range
 from cimsim.model import Decoder, FloatLinear
 from cimsim.model.kernels.product import product
 from cimsim.model.kernels.rows import swiglu
+from cimsim.stages.subject import ModelOnText
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
-__all__ = ["LEAST_ROWS", "ROWS", "measure_ranges"]
+__all__ = ["LEAST_ROWS", "ROWS", "find_ranges", "measure_ranges"]
 
 Floats = NDArray[np.float32]
 ROWS = 512  # inputs kept of every matrix to find its converter's range
@@ -38,6 +39,25 @@ class _InputRecorder:
         if room > 0:
             kept.append(self.digital.backend.host(x[:room]).copy())
         return self.digital(matrix, x, tokens)
+
+
+def find_ranges(
+    config: ChipConfig, subject: ModelOnText, holds: LogicalCopies
+) -> dict[MatrixId, AdcRange]:
+    """Return the ADC range of every analog matrix: a stage of a run.
+
+    Args:
+        config: the chip.
+        subject: the model, with text for ranges.
+        holds: which matrices are analog.
+    """
+    stage = subject.stages.watch(config=config, copies=holds)
+    chip, copies = stage.views["config"], stage.views["copies"]
+    return stage.recall(
+        "ranges",
+        {**subject.model, "profile": subject.profile},
+        lambda: measure_ranges(chip, subject.decoder, copies, subject.profile),
+    )
 
 
 def measure_ranges(

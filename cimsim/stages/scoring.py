@@ -23,12 +23,15 @@ from cimsim.workload.matrix import MatrixId
 from romer import Calibrated, CalibrationText, CleanReference, Task, calibrate
 
 __all__ = [
+    "Noisy",
     "Seed",
+    "Treated",
     "calibration_method",
     "calibration_task",
     "score_clean",
     "score_ideal",
-    "score_seed",
+    "score_noisy",
+    "score_treated",
 ]
 
 Windows = NDArray[np.int64]
@@ -37,6 +40,38 @@ Floats = NDArray[np.float32]
 # Text that calibrates and text that is scored never share an address of read noise.
 CALIBRATION_READ_SEEDS = (1_000_003, 1_000_033)
 TOGETHER = "numbers and time"  # what progress calls a coupled run
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """One chip seed as it is.
+
+    Attributes:
+        score: score and routing.
+        statistics: conversions and densities.
+        phases: phases of a coupled run; none in trace mode.
+    """
+
+    score: ScoreResult
+    statistics: MacStatistics
+    phases: tuple[CoupledPhase, ...] = ()
+
+
+@dataclass(frozen=True)
+class Treated:
+    """One chip seed with its correction.
+
+    Attributes:
+        calibration: the correction and why its steps were kept.
+        score: score and routing; None where the correction changes nothing.
+        clean_ppl: the float model's perplexity under the correction, None as well.
+        phases: phases of a coupled run; none in trace mode.
+    """
+
+    calibration: Calibrated
+    score: ScoreResult | None = None
+    clean_ppl: float | None = None
+    phases: tuple[CoupledPhase, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +98,21 @@ class Seed:
     statistics: MacStatistics
     phases: tuple[CoupledPhase, ...] = ()
     calibrated_phases: tuple[CoupledPhase, ...] = ()
+
+    @classmethod
+    def of(cls, chip_seed: int, noisy: Noisy, treated: Treated) -> Seed:
+        """Join both sides of a chip seed; without a correction they are one."""
+        same = treated.score is None
+        return cls(
+            chip_seed,
+            noisy.score,
+            treated.score or noisy.score,
+            treated.calibration,
+            treated.clean_ppl,
+            noisy.statistics,
+            noisy.phases,
+            noisy.phases if same else treated.phases,
+        )
 
 
 def calibration_method(config: ChipConfig) -> str:
@@ -130,7 +180,34 @@ def calibration_task(
     )
 
 
-def score_seed(
+def score_noisy(
+    config: ChipConfig,
+    decoder: Decoder,
+    deployment: ProgrammedChip,
+    windows: Windows,
+    coupled: CoupledChip | None,
+    progress: Callable[[str, float], None],
+) -> Noisy:
+    """Score one chip as it is.
+
+    Args:
+        config: how it is scored.
+        decoder: the model.
+        deployment: the programmed chip.
+        windows: scored text, int64 [windows, context].
+        coupled: computes numbers and time together; None computes numbers alone.
+        progress: told (stage, share done).
+    """
+    statistics = MacStatistics()
+    progress("scoring", 0.0)
+    score, phases = _deployed(
+        config, decoder, deployment, windows, coupled, None, statistics,
+        lambda share: progress(TOGETHER, 0.4 * share),
+    )  # fmt: skip
+    return Noisy(score, statistics, phases)
+
+
+def score_treated(
     config: ChipConfig,
     decoder: Decoder,
     deployment: ProgrammedChip,
@@ -138,8 +215,8 @@ def score_seed(
     wanted: Correction | Task,
     coupled: CoupledChip | None,
     progress: Callable[[str, float], None],
-) -> Seed:
-    """Score one chip, calibrate it (or apply a given correction), and score it again.
+) -> Treated:
+    """Calibrate a chip, or apply a given correction, and score it again.
 
     Args:
         config: how it is scored and calibrated.
@@ -151,12 +228,6 @@ def score_seed(
             is fitted on the chip as it is when the run starts.
         progress: told (stage, share done).
     """
-    statistics = MacStatistics()
-    progress("scoring", 0.0)
-    noisy, before = _deployed(
-        config, decoder, deployment, windows, coupled, None, statistics,
-        lambda share: progress(TOGETHER, 0.4 * share),
-    )  # fmt: skip
     if isinstance(wanted, Task):
         progress("calibrating", 0.4)
         calibration = calibrate(wanted, calibration_method(config))
@@ -166,18 +237,16 @@ def score_seed(
     if config.run.tile_mode == "detailed":
         deployment.forget_folded()
     progress("scoring calibrated", 0.6)
-    calibrated, after, clean = noisy, before, None
-    if not chosen.is_identity:
-        if coupled is not None:
-            deployment.drawn.clear()
-        calibrated, after = _deployed(
-            config, decoder, deployment, windows, coupled, chosen, None,
-            lambda share: progress(f"{TOGETHER}, calibrated", 0.6 + 0.4 * share),
-        )  # fmt: skip
-        clean = perplexity(_score(decoder, deployment.digital, windows, chosen).nll)
-    return Seed(
-        deployment.chip_seed, noisy, calibrated, calibration, clean, statistics, before, after
-    )
+    if chosen.is_identity:
+        return Treated(calibration)
+    if coupled is not None:
+        deployment.drawn.clear()
+    score, phases = _deployed(
+        config, decoder, deployment, windows, coupled, chosen, None,
+        lambda share: progress(f"{TOGETHER}, calibrated", 0.6 + 0.4 * share),
+    )  # fmt: skip
+    clean = perplexity(_score(decoder, deployment.digital, windows, chosen).nll)
+    return Treated(calibration, score, clean, phases)
 
 
 def _deployed(

@@ -8,9 +8,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.cache import NO_CACHE, Stages
 from cimsim.config import ChipConfig
 from cimsim.model import Checkpoint, Decoder, FloatLinear, ScoreResult
-from cimsim.stages.compute import Compute, open_compute
+from cimsim.results.packed import digest_of
+from cimsim.stages.compute import Compute, computed_by, open_compute
 from cimsim.stages.models import (
     Texts,
     calibration_windows,
@@ -42,6 +44,8 @@ class ModelOnText:
         profile: for converter ranges.
         sampled: calibration text from which a placement's load is expected.
         compute: what carries out the numbers.
+        computed: its identity.
+        stages: computes stages, or finds what they gave before.
     """
 
     decoder: Decoder
@@ -51,6 +55,8 @@ class ModelOnText:
     profile: Windows
     sampled: Windows
     compute: Compute
+    computed: str = "numba"
+    stages: Stages = NO_CACHE
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -65,21 +71,41 @@ class ModelOnText:
     @cached_property
     def expected(self) -> RoutingTrace:
         """Routing of the clean model on sampled text: what a chip is placed for."""
-        return score_clean(self.decoder, self.digital, self.sampled).trace
+        return self._clean_on(self.sampled).trace
 
     @cached_property
     def clean(self) -> ScoreResult:
         """Score and routing of the clean model on the scored text."""
-        return score_clean(self.decoder, self.digital, self.windows)
+        return self._clean_on(self.windows)
+
+    @cached_property
+    def model(self) -> dict[str, object]:
+        """What decides a number beside chip and text: the model, and what computes."""
+        return {"model": self.checkpoint.hash, "computed": self.computed}
+
+    @cached_property
+    def scored(self) -> dict[str, object]:
+        """What decides the score of a chip beside the chip."""
+        return {**self.model, "windows": digest_of(self.windows)}
+
+    def _clean_on(self, windows: Windows) -> ScoreResult:
+        return self.stages.watch().recall(
+            "clean",
+            {**self.model, "windows": windows},
+            lambda: score_clean(self.decoder, self.digital, windows),
+        )
 
 
-def open_subject(model: str, texts: Texts, config: ChipConfig) -> ModelOnText:
+def open_subject(
+    model: str, texts: Texts, config: ChipConfig, stages: Stages = NO_CACHE
+) -> ModelOnText:
     """Open a model and cut the texts of a run.
 
     Args:
         model: bundled name or checkpoint folder.
         texts: scored and calibration text.
         config: says how many tokens of each.
+        stages: computes stages, or finds what they gave before.
 
     Raises:
         CimsimError: if model and texts do not go together.
@@ -98,4 +124,6 @@ def open_subject(model: str, texts: Texts, config: ChipConfig) -> ModelOnText:
         profile=profile,
         sampled=spread_windows(checkpoint, texts, *budget),
         compute=compute,
+        computed=computed_by(config),
+        stages=stages,
     )

@@ -1,23 +1,33 @@
-"""One chip with one model as a task."""
+"""One chip with one model as a task, whose whole result is a stage as well."""
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cimsim.cache import NO_CACHE, open_cache
 from cimsim.config import ChipConfig
 from cimsim.pipeline import run_chip
 from cimsim.results import ChipResult
-from cimsim.stages.models import Texts
+from cimsim.stages.compute import computed_by
+from cimsim.stages.kept import KEPT
+from cimsim.stages.models import Texts, open_model
 from cimsim.sweep.executor import PlanTask, Workplace
+from cimsim.workload.shapes import SHAPES
 
 __all__ = ["ChipJob"]
 
 
 @dataclass(frozen=True)
 class ChipJob(PlanTask[ChipResult]):
-    """Runs one model on one chip; fields are the arguments of `run_chip`."""
+    """Runs one model on one chip; other fields are arguments of `run_chip`.
+
+    Attributes:
+        cache: folder of the stage cache, None to compute everything.
+    """
 
     config: ChipConfig
     model: str
@@ -25,6 +35,7 @@ class ChipJob(PlanTask[ChipResult]):
     correction: Path | None = None
     force: bool = False
     threads: int = 1
+    cache: Path | None = None
 
     @property
     def affinity(self) -> tuple[Hashable, ...]:
@@ -32,14 +43,33 @@ class ChipJob(PlanTask[ChipResult]):
         return (self.model,)
 
     def run(self, place: Workplace) -> ChipResult:
-        """Run the pipeline."""
-        return run_chip(
-            self.config,
-            self.model,
-            self.texts,
-            name=self.name,
-            correction=self.correction,
-            force=self.force,
-            threads=self.threads,
-            progress=place,
+        """Run the pipeline, as far as its stages are not known."""
+        started = time.monotonic()
+        stages = NO_CACHE if self.cache is None else open_cache(KEPT, self.cache)
+        found = stages.watch().recall(
+            "chip",
+            {} if self.cache is None else self._whole(),
+            lambda: run_chip(
+                self.config,
+                self.model,
+                self.texts,
+                correction=self.correction,
+                force=self.force,
+                threads=self.threads,
+                stages=stages,
+                progress=place,
+            ),
         )
+        return replace(found, name=self.name, seconds=time.monotonic() - started)
+
+    def _whole(self) -> dict[str, object]:
+        """What decides the result: everything that is given, but how it is computed."""
+        given = self.correction
+        return {
+            "config": self.config,
+            "model": open_model(self.model).hash,
+            "computed": computed_by(self.config),
+            "texts": (self.texts.scored, self.texts.scored_name, self.texts.calibration),
+            "correction": given and (hashlib.sha256(given.read_bytes()).hexdigest(), self.force),
+            "shapes": SHAPES,
+        }

@@ -129,9 +129,17 @@ class SweepRun:
         sweep: what to do.
         executor: what runs tasks.
         listener: hears how it goes.
+        cache: folder of the stage cache, None to compute everything.
     """
 
-    def __init__(self, sweep: Sweep, executor: Executor, listener: SweepListener) -> None:
+    def __init__(
+        self,
+        sweep: Sweep,
+        executor: Executor,
+        listener: SweepListener,
+        cache: Path | None = None,
+    ) -> None:
+        self._cache = cache
         self._sweep, self._executor, self._listener = sweep, executor, listener
         self._rows: dict[str, tuple[int, Row]] = {}
         self._out: dict[str, tuple[Status, str]] = {}
@@ -197,7 +205,7 @@ class SweepRun:
         missing = {p.name: p for p in points if p.name not in found}
         label = "points" if rung is None else f"{rung.tokens:,} tokens"
         self._listener.begin(label, len(missing))
-        tasks = [point_task(plan, p, rung) for p in missing.values()]
+        tasks = [point_task(plan, p, rung, self._cache) for p in missing.values()]
         for finished in self._executor.submit(tasks, self._listener.stage):
             if isinstance(finished.error, CimsimError):
                 self._out[finished.name] = "failed", finished.error.sentence()

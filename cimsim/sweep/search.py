@@ -103,11 +103,18 @@ class SearchRun:
         executor: what runs tasks.
         listener: hears how it goes.
         workers: points evaluated at once.
+        cache: folder of the stage cache, None to compute everything.
     """
 
     def __init__(
-        self, search: Search, executor: Executor, listener: SweepListener, workers: int = 1
+        self,
+        search: Search,
+        executor: Executor,
+        listener: SweepListener,
+        workers: int = 1,
+        cache: Path | None = None,
     ) -> None:
+        self._cache = cache
         self._search, self._executor, self._listener = search, executor, listener
         self._workers = workers
         self._points: dict[str, Point] = {}
@@ -192,7 +199,7 @@ class SearchRun:
             else:
                 self._rows[point.name] = number, known.row
                 self._listener.finished(point.name)
-        tasks = [point_task(plan, p, None) for p in missing.values()]
+        tasks = [point_task(plan, p, None, self._cache) for p in missing.values()]
         for finished in self._executor.submit(tasks, self._listener.stage):
             if isinstance(finished.error, CimsimError):
                 self._out[finished.name] = "failed", finished.error.sentence()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass
+from pathlib import Path
 
 from cimsim.config import ChipConfig
 from cimsim.config.sweep import Fidelity, SweepPlan
-from cimsim.pipeline import run_chip
 from cimsim.results import Cell, Row
 from cimsim.stages.full_size import full_size_geometry, full_size_row
 from cimsim.stages.models import read_text
+from cimsim.sweep.chip_job import ChipJob
 from cimsim.sweep.columns import point_row
 from cimsim.sweep.executor import PlanTask, Workplace
 from cimsim.sweep.points import Point
@@ -52,11 +53,13 @@ class PointTask(PlanTask[Evaluated]):
         config: the chip.
         model: bundled name or checkpoint folder; "" for time, energy and area alone.
         skew: exponent of the routing where nothing is scored.
+        cache: folder of the stage cache, None to compute everything.
     """
 
     config: ChipConfig
     model: str
     skew: float
+    cache: Path | None = None
 
     @property
     def affinity(self) -> tuple[Hashable, ...]:
@@ -70,17 +73,21 @@ class PointTask(PlanTask[Evaluated]):
             place("time and energy", 0.0)
             row = point_row(full_size_row(self.config, self.skew), None)
         else:
-            found = run_chip(self.config, self.model, read_text(None), progress=place)
+            found = ChipJob(
+                self.config.name, self.config, self.model, read_text(None), cache=self.cache
+            ).run(place)
             full = [r for r in found.scale if r["phase"] == "decode"]
             row = point_row(full[-1] if full else {}, found.row)
         return Evaluated(row, time.monotonic() - started)
 
 
-def point_task(plan: SweepPlan, point: Point, rung: Fidelity | None) -> PointTask:
+def point_task(
+    plan: SweepPlan, point: Point, rung: Fidelity | None, cache: Path | None
+) -> PointTask:
     """Return the task that evaluates a point at a rung of the ladder; None is the chip's own."""
     config = point.config
     if rung is not None:
         workload = config.workload.model_copy(update={"tokens": rung.tokens})
         run = config.run.model_copy(update={"chip_seeds": rung.chip_seeds})
         config = config.model_copy(update={"workload": workload, "run": run})
-    return PointTask(point.name, config, point.model, plan.routing_skew)
+    return PointTask(point.name, config, point.model, plan.routing_skew, cache)

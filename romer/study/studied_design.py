@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from cimsim.config import ChipConfig
 from cimsim.mac import AdcRange
 from cimsim.model import Checkpoint, Decoder, FloatLinear, build_program
-from cimsim.stages.accuracy import chip_identity
 from cimsim.stages.compute import Compute
+from cimsim.stages.identity import chip_identity
 from cimsim.stages.models import calibration_windows, read_text, spread_windows
 from cimsim.stages.placed_chip import PlacedChip, place_chip
 from cimsim.stages.programmed_chip import ProgrammedChip

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from conftest import Runner, tiny_chip
+from full_size_stage import full_size
 from knob_cases import Case, cases
-from signature import outcome_of
+from signature import outcome_of, tables_of
 
+from cimsim.cache import NO_CACHE
 from cimsim.config import ChipConfig
 from cimsim.config.knobs import ANY_NAME, Knob, find_knobs
 from cimsim.errors import CimsimError
@@ -21,7 +23,8 @@ from cimsim.results import ChipResult
 KNOBS = {k.path: k for k in find_knobs()}
 CASES = cases()
 # A tenth of the knobs, a different tenth of every section, in the normal suite.
-SAMPLE = CASES if os.environ.get("CIMSIM_FULL_TESTS") == "1" else CASES[3::10]
+FULL = os.environ.get("CIMSIM_FULL_TESTS") == "1"
+SAMPLE = CASES if FULL else CASES[3::10]
 
 
 def values_of(knob: Knob, before: object) -> Iterator[str]:
@@ -86,13 +89,30 @@ def effect(run: Runner, case: Case) -> str:
 
 
 @pytest.fixture(scope="module")
-def module_run(tiny_model: Path) -> Runner:
+def module_run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """Run with a stage cache that all cases share: a stale value would not move.
+
+    In `make test-full` every run is held against one without the cache, and so is the stage of
+    the full-size model, which is a small one here.
+    """
+    from cimsim.cache import open_cache
     from cimsim.pipeline import run_chip
+    from cimsim.stages.kept import KEPT
     from cimsim.stages.models import read_text
 
-    return lambda chip, *overrides: run_chip(
-        tiny_chip(chip, *overrides), str(tiny_model), read_text(None)
-    )
+    stages = open_cache(KEPT, tmp_path_factory.mktemp("stages"))
+
+    def run(chip: str, *overrides: str) -> ChipResult:
+        config = tiny_chip(chip, *overrides)
+        found = run_chip(config, str(tiny_model), read_text(None), stages=stages)
+        if FULL:
+            computed = run_chip(config, str(tiny_model), read_text(None))
+            assert tables_of(found) == tables_of(computed)
+            assert found.warnings == computed.warnings
+            assert full_size(config, stages) == full_size(config, NO_CACHE)
+        return found
+
+    return run
 
 
 @pytest.mark.parametrize("case", SAMPLE, ids=str)

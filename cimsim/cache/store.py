@@ -1,0 +1,194 @@
+"""Entries on disk: a folder that processes and machines share.
+
+    FOLDER/v1/STAGE/READS.json         the fields that a stage may read, a list
+    FOLDER/v1/STAGE/entries/KEY        a packed value
+
+A name says what is in a file, so that two writers of one name write the same. Files are written
+beside their place and renamed: a reader sees a whole one or none. Reading checks the checksum;
+what is damaged is removed and reported, and computed again. When entries take more than the
+limit, those that were not used for longest go.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cimsim.errors import CimsimError
+from cimsim.results.packed import DamagedError, pack, unpack
+
+__all__ = ["Store", "StoreSize", "cache_folder"]
+
+VERSION = "v1"
+MOST_BYTES = 4 << 30
+KEPT_SHARE = 0.9  # of the limit, after entries have been removed
+OURS = "entries"
+
+
+def cache_folder() -> Path:
+    """Return the folder of the cache: CIMSIM_CACHE_DIR, or the user's (XDG_CACHE_HOME)."""
+    if own := os.environ.get("CIMSIM_CACHE_DIR"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cimsim"
+
+
+@dataclass(frozen=True)
+class StoreSize:
+    """What a store holds of one stage.
+
+    Attributes:
+        stage: its name.
+        entries: how many.
+        size_bytes: of all of them.
+    """
+
+    stage: str
+    entries: int
+    size_bytes: int
+
+
+class Store:
+    """Packed values by stage and key.
+
+    Args:
+        folder: where; made when something is kept.
+        most_bytes: limit of all entries together.
+    """
+
+    def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
+        self.folder, self.most_bytes = folder, most_bytes
+        self._root = folder / VERSION
+        self._size: int | None = None  # of all entries; counted when first needed
+
+    def read_sets(self, stage: str) -> list[tuple[str, ...]]:
+        """Return the sets of fields that values of a stage are known to depend on."""
+        found = []
+        for path in sorted(self._root.glob(f"{stage}/*.json")):
+            with suppress(OSError, ValueError):
+                found.append(tuple(map(str, json.loads(path.read_bytes()))))
+        return found
+
+    def add_reads(self, stage: str, name: str, reads: Sequence[str]) -> None:
+        """Keep a set of fields under a name that it alone has."""
+        path = self._root / stage / f"{name}.json"
+        if not path.exists():
+            self._write(path, json.dumps(list(reads)).encode())
+
+    def get(self, stage: str, key: str, classes: Iterable[type]) -> tuple[Any] | None:
+        """Return a value, None if there is none; a damaged one is removed, and a warning says so.
+
+        The value comes in a tuple, since it may be None itself.
+        """
+        path = self._path(stage, key)
+        try:
+            data = path.read_bytes()
+            value = unpack(data, classes)
+        except OSError:
+            return None
+        except DamagedError as error:
+            warnings.warn(
+                f"cache entry {path} is damaged ({error}): it is computed again", stacklevel=2
+            )
+            with suppress(OSError):
+                path.unlink()
+            return None
+        with suppress(OSError):
+            os.utime(path)  # it was used: others are older
+        return (value,)
+
+    def put(self, stage: str, key: str, value: object) -> None:
+        """Keep a value.
+
+        Raises:
+            CimsimError: if it cannot be written, such as on a full disk.
+        """
+        data = pack(value)
+        self._write(self._path(stage, key), data)
+        if self._size is None:
+            self._size = sum(size for _, size, _ in self._entries())
+        else:
+            self._size += len(data)
+        if self._size > self.most_bytes:
+            self._forget_oldest()
+
+    def sizes(self) -> tuple[StoreSize, ...]:
+        """Return what is kept, by stage."""
+        found: dict[str, list[int]] = {}
+        for path, size, _ in self._entries():
+            found.setdefault(path.parents[2].name, []).append(size)
+        return tuple(StoreSize(s, len(sizes), sum(sizes)) for s, sizes in sorted(found.items()))
+
+    def damaged(self) -> Iterator[Path]:
+        """Check every entry's checksum; yield and remove those that are damaged."""
+        for path, _, _ in self._entries():
+            try:
+                unpack(path.read_bytes(), ())
+            except DamagedError as error:
+                if "checksum" in str(error):
+                    with suppress(OSError):
+                        path.unlink()
+                    yield path
+            except OSError:  # another process removed it
+                continue
+
+    def clear(self) -> int:
+        """Remove every entry of any version; return how many.
+
+        Nothing else in the folder is touched: it may be a folder that the user named.
+        """
+        removed = 0
+        for path in [*self.folder.glob(f"v*/*/{OURS}/*/*"), *self.folder.glob("v*/*/*.json")]:
+            with suppress(OSError):
+                path.unlink()
+                removed += path.parents[1].name == OURS
+        for pattern in (f"v*/*/{OURS}/*", f"v*/*/{OURS}", "v*/*", "v*"):
+            for folder in self.folder.glob(pattern):
+                with suppress(OSError):
+                    folder.rmdir()
+        self._size = None
+        return removed
+
+    def _path(self, stage: str, key: str) -> Path:
+        return self._root / stage / OURS / key[:2] / key
+
+    def _entries(self) -> Iterator[tuple[Path, int, float]]:
+        """Yield path, size and time of last use of every entry."""
+        for path in self._root.glob(f"*/{OURS}/*/*"):
+            with suppress(OSError):
+                status = path.stat()
+                yield path, status.st_size, status.st_mtime
+
+    def _write(self, path: Path, data: bytes) -> None:
+        # Processes of several machines may write at once: a process number is not enough.
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                temporary.write_bytes(data)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise CimsimError(
+                f"the cache cannot be written: {error.strerror}",
+                file=self.folder,
+                hint="CIMSIM_CACHE_DIR names another folder, --no-cache does without, "
+                "`cimsim cache clear` empties it",
+            ) from error
+
+    def _forget_oldest(self) -> None:
+        entries = sorted(self._entries(), key=lambda entry: entry[2])
+        self._size = sum(size for _, size, _ in entries)
+        for path, size, _ in entries:
+            if self._size <= KEPT_SHARE * self.most_bytes:
+                return
+            with suppress(OSError):
+                path.unlink()
+            self._size -= size
