@@ -32,7 +32,11 @@ Floats = NDArray[np.float64]
 
 
 def run_search_bench(
-    plan: SweepPlan, out: Path, executor: Executor, listener: SweepListener
+    plan: SweepPlan,
+    out: Path,
+    executor: Executor,
+    listener: SweepListener,
+    cache: Path | None = None,
 ) -> dict[str, object]:
     """Return shortfalls of every sampler over that of random points.
 
@@ -41,6 +45,7 @@ def run_search_bench(
         out: folder of the grid.
         executor: what evaluates it.
         listener: hears how it goes.
+        cache: folder of the stage cache: what the grid gives is of interest, not how fast.
 
     Raises:
         CimsimError: if the plan has no reference point, or several chips.
@@ -50,7 +55,7 @@ def run_search_bench(
             "a search is measured on one chip and below a reference point",
             key="search.reference",
         )
-    results = SweepRun(prepare_sweep(plan, out), executor, listener).run()
+    results = SweepRun(prepare_sweep(plan, out), executor, listener, cache).run()
     corner = np.array([
         plan.search.reference[o.column] * (1.0 if o.better == "lower" else -1.0)
         for o in results.wants.objectives

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cimsim.cli.options import AsJson
+from cimsim.cli.options import AsJson, folder_of
 from cimsim.cli.rows_text import print_rows
 from cimsim.errors import CimsimError
 
@@ -140,7 +140,9 @@ def search(
     wanted = load_sweep(path)
     with open_executor(jobs) as executor:
         folder = out or Path("reports") / wanted.name
-        found = run_search_bench(wanted, folder, executor, PointProgress())
+        found = run_search_bench(
+            wanted, folder, executor, PointProgress(), folder_of(no_cache=False)
+        )
     _print(found, as_json=as_json)
 
 
