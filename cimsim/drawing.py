@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.style as mpl_style
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cimsim.text_file import write_whole
 
-__all__ = ["GREY", "INK", "drawing", "rendered", "write_drawing"]
+__all__ = ["GREY", "INK", "drawing", "hover", "rendered", "write_drawing"]
 
 INK = "#1f2933"
 GREY = "#8a94a0"
@@ -64,6 +65,16 @@ METADATA: dict[str, dict[str, str | None]] = {
 }
 
 
+def hover(artist: Artist, words: str) -> None:
+    """Say something of a line or patch when a reader points at it in an SVG.
+
+    Args:
+        artist: what is drawn.
+        words: its values.
+    """
+    artist.set_gid(f"{_HOVER}{words}")
+
+
 @contextmanager
 def drawing(width_in: float, height_in: float) -> Iterator[Figure]:
     """Yield an empty figure in the house style; render it before the context ends.
@@ -105,6 +116,8 @@ def write_drawing(figure: Figure, path: Path) -> None:
 
 
 # Names of groups that nothing refers to; clip paths and markers have other names.
+_HOVER = "hover: "
+_HOVERED = re.compile(rf'<g id="{_HOVER}([^"]*)">')
 _GROUP_ID = re.compile(
     r' id="(figure|axes|text|patch|line2d|matplotlib\.axis|xtick|ytick|legend|[A-Za-z]*Collection'
     r')_\d+"'
@@ -117,6 +130,7 @@ def _compact(svg: bytes) -> bytes:
     text = re.sub(r' d="[^"]*"', lambda d: re.sub(r"(\.\d\d)\d+", r"\1", d.group()), text)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = _HOVERED.sub(r"<g><title>\1</title>", text)
     text = _GROUP_ID.sub("", text)
     text = re.sub(r"\s*\n\s*", "\n", text)
     return text.encode("utf-8")

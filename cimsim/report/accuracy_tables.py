@@ -45,11 +45,14 @@ def _interval(stage: str, lost: str) -> Callable[[Design], str]:
 
 def accuracy_grid(view: View) -> Grid:
     """Who is compared, and how well the model does on each chip."""
+    references = {text(pair, "reference") for pair in view.pairs.values()}
 
     def loss_change(design: Design) -> str:
         pair = view.pairs.get((design.name, text(design.row, "model")))
         found = None if pair is None else optional(pair, "loss_change_calibrated_mean")
-        if pair is None or found is None:
+        if pair is None:
+            return "the reference" if design.name in references else EMPTY
+        if found is None:
             return EMPTY
         low, high = (number(pair, f"loss_change_calibrated_ci_{end}") for end in ("low", "high"))
         return f"{found:+.3g}" if low == high else f"{found:+.3g} [{low:+.3g}, {high:+.3g}]"

@@ -8,18 +8,21 @@ marked for the page alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, TypeVar
 
 from cimsim.report.canvas import Picture
+from cimsim.report.cells import EMPTY
 
 __all__ = [
+    "Beside",
     "Block",
     "Bullets",
     "Chart",
     "ChartData",
     "Definitions",
     "Field",
+    "Folded",
     "Grid",
     "GridGroup",
     "Illustration",
@@ -87,6 +90,21 @@ class Bullets:
     sentences: tuple[str, ...]
     title: str = ""
     warning: bool = False
+    page_only: bool = False
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Sentences of one kind on one line each, the others of the kind behind it.
+
+    Attributes:
+        items: (the line, every sentence of its kind; none where the line is all).
+        title: heading.
+    """
+
+    kind: ClassVar[str] = "folded"
+    items: tuple[tuple[str, tuple[str, ...]], ...]
+    title: str
     page_only: bool = False
 
 
@@ -176,17 +194,49 @@ class Grid:
         page_only: bool = False,
         link: Callable[[R], str] | None = None,
     ) -> Grid:
-        """Show every record of every group (label, records); `link` gives its address."""
+        """Show every record of every group (label, records); `link` gives its address.
+
+        Fields that are empty for every record are left out.
+        """
         shown = []
         for label, records in groups:
             kept = list(records)
             rows = tuple(tuple(f.show(r) for f in fields) for r in kept)
             links = () if link is None else tuple(map(link, kept))
             shown.append(GridGroup(label, rows, links))
-        return cls(title, tuple(fields), tuple(shown), note, page_only)  # type: ignore[arg-type]
+        return cls(title, tuple(fields), tuple(shown), note, page_only)._full()  # type: ignore[arg-type]
+
+    def _full(self) -> Grid:
+        """Leave out fields that no record has: they say nothing."""
+        rows = [row for group in self.groups for row in group.rows]
+        full = [
+            i
+            for i, field in enumerate(self.fields)
+            if field.words or not rows or any(row[i] != EMPTY for row in rows)
+        ]
+        shown = tuple(
+            replace(group, rows=tuple(tuple(row[i] for i in full) for row in group.rows))
+            for group in self.groups
+        )
+        return replace(self, fields=tuple(self.fields[i] for i in full), groups=shown)
 
 
-Block = Text | Bullets | Definitions | Illustration | Chart | ChartData | Grid
+@dataclass(frozen=True)
+class Beside:
+    """A figure and a table that belong together: side by side where there is room.
+
+    Attributes:
+        figure: on the left.
+        grid: on the right.
+    """
+
+    kind: ClassVar[str] = "beside"
+    figure: Illustration
+    grid: Grid
+    page_only: bool = False
+
+
+Block = Beside | Folded | Text | Bullets | Definitions | Illustration | Chart | ChartData | Grid
 
 
 @dataclass(frozen=True)

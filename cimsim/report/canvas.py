@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from cimsim.drawing import GREY, INK, drawing, rendered
+from cimsim.drawing import GREY, INK, drawing, hover, rendered
 from cimsim.text_file import write_whole
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "PALETTE",
     "Picture",
     "drawing",
+    "hover",
     "picture",
     "short",
     "write_picture",

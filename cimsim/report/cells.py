@@ -20,6 +20,7 @@ __all__ = [
     "percent",
     "significant",
     "text",
+    "time_unit",
     "whole",
 ]
 
@@ -88,6 +89,15 @@ def energy_unit(values_nj: Iterable[float]) -> tuple[str, float]:
         if median >= size:
             return unit, size
     return "pJ", 1e-3
+
+
+def time_unit(values_us: Iterable[float]) -> tuple[str, float]:
+    """Return the unit in which the largest of some times reads best, and microseconds in it."""
+    most = max(values_us, default=0.0)
+    for unit, size in (("s", 1e6), ("ms", 1e3)):
+        if most >= size:
+            return unit, size
+    return "us", 1.0
 
 
 def bits_label(bits: Sequence[int]) -> str:

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
-from cimsim.report.canvas import BLUE, GREY, INK, ORANGE, Picture, drawing, picture
+from cimsim.report.canvas import BLUE, GREY, INK, ORANGE, Picture, drawing, hover, picture
+from cimsim.report.cells import time_unit
 from cimsim.report.view import Design
 from cimsim.results import ExpertLoad, LatencySamples, TileLoad
 from cimsim.results.statistics import load_cv, percentile
@@ -18,6 +19,8 @@ __all__ = ["expert_load_histogram", "latency_distribution", "tile_load_map"]
 
 PS_PER_US = 1e6
 ANNOTATED_TILES = 64
+# On a dark field; it stays white where a page is dark, where what is #ffffff becomes paper.
+WHITE = "#fefefe"
 
 
 def tile_load_map(design: Design, folder: str) -> Picture:
@@ -39,20 +42,23 @@ def tile_load_map(design: Design, folder: str) -> Picture:
     columns, rows = (load.cells.max(axis=0) + 1).tolist()
     with drawing(9.2, min(5.0, 1.15 + 2.75 * rows / columns * 3 / len(panels))) as figure:
         axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
-        top = max(float(values.max()) for _, values, _ in panels) / PS_PER_US
+        unit, size = time_unit([max(float(values.max()) for _, values, _ in panels) / PS_PER_US])
+        top = max(float(values.max()) for _, values, _ in panels) / PS_PER_US / size
         image = None
         for ax, (label, values, holds) in zip(axes, panels, strict=True):
-            grid = _on_mesh(load, values, holds)
+            grid = _on_mesh(load, values, holds) / size
             image = ax.imshow(grid, cmap="cividis", norm=Normalize(0, top), aspect="equal")
             ax.set_title(f"{label}\nmax/mean {_ratio(values, holds)}", fontsize=8.5)
             ax.set_facecolor("#eceff2")
+            ax.set_xlabel("router x")
             ax.grid(visible=False)
             ax.set_xticks([0, columns - 1] if columns > 1 else [0])
             ax.set_yticks([0, rows - 1] if rows > 1 else [0])
             if len(values) <= ANNOTATED_TILES and rows <= 8:
                 _write_values(ax, grid, top)
+        axes[0].set_ylabel("router y")
         if image is not None:
-            figure.colorbar(image, ax=list(axes), label="busy time (us)", shrink=0.8)
+            figure.colorbar(image, ax=list(axes), label=f"busy time ({unit})", shrink=0.8)
         ratios = ", ".join(f"{label} {_ratio(v, holds)}" for label, v, holds in panels)
         return picture(
             figure,
@@ -83,8 +89,8 @@ def _write_values(axes: Axes, grid: NDArray[np.float64], top: float) -> None:
     digits = 0 if top >= 100 else 1 if top >= 10 else 2
     for y, x in np.argwhere(~np.isnan(grid)):
         value = grid[y, x]
-        colour = "white" if value < 0.55 * top else INK
-        size = 7.0 if grid.shape[1] <= 6 and top < 1e4 else 5.5
+        colour = WHITE if value < 0.55 * top else INK
+        size = 7.0 if grid.shape[1] <= 6 and top < 1e4 else 6.5
         axes.text(
             x, y, f"{value:.{digits}f}", ha="center", va="center", fontsize=size, color=colour
         )
@@ -192,7 +198,7 @@ def _draw_cdf(axes: Axes, samples: LatencySamples) -> str:
     line = "-" if before else "--"
     p50, p99 = percentile(values, 50), percentile(values, 99)
     tail = "" if p99 is None else f", p99 {p99:,.4g}"
-    axes.step(
+    (curve,) = axes.step(
         values[keep],
         share[keep],
         where="post",
@@ -201,6 +207,7 @@ def _draw_cdf(axes: Axes, samples: LatencySamples) -> str:
         lw=1.5,
         label=f"{label} calibration: p50 {p50:,.4g}{tail}",
     )
+    hover(curve, f"{label} calibration: p50 {p50:,.4g} us{tail}")
     axes.plot([p50 or 0.0], [0.5], "o", color=colour, ms=5)
     if p99 is not None:
         axes.plot([p99], [0.99], "^", color=colour, ms=6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cimsim.report.accuracy_tables import WHO
 from cimsim.report.blocks import Field, Grid
 from cimsim.report.cells import (
@@ -13,6 +15,7 @@ from cimsim.report.cells import (
     percent,
     significant,
     text,
+    time_unit,
     whole,
 )
 from cimsim.report.view import SCALE_BATCH, SCALE_PHASE, Design, View, off_chip_share
@@ -31,6 +34,17 @@ WHO_ROW: tuple[Field[OfRow], ...] = (
 def _figure(title: str, column: str, narrow: str = "", digits: int = 3) -> Field[Design]:
     """Show a number of results.csv."""
     return Field(title, lambda d: significant(optional(d.row, column), digits), narrow)
+
+
+def _time(designs: Sequence[Design], title: str, column: str, narrow: str = "") -> Field[Design]:
+    """Show a time of results.csv, in microseconds there, in the unit that fits all chips."""
+    unit, size = time_unit(v for d in designs if (v := optional(d.row, column)) is not None)
+
+    def show(design: Design) -> str:
+        value = optional(design.row, column)
+        return significant(None if value is None else value / size)
+
+    return Field(f"{title} {unit}", show, f"{narrow} {unit}" if narrow else "")
 
 
 def _of_row(title: str, column: str, narrow: str = "") -> Field[OfRow]:
@@ -66,10 +80,11 @@ def _scale_grid(
     shapes = ", ".join(sorted({text(r, "shape") for r in rows}))
     context = f"{number(rows[0], 'context'):,.0f}"
     window = "a whole window" if of[0] == "prefill" else "a decoded token"
+    clock, tick = time_unit(number(r, "latency_us") for r in rows)
     resident = f" {ALL_RESIDENT}" if view.switches else ""
     note = (
-        f"Latency: of {window}. Off chip: share of the energy in DRAM and chip I/O. TOPS/W at the "
-        f"bits of the row; 1 MAC = 2 operations.{resident}"
+        f"Time: of {window}, median. Off chip: share of the energy in DRAM and chip I/O. TOPS/W at "
+        f"the bits of the row; 1 MAC = 2 operations.{resident}"
     )
     fields: list[Field[OfRow]] = [
         *WHO_ROW,
@@ -77,7 +92,10 @@ def _scale_grid(
         _of_row("mm²", "area_mm2", "mm²"),
         _of_row("W", "power_w", "W"),
         _of_row("tokens per s", "tokens_per_s", "token/s"),
-        _of_row("latency us", "latency_us"),
+        Field(
+            f"{clock} per {'window' if of[0] == 'prefill' else 'token'}",
+            lambda r: significant(number(r[1], "latency_us") / tick),
+        ),
         Field(
             f"{unit} per token",
             lambda r: significant(number(r[1], "energy_per_token_nj") / size),
@@ -100,17 +118,19 @@ def speed_grid(view: View) -> Grid:
     for b in view.run.batches:
         last = b == view.run.batches[-1]
         for title, column in (
-            ("p50 us", f"tpot_p50_us_b{b}"),
-            ("p99 us", f"tpot_p99_us_b{b}"),
-            ("tokens per s", f"decode_tokens_per_s_b{b}"),
+            ("p50", f"tpot_p50_us_b{b}"),
+            ("p99", f"tpot_p99_us_b{b}"),
         ):
-            decode.append(_figure(f"batch {b}: {title}", column, title if last else ""))
+            name = title if last else ""
+            decode.append(_time(view.designs, f"batch {b}: {title}", column, name))
+        title, column = "tokens per s", f"decode_tokens_per_s_b{b}"
+        decode.append(_figure(f"batch {b}: {title}", column, title if last else ""))
     return Grid.of(
         "Speed (tiny model)",
         (
             *WHO,
             _figure("prefill tokens per s", "prefill_tokens_per_s"),
-            _figure("first token us", "ttft_p50_us"),
+            _time(view.designs, "first token", "ttft_p50_us"),
             *decode,
             _figure("tokens per s and mm²", "tokens_per_s_per_mm2"),
             Field("critical resource", lambda d: _critical(d.row), words=True),
@@ -223,6 +243,7 @@ def switching_grid(view: View) -> Grid:
             return duration(life)
         return "unlimited" if number(design.row, "expert_switches") else EMPTY
 
+    switching = [d for d in view.designs if d.switches]
     chips = [(label, [d for d in designs if d.switches]) for label, designs in view.groups]
     return Grid.of(
         "Expert switching (tiny model)",
@@ -232,16 +253,16 @@ def switching_grid(view: View) -> Grid:
             Field("GB per s fetched", gigabytes),
             Field("hits", lambda d: percent(optional(d.row, "expert_hit_rate"), 0)),
             Field("optimum", lambda d: percent(optional(d.row, "expert_hit_rate_bound"), 0)),
-            _figure("visits wait us per token", "expert_switch_stall_per_token_us"),
-            _figure("latency us", "latency_mean_us"),
-            _figure("of it for writes", "latency_write_us"),
+            _time(switching, "visits of a token wait", "expert_switch_stall_per_token_us"),
+            _time(switching, "latency", "latency_mean_us"),
+            _time(switching, "of it for writes", "latency_write_us"),
             Field("nJ per token", lambda d: significant(spent(d))),
             Field("share", lambda d: percent(spent(d) / number(d.row, "energy_per_token_nj"), 0)),
             Field(
                 "writes of the busiest slot",
                 lambda d: whole(optional(d.row, "expert_slot_writes_max")),
             ),
-            _figure("in us", "makespan_us"),
+            _time(switching, "within", "makespan_us"),
             Field("cells last", lifetime),
         ),
         [(label, designs) for label, designs in chips if designs],

@@ -7,13 +7,17 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from cimsim.report.canvas import PALETTE, Picture, drawing, picture, short
+from cimsim.report.canvas import GREY, PALETTE, Picture, drawing, hover, picture, short
 from cimsim.report.cells import energy_unit, number, optional, text
 from cimsim.report.view import Design, View
 from cimsim.results import COMPONENTS, family_of, reported_component
 from cimsim.results.components import FAMILIES
 
 __all__ = ["energy_breakdown"]
+
+LEAKS = "leakage: "
+LEAKING = tuple(f"{LEAKS}{family}" for family in (*FAMILIES, "other"))
+HATCH = "////"
 
 
 def energy_breakdown(view: View, *, scaled: bool) -> Picture:
@@ -26,11 +30,13 @@ def energy_breakdown(view: View, *, scaled: bool) -> Picture:
     parts = [_scale_parts(d) if scaled else _tiny_parts(d) for d in view.designs]
     totals = [sum(p.values()) for p in parts]
     unit, size = energy_unit(totals)
-    families = [f for f in FAMILIES if any(p.get(f, 0.0) > 0 for p in parts)]
+    shown = [f for f in (*FAMILIES, *LEAKING) if any(p.get(f, 0.0) > 0 for p in parts)]
     with drawing(9.2, 1.75 + 0.34 * len(parts)) as figure:
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.15, 1.0))
         for axes, share in ((left, False), (right, True)):
-            _stack(axes, parts, families, size, share=share)
+            for i, (design, part) in enumerate(zip(view.designs, parts, strict=True)):
+                scale = sum(part.values()) / 100 if share else size
+                _stack(axes, i, design.name, part, shown, scale)
         _name_chips(left, view.designs)
         for i, total in enumerate(totals):
             left.annotate(
@@ -45,14 +51,18 @@ def energy_breakdown(view: View, *, scaled: bool) -> Picture:
         left.set_xlabel(f"energy per token ({unit})")
         right.set_xlabel("share (%)")
         right.set_xlim(0, 100)
-        handles = [Patch(color=PALETTE[FAMILIES.index(f)]) for f in families]
-        figure.legend(handles, families, loc="outside lower center", ncols=5)
+        handles = {f: Patch(color=_colour(f)) for f in shown if f not in LEAKING}
+        if any(f in LEAKING for f in shown):
+            handles["leakage of these"] = Patch(fc="white", ec=GREY, hatch=HATCH)
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=5)
         what = "full-size model, decode, batch 32" if scaled else "tiny model, decode"
         source = "scale.csv" if scaled else "energy.csv"
         stage = "" if scaled else ", after calibration"
         caption = (
             f"Energy per token by family of components{stage}, absolute and as a share, with the "
-            f"leakage that is modelled and off-chip memory. Numbers: {source}."
+            "leakage that is modelled and off-chip memory. "
+            + ("" if scaled else "Hatched: leakage, in the colour of what leaks. ")
+            + f"Numbers: {source}."
         )
         name = "energy_breakdown" if scaled else "energy_breakdown_tiny"
         alt = _alt(view.designs, parts, totals, unit, size)
@@ -73,31 +83,45 @@ def _scale_parts(design: Design) -> dict[str, float]:
 
 
 def _tiny_parts(design: Design) -> dict[str, float]:
+    """Sum energy.csv by family; leakage stays with the family of what leaks."""
     phase = f"decode_b{number(design.row, 'latency_batch'):.0f}"
     parts: dict[str, float] = {}
     for row in design.chip.energy:
         if text(row, "phase") == phase and row["calibrated"] is True:
-            family = family_of(reported_component(text(row, "component"), text(row, "kind")))
+            component, kind = text(row, "component"), text(row, "kind")
+            family = family_of(reported_component(component, kind))
+            if kind == "leakage":
+                family = f"{LEAKS}{family_of(component.removeprefix('leakage_'))}"
             parts[family] = parts.get(family, 0.0) + (optional(row, "energy_per_token_nj") or 0.0)
     return parts
 
 
+def _colour(family: str) -> str:
+    name = family.removeprefix(LEAKS)
+    return PALETTE[FAMILIES.index(name)] if name in FAMILIES else GREY
+
+
 def _stack(
     axes: Axes,
-    parts: Sequence[Mapping[str, float]],
+    at: int,
+    name: str,
+    part: Mapping[str, float],
     families: Sequence[str],
-    size: float,
-    *,
-    share: bool,
+    scale: float,
 ) -> None:
-    for i, part in enumerate(parts):
-        unit = sum(part.values()) / 100 if share else size
-        start = 0.0
-        for family in families:
-            width = part.get(family, 0.0) / unit if unit else 0.0
-            colour = PALETTE[FAMILIES.index(family)]
-            axes.barh(i, width, left=start, height=0.7, color=colour, ec="white", lw=0.4)
-            start += width
+    """Draw one bar; `scale` is the energy, in nJ, of one on its axis."""
+    total = sum(part.values())
+    start = 0.0
+    for family in families:
+        energy = part.get(family, 0.0)
+        width = energy / scale if scale else 0.0
+        hatch = HATCH if family in LEAKING else None
+        bars = axes.barh(
+            at, width, left=start, height=0.7, color=_colour(family), ec="white", lw=0.4,
+            hatch=hatch,
+        )  # fmt: skip
+        hover(bars[0], f"{name}: {family} {energy:.4g} nJ ({100 * energy / (total or 1):.1f} %)")
+        start += width
     axes.grid(visible=False, axis="y")
 
 

@@ -7,11 +7,14 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from cimsim.report.blocks import (
+    Beside,
     Block,
+    Bullets,
     Chart,
     ChartData,
     Definitions,
     Field,
+    Folded,
     Grid,
     Illustration,
     ReportSection,
@@ -20,6 +23,7 @@ from cimsim.report.blocks import (
 
 __all__ = ["markdown_report"]
 
+_Plain = Text | Bullets | Definitions | Illustration | Chart | Grid
 WIDTH = 80
 NAME_WIDTH = 24
 
@@ -42,11 +46,23 @@ def markdown_report(
             continue
         lines += [f"{'#' * section.level} {_plain(section.title)}", ""]
         for block in shown:
-            lines += _block(block, fit=fit)
+            for part in _parts(block):
+                lines += _block(part, fit=fit)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _block(block: Block, *, fit: bool) -> list[str]:
+def _parts(block: Block) -> tuple[_Plain, ...]:
+    """Return a block of the page as blocks of a text."""
+    if isinstance(block, ChartData):  # of the page alone
+        return ()
+    if isinstance(block, Beside):
+        return block.grid, block.figure
+    if isinstance(block, Folded):
+        return (Bullets(tuple(line for line, _ in block.items), block.title),)
+    return (block,)
+
+
+def _block(block: _Plain, *, fit: bool) -> list[str]:
     """Return a block and the empty line after it."""
     if isinstance(block, Text):
         return [*_wrap(block.text), ""]
@@ -57,8 +73,6 @@ def _block(block: Block, *, fit: bool) -> list[str]:
         lines = [f"![{_plain(picture.title)}](figures/{picture.name}.svg)", ""]
         brief = isinstance(block, Illustration) and block.brief
         return lines if brief else [*lines, *_wrap(picture.caption), ""]
-    if isinstance(block, ChartData):  # of the page alone
-        return []
     if isinstance(block, Definitions):
         marks = ("`", "`:") if block.code else ("**", ".**")
         items = [f"{marks[0]}{s if block.code else _plain(s)}{marks[1]} {_plain(statement)}"

@@ -11,7 +11,6 @@ import hashlib
 import re
 from collections.abc import Sequence
 from importlib.resources import files
-from urllib.parse import quote
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -21,8 +20,24 @@ from cimsim.report.canvas import Picture
 
 __all__ = ["html_page"]
 
-# What a quoted attribute and the data scheme leave alone.
-URI_SAFE = " '/:;=(),.-+!*$@?~[]{}|^"
+# What colours of figures become where the page is dark: as far from its paper as before.
+DARK = {
+    "#ffffff": "#171c21",
+    "#1f2933": "#e6e9ec",
+    "#000000": "#e6e9ec",
+    "#52606d": "#a8b2bc",
+    "#e3e6ea": "#313a43",
+    "#eceff2": "#262e36",
+    "#eef1f4": "#262e36",
+    "#2166ac": "#5fa3dd",
+    "#762a83": "#b57fc2",
+    "#5c6670": "#8f9aa5",
+    "#3b4cc0": "#8591ee",
+    "#b2182b": "#e8707d",
+    "#8c510a": "#c9924a",
+    "#4d9221": "#7cb94f",
+    "#2a9d5c": "#4cbd7d",
+}
 
 
 def html_page(title: str, about: str, sections: Sequence[ReportSection]) -> str:
@@ -36,7 +51,6 @@ def html_page(title: str, about: str, sections: Sequence[ReportSection]) -> str:
     environment = Environment(
         loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters["data_uri"] = _data_uri
     environment.filters["breakable"] = _breakable
     environment.filters["inline"] = _inline
     charts = any(block.kind == "chart" for section in sections for block in section.blocks)
@@ -45,7 +59,7 @@ def html_page(title: str, about: str, sections: Sequence[ReportSection]) -> str:
         title=title,
         about=about,
         sections=sections,
-        css=_template("report.css"),
+        css=_theme() + _template("report.css"),
         scripts=scripts,
         script_hashes=Markup(" ".join(map(_policy_source, scripts))),  # noqa: S704 - hashes
     )
@@ -62,22 +76,38 @@ def _template(name: str) -> str:
     return (files("cimsim.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _data_uri(picture: Picture) -> Markup:
-    """Return a picture as an address; percent codes are shorter than base64 for SVG.
+def _inline(picture: Picture, own: str = "") -> Markup:
+    """Return a picture as an element of the page, in the page's colours, light or dark.
 
-    Attributes of the SVG are put between single quotes, which an address may hold as they
-    are; the only single quotes that were inside of attributes name fonts, and are optional.
+    Args:
+        picture: the drawing.
+        own: what its ids begin with, so that they are its own; "" where a script knows them.
     """
-    svg = picture.svg.decode("utf-8").replace("\n", " ")
-    svg = re.sub(r'"[^"<>]*"', lambda value: value.group().replace("'", ""), svg)
-    address = quote(svg.replace('"', "'"), safe=URI_SAFE)
-    return Markup(f"data:image/svg+xml,{address}")  # noqa: S704
-
-
-def _inline(picture: Picture) -> Markup:
-    """Return a picture as an element of the page, whose marks a script can reach."""
     svg = picture.svg.decode("utf-8")
-    return Markup(svg[svg.index("<svg") :])  # noqa: S704 - drawn by us
+    svg = svg[svg.index("<svg") :]
+    # A style inside of a page is the whole page's: it stands in the page's own.
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r"#[0-9a-f]{6}\b(?=[;\"'])", lambda found: _themed(found.group()), svg)
+    if own:
+        svg = re.sub(r'(?<= )id="', f'id="{own}', svg)
+        svg = re.sub(r'(url\(#|href="#)', rf"\1{own}", svg)
+    return Markup(svg)  # noqa: S704 - drawn by us
+
+
+def _themed(colour: str) -> str:
+    """Return a colour of figures as the page's variable for it."""
+    return f"var(--{colour[1:]})" if colour in DARK else colour
+
+
+def _theme() -> str:
+    """Return the variables of the colours of figures, for light and for dark pages."""
+    light, dark = (
+        "".join(f"--{name[1:]}:{value};" for name, value in pairs)
+        for pairs in (((c, c) for c in DARK), DARK.items())
+    )
+    return f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"
 
 
 def _breakable(value: str) -> Markup:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from cimsim.report.canvas import BLUE, INK, ORANGE, Picture, drawing, picture, short
+from cimsim.report.canvas import BLUE, INK, ORANGE, Picture, drawing, hover, picture, short
 from cimsim.report.cells import number, significant
 from cimsim.report.view import Design, View
 from cimsim.results.destroyed import is_destroyed
@@ -97,7 +97,7 @@ def _draw_off(axes: Axes, design: Design, stage: str, y: float, colour: str) -> 
 def _draw(axes: Axes, design: Design, stage: str, y: float, colour: str, marker: str) -> None:
     mean, low, high = (number(design.row, f"ppl_{stage}_{x}") for x in ENDS)
     low, high = max(low, LEAST_PERPLEXITY), min(high, number(design.row, "ppl_unigram"))
-    axes.errorbar(
+    drawn = axes.errorbar(
         mean,
         y,
         xerr=[[mean - low], [high - mean]],
@@ -109,6 +109,8 @@ def _draw(axes: Axes, design: Design, stage: str, y: float, colour: str, marker:
         capsize=2.5,
         lw=1.2,
     )
+    interval = f" ({low:.4g} to {high:.4g})" if high > low else ""
+    hover(drawn.lines[0], f"{design.name}, {stage}: perplexity {mean:.4g}{interval}")
     axes.annotate(
         significant(mean, 4),
         (high, y),

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
-from cimsim.report.canvas import BLUE, GREY, INK, ORANGE, Picture, drawing, picture, short
+from cimsim.report.canvas import BLUE, GREY, INK, ORANGE, Picture, drawing, hover, picture, short
 from cimsim.report.cells import energy_unit, number, significant
 from cimsim.report.view import Design, View
 from cimsim.results import pareto_front
@@ -60,7 +60,9 @@ def accuracy_energy(view: View, *, scaled: bool) -> Picture:
         for i, (label, designs) in enumerate(view.classes):
             members = [points[d.index] for d in designs if d.index in points]
             if members:
-                fronts.append(_draw_class(axes, members, MARKERS[i % 7], COLOURS[i % 7], label))
+                fronts.append(
+                    _draw_class(axes, members, MARKERS[i % 7], COLOURS[i % 7], label, unit)
+                )
         if points:
             _finish_axes(axes, list(points.values()), unit, scaled=scaled)
             _number_points(figure, axes, list(points.values()), np.concatenate(fronts))
@@ -120,7 +122,7 @@ def _energy_nj(design: Design, *, scaled: bool) -> float:
 
 
 def _draw_class(
-    axes: Axes, members: Sequence[_Point], marker: str, colour: str, label: str
+    axes: Axes, members: Sequence[_Point], marker: str, colour: str, label: str, unit: str
 ) -> NDArray[np.float64]:
     """Draw the chips of one precision; return points along its front, [points, 2]."""
     for p in members:
@@ -134,7 +136,12 @@ def _draw_class(
             axes.plot(p.energy, p.noisy, marker, ms=6, mfc="white", mec=colour, mew=1.0)
         error = [[p.calibrated - p.low], [p.high - p.calibrated]]
         axes.errorbar(p.energy, p.calibrated, yerr=error, color=colour, capsize=3, lw=1.2)
-        axes.plot(p.energy, p.calibrated, marker, ms=8, color=colour, mec="white", mew=0.8)
+        (point,) = axes.plot(
+            p.energy, p.calibrated, marker, ms=8, color=colour, mec="white", mew=0.8
+        )
+        interval = f" ({p.low:.4g} to {p.high:.4g})" if p.high > p.low else ""
+        said = f"perplexity {p.calibrated:.4g}{interval} calibrated, {p.energy:.4g} {unit}"
+        hover(point, f"{p.design.index}. {p.design.name}: {said}")
     values = np.array([[p.calibrated, p.energy] for p in members])
     front = values[pareto_front(values, ("lower", "lower"))]
     front = front[np.argsort(front[:, 1])]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from cimsim.report.accuracy_tables import accuracy_grid, calibration_grids
+from cimsim.report.answer import ranked_grid
 from cimsim.report.blocks import (
+    Beside,
     Bullets,
     Definitions,
     Field,
+    Folded,
     Grid,
     Illustration,
     ReportSection,
@@ -27,6 +30,7 @@ from cimsim.report.cost_tables import (
 from cimsim.report.figures import Figures
 from cimsim.report.findings import ROMER, basis, findings, warnings
 from cimsim.report.view import View
+from cimsim.report.warning_kinds import by_kind
 from cimsim.results import Column, Table
 
 __all__ = ["about_run", "run_sections", "run_title"]
@@ -50,6 +54,7 @@ FILES = (
     ("figures/", "Every figure as SVG, those over all chips also as PNG."),
     ("chips/", "Tables, trace and resolved file of each chip."),
 )
+MAIN_FINDINGS = 3
 GLOSSARY = ("results", "scale", "peak")
 
 
@@ -87,15 +92,7 @@ def run_sections(view: View, figures: Figures) -> tuple[ReportSection, ...]:
         figures: what was drawn.
     """
     return (
-        ReportSection(
-            "findings",
-            "Findings",
-            (
-                Bullets(tuple(findings(view))),
-                Bullets(tuple(warnings(view)), "Warnings", warning=True),
-                Illustration(figures.accuracy_energy),
-            ),
-        ),
+        *_answer(view, figures),
         ReportSection(
             "accuracy", "Accuracy", (accuracy_grid(view), Illustration(figures.perplexity))
         ),
@@ -134,6 +131,19 @@ def run_sections(view: View, figures: Figures) -> tuple[ReportSection, ...]:
             ),
         ),
         ReportSection("files", "Files of this run", (Definitions(FILES, code=True),)),
+    )
+
+
+def _answer(view: View, figures: Figures) -> tuple[ReportSection, ReportSection]:
+    """Return one screen of answer, and what to mind when reading it."""
+    said = tuple(findings(view))
+    folded = by_kind(warnings(view), [d.name for d in view.designs])
+    compared = Beside(Illustration(figures.accuracy_energy), ranked_grid(view))
+    return (
+        ReportSection("findings", "Findings", (Bullets(said[:MAIN_FINDINGS]), compared)),
+        ReportSection(
+            "mind", "What to mind", (Bullets(said[MAIN_FINDINGS:]), Folded(folded, "Warnings"))
+        ),
     )
 
 

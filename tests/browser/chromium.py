@@ -36,7 +36,7 @@ def complaints(page: Path) -> list[str]:
     return [line for line in said if "CONSOLE" in line]
 
 
-def after(page: Path, steps: str, folder: Path) -> str:
+def after(page: Path, steps: str, folder: Path, *flags: str) -> str:
     """Return the page's elements after steps of a reader.
 
     The page's own policy lets no other script run, so the steps are tried on a copy without it;
@@ -46,6 +46,7 @@ def after(page: Path, steps: str, folder: Path) -> str:
         page: file of the page.
         steps: JavaScript that does what a reader does.
         folder: for the copy.
+        flags: further ones of the browser, such as the size of its window.
     """
     html = page.read_text(encoding="utf-8")
     bare = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html, count=1)
@@ -53,7 +54,7 @@ def after(page: Path, steps: str, folder: Path) -> str:
     guarded = f"try {{ {steps} }} catch (e) {{ document.body.dataset.failed = String(e); }}"
     copy = folder / "steps.html"
     copy.write_text(bare.replace("</body>", f"<script>{guarded}</script></body>"), "utf-8")
-    found = _run(copy, "--dump-dom")
+    found = _run(copy, "--dump-dom", *flags)
     failed = re.search(r'data-failed="([^"]*)"', found)
     assert failed is None, failed
     return found
@@ -62,3 +63,10 @@ def after(page: Path, steps: str, folder: Path) -> str:
 def opened(page: Path) -> str:
     """Return the page's elements as they are once its own script, and no other, has run."""
     return _run(page, "--dump-dom")
+
+
+def printed_pages(page: Path, folder: Path) -> int:
+    """Return how many sheets the page takes on paper."""
+    pdf = folder / "printed.pdf"
+    _run(page, f"--print-to-pdf={pdf}", "--no-pdf-header-footer")
+    return len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes()))

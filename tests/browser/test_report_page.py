@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "results"))
-from chromium import after, opened
+from chromium import after, complaints, opened, printed_pages
 from fake_run import fake_run
 
 from cimsim.report import write_report
@@ -87,6 +87,86 @@ def test_cells_without_a_value_come_last_either_way(page: Path, tmp_path: Path) 
     for clicks in (steps, f"{steps} head.querySelector('button').click();"):
         html = after(page, clicks, tmp_path)
         body = html.partition('id="accuracy"')[2].partition("</tbody>")[0]
-        cells = re.findall(r'<td class="n">([^<]*)</td></tr>', body)
+        cells = re.findall(r'<td class="n"[^>]*>([^<]*)</td></tr>', body)
         assert cells[-2:] == ["n/a", "n/a"]
         assert "n/a" not in cells[:-2]
+
+
+def _failed(page: Path, steps: str, folder: Path, *flags: str) -> str:
+    """Return what a check on the page, a list of words, finds wrong."""
+    found = after(page, f"document.body.dataset.found = ({steps}).join('; ');", folder, *flags)
+    return re.search(r'data-found="([^"]*)"', found).group(1)
+
+
+WIDE = (
+    "[...document.querySelectorAll('h1, h2, h3, p, table, .table, fieldset, .drawing, dl')]"
+    ".filter((e) => e.getBoundingClientRect().right > innerWidth + 1)"
+    ".map((e) => e.tagName + ' ' + e.textContent.slice(0, 20))"
+)
+SMALL = (
+    "[...document.querySelectorAll('figure svg text')]"
+    ".filter((t) => t.textContent.trim() && t.getBoundingClientRect().height > 0)"
+    ".filter((t) => { const m = t.getScreenCTM();"
+    " return parseFloat(getComputedStyle(t).fontSize) * Math.hypot(m.a, m.b) < 6.5; })"
+    ".map((t) => t.textContent)"
+)
+
+
+@pytest.mark.parametrize("width", [400, 800, 1280])
+def test_nothing_is_cut_and_labels_are_legible(page: Path, tmp_path: Path, width: int) -> None:
+    size = f"--window-size={width},900"
+    assert _failed(page, WIDE, tmp_path, size) == ""
+    assert _failed(page, SMALL, tmp_path, size) == ""
+    assert _failed(page, "[String(document.documentElement.scrollWidth > innerWidth)]",
+                   tmp_path, size) == "false"  # fmt: skip
+
+
+def test_the_answer_is_on_one_screen(page: Path, tmp_path: Path) -> None:
+    bottoms = "[...document.querySelectorAll('#findings svg, #findings table, #findings ul')]"
+    below = f"{bottoms}.map((e) => Math.round(e.getBoundingClientRect().bottom))"
+    found = _failed(page, below, tmp_path, "--window-size=1280,900")
+    assert max(int(bottom) for bottom in found.split("; ")) <= 900
+
+
+def test_chips_are_picked_everywhere(page: Path, tmp_path: Path) -> None:
+    steps = (
+        "document.querySelectorAll('.picker input').forEach((box) => "
+        "{ box.checked = ['isaac', 'raella'].includes(box.value); }); "
+        "document.querySelector('.picker fieldset').dispatchEvent(new Event('change')); "
+        "document.querySelectorAll('[hidden]').forEach((e) => e.remove());"
+    )
+    html = after(page, steps, tmp_path)
+    assert [row[1] for row in _full_size(html)] == ["isaac", "raella"]
+    parts = re.findall(r'<section id="chip-(\d)"', html)
+    assert parts == ["1", "5"]
+    assert "chips shown: 2 of 8" in html
+
+
+def test_a_dark_page_has_dark_figures(page: Path, tmp_path: Path) -> None:
+    colours = (
+        "[...document.querySelectorAll('figure svg text')].slice(0, 5)"
+        ".map((t) => getComputedStyle(t).fill)"
+    )
+    dark = _failed(page, colours, tmp_path, "--force-dark-mode", "--enable-features=WebUIDarkMode",
+                   "--blink-settings=preferredColorScheme=0")  # fmt: skip
+    light = _failed(page, colours, tmp_path)
+    assert set(light.split("; ")) == {"rgb(31, 41, 51)"}
+    assert set(dark.split("; ")) == {"rgb(230, 233, 236)"}
+
+
+def test_eight_chips_print_on_twelve_pages_and_weigh_less_than_two_megabytes(
+    page: Path, tmp_path: Path
+) -> None:
+    assert page.stat().st_size < 2_000_000
+    assert printed_pages(page, tmp_path) <= 12
+
+
+def test_the_page_says_nothing_on_the_console_and_can_be_used_by_keyboard(
+    page: Path, tmp_path: Path
+) -> None:
+    assert complaints(page) == []
+    unreachable = (
+        "[...document.querySelectorAll('th button, summary, input')]"
+        ".filter((e) => e.tabIndex < 0).map((e) => e.textContent)"
+    )
+    assert _failed(page, unreachable, tmp_path) == ""

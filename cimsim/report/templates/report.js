@@ -1,5 +1,5 @@
 "use strict";
-// Sorts and filters the tables of a report. Without it they read as they were written.
+// Sorts and filters the tables of a report, and picks its chips. Without it all is as written.
 
 const SECONDS = { us: 1e-6, ms: 1e-3, s: 1, min: 60, h: 3600, days: 86400, years: 31557600 };
 const FILTERED_ROWS = 8; // a shorter table is read at a glance
@@ -51,6 +51,23 @@ function filterTable(table, words) {
   }
 }
 
+// A table that is wider than the page becomes a list of "heading: cell" for every row.
+function fit(table) {
+  const box = table.parentElement;
+  box.classList.remove("stacked");
+  box.classList.toggle("stacked", box.scrollWidth > box.clientWidth + 1);
+}
+
+function label(table) {
+  const heads = [...table.tHead.rows[0].cells].map((head) => head.textContent);
+  for (const body of table.tBodies) {
+    for (const row of body.rows) {
+      if (row.classList.contains("group")) continue;
+      [...row.cells].forEach((cell, i) => { cell.dataset.label = heads[i]; });
+    }
+  }
+}
+
 function equip(table) {
   [...table.tHead.rows[0].cells].forEach((head, column) => {
     const button = document.createElement("button");
@@ -60,7 +77,7 @@ function equip(table) {
     head.append(button);
   });
   const rows = [...table.tBodies].reduce((sum, body) => sum + body.rows.length, 0);
-  if (rows < FILTERED_ROWS) return;
+  if (rows < FILTERED_ROWS || table.closest(".beside")) return;
   const input = document.createElement("input");
   input.type = "search";
   input.placeholder = "filter rows";
@@ -69,4 +86,55 @@ function equip(table) {
   table.parentElement.before(input);
 }
 
-document.querySelectorAll("table").forEach(equip);
+// Show the rows and sections of the chips that are picked, everywhere on the page.
+function pick(picked) {
+  document.querySelectorAll("table").forEach((table) => {
+    const column = [...table.tHead.rows[0].cells].findIndex((h) => h.textContent === "chip");
+    if (column < 0) return;
+    for (const body of table.tBodies) {
+      const rows = [...body.rows].filter((row) => !row.classList.contains("group"));
+      rows.forEach((row) => { row.hidden = !picked.has(row.cells[column].textContent); });
+      body.hidden = rows.every((row) => row.hidden);
+    }
+  });
+  document.querySelectorAll("section.part > h3").forEach((head) => {
+    head.parentElement.hidden = !picked.has(head.textContent.replace(/^\d+\. /, ""));
+  });
+}
+
+function offerChips() {
+  const names = [...document.querySelectorAll("section.part > h3")]
+    .map((head) => head.textContent.replace(/^\d+\. /, ""));
+  if (names.length < 2) return;
+  const field = document.createElement("fieldset");
+  const picker = document.createElement("details");
+  const summary = document.createElement("summary");
+  const said = (count) => { summary.textContent = `chips shown: ${count} of ${names.length}`; };
+  picker.className = "picker";
+  picker.append(summary, field);
+  field.setAttribute("aria-label", "chips shown");
+  said(names.length);
+  const boxes = names.map((name) => {
+    const label = document.createElement("label");
+    const box = document.createElement("input");
+    box.type = "checkbox";
+    box.checked = true;
+    box.value = name;
+    label.append(box, ` ${name}`);
+    field.append(label);
+    return box;
+  });
+  field.addEventListener("change", () => {
+    document.querySelectorAll('input[type="search"]').forEach((input) => { input.value = ""; });
+    const picked = boxes.filter((box) => box.checked).map((box) => box.value);
+    said(picked.length);
+    pick(new Set(picked));
+  });
+  document.querySelector("nav").after(picker);
+}
+
+const TABLES = [...document.querySelectorAll("table")];
+TABLES.forEach((table) => { label(table); equip(table); });
+TABLES.forEach(fit);
+window.addEventListener("resize", () => TABLES.forEach(fit));
+offerChips();
