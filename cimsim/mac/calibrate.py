@@ -18,11 +18,12 @@ from cimsim.mac.adc import AdcRange, code_bounds, full_range_levels, step_of
 from cimsim.mac.convert import histogram
 from cimsim.mac.encode import Encoded, encode
 from cimsim.mac.feed import fed_planes
+from cimsim.mac.formats import Formats
 from cimsim.mac.program import write_ideal
 from cimsim.mac.quantize import quantized_inputs, static_scale_of
 from cimsim.workload.matrix import MatrixId
 
-__all__ = ["calibrate_range"]
+__all__ = ["calibrate_range", "empty_counts", "range_of_counts", "spread_rows"]
 
 _MOST_TOKENS = 128  # column sums of so many tokens, evenly spaced, are counted
 _MOST_BINS = 1 << 16
@@ -68,16 +69,48 @@ def calibrate_range(
     if tile.crossbar.kind == "digital":
         return AdcRange(float("inf"), input_scale, 0.0)
     full = full_range_levels(encoded.formats)
-    if isinstance(chosen, PercentileRange):
+    if isinstance(chosen, FixedRange) and not some:
+        return AdcRange(chosen.levels, input_scale, None)
+    if isinstance(chosen, PercentileRange | FixedRange):
         counts, width = _count_sums(q, encoded, tile, full)
-        top = min(_percentile(counts, width, chosen.percentile), full)
-        return _with_clip_rate(AdcRange(top, input_scale), counts, width, tile, encoded)
-    if isinstance(chosen, FixedRange):
-        if not some:
-            return AdcRange(chosen.levels, input_scale, None)
-        counts, width = _count_sums(q, encoded, tile, full)
-        return _with_clip_rate(AdcRange(chosen.levels, input_scale), counts, width, tile, encoded)
+        return range_of_counts(counts, width, tile, encoded.formats, input_scale)
     return AdcRange(full, input_scale, 0.0)
+
+
+def range_of_counts(
+    counts: NDArray[np.int64],
+    width: float,
+    tile: Tile,
+    formats: Formats,
+    input_scale: float | None,
+) -> AdcRange:
+    """Return a percentile or fixed range and what it clips, from counts of column sums.
+
+    Args:
+        counts: absolute column sums by bins.
+        width: of a bin in levels.
+        tile: the tile.
+        formats: of the matrix.
+        input_scale: static scale of its inputs, or None.
+    """
+    chosen = tile.adc.range
+    if isinstance(chosen, PercentileRange):
+        found = _percentile(counts, width, chosen.percentile)
+        top = min(found, full_range_levels(formats))
+    elif isinstance(chosen, FixedRange):
+        top = chosen.levels
+    return _with_clip_rate(AdcRange(top, input_scale), counts, width, tile, formats)
+
+
+def spread_rows(n: int) -> NDArray[np.int64]:
+    """Return which of n inputs are counted: at most `_MOST_TOKENS`, evenly spaced."""
+    return np.unique(np.linspace(0, n - 1, _MOST_TOKENS).astype(np.int64))
+
+
+def empty_counts(full: float) -> tuple[NDArray[np.int64], float]:
+    """Return room for counts of column sums up to twice a full range, and a bin's width."""
+    width = max(1.0, np.ceil(2.0 * full / _MOST_BINS))
+    return np.zeros(int(2.0 * full / width) + 2, dtype=np.int64), float(width)
 
 
 def _quantised(
@@ -94,8 +127,7 @@ def _quantised(
     if not np.isfinite(inputs).all():
         raise CimsimError("a calibration input is not a finite number")
     scale = static_scale_of(inputs.astype(np.float32), formats.input_bits) if static else 0.0
-    rows = np.unique(np.linspace(0, inputs.shape[0] - 1, _MOST_TOKENS).astype(np.int64))
-    x = np.ascontiguousarray(inputs[rows], dtype=np.float32)
+    x = np.ascontiguousarray(inputs[spread_rows(inputs.shape[0])], dtype=np.float32)
     q, _ = quantized_inputs(x, formats.input_bits, scale, formats.tiling.matrix.id)
     return (scale if static else None), q
 
@@ -106,15 +138,14 @@ def _count_sums(
     """Return counts of absolute column sums by bins and the width of a bin in levels."""
     formats = encoded.formats
     values, grid = write_ideal(encoded, tile)
-    width = max(1.0, np.ceil(2.0 * full / _MOST_BINS))
-    counts = np.zeros(int(2.0 * full / width) + 2, dtype=np.int64)
+    counts, width = empty_counts(full)
     planes = np.empty((q.shape[0] * formats.planes, formats.n_in), dtype=values.dtype)
     fed_planes(q, formats, planes)
     for group in formats.groups:
         rows = slice(group.start, group.stop)
         sums = planes[:, rows] @ values[rows]
         histogram(sums, formats.columns, grid / width, counts)
-    return counts, float(width)
+    return counts, width
 
 
 def _percentile(counts: NDArray[np.int64], width: float, percentile: float) -> float:
@@ -125,10 +156,10 @@ def _percentile(counts: NDArray[np.int64], width: float, percentile: float) -> f
 
 
 def _with_clip_rate(
-    found: AdcRange, counts: NDArray[np.int64], width: float, tile: Tile, encoded: Encoded
+    found: AdcRange, counts: NDArray[np.int64], width: float, tile: Tile, formats: Formats
 ) -> AdcRange:
     """Return the range with the share of sums that round to codes above the highest."""
-    step = step_of(tile, encoded.formats, found)
-    reach = step * (code_bounds(encoded.formats, tile.adc.bits)[1] + 0.5)
+    step = step_of(tile, formats, found)
+    reach = step * (code_bounds(formats, tile.adc.bits)[1] + 0.5)
     above = counts[np.arange(counts.size) * width > reach].sum()
     return replace(found, clip_rate=float(above) / float(counts.sum()))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cimsim.config import ChipConfig, Tile
 from cimsim.config.chip import Run
 from cimsim.errors import CimsimError
-from cimsim.mac import AdcRange, Writing, ideal_integer, program_matrix
+from cimsim.mac import AdcRange, Writing, calibrate_range, ideal_integer, program_matrix
 from cimsim.model.array_backend import ArrayBackend, NumbaBackend
 from cimsim.stages.linear import Copy
 from cimsim.workload.matrix import MatrixId
@@ -45,6 +45,10 @@ class Compute(Protocol):
         """Whether several threads may evaluate a chip seed each."""
         ...
 
+    def calibrate(self, weight: Floats, matrix: MatrixId, tile: Tile, inputs: Floats) -> AdcRange:
+        """Find the converter range of a matrix on inputs, as `cimsim.mac.calibrate_range`."""
+        ...
+
     def write(self, weight: Floats, tile: Tile, writing: Writing, adc_range: AdcRange) -> Copy:
         """Write a weight matrix [n_in, n_out] into crossbars, as `cimsim.mac.program_matrix`."""
         ...
@@ -60,6 +64,10 @@ class NumbaCompute:
     backend: ArrayBackend = NumbaBackend()
     seeds_at_once = True
     kept_bytes = 2 << 30
+
+    def calibrate(self, weight: Floats, matrix: MatrixId, tile: Tile, inputs: Floats) -> AdcRange:
+        """Find the converter range of a matrix on inputs [n, n_in]."""
+        return calibrate_range(weight, matrix, tile, inputs)
 
     def write(self, weight: Floats, tile: Tile, writing: Writing, adc_range: AdcRange) -> Copy:
         """Write a weight matrix [n_in, n_out] into crossbars."""

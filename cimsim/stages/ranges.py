@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 
 from cimsim.chip import LogicalCopies, Unit
 from cimsim.config import ChipConfig
-from cimsim.mac import AdcRange, calibrate_range
+from cimsim.mac import AdcRange
 from cimsim.model import Decoder, FloatLinear
-from cimsim.model.kernels.product import product
-from cimsim.model.kernels.rows import swiglu
+from cimsim.stages.compute import NUMBA, Compute
 from cimsim.stages.subject import ModelOnText
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
@@ -21,24 +20,79 @@ ROWS = 512  # inputs kept of every matrix to find its converter's range
 LEAST_ROWS = 16  # inputs that an expert's converter range needs to be its own
 
 
-class _InputRecorder:
-    """Float products that keep the first rows of every matrix's input."""
+class _RangeFinder:
+    """Float products that keep the first rows of every matrix's input, a layer at a time.
 
-    def __init__(self, digital: FloatLinear, rows: int) -> None:
-        self.digital = digital
-        self.rows = rows
-        self.inputs: dict[MatrixId, list[Floats]] = {}
+    Args:
+        config: the chip.
+        decoder: the model.
+        holds: which matrices are analog.
+        rows: input vectors kept per matrix.
+        compute: finds the ranges.
 
-    def seen(self, matrix: MatrixId) -> Floats:
-        """Return the inputs kept of a matrix, float32 [rows, n_in]; none gives no rows."""
-        return np.concatenate(self.inputs.get(matrix, [np.zeros((0, 0), np.float32)]))
+    Attributes:
+        ranges: of the layers that all windows have passed.
+    """
+
+    def __init__(
+        self,
+        config: ChipConfig,
+        decoder: Decoder,
+        holds: LogicalCopies,
+        rows: int,
+        compute: Compute,
+    ) -> None:
+        self._tile, self._checkpoint, self._rows = config.tile, decoder.checkpoint, rows
+        self._backend, self._compute = decoder.backend, compute
+        self._digital = FloatLinear(decoder.checkpoint, decoder.backend)
+        self._inputs: dict[MatrixId, list[Floats]] = {}
+        self._waiting = list(holds.units.values())
+        self._layer: int | None = None
+        self.ranges: dict[MatrixId, AdcRange] = {}
 
     def __call__(self, matrix: MatrixId, x: Floats, tokens: TokenKeys) -> Floats:
-        kept = self.inputs.setdefault(matrix, [])
-        room = self.rows - sum(len(part) for part in kept)
+        if self._layer is not None and matrix.layer != self._layer:
+            self.finish([u for u in self._waiting if u.key.layer == self._layer])
+        self._layer = matrix.layer
+        kept = self._inputs.setdefault(matrix, [])
+        room = min(self._rows - sum(len(part) for part in kept), len(x))
         if room > 0:
-            kept.append(self.digital.backend.host(x[:room]).copy())
-        return self.digital(matrix, x, tokens)
+            kept.append(self._backend.take(x, np.arange(room)))
+        return self._digital(matrix, x, tokens)
+
+    def finish(self, units: list[Unit] | None = None) -> None:
+        """Find the ranges of units, by default of all that are left, and forget inputs."""
+        units = self._waiting if units is None else units
+        for unit in units:
+            seen = {t.matrix.id: self._seen(t.matrix.id) for t in unit.tilings}
+            if unit.key.part == "experts" and min(map(len, seen.values())) < LEAST_ROWS:
+                seen = self._borrowed(unit)
+            for matrix, inputs in seen.items():
+                weight = self._backend.weight(self._checkpoint, matrix)
+                found = self._compute.calibrate(weight, matrix, self._tile, inputs)
+                self.ranges[matrix] = found
+        self._waiting = [unit for unit in self._waiting if unit not in units]
+        self._inputs.clear()
+
+    def _seen(self, matrix: MatrixId) -> Floats:
+        """Return the inputs kept of a matrix, float32 [rows, n_in]; none gives no rows."""
+        parts = self._inputs.get(matrix)
+        if not parts:
+            return self._backend.zeros((0, 0))
+        ends = np.cumsum([len(part) for part in parts])
+        places = np.split(np.arange(ends[-1]), ends[:-1])
+        return self._backend.join(list(zip(places, parts, strict=True)), int(ends[-1]))
+
+    def _borrowed(self, unit: Unit) -> dict[MatrixId, Floats]:
+        """Return inputs for an expert that few calibration tokens chose.
+
+        Its gate and up would see what its router saw: the normed hidden states of all tokens;
+        its down sees what they make of them.
+        """
+        gate, up, down = (t.matrix.id for t in unit.tilings)
+        x, backend = self._seen(MatrixId(unit.key.layer, "router")), self._backend
+        through = [backend.product(x, backend.weight(self._checkpoint, m)) for m in (gate, up)]
+        return {gate: x, up: x, down: backend.swiglu(*through)}
 
 
 def find_ranges(
@@ -53,10 +107,11 @@ def find_ranges(
     """
     stage = subject.stages.watch(config=config, copies=holds)
     chip, copies = stage.views["config"], stage.views["copies"]
+    compute = subject.compute
     return stage.recall(
         "ranges",
         {**subject.model, "profile": subject.profile},
-        lambda: measure_ranges(chip, subject.decoder, copies, subject.profile),
+        lambda: measure_ranges(chip, subject.decoder, copies, subject.profile, compute=compute),
     )
 
 
@@ -66,6 +121,7 @@ def measure_ranges(
     holds: LogicalCopies,
     windows: NDArray[np.int64],
     rows: int = ROWS,
+    compute: Compute = NUMBA,
 ) -> dict[MatrixId, AdcRange]:
     """Find the ADC range of every analog matrix from clean calibration activations.
 
@@ -75,29 +131,9 @@ def measure_ranges(
         holds: which matrices are analog.
         windows: calibration text, int64 [windows, context].
         rows: input vectors kept per matrix.
+        compute: finds the ranges, with the arrays of the decoder.
     """
-    recorder = _InputRecorder(FloatLinear(decoder.checkpoint, decoder.backend), rows)
-    decoder.score(windows, recorder, sequences=np.arange(len(windows), dtype=np.int64))
-    ranges: dict[MatrixId, AdcRange] = {}
-    for unit in holds.units.values():
-        seen = {t.matrix.id: recorder.seen(t.matrix.id) for t in unit.tilings}
-        if unit.key.part == "experts" and min(map(len, seen.values())) < LEAST_ROWS:
-            seen = _borrowed(decoder, recorder, unit)
-        for tiling in unit.tilings:
-            matrix = tiling.matrix.id
-            weight = decoder.checkpoint.matrix(matrix)
-            ranges[matrix] = calibrate_range(weight, matrix, config.tile, seen[matrix])
-    return ranges
-
-
-def _borrowed(decoder: Decoder, recorder: _InputRecorder, unit: Unit) -> dict[MatrixId, Floats]:
-    """Return inputs for an expert that few calibration tokens chose.
-
-    Its gate and up would see what its router saw: the normed hidden states of all tokens;
-    its down sees what they make of them.
-    """
-    gate, up, down = (t.matrix.id for t in unit.tilings)
-    x = recorder.seen(MatrixId(unit.key.layer, "router"))
-    weight = decoder.checkpoint.matrix
-    hidden = swiglu(product(x, weight(gate)), product(x, weight(up)))
-    return {gate: x, up: x, down: hidden}
+    finder = _RangeFinder(config, decoder, holds, rows, compute)
+    decoder.score(windows, finder, sequences=np.arange(len(windows), dtype=np.int64))
+    finder.finish()
+    return finder.ranges

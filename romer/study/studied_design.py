@@ -70,8 +70,8 @@ class StudiedDesign:
         placed = place_chip(config, build_program(checkpoint), trace)
         # Ranges are those of the codes that the cells hold.
         ranging = decoder if stored is checkpoint else Decoder(stored, subject.compute.backend)
-        ranges = measure_ranges(config, ranging, placed.copies, profile)
         compute = subject.compute
+        ranges = measure_ranges(config, ranging, placed.copies, profile, compute=compute)
         return cls(config, checkpoint, stored, decoder, digital, placed, ranges, compute)
 
     def deploy(self, chip_seed: int) -> ProgrammedChip:

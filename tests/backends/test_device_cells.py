@@ -9,7 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from cimsim.backends.torch.device_cells import DeviceCells, ideal_on_device, writes_on_device
+from cimsim.backends.torch.device_cells import (
+    DeviceCells,
+    ideal_on_device,
+    range_on_device,
+    writes_on_device,
+)
 from cimsim.backends.torch.held import hold, hold_faithful, hold_ideal
 from cimsim.config import Tile
 from cimsim.config.load import find_chip, load_chip
@@ -56,6 +61,8 @@ def test_written_matrices_are_those_of_the_host(name: str, wide: bool) -> None:
     assert cells.mean_fraction == pytest.approx(programmed.cells.mean_fraction, rel=3e-3)
     ours, theirs = cells.folded(), hold_faithful(programmed, CPU)
     assert (ours is None) == (theirs is None)
+    stored = torch.from_numpy(weight.T.copy())
+    assert range_on_device(stored, FIRST.matrix, tile, torch.from_numpy(some)) == found
     if ours is not None and theirs is not None:
         _same(ours, theirs)
 

@@ -12,12 +12,24 @@ from numpy.typing import NDArray
 
 from cimsim.backends.torch.arrays import TorchBackend
 from cimsim.backends.torch.copies import Reading, TorchCopy, TorchIdeal
-from cimsim.backends.torch.device_cells import DeviceCells, ideal_on_device, writes_on_device
+from cimsim.backends.torch.device_cells import (
+    DeviceCells,
+    ideal_on_device,
+    range_on_device,
+    writes_on_device,
+)
 from cimsim.backends.torch.held import HeldFolded, hold, hold_faithful, hold_ideal
 from cimsim.backends.torch.tile import Precision
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
-from cimsim.mac import AdcRange, IdealMatrix, Writing, ideal_integer, program_matrix
+from cimsim.mac import (
+    AdcRange,
+    IdealMatrix,
+    Writing,
+    calibrate_range,
+    ideal_integer,
+    program_matrix,
+)
 from cimsim.workload.matrix import MatrixId
 
 __all__ = ["TorchCompute"]
@@ -48,7 +60,7 @@ class TorchCompute:
         self.backend = TorchBackend(device)
         self._device = torch.device(device)
         self._reading = Reading(self._device, precision, seed)
-        self._folds: dict[Writing, bool] = {}
+        self._folds: dict[tuple[Writing, int, float], bool] = {}
 
     @property
     def kept_bytes(self) -> int:
@@ -56,6 +68,15 @@ class TorchCompute:
         if self._device.type == "cpu":
             return _KEPT_BYTES
         return torch.cuda.mem_get_info(self._device)[0] // 4
+
+    def calibrate(self, weight: Any, matrix: MatrixId, tile: Tile, inputs: Any) -> AdcRange:
+        """Find the converter range of a matrix on inputs, as `cimsim.mac.calibrate_range`."""
+        if self._device.type == "cuda":
+            stored = self.backend.array(weight.T)
+            found = range_on_device(stored, matrix, tile, self.backend.array(inputs))
+            if found is not None:
+                return found
+        return calibrate_range(self._host(weight), matrix, tile, self._host(inputs))
 
     def write(
         self, weight: Any, tile: Tile, writing: Writing, adc_range: AdcRange
@@ -90,10 +111,12 @@ class TorchCompute:
 
     def _faithful(self, writing: Writing, cells: DeviceCells) -> HeldFolded | None:
         """Return a folded form; whether one is faithful is found once."""
-        if self._folds.get(writing) is False:
+        # Calibration may write other weights in the same act.
+        key = (writing, int(cells.integers.q.sum()), float(cells.held.column_scale.sum()))
+        if self._folds.get(key) is False:
             return None
-        folded = cells.fold() if writing in self._folds else cells.folded()
-        self._folds[writing] = folded is not None
+        folded = cells.fold() if key in self._folds else cells.folded()
+        self._folds[key] = folded is not None
         return folded
 
     def _host(self, weight: Any) -> NDArray[np.float32]:

@@ -19,9 +19,11 @@ from cimsim.backends.torch.held import Held, HeldFolded, HeldIdeal
 from cimsim.backends.torch.normals import column_normals
 from cimsim.backends.torch.programming import Integers, Writer, integers_of, levels_of, scale_of
 from cimsim.config import Tile
+from cimsim.config.device import IdealDevice
 from cimsim.elementary import whole_log2
 from cimsim.mac import AdcRange, Writing
-from cimsim.mac.adc import code_bounds, converters_of, fresh_variance, step_of
+from cimsim.mac.adc import code_bounds, converters_of, fresh_variance, full_range_levels, step_of
+from cimsim.mac.calibrate import empty_counts, range_of_counts, spread_rows
 from cimsim.mac.cells import CellTables
 from cimsim.mac.curves import curve_of, is_straight
 from cimsim.mac.formats import Formats
@@ -34,7 +36,7 @@ from cimsim.mac.quantize import greatest_integer
 from cimsim.mac.writing import matrix_words
 from cimsim.workload.matrix import MatrixId
 
-__all__ = ["DeviceCells", "ideal_on_device", "writes_on_device"]
+__all__ = ["DeviceCells", "ideal_on_device", "range_on_device", "writes_on_device"]
 
 _CLIP_LIMIT, _PROBES, _ERROR_LIMIT = 1e-3, 64, 0.1  # of `cimsim.mac.folded`
 _ONE_PIECE_BITS = 24  # of float32
@@ -75,16 +77,7 @@ class DeviceCells:
     def write(cls, weight: Tensor, writer: Writer, adc_range: AdcRange) -> DeviceCells:
         """Write weights [n_out, n_in]."""
         tile, formats, tables = writer.tile, writer.formats, writer.tables
-        if weight.is_cuda:
-            from cimsim.backends.torch.written import DeviceWriter  # noqa: PLC0415 - Triton
-
-            kernels = DeviceWriter(writer, weight.device)
-            integers = kernels.integers(weight)
-            levels = kernels.levels(integers)
-        else:
-            integers = integers_of(weight, writer)
-            levels = levels_of(integers, writer)
-        values = levels.permute(2, 0, 1).reshape(formats.n_in, -1)
+        integers, values = _levels(weight, writer)
         values, grid = _on_grid(values, formats)
         variance, _ = read_variance(tile, formats, tables, writer.writing.temperature_c)
         converters = converters_of(tile, formats, writer.writing.converter_key)
@@ -209,6 +202,57 @@ class DeviceCells:
         errors = [float((out.double() - clean).square().mean()) for out in (detailed, found)]
         limit = _ERROR_LIMIT + 3.0 / np.sqrt(clean.numel())
         return bool(abs(errors[1] - errors[0]) <= limit * errors[0])
+
+
+def _levels(weight: Tensor, writer: Writer) -> tuple[Integers, Tensor]:
+    """Return integers of weights [n_out, n_in], and what columns hold, [n_in, columns]."""
+    if weight.is_cuda:
+        from cimsim.backends.torch.written import DeviceWriter  # noqa: PLC0415 - Triton
+
+        kernels = DeviceWriter(writer, weight.device)
+        integers = kernels.integers(weight)
+        levels = kernels.levels(integers)
+    else:
+        integers = integers_of(weight, writer)
+        levels = levels_of(integers, writer)
+    return integers, levels.permute(2, 0, 1).reshape(weight.shape[1], -1)
+
+
+def range_on_device(
+    weight: Tensor, matrix: MatrixId, tile: Tile, inputs: Tensor
+) -> AdcRange | None:
+    """Return the converter range of weights [n_out, n_in] on inputs [n, n_in].
+
+    That of `cimsim.mac.calibrate_range`; None where cells are not written here, or inputs have
+    one bit or a static scale.
+    """
+    if tile.input.bits == 1 or tile.input.scale == "static" or not len(inputs):
+        return None
+    exact = {"cell_bits": tile.device.cell_bits, "g_max_us": tile.device.g_max_us}
+    crossbar = tile.crossbar.model_copy(update={"wire_ohm": 0.0})
+    clean = tile.model_copy(
+        update={"device": IdealDevice.model_validate(exact), "crossbar": crossbar}
+    )
+    n_out, n_in = weight.shape
+    writer = writes_on_device(clean, Writing(0, matrix, age_s=0.0), n_in, n_out)
+    if writer is None:
+        return None
+    formats = writer.formats
+    full = full_range_levels(formats)
+    if tile.adc.range.kind == "full":
+        return AdcRange(full, None, 0.0)
+    _, values = _levels(weight, writer)
+    rows = torch.from_numpy(spread_rows(len(inputs))).to(weight.device)
+    none = torch.zeros((), device=weight.device)
+    q, _ = plain.whole_inputs(inputs[rows].float(), formats.input_bits, none, matrix)
+    planes, (empty, width) = plain.cut_planes(q, formats).double(), empty_counts(full)
+    counts = torch.zeros(empty.size, dtype=torch.int64, device=weight.device)
+    for group in formats.groups:
+        part = slice(group.start, group.stop)
+        sums = torch.matmul(planes[:, :, part], values[part].double()).abs() * (1.0 / width)
+        bins = torch.round(sums).long().clamp(max=empty.size - 1)
+        counts += torch.bincount(bins.flatten(), minlength=empty.size)
+    return range_of_counts(counts.cpu().numpy(), width, tile, formats, None)
 
 
 def _on_grid(values: Tensor, formats: Formats) -> tuple[Tensor, float]:

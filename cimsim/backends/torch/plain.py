@@ -15,7 +15,7 @@ from torch import Tensor
 from cimsim.backends.torch.held import Held
 from cimsim.backends.torch.normals import column_normals
 from cimsim.errors import CimsimError
-from cimsim.mac.formats import FEED
+from cimsim.mac.formats import FEED, Formats
 from cimsim.mac.quantize import greatest_integer
 from cimsim.rng import Key
 from cimsim.workload.matrix import MatrixId
@@ -25,6 +25,7 @@ __all__ = [
     "Total",
     "addressed_normals",
     "codes_of",
+    "cut_planes",
     "cycle_power",
     "driven_variance",
     "finish",
@@ -78,8 +79,12 @@ def whole_inputs(x: Tensor, bits: int, static: Tensor, matrix: MatrixId) -> tupl
 
 
 def planes_of(q: Tensor, held: Held) -> Tensor:
+    """Return DAC codes of integers [n, n_in], int64 [n, planes, n_in]."""
+    return cut_planes(q, held.formats)
+
+
+def cut_planes(q: Tensor, formats: Formats) -> Tensor:
     """Return DAC codes of integers [n, n_in], int64 [n, planes, n_in] (`cimsim.mac.formats`)."""
-    formats = held.formats
     mask, down = (1 << formats.dac_bits) - 1, int(formats.halved_inputs)
     shifted = q + formats.input_shift
     if formats.feed in {FEED["value"], FEED["shifted_value"]}:
