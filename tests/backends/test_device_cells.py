@@ -56,7 +56,7 @@ def test_written_matrices_are_those_of_the_host(name: str, wide: bool) -> None:
         assert writer is None
         return
     assert writer is not None
-    cells = DeviceCells.write(torch.from_numpy(weight.T.copy()), writer, found)
+    cells = DeviceCells.write(torch.from_numpy(weight.T.copy()), writer, found, {})
     _same(cells.held, hold(programmed, CPU))
     assert cells.mean_fraction == pytest.approx(programmed.cells.mean_fraction, rel=3e-3)
     ours, theirs = cells.folded(), hold_faithful(programmed, CPU)
@@ -77,7 +77,7 @@ def test_some_of_these_matrices_fold_and_some_do_not() -> None:
         writer = writes_on_device(tile, FIRST, 150, 70)
         assert writer is not None
         stored = torch.from_numpy(weight.T.copy())
-        folds.append(DeviceCells.write(stored, writer, found).folded() is not None)
+        folds.append(DeviceCells.write(stored, writer, found, {}).folded() is not None)
     assert folds == [True, False]
 
 

@@ -18,7 +18,8 @@ from cimsim.backends.torch.device_cells import (
     range_on_device,
     writes_on_device,
 )
-from cimsim.backends.torch.held import HeldFolded, hold, hold_faithful, hold_ideal
+from cimsim.backends.torch.held import HostCells, hold_ideal
+from cimsim.backends.torch.programming import Writer
 from cimsim.backends.torch.tile import Precision
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
@@ -60,14 +61,16 @@ class TorchCompute:
         self.backend = TorchBackend(device)
         self._device = torch.device(device)
         self._reading = Reading(self._device, precision, seed)
-        self._folds: dict[tuple[Writing, int, float], bool] = {}
+        self._folds: dict[tuple[Writing, int, float], bool] = {}  # what is faithful is found once
 
     @property
     def kept_bytes(self) -> int:
-        """Copies of matrices that one chip keeps: of a device a quarter of its free memory."""
+        """Copies of matrices that one chip keeps: of a device half of its free memory."""
         if self._device.type == "cpu":
             return _KEPT_BYTES
-        return torch.cuda.mem_get_info(self._device)[0] // 4
+        cuda = torch.cuda
+        unused = cuda.memory_reserved(self._device) - cuda.memory_allocated(self._device)
+        return (cuda.mem_get_info(self._device)[0] + unused) // 2
 
     def calibrate(self, weight: Any, matrix: MatrixId, tile: Tile, inputs: Any) -> AdcRange:
         """Find the converter range of a matrix on inputs, as `cimsim.mac.calibrate_range`."""
@@ -86,20 +89,16 @@ class TorchCompute:
         if self._device.type == "cuda":
             writer = writes_on_device(tile, writing, n_in, n_out)
             if writer is not None:
-                cells = DeviceCells.write(self.backend.array(weight.T), writer, adc_range)
-                return TorchCopy(
-                    writing.matrix, cells.held, cells.mean_fraction,
-                    partial(self._faithful, writing, cells), self._reading,
-                )  # fmt: skip
+                write = partial(self._on_device, weight, writer, adc_range)
+                return TorchCopy(writing.matrix, write, self._reading)
             if tile.crossbar.kind == "digital":
                 return self.ideal(weight, tile, writing.matrix, adc_range)
         programmed = program_matrix(self._host(weight), tile, writing, adc_range)
         if isinstance(programmed, IdealMatrix):
             return TorchIdeal(hold_ideal(programmed, self._device))
         return TorchCopy(
-            writing.matrix, hold(programmed, self._device), programmed.cells.mean_fraction,
-            partial(hold_faithful, programmed, self._device), self._reading,
-        )  # fmt: skip
+            writing.matrix, partial(HostCells, programmed, self._device), self._reading
+        )
 
     def ideal(self, weight: Any, tile: Tile, matrix: MatrixId, adc_range: AdcRange) -> TorchIdeal:
         """Return the exact integer product, as `cimsim.mac.ideal_integer`."""
@@ -109,15 +108,10 @@ class TorchCompute:
         ideal = ideal_integer(self._host(weight), tile, matrix=matrix, adc_range=adc_range)
         return TorchIdeal(hold_ideal(ideal, self._device))
 
-    def _faithful(self, writing: Writing, cells: DeviceCells) -> HeldFolded | None:
-        """Return a folded form; whether one is faithful is found once."""
-        # Calibration may write other weights in the same act.
-        key = (writing, int(cells.integers.q.sum()), float(cells.held.column_scale.sum()))
-        if self._folds.get(key) is False:
-            return None
-        folded = cells.fold() if key in self._folds else cells.folded()
-        self._folds[key] = folded is not None
-        return folded
+    def _on_device(self, weight: Any, writer: Writer, adc_range: AdcRange) -> DeviceCells:
+        """Write weights on the device."""
+        stored = self.backend.array(weight.T)
+        return DeviceCells.write(stored, writer, adc_range, self._folds)
 
     def _host(self, weight: Any) -> NDArray[np.float32]:
         """Return weights as `cimsim.mac` takes them."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from cimsim.backends.torch import plain
 from cimsim.backends.torch.folded import FoldedTile
-from cimsim.backends.torch.held import Held, HeldFolded, HeldIdeal
+from cimsim.backends.torch.held import Held, HeldFolded, HeldIdeal, without_cells
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.pool import NoisePool
 from cimsim.backends.torch.tile import Precision, TorchTile
@@ -58,47 +58,71 @@ class Reading:
             self._pool = NoisePool.draw(self.seed, self.device, bits)
         return self._pool
 
-    def detailed(self, held: Held) -> TorchTile:
-        """Return the tile that computes a matrix in detail: Triton's where its kernel does it."""
+    def in_kernels(self, held: Held) -> bool:
+        """Whether Triton computes the detailed products of a matrix, from cells of its own."""
+        if self.device.type != "cuda":
+            return False
+        from cimsim.backends.torch.fused import serves  # noqa: PLC0415 - Triton
+
+        return serves(held, self.precision)
+
+    def detailed(self, held: Held) -> tuple[TorchTile, bool]:
+        """Return the tile that computes a matrix in detail, and whether it has its own cells."""
         pool = self.pool(held)
-        if self.device.type == "cuda":
-            from cimsim.backends.torch.fused import FusedTile, serves  # noqa: PLC0415 - Triton
+        if self.in_kernels(held):
+            from cimsim.backends.torch.fused import FusedTile  # noqa: PLC0415 - Triton
 
-            if serves(held, self.precision):
-                return FusedTile(held, precision=self.precision, pool=pool)
-        return TorchTile(held, precision=self.precision, pool=pool)
+            return FusedTile(held, precision=self.precision, pool=pool), True
+        return TorchTile(held, precision=self.precision, pool=pool), False
 
-    def folded(self, held: Held, folded: HeldFolded) -> Any:
-        """Return the tile that computes a folded matrix."""
+    def folded(self, held: Held, folded: HeldFolded) -> tuple[Any, bool]:
+        """Return the tile that computes a folded matrix; it has weights of its own."""
         if self.device.type == "cuda" and self.precision == "fast":
             from cimsim.backends.torch.fused_folded import FusedFolded, folds  # noqa: PLC0415
 
             if folds(held, folded):
-                return FusedFolded((held, folded))
-        return FoldedTile((held, folded))
+                return FusedFolded((held, folded)), True
+        return FoldedTile((without_cells(held), folded)), self.in_kernels(held)
+
+
+class WrittenCells(Protocol):
+    """A matrix as it was written."""
+
+    @property
+    def held(self) -> Held:
+        """Its cells and converters."""
+        ...
+
+    @property
+    def mean_fraction(self) -> float:
+        """Mean conductance of its cells over g_max."""
+        ...
+
+    def folded(self) -> HeldFolded | None:
+        """Return the folded form, None where it is not faithful."""
+        ...
 
 
 class TorchCopy:
     """One copy of an analog matrix: what `cimsim.mac.ProgrammedMatrix` is to a run.
 
+    Where a kernel has cells of its own, those that were written are let go; for the other form
+    they are written again.
+
     Args:
         matrix: its name.
-        held: its cells and converters.
-        mean_fraction: mean conductance of its cells over g_max.
-        fold: makes the folded form, None where it is not faithful.
+        write: writes it.
         reading: how copies are read.
     """
 
     def __init__(
-        self,
-        matrix: MatrixId,
-        held: Held,
-        mean_fraction: float,
-        fold: Callable[[], HeldFolded | None],
-        reading: Reading,
+        self, matrix: MatrixId, write: Callable[[], WrittenCells], reading: Reading
     ) -> None:
-        self.matrix, self.held = matrix, held
-        self._level, self._fold, self._reading = exact_share(mean_fraction), fold, reading
+        self.matrix, self._write, self._reading = matrix, write, reading
+        self._cells: WrittenCells | None = write()
+        held = self._cells.held
+        self._level = exact_share(self._cells.mean_fraction)
+        self._whole_bytes, self.held = held.values.nbytes, without_cells(held)
         self._detailed: TorchTile | None = None
         self._folded: Any = None
         self._folds: bool | None = None
@@ -107,16 +131,32 @@ class TorchCopy:
     def folds(self) -> bool:
         """Whether the folded form is faithful."""
         if self._folds is None:
-            found = self._fold()
+            cells = self._written()
+            found = cells.folded()
             self._folds = found is not None
             if found is not None:
-                self._folded = self._reading.folded(self.held, found)
+                self._folded, taken = self._reading.folded(cells.held, found)
+                self._release(taken=taken)
         return self._folds
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that it takes: cells, the kernel's bytes of them, a folded form in float64."""
-        return 2 * self.held.values.nbytes + 8 * self.held.formats.n_in * self.held.formats.n_out
+        """Bytes that it comes to take: in kernels a byte or two a cell, and a folded form."""
+        weights = self.held.formats.n_in * self.held.formats.n_out
+        if self._reading.in_kernels(self.held):
+            return self._whole_bytes // 2 + 2 * weights
+        return 2 * self._whole_bytes + 8 * weights
+
+    def _written(self) -> WrittenCells:
+        """Return the cells, written again if they were let go."""
+        if self._cells is None:
+            self._cells = self._write()
+        return self._cells
+
+    def _release(self, *, taken: bool) -> None:
+        """Let the cells go if a kernel has taken them."""
+        if taken:
+            self._cells = None
 
     def forget_folded(self) -> None:
         """Free the folded form; it is made again, with the same bits, when it is next used."""
@@ -158,7 +198,8 @@ class TorchCopy:
     ) -> Tensor:
         """Return the detailed product, some tokens at a time; none depends on the others."""
         if self._detailed is None:
-            self._detailed = self._reading.detailed(self.held)
+            self._detailed, taken = self._reading.detailed(self._written().held)
+            self._release(taken=taken)
         tile, formats = self._detailed, self.held.formats
         clipped = None if counts is None else torch.zeros((), dtype=torch.int64, device=x.device)
         wide = 8 * formats.planes * max(formats.columns, formats.n_in)

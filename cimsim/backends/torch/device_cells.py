@@ -64,6 +64,8 @@ class DeviceCells:
         adc_range: range of its converters.
         variance: of a read of a cell at g_max in levels^2.
         mean_fraction: mean conductance of its cells over g_max.
+        faithful: which folded forms were found faithful, by act of writing and sums of what was
+            written; calibration may write other weights in the same act.
     """
 
     held: Held
@@ -72,10 +74,17 @@ class DeviceCells:
     adc_range: AdcRange
     variance: float
     mean_fraction: float
+    faithful: dict[tuple[Writing, int, float], bool]
 
     @classmethod
-    def write(cls, weight: Tensor, writer: Writer, adc_range: AdcRange) -> DeviceCells:
-        """Write weights [n_out, n_in]."""
+    def write(
+        cls,
+        weight: Tensor,
+        writer: Writer,
+        adc_range: AdcRange,
+        faithful: dict[tuple[Writing, int, float], bool],
+    ) -> DeviceCells:
+        """Write weights [n_out, n_in]; `faithful` is what is known of folded forms."""
         tile, formats, tables = writer.tile, writer.formats, writer.tables
         integers, values = _levels(weight, writer)
         values, grid = _on_grid(values, formats)
@@ -117,10 +126,20 @@ class DeviceCells:
             column_scale=integers.scale,
             input_scale=torch.tensor(np.float32(static_scale(tile, adc_range)), device=device),
         )
-        return cls(held, integers, writer, adc_range, variance, mean)
+        return cls(held, integers, writer, adc_range, variance, mean, faithful)
 
     def folded(self) -> HeldFolded | None:
         """Return the folded form, None where it is not faithful to the detailed one."""
+        written = int(self.integers.q.sum()), float(self.held.column_scale.sum())
+        key = (self.writer.writing, *written)
+        if key not in self.faithful:
+            found = self._checked()
+            self.faithful[key] = found is not None
+            return found
+        return self.fold() if self.faithful[key] else None
+
+    def _checked(self) -> HeldFolded | None:
+        """Return the folded form if its errors are those of the detailed one."""
         tile, tables = self.writer.tile, self.writer.tables
         rate = 0.0 if tile.adc.range.kind == "full" else self.adc_range.clip_rate
         bends = tile.adc.inl_lsb > 0.0 or not is_straight(tile.adc)
@@ -285,13 +304,13 @@ def _mean_fraction(integers: Integers, writer: Writer) -> float:
     formats, tables = writer.formats, writer.tables
     q = integers.q.to(torch.int32)
     sides = [q.clamp(min=0), (-q).clamp(min=0)] if formats.pair else [q + integers.offset[:, None]]
-    counts = torch.zeros(formats.levels, dtype=torch.int64, device=q.device)
+    mean = torch.tensor(_level_means(_Law.of(tables)), dtype=torch.float64, device=q.device)
+    total = 0.0
     for side in sides:
         for s in range(formats.slices):
             level = side >> (formats.cell_bits * s) & formats.levels - 1
-            counts += torch.bincount(level.flatten(), minlength=formats.levels)
-    mean = np.array(_level_means(_Law.of(tables)))
-    return float(counts.double().cpu().numpy() @ mean) / int(counts.sum())
+            total += float(mean[level].sum())
+    return total / (q.numel() * formats.slices * len(sides))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import triton
 from torch import Tensor
 
 from cimsim.backends.torch.feed_kernel import feed_tokens
-from cimsim.backends.torch.held import Held
+from cimsim.backends.torch.held import Held, without_cells
 from cimsim.backends.torch.kernel import fused_product
 from cimsim.backends.torch.normals import packed_table
 from cimsim.backends.torch.packed import cell_bytes, column_order, padded_rows, row_places
@@ -101,6 +101,7 @@ class FusedTile(TorchTile):
             noise = ADDRESSED if precision == "exact" else POOL
             noise = OUTPUT if read_noise == "output" else noise
         self.kernel = Launch(self.held, exact=precision == "exact", noise=noise, block=block)
+        self.held = without_cells(self.held)
 
     def multiply(
         self,
@@ -191,6 +192,7 @@ class Launch:
         # Fast noise is drawn in steps of the pool.
         self._per_step = 1.0 / STEPS_PER_SIGMA**2 if noise == POOL else 1.0
         self._variance = torch.full((1,), self._shared(), device=device)
+        self._held = without_cells(held)
 
     def _shared(self) -> float:
         """Return the variance of every conversion (every output, once an output)."""

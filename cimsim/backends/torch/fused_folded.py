@@ -10,7 +10,7 @@ from cimsim.backends.torch.feed_kernel import feed_tokens
 from cimsim.backends.torch.folded import FoldedTile
 from cimsim.backends.torch.folded_kernel import folded_product
 from cimsim.backends.torch.fused import Fed, low_words
-from cimsim.backends.torch.held import Held, HeldFolded
+from cimsim.backends.torch.held import Held, HeldFolded, without_cells
 from cimsim.backends.torch.plain import Tokens
 from cimsim.errors import CimsimError
 from cimsim.mac import ProgrammedMatrix
@@ -67,7 +67,7 @@ class FusedFolded:
                 "the folded Triton product takes inputs of 2 to 8 bits",
                 key="tile.input.bits", value=formats.input_bits, hint="use the plain FoldedTile",
             )  # fmt: skip
-        self._held, self._native = held, native
+        self._native = native
         effective = folded.values * folded.grid + held.coefficient
         scale = held.column_scale.double()
         # Of shifted inputs a part is the same for every token.
@@ -76,6 +76,7 @@ class FusedFolded:
         self._bias = (same * scale).float()
         self._spread = (folded.variance.sqrt() * scale).float()
         self._noisy = bool((folded.variance > 0.0).any())
+        self._held = without_cells(held)
         self._place = torch.arange(formats.n_in, dtype=torch.int32, device=device)
 
     def feed(self, x: Tensor) -> Fed:

@@ -5,7 +5,7 @@ The only file of this backend that reads the objects of `cimsim.mac`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,10 +27,12 @@ __all__ = [
     "Held",
     "HeldFolded",
     "HeldIdeal",
+    "HostCells",
     "hold",
     "hold_faithful",
     "hold_folded",
     "hold_ideal",
+    "without_cells",
 ]
 
 _PURPOSE_READ = 3  # of `cimsim.mac.matrix`: read noise has the same key on every backend
@@ -161,6 +163,28 @@ class HeldFolded:
     constant: Tensor
     variance: Tensor
     read: Tensor | None
+
+
+class HostCells:
+    """A matrix written by `cimsim.mac`, on a device.
+
+    Args:
+        programmed: the matrix.
+        device: where products run.
+    """
+
+    def __init__(self, programmed: ProgrammedMatrix, device: torch.device) -> None:
+        self._programmed, self._device = programmed, device
+        self.held, self.mean_fraction = hold(programmed, device), programmed.cells.mean_fraction
+
+    def folded(self) -> HeldFolded | None:
+        """Return the folded form, None where it is not faithful."""
+        return hold_faithful(self._programmed, self._device)
+
+
+def without_cells(held: Held) -> Held:
+    """Return what is left once a kernel has cells of its own."""
+    return replace(held, values=held.values.new_empty((0, held.values.shape[1])))
 
 
 def hold_faithful(programmed: ProgrammedMatrix, device: torch.device) -> HeldFolded | None:
