@@ -18,7 +18,7 @@ NAME = 19
 NJ_PER_MJ = 1e6
 US_PER_MS = 1e3
 FULL_SIZE_HEADS = ("batch", "mJ/token", "ms/token", "tokens/s", "W", "dies", "mm2")
-FULL_SIZE_WIDTHS = (6, 10, 10, 10, 9, 6, 10)
+FULL_SIZE_WIDTHS = (6, 9, 10, 10, 9, 8, 9)
 PERPLEXITY_HEADS = ("float", "noisy", "95 %", "calib.", "95 %", "loss change")
 
 
