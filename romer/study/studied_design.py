@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cimsim.config import ChipConfig
+from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange
 from cimsim.model import Checkpoint, Decoder, FloatLinear, build_program
 from cimsim.stages.compute import Compute
@@ -62,6 +63,14 @@ class StudiedDesign:
         Raises:
             CimsimError: if chip and model do not go together.
         """
+        if config.calibration.inputs != "as_trained":
+            raise CimsimError(
+                "romer calibrates models in the form in which they were trained",
+                key="calibration.inputs",
+                value=config.calibration.inputs,
+                allowed="as_trained",
+                hint="cimsim run calibrates models in other forms",
+            )
         checkpoint, decoder, digital = subject.checkpoint, subject.decoder, subject.digital
         stored = stored or checkpoint
         texts, budget = read_text(None), (config.calibration.tokens, config.workload.context)
