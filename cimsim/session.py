@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Container
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from cimsim.report import write_report
 from cimsim.results import ChipResult, Manifest, RunResults
+from cimsim.results.packed import DamagedError
 from cimsim.stages.columns.registry import run_tables
 from cimsim.stages.heap import release_heap
 from cimsim.stages.plan import RunPlan
@@ -53,17 +55,20 @@ def run_plan(plan: RunPlan, listener: Listener) -> RunResults:
         threads=plan.threads,
         plugins={str(plugin.path): plugin.sha256 for plugin in plan.plugins},
     )
-    plan.folder.prepare(manifest)
+    plan.folder.prepare(manifest, plan.described)
     # What checking the plan read is not wanted while workers run.
     release_heap()
     batches = tuple(sorted({b for t in plan.tasks for b in t.config.run.decode_batch}))
     schema = run_tables(batches)
     started = time.monotonic()
-    done: dict[str, ChipResult] = {}
+    done = _finished_before(plan, listener)
+    for chip in done.values():
+        plan.folder.write_chip(chip, schema)  # a killed run may have left a part of it
+        listener.finished(chip.name)
     try:
         plugins = [plugin.path for plugin in plan.plugins]
         with open_executor(plan.jobs, cluster=plan.cluster, plugins=plugins) as executor:
-            for finished in executor.submit(_jobs(plan), listener.stage):
+            for finished in executor.submit(_jobs(plan, done), listener.stage):
                 chip = finished.value()
                 done[chip.name] = chip
                 plan.folder.write_chip(chip, schema)
@@ -91,7 +96,21 @@ def run_plan(plan: RunPlan, listener: Listener) -> RunResults:
     return run
 
 
-def _jobs(plan: RunPlan) -> list[ChipJob]:
+def _finished_before(plan: RunPlan, listener: Listener) -> dict[str, ChipResult]:
+    """Return the chips that a run which is resumed has finished, by name."""
+    found: dict[str, ChipResult] = {}
+    for task in plan.tasks:
+        try:
+            chip = plan.folder.finished_chip(task.name)
+        except DamagedError as error:
+            listener.note(f"{task.name}: its result is damaged ({error}) and is computed again")
+            continue
+        if chip is not None:
+            found[task.name] = chip
+    return found
+
+
+def _jobs(plan: RunPlan, done: Container[str]) -> list[ChipJob]:
     return [
         ChipJob(
             task.name,
@@ -104,4 +123,5 @@ def _jobs(plan: RunPlan) -> list[ChipJob]:
             cache=plan.cache,
         )
         for task in plan.tasks
+        if task.name not in done
     ]

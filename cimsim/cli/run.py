@@ -54,6 +54,9 @@ def run(
         Path | None, typer.Option(help="Folder of the run (default: reports/<run hash>).")
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace what a non-empty folder holds.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that the folder holds.")
+    ] = False,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Chips simulated at once (default: all cores).")
     ] = None,
@@ -97,6 +100,7 @@ def run(
             force=force,
             out=out,
             overwrite=overwrite,
+            resume=resume,
             jobs=jobs,
             threads=threads,
             cluster=cluster,

@@ -12,14 +12,17 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cimsim.errors import CimsimError, CimsimInternalError
 from cimsim.results.csv_file import csv_bytes
+from cimsim.results.differences import differences
 from cimsim.results.manifest import Manifest
-from cimsim.results.run import ChipResult, RunResults
+from cimsim.results.packed import pack, unpack
+from cimsim.results.run import CHIP_RECORDS, ChipResult, RunResults
 from cimsim.results.table import Table
 from cimsim.results.trace_json import CHIP_SLICES, trace_json, write_gzip
 from cimsim.text_file import write_whole
@@ -44,9 +47,13 @@ RUN_FILES = (
     "trace.json.gz",
     "config.resolved.yaml",
     "manifest.json",
+    "plan.json",
 )
 RUN_FOLDERS = ("chips", "figures")
-RUN_SUFFIXES = (".csv", ".gz", ".yaml", ".png", ".svg", ".json")
+RUN_SUFFIXES = (".csv", ".gz", ".yaml", ".png", ".svg", ".json", ".packed")
+PLAN = "plan.json"
+RESULT = "result.packed"
+SHOWN_DIFFERENCES = 3
 
 
 class RunFolder:
@@ -58,14 +65,18 @@ class RunFolder:
     Args:
         out: the folder of the run: missing or empty, or `overwrite`.
         overwrite: replace the files of an earlier run; other files stay.
+        resume: go on with the run that the folder holds, if it holds one.
 
     Raises:
         CimsimError: if the place is a file, not empty, or not writable.
     """
 
-    def __init__(self, out: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, out: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+        if overwrite and resume:
+            raise CimsimError("--overwrite and --resume exclude each other", key="--resume")
         self.path = Path(out)
         self.overwrite = overwrite
+        self.resumes = resume and (self.path / PLAN).is_file()
         self.prepared = False
         self._check()
 
@@ -79,7 +90,8 @@ class RunFolder:
             raise CimsimError(
                 f"cannot be made: {existing} is not a writable folder", file=self.path, key="--out"
             )
-        if self.path.is_dir() and not self.overwrite and self._entries():
+        fresh = not self.overwrite and not self.resumes
+        if self.path.is_dir() and fresh and self._entries():
             raise CimsimError(
                 "the folder is not empty",
                 file=self.path,
@@ -96,20 +108,41 @@ class RunFolder:
                 f"cannot be read: {error.strerror}", file=self.path, key="--out"
             ) from error
 
-    def prepare(self, manifest: Manifest) -> None:
+    def prepare(self, manifest: Manifest, plan: Mapping[str, object] | None = None) -> None:
         """Make the folder, clear an earlier run out of it and write the first manifest.
 
         Args:
             manifest: what is known before computing; its `complete` is false.
+            plan: what the run is of, of plain JSON values.
 
         Raises:
-            CimsimError: if the folder cannot be written.
+            CimsimError: if the folder cannot be written, or a run that is resumed is of
+                another plan.
         """
         self._check()
+        wanted = json.loads(json.dumps(plan or {}))
+        if self.resumes:
+            self._refuse_another(wanted)
         if self.overwrite and self.path.is_dir():
             self._clear()
         self.prepared = True
         self.write("manifest.json", manifest.to_bytes())
+        self.write(PLAN, json.dumps(wanted, indent=1))
+
+    def _refuse_another(self, wanted: object) -> None:
+        try:
+            known = json.loads((self.path / PLAN).read_bytes())
+        except (OSError, ValueError) as error:
+            raise CimsimError("cannot be read", file=self.path / PLAN) from error
+        if different := differences(known, wanted):
+            more = len(different) - SHOWN_DIFFERENCES
+            shown = "; ".join(different[:SHOWN_DIFFERENCES]) + f"; {more} more" * (more > 0)
+            raise CimsimError(
+                f"the folder holds another run: {shown}",
+                file=self.path,
+                key="--resume",
+                hint="name another folder with --out, or give the options of that run",
+            )
 
     def _clear(self) -> None:
         """Remove the files of an earlier run; in subfolders only if a manifest says so."""
@@ -157,6 +190,7 @@ class RunFolder:
         """
         folder = self.chip_folder(chip.name)
         rows = chip.tables(schema[0])
+        self.write(f"{folder}/{RESULT}", pack(replace(chip, seconds=0.0)))
         self.write(f"{folder}/config.resolved.yaml", chip.config_yaml)
         if chip.activity is not None:
             trace = trace_json([(chip.name, chip.activity)], CHIP_SLICES)
@@ -165,6 +199,18 @@ class RunFolder:
         for table in reversed(schema):
             if table.name in rows:
                 self.write(f"{folder}/{table.name}.csv", csv_bytes(table, rows[table.name]))
+
+    def finished_chip(self, name: str) -> ChipResult | None:
+        """Return a chip that an earlier run of this folder has finished, None if there is none.
+
+        Raises:
+            DamagedError: if what it left is not whole.
+        """
+        path = self.path / self.chip_folder(name) / RESULT
+        if not self.resumes or not path.is_file():
+            return None
+        found: ChipResult = unpack(path.read_bytes(), CHIP_RECORDS)
+        return found
 
     def write_run(self, run: RunResults, manifest: Manifest) -> None:
         """Write the tables of all finished chips, and the manifest last.

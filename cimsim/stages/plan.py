@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cimsim.chip import analog_units, build_system
 from cimsim.config import ChipConfig
-from cimsim.config.load import config_hash, find_chip, load_chip
+from cimsim.config.load import find_chip, load_chip
 from cimsim.engine.network_choice import refuse_flit
 from cimsim.errors import CimsimError
-from cimsim.model import Checkpoint, build_program
+from cimsim.model import build_program
 from cimsim.plugins import Plugin, load_plugins
 from cimsim.results import RunFolder
 from cimsim.stages.compute import open_compute
+from cimsim.stages.identity import RunIdentity
 from cimsim.stages.models import Texts, calibration_windows, open_model, read_text, scored_windows
 from moe_mapping.registry import policy_named
 from romer.registry import steps_of
@@ -39,6 +38,7 @@ class Request:
         force: apply a correction that was made for something else.
         out: folder of the run, or None for reports/<hash>.
         overwrite: replace what a non-empty folder holds.
+        resume: go on with the run that the folder holds.
         jobs: chips at once, or None for all cores.
         threads: threads per chip, or None for cores / jobs.
         plugins: files that register what chips and models name.
@@ -55,6 +55,7 @@ class Request:
     force: bool = False
     out: Path | None = None
     overwrite: bool = False
+    resume: bool = False
     jobs: int | None = None
     threads: int | None = None
     plugins: tuple[Path, ...] = ()
@@ -86,6 +87,7 @@ class RunPlan:
         texts: what is scored and what calibrates.
         folder: where results go.
         run_hash: sha256 of everything that decides the numbers.
+        described: the same in full, so that a run that is resumed can say what differs.
         correction: saved correction to apply, or None.
         force: apply a foreign correction.
         jobs: chips at once.
@@ -100,6 +102,7 @@ class RunPlan:
     texts: Texts
     folder: RunFolder
     run_hash: str
+    described: Mapping[str, object]
     correction: Path | None
     force: bool
     jobs: int
@@ -142,14 +145,18 @@ def make_plan(request: Request) -> RunPlan:
             tasks.append(ChipTask(config, model, name))
     if request.correction is not None and not request.correction.is_file():
         raise CimsimError("correction not found", file=request.correction, key="--correction")
-    run_hash = _identity(request, configs, list(checkpoints.values()), texts, plugins)
+    identity = RunIdentity(
+        tuple(configs), tuple(checkpoints.values()), texts, request.correction, plugins
+    )
+    run_hash = identity.run_hash()
     out = request.out or Path("reports") / run_hash[:12]
     cores = os.cpu_count() or 1
     jobs = min(request.jobs or cores, len(tasks))
     return RunPlan(
         tasks=tuple(tasks),
         texts=texts,
-        folder=RunFolder(out, overwrite=request.overwrite),
+        folder=RunFolder(out, overwrite=request.overwrite, resume=request.resume),
+        described=identity.described(),
         run_hash=run_hash,
         correction=request.correction,
         force=request.force,
@@ -162,33 +169,9 @@ def make_plan(request: Request) -> RunPlan:
     )
 
 
-def _identity(
-    request: Request,
-    configs: Sequence[ChipConfig],
-    checkpoints: Sequence[Checkpoint],
-    texts: Texts,
-    plugins: Sequence[Plugin],
-) -> str:
-    """Return the hash of everything that decides the numbers of a run."""
-    identity: dict[str, object] = {
-        "chips": [config_hash(c) for c in configs],
-        "models": [c.hash for c in checkpoints],
-        "text": hashlib.sha256(texts.scored.encode()).hexdigest(),
-        "calibration": hashlib.sha256(texts.calibration.encode()).hexdigest(),
-        "correction": _digest(request.correction),
-    }
-    if plugins:
-        identity["plugins"] = [plugin.sha256 for plugin in plugins]
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
 def _distinct(key: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise CimsimError(
                 "is named twice in one run", key=key, value=name, hint="give each its own name"
             )
-
-
-def _digest(path: Path | None) -> str | None:
-    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()

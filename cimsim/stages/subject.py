@@ -81,7 +81,7 @@ class ModelOnText:
     @cached_property
     def model(self) -> dict[str, object]:
         """What decides a number beside chip and text: the model, and what computes."""
-        return {"model": self.checkpoint.hash, "computed": self.computed}
+        return {"model": self.checkpoint.hash, "bos": self.texts.bos, "computed": self.computed}
 
     @cached_property
     def scored(self) -> dict[str, object]:

@@ -69,7 +69,7 @@ class ChipJob(PlanTask[ChipResult]):
             "config": self.config,
             "model": open_model(self.model).hash,
             "computed": computed_by(self.config),
-            "texts": (self.texts.scored, self.texts.scored_name, self.texts.calibration),
+            "texts": self.texts,
             "correction": given and (hashlib.sha256(given.read_bytes()).hexdigest(), self.force),
             "shapes": SHAPES,
         }

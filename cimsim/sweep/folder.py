@@ -19,6 +19,7 @@ from cimsim.config.load import config_hash, dump_yaml, find_chip, load_chip
 from cimsim.config.sweep import SweepPlan
 from cimsim.errors import CimsimError
 from cimsim.results.code_version import code_version
+from cimsim.results.differences import differences
 from cimsim.sweep.points import Point
 from cimsim.sweep.tasks import Evaluated
 from cimsim.text_file import write_whole
@@ -94,7 +95,7 @@ class SweepFolder:
             known = json.loads((self.path / PLAN).read_bytes())
         except (OSError, ValueError) as error:
             raise CimsimError("cannot be read", file=self.path / PLAN) from error
-        different = _differences(known, self._identity, "")
+        different = differences(known, self._identity)
         if different:
             more = len(different) - SHOWN_DIFFERENCES
             shown = "; ".join(different[:SHOWN_DIFFERENCES]) + f"; {more} more" * (more > 0)
@@ -154,24 +155,3 @@ def _intact(path: Path) -> Evaluated | None:
 
 def _place(point: Point, rung: int) -> str:
     return f"points/{point.name}/rung{rung}.json"
-
-
-def _differences(known: Any, now: Any, path: str) -> list[str]:
-    """Return where two plans differ, a phrase each."""
-    if isinstance(known, dict) and isinstance(now, dict):
-        keys = dict.fromkeys((*known, *now))
-        return [
-            found
-            for key in keys
-            for found in _differences(
-                known.get(key), now.get(key), f"{path}.{key}" if path else str(key)
-            )
-        ]
-    if known == now:
-        return []
-    return [f"{path} was {_short(known)} and is {_short(now)}"]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."

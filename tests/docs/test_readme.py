@@ -32,7 +32,7 @@ NOT_RUN = {
             "cimsim sweep memory_batch --out reports/memory",
             "cimsim search memory_batch --trials 24 --out reports/found",
         ),
-        "on docs/sweeps.md too, which tests/docs/test_sweep_page.py carries out",
+        "on docs/sweeps.md too, which tests/docs/test_sweep_docs.py carries out",
     ),
     "make test": "the suite that this test is part of",
     "make test-full": "as make test",

@@ -90,7 +90,7 @@ def test_overwrite_replaces_a_run_and_keeps_what_is_not_its_own(tmp_path: Path) 
     assert (out / "results.csv").exists()
     again.prepare(_manifest())
     left = _files(out)
-    assert sorted(left) == ["chips/isaac/paper.tex", "manifest.json", "notes.txt"]
+    assert sorted(left) == ["chips/isaac/paper.tex", "manifest.json", "notes.txt", "plan.json"]
     assert json.loads(left["manifest.json"])["complete"] is False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from tiny_model import SMALL
 
 from cimsim.config.load import find_chip, load_chip
 from cimsim.results.csv_file import csv_bytes
+from cimsim.results.packed import pack
 from cimsim.stages.columns.registry import run_tables
 from cimsim.stages.models import read_text
 from cimsim.sweep.chip_job import ChipJob
+from cimsim.sweep.executor import Workplace
 from cimsim.sweep.open_executor import open_executor
 from cimsim.workload.shapes import SHAPES
 from tests.small_shape import NAME, SMALL_SHAPE
@@ -50,4 +53,19 @@ def test_results_are_the_same_bytes_whatever_executes_them(
         found.append((tables, {n: (c.config_yaml, c.warnings) for n, c in chips.items()}))
     assert len(found[0][0]) == 2
     assert len(found[0][0]["isaac"]) == len(schema) - 1  # all but pairs.csv
+    assert found[0] == found[1] == found[2]
+
+
+def test_results_are_the_same_bytes_with_a_cache_and_without(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SHAPES, NAME, SMALL_SHAPE)
+    (job, _) = jobs_of(tiny_model)
+    place = Workplace(lambda *_: None, {})
+    found = []
+    for cache in (None, tmp_path, tmp_path):
+        before = {p for p in tmp_path.rglob("*") if p.is_file()}
+        found.append(pack(replace(replace(job, cache=cache).run(place), seconds=0.0)))
+        new = {p for p in tmp_path.rglob("*") if p.is_file()} - before
+        assert bool(new) == (len(found) == 2)
     assert found[0] == found[1] == found[2]
