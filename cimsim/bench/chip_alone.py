@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from cimsim.bench.memory import watch
 
-__all__ = ["run_alone_bench"]
+__all__ = ["children_s", "run_alone_bench"]
 
 PLAN = """
 sweep: 1
@@ -51,16 +51,17 @@ def run_alone_bench(points: int) -> dict[str, object]:
 
 def _measure(plan: Path, out: Path, *, jobs: int) -> dict[str, float]:
     """Return CPU and wall time and peak memory of one command, with all its processes."""
-    before, started = _children_s(), time.monotonic()
+    before, started = children_s(), time.monotonic()
     command = [sys.executable, "-m", "cimsim", "sweep", str(plan), "--out", str(out)]
     found = watch([*command, "--jobs", str(jobs)])
     return {
         "wall_s": time.monotonic() - started,
-        "cpu_s": _children_s() - before,
+        "cpu_s": children_s() - before,
         "rss_mb": float(str(found["peak RSS, MB"])),
     }
 
 
-def _children_s() -> float:
+def children_s() -> float:
+    """Return the CPU time of all processes that this one has started and that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

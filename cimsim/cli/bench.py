@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     bench.command("memory")(memory)
     bench.command("torch")(torch_tile)
     bench.command("points")(points)
+    bench.command("sweep")(cached_sweep)
     bench.command("search")(search)
     app.add_typer(bench, name="bench")
 
@@ -118,6 +119,13 @@ def points(
     from cimsim.bench.chip_alone import run_alone_bench
 
     _print(run_alone_bench(count), as_json=as_json)
+
+
+def cached_sweep(as_json: AsJson = False) -> None:
+    """Measure what the stage cache saves a sweep; ten minutes or more."""
+    from cimsim.bench.cached_sweep import run_cached_bench
+
+    _print(run_cached_bench(), as_json=as_json)
 
 
 def search(
