@@ -16,7 +16,7 @@ from romer_bench import CONTEXT, TOKENS, Bench
 from romer_imports import imported_by
 
 from cimsim.errors import CimsimError
-from cimsim.model import Correction, identity
+from cimsim.model import Checkpoint, Correction, identity
 from cimsim.stages.accuracy import _near_things
 from cimsim.zoo import calibration_text
 from romer import METHODS, Calibrated, Task, calibrate, registry, split_documents, steps_of
@@ -171,6 +171,9 @@ def test_fit_and_accept_share_no_document(count: int, width: int) -> None:
 
 class NumberTokens:
     """A checkpoint whose tokenizer writes a document as 200 times its number."""
+
+    bos = None
+    text_tokens, windows = Checkpoint.text_tokens, Checkpoint.windows
 
     @property
     def tokenizer(self) -> Any:

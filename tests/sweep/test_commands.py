@@ -48,6 +48,8 @@ def test_a_signal_ends_workers_within_5_seconds(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Who runs the tests under nohup hands down an ignored SIGHUP.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509
     )
     try:
         assert process.stderr is not None
