@@ -5,6 +5,9 @@ such as `cimsim.mac.register_device`, `cimsim.chip.register_topology`,
 `moe_mapping.register_policy` or `romer.register_step`. It is code that runs with the rights of its
 user: nothing is loaded that was not named on the command line. Its hash is part of a run's
 identity, and worker processes load it too.
+
+A chip file can name a module too, and chip files come from strangers. Such a module is taken from
+what is installed, never from the working folder, where a stranger's files may lie.
 """
 
 from __future__ import annotations
@@ -12,14 +15,17 @@ from __future__ import annotations
 import hashlib
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from cimsim.errors import CimsimError
 
-__all__ = ["Plugin", "load_plugins", "loaded_plugins"]
+__all__ = ["Plugin", "find_installed", "import_installed", "load_plugins", "loaded_plugins"]
 
 PREFIX = "cimsim_plugin_"
 
@@ -50,6 +56,53 @@ def loaded_plugins() -> tuple[str, ...]:
     """Return the hashes of all plug-ins of this process, sorted."""
     found = (name for name in sys.modules if name.startswith(PREFIX))
     return tuple(sorted(name.removeprefix(PREFIX) for name in found))
+
+
+def import_installed(name: str, key: str) -> None:
+    """Import a module that a chip file names, from what is installed.
+
+    Raises:
+        CimsimError: if it is not installed, or cannot be imported.
+    """
+    if find_installed(name) is None:
+        raise CimsimError(
+            "no such module is installed",
+            key=key,
+            value=name,
+            allowed="a module of an installed package; none of Python's own",
+            hint="a file of your own is loaded with --plugin FILE.py, and then no module is named",
+        )
+    with _without_working_folder():
+        try:
+            import_module(name)
+        except Exception as error:
+            message = f"the module cannot be imported: {type(error).__name__}: {error}"
+            raise CimsimError(message, key=key, value=name) from error
+
+
+def find_installed(name: str) -> ModuleSpec | None:
+    """Return where a module is installed; None if it is not, or is one of Python's own."""
+    parts = name.split(".")
+    if not all(p.isidentifier() and not p.startswith("__") for p in parts):
+        return None
+    if parts[0] in sys.stdlib_module_names:
+        return None
+    with _without_working_folder():
+        try:
+            return find_spec(name)
+        except (ImportError, ValueError):
+            return None
+
+
+@contextmanager
+def _without_working_folder() -> Iterator[None]:
+    """Leave the working folder out of where modules are looked for."""
+    before, here = list(sys.path), Path.cwd().resolve()
+    sys.path[:] = [p for p in before if p and Path(p).resolve() != here]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def _load(path: Path) -> Plugin:

@@ -210,7 +210,11 @@ class CustomDevice(Device):
 
     kind: Literal["custom"] = "custom"
     model: str = knob(..., "Name under which the model is registered.")
-    module: str | None = knob(None, "Python module that registers it when imported.")
+    module: str | None = knob(
+        None,
+        "Installed Python module that registers it when imported; a file of one's own is given as "
+        "--plugin FILE, without a module.",
+    )
     parameters: dict[str, float] = knob({}, "Numbers that the model reads.")
 
 

@@ -19,6 +19,7 @@ from cimsim.config.chip import Run
 from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange, Writing, calibrate_range, ideal_integer, program_matrix
 from cimsim.model.array_backend import ArrayBackend, NumbaBackend
+from cimsim.plugins import find_installed
 from cimsim.stages.linear import Copy
 from cimsim.workload.matrix import MatrixId
 
@@ -123,7 +124,7 @@ def _arithmetic(run: Run) -> str:
 
 def _own_model(config: ChipConfig) -> str:
     module = getattr(config.tile.device, "module", None)
-    found = find_spec(module) if module else None
+    found = find_installed(module) if module else None
     if found is None or found.origin is None:
         return ""
     return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()

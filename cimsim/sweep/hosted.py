@@ -103,7 +103,7 @@ class _Hosted:
         numbers = (there.fileno(), end.fileno())
         # Not through `multiprocessing`: processes of Dask may have no children there.
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", __name__, *map(str, numbers), *map(str, plugins)],
+            [sys.executable, "-P", "-m", __name__, *map(str, numbers), *map(str, plugins)],
             pass_fds=numbers,
             stdin=subprocess.DEVNULL,
             env={

@@ -155,9 +155,13 @@ def killed(what: str) -> SimulationError:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let processes that are started meanwhile compute with one thread each."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # children read them at start
+    """Let processes that are started meanwhile compute with one thread each.
+
+    Nor do they import from the working folder before they know the path of modules of this one.
+    """
+    settings = dict.fromkeys((*THREAD_VARIABLES, "PYTHONSAFEPATH"), "1")
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)  # children read them at start
     try:
         yield
     finally:

@@ -180,8 +180,7 @@ def test_the_device_model_of_the_readme_passes_its_own_test(newcomer: Newcomer) 
     assert "1 passed" in answer_of([sys.executable, *words], newcomer.folder)
 
 
-def test_a_device_model_is_found_in_the_current_folder(newcomer: Newcomer) -> None:
-    """The console script does not look there by itself."""
+def test_a_device_model_is_loaded_from_the_file_that_is_named(newcomer: Newcomer) -> None:
     line = next(line for line in commands() if "my_cell" in line)
     assert "error by source" in newcomer.answer(line)
 

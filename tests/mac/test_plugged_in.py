@@ -51,9 +51,10 @@ def short(place: np.ndarray) -> np.ndarray:
 def test_one_file_outside_adds_a_device_and_a_curve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "cimsim_tests_plugin.py").write_text(PLUGIN)
+    (tmp_path / "installed").mkdir()
+    (tmp_path / "installed" / "cimsim_tests_plugin.py").write_text(PLUGIN)
     (tmp_path / "chip.yaml").write_text(CHIP)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "installed")
     try:
         config = load_chip(tmp_path / "chip.yaml")
         assert len(check_device_model(config.tile.device)) == 7
@@ -61,6 +62,25 @@ def test_one_file_outside_adds_a_device_and_a_curve(
         assert len(check_tile(config.tile)) == 7
     finally:
         sys.modules.pop("cimsim_tests_plugin", None)
+
+
+@pytest.mark.parametrize("module", ["strangers_code", "strangers_code.cell", "antigravity", "..x"])
+def test_a_chip_file_runs_no_code_of_the_working_folder_and_none_of_python_itself(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "strangers_code").mkdir()
+    for name in ("__init__.py", "cell.py"):
+        mark = f"open({str(tmp_path / 'ran')!r}, 'w').close()"
+        (tmp_path / "strangers_code" / name).write_text(mark)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "chip.yaml").write_text(CHIP.replace("cimsim_tests_plugin", module))
+    config = load_chip(tmp_path / "chip.yaml", ("tile.device.model=nobodys_cell",))
+    with pytest.raises(CimsimError, match=r"no such module is installed.*--plugin FILE\.py"):
+        check_device_model(config.tile.device)
+    assert not (tmp_path / "ran").exists()
+    assert "antigravity" not in sys.modules
 
 
 def test_a_curve_moves_codes_and_the_digital_side_does_not_know() -> None:

@@ -18,11 +18,8 @@ belong to the tile, so that a model cannot break reproducibility.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import ClassVar, TypeVar, cast
 
 import numpy as np
@@ -31,6 +28,7 @@ from numpy.typing import NDArray
 from cimsim.config import Device
 from cimsim.config.device import CustomDevice
 from cimsim.errors import CimsimError
+from cimsim.plugins import import_installed
 from cimsim.registry import Registry
 
 __all__ = [
@@ -156,26 +154,6 @@ def registered_devices() -> tuple[str, ...]:
     return tuple(_DEVICES)
 
 
-def _import_module(config: CustomDevice) -> None:
-    """Import the module of the user that registers a custom model."""
-    if config.module is None or config.model in _DEVICES:
-        return
-    # A console script does not look for modules in the current folder, where the user's are.
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        import_module(config.module)
-    except ImportError as error:
-        raise CimsimError(
-            f"the module of a device model cannot be imported: {error}",
-            key="tile.device.module",
-            value=config.module,
-            hint=f"it is looked for in {folder} and among what is installed",
-        ) from error
-    finally:
-        sys.path.remove(folder)
-
-
 def device_model(config: Device, weight_bits: int) -> DeviceModel:
     """Return the model that a device section chooses.
 
@@ -185,7 +163,8 @@ def device_model(config: Device, weight_bits: int) -> DeviceModel:
     kind = str(getattr(config, "kind", "ideal"))
     if isinstance(config, CustomDevice):
         kind = config.model
-        _import_module(config)
+        if config.module is not None and kind not in _DEVICES:
+            import_installed(config.module, "tile.device.module")
     model = _DEVICES.named(kind)
     if not isinstance(config, model.section):
         raise CimsimError(
