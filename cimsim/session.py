@@ -19,8 +19,8 @@ from cimsim.results.packed import DamagedError
 from cimsim.stages.columns.registry import run_tables
 from cimsim.stages.heap import release_heap
 from cimsim.stages.plan import RunPlan
-from cimsim.sweep.chip_job import ChipJob
-from cimsim.sweep.open_executor import open_executor
+from cimsim.sweeps.chip_job import ChipJob
+from cimsim.sweeps.open_executor import open_executor
 
 __all__ = ["Listener", "run_plan"]
 

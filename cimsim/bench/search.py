@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from cimsim.config.sweep import SearchKnobs, SweepPlan
 from cimsim.errors import CimsimError
-from cimsim.sweep.axes import dimensions
-from cimsim.sweep.executor import Executor
-from cimsim.sweep.hypervolume import hypervolume
-from cimsim.sweep.ladder import objective_values
-from cimsim.sweep.run import SweepListener, SweepRun, prepare_sweep
-from cimsim.sweep.standing import SweepResults
-from cimsim.sweep.study import SearchSpace, SearchStudy
+from cimsim.sweeps.axes import dimensions
+from cimsim.sweeps.executor import Executor
+from cimsim.sweeps.hypervolume import hypervolume
+from cimsim.sweeps.ladder import objective_values
+from cimsim.sweeps.run import SweepListener, SweepRun, prepare_sweep
+from cimsim.sweeps.standing import SweepResults
+from cimsim.sweeps.study import SearchSpace, SearchStudy
 
 __all__ = ["run_search_bench"]
 

@@ -140,7 +140,7 @@ def search(
     from cimsim.bench.search import run_search_bench
     from cimsim.cli.sweep_progress import PointProgress
     from cimsim.config.sweep_file import find_sweep, load_sweep
-    from cimsim.sweep.open_executor import open_executor
+    from cimsim.sweeps.open_executor import open_executor
 
     path = find_sweep(plan)
     if path is None:

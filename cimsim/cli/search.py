@@ -45,10 +45,10 @@ def search(
     from cimsim.cli.sweep_progress import PointProgress
     from cimsim.config.sweep_file import find_sweep, load_sweep
     from cimsim.errors import CimsimError
-    from cimsim.sweep.open_executor import open_executor
-    from cimsim.sweep.output import write_tables
-    from cimsim.sweep.report import write_sweep_report
-    from cimsim.sweep.search import SearchRun, prepare_search
+    from cimsim.sweeps.open_executor import open_executor
+    from cimsim.sweeps.output import write_tables
+    from cimsim.sweeps.report import write_sweep_report
+    from cimsim.sweeps.search import SearchRun, prepare_search
 
     files = load(plugins)
     path = find_sweep(plan)

@@ -12,7 +12,7 @@ from cimsim.cli.options import Cluster, NoCache, Plugins, folder_of, load
 
 if TYPE_CHECKING:
     from cimsim.config.sweep import SweepPlan
-    from cimsim.sweep.standing import SweepResults
+    from cimsim.sweeps.standing import SweepResults
 
 
 class AccuracySwitch(StrEnum):
@@ -62,10 +62,10 @@ def sweep(
     import os
 
     from cimsim.cli.sweep_progress import PointProgress
-    from cimsim.sweep.open_executor import open_executor
-    from cimsim.sweep.output import write_tables
-    from cimsim.sweep.report import write_sweep_report
-    from cimsim.sweep.run import SweepRun, prepare_sweep
+    from cimsim.sweeps.open_executor import open_executor
+    from cimsim.sweeps.output import write_tables
+    from cimsim.sweeps.report import write_sweep_report
+    from cimsim.sweeps.run import SweepRun, prepare_sweep
 
     files = load(plugins)
     plan = _plan(what, axes, overrides, accuracy)

@@ -69,7 +69,7 @@ def validate(
 
 def _validate_plan(path: Path, plan: SweepPlan) -> None:
     """Check every point of a plan, and what it wants."""
-    from cimsim.sweep.run import check_plan
+    from cimsim.sweeps.run import check_plan
 
     points, wants = check_plan(plan)
     print(

@@ -74,7 +74,7 @@ class ShownPoint:
 
 @dataclass(frozen=True)
 class KnobEffect:
-    """What a knob does to an objective; fields are those of `cimsim.sweep.effects.Effect`."""
+    """What a knob does to an objective; fields are those of `cimsim.sweeps.effects.Effect`."""
 
     knob: str
     column: str

@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from cimsim.sweep.executor import PlanTask, Workplace
+from cimsim.sweeps.executor import PlanTask, Workplace
 from romer.study.cells import Kind
 from romer.study.measure import Record
 from romer.study.worker import Setting, Worker

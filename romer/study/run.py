@@ -12,8 +12,8 @@ from typing import Any
 from cimsim.config.load import config_hash, find_chip, load_chip
 from cimsim.errors import CimsimError
 from cimsim.stages.models import open_model
-from cimsim.sweep.executor import Executor, InThisProcess
-from cimsim.sweep.open_executor import open_executor
+from cimsim.sweeps.executor import Executor, InThisProcess
+from cimsim.sweeps.open_executor import open_executor
 from cimsim.zoo import bundled_models
 from romer.study.cache import Cache, name_of
 from romer.study.cells import Cell, Kind, cells_of, check_plan

@@ -8,7 +8,7 @@ import pytest
 
 from cimsim.bench.search import run_search_bench
 from cimsim.errors import CimsimError
-from cimsim.sweep.executor import InThisProcess
+from cimsim.sweeps.executor import InThisProcess
 from cimsim.workload.shapes import SHAPES
 from tests.small_shape import NAME, SMALL_SHAPE
 from tests.sweep.plans import Quiet, plan_from

@@ -12,8 +12,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from chromium import after, complaints, opened
 
-from cimsim.sweep.report import write_sweep_report
-from cimsim.sweep.run import prepare_sweep
+from cimsim.sweeps.report import write_sweep_report
+from cimsim.sweeps.run import prepare_sweep
 from cimsim.workload.shapes import SHAPES
 from tests.small_shape import NAME, SMALL_SHAPE
 from tests.sweep.plans import plan_from, sweep_here

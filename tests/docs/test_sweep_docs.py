@@ -13,8 +13,8 @@ import pytest
 
 from cimsim.config.load import bundled_folder
 from cimsim.config.sweep_file import bundled_sweeps, load_sweep
-from cimsim.sweep.axes import count_settings
-from cimsim.sweep.run import check_plan
+from cimsim.sweeps.axes import count_settings
+from cimsim.sweeps.run import check_plan
 from cimsim.workload.shapes import SHAPES
 from tests.command_line import run_here
 from tests.small_shape import NAME, SMALL_SHAPE

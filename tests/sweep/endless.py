@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from cimsim.sweep.open_executor import open_executor
+from cimsim.sweeps.open_executor import open_executor
 from tests.sweep.points import Endless
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from cimsim.config.sweep import SweepPlan
 from cimsim.config.sweep_file import load_sweep
-from cimsim.sweep.executor import InThisProcess
-from cimsim.sweep.run import SweepRun, prepare_sweep
-from cimsim.sweep.standing import SweepResults
+from cimsim.sweeps.executor import InThisProcess
+from cimsim.sweeps.run import SweepRun, prepare_sweep
+from cimsim.sweeps.standing import SweepResults
 
 TWO_BY_TWO = """
 sweep: 1

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cimsim.errors import CimsimError
-from cimsim.sweep.executor import PlanTask, Workplace
-from cimsim.sweep.worker import THREAD_VARIABLES
+from cimsim.sweeps.executor import PlanTask, Workplace
+from cimsim.sweeps.worker import THREAD_VARIABLES
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from cimsim.results.csv_file import csv_bytes
 from cimsim.results.packed import pack
 from cimsim.stages.columns.registry import run_tables
 from cimsim.stages.models import read_text
-from cimsim.sweep.chip_job import ChipJob
-from cimsim.sweep.executor import Workplace
-from cimsim.sweep.open_executor import open_executor
+from cimsim.sweeps.chip_job import ChipJob
+from cimsim.sweeps.executor import Workplace
+from cimsim.sweeps.open_executor import open_executor
 from cimsim.workload.shapes import SHAPES
 from tests.small_shape import NAME, SMALL_SHAPE
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cimsim.errors import CimsimError, SimulationError
-from cimsim.sweep.executor import Executor
-from cimsim.sweep.open_executor import open_executor
+from cimsim.sweeps.executor import Executor
+from cimsim.sweeps.open_executor import open_executor
 from tests.sweep.points import Endless, Environment, Killed, Refused, Sum
 from tests.sweep.test_processes import QUIET, gone, pids_of, sums
 
@@ -89,7 +89,7 @@ def test_no_worker_outlives_its_parent(end: signal.Signals, tmp_path: Path) -> N
 def test_a_cluster_that_is_none_is_one_sentence(
     address: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cimsim.sweep.dask_executor.ANSWER_S", 1)
+    monkeypatch.setattr("cimsim.sweeps.dask_executor.ANSWER_S", 1)
     with pytest.raises(CimsimError, match=words) as refused:
         open_executor(1, cluster=address)
     assert refused.value.exit_code == 2

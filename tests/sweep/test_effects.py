@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cimsim.config.load import find_chip, load_chip
-from cimsim.sweep.axes import Dimension
-from cimsim.sweep.effects import knob_effects
-from cimsim.sweep.points import Point
-from cimsim.sweep.standing import Standing
+from cimsim.sweeps.axes import Dimension
+from cimsim.sweeps.effects import knob_effects
+from cimsim.sweeps.points import Point
+from cimsim.sweeps.standing import Standing
 
 CHIP = load_chip(find_chip("isaac"))
 

@@ -10,8 +10,8 @@ import pytest
 
 from cimsim.config.sweep_file import plan_of
 from cimsim.errors import CimsimError
-from cimsim.sweep.axes import count_settings, settings_of
-from cimsim.sweep.run import check_plan, prepare_sweep
+from cimsim.sweeps.axes import count_settings, settings_of
+from cimsim.sweeps.run import check_plan, prepare_sweep
 from tests.sweep.plans import TWO_BY_TWO, plan_from
 
 HEAD = "sweep: 1\nchips: [isaac]\naccuracy: off\n"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cimsim.errors import CimsimError, CimsimInternalError, SimulationError
-from cimsim.sweep.open_executor import open_executor
-from cimsim.sweep.processes import choose
+from cimsim.sweeps.open_executor import open_executor
+from cimsim.sweeps.processes import choose
 from tests.sweep.points import Environment, Killed, Refused, Sum, Unsendable
 
 QUIET = lambda *_: None  # noqa: E731

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from cimsim.config.sweep import SearchKnobs, SweepPlan
 from cimsim.errors import CimsimError
-from cimsim.sweep.axes import Dimension
-from cimsim.sweep.executor import InThisProcess
-from cimsim.sweep.hypervolume import hypervolume
-from cimsim.sweep.search import SearchRun, prepare_search
-from cimsim.sweep.standing import SweepResults
-from cimsim.sweep.study import SearchSpace, SearchStudy
-from cimsim.sweep.wants import SweepObjective
+from cimsim.sweeps.axes import Dimension
+from cimsim.sweeps.executor import InThisProcess
+from cimsim.sweeps.hypervolume import hypervolume
+from cimsim.sweeps.search import SearchRun, prepare_search
+from cimsim.sweeps.standing import SweepResults
+from cimsim.sweeps.study import SearchSpace, SearchStudy
+from cimsim.sweeps.wants import SweepObjective
 from tests.sweep.plans import Quiet, plan_from
 
 SPACE = """

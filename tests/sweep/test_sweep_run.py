@@ -15,10 +15,10 @@ from cimsim.errors import CimsimError
 from cimsim.pipeline import run_chip
 from cimsim.stages.full_size import GEOMETRY, full_size_geometry, full_size_row
 from cimsim.stages.models import read_text
-from cimsim.sweep.ladder import survivors
-from cimsim.sweep.output import write_tables
-from cimsim.sweep.run import prepare_sweep
-from cimsim.sweep.wants import Constraint, SweepObjective, Wants
+from cimsim.sweeps.ladder import survivors
+from cimsim.sweeps.output import write_tables
+from cimsim.sweeps.run import prepare_sweep
+from cimsim.sweeps.wants import Constraint, SweepObjective, Wants
 from tests.sweep.plans import TWO_BY_TWO, Quiet, plan_from, sweep_here
 
 

@@ -19,18 +19,18 @@ from cimsim.config.sweep import SweepPlan
 from cimsim.errors import CimsimError
 from cimsim.results import Row
 from cimsim.stages.full_size import full_size_geometry
-from cimsim.sweep.axes import Dimension, dimensions
-from cimsim.sweep.columns import sweep_columns
-from cimsim.sweep.executor import Executor
-from cimsim.sweep.folder import SweepFolder, plan_identity
-from cimsim.sweep.hypervolume import hypervolume
-from cimsim.sweep.ladder import objective_values
-from cimsim.sweep.points import Point, Resolver
-from cimsim.sweep.run import SweepListener, batches_of
-from cimsim.sweep.standing import Status, SweepResults, judge
-from cimsim.sweep.study import Asked, SearchSpace, SearchStudy, refuse_foreign
-from cimsim.sweep.tasks import point_task
-from cimsim.sweep.wants import Wants
+from cimsim.sweeps.axes import Dimension, dimensions
+from cimsim.sweeps.columns import sweep_columns
+from cimsim.sweeps.executor import Executor
+from cimsim.sweeps.folder import SweepFolder, plan_identity
+from cimsim.sweeps.hypervolume import hypervolume
+from cimsim.sweeps.ladder import objective_values
+from cimsim.sweeps.points import Point, Resolver
+from cimsim.sweeps.run import SweepListener, batches_of
+from cimsim.sweeps.standing import Status, SweepResults, judge
+from cimsim.sweeps.study import Asked, SearchSpace, SearchStudy, refuse_foreign
+from cimsim.sweeps.tasks import point_task
+from cimsim.sweeps.wants import Wants
 
 __all__ = ["Search", "SearchRun", "prepare_search"]
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.rng import derive_key, uniform_bits_at
-from cimsim.sweep.axes import Dimension
-from cimsim.sweep.standing import Standing, setting_cell
+from cimsim.sweeps.axes import Dimension
+from cimsim.sweeps.standing import Standing, setting_cell
 
 __all__ = ["Effect", "knob_effects"]
 

@@ -15,7 +15,7 @@ from cimsim.errors import CimsimError
 from cimsim.model import build_program
 from cimsim.stages.models import open_model
 from cimsim.stages.scale import FULL_SIZE, left_out
-from cimsim.sweep.axes import Setting, settings_of
+from cimsim.sweeps.axes import Setting, settings_of
 from cimsim.workload.program import Program
 from moe_mapping.registry import policy_named
 from romer.registry import steps_of

@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 
 from cimsim.errors import CimsimError
 from cimsim.results.code_version import code_version
-from cimsim.sweep.executor import Finished, PlanTask
-from cimsim.sweep.worker import READY, THREAD_VARIABLES, serve
+from cimsim.sweeps.executor import Finished, PlanTask
+from cimsim.sweeps.worker import READY, THREAD_VARIABLES, serve
 
 __all__ = ["HostedProcesses", "UnwantedError"]
 

@@ -20,8 +20,8 @@ from cimsim.config.sweep import SweepPlan
 from cimsim.errors import CimsimError
 from cimsim.results.code_version import code_version
 from cimsim.results.differences import differences
-from cimsim.sweep.points import Point
-from cimsim.sweep.tasks import Evaluated
+from cimsim.sweeps.points import Point
+from cimsim.sweeps.tasks import Evaluated
 from cimsim.text_file import write_whole
 
 __all__ = ["SweepFolder", "plan_identity"]

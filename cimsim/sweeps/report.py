@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 from cimsim.config.sweep import SweepPlan
 from cimsim.report.sweep_view import Bound, KnobEffect, Measure, ShownPoint, SweepView
-from cimsim.sweep.axes import dimensions
-from cimsim.sweep.effects import knob_effects
-from cimsim.sweep.folder import SweepFolder
-from cimsim.sweep.standing import Standing, SweepResults, setting_cell
+from cimsim.sweeps.axes import dimensions
+from cimsim.sweeps.effects import knob_effects
+from cimsim.sweeps.folder import SweepFolder
+from cimsim.sweeps.standing import Standing, SweepResults, setting_cell
 
 __all__ = ["sweep_view", "write_sweep_report"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from cimsim.results import Cell
 from cimsim.results.csv_file import csv_of
-from cimsim.sweep.folder import SweepFolder
-from cimsim.sweep.standing import SweepResults
+from cimsim.sweeps.folder import SweepFolder
+from cimsim.sweeps.standing import SweepResults
 
 __all__ = ["write_tables"]
 

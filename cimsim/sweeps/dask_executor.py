@@ -18,9 +18,9 @@ from typing import Any, Self, TypeVar
 
 from cimsim.errors import CimsimError, SimulationError
 from cimsim.results.code_version import code_version
-from cimsim.sweep.executor import Finished, PlanTask, Tell
-from cimsim.sweep.hosted import HostedProcesses, UnwantedError
-from cimsim.sweep.processes import killed
+from cimsim.sweeps.executor import Finished, PlanTask, Tell
+from cimsim.sweeps.hosted import HostedProcesses, UnwantedError
+from cimsim.sweeps.processes import killed
 
 try:
     from distributed import (

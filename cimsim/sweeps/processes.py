@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from cimsim.errors import SimulationError
-from cimsim.sweep.executor import Finished, PlanTask, Tell
-from cimsim.sweep.worker import READY, THREAD_VARIABLES, die_with_parent, serve
+from cimsim.sweeps.executor import Finished, PlanTask, Tell
+from cimsim.sweeps.worker import READY, THREAD_VARIABLES, die_with_parent, serve
 
 __all__ = ["LocalProcesses", "choose", "killed"]
 

@@ -20,7 +20,7 @@ from typing import Any
 from cimsim.errors import CimsimInternalError
 from cimsim.plugins import load_plugins
 from cimsim.stages.heap import release_heap
-from cimsim.sweep.executor import Finished, PlanTask, Workplace, carry_out
+from cimsim.sweeps.executor import Finished, PlanTask, Workplace, carry_out
 
 __all__ = ["READY", "THREAD_VARIABLES", "die_with_parent", "serve"]
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from cimsim.config.sweep import SweepPlan
 from cimsim.results import Cell, Column, Row
-from cimsim.sweep.ladder import fronts, misses, objective_values
-from cimsim.sweep.points import Point
-from cimsim.sweep.wants import Wants
+from cimsim.sweeps.ladder import fronts, misses, objective_values
+from cimsim.sweeps.points import Point
+from cimsim.sweeps.wants import Wants
 
 __all__ = ["Standing", "SweepResults", "judge"]
 

@@ -15,7 +15,7 @@ from cimsim.results import ChipResult
 from cimsim.stages.compute import computed_by
 from cimsim.stages.kept import KEPT
 from cimsim.stages.models import Texts, open_model
-from cimsim.sweep.executor import PlanTask, Workplace
+from cimsim.sweeps.executor import PlanTask, Workplace
 from cimsim.workload.shapes import SHAPES
 
 __all__ = ["ChipJob"]

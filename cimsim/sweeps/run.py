@@ -12,15 +12,15 @@ from cimsim.config.sweep import SweepPlan
 from cimsim.errors import CimsimError
 from cimsim.results import Cell, Row
 from cimsim.stages.full_size import full_size_row
-from cimsim.sweep.axes import count_settings
-from cimsim.sweep.columns import sweep_columns
-from cimsim.sweep.executor import Executor
-from cimsim.sweep.folder import SweepFolder, plan_identity
-from cimsim.sweep.ladder import survivors
-from cimsim.sweep.points import Point, Points, Resolver
-from cimsim.sweep.standing import Status, SweepResults, judge
-from cimsim.sweep.tasks import Evaluated, LayoutTask, point_task
-from cimsim.sweep.wants import Wants
+from cimsim.sweeps.axes import count_settings
+from cimsim.sweeps.columns import sweep_columns
+from cimsim.sweeps.executor import Executor
+from cimsim.sweeps.folder import SweepFolder, plan_identity
+from cimsim.sweeps.ladder import survivors
+from cimsim.sweeps.points import Point, Points, Resolver
+from cimsim.sweeps.standing import Status, SweepResults, judge
+from cimsim.sweeps.tasks import Evaluated, LayoutTask, point_task
+from cimsim.sweeps.wants import Wants
 
 __all__ = ["Sweep", "SweepListener", "SweepRun", "prepare_sweep"]
 

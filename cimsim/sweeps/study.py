@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from cimsim.config.sweep import SearchKnobs
 from cimsim.errors import CimsimError
-from cimsim.sweep.axes import Dimension, Setting
-from cimsim.sweep.wants import SweepObjective
+from cimsim.sweeps.axes import Dimension, Setting
+from cimsim.sweeps.wants import SweepObjective
 
 if TYPE_CHECKING:
     import optuna

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cimsim.sweep.executor import Executor, InThisProcess
-from cimsim.sweep.processes import LocalProcesses
+from cimsim.sweeps.executor import Executor, InThisProcess
+from cimsim.sweeps.processes import LocalProcesses
 
 __all__ = ["open_executor"]
 
@@ -25,7 +25,7 @@ def open_executor(
         CimsimError: if the cluster does not answer, or Dask is not installed.
     """
     if cluster is not None:
-        from cimsim.sweep.dask_executor import DaskCluster  # noqa: PLC0415 - an extra
+        from cimsim.sweeps.dask_executor import DaskCluster  # noqa: PLC0415 - an extra
 
         return DaskCluster(cluster, plugins)
     return InThisProcess() if jobs == 1 else LocalProcesses(jobs, plugins)

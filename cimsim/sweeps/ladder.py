@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.results import Row, pareto_front
-from cimsim.sweep.wants import SweepObjective, Wants
+from cimsim.sweeps.wants import SweepObjective, Wants
 
 __all__ = ["fronts", "misses", "objective_values", "survivors"]
 

@@ -12,10 +12,10 @@ from cimsim.config.sweep import Fidelity, SweepPlan
 from cimsim.results import Cell, Row
 from cimsim.stages.full_size import full_size_geometry, full_size_row
 from cimsim.stages.models import read_text
-from cimsim.sweep.chip_job import ChipJob
-from cimsim.sweep.columns import point_row
-from cimsim.sweep.executor import PlanTask, Workplace
-from cimsim.sweep.points import Point
+from cimsim.sweeps.chip_job import ChipJob
+from cimsim.sweeps.columns import point_row
+from cimsim.sweeps.executor import PlanTask, Workplace
+from cimsim.sweeps.points import Point
 
 __all__ = ["Evaluated", "LayoutTask", "PointTask", "point_task"]
 
