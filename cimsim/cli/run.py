@@ -77,7 +77,7 @@ def run(
 ) -> None:
     """Simulate models on chips: accuracy, latency, energy and a report."""
     from cimsim.cli.progress import Progress
-    from cimsim.cli.summary import print_plan, print_summary
+    from cimsim.cli.summary import memory_line, print_plan, print_summary
     from cimsim.session import run_plan
     from cimsim.stages.plan import Request, make_plan
 
@@ -111,5 +111,7 @@ def run(
         print_plan(plan)
         return
     with Progress(plan) as progress:
+        if plan.memory_bytes is not None:
+            progress.note(memory_line(plan.memory_bytes))
         results = run_plan(plan, progress)
     print_summary(results, as_json=as_json, folder=str(plan.folder.path), tiny=tiny)

@@ -8,6 +8,7 @@ from textwrap import wrap
 
 from cimsim.cli.answer import answer_lines, short
 from cimsim.results import Cell, Row, RunResults
+from cimsim.stages.memory import machine_bytes
 from cimsim.stages.plan import RunPlan
 
 TINY = (
@@ -27,6 +28,16 @@ def print_plan(plan: RunPlan) -> None:
     for task in plan.tasks:
         print(f"{task.name}: {task.model} on {task.config.name}")
     print(f"{len(plan.tasks)} runs, {plan.jobs} at once, into {plan.folder.path}")
+    if plan.memory_bytes is not None:
+        print(memory_line(plan.memory_bytes))
+
+
+def memory_line(peak_bytes: int) -> str:
+    """Return what a run will take of this machine's memory, in words."""
+    return (
+        f"memory: at most about {peak_bytes / 1e9:.1f} GB at the peak, of "
+        f"{machine_bytes() / 1e9:.1f} GB"
+    )
 
 
 def print_summary(run: RunResults, *, as_json: bool, folder: str, tiny: bool = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,12 @@ from cimsim.config import ChipConfig
 from cimsim.config.load import find_chip, load_chip
 from cimsim.engine.network_choice import refuse_flit
 from cimsim.errors import CimsimError
-from cimsim.model import build_program
+from cimsim.model import Checkpoint, build_program
 from cimsim.plugins import Plugin, load_plugins
 from cimsim.results import RunFolder
 from cimsim.stages.compute import open_compute
 from cimsim.stages.identity import RunIdentity
+from cimsim.stages.memory import check_memory, peak_bytes
 from cimsim.stages.models import Texts, calibration_windows, open_model, read_text, scored_windows
 from moe_mapping.registry import policy_named
 from romer.registry import steps_of
@@ -92,6 +93,7 @@ class RunPlan:
         force: apply a foreign correction.
         jobs: chips at once.
         threads: threads per chip.
+        memory_bytes: that it takes at its peak; None where torch computes.
         warnings: what its models make known before a run, a sentence each.
         plugins: that are loaded; workers load them too.
         cluster: to compute on, or None for this machine.
@@ -107,6 +109,7 @@ class RunPlan:
     force: bool
     jobs: int
     threads: int
+    memory_bytes: int | None = None
     warnings: tuple[str, ...] = ()
     plugins: tuple[Plugin, ...] = ()
     cluster: str | None = None
@@ -127,22 +130,11 @@ def make_plan(request: Request) -> RunPlan:
     checkpoints = {name: open_model(name, texts.bos) for name in request.models}
     _distinct("chip", [c.name for c in configs])
     _distinct("--model", [c.name for c in checkpoints.values()])
-    tasks: list[ChipTask] = []
-    for config in configs:
-        policy_named(config.mapping.policy)
-        steps_of(config.calibration.method)
-        for model, checkpoint in checkpoints.items():
-            program = build_program(checkpoint)
-            units = analog_units(program, config)
-            mesh = build_system(config, units)
-            refuse_flit(config, config.run.engine, mesh.network)
-            scored_windows(checkpoint, texts, config.workload)
-            calibration_windows(
-                checkpoint, texts, config.calibration.tokens, config.workload.context
-            )
-            several = len(checkpoints) > 1
-            name = f"{config.name}.{checkpoint.name}" if several else config.name
-            tasks.append(ChipTask(config, model, name))
+    tasks = [
+        _checked_task(config, model, checkpoint, texts, several=len(checkpoints) > 1)
+        for config in configs
+        for model, checkpoint in checkpoints.items()
+    ]
     if request.correction is not None and not request.correction.is_file():
         raise CimsimError("correction not found", file=request.correction, key="--correction")
     identity = RunIdentity(
@@ -152,6 +144,10 @@ def make_plan(request: Request) -> RunPlan:
     out = request.out or Path("reports") / run_hash[:12]
     cores = os.cpu_count() or 1
     jobs = min(request.jobs or cores, len(tasks))
+    threads = request.threads or (1 if request.cluster else max(1, cores // jobs))
+    memory = _memory(tasks, checkpoints, jobs, threads)
+    if memory is not None and not request.cluster:
+        check_memory(memory, jobs)
     return RunPlan(
         tasks=tuple(tasks),
         texts=texts,
@@ -161,12 +157,40 @@ def make_plan(request: Request) -> RunPlan:
         correction=request.correction,
         force=request.force,
         jobs=jobs,
-        threads=request.threads or (1 if request.cluster else max(1, cores // jobs)),
+        threads=threads,
+        memory_bytes=memory,
         warnings=tuple(w for c in checkpoints.values() for w in c.warnings),
         plugins=plugins,
         cluster=request.cluster,
         cache=request.cache,
     )
+
+
+def _checked_task(
+    config: ChipConfig, model: str, checkpoint: Checkpoint, texts: Texts, *, several: bool
+) -> ChipTask:
+    """Return a task whose chip, model and texts go together."""
+    policy_named(config.mapping.policy)
+    steps_of(config.calibration.method)
+    mesh = build_system(config, analog_units(build_program(checkpoint), config))
+    refuse_flit(config, config.run.engine, mesh.network)
+    scored_windows(checkpoint, texts, config.workload)
+    calibration_windows(checkpoint, texts, config.calibration.tokens, config.workload.context)
+    name = f"{config.name}.{checkpoint.name}" if several else config.name
+    return ChipTask(config, model, name)
+
+
+def _memory(
+    tasks: Sequence[ChipTask], checkpoints: Mapping[str, Checkpoint], jobs: int, threads: int
+) -> int | None:
+    """Return the bytes that the tasks which need most take together; None with torch."""
+    if any(task.config.run.backend == "torch" for task in tasks):
+        return None
+    each = []
+    for task in tasks:
+        program = build_program(checkpoints[task.model])
+        each.append(peak_bytes(task.config, program, analog_units(program, task.config), threads))
+    return sum(sorted(each)[-jobs:])
 
 
 def _distinct(key: str, names: list[str]) -> None:
