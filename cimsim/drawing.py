@@ -27,6 +27,8 @@ GREY = "#8a94a0"
 
 STYLE: Any = {
     "svg.hashsalt": "cimsim",
+    # A name with dollars is a name, not a formula.
+    "text.parse_math": False,
     # Text stays text: small files that can be searched. The fonts after the first are no
     # wider, so a reader's machine without it shows no overlaps.
     "svg.fonttype": "none",

@@ -11,7 +11,13 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+from cimsim.printable import printable, shortened
+
 __all__ = ["CimsimError", "CimsimInternalError", "SimulationError", "nearest"]
+
+
+MOST = {"sentence": 500, "file": 200, "key": 100, "message": 300, "value": 100, "hint": 200}
+"""Characters of a sentence and of its parts: what a user gave may be of any length."""
 
 
 class CimsimError(Exception):
@@ -54,16 +60,27 @@ class CimsimError(Exception):
 
     def sentence(self) -> str:
         """Return the whole error on one line: place, key, problem, allowed, hint."""
-        place = ":".join(str(p) for p in (self.file, self.line, self.column) if p is not None)
-        parts = [p for p in (place, self.key) if p]
-        text = ": ".join([*parts, self.message])
+        file = None if self.file is None else shortened(printable(self.file), MOST["file"])
+        place = ":".join(str(p) for p in (file, self.line, self.column) if p is not None)
+        key = None if self.key is None else shortened(printable(self.key), MOST["key"])
+        text = ": ".join(
+            [*(p for p in (place, key) if p), shortened(printable(self.message), MOST["message"])]
+        )
         if self.value is not None:
-            text += f" (found {self.value!r})"
+            text += f" (found {_shown(self.value)})"
+        hint = "" if self.hint is None else f"; {shortened(printable(self.hint), MOST['hint'])}"
         if self.allowed is not None:
-            text += f"; allowed: {self.allowed}"
-        if self.hint is not None:
-            text += f"; {self.hint}"
-        return text
+            room = MOST["sentence"] - len(text) - len(hint) - len("; allowed: ")
+            text += f"; allowed: {shortened(printable(self.allowed), max(room, 40))}"
+        return shortened(text + hint, MOST["sentence"])
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integers of thousands of digits
+        text = "a number of thousands of digits"
+    return shortened(printable(text), MOST["value"])
 
 
 class SimulationError(CimsimError):

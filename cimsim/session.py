@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
+from cimsim.config.load import parse_chip
+from cimsim.errors import CimsimError
 from cimsim.report import write_report
-from cimsim.results import ChipResult, Manifest, RunResults
+from cimsim.results import ChipResult, Manifest, RunFolder, RunResults
 from cimsim.results.packed import DamagedError
 from cimsim.stages.columns.registry import run_tables
 from cimsim.stages.heap import release_heap
@@ -22,7 +26,7 @@ from cimsim.stages.plan import RunPlan
 from cimsim.sweeps.chip_job import ChipJob
 from cimsim.sweeps.open_executor import open_executor
 
-__all__ = ["Listener", "run_plan"]
+__all__ = ["Listener", "report_again", "run_plan"]
 
 
 class Listener(Protocol):
@@ -46,22 +50,43 @@ def run_plan(plan: RunPlan, listener: Listener) -> RunResults:
         KeyboardInterrupt: passed on after finished chips have been written.
     """
     names = [task.name for task in plan.tasks]
+    done = _finished_before(plan, listener)
     manifest = Manifest(
         run_hash=plan.run_hash,
         command=("cimsim", *sys.argv[1:]),
         started=datetime.now(UTC),
         chips=names,
+        finished=[name for name in names if name in done],
         jobs=plan.jobs,
         threads=plan.threads,
         plugins={str(plugin.path): plugin.sha256 for plugin in plan.plugins},
     )
     plan.folder.prepare(manifest, plan.described)
+    try:
+        return _carried_out(plan, listener, manifest, done)
+    finally:
+        plan.folder.release()
+
+
+def _carried_out(
+    plan: RunPlan, listener: Listener, manifest: Manifest, done: dict[str, ChipResult]
+) -> RunResults:
     # What checking the plan read is not wanted while workers run.
     release_heap()
     batches = tuple(sorted({b for t in plan.tasks for b in t.config.run.decode_batch}))
     schema = run_tables(batches)
     started = time.monotonic()
-    done = _finished_before(plan, listener)
+
+    def so_far() -> Manifest:
+        chips = [done[name] for name in manifest.chips if name in done]
+        return replace(
+            manifest,
+            finished=[c.name for c in chips],
+            chip_seconds=[c.seconds for c in chips],
+            seconds=time.monotonic() - started,
+            warnings=[f"{c.name}: {w}" for c in chips for w in c.warnings],
+        )
+
     for chip in done.values():
         plan.folder.write_chip(chip, schema)  # a killed run may have left a part of it
         listener.finished(chip.name)
@@ -70,30 +95,80 @@ def run_plan(plan: RunPlan, listener: Listener) -> RunResults:
         with open_executor(plan.jobs, cluster=plan.cluster, plugins=plugins) as executor:
             for finished in executor.submit(_jobs(plan, done), listener.stage):
                 chip = finished.value()
-                done[chip.name] = chip
                 plan.folder.write_chip(chip, schema)
+                done[chip.name] = chip
+                plan.folder.write_manifest(so_far())
                 listener.finished(chip.name)
     finally:
-        chips = tuple(done[name] for name in names if name in done)
-        run = RunResults(
-            plan.run_hash,
-            chips,
-            plan.texts.scored_name,
-            schema,
-            batches,
-            complete=len(chips) == len(names),
-        )
-        if chips:
-            manifest = replace(
-                manifest,
-                finished=[c.name for c in chips],
-                chip_seconds=[c.seconds for c in chips],
-                seconds=time.monotonic() - started,
-                warnings=[f"{c.name}: {w}" for c in chips for w in c.warnings],
-            )
-            plan.folder.write_run(run, manifest)
-            write_report(plan.folder, run)
+        if done:
+            run = _results(plan.run_hash, so_far(), done, plan.texts.scored_name, batches)
+            _write_all(plan.folder, run, so_far())
     return run
+
+
+def report_again(path: Path) -> RunResults:
+    """Write tables and report of a run anew, from the chips that it has finished.
+
+    Args:
+        path: folder of the run, whole or stopped at any moment.
+
+    Raises:
+        CimsimError: if it is no run, or no chip is finished.
+    """
+    folder = RunFolder(path, resume=True)
+    manifest, text_name = folder.reopen()
+    try:
+        done = dict(_kept_chips(folder, manifest))
+        if not done:
+            raise CimsimError("no chip of the run is finished", file=path)
+        batches = tuple(sorted({b for c in done.values() for b in _batches(c)}))
+        run = _results(manifest.run_hash, manifest, done, text_name, batches)
+        for chip in run.chips:
+            folder.write_chip(chip, run.schema)
+        manifest = replace(
+            manifest,
+            finished=[c.name for c in run.chips],
+            chip_seconds=[c.seconds for c in run.chips],
+            warnings=[f"{c.name}: {w}" for c in run.chips for w in c.warnings],
+        )
+        _write_all(folder, run, manifest)
+    finally:
+        folder.release()
+    return run
+
+
+def _kept_chips(folder: RunFolder, manifest: Manifest) -> Iterator[tuple[str, ChipResult]]:
+    """Yield the chips of a run that are whole on disk."""
+    seconds = dict(zip(manifest.finished, manifest.chip_seconds, strict=True))
+    for name in manifest.chips:
+        with suppress(DamagedError):
+            chip = folder.finished_chip(name)
+            if chip is not None:
+                yield name, replace(chip, seconds=seconds.get(name, 0.0))
+
+
+def _batches(chip: ChipResult) -> tuple[int, ...]:
+    return parse_chip(chip.config_yaml, chip.name).run.decode_batch
+
+
+def _results(
+    run_hash: str,
+    manifest: Manifest,
+    done: Mapping[str, ChipResult],
+    text_name: str,
+    batches: tuple[int, ...],
+) -> RunResults:
+    chips = tuple(done[name] for name in manifest.chips if name in done)
+    complete = len(chips) == len(manifest.chips)
+    return RunResults(run_hash, chips, text_name, run_tables(batches), batches, complete=complete)
+
+
+def _write_all(folder: RunFolder, run: RunResults, manifest: Manifest) -> None:
+    """Write tables, then the report, then that it is written."""
+    folder.write_manifest(manifest)
+    folder.write_run(run)
+    write_report(folder, run)
+    folder.write_manifest(replace(manifest, reported=True))
 
 
 def _finished_before(plan: RunPlan, listener: Listener) -> dict[str, ChipResult]:

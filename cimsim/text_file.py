@@ -9,40 +9,78 @@ number or column name. Every text that comes from outside is therefore read here
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, SimulationError
 
-__all__ = ["read_text_file", "without_mark", "write_whole"]
+__all__ = [
+    "OUT_OF_PLACE",
+    "is_file",
+    "is_folder",
+    "read_text_file",
+    "unusable",
+    "without_mark",
+    "write_whole",
+]
 
 UTF8_MARK = b"\xef\xbb\xbf"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 MOST_BYTES = 64 << 20
+OUT_OF_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What a disk says that is full or broken, however right the path is."""
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a user's path is that of a file; one that no file can have is not."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name of 300 letters, say, or a NUL in it
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a user's path is that of a folder."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def read_text_file(
-    path: Path, what: str, *, key: str | None = None, most_bytes: int = MOST_BYTES
+    path: Path,
+    what: str,
+    *,
+    key: str | None = None,
+    most_bytes: int = MOST_BYTES,
+    pipe: bool = False,
 ) -> str:
     """Return the text of a file: without byte order mark, with line feeds between lines.
 
-    Pipes are read as files are, so no more is read than `most_bytes`.
+    A pipe that nobody writes into would be waited for without end, so one is read only where
+    the user named it; no more is read than `most_bytes`.
 
     Args:
         path: the file.
         what: what it should be, for messages, e.g. ``YAML file``.
         key: option that named it.
         most_bytes: largest size.
+        pipe: whether the user may have named a pipe.
 
     Raises:
         CimsimError: if the file is missing, a folder, unreadable, too large or not UTF-8.
     """
-    if path.is_dir():
-        raise CimsimError(f"is a folder, not a {what}", file=path, key=key)
     try:
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
+            raise CimsimError(f"is a folder, not a {what}", file=path, key=key)
+        if not (stat.S_ISREG(kind) or (pipe and (stat.S_ISFIFO(kind) or stat.S_ISCHR(kind)))):
+            raise CimsimError(f"is a pipe or a device, not a {what}", file=path, key=key)
         with path.open("rb") as file:
             data = file.read(most_bytes + 1)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise CimsimError(f"{what} not found", file=path, key=key) from error
     except OSError as error:
         raise CimsimError(f"{what} cannot be read: {error.strerror}", file=path, key=key) from error
@@ -90,4 +128,10 @@ def write_whole(path: Path, data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise CimsimError(f"cannot be written: {error.strerror}", file=path) from error
+        raise unusable(error, path, "cannot be written") from error
+
+
+def unusable(error: OSError, path: Path, what: str = "cannot be used") -> CimsimError:
+    """Return the error of a path that cannot be used: the user's, or that of a full disk."""
+    kind = SimulationError if error.errno in OUT_OF_PLACE else CimsimError
+    return kind(f"{what}: {error.strerror}", file=path)

@@ -47,7 +47,8 @@ def read_loads(path: Path) -> NDArray[np.float64]:
         CimsimError: with the line of the first thing that is wrong.
     """
     rows: list[list[float]] = []
-    for number, line in enumerate(read_text_file(path, "file of loads").split("\n"), start=1):
+    text = read_text_file(path, "file of loads", pipe=True)
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         row = [_load(field, path, number, i) for i, field in enumerate(_cells(line), start=1)]

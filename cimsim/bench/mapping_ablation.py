@@ -22,6 +22,7 @@ from time import perf_counter
 import numpy as np
 from scipy import sparse
 
+from cimsim.array_file import read_archive
 from cimsim.bench.mapping_chip import chip_of
 from cimsim.config.load import find_chip, load_chip
 from cimsim.model import Decoder, FloatLinear, build_program
@@ -85,8 +86,8 @@ def reference_problems(folder: Path) -> Iterator[MappingProblem]:
         for loads in table[::EVERY]:
             yield layer_problem(loads, instance.shape)
     for path in sorted(folder.glob("coactivation_*.npz")):
-        with np.load(path, allow_pickle=False) as data:
-            load, hops, flow = data["load"], data["hops"], data["coact"]
+        data = read_archive(path, ("load", "hops", "coact"), "reference instance")
+        load, hops, flow = data["load"], data["hops"], data["coact"]
         yield MappingProblem(
             units=tuple(range(load.size)),
             layer=np.zeros(load.size, dtype=np.int64),

@@ -10,6 +10,7 @@ __all__ = ["main"]
 
 COMMANDS = (
     "run",
+    "report",
     "sweep",
     "search",
     "validate",

@@ -6,23 +6,28 @@ terminal went away. Results go to stdout, everything else to stderr.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 import typer
 
 from cimsim.errors import CimsimError
+from cimsim.printable import printable, shortened
+from cimsim.text_file import OUT_OF_PLACE, unusable
 
 __all__ = ["new_app", "run_app"]
 
 INTERRUPTED = 130
 # Signals that end a command as an interrupt does, with what it says then.
 ENDS = {"SIGTERM": "terminated", "SIGHUP": "hung up"}
+FAILED = 1
 BUG = 3
 PROCESS_SETTINGS = (
     # One BLAS thread per process: parallelism is over chips, and the sums stay ordered.
@@ -54,6 +59,7 @@ def new_app(help_text: str) -> typer.Typer:
 
 def run_app(app: typer.Typer, program: str) -> None:
     """Run a command line and exit with the project's codes."""
+    _open_streams()
     # Figures need none, and with one that is not installed matplotlib cannot be imported.
     os.environ.pop("MPLBACKEND", None)
     for name, value in PROCESS_SETTINGS:
@@ -64,6 +70,20 @@ def run_app(app: typer.Typer, program: str) -> None:
         _say(ENDS[received[0].name] if received else "interrupted")
         code = 128 + received[0] if received else code
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """See to it that there is a stdout and a stderr, and that names which they lack can be shown.
+
+    A stream that the shell has closed is None; the next file that is opened would take its number.
+    """
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for good
+    if sys.stdout is None:
+        _say("error: stdout is closed: results have nowhere to go")
+        sys.exit(FAILED)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextmanager
@@ -93,11 +113,12 @@ def _ends_as_interrupts() -> Iterator[list[signal.Signals]]:
 def _run(app: typer.Typer, program: str) -> int:  # noqa: PLR0911 - one return an exit code
     try:
         code = app(prog_name=program, standalone_mode=False)
+        sys.stdout.flush()  # here, where what goes wrong becomes a sentence
     except typer.Exit as stop:
-        return int(stop.exit_code)
+        return _flushed(int(stop.exit_code))
     except UsageError as error:
         text = error.format_message() if hasattr(error, "format_message") else str(error)
-        _say(f"error: {text}")
+        _say(f"error: {shortened(' '.join(text.split()), 500)}")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
@@ -109,11 +130,44 @@ def _run(app: typer.Typer, program: str) -> int:  # noqa: PLR0911 - one return a
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise
         # The reader of our output went away: nothing to say and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return 0
+    except OSError as error:
+        return _environment(error)
+    except MemoryError:
+        _say("error: there is not enough memory for this; fewer --jobs or a smaller chip need less")
+        return FAILED
     except Exception as error:  # the last border: anything else is our bug
         return _bug(error)
     return int(code) if isinstance(code, int) else 0
+
+
+def _flushed(code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_stdout()
+    except OSError as error:
+        return _environment(error)
+    return code
+
+
+def _environment(error: OSError) -> int:
+    """Say what the system refused: a file by its name, and else what is written to stdout."""
+    if error.errno is None:
+        return _bug(error)
+    if error.filename is not None:
+        _say(f"error: {unusable(error, Path(os.fsdecode(error.filename))).sentence()}")
+        return FAILED if error.errno in OUT_OF_PLACE else CimsimError.exit_code
+    _say(f"error: the system refused to go on, or stdout cannot be written: {error.strerror}")
+    _discard_stdout()
+    return FAILED
+
+
+def _discard_stdout() -> None:
+    """Let Python's own last flush write into nothing."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _bug(error: Exception) -> int:
@@ -126,4 +180,5 @@ def _bug(error: Exception) -> int:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    with suppress(OSError):  # nobody is left to hear it
+        print(printable(text), file=sys.stderr)

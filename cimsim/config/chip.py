@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from cimsim.config.bounds import (
+    BANDWIDTH_GB_PER_S,
+    BATCH,
+    CLOCK_GHZ,
+    ENERGY_PJ_PER_BIT,
+    FACTOR,
+    LANES,
+    LATENCY_NS,
+    MEMORY_KB,
+    POWER_W,
+    TILES,
+    TOKENS,
+    WEIGHT,
+)
 from cimsim.config.components import Cost
 from cimsim.config.noc import AnyNoc, MeshNoc
 from cimsim.config.section import Section, knob
@@ -24,14 +44,14 @@ class Technology(Section):
 
     node_nm: float = knob(32.0, "Process node of tiles and digital logic.", unit="nm", ge=3, le=180)
     vdd_v: float = knob(0.9, "Digital supply.", unit="V", gt=0.3, le=3.3)
-    clock_ghz: float = knob(1.0, "Clock of tile logic.", unit="GHz", gt=0, le=10)
+    clock_ghz: float = knob(1.0, "Clock of tile logic.", unit="GHz", within=CLOCK_GHZ)
     temperature_c: float = knob(25.0, "Chip temperature.", unit="C", ge=-55, le=150)
 
 
 class Mesh(Section):
     """Size of the chip and what is analog on it."""
 
-    tiles: int | Literal["fit"] = knob(
+    tiles: Annotated[int, Field(ge=TILES.least, le=TILES.most)] | Literal["fit"] = knob(
         "fit",
         "Number of tiles, or fit: the smallest mesh that holds every analog matrix once "
         "plus spare_fraction.",
@@ -42,7 +62,7 @@ class Mesh(Section):
         "Power of the crossbars and converters active at once; visits wait for it. Null means "
         "no limit.",
         unit="W",
-        gt=0,
+        within=POWER_W,
     )
     analog_parts: tuple[AnalogPart, ...] = knob(
         ("attention", "router", "experts", "shared"),
@@ -61,10 +81,16 @@ class Memory(Section):
 
     kind: Literal["none", "lpddr4", "hbm2", "hbm3"] = knob("lpddr4", "Off-chip memory.")
     channels: int = knob(2, "Independent channels.", ge=1, le=64)
-    channel_gb_per_s: float = knob(12.8, "Bandwidth of one channel.", unit="GB/s", gt=0)
-    latency_ns: float = knob(100.0, "Time to the first byte.", unit="ns", ge=0)
+    channel_gb_per_s: float = knob(
+        12.8, "Bandwidth of one channel.", unit="GB/s", within=BANDWIDTH_GB_PER_S
+    )
+    latency_ns: float = knob(100.0, "Time to the first byte.", unit="ns", ge=0, within=LATENCY_NS)
     pj_per_bit: float | None = knob(
-        None, "Energy of off-chip access; null takes the value of the kind.", unit="pJ/bit", ge=0
+        None,
+        "Energy of off-chip access; null takes the value of the kind.",
+        unit="pJ/bit",
+        ge=0,
+        within=ENERGY_PJ_PER_BIT,
     )
     kv: Literal["on_chip", "dram"] = knob(
         "on_chip",
@@ -77,11 +103,15 @@ class Digital(Section):
     """Digital units beside the tiles: norm, softmax, attention, activation, routing."""
 
     units: int = knob(4, "Digital units on the chip, placed along the mesh.", ge=1, le=4096)
-    macs_per_cycle: int = knob(256, "MACs of one unit per cycle (attention).", unit="1/cycle", ge=1)
-    lanes: int = knob(64, "Elementwise operations of one unit per cycle.", unit="1/cycle", ge=1)
-    clock_ghz: float = knob(1.0, "Clock of the digital units.", unit="GHz", gt=0, le=10)
+    macs_per_cycle: int = knob(
+        256, "MACs of one unit per cycle (attention).", unit="1/cycle", within=LANES
+    )
+    lanes: int = knob(
+        64, "Elementwise operations of one unit per cycle.", unit="1/cycle", within=LANES
+    )
+    clock_ghz: float = knob(1.0, "Clock of the digital units.", unit="GHz", within=CLOCK_GHZ)
     kv_sram_kb: float = knob(
-        1024.0, "On-chip memory for keys and values of one unit.", unit="kB", gt=0
+        1024.0, "On-chip memory for keys and values of one unit.", unit="kB", within=MEMORY_KB
     )
     weight_sram_kb: float = knob(
         4096.0,
@@ -89,6 +119,7 @@ class Digital(Section):
         "for all tokens of a prefill flight or of a decode step.",
         unit="kB",
         ge=0,
+        within=MEMORY_KB,
     )
 
 
@@ -96,28 +127,37 @@ class MappingWeights(Section):
     """What each part of the objective of placement is worth; every part is about 1 or less."""
 
     time: float = knob(
-        1.0, "Weight of the slowest tile's busy time, over that of an even spread.", ge=0
+        1.0,
+        "Weight of the slowest tile's busy time, over that of an even spread.",
+        ge=0,
+        within=WEIGHT,
     )
     layers: float = knob(
         0.5,
         "Weight of the sum over layers of the layer's slowest tile, over that of one copy of "
         "every matrix alone on its tiles: what a batch that enters at once waits for.",
         ge=0,
+        within=WEIGHT,
     )
     hop_bytes: float = knob(
         0.002,
         "Weight of bytes x hops on the network, over those of a random placement; more of it "
         "crowds the experts of a layer around its attention, where they wait for each other.",
         ge=0,
+        within=WEIGHT,
     )
     replicas: float = knob(
-        0.01, "Weight of crossbars in extra copies, over those of one copy of everything.", ge=0
+        0.01,
+        "Weight of crossbars in extra copies, over those of one copy of everything.",
+        ge=0,
+        within=WEIGHT,
     )
     migration: float = knob(
         0.05,
         "Weight of crossbars programmed anew, over those of one copy of everything, where a "
         "chip that is programmed already is placed again: `python -m moe_mapping remap`.",
         ge=0,
+        within=WEIGHT,
     )
 
 
@@ -142,7 +182,7 @@ class Calibration(Section):
     """Post-training calibration of the deployed model."""
 
     method: str = knob("romer_plus", "Calibrator registered in romer; identity switches it off.")
-    tokens: int = knob(4096, "Calibration tokens.", unit="token", ge=256)
+    tokens: int = knob(4096, "Calibration tokens.", unit="token", within=TOKENS, ge=256)
     inputs: Literal["as_trained", "smooth", "rotate"] = knob(
         "as_trained",
         "Form in which the model is written: as it is; with input channels scaled so that outliers "
@@ -155,15 +195,18 @@ class Calibration(Section):
         "on, for which a calibration step is kept; it must be two standard errors besides.",
         unit="nat",
         ge=0,
+        within=FACTOR,
     )
 
 
 class Workload(Section):
     """What is scored and timed."""
 
-    tokens: int = knob(1280, "Scored tokens: whole windows of context tokens.", unit="token", ge=2)
+    tokens: int = knob(
+        1280, "Scored tokens: whole windows of context tokens.", unit="token", within=TOKENS
+    )
     context: int = knob(256, "Window length.", unit="token", ge=2, le=4096)
-    in_flight: int = knob(4, "Sequences in flight at once in prefill.", ge=1)
+    in_flight: int = knob(4, "Sequences in flight at once in prefill.", within=BATCH)
     shape: ShapeName = knob(
         "olmoe-1b-7b", "Full-size model at whose shape scale.csv times and charges the tile."
     )
@@ -179,8 +222,16 @@ class Run(Section):
     tile_mode: Literal["detailed", "folded"] = knob(
         "detailed", "Scored tokens see every slice, cycle and conversion, or a folded tile."
     )
-    flight_tokens: int = knob(64, "Tokens that travel together in prefill.", unit="token", ge=1)
-    decode_batch: tuple[int, ...] = knob((1, 8), "Batch sizes of decode.")
+    flight_tokens: int = knob(
+        64, "Tokens that travel together in prefill.", unit="token", within=BATCH
+    )
+    decode_batch: tuple[Annotated[int, Field(ge=BATCH.least, le=BATCH.most)], ...] = Field(
+        (1, 8),
+        min_length=1,
+        max_length=16,
+        description="Batch sizes of decode, each once.",
+        json_schema_extra={"unit": "1"},
+    )
     engine: Literal["auto", "simpy", "compiled"] = knob(
         "auto", "What schedules events: SimPy, the compiled loop, or by size."
     )
@@ -208,6 +259,14 @@ class Run(Section):
         "Codes of torch tiles: those of the numba tile given the same inputs, or the same law "
         "with cells of one byte. Left out, it is fast on a CUDA device and exact elsewhere.",
     )
+
+    @field_validator("decode_batch")
+    @classmethod
+    def _each_once(cls, batches: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(batches)) < len(batches):
+            message = "names a batch size twice"
+            raise ValueError(message)
+        return batches
 
     @model_validator(mode="after")
     def _computable(self) -> Run:
@@ -247,7 +306,13 @@ class ChipConfig(Section):
     """One file of arch_configs: a complete runnable chip."""
 
     cimsim: Literal[2] = knob(2, "Version of the configuration format.")
-    name: str = knob(..., "Name of the chip in reports.")
+    name: str = Field(
+        ...,
+        description="Name of the chip in reports: at most 100 characters, a letter or digit among "
+        "them.",
+        max_length=100,
+        json_schema_extra={"unit": "1"},
+    )
     description: str = knob("", "One sentence about the chip.")
     technology: Technology = Field(Technology(), description="Process and operating point.")
     chip: Mesh = Field(Mesh(), description="Size of the chip and what is analog on it.")
@@ -261,3 +326,15 @@ class ChipConfig(Section):
     calibration: Calibration = Field(Calibration(), description="Calibration.")
     workload: Workload = Field(Workload(), description="What is scored and timed.")
     run: Run = Field(Run(), description="How a run is carried out.")
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_shown(cls, name: str) -> str:
+        """Names stand in tables, pages and file names; spreadsheets compute what begins with =."""
+        if not any(c.isalnum() for c in name) or not name.isprintable():
+            message = "must be printable and hold a letter or a digit"
+            raise ValueError(message)
+        if name[0] in "=+-@" or name != name.strip():
+            message = "may not begin with one of = + - @, nor begin or end with a blank"
+            raise ValueError(message)
+        return name

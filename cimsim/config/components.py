@@ -11,6 +11,16 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from cimsim.config.bounds import (
+    AREA_MM2,
+    AREA_UM2,
+    ENERGY_FJ,
+    FACTOR,
+    POWER_MW,
+    POWER_UW,
+    READ_NS,
+    WRITE_NS,
+)
 from cimsim.config.section import Section, knob
 
 IdlePolicy = Literal["gated", "clock_gated", "on"]
@@ -19,16 +29,18 @@ IdlePolicy = Literal["gated", "clock_gated", "on"]
 class Override(Section):
     """The user's own unit costs of one component; null keeps the model's value."""
 
-    energy_fj: float | None = knob(None, "Energy of one action.", unit="fJ", ge=0)
-    energy_scale: float = knob(1.0, "Factor on the energy of one action.", ge=0)
-    area_um2: float | None = knob(None, "Area of one instance.", unit="um2", ge=0)
-    leakage_uw: float | None = knob(None, "Static power of one instance.", unit="uW", ge=0)
+    energy_fj: float | None = knob(None, "Energy of one action.", unit="fJ", ge=0, within=ENERGY_FJ)
+    energy_scale: float = knob(1.0, "Factor on the energy of one action.", ge=0, within=FACTOR)
+    area_um2: float | None = knob(None, "Area of one instance.", unit="um2", ge=0, within=AREA_UM2)
+    leakage_uw: float | None = knob(
+        None, "Static power of one instance.", unit="uW", ge=0, within=POWER_UW
+    )
     at_vdd_v: float | None = knob(
         None,
         "Supply at which energy_fj was measured: it then scales with the square of "
         "technology.vdd_v; null means it does not depend on the supply.",
         unit="V",
-        gt=0,
+        ge=0.1,
         le=5,
     )
     source: str = knob("user", "Where these numbers come from.")
@@ -37,12 +49,16 @@ class Override(Section):
 class PowerTable(Section):
     """One row of a published power and area table."""
 
-    power_mw: float = knob(..., "Power of one group while it is busy.", unit="mW", ge=0)
-    area_mm2: float = knob(..., "Area of one group.", unit="mm2", ge=0)
+    power_mw: float = knob(
+        ..., "Power of one group while it is busy.", unit="mW", ge=0, within=POWER_MW
+    )
+    area_mm2: float = knob(..., "Area of one group.", unit="mm2", ge=0, within=AREA_MM2)
     per: Literal["tile", "chip"] = knob(
         "tile", "A group of a tile is busy with its tile; one of the chip is always on."
     )
-    groups: float = knob(1.0, "Groups in a tile or chip; 0.25 if four tiles share one.", gt=0)
+    groups: float = knob(
+        1.0, "Groups in a tile or chip; 0.25 if four tiles share one.", within=FACTOR
+    )
     covers: tuple[str, ...] = knob(
         (), "Components that the row includes; they are charged nothing of their own."
     )
@@ -70,13 +86,16 @@ class Cost(Section):
         "Time that rows are driven in one read (analog resistive cells, level-coded DAC); "
         "null means tile.crossbar.read_ns.",
         unit="ns",
-        gt=0,
+        within=READ_NS,
     )
     cell_cap_ff: float = knob(
-        3.0, "Switched capacitance of a charge-domain SRAM cell.", unit="fF", gt=0, le=1000
+        3.0, "Switched capacitance of a charge-domain SRAM cell.", unit="fF", ge=1e-3, le=1000
     )
     cell_area_um2: float | None = knob(
-        None, "Area of one cell; null takes F2 of the storage technology.", unit="um2", gt=0
+        None,
+        "Area of one cell; null takes F2 of the storage technology.",
+        unit="um2",
+        within=AREA_UM2,
     )
     input_bit_density: float | None = knob(
         None,
@@ -105,19 +124,21 @@ class Cost(Section):
         "takes the gate model.",
         unit="fJ",
         ge=0,
+        within=ENERGY_FJ,
     )
     digital_row_fj: float = knob(
         0.0,
         "Measured energy of a digital crossbar per row, output and cycle beside digital_bit_fj.",
         unit="fJ",
         ge=0,
+        within=ENERGY_FJ,
     )
     stage_interval_ns: float | None = knob(
         None,
         "Published time of one pipeline stage; null derives it from read and conversion. ADCs that "
         "need longer take longer.",
         unit="ns",
-        gt=0,
+        within=WRITE_NS,
     )
     idle: Idle = Field(Idle(), description="Idle policies.")
     companion: tuple[Literal["digital", "memory"], ...] = knob(

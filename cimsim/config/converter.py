@@ -6,6 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cimsim.config.bounds import (
+    AREA_UM2,
+    ENERGY_FJ,
+    ENERGY_PJ,
+    LEVELS,
+    LSB,
+    POWER_UW,
+    RATE_GSPS,
+    READ_NS,
+    SIGMA,
+)
 from cimsim.config.section import Section, knob
 
 STRAIGHT = "straight"  # transfer curve of a converter whose codes are proportional to its input
@@ -30,7 +41,9 @@ class FixedRange(Section):
     """Range fixed by design."""
 
     kind: Literal["fixed"] = "fixed"
-    levels: float = knob(..., "Top of the range in units of one cell level.", unit="level", gt=0)
+    levels: float = knob(
+        ..., "Top of the range in units of one cell level.", unit="level", within=LEVELS
+    )
 
 
 AnyRange = Annotated[FullRange | PercentileRange | FixedRange, Field(discriminator="kind")]
@@ -47,12 +60,20 @@ class Adc(Section):
         ge=1,
         le=16,
     )
-    rate_gsps: float = knob(1.28, "Conversions per second of one ADC.", unit="GS/s", gt=0)
-    per_pe: int = knob(8, "ADCs in a PE, shared by its crossbars.", ge=1)
+    rate_gsps: float = knob(
+        1.28, "Conversions per second of one ADC.", unit="GS/s", within=RATE_GSPS
+    )
+    per_pe: int = knob(8, "ADCs in a PE, shared by its crossbars.", ge=1, le=65536)
     range: AnyRange = Field(FullRange(), description="Input range of the ADC.")
-    offset_lsb: float = knob(0.0, "Std of each converter's frozen offset.", unit="LSB", ge=0)
-    gain_sigma: float = knob(0.0, "Std of each converter's frozen relative gain error.", ge=0)
-    inl_lsb: float = knob(0.0, "Peak of each converter's frozen bow-shaped INL.", unit="LSB", ge=0)
+    offset_lsb: float = knob(
+        0.0, "Std of each converter's frozen offset.", unit="LSB", ge=0, within=LSB
+    )
+    gain_sigma: float = knob(
+        0.0, "Std of each converter's frozen relative gain error.", ge=0, within=SIGMA
+    )
+    inl_lsb: float = knob(
+        0.0, "Peak of each converter's frozen bow-shaped INL.", unit="LSB", ge=0, within=LSB
+    )
     # Left out of resolved files while it is straight: the identity of such a chip stays as it was.
     curve: str = Field(
         STRAIGHT,
@@ -60,7 +81,9 @@ class Adc(Section):
         json_schema_extra={"unit": "1"},
         exclude_if=lambda name: name == STRAIGHT,
     )
-    noise_lsb: float = knob(0.0, "Std of fresh input noise of a conversion.", unit="LSB", ge=0)
+    noise_lsb: float = knob(
+        0.0, "Std of fresh input noise of a conversion.", unit="LSB", ge=0, within=LSB
+    )
 
 
 class RegressionAdc(Adc):
@@ -94,8 +117,8 @@ class WaldenAdc(Adc):
     """Walden figure of merit: energy = FOM x 2^ENOB."""
 
     kind: Literal["walden"] = "walden"
-    fom_fj: float = knob(20.0, "Energy per conversion step.", unit="fJ/step", gt=0)
-    area_um2: float = knob(..., "Area of one ADC.", unit="um2", gt=0)
+    fom_fj: float = knob(20.0, "Energy per conversion step.", unit="fJ/step", within=ENERGY_FJ)
+    area_um2: float = knob(..., "Area of one ADC.", unit="um2", within=AREA_UM2)
 
 
 class SchreierAdc(Adc):
@@ -103,17 +126,17 @@ class SchreierAdc(Adc):
 
     kind: Literal["schreier"] = "schreier"
     fom_db: float = knob(170.0, "Schreier figure of merit.", unit="dB", gt=100, lt=200)
-    area_um2: float = knob(..., "Area of one ADC.", unit="um2", gt=0)
+    area_um2: float = knob(..., "Area of one ADC.", unit="um2", within=AREA_UM2)
 
 
 class TableAdc(Adc):
     """The user's own numbers."""
 
     kind: Literal["table"] = "table"
-    energy_pj: float = knob(..., "Energy per conversion.", unit="pJ", gt=0)
-    area_um2: float = knob(..., "Area of one ADC.", unit="um2", gt=0)
+    energy_pj: float = knob(..., "Energy per conversion.", unit="pJ", within=ENERGY_PJ)
+    area_um2: float = knob(..., "Area of one ADC.", unit="um2", within=AREA_UM2)
     leakage_uw: float | None = knob(
-        None, "Static power of one ADC; null means not modelled.", unit="uW", ge=0
+        None, "Static power of one ADC; null means not modelled.", unit="uW", ge=0, within=POWER_UW
     )
     source: str = knob(..., "Where these numbers come from.")
 
@@ -131,4 +154,4 @@ class Dac(Section):
         "voltage", "Level-coded (one step per cycle) or pulse-width coded (2^bits - 1 unit times)."
     )
     bits: int = knob(1, "Bits of an input applied in one cycle.", unit="bit", ge=1, le=8)
-    unit_ns: float = knob(1.0, "Length of one unit pulse (pwm only).", unit="ns", gt=0)
+    unit_ns: float = knob(1.0, "Length of one unit pulse (pwm only).", unit="ns", within=READ_NS)

@@ -10,6 +10,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cimsim.config.bounds import (
+    AGE_S,
+    CONDUCTANCE_US,
+    ENDURANCE,
+    ENERGY_PJ,
+    LEVELS,
+    PULSES,
+    SIGMA,
+    WRITE_NS,
+)
 from cimsim.config.section import Section, knob
 
 SigmaUnit = Literal["weight_lsb", "cell_level", "us", "frac_gmax"]
@@ -19,7 +29,7 @@ class ReadNoise(Section):
     """Fresh Gaussian noise of every cell at every read, white between reads."""
 
     sigma: float = knob(
-        0.0, "Standard deviation of one cell's read noise.", unit="sigma_unit", ge=0
+        0.0, "Standard deviation of one cell's read noise.", unit="sigma_unit", ge=0, within=SIGMA
     )
     sigma_unit: Literal["cell_level", "us", "frac_gmax"] = knob(
         "cell_level", "Unit in which sigma is given."
@@ -33,7 +43,7 @@ class ReadNoise(Section):
         0.0673,
         "Conductance over g_max at which saturating sigma has reached 63 %; SONOS: 215.4 nA of "
         "3200 nA, with a sigma of 12.58 nA.",
-        gt=0,
+        ge=1e-6,
         le=1000,
     )
 
@@ -43,7 +53,7 @@ class Drift(Section):
 
     nu: float = knob(0.0, "Mean drift exponent; 0 leaves it to the device kind.", ge=0, le=1)
     nu_sigma: float = knob(0.0, "Std of the exponent between cells.", ge=0, le=1)
-    t0_s: float = knob(1.0, "Time of the first read after programming.", unit="s", gt=0)
+    t0_s: float = knob(1.0, "Time of the first read after programming.", unit="s", within=AGE_S)
 
 
 class Temperature(Section):
@@ -67,7 +77,7 @@ class Verify(Section):
         None,
         "Greatest accepted error of a written cell; null means that writes are not verified.",
         unit="level",
-        gt=0,
+        within=LEVELS,
     )
     attempts: int = knob(
         8,
@@ -80,24 +90,37 @@ class Verify(Section):
 class Programming(Section):
     """Writing weights into cells."""
 
-    rows_parallel: int = knob(1, "Rows written at once in one crossbar.", ge=1)
-    pulses: float = knob(1.0, "Mean write pulses per cell, verify iterations included.", ge=1)
-    pulse_ns: float = knob(10.0, "Length of a write pulse.", unit="ns", gt=0)
-    verify_ns: float = knob(0.0, "Time of the verifying read after a pulse.", unit="ns", ge=0)
-    erase_ns: float = knob(0.0, "Time to erase a crossbar before it is written.", unit="ns", ge=0)
-    pulse_energy_pj: float = knob(0.6, "Energy of one write pulse in one cell.", unit="pJ", ge=0)
+    rows_parallel: int = knob(1, "Rows written at once in one crossbar.", ge=1, le=8192)
+    pulses: float = knob(
+        1.0, "Mean write pulses per cell, verify iterations included.", within=PULSES
+    )
+    pulse_ns: float = knob(10.0, "Length of a write pulse.", unit="ns", within=WRITE_NS)
+    verify_ns: float = knob(
+        0.0, "Time of the verifying read after a pulse.", unit="ns", ge=0, within=WRITE_NS
+    )
+    erase_ns: float = knob(
+        0.0, "Time to erase a crossbar before it is written.", unit="ns", ge=0, within=WRITE_NS
+    )
+    pulse_energy_pj: float = knob(
+        0.6, "Energy of one write pulse in one cell.", unit="pJ", ge=0, within=ENERGY_PJ
+    )
     verify_energy_pj: float | None = knob(
         None,
         "Energy of one verifying read of a cell; null takes the cell's current for verify_ns "
         "and one conversion.",
         unit="pJ",
         ge=0,
+        within=ENERGY_PJ,
     )
     erase_energy_pj: float | None = knob(
-        None, "Energy to erase one cell; null where erasing is not charged.", unit="pJ", ge=0
+        None,
+        "Energy to erase one cell; null where erasing is not charged.",
+        unit="pJ",
+        ge=0,
+        within=ENERGY_PJ,
     )
     endurance: float | None = knob(
-        None, "Writes that a cell survives; null means unlimited.", unit="writes", gt=0
+        None, "Writes that a cell survives; null means unlimited.", unit="writes", within=ENDURANCE
     )
     source: str = knob("assumed", "Where these numbers come from.")
 
@@ -111,11 +134,18 @@ class Device(Section):
     cell_bits: int = knob(
         2, "Bits of a weight stored in one cell (a slice).", unit="bit", ge=1, le=8
     )
-    g_max_us: float = knob(25.0, "Conductance of the highest level.", unit="uS", gt=0)
-    on_off_ratio: float | None = knob(
-        None, "Highest over lowest conductance; null means the lowest level conducts nothing.", gt=1
+    g_max_us: float = knob(
+        25.0, "Conductance of the highest level.", unit="uS", within=CONDUCTANCE_US
     )
-    age_s: float = knob(0.0, "Age of every crossbar when the run starts.", unit="s", ge=0)
+    on_off_ratio: float | None = knob(
+        None,
+        "Highest over lowest conductance; null means the lowest level conducts nothing.",
+        gt=1,
+        le=1e12,
+    )
+    age_s: float = knob(
+        0.0, "Age of every crossbar when the run starts.", unit="s", ge=0, within=AGE_S
+    )
     drift_compensation: Literal["none", "global"] = knob(
         "none", "Digital gain that restores the mean conductance of each crossbar after drift."
     )
@@ -141,7 +171,7 @@ class GaussianDevice(Device):
 
     kind: Literal["gaussian"] = "gaussian"
     sigma: float = knob(
-        ..., "Standard deviation of the programming error.", unit="sigma_unit", ge=0
+        ..., "Standard deviation of the programming error.", unit="sigma_unit", ge=0, within=SIGMA
     )
     sigma_unit: SigmaUnit = knob(
         ...,
@@ -183,6 +213,7 @@ class EflashDevice(Device):
         "Read-back error of a programmed int8 weight at 25 C (25c and 80c_assumed).",
         unit="LSB",
         ge=0,
+        within=SIGMA,
     )
     mean_lsb: float = knob(
         0.0,
@@ -215,7 +246,12 @@ class CustomDevice(Device):
         "Installed Python module that registers it when imported; a file of one's own is given as "
         "--plugin FILE, without a module.",
     )
-    parameters: dict[str, float] = knob({}, "Numbers that the model reads.")
+    parameters: dict[str, Annotated[float, Field(ge=-1e30, le=1e30)]] = Field(
+        {},
+        max_length=256,
+        description="Numbers that the model reads.",
+        json_schema_extra={"unit": "1"},
+    )
 
 
 AnyDevice = Annotated[

@@ -102,7 +102,7 @@ def _knob_of(path: str, field: FieldInfo, kinds: tuple[str, ...]) -> Knob:
     extra = field.json_schema_extra
     unit = str(extra.get("unit", "1")) if isinstance(extra, dict) else "1"
     bounds = []
-    for item in field.metadata:
+    for item in (*field.metadata, *_inner_limits(field.annotation)):
         for name, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
             limit = getattr(item, name, None)
             if limit is not None:
@@ -118,6 +118,16 @@ def _knob_of(path: str, field: FieldInfo, kinds: tuple[str, ...]) -> Knob:
         default=None if mandatory else field.default,
         mandatory=mandatory,
     )
+
+
+def _inner_limits(annotation: Any) -> Iterator[Any]:
+    """Yield the limits of the members of a union, list or mapping."""
+    for part in get_args(annotation):
+        limited = get_args(part)[1:] if get_origin(part) is Annotated else ()
+        for info in limited:
+            yield from getattr(info, "metadata", ())
+        if not limited:
+            yield from _inner_limits(part)
 
 
 def _models_of(annotation: Any) -> list[type[BaseModel]]:
@@ -156,8 +166,9 @@ def _type_name(annotation: Any) -> str:
         return _type_name(get_args(annotation)[0])
     if origin in {Union, UnionType}:
         return " | ".join(_type_name(a) for a in get_args(annotation))
-    if origin is tuple:
-        return f"list of {_type_name(get_args(annotation)[0])}"
+    if origin in {dict, tuple}:
+        what = "list of" if origin is tuple else "mapping from names to"
+        return f"{what} {_type_name(get_args(annotation)[origin is dict])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return f"{{{', '.join(annotation.model_fields)}}}"
     names: dict[Any, str] = {

@@ -21,6 +21,7 @@ from cimsim.config.chip import ChipConfig
 from cimsim.config.knobs import ANY_NAME, find_knobs, section_keys
 from cimsim.config.migration import new_name, new_value, refuse_old_format
 from cimsim.config.yaml_tree import (
+    MAX_DEPTH,
     Mark,
     Path_,
     Value,
@@ -30,8 +31,17 @@ from cimsim.config.yaml_tree import (
     read_yaml,
 )
 from cimsim.errors import CimsimError, nearest
+from cimsim.text_file import is_file
 
-__all__ = ["ChipFile", "bundled_chips", "config_hash", "dump_yaml", "find_chip", "load_chip"]
+__all__ = [
+    "ChipFile",
+    "bundled_chips",
+    "config_hash",
+    "dump_yaml",
+    "find_chip",
+    "load_chip",
+    "parse_chip",
+]
 
 MAX_EXTENDS = 8
 
@@ -54,7 +64,7 @@ def find_chip(name: str | Path) -> Path:
         CimsimError: if it is neither.
     """
     path = Path(name)
-    if path.is_file():
+    if is_file(path):
         return path
     chips = bundled_chips()
     if str(name) in chips:
@@ -79,6 +89,19 @@ def load_chip(path: Path, overrides: tuple[str, ...] = ()) -> ChipConfig:
         CimsimError: naming file, line, column, key, value and what is allowed.
     """
     return ChipFile(path).resolve(overrides)
+
+
+def parse_chip(text: str, file: str) -> ChipConfig:
+    """Return a resolved chip from the text that `dump_yaml` gave.
+
+    Args:
+        text: the whole chip, which extends nothing.
+        file: its name in messages.
+
+    Raises:
+        CimsimError: naming file, line, column, key, value and what is allowed.
+    """
+    return _validate(parse_yaml(text, file), Path(file))
 
 
 class ChipFile:
@@ -139,7 +162,7 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> YamlTree:
         )
     beside = path.parent / parent
     try:
-        target = beside if beside.is_file() else find_chip(parent)
+        target = beside if is_file(beside) else find_chip(parent)
     except CimsimError as error:
         raise CimsimError(
             "names a chip that does not exist",
@@ -194,7 +217,7 @@ def _at(value: dict[str, Value], path: Path_) -> dict[str, Value]:
 def _apply_override(tree: YamlTree, text: str) -> None:
     path, sign, raw = text.partition("=")
     keys = tuple(path.strip().split("."))
-    if not sign or not all(keys):
+    if not sign or not all(keys) or len(keys) > MAX_DEPTH:
         raise CimsimError(
             "an override must read KEY=VALUE",
             file="--set",
@@ -202,6 +225,8 @@ def _apply_override(tree: YamlTree, text: str) -> None:
             allowed="e.g. tile.adc.bits=6",
         )
     raw = raw.strip()
+    if not text.isprintable():
+        raise CimsimError("holds a character that cannot be shown", file="--set", value=text)
     structured = raw.startswith(("[", "{"))
     value = parse_yaml(f"value: {raw}", "--set").value["value"] if structured else parse_scalar(raw)
     at = tree.value
@@ -258,7 +283,8 @@ def _explain(error: ErrorDetails, tree: YamlTree, path: Path) -> CimsimError:
     )
     dotted = ".".join(str(k) for k in keys)
     allowed = hint = None
-    knob = next((k for k in find_knobs() if k.path == dotted), None)
+    named = ".".join(str(k) for k in keys if not isinstance(k, int))  # of the list, for an item
+    knob = next((k for k in find_knobs() if k.path == named), None)
     if knob is not None:
         unit = f" {knob.unit}" if knob.unit != "1" else ""
         allowed = " ".join(p for p in (knob.type_name, knob.bounds) if p) + unit
@@ -273,10 +299,14 @@ def _explain(error: ErrorDetails, tree: YamlTree, path: Path) -> CimsimError:
     elif error["type"] == "literal_error" and knob is not None and isinstance(value, str):
         now = new_value(knob.path, value)
         hint = f"it is now {now!r}" if now else nearest(value, knob.type_name.split(" | "))
+    elif value is None and error["type"].endswith("_type") and knob is None:
+        known = section_keys(tuple(str(k) for k in keys))
+        allowed = f"keys such as {', '.join(known[:4])}; or leave it out" if known else None
     missing = error["type"] in {"missing", "union_tag_not_found"}
     if error["type"] == "union_tag_not_found":
         dotted += ".kind"
-    message = "is missing" if missing else _message(error)
+    empty = value is None and error["type"].endswith("_type")
+    message = "is missing" if missing else "is empty" if empty else _message(error)
     return CimsimError(
         message,
         file=mark.file if mark else path,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 
+from cimsim.config.bounds import CLOCK_GHZ, ENERGY_PJ_PER_BIT, LENGTH_MM, TILES
 from cimsim.config.section import Section, knob
 
 __all__ = ["AnyNoc", "GraphEdge", "GraphNoc", "GraphNode", "MeshNoc", "Noc", "PluginNoc"]
@@ -44,14 +45,18 @@ class Noc(Section):
         le=4096,
     )
     flit_bits: int = knob(32, "Width of a flit.", unit="bit", ge=8, le=4096)
-    clock_ghz: float = knob(1.0, "Clock of routers and links.", unit="GHz", gt=0, le=10)
+    clock_ghz: float = knob(1.0, "Clock of routers and links.", unit="GHz", within=CLOCK_GHZ)
     router_cycles: int = knob(3, "Cycles through a router.", unit="cycle", ge=1, le=20)
     link_cycles: int = knob(1, "Cycles over a link.", unit="cycle", ge=1, le=20)
     tile_pitch_mm: float | None = knob(
-        None, "Length of a link; null means the side of a tile.", unit="mm", gt=0
+        None, "Length of a link; null means the side of a tile.", unit="mm", within=LENGTH_MM
     )
-    router_pj_per_bit: float = knob(0.081, "Energy of a router.", unit="pJ/bit", ge=0)
-    link_pj_per_bit_mm: float = knob(0.12, "Energy of a link.", unit="pJ/bit/mm", ge=0)
+    router_pj_per_bit: float = knob(
+        0.081, "Energy of a router.", unit="pJ/bit", ge=0, within=ENERGY_PJ_PER_BIT
+    )
+    link_pj_per_bit_mm: float = knob(
+        0.12, "Energy of a link.", unit="pJ/bit/mm", ge=0, within=ENERGY_PJ_PER_BIT
+    )
     source: str = knob("ISAAC router, Keckler/Dally wire", "Where the energies come from.")
 
     @model_validator(mode="after")
@@ -102,16 +107,21 @@ class FullNoc(Noc):
     kind: Literal["full"] = "full"
 
 
+Place = Annotated[int, Field(ge=-10_000, le=10_000)]
+
+
 class GraphNode(Section):
     """A router of a graph."""
 
-    tiles: tuple[int, ...] = knob((), "Tiles on it; a switch has none. Every tile is on one node.")
+    tiles: tuple[Annotated[int, Field(ge=0, le=TILES.most)], ...] = knob(
+        (), "Tiles on it; a switch has none. Every tile is on one node."
+    )
     hosts: tuple[Literal["digital", "memory", "gateway"], ...] = knob(
         (),
         "What else is spread over this node and those that say the same: digital units, memory "
         "channels, the gateway to other chips. What no node hosts is spread over all.",
     )
-    at: tuple[int, int] | None = knob(
+    at: tuple[Place, Place] | None = knob(
         None, "Column and row where it is drawn; null takes the next free place of a square."
     )
 
@@ -124,7 +134,7 @@ class GraphEdge(Section):
         1, "What a route pays for it: routes are those that pay least.", ge=1, le=1_000_000
     )
     length: float = knob(
-        1.0, "Its length, over that of a link of a mesh: its energy per bit.", gt=0, le=1000
+        1.0, "Its length, over that of a link of a mesh: its energy per bit.", ge=1e-6, le=1000
     )
 
 
@@ -132,7 +142,9 @@ class GraphNoc(Noc):
     """Routers and links of the user's own: chiplets, express links, trees."""
 
     kind: Literal["graph"] = "graph"
-    nodes: dict[str, GraphNode] = Field(..., description="Routers by name.")
+    nodes: dict[str, GraphNode] = Field(
+        ..., max_length=int(TILES.most), description="Routers by name."
+    )
     edges: tuple[GraphEdge, ...] = knob((), "Links between nodes.")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from cimsim.config.bounds import Bounds
 
 __all__ = ["Section", "knob"]
 
@@ -13,6 +15,17 @@ class Section(BaseModel):
     """One frozen group of knobs; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _not_almost_nothing(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse a number that is neither 0 nor as great as the least that has a meaning."""
+        extra = cls.model_fields[info.field_name or ""].json_schema_extra
+        least = extra.get("least") if isinstance(extra, dict) else None
+        if isinstance(least, float) and isinstance(value, float) and 0 < value < least:
+            message = f"is smaller than what it can be: 0, or {least:g} and more"
+            raise ValueError(message)
+        return value
 
 
 def knob(
@@ -24,6 +37,7 @@ def knob(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
+    within: Bounds | None = None,
 ) -> Any:
     """Declare a knob with its meaning, unit and bounds.
 
@@ -35,7 +49,15 @@ def knob(
         gt: bound that the value must exceed.
         le: greatest value allowed.
         lt: bound that the value must stay below.
+        within: bounds that many knobs share; `ge` and `le` win over them.
     """
+    extra: dict[str, Any] = {"unit": unit}
+    if within is not None:
+        extra["reason"] = within.why
+        if ge == 0:
+            extra["least"] = float(within.least)
+        ge = within.least if ge is None and gt is None else ge
+        le = within.most if le is None and lt is None else le
     return Field(
         default,
         description=description,
@@ -43,5 +65,5 @@ def knob(
         gt=gt,
         le=le,
         lt=lt,
-        json_schema_extra={"unit": unit},
+        json_schema_extra=extra,
     )

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from cimsim.config.bounds import BANDWIDTH_GB_PER_S, ENERGY_PJ_PER_BIT, LATENCY_NS
 from cimsim.config.section import Section, knob
 
 __all__ = ["ChipLink", "System"]
@@ -19,12 +20,14 @@ class ChipLink(Section):
         "Chips side by side in rows and columns, in a ring, or every two of them joined.",
     )
     gb_per_s: float = knob(
-        32.0, "Bandwidth of one link in one direction.", unit="GB/s", gt=0, le=100_000
+        32.0, "Bandwidth of one link in one direction.", unit="GB/s", within=BANDWIDTH_GB_PER_S
     )
     latency_ns: float = knob(
-        2.0, "Time from a sending to a receiving pad.", unit="ns", ge=0, le=1_000_000
+        2.0, "Time from a sending to a receiving pad.", unit="ns", ge=0, within=LATENCY_NS
     )
-    pj_per_bit: float = knob(0.5, "Energy of one link, both ends.", unit="pJ/bit", ge=0)
+    pj_per_bit: float = knob(
+        0.5, "Energy of one link, both ends.", unit="pJ/bit", ge=0, within=ENERGY_PJ_PER_BIT
+    )
     source: str = knob(
         "UCIe standard package, 16 lanes of 16 GT/s; energy and latency are its targets (C)",
         "Where the numbers of a link come from.",
@@ -46,4 +49,5 @@ class System(Section):
         "not modelled.",
         unit="pJ/bit",
         ge=0,
+        within=ENERGY_PJ_PER_BIT,
     )

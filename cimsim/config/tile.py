@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cimsim.config.bounds import COUNT, MEMORY_KB, READ_NS, WIRE_OHM
 from cimsim.config.converter import AnyAdc, Dac, IsaacAdc
 from cimsim.config.device import AnyDevice, IdealDevice
 from cimsim.config.section import Section, knob
@@ -73,11 +74,15 @@ class Crossbar(Section):
     )
     rows: int = knob(128, "Word lines: inputs.", ge=1, le=8192)
     cols: int = knob(128, "Bit lines: physical columns.", ge=1, le=8192)
-    rows_active: int | None = knob(None, "Rows driven at once; null means all.", ge=1)
-    read_ns: float = knob(100.0, "Time to settle and sample one cycle.", unit="ns", gt=0)
-    v_read_v: float = knob(0.2, "Read voltage.", unit="V", gt=0, le=5)
+    rows_active: int | None = knob(None, "Rows driven at once; null means all.", ge=1, le=8192)
+    read_ns: float = knob(100.0, "Time to settle and sample one cycle.", unit="ns", within=READ_NS)
+    v_read_v: float = knob(0.2, "Read voltage.", unit="V", ge=1e-3, le=5)
     wire_ohm: float = knob(
-        0.0, "Wire resistance between two cells; 0 switches the voltage drop off.", unit="ohm", ge=0
+        0.0,
+        "Wire resistance between two cells; 0 switches the voltage drop off.",
+        unit="ohm",
+        ge=0,
+        within=WIRE_OHM,
     )
 
     @property
@@ -89,7 +94,7 @@ class Crossbar(Section):
 class Pe(Section):
     """Processing element (ISAAC: IMA): crossbars that share converters."""
 
-    crossbars: int = knob(8, "Crossbars in a PE.", ge=1)
+    crossbars: int = knob(8, "Crossbars in a PE.", within=COUNT)
     sample_hold: Literal["double", "single"] = knob(
         "double", "Double-buffered sample-and-hold overlaps reading with converting."
     )
@@ -108,14 +113,16 @@ class Buffers(Section):
     """Input and output memory of a tile."""
 
     kind: Literal["sram", "edram"] = knob("sram", "Memory technology of the tile buffer.")
-    size_kb: float = knob(64.0, "Capacity of the tile buffer.", unit="kB", gt=0)
-    bus_bits: int = knob(256, "Width of the bus between buffer and PEs.", unit="bit", ge=8)
+    size_kb: float = knob(64.0, "Capacity of the tile buffer.", unit="kB", within=MEMORY_KB)
+    bus_bits: int = knob(
+        256, "Width of the bus between buffer and PEs.", unit="bit", ge=8, le=65536
+    )
 
 
 class Tile(Section):
     """One tile of the mesh."""
 
-    pes: int = knob(8, "PEs in a tile.", ge=1)
+    pes: int = knob(8, "PEs in a tile.", within=COUNT)
     pe: Pe = Field(Pe(), description="Processing element.")
     crossbar: Crossbar = Field(Crossbar(), description="Array of cells.")
     weight: WeightFormat = Field(WeightFormat(), description="Weight format.")

@@ -16,7 +16,7 @@ import yaml
 from cimsim.errors import CimsimError
 from cimsim.text_file import read_text_file
 
-__all__ = ["Mark", "YamlTree", "parse_scalar", "parse_yaml", "read_yaml"]
+__all__ = ["MAX_DEPTH", "Mark", "YamlTree", "parse_scalar", "parse_yaml", "read_yaml"]
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -136,7 +136,11 @@ def _build(node: yaml.Node, path: Path_, tree: YamlTree, file: str) -> Value:
     tree.marks.setdefault(path, Mark(file, node.start_mark.line + 1, node.start_mark.column + 1))
     if len(tree.marks) > MAX_NODES:
         raise CimsimError("too many values", file=file, allowed=str(MAX_NODES))
+    if len(path) > MAX_DEPTH:  # an alias of what it stands in
+        line = node.start_mark.line + 1
+        raise CimsimError("nested too deeply", file=file, line=line, allowed=f"{MAX_DEPTH} levels")
     if isinstance(node, yaml.ScalarNode):
+        _check_text(node, file)
         return parse_scalar(node.value) if node.style is None else str(node.value)
     if isinstance(node, yaml.SequenceNode):
         return [_build(item, (*path, i), tree, file) for i, item in enumerate(node.value)]
@@ -145,6 +149,7 @@ def _build(node: yaml.Node, path: Path_, tree: YamlTree, file: str) -> Value:
         line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
         if not isinstance(key_node, yaml.ScalarNode):
             raise CimsimError("a key must be a word", file=file, line=line, column=column)
+        _check_text(key_node, file)
         key = str(key_node.value)
         if key in result:
             raise CimsimError(
@@ -157,3 +162,17 @@ def _build(node: yaml.Node, path: Path_, tree: YamlTree, file: str) -> Value:
         tree.marks[(*path, key)] = Mark(file, line, column)
         result[key] = _build(value_node, (*path, key), tree, file)
     return result
+
+
+def _check_text(node: yaml.ScalarNode, file: str) -> None:
+    """Refuse what is no text that can be shown: controls, surrogates, marks of direction."""
+    text = str(node.value).replace("\n", "").replace("\t", "").replace("\N{NO-BREAK SPACE}", "")
+    if not text.isprintable():
+        raise CimsimError(
+            "holds a character that cannot be shown",
+            file=file,
+            line=node.start_mark.line + 1,
+            column=node.start_mark.column + 1,
+            value=next(c for c in text if not c.isprintable()),
+            allowed="printable text",
+        )

@@ -16,6 +16,7 @@ from cimsim.model.config_reader import ConfigReader, read_json
 from cimsim.model.families import FAMILIES, Family
 from cimsim.model.stored_weights import MatrixCache, StoredWeights
 from cimsim.model.weight_files import open_weights
+from cimsim.printable import printable
 from cimsim.text_file import read_text_file
 from cimsim.workload.matrix import NO_EXPERT, MatrixId
 from cimsim.workload.program import Program
@@ -167,7 +168,7 @@ def load_checkpoint(folder: Path, bos: BosRule = "auto") -> Checkpoint:
         raise CimsimError("not a checkpoint: the folder has no config.json", file=folder)
     config = ConfigReader(config_path, read_json(config_path))
     family = _family(config)
-    program = Program(folder.resolve().name, tuple(family.operations(config)))
+    program = Program(printable(folder.resolve().name), tuple(family.operations(config)))
     # The name of a file in the folder that transformers would take the weights from.
     config.only("transformers_weights")
     files = open_weights(folder)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +66,13 @@ class TensorFile:
         self.path = path
         try:
             # Kept open: a file that is replaced or removed stays what it was.
-            self._descriptor = os.open(path, os.O_RDONLY)
+            # A pipe would be waited for without end.
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
             weakref.finalize(self, os.close, self._descriptor)
-            self._size = os.fstat(self._descriptor).st_size
+            status = os.fstat(self._descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise self._broken("it is a pipe, a device or a folder")
+            self._size = status.st_size
             start = os.pread(self._descriptor, 8, 0)
             length = int.from_bytes(start, "little")
             if len(start) < 8 or length > min(MAX_HEADER_BYTES, self._size - 8):

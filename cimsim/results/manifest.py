@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from cimsim.errors import CimsimError
 
 __all__ = ["Manifest", "package_versions"]
 
@@ -54,6 +57,7 @@ class Manifest:
         threads: threads per chip.
         warnings: one sentence each.
         plugins: sha256 of every plug-in by its file.
+        reported: whether the report is written.
     """
 
     run_hash: str
@@ -67,11 +71,40 @@ class Manifest:
     threads: int = 1
     warnings: Sequence[str] = ()
     plugins: Mapping[str, str] = field(default_factory=dict)
+    reported: bool = False
 
     @property
     def complete(self) -> bool:
-        """Whether every chip asked for is done."""
-        return list(self.finished) == list(self.chips)
+        """Whether every chip asked for is done, and the report written."""
+        return self.reported and list(self.finished) == list(self.chips)
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Return what a file says.
+
+        Raises:
+            CimsimError: if it is not a run's manifest.
+        """
+        try:
+            found = json.loads(path.read_bytes())
+            if found["program"] != "cimsim":
+                raise CimsimError("is not the manifest of a run", file=path)
+            seconds = {str(name): float(s) for name, s in found["chip_seconds"].items()}
+            return cls(
+                run_hash=str(found["run_hash"]),
+                command=tuple(map(str, found["command"])),
+                started=datetime.fromisoformat(found["started"]),
+                chips=tuple(map(str, found["chips"])),
+                finished=tuple(seconds),
+                seconds=float(found["seconds"]),
+                chip_seconds=tuple(seconds.values()),
+                jobs=int(found["jobs"]),
+                threads=int(found["threads"]),
+                warnings=tuple(map(str, found["warnings"])),
+                plugins={str(name): str(sha256) for name, sha256 in found["plugins"].items()},
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise CimsimError("is not the manifest of a run", file=path) from error
 
     def to_bytes(self) -> bytes:
         """Return the manifest as JSON."""

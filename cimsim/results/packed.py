@@ -14,17 +14,18 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from cimsim.array_file import unpack_archive
 from cimsim.errors import CimsimInternalError
 
 __all__ = ["DamagedError", "digest_of", "pack", "unpack"]
 
 MAGIC = b"cimsim packed 1\n"
+MOST_BYTES = 1 << 36  # of the arrays of a stage: more than a machine keeps
 TAG = "@"  # key of what a node is; plain JSON objects do not occur
 
 
@@ -66,11 +67,11 @@ def unpack(data: bytes, classes: Iterable[type]) -> Any:
         raise DamagedError("the checksum does not fit the content")
     known = {cls.__name__: cls for cls in classes}
     try:
-        with np.load(io.BytesIO(body), allow_pickle=False) as archive:
-            tree = json.loads(archive["tree"].tobytes())
-            arrays = [archive[f"a{i}"] for i in range(len(archive.files) - 1)]
+        archive = unpack_archive(io.BytesIO(body), most_bytes=MOST_BYTES)
+        tree = json.loads(archive["tree"].tobytes())
+        arrays = [archive[f"a{i}"] for i in range(len(archive) - 1)]
         return _value(tree, arrays, known)
-    except (KeyError, TypeError, ValueError, IndexError, BadZipFile) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
         raise DamagedError(f"it is of another version: {error}") from error
 
 

@@ -1,9 +1,9 @@
-"""The folder of a run: checked before computing, written whole or not at all.
+"""The folder of a run: checked before computing, held by one run, written whole or not at all.
 
 A file is written beside its place under a temporary name, flushed to disk and renamed, so
 that a reader sees the old file, the new one or none. Chips are written as they finish:
 after an interrupt ``chips/`` holds every finished one and the manifest says that the run
-is not complete.
+is not complete. It is complete when the report is written.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from cimsim.errors import CimsimError, CimsimInternalError
+from cimsim.folder_lock import FolderLock, remove_temporaries
+from cimsim.printable import printable
 from cimsim.results.csv_file import csv_bytes
 from cimsim.results.differences import differences
 from cimsim.results.manifest import Manifest
@@ -25,7 +27,7 @@ from cimsim.results.packed import pack, unpack
 from cimsim.results.run import CHIP_RECORDS, ChipResult, RunResults
 from cimsim.results.table import Table
 from cimsim.results.trace_json import CHIP_SLICES, trace_json, write_gzip
-from cimsim.text_file import write_whole
+from cimsim.text_file import unusable, write_whole
 
 __all__ = ["RunFolder"]
 
@@ -51,6 +53,7 @@ RUN_FILES = (
 )
 RUN_FOLDERS = ("chips", "figures")
 RUN_SUFFIXES = (".csv", ".gz", ".yaml", ".png", ".svg", ".json", ".packed")
+MANIFEST = "manifest.json"
 PLAN = "plan.json"
 RESULT = "result.packed"
 SHOWN_DIFFERENCES = 3
@@ -78,6 +81,7 @@ class RunFolder:
         self.overwrite = overwrite
         self.resumes = resume and (self.path / PLAN).is_file()
         self.prepared = False
+        self._lock: FolderLock | None = None
         self._check()
 
     def _check(self) -> None:
@@ -99,6 +103,19 @@ class RunFolder:
                 allowed="a missing or empty folder",
                 hint="--overwrite replaces the run that it holds",
             )
+        if self.path.is_dir() and self.overwrite and self._entries() and not self._is_ours():
+            raise CimsimError(
+                "the folder is not empty and holds no run, so --overwrite would replace files of "
+                "somebody else",
+                file=self.path,
+                key="--overwrite",
+                allowed="a missing or empty folder, or that of a run",
+            )
+
+    def _is_ours(self) -> bool:
+        """Whether the folder is a run's: its manifest says so, or it was killed before that."""
+        rest = [n for n in self._entries() if not (n.startswith(".") and n.endswith(".tmp"))]
+        return not rest or _is_run(self.path / MANIFEST)
 
     def _entries(self) -> list[str]:
         try:
@@ -109,25 +126,55 @@ class RunFolder:
             ) from error
 
     def prepare(self, manifest: Manifest, plan: Mapping[str, object] | None = None) -> None:
-        """Make the folder, clear an earlier run out of it and write the first manifest.
+        """Take the folder, clear an earlier run out of it and write the first manifest.
 
         Args:
             manifest: what is known before computing; its `complete` is false.
             plan: what the run is of, of plain JSON values.
 
         Raises:
-            CimsimError: if the folder cannot be written, or a run that is resumed is of
-                another plan.
+            CimsimError: if the folder cannot be written, another run writes into it, or a run
+                that is resumed is of another plan.
         """
-        self._check()
-        wanted = json.loads(json.dumps(plan or {}))
+        self._lock = FolderLock(self.path)
+        try:
+            self._check()  # another run may have come since
+            self._begin(manifest, plan or {})
+        except BaseException:
+            self.release()
+            raise
+
+    def _begin(self, manifest: Manifest, plan: Mapping[str, object]) -> None:
+        wanted = json.loads(json.dumps(plan))
         if self.resumes:
             self._refuse_another(wanted)
-        if self.overwrite and self.path.is_dir():
+        remove_temporaries(self.path)
+        if self.overwrite:
             self._clear()
         self.prepared = True
-        self.write("manifest.json", manifest.to_bytes())
+        self.write(MANIFEST, manifest.to_bytes())
         self.write(PLAN, json.dumps(wanted, indent=1))
+
+    def reopen(self) -> tuple[Manifest, str]:
+        """Take the folder of a run that was carried out; return its manifest and text's name.
+
+        Raises:
+            CimsimError: if the folder holds no run, or a run writes into it.
+        """
+        manifest = Manifest.read(self.path / MANIFEST)
+        try:
+            text_name = printable(str(json.loads((self.path / PLAN).read_bytes())["text_name"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CimsimError("is not the plan of a run", file=self.path / PLAN) from error
+        self._lock = FolderLock(self.path)
+        remove_temporaries(self.path)
+        self.prepared = True
+        return manifest, text_name
+
+    def release(self) -> None:
+        """Let other runs have the folder."""
+        if self._lock is not None:
+            self._lock.release()
 
     def _refuse_another(self, wanted: object) -> None:
         try:
@@ -145,18 +192,15 @@ class RunFolder:
             )
 
     def _clear(self) -> None:
-        """Remove the files of an earlier run; in subfolders only if a manifest says so."""
+        """Remove the files of an earlier run, whose manifest goes last: it says whose they are."""
         try:
-            known = _is_run(self.path / "manifest.json")
             for name in RUN_FILES:
-                if name != "manifest.json":
+                if name != MANIFEST:
                     (self.path / name).unlink(missing_ok=True)
-            for name in RUN_FOLDERS if known else ():
+            for name in RUN_FOLDERS:
                 _clear_tree(self.path / name)
         except OSError as error:
-            raise CimsimError(
-                f"cannot be overwritten: {error.strerror}", file=self.path, key="--out"
-            ) from error
+            raise unusable(error, self.path, "cannot be overwritten") from error
 
     def write(self, relative: str, data: bytes | str) -> Path:
         """Write one file of the run whole.
@@ -212,12 +256,11 @@ class RunFolder:
         found: ChipResult = unpack(path.read_bytes(), CHIP_RECORDS)
         return found
 
-    def write_run(self, run: RunResults, manifest: Manifest) -> None:
-        """Write the tables of all finished chips, and the manifest last.
+    def write_run(self, run: RunResults) -> None:
+        """Write the tables of all finished chips.
 
         Args:
             run: what finished; may be part of what was asked for.
-            manifest: how it was made.
         """
         rows = run.tables()
         for table in run.schema:
@@ -227,7 +270,10 @@ class RunFolder:
         active = [(c.name, c.activity) for c in run.chips if c.activity is not None]
         if active:
             self.write("trace.json.gz", write_gzip(trace_json(active)))
-        self.write("manifest.json", manifest.to_bytes())
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Say how far the run is."""
+        self.write(MANIFEST, manifest.to_bytes())
 
 
 def _is_run(manifest: Path) -> bool:

@@ -14,7 +14,8 @@ from cimsim.errors import CimsimError, nearest
 from cimsim.model import Checkpoint, load_checkpoint
 from cimsim.model.beginning import BosRule
 from cimsim.model.text import split_documents, unigram_perplexity
-from cimsim.text_file import read_text_file
+from cimsim.printable import printable
+from cimsim.text_file import is_folder, read_text_file
 from cimsim.zoo import bundled_models, calibration_text, heldout_text, model_folder
 
 __all__ = [
@@ -62,7 +63,7 @@ def open_model(name: str | Path, bos: BosRule = "auto") -> Checkpoint:
     if str(name) in bundled_models():
         return load_checkpoint(model_folder(str(name)), bos)
     path = Path(name)
-    if not path.exists():
+    if not is_folder(path):
         raise CimsimError(
             "no such folder, and no bundled model of that name",
             file=name,
@@ -89,8 +90,8 @@ def read_text(path: Path | None, bos: str = "auto") -> Texts:
     rule = cast("BosRule", bos)
     if path is None:
         return Texts(heldout_text(), "heldout.txt", calibration_text(), rule)
-    text = read_text_file(path, "text file", key="--text")
-    return Texts(text, path.name, calibration_text(), rule)
+    text = read_text_file(path, "text file", key="--text", pipe=True)
+    return Texts(text, printable(path.name), calibration_text(), rule)
 
 
 def scored_windows(checkpoint: Checkpoint, texts: Texts, workload: Workload) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.array_file import read_array
 from cimsim.chip import Unit, UnitKey, build_mesh, tile_matrix
 from cimsim.config import ChipConfig
 from cimsim.cost.counts import ActionCounts, Density
@@ -94,28 +95,9 @@ def read_matrix(path: Path) -> NDArray[np.float32]:
         CimsimError: if there is no such file, or it holds anything but a matrix of finite
             real numbers.
     """
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise CimsimError(
-                "this matrix is too large to study",
-                file=path,
-                allowed=f"at most {_MOST_BYTES} bytes",
-                hint="save a part of it",
-            )
-        found = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise CimsimError("no such file", file=path, hint="or use --matrix gaussian") from error
-    except OSError as error:
-        raise CimsimError(f"cannot be read: {error.strerror or error}", file=path) from error
-    except (ValueError, EOFError, MemoryError) as error:  # a header may promise anything
-        raise CimsimError(
-            "not a NumPy array of numbers", file=path, allowed="what numpy.save writes"
-        ) from error
-    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
-        kind = getattr(found, "dtype", "an archive")
-        raise CimsimError(
-            "a weight matrix has real numbers", file=path, value=str(kind), allowed="a .npy file"
-        )
+    found = read_array(path, "weight matrix", _MOST_BYTES)
+    if found.dtype.kind not in "fiu":
+        raise CimsimError("a weight matrix has real numbers", file=path, value=str(found.dtype))
     if found.ndim != 2 or found.size == 0:
         raise CimsimError(
             "a weight matrix has rows and columns",

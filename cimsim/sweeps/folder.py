@@ -18,6 +18,7 @@ from typing import Any
 from cimsim.config.load import config_hash, dump_yaml, find_chip, load_chip
 from cimsim.config.sweep import SweepPlan
 from cimsim.errors import CimsimError
+from cimsim.folder_lock import FolderLock, remove_temporaries
 from cimsim.results.code_version import code_version
 from cimsim.results.differences import differences
 from cimsim.sweeps.points import Point
@@ -65,6 +66,7 @@ class SweepFolder:
         self.path = path
         self._identity = json.loads(json.dumps(identity))
         self.corrupt: list[str] = []
+        self._lock: FolderLock | None = None
         self._check()
 
     @property
@@ -107,7 +109,14 @@ class SweepFolder:
             )
 
     def begin(self) -> None:
-        """Make the folder and write what it is for."""
+        """Take the folder, which is made if it is missing, and write what it is for.
+
+        Raises:
+            CimsimError: if it cannot be written, or another sweep writes into it.
+        """
+        self._lock = FolderLock(self.path)
+        self._check()  # another sweep may have come between
+        remove_temporaries(self.path)
         if not self.resumes:
             self.write(PLAN, json.dumps(self._identity, indent=1).encode())
 

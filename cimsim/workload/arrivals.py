@@ -70,7 +70,7 @@ def load_arrivals(path: Path) -> NDArray[np.int64]:
     Raises:
         CimsimError: naming the line that is not a finite time, or earlier than the one before.
     """
-    lines = read_text_file(path, "file of arrival times").split("\n")
+    lines = read_text_file(path, "file of arrival times", pipe=True).split("\n")
     times: list[float] = []
     for number, line in enumerate(lines, 1):
         text = line.strip()

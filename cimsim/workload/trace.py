@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.array_file import read_archive
 from cimsim.errors import CimsimError
 from cimsim.workload.program import Program
 
@@ -72,7 +72,7 @@ def load_trace(path: Path, program: Program) -> RoutingTrace:
     Raises:
         CimsimError: if the file is missing, not an npz of arrays, or not a trace of the model.
     """
-    arrays = _read_arrays(path)
+    arrays = read_archive(path, ARRAYS, "routing trace")
     if "experts" not in arrays:
         raise CimsimError("the routing trace has no array 'experts'", file=path)
     experts = arrays["experts"]
@@ -87,24 +87,6 @@ def load_trace(path: Path, program: Program) -> RoutingTrace:
     _check_count(arrays.get("n_experts"), program, path)
     sequence, position = _order(arrays, len(experts), path)
     return RoutingTrace(experts.astype(np.int16), sequence, position, program.n_experts)
-
-
-def _read_arrays(path: Path) -> dict[str, Array]:
-    """Return the arrays of a trace by name, those that are there."""
-    if not path.is_file():
-        raise CimsimError("routing trace not found", file=path)
-    wrong = "not a routing trace (an npz of plain arrays)"
-    if not is_zipfile(path):
-        raise CimsimError(wrong, file=path, hint="numpy.savez_compressed writes one")
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in ARRAYS if name in data.files}
-    except Exception as error:  # whatever a damaged archive or header makes the library raise
-        raise CimsimError(wrong, file=path) from error
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # the bytes of a member that is no array
-            raise CimsimError(f"'{name}' of a routing trace is not an array", file=path)
-    return arrays
 
 
 def _is_whole(array: Array) -> bool:

@@ -41,8 +41,13 @@ def test_a_pipe_is_read_as_a_file_is(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(b"words",))
     writer.start()
-    assert read_text_file(tmp_path / "pipe", "text file") == "words"
+    assert read_text_file(tmp_path / "pipe", "text file", pipe=True) == "words"
     writer.join()
+
+
+def test_a_pipe_that_nobody_named_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "is a pipe or a device, not a text file" in refusal(tmp_path / "pipe")
 
 
 def test_what_is_no_text_is_called_what_it_is(tmp_path: Path) -> None:

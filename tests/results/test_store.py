@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,8 +26,10 @@ CHIP_TABLES = [t for t in run_tables() if t is not PAIRS]  # pairs are of a run
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def _manifest(finished: tuple[str, ...] = ()) -> Manifest:
-    return Manifest("ab" * 32, ("cimsim", "run"), STARTED, ("isaac", "eflash_40nm"), finished)
+def _manifest(finished: tuple[str, ...] = (), *, reported: bool = False) -> Manifest:
+    chips = ("isaac", "eflash_40nm")
+    command = ("cimsim", "run")
+    return Manifest("ab" * 32, command, STARTED, chips, finished, reported=reported)
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -35,11 +38,12 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def _write(folder: Path) -> None:
     store = RunFolder(folder)
-    store.prepare(_manifest())
+    store.prepare(_manifest(), {"text_name": "heldout.txt"})
     run = fake_run(2)
     for chip in run.chips:
         store.write_chip(chip, run.schema)
-    store.write_run(run, _manifest(("isaac", "eflash_40nm")))
+    store.write_run(run)
+    store.write_manifest(_manifest(("isaac", "eflash_40nm"), reported=True))
 
 
 def test_missing_and_empty_folders_are_fine_and_untouched_by_the_check(tmp_path: Path) -> None:
@@ -94,12 +98,44 @@ def test_overwrite_replaces_a_run_and_keeps_what_is_not_its_own(tmp_path: Path) 
     assert json.loads(left["manifest.json"])["complete"] is False
 
 
-def test_overwrite_of_a_foreign_folder_removes_nothing_below_it(tmp_path: Path) -> None:
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures" / "photo.png").write_bytes(b"mine")
-    (tmp_path / "manifest.json").write_text('{"program": "other"}')
-    RunFolder(tmp_path, overwrite=True).prepare(_manifest())
-    assert (tmp_path / "figures" / "photo.png").read_bytes() == b"mine"
+@pytest.mark.parametrize("manifest", ['{"program": "other"}', "[]", "", None])
+def test_overwrite_of_a_folder_that_is_no_run_is_refused(
+    manifest: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "results.csv").write_bytes(b"mine")
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_text(manifest)
+    before = _files(tmp_path)
+    with pytest.raises(CimsimError, match="holds no run"):
+        RunFolder(tmp_path, overwrite=True)
+    assert _files(tmp_path) == before
+
+
+def test_a_folder_is_written_by_one_run_at_a_time(tmp_path: Path) -> None:
+    first = RunFolder(tmp_path / "run")
+    second = RunFolder(tmp_path / "run")  # both find it free
+    first.prepare(_manifest())
+    with pytest.raises(CimsimError, match="another run writes into the folder"):
+        second.prepare(_manifest())
+    first.release()
+    with pytest.raises(CimsimError, match="not empty"):
+        second.prepare(_manifest())
+    RunFolder(tmp_path / "run", overwrite=True).prepare(_manifest())
+
+
+def test_what_a_killed_run_was_writing_goes(tmp_path: Path) -> None:
+    _write(tmp_path / "run")
+    before = _files(tmp_path / "run")
+    (tmp_path / "run" / "chips" / "isaac" / ".results.csv.123.tmp").write_bytes(b"half")
+    RunFolder(tmp_path / "run", resume=True).reopen()
+    assert _files(tmp_path / "run") == before
+
+
+def test_a_run_is_complete_when_its_report_is_written(tmp_path: Path) -> None:
+    every_chip = _manifest(("isaac", "eflash_40nm"))
+    assert not every_chip.complete
+    assert replace(every_chip, reported=True).complete
+    assert not _manifest(("isaac",), reported=True).complete
 
 
 def test_overwrite_does_not_follow_links(tmp_path: Path) -> None:

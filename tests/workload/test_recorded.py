@@ -123,6 +123,26 @@ def zipped(name: str, data: bytes) -> bytes:
     return file.getvalue()
 
 
+def swollen(name: str, data: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr(name, data)
+    return file.getvalue()
+
+
+def encrypted(data: bytes) -> bytes:
+    local, central = data.index(b"PK\x03\x04") + 6, data.index(b"PK\x01\x02") + 8
+    marked = bytearray(data)
+    marked[local] |= 1
+    marked[central] |= 1
+    return bytes(marked)
+
+
+def damaged(data: bytes) -> bytes:
+    at = data.index(GOOD.tobytes())
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
 TORN = {
     "empty": b"",
     "torn": b"PK\x03\x04 torn",
@@ -132,6 +152,15 @@ TORN = {
     "header": zipped("experts.npy", b"\x93NUMPY\x01\x00\x08\x00{'descr'"),
     "promise": zipped("experts.npy", saved(GOOD).replace(b"(2, 1, 2)", b"(9**99,1)")),
     "half": zipped("experts.npy", saved(GOOD)[:-3]),
+    "too much": zipped("experts.npy", saved(GOOD) + b"more"),
+    "715 GiB": zipped(
+        "experts.npy", saved(GOOD).replace(b"(2, 1, 2), }        ", b"(48000000000, 1, 2)}")
+    ),
+    "bomb": swollen("experts.npy", saved(np.zeros((1 << 20, 4, 9), dtype=np.int64))),
+    "encrypted": encrypted(zipped("experts.npy", saved(GOOD))),
+    "compressed in another way": swollen("experts.npy", saved(GOOD), zipfile.ZIP_LZMA),
+    "wrong checksum": damaged(zipped("experts.npy", saved(GOOD))),
+    "huge directory": zipped("experts.npy", saved(GOOD))[:-10] + b"\xff\xff\xff\x7f" + bytes(6),
 }
 
 
@@ -145,7 +174,7 @@ def test_a_torn_routing_trace_is_refused(case: str, tmp_path: Path) -> None:
 
 def test_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.npz").write_bytes(zipped("experts", b"0 1\n2 3\n"))
-    with pytest.raises(CimsimError, match="'experts' of a routing trace is not an array"):
+    with pytest.raises(CimsimError, match="'experts' is not an array"):
         load_trace(tmp_path / "t.npz", PROGRAM)
 
 
