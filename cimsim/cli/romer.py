@@ -36,6 +36,12 @@ def calibrate(
     overrides: Overrides = None,
     plugins: Plugins = None,
     device: Device = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            help="UTF-8 text to calibrate on, not the bundled one; empty lines part documents."
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Chip seed; a correction fits one chip only.")
     ] = 0,
@@ -56,8 +62,10 @@ def calibrate(
     from cimsim.errors import CimsimError
     from cimsim.model.correction_file import save_correction
     from cimsim.stages.compute import open_compute
+    from cimsim.text_file import read_text_file
     from romer.calibrate import calibrate as run_calibration
     from romer.registry import steps_of
+    from romer.steps.low_rank import unfitted_experts, unfitted_sentence
     from romer.study.studied_design import StudiedDesign
     from romer.study.subject import CleanModel
 
@@ -69,7 +77,8 @@ def calibrate(
     steps_of(wanted)
     if not out.parent.is_dir():
         raise CimsimError("no such folder", file=out.parent, key="--out")
-    subject = CleanModel(model, chip.workload.context, compute=compute)
+    words = None if text is None else read_text_file(text, "text file", key="--text")
+    subject = CleanModel(model, chip.workload.context, compute=compute, text=words)
     for warning in subject.checkpoint.warnings:
         _say(f"warning: {warning}")
     design = StudiedDesign.open(chip, subject)
@@ -77,7 +86,14 @@ def calibrate(
     task = design.task(prepared, design.deploy(seed), seed)
     found = run_calibration(task, wanted, guarded=not unguarded)
     save_correction(found.correction, out)
+    left_out = unfitted_experts(subject.checkpoint.program, task.analog, found.correction)
+    if left_out:
+        _say(f"warning: {unfitted_sentence(left_out)}")
     _show(found, out, as_json)
+    _say(
+        f"it fits chip seed {seed} of {chip.name} alone, as no two chips err alike"
+        + (": apply it with --set run.chip_seeds=1" if seed == 0 else "")
+    )
 
 
 def _show(found: Calibrated, out: Path, as_json: bool) -> None:

@@ -111,6 +111,8 @@ def run(
         print_plan(plan)
         return
     with Progress(plan) as progress:
+        for warning in plan.warnings:
+            progress.note(f"warning: {warning}")
         if plan.memory_bytes is not None:
             progress.note(memory_line(plan.memory_bytes))
         results = run_plan(plan, progress)

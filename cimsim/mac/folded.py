@@ -40,12 +40,15 @@ _ERROR_LIMIT = 0.1
 class FoldedMatrix:
     """Effective matrix and error variance of a programmed matrix.
 
+    It does not keep the matrix: a cycle of references would outlive the last use of both.
+
     Args:
         programmed: the matrix that is folded.
     """
 
     def __init__(self, programmed: DetailedMatrix) -> None:
-        self._m = programmed
+        self._formats, self._columns = programmed.formats, programmed.columns
+        self._scale = programmed.encoded.scale
         formats, cells, columns = programmed.formats, programmed.cells, programmed.columns
         weight = columns.weight
         n_out = formats.n_out
@@ -79,61 +82,62 @@ class FoldedMatrix:
                 rounding += coefficient**2
         self._variance = rounding * planes2 * per_code * programmed.step_levels**2
         self._values, self._grid = _exact_grid(effective, programmed)
-        self._prepare_read_noise()
+        self._read = _read_variances(programmed)
 
-    def _prepare_read_noise(self) -> None:
-        m = self._m
-        formats, cells, weight = m.formats, m.cells, m.columns.weight
-        variance = cells.variance
-        self._read: NDArray[np.float64] | None = None
-        if variance == 0.0:
-            return
-        stored = weight.size * formats.n_out
-        shape = (formats.n_in, weight.size, formats.n_out)
-        scaling = m.tile.device.read_noise.scaling
-        if cells.squares is not None:
-            squares = cells.squares.astype(np.float64) * cells.square_grid
-        elif scaling == "constant":
-            pair = 2.0 if formats.analog_difference else 1.0
-            squares = np.full((formats.n_in, formats.columns), variance * pair)
-        else:
-            values = cells.values.astype(np.float64) * cells.grid
-            conductance = np.maximum(values + cells.tables.base, 0.0)
-            squares = conductance * (variance / cells.tables.to_levels)
-        table = (squares[:, :stored].reshape(shape) * (weight**2)[:, None]).sum(1)
-        for g, group in enumerate(formats.groups):
-            rows = slice(group.start, group.stop)
-            if formats.units:
-                unit = stored + m.columns.block_of_output
-                table[rows] += squares[rows][:, unit] * m.columns.unit_coefficient[g] ** 2
-            table[rows] *= m.output_gain(group.row_block) ** 2
-        self._read = _significant(table)
-
-    def faithful(self) -> bool:
-        """Return whether folding keeps the mean and variance of the outputs."""
-        tile, adc_range = self._m.tile, self._m.adc_range
+    def faithful(self, programmed: DetailedMatrix) -> bool:
+        """Return whether folding its matrix keeps the mean and variance of the outputs."""
+        tile, adc_range = programmed.tile, programmed.adc_range
         if tile.adc.inl_lsb > 0.0 or not is_straight(tile.adc):
             return False
         rate = 0.0 if tile.adc.range.kind == "full" else adc_range.clip_rate
         if rate is None or rate > _CLIP_LIMIT:
             return False
-        exact = self._m.cells.tables.ideal and self._m.step_levels == 1.0
-        return (exact and not self._m.conversion.has_fresh_noise) or _errs_alike(self._m, self)
+        exact = programmed.cells.tables.ideal and programmed.step_levels == 1.0
+        quiet = exact and not programmed.conversion.has_fresh_noise
+        return quiet or _errs_alike(programmed, self)
 
     def multiply(self, tokens: Tokens, out: NDArray[np.float32]) -> None:
         """Fill `out` [n, n_out] with the folded product of the tokens."""
-        m, q = self._m, tokens.q
-        fed = (q + m.formats.input_shift).astype(np.float64)
+        formats, columns, q = self._formats, self._columns, tokens.q
+        fed = (q + formats.input_shift).astype(np.float64)
         sums = fed @ self._values
         variance = np.zeros((0, 0))
         if self._read is not None:
-            power = cycle_power(q, m.formats) * float(m.formats.input_step**2)
+            power = cycle_power(q, formats) * float(formats.input_step**2)
             variance = power @ self._read
         _finish_folded(
-            out, sums, self._grid, fed.sum(axis=1), m.columns.coefficient, m.columns.shift_share,
-            self._constant, self._variance, variance, tokens.scale, m.encoded.scale,
+            out, sums, self._grid, fed.sum(axis=1), columns.coefficient, columns.shift_share,
+            self._constant, self._variance, variance, tokens.scale, self._scale,
             tokens.sequence, tokens.position, _ALL_GROUPS, *tokens.key,
         )  # fmt: skip
+
+
+def _read_variances(m: DetailedMatrix) -> NDArray[np.float64] | None:
+    """Return the read variance of every weight's cells in levels^2, None without read noise."""
+    formats, cells, weight = m.formats, m.cells, m.columns.weight
+    variance = cells.variance
+    if variance == 0.0:
+        return None
+    stored = weight.size * formats.n_out
+    shape = (formats.n_in, weight.size, formats.n_out)
+    scaling = m.tile.device.read_noise.scaling
+    if cells.squares is not None:
+        squares = cells.squares.astype(np.float64) * cells.square_grid
+    elif scaling == "constant":
+        pair = 2.0 if formats.analog_difference else 1.0
+        squares = np.full((formats.n_in, formats.columns), variance * pair)
+    else:
+        values = cells.values.astype(np.float64) * cells.grid
+        conductance = np.maximum(values + cells.tables.base, 0.0)
+        squares = conductance * (variance / cells.tables.to_levels)
+    table = (squares[:, :stored].reshape(shape) * (weight**2)[:, None]).sum(1)
+    for g, group in enumerate(formats.groups):
+        rows = slice(group.start, group.stop)
+        if formats.units:
+            unit = stored + m.columns.block_of_output
+            table[rows] += squares[rows][:, unit] * m.columns.unit_coefficient[g] ** 2
+        table[rows] *= m.output_gain(group.row_block) ** 2
+    return _significant(table)
 
 
 def _errs_alike(programmed: DetailedMatrix, folded: FoldedMatrix) -> bool:

@@ -127,7 +127,7 @@ class ProgrammedMatrix(DetailedMatrix):
     def folded(self) -> FoldedMatrix | None:
         """The folded form, None where it is not faithful to the detailed one."""
         folded = FoldedMatrix(self)
-        return folded if folded.faithful() else None
+        return folded if folded.faithful(self) else None
 
     @property
     def held_bytes(self) -> int:

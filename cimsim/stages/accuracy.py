@@ -22,8 +22,9 @@ from cimsim.stages.models import scored_bytes, unigram_ppl
 from cimsim.stages.scoring import Seed
 from cimsim.stages.subject import ModelOnText
 from cimsim.workload.matrix import MatrixId
+from romer.steps.low_rank import unfitted_experts, unfitted_sentence
 
-__all__ = ["Accuracy", "GivenCorrection", "measure_accuracy", "open_correction"]
+__all__ = ["Accuracy", "GivenCorrection", "foreign_seeds", "measure_accuracy", "open_correction"]
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,16 @@ class GivenCorrection:
             return cls()
         correction, warnings = open_correction(path, config, model_hash, force=force)
         if config.run.chip_seeds > 1:
-            warnings += (
-                f"the correction was made for chip seed 0 and is applied to all "
-                f"{config.run.chip_seeds} (run.chip_seeds=1 takes the chip it was made for)",
-            )
+            warnings += (foreign_seeds(config.run.chip_seeds),)
         return cls(correction, warnings)
+
+
+def foreign_seeds(seeds: int) -> str:
+    """Say that a correction is applied to chips that it was not made for."""
+    return (
+        f"the correction was made for chip seed 0 and is applied to all {seeds} "
+        "(run.chip_seeds=1 takes the chip it was made for)"
+    )
 
 
 def measure_accuracy(
@@ -147,6 +153,11 @@ def measure_accuracy(
     if config.run.tile_mode == "folded":
         warnings += _unfolded(seeds[0])
     warnings += _near_things(seeds)
+    left_out = unfitted_experts(
+        subject.program, config.chip.analog_parts, seeds[0].calibration.correction
+    )
+    if left_out:
+        warnings += (f"calibration of chip seed 0: {unfitted_sentence(left_out)}",)
     if exact:
         # Nothing is drawn on such a chip: every seed is the first one again.
         seeds = seeds * config.run.chip_seeds

@@ -15,6 +15,7 @@ from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint, build_program
 from cimsim.plugins import Plugin, load_plugins
 from cimsim.results import RunFolder
+from cimsim.stages.accuracy import foreign_seeds
 from cimsim.stages.compute import open_compute
 from cimsim.stages.identity import RunIdentity
 from cimsim.stages.memory import check_memory, peak_bytes
@@ -94,7 +95,7 @@ class RunPlan:
         jobs: chips at once.
         threads: threads per chip.
         memory_bytes: that it takes at its peak; None where torch computes.
-        warnings: what its models make known before a run, a sentence each.
+        warnings: what models and a given correction make known before a run, a sentence each.
         plugins: that are loaded; workers load them too.
         cluster: to compute on, or None for this machine.
         cache: folder of the stage cache, None to compute everything.
@@ -159,7 +160,7 @@ def make_plan(request: Request) -> RunPlan:
         jobs=jobs,
         threads=threads,
         memory_bytes=memory,
-        warnings=tuple(w for c in checkpoints.values() for w in c.warnings),
+        warnings=_warnings(configs, checkpoints, request.correction),
         plugins=plugins,
         cluster=request.cluster,
         cache=request.cache,
@@ -178,6 +179,16 @@ def _checked_task(
     calibration_windows(checkpoint, texts, config.calibration.tokens, config.workload.context)
     name = f"{config.name}.{checkpoint.name}" if several else config.name
     return ChipTask(config, model, name)
+
+
+def _warnings(
+    configs: Sequence[ChipConfig], checkpoints: Mapping[str, Checkpoint], given: Path | None
+) -> tuple[str, ...]:
+    """Return what is known before a run, a sentence each."""
+    found = [w for checkpoint in checkpoints.values() for w in checkpoint.warnings]
+    if given is not None:
+        found += [foreign_seeds(c.run.chip_seeds) for c in configs if c.run.chip_seeds > 1]
+    return tuple(dict.fromkeys(found))
 
 
 def _memory(

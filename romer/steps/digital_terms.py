@@ -2,7 +2,8 @@
 
 y' = scale (y + x U V) + offset, all fitted in one pass over the FIT text against the clean
 product of the same noisy input, matrix after matrix, so that each fit sees the inputs
-that the corrected matrices before it give.
+that the corrected matrices before it give. A routed expert that fewer tokens reached than the
+matrix has inputs gets no low-rank term: its regression would be underdetermined.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from romer.record import Routers
 from romer.registry import register_step
 from romer.sequential import fit_in_one_pass
 from romer.steps.columns import LEAST_TOKENS, fit_scale_and_offset
-from romer.steps.low_rank import fit_reduced_rank, plan_ranks
+from romer.steps.low_rank import fit_reduced_rank, least_tokens, plan_ranks
 from romer.task import Task
 
 __all__ = ["fit_columns", "fit_low_rank", "fit_terms"]
@@ -57,7 +58,7 @@ def _fit(
 
     def fit(matrix: MatrixId, x: Array, y: Array, target: Array) -> Array:
         rank = ranks.get(matrix, 0)
-        if rank and len(x) >= max(LEAST_TOKENS, 2 * rank):
+        if rank and len(x) >= least_tokens(matrix, rank, x.shape[1]):
             terms[matrix] = fit_reduced_rank(x, target - y, rank)
             y = y + product(product(x, terms[matrix].u), terms[matrix].v)
         if columns and len(x) >= LEAST_TOKENS:

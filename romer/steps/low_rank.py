@@ -13,21 +13,30 @@ pass through a softmax and matter less than those of v and o.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.model import LowRank
+from cimsim.model import Correction, LowRank
 from cimsim.workload.matrix import MatrixId
 from cimsim.workload.program import Program
 from romer.exact_sums import gram_matrix
 from romer.factorise import Cholesky, leading_rows, multiply
+from romer.steps.columns import LEAST_TOKENS
 
-__all__ = ["MAC_SHARE", "fit_reduced_rank", "plan_ranks"]
+__all__ = [
+    "MAC_SHARE",
+    "fit_reduced_rank",
+    "least_tokens",
+    "plan_ranks",
+    "unfitted_experts",
+    "unfitted_sentence",
+]
 
 Array = NDArray[np.float32]
 
+NAMED = 4  # layers whose experts a sentence lists
 MAC_SHARE = 0.05  # digital MACs allowed, as a share of the active MACs of a token
 RIDGE = 0.002  # mu, in units of the mean square of an input
 
@@ -66,6 +75,39 @@ def plan_ranks(
         else:
             high = middle
     return _ranks(program, analog, low)
+
+
+def least_tokens(matrix: MatrixId, rank: int, n_in: int) -> int:
+    """Return how many tokens a term needs: twice its rank, of a routed expert one an input."""
+    least = max(LEAST_TOKENS, 2 * rank)
+    return max(least, n_in) if matrix.part == "experts" else least
+
+
+def unfitted_experts(
+    program: Program, analog: Sequence[str], correction: Correction
+) -> dict[int, list[int]]:
+    """Return the experts of each layer that too few tokens reached for their low-rank term.
+
+    Args:
+        program: shapes of the model.
+        analog: parts of the model that are on crossbars.
+        correction: without any low-rank term nothing was left out.
+    """
+    found: dict[int, list[int]] = {}
+    for matrix in plan_ranks(program, analog) if correction.low_rank else ():
+        if matrix.part == "experts" and matrix not in correction.low_rank:
+            found.setdefault(matrix.layer, []).append(matrix.expert)
+    return found
+
+
+def unfitted_sentence(found: Mapping[int, Sequence[int]]) -> str:
+    """List experts that were not fitted, the first layers' by number."""
+    named = [f"layer {layer}: {', '.join(map(str, found[layer]))}" for layer in sorted(found)]
+    more = f"; and {len(named) - NAMED} more layers" if len(named) > NAMED else ""
+    return (
+        f"{sum(map(len, found.values()))} experts have fewer calibration tokens than inputs and "
+        f"got no low-rank term ({'; '.join(named[:NAMED])}{more}): calibration.tokens gives more"
+    )
 
 
 def _ranks(program: Program, analog: Sequence[str], factor: float) -> dict[MatrixId, int]:

@@ -34,12 +34,19 @@ class CleanModel:
         context: length of a window.
         test_tokens: TEST text that is scored; read only when asked for.
         compute: what carries out the numbers.
+        text: calibration text, documents apart by an empty line; the bundled one by default.
     """
 
     def __init__(
-        self, model: str, context: int, test_tokens: int = 0, compute: Compute = NUMBA
+        self,
+        model: str,
+        context: int,
+        test_tokens: int = 0,
+        compute: Compute = NUMBA,
+        text: str | None = None,
     ) -> None:
         self.checkpoint, self.compute = open_model(model), compute
+        self._text = text
         self.decoder = Decoder(self.checkpoint, compute.backend)
         self.digital = FloatLinear(self.checkpoint, compute.backend)
         self._context, self._test_tokens = context, test_tokens
@@ -84,7 +91,8 @@ class CleanModel:
         key = (tokens, words)
         if self._prepared is None or self._prepared[0] != key:
             self._prepared = None
-            documents = read_text(None).calibration.split("\n\n")
+            whole = read_text(None).calibration if self._text is None else self._text
+            documents = whole.split("\n\n")
             chosen = "\n\n".join(d for d in documents if re.search(words, d))
             text = split_documents(self.checkpoint, chosen, tokens, self._context)
             reference = CleanReference.measure(self.decoder, self.digital, text)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import environment, small_run
+from conftest import Cimsim, environment, small_run
 
 from tests import small_shape
 
@@ -223,3 +223,15 @@ def test_ctrl_c_leaves_finished_chips_readable(jobs: str, tmp_path: Path, tiny_m
     assert manifest["complete"] is False
     assert manifest["finished"] == ["quick"]
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_correction_for_other_chip_seeds_is_told_before_the_run(
+    cimsim: Cimsim, tiny_model: Path, tmp_path: Path
+) -> None:
+    given = tmp_path / "made for chip 0.safetensors"
+    given.touch()
+    options = ("run", "isaac", *small_run(tiny_model), "--correction", str(given), "--dry-run")
+    told = cimsim(*options)
+    assert told.returncode == 0, told.stderr
+    assert "warning: the correction was made for chip seed 0 and is applied to all 2" in told.stdout
+    assert "correction" not in cimsim(*options, "--set", "run.chip_seeds=1").stdout

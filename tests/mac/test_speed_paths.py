@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from cimsim.bench.mac import run_mac_bench
 from cimsim.errors import CimsimError
-from cimsim.mac import products
+from cimsim.mac import Mode, products
 from cimsim.mac.vnni import BLOCK, TILE, has_dot_product, multiply_packed, pack
 from tests.mac.helpers import keys_of, make_tile, normal, program
 
@@ -74,6 +76,23 @@ def test_a_matrix_takes_less_than_three_times_its_conductances(scaling: str) -> 
     for exact in (programmed.products, programmed.conversion.squares):
         held += sum(p.nbytes for p in exact.packed or []) if exact is not None else 0
     assert held < 3 * 4 * cells.values.size
+
+
+@pytest.mark.parametrize("mode", ["folded", "detailed"])
+def test_a_matrix_is_freed_with_its_last_reference(mode: Mode) -> None:
+    rng = np.random.default_rng(0)
+    cell = {"kind": "gaussian", "sigma": 2.2, "sigma_unit": "weight_lsb", "cell_bits": 7}
+    tile = make_tile(weight={"encoding": "differential"}, device=cell)
+    programmed = program(normal(rng, 64, 32), tile)
+    programmed.multiply(normal(rng, 5, 64), keys_of(5), read_seed=0, mode=mode)
+    assert mode == "detailed" or programmed.folds
+    gone = weakref.ref(programmed)
+    gc.disable()  # a cycle would wait for the collector, thousands of matrices long
+    try:
+        del programmed
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_benchmark_reports_ratios_and_checks_itself_against_the_twin() -> None:

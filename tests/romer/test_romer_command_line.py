@@ -54,6 +54,28 @@ def test_a_written_correction_fits_its_model_and_chip_and_no_other(
     assert len(warnings) == 1
 
 
+def test_a_text_of_the_user_calibrates_and_the_chip_it_fits_is_named(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    words = tmp_path / "mine.txt"
+    words.write_text("\n\n".join(f"document {i} says {i * i} in words. " * 8 for i in range(12)))
+    knobs = ("--set", "workload.context=16", "--model", str(tiny_model), "--tokens", "256")
+    digests = []
+    for more in ((), ("--text", str(words)), ("--text", str(words), "--seed", "2")):
+        path = tmp_path / f"{len(digests)}.safetensors"
+        text = run("calibrate", CHIP, "--out", str(path), "--method", "columns", "--unguarded",
+                   *knobs, *more)  # fmt: skip
+        seed = 2 if "--seed" in more else 0
+        assert f"it fits chip seed {seed} of {CHIP} alone" in text
+        assert ("run.chip_seeds=1" in text) == (seed == 0)
+        digests.append(load_correction(path).digest())
+    assert len(set(digests)) == 3
+    with pytest.raises(CimsimError, match="in 1 documents"):
+        words.write_text("one document of many words. " * 200)
+        run("calibrate", CHIP, "--out", str(tmp_path / "c.safetensors"), *knobs, "--text",
+            str(words))  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -11,10 +11,19 @@ from romer_bench import ANALOG, Bench
 
 from cimsim.model import Correction, build_program, digital_ops_per_token, identity
 from cimsim.model.correction_cost import rewritten_matrices
+from cimsim.workload.matrix import MatrixId
 from romer.record import RouterRecord
+from romer.registry import step_of
 from romer.steps import recalibration, replacement, replication
 from romer.steps.columns import PRIOR_TOKENS, fit_scale_and_offset
-from romer.steps.low_rank import MAC_SHARE, fit_reduced_rank, plan_ranks
+from romer.steps.low_rank import (
+    MAC_SHARE,
+    fit_reduced_rank,
+    least_tokens,
+    plan_ranks,
+    unfitted_experts,
+    unfitted_sentence,
+)
 
 NONE = identity("model", "chip")
 
@@ -160,6 +169,40 @@ def test_ranks_spend_the_budget_and_no_more(bench: Bench, analog: tuple[str, ...
     budget = MAC_SHARE * program.linear_macs_per_token()
     assert 0.8 * budget < spent <= budget
     assert {m.part for m in ranks} <= set(analog)
+
+
+def test_experts_with_fewer_tokens_than_inputs_get_no_low_rank_term_and_are_listed(
+    bench: Bench,
+) -> None:
+    # Without an error the fit sees the clean routing, whose counts are known.
+    program, record = build_program(bench.checkpoint), bench.reference.fit
+    start = identity(bench.checkpoint.hash, "chip")
+    found = step_of("low_rank")(bench.task(0.0), start, lambda: record)
+    scarce, inputs = {}, 28
+    for layer, load in record.load.items():
+        tokens = np.rint(load * bench.text.fit.size)
+        scarce[layer] = [int(e) for e in np.flatnonzero(tokens < inputs)]
+        fitted = {m.expert for m in found.low_rank if m.role == "down" and m.layer == layer}
+        assert fitted == set(range(len(load))) - set(scarce[layer])
+    named = {layer: experts for layer, experts in scarce.items() if experts}
+    assert named
+    assert unfitted_experts(program, ANALOG, found) == named
+    assert unfitted_experts(program, ("attention",), found) == {}
+    assert unfitted_experts(program, ANALOG, NONE) == {}
+
+
+def test_a_matrix_that_all_tokens_reach_needs_twice_its_rank() -> None:
+    assert least_tokens(MatrixId(0, "down", 3), 5, 28) == 28
+    assert least_tokens(MatrixId(0, "down", 3), 20, 28) == 40
+    assert least_tokens(MatrixId(0, "o"), 20, 256) == 40
+    assert least_tokens(MatrixId(0, "o"), 2, 256) == 8
+
+
+def test_the_first_layers_that_were_not_fitted_are_named() -> None:
+    sentence = unfitted_sentence({layer: [1, layer] for layer in range(6)})
+    assert sentence.startswith("12 experts have fewer calibration tokens than inputs")
+    assert "layer 3: 1, 3; and 2 more layers)" in sentence
+    assert "layer 4" not in sentence
 
 
 @pytest.mark.parametrize(
