@@ -25,7 +25,7 @@ run: $(STAMP)
 	$(PY) -m cimsim run $(CHIPS) --out reports/latest --overwrite
 
 # A file is one worker's; tests/conftest.py says which start first, and which are spread.
-SPREAD = -n 2 --dist loadgroup --no-loadscope-reorder
+SPREAD = -n 2 --no-loadscope-reorder
 
 test: $(STAMP)
 	$(PY) -m pytest $(SPREAD)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from tiny_model import warm_kernels, write_checkpoint
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # Tests compute what they test; those of the stage cache name a folder of their own.
 os.environ["CIMSIM_NO_CACHE"] = "1"
@@ -35,7 +37,22 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 LONGEST_FIRST = ("golden", "docs/test_readme.py", "romer", "pipeline", "report", "cli")
 # Tests of these share nothing: each may go to any worker. Other files stay on one, with what
 # their tests share.
-APART = ("golden",)
+APART = ("tests/golden/",)
+
+
+class _FilesOnOneWorker(LoadScopeScheduling):
+    """Hands out whole files, so that what a module's fixture makes is made once.
+
+    Not xdist's groups: a name that a mark adds to a test's id is not seen any more by pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith(APART) else nodeid.split("::", 1)[0]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return _FilesOnOneWorker(config, log)
 
 
 def _place(item: pytest.Item) -> str:
@@ -49,9 +66,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return starts.index(True) if any(starts) else len(starts)
 
     items.sort(key=rank)
-    for item in items:
-        if not _place(item).startswith(APART):
-            item.add_marker(pytest.mark.xdist_group(_place(item).replace("/", "-")))
     if _full():
         return
     skip = pytest.mark.skip(reason="large count: make test-full")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -159,11 +160,13 @@ def test_dry_run_says_what_would_run_and_writes_nothing(
 ) -> None:
     found = cimsim("run", "isaac", "raella", "--dry-run", "--out", "here", "--jobs", "1")
     assert found.returncode == 0, found.stderr
-    assert found.stdout.splitlines() == [
+    *said, memory = found.stdout.splitlines()
+    assert said == [
         "isaac: olmoe-tiny on isaac",
         "raella: olmoe-tiny on raella",
         "2 runs, 1 at once, into here",
     ]
+    assert re.fullmatch(r"memory: at most about [\d.]+ GB at the peak, of [\d.]+ GB", memory)
     assert list(tmp_path.iterdir()) == []
 
 
