@@ -42,8 +42,13 @@ class Listener(Protocol):
         """Hear something that the user should know."""
 
 
-def run_plan(plan: RunPlan, listener: Listener) -> RunResults:
+def run_plan(plan: RunPlan, listener: Listener, *, report: bool = True) -> RunResults:
     """Run every task of a plan and write the run's folder.
+
+    Args:
+        plan: the run.
+        listener: hears how it goes.
+        report: whether the folder gets a report; one that nobody will open needs none.
 
     Raises:
         CimsimError: if a chip cannot be run; finished chips stay readable.
@@ -63,13 +68,18 @@ def run_plan(plan: RunPlan, listener: Listener) -> RunResults:
     )
     plan.folder.prepare(manifest, plan.described)
     try:
-        return _carried_out(plan, listener, manifest, done)
+        return _carried_out(plan, listener, manifest, done, report=report)
     finally:
         plan.folder.release()
 
 
 def _carried_out(
-    plan: RunPlan, listener: Listener, manifest: Manifest, done: dict[str, ChipResult]
+    plan: RunPlan,
+    listener: Listener,
+    manifest: Manifest,
+    done: dict[str, ChipResult],
+    *,
+    report: bool,
 ) -> RunResults:
     # What checking the plan read is not wanted while workers run.
     release_heap()
@@ -102,7 +112,7 @@ def _carried_out(
     finally:
         if done:
             run = _results(plan.run_hash, so_far(), done, plan.texts.scored_name, batches)
-            _write_all(plan.folder, run, so_far())
+            _write_all(plan.folder, run, so_far(), report=report)
     return run
 
 
@@ -131,7 +141,7 @@ def report_again(path: Path) -> RunResults:
             chip_seconds=[c.seconds for c in run.chips],
             warnings=[f"{c.name}: {w}" for c in run.chips for w in c.warnings],
         )
-        _write_all(folder, run, manifest)
+        _write_all(folder, run, manifest, report=True)
     finally:
         folder.release()
     return run
@@ -163,10 +173,12 @@ def _results(
     return RunResults(run_hash, chips, text_name, run_tables(batches), batches, complete=complete)
 
 
-def _write_all(folder: RunFolder, run: RunResults, manifest: Manifest) -> None:
+def _write_all(folder: RunFolder, run: RunResults, manifest: Manifest, *, report: bool) -> None:
     """Write tables, then the report, then that it is written."""
     folder.write_manifest(manifest)
     folder.write_run(run)
+    if not report:
+        return
     write_report(folder, run)
     folder.write_manifest(replace(manifest, reported=True))
 

@@ -39,6 +39,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cimsim"
 
 
+def why_unusable(folder: Path) -> str | None:
+    """Make a folder for the cache; return why it cannot be used, or None."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    return None if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written"
+
+
 @dataclass(frozen=True)
 class StoreSize:
     """What a store holds of one stage.

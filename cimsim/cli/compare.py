@@ -135,24 +135,12 @@ def _names(files: list[str]) -> list[str]:
 
 def _run(request: Request, shape: str, batch: int) -> list[Contender]:
     """Run the chips into a folder, a temporary one unless it is to be kept."""
-    from tempfile import TemporaryDirectory
-
+    from cimsim.api.compare import run_contenders, short_plan
+    from cimsim.api.run import folder_for
     from cimsim.cli.progress import Progress
-    from cimsim.errors import CimsimError
-    from cimsim.session import run_plan
-    from cimsim.stages.contenders import contenders
-    from cimsim.stages.plan import make_plan
-    from cimsim.stages.scale import DECODE_BATCHES
 
-    if len(request.chips) < 2:
-        raise CimsimError("a comparison needs at least two chips", value=", ".join(request.chips))
-    if batch not in DECODE_BATCHES:
-        allowed = ", ".join(map(str, DECODE_BATCHES))
-        raise CimsimError("is not simulated", key="--batch", value=batch, allowed=allowed)
-    with TemporaryDirectory() as temporary:
-        plan = make_plan(replace(request, out=request.out or Path(temporary) / "run"))
+    with folder_for(request.out) as folder:
+        plan = short_plan(replace(request, out=folder), batch)
         with Progress(plan) as progress:
-            tables = run_plan(plan, progress).tables()
-    names = [task.config.name for task in plan.tasks]
-    rows = (tables["results"], tables["scale"], tables["per_seed"])
-    return contenders(*rows, names, shape, batch)
+            kept = request.out is not None
+            return run_contenders(plan, shape, batch, progress, report=kept)

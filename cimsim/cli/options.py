@@ -46,20 +46,13 @@ Plugins = Annotated[
 
 def folder_of(no_cache: bool) -> Path | None:
     """Return the folder of the stage cache; None without one, or where none can be written."""
-    import os
-
-    from cimsim.cache import cache_folder
+    from cimsim.cache.store import cache_folder, why_unusable
 
     if no_cache:
         return None
     folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        typer.echo(f"no stage cache: {folder}: {error.strerror}", err=True)
-        return None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        typer.echo(f"no stage cache: {folder} cannot be written", err=True)
+    if (reason := why_unusable(folder)) is not None:
+        typer.echo(f"no stage cache: {reason}", err=True)
         return None
     return folder
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,16 +27,12 @@ def peak(
     """Print peak TOPS, TOPS/W, TOPS/mm2, and power and area by component."""
     import json
 
-    from cimsim.config.load import load_chip
-    from cimsim.cost.peak import peak as peak_of
-    from cimsim.cost.peak_report import as_dict, as_lines, find_published
+    from cimsim.api.peak import peak as peaks_of
+    from cimsim.cost.peak_report import as_lines
 
     load(plugins)
-    reports = []
-    for name in files:
-        config = load_chip(Path(find_published(name)), tuple(overrides or ()))
-        reports.append(as_dict(peak_of(config)))
-        if not as_json:
-            print("\n".join(as_lines(reports[-1])))
+    reports = peaks_of(files, overrides=overrides).reports
     if as_json:
         print(json.dumps(reports, indent=2))
+    else:
+        print("\n".join(line for report in reports for line in as_lines(report)))

@@ -6,13 +6,10 @@ import sys
 import time
 from types import TracebackType
 
-from cimsim.stages.plan import ChipTask, RunPlan
+from cimsim.api.chip_work import ChipWork
+from cimsim.stages.plan import RunPlan
 
 PLAIN_SECONDS = 5.0
-PER_CHIP = {"placing": 3.0, "converter ranges": 1.0, "ideal integers": 1.5, "events": 3.0,
-            "full-size model": 4.0}  # fmt: skip
-PER_SEED = {"programming": 1.5, "scoring": 2.0, "calibrating": 14.0, "scoring calibrated": 2.0}
-"""Seconds of a stage on one core of an ordinary computer with the bundled models."""
 PRIOR_S = 15.0
 """How much work has to be done before its own pace counts for more than those seconds."""
 
@@ -25,7 +22,7 @@ class Progress:
     """
 
     def __init__(self, plan: RunPlan) -> None:
-        self._work = {t.name: _Work(t) for t in plan.tasks}
+        self._work = {t.name: ChipWork(t) for t in plan.tasks}
         self._pace = 1.0 / min(plan.jobs * plan.threads, sum(w.seeds for w in self._work.values()))
         self._started: dict[str, float] = {}
         self._start = time.monotonic()
@@ -91,42 +88,3 @@ class Progress:
         pace = (now - self._start + PRIOR_S * self._pace) / (done + PRIOR_S)
         seconds = pace * rest
         return f"{max(5, round(seconds, -1)):.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-class _Work:
-    """The work of one chip in usual seconds: of all its stages, and of those that are over."""
-
-    def __init__(self, task: ChipTask) -> None:
-        self.seeds = task.config.run.chip_seeds
-        per_seed = dict(PER_SEED)
-        if task.config.calibration.method == "identity":
-            del per_seed["calibrating"], per_seed["scoring calibrated"]
-        self._seed_stages = per_seed
-        self.total = sum(PER_CHIP.values()) + self.seeds * sum(per_seed.values())
-        self.done = 0.0
-        self._over: dict[str, float] = {}
-
-    def begin(self, stage: str, fraction: float) -> None:
-        """Count what comes before a stage; work never goes back."""
-        kind, _, chip = stage.partition(", chip ")
-        table = self._seed_stages if chip else PER_CHIP
-        if kind in table:
-            before = _before(table, kind)
-            self._over[chip] = max(before, self._over.get(chip, 0.0))
-            done = sum(self._over.values())
-            if kind in {"events", "full-size model"}:
-                # Every seed is through.
-                done = before + self.total - sum(PER_CHIP.values())
-        else:  # stages of runs whose numbers and time are coupled
-            done = fraction * self.total
-        self.done = min(self.total, max(self.done, done))
-
-    def end(self) -> None:
-        """Count everything."""
-        self.done = self.total
-
-
-def _before(table: dict[str, float], kind: str) -> float:
-    """Return the seconds of the stages before one."""
-    names = list(table)
-    return sum(table[name] for name in names[: names.index(kind)])

@@ -58,40 +58,29 @@ def calibrate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
 ) -> None:
     """Calibrate one chip and write its correction, for `cimsim run --correction`."""
-    from cimsim.config.load import find_chip, load_chip
+    from cimsim.api.calibrate import calibrate as find_correction
     from cimsim.errors import CimsimError
-    from cimsim.model.correction_file import save_correction
-    from cimsim.stages.compute import open_compute
-    from cimsim.text_file import read_text_file
-    from romer.calibrate import calibrate as run_calibration
-    from romer.registry import steps_of
-    from romer.steps.low_rank import unfitted_experts, unfitted_sentence
-    from romer.study.studied_design import StudiedDesign
-    from romer.study.subject import CleanModel
 
     load(plugins)
     where = () if device is None else (f"run.device={device}",)
-    chip = load_chip(find_chip(config), (*(overrides or ()), *where))
-    compute = open_compute(chip.run)
-    wanted = method or chip.calibration.method
-    steps_of(wanted)
     if not out.parent.is_dir():
         raise CimsimError("no such folder", file=out.parent, key="--out")
-    words = None if text is None else read_text_file(text, "text file", key="--text")
-    subject = CleanModel(model, chip.workload.context, compute=compute, text=words)
-    for warning in subject.checkpoint.warnings:
+    found = find_correction(
+        config,
+        model=model,
+        text=text,
+        chip_seed=seed,
+        tokens=tokens,
+        method=method,
+        guarded=not unguarded,
+        overrides=(*(overrides or ()), *where),
+    )
+    for warning in found.warnings:
         _say(f"warning: {warning}")
-    design = StudiedDesign.open(chip, subject)
-    prepared = subject.prepared(tokens or chip.calibration.tokens)
-    task = design.task(prepared, design.deploy(seed), seed)
-    found = run_calibration(task, wanted, guarded=not unguarded)
-    save_correction(found.correction, out)
-    left_out = unfitted_experts(subject.checkpoint.program, task.analog, found.correction)
-    if left_out:
-        _say(f"warning: {unfitted_sentence(left_out)}")
-    _show(found, out, as_json)
+    found.save(out)
+    _show(found.found, out, as_json)
     _say(
-        f"it fits chip seed {seed} of {chip.name} alone, as no two chips err alike"
+        f"it fits chip seed {seed} of {found.chip} alone, as no two chips err alike"
         + (": apply it with --set run.chip_seeds=1" if seed == 0 else "")
     )
 

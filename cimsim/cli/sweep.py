@@ -11,7 +11,6 @@ import typer
 from cimsim.cli.options import Cluster, NoCache, Plugins, folder_of, load
 
 if TYPE_CHECKING:
-    from cimsim.config.sweep import SweepPlan
     from cimsim.sweeps.standing import SweepResults
 
 
@@ -61,45 +60,21 @@ def sweep(
     """Evaluate every point of a plan; the same command goes on where one was stopped."""
     import os
 
+    from cimsim.api.run_options import RunOptions
+    from cimsim.api.sweep import carry_out, find_plan, write_up
     from cimsim.cli.sweep_progress import PointProgress
-    from cimsim.sweeps.open_executor import open_executor
-    from cimsim.sweeps.output import write_tables
-    from cimsim.sweeps.report import write_sweep_report
-    from cimsim.sweeps.run import SweepRun, prepare_sweep
+    from cimsim.sweeps.run import prepare_sweep
 
     files = load(plugins)
-    plan = _plan(what, axes, overrides, accuracy)
+    scored = None if accuracy is None else accuracy is AccuracySwitch.ON
+    plan = find_plan(what, axes=axes, overrides=tuple(overrides or ()), accuracy=scored)
     checked = prepare_sweep(plan, out, skip_invalid=skip_invalid)
     if dry_run:
         print(f"{len(checked.points.valid)} points of {plan.name}, into {checked.folder.path}")
         return
-    at_once = min(jobs or os.cpu_count() or 1, len(checked.points.valid))
-    with open_executor(at_once, cluster=cluster, plugins=files) as executor:
-        results = SweepRun(checked, executor, PointProgress(), folder_of(no_cache)).run()
-    written = ("report.html", *write_tables(checked.folder, results))
-    write_sweep_report(checked.folder, results)
-    print_results(results, str(checked.folder.path), written)
-
-
-def _plan(
-    what: list[str],
-    axes: list[str] | None,
-    overrides: list[str] | None,
-    accuracy: AccuracySwitch | None,
-) -> SweepPlan:
-    from cimsim.config.sweep_file import find_sweep, load_sweep, plan_of
-    from cimsim.errors import CimsimError
-
-    path = find_sweep(what[0])
-    if path is None:
-        mode = "on" if accuracy is None else accuracy.value
-        return plan_of(tuple(what), tuple(axes or ()), tuple(overrides or ()), mode)
-    for option, given in (("--axis", axes), ("--set", overrides), ("--accuracy", accuracy)):
-        if given:
-            raise CimsimError("stands in the plan", key=option, file=path, hint="edit the plan")
-    if len(what) > 1:
-        raise CimsimError("one plan at a time", value=", ".join(what))
-    return load_sweep(path)
+    options = RunOptions(jobs=jobs or os.cpu_count() or 1, cluster=cluster, plugins=files)
+    results = carry_out(checked, options, PointProgress(), folder_of(no_cache))
+    print_results(results, str(checked.folder.path), write_up(checked, results))
 
 
 def print_results(results: SweepResults, folder: str, written: tuple[str, ...]) -> None:

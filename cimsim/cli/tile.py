@@ -40,15 +40,15 @@ def tile(
     """Study one tile: error by source, clip rate, the best ADC range and bits, energy, time."""
     import json
 
+    from cimsim.api.tile import tile as study
     from cimsim.cli.figure_path import check_figure
-    from cimsim.config.load import load_chip
-    from cimsim.cost.peak_report import find_published
-    from cimsim.stages.tile_page import study_page, write_figure
-    from cimsim.stages.tile_text import as_dict, as_lines
+    from cimsim.stages.tile_page import write_figure
+    from cimsim.stages.tile_text import as_lines
 
     load(plugins)
     check_figure(figure, "--figure")
-    config = load_chip(find_published(file), tuple(overrides or ()))
-    page = study_page(config, matrix=matrix, rows=rows, cols=cols, tokens=tokens, seed=seed)
-    write_figure(page, figure)
-    print(json.dumps(as_dict(page), indent=2) if as_json else "\n".join(as_lines(page)))
+    found = study(
+        file, matrix=matrix, rows=rows, cols=cols, tokens=tokens, seed=seed, overrides=overrides
+    )
+    write_figure(found.page, figure)
+    print(json.dumps(found.as_dict(), indent=2) if as_json else "\n".join(as_lines(found.page)))

@@ -91,17 +91,21 @@ def load_chip(path: Path, overrides: tuple[str, ...] = ()) -> ChipConfig:
     return ChipFile(path).resolve(overrides)
 
 
-def parse_chip(text: str, file: str) -> ChipConfig:
+def parse_chip(text: str, file: str, overrides: tuple[str, ...] = ()) -> ChipConfig:
     """Return a resolved chip from the text that `dump_yaml` gave.
 
     Args:
         text: the whole chip, which extends nothing.
         file: its name in messages.
+        overrides: ``dotted.path=value`` strings that win over it.
 
     Raises:
         CimsimError: naming file, line, column, key, value and what is allowed.
     """
-    return _validate(parse_yaml(text, file), Path(file))
+    tree = parse_yaml(text, file)
+    for override in overrides:
+        _apply_override(tree, override)
+    return _validate(tree, Path(file))
 
 
 class ChipFile:

@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cimsim", "moe_mapping", "romer")
 # Releases of what computes numbers; a change of another library changes none.
 LIBRARIES = ("numpy", "numba", "scipy", "tokenizers", "torch")
+# What is carried out, shown or tested with results, and computes none.
+OUTSIDE = ("cimsim/api/", "cimsim/cli/", "cimsim/bench/", "cimsim/testing/")
 TABLES = ("published", "technology")  # folders of constants; chips themselves are given
 MEMBERS = ("moe_mapping.policies", "romer.steps")  # what other packages add by entry points
 
@@ -23,7 +25,7 @@ MEMBERS = ("moe_mapping.policies", "romer.steps")  # what other packages add by 
 def code_version() -> str:
     """Return 16 hex digits that change with any source file, table or numeric library.
 
-    Command lines, benches, reports and test tools compute no result and do not count.
+    Command lines, calls, benches, reports and test tools compute no result and do not count.
     """
     digest = hashlib.sha256()
     for library in LIBRARIES:
@@ -31,7 +33,7 @@ def code_version() -> str:
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
-            if not name.startswith(("cimsim/cli/", "cimsim/bench/", "cimsim/testing/")):
+            if not name.startswith(OUTSIDE):
                 content = hashlib.sha256(path.read_bytes()).hexdigest()
                 digest.update(f"{name} {content}\n".encode())
     for table in TABLES:

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 CHARACTERS_A_TOKEN = 5  # of English text; others take another round
+LONGEST_NAME = 256  # characters; a longer string is no file name
 CUT_MARGIN = 256  # tokens at the end of a cut text that are not used
 
 
@@ -74,24 +75,43 @@ def open_model(name: str | Path, bos: BosRule = "auto") -> Checkpoint:
     return load_checkpoint(path, bos)
 
 
-def read_text(path: Path | None, bos: str = "auto") -> Texts:
-    """Return the texts of a run: the bundled held-out text, or the user's file.
+def read_text(text: Path | str | None, bos: str = "auto") -> Texts:
+    """Return the texts of a run: the bundled held-out text, or the user's.
 
     Args:
-        path: the user's file, or None.
+        text: the user's file, or the text itself as a string; None takes the bundled one.
         bos: whether windows begin with a token that says so: auto, always or never.
 
     Raises:
-        CimsimError: if the file cannot be read as UTF-8 text.
+        CimsimError: if the file cannot be read as UTF-8 text, or a string names a file.
     """
     if bos not in get_args(BosRule):
         allowed = ", ".join(get_args(BosRule))
         raise CimsimError("not a rule", key="--bos", value=bos, allowed=allowed)
     rule = cast("BosRule", bos)
-    if path is None:
+    if text is None:
         return Texts(heldout_text(), "heldout.txt", calibration_text(), rule)
-    text = read_text_file(path, "text file", key="--text", pipe=True)
-    return Texts(text, printable(path.name), calibration_text(), rule)
+    if isinstance(text, str):
+        return Texts(given_text(text), "text given", calibration_text(), rule)
+    return Texts(given_text(text), printable(text.name), calibration_text(), rule)
+
+
+def given_text(text: Path | str) -> str:
+    """Return the text of a file, or a string as it stands.
+
+    Raises:
+        CimsimError: if the file cannot be read as UTF-8 text, or a string names a file.
+    """
+    if isinstance(text, Path):
+        return read_text_file(text, "text file", key="--text", pipe=True)
+    if len(text) < LONGEST_NAME and "\n" not in text and "\0" not in text and Path(text).is_file():
+        raise CimsimError(
+            "is the name of a file, and a string is scored as it stands",
+            key="text",
+            value=text,
+            hint=f"give Path({text!r})",
+        )
+    return text
 
 
 def scored_windows(checkpoint: Checkpoint, texts: Texts, workload: Workload) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cimsim.chip import analog_units, build_system
 from cimsim.config import ChipConfig
-from cimsim.config.load import find_chip, load_chip
+from cimsim.config.open_chip import open_chip
 from cimsim.engine.network_choice import refuse_flit
 from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint, build_program
@@ -31,10 +31,10 @@ class Request:
     """What the user asked for.
 
     Attributes:
-        chips: chip files or names of bundled chips.
+        chips: chip files, names of bundled chips, or chips that are loaded.
         overrides: KEY=VALUE strings for every chip.
         models: names of bundled models or checkpoint folders.
-        text: text file to score, or None for the bundled one.
+        text: file to score, or a text itself; None for the bundled one.
         bos: whether windows begin with a token that says so: auto, always or never.
         correction: saved correction to apply, or None to calibrate.
         force: apply a correction that was made for something else.
@@ -48,10 +48,10 @@ class Request:
         cache: folder of the stage cache, None to compute everything.
     """
 
-    chips: tuple[str, ...]
+    chips: tuple[str | Path | ChipConfig, ...]
     overrides: tuple[str, ...] = ()
     models: tuple[str, ...] = ("olmoe-tiny",)
-    text: Path | None = None
+    text: Path | str | None = None
     bos: str = "auto"
     correction: Path | None = None
     force: bool = False
@@ -125,7 +125,7 @@ def make_plan(request: Request) -> RunPlan:
     """
     plugins = load_plugins(request.plugins)
     texts = read_text(request.text, request.bos)
-    configs = [load_chip(find_chip(c), request.overrides) for c in request.chips]
+    configs = [open_chip(c, request.overrides) for c in request.chips]
     for config in configs:
         open_compute(config.run)
     checkpoints = {name: open_model(name, texts.bos) for name in request.models}

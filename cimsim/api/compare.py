@@ -1,0 +1,152 @@
+"""``cimsim.compare``: as much of every chip as makes all equal in area, throughput or power."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from cimsim.api.bars import RunBar
+from cimsim.api.call_result import CallResult
+from cimsim.api.chip import Chips, chips_of
+from cimsim.api.overrides import Overrides, set_texts
+from cimsim.api.run import PLAIN, FinishedRun, folder_for, request_for
+from cimsim.api.run_options import RunOptions
+from cimsim.config.open_chip import open_chip
+from cimsim.errors import CimsimError
+from cimsim.results import RunResults
+from cimsim.session import Listener, run_plan
+from cimsim.stages.compare import Comparison, compare_chips
+from cimsim.stages.contenders import Contender, Iso, contenders
+from cimsim.stages.plan import Request, RunPlan, make_plan
+from cimsim.stages.scale import DECODE_BATCHES
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["SHORT_TOKENS", "Compared", "compare", "run_contenders", "short_plan"]
+
+SHORT_TOKENS = 512
+SHOWN = (
+    "config", "copies", "area_mm2", "power_w", "tokens_per_s", "energy_per_token_nj", "tpot_us",
+    "ppl_mean", "destroyed", "pareto",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Compared(CallResult):
+    """Chips on equal terms.
+
+    Attributes:
+        comparison: everything behind the figures.
+    """
+
+    comparison: Comparison
+
+    @property
+    def title(self) -> str:
+        """What is equal, and the reference."""
+        c = self.comparison
+        return f"equal {c.iso}, one copy of {c.reference}; decode at {c.shape}, batch {c.batch}"
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What forbids or limits a ranking."""
+        return self.comparison.warnings
+
+    def to_frame(self) -> DataFrame:
+        """Return a row per chip."""
+        return self.comparison.frame()
+
+    def pairs(self) -> DataFrame:
+        """Return the change of the loss against the reference, in pairs of chip seeds."""
+        from pandas import DataFrame  # noqa: PLC0415 - half a second that only tables need
+
+        return DataFrame(list(self.comparison.pairs))
+
+    def shown(self) -> DataFrame:
+        """Return the main columns."""
+        return self.to_frame()[list(SHOWN)]
+
+
+def compare(
+    chips: Chips | FinishedRun,
+    *,
+    iso: Iso = "area",
+    reference: str | None = None,
+    node_nm: float | None = None,
+    batch: int = 32,
+    overrides: Overrides | None = None,
+    options: RunOptions = PLAIN,
+    progress: bool | None = None,
+) -> Compared:
+    """Take as much of every chip as equals the first; what ``cimsim compare`` does.
+
+    Args:
+        chips: at least two chips, which are run briefly (512 scored tokens, unless `overrides`
+            says otherwise); or what `cimsim.run` returned: nothing is simulated again.
+        iso: what is made equal: area, throughput or power.
+        reference: chip of which one copy is taken; None takes the first.
+        node_nm: scale figures to this node, as digital logic scales; None scales nothing.
+        batch: sequences that a copy decodes at once: 1 or 32.
+        overrides: knobs of every chip.
+        options: processes, cache and the like.
+        progress: whether a bar is drawn; None draws in notebooks and on terminals.
+
+    Raises:
+        CimsimError: if there are fewer than two chips, or knobs are set on a run that is over.
+    """
+    if isinstance(chips, FinishedRun):
+        if overrides:
+            raise CimsimError("has no effect on a run that is over", key="overrides")
+        found = _from(chips.results, _shape_of(chips), batch)
+    else:
+        knobs = (f"workload.tokens={SHORT_TOKENS}", *set_texts(overrides))
+        request = request_for(chips, "olmoe-tiny", None, None, knobs, options)
+        shape = open_chip(chips_of(chips)[0], knobs).workload.shape
+        with folder_for(None) as folder:
+            plan = short_plan(replace(request, out=folder), batch)
+            with RunBar(plan, shown=progress) as bar:
+                found = run_contenders(plan, shape, batch, bar, report=False)
+    return Compared(compare_chips(found, iso, reference=reference, node_nm=node_nm))
+
+
+def short_plan(request: Request, batch: int) -> RunPlan:
+    """Check what a comparison would run.
+
+    Raises:
+        CimsimError: if there are fewer than two chips, or the batch is not simulated.
+    """
+    if len(request.chips) < 2:
+        named = ", ".join(map(str, request.chips))
+        raise CimsimError("a comparison needs at least two chips", value=named)
+    if batch not in DECODE_BATCHES:
+        allowed = ", ".join(map(str, DECODE_BATCHES))
+        raise CimsimError("is not simulated", key="--batch", value=batch, allowed=allowed)
+    return make_plan(request)
+
+
+def run_contenders(
+    plan: RunPlan, shape: str, batch: int, listener: Listener, *, report: bool
+) -> list[Contender]:
+    """Run the chips of a comparison and return what takes part in it.
+
+    Args:
+        plan: the short run.
+        shape: full-size model.
+        batch: sequences at once.
+        listener: hears how the run goes.
+        report: whether its folder is kept, and so gets a report.
+    """
+    return _from(run_plan(plan, listener, report=report), shape, batch)
+
+
+def _from(results: RunResults, shape: str, batch: int) -> list[Contender]:
+    tables = results.tables()
+    names = [str(chip.row["config"]) for chip in results.chips]
+    rows = (tables["results"], tables["scale"], tables["per_seed"])
+    return contenders(*rows, names, shape, batch)
+
+
+def _shape_of(run: FinishedRun) -> str:
+    return str(next((r["shape"] for c in run.results.chips for r in c.scale), ""))
