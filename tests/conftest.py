@@ -15,6 +15,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 # Tests compute what they test; those of the stage cache name a folder of their own.
 os.environ["CIMSIM_NO_CACHE"] = "1"
+# transformers takes ten seconds to import; tests of the gate ask for it.
+os.environ["CIMSIM_CHECK"] = "never"
 
 settings.register_profile("cimsim", deadline=None, derandomize=True)
 settings.load_profile("cimsim")

@@ -36,6 +36,14 @@ def run(
             "always or never."
         ),
     ] = "auto",
+    check: Annotated[
+        str,
+        typer.Option(
+            envvar="CIMSIM_CHECK",
+            help="Whether clean perplexity of a folder is compared with transformers' first: auto "
+            "(where that can be done), always or never.",
+        ),
+    ] = "auto",
     tokens: Annotated[
         int | None, typer.Option(help="Scored tokens (workload.tokens of every chip).")
     ] = None,
@@ -79,7 +87,8 @@ def run(
     from cimsim.cli.progress import Progress
     from cimsim.cli.summary import memory_line, print_plan, print_summary
     from cimsim.session import run_plan
-    from cimsim.stages.plan import Request, make_plan
+    from cimsim.stages.gate import check_rule
+    from cimsim.stages.plan import Request, check_models, make_plan
 
     extra = [
         ("workload.tokens", tokens),
@@ -96,6 +105,7 @@ def run(
             models=tuple(models or ("olmoe-tiny",)),
             text=text,
             bos=bos,
+            check=check_rule(check),
             correction=correction,
             force=force,
             out=out,
@@ -115,5 +125,6 @@ def run(
             progress.note(f"warning: {warning}")
         if plan.memory_bytes is not None:
             progress.note(memory_line(plan.memory_bytes))
+        check_models(plan, progress.note)
         results = run_plan(plan, progress)
     print_summary(results, as_json=as_json, folder=str(plan.folder.path), tiny=tiny)

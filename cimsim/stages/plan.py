@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,15 @@ from cimsim.plugins import Plugin, load_plugins
 from cimsim.results import RunFolder
 from cimsim.stages.accuracy import foreign_seeds
 from cimsim.stages.compute import open_compute
+from cimsim.stages.gate import CheckRule, pass_gate
 from cimsim.stages.identity import RunIdentity
 from cimsim.stages.memory import check_memory, peak_bytes
 from cimsim.stages.models import Texts, calibration_windows, open_model, read_text, scored_windows
+from cimsim.zoo import bundled_models
 from moe_mapping.registry import policy_named
 from romer.registry import steps_of
 
-__all__ = ["ChipTask", "Request", "RunPlan", "make_plan"]
+__all__ = ["ChipTask", "Request", "RunPlan", "check_models", "make_plan"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Request:
         models: names of bundled models or checkpoint folders.
         text: file to score, or a text itself; None for the bundled one.
         bos: whether windows begin with a token that says so: auto, always or never.
+        check: whether models in folders are compared with transformers first.
         correction: saved correction to apply, or None to calibrate.
         force: apply a correction that was made for something else.
         out: folder of the run, or None for reports/<hash>.
@@ -53,6 +56,7 @@ class Request:
     models: tuple[str, ...] = ("olmoe-tiny",)
     text: Path | str | None = None
     bos: str = "auto"
+    check: CheckRule = "never"
     correction: Path | None = None
     force: bool = False
     out: Path | None = None
@@ -94,6 +98,7 @@ class RunPlan:
         force: apply a foreign correction.
         jobs: chips at once.
         threads: threads per chip.
+        check: whether models in folders are compared with transformers first.
         memory_bytes: that it takes at its peak; None where torch computes.
         warnings: what models and a given correction make known before a run, a sentence each.
         plugins: that are loaded; workers load them too.
@@ -110,6 +115,7 @@ class RunPlan:
     force: bool
     jobs: int
     threads: int
+    check: CheckRule = "never"
     memory_bytes: int | None = None
     warnings: tuple[str, ...] = ()
     plugins: tuple[Plugin, ...] = ()
@@ -159,12 +165,32 @@ def make_plan(request: Request) -> RunPlan:
         force=request.force,
         jobs=jobs,
         threads=threads,
+        check=request.check,
         memory_bytes=memory,
         warnings=_warnings(configs, checkpoints, request.correction),
         plugins=plugins,
         cluster=request.cluster,
         cache=request.cache,
     )
+
+
+def check_models(plan: RunPlan, say: Callable[[str], None]) -> None:
+    """Compare models in folders with transformers as a plan asks for; bundled ones are tested.
+
+    Args:
+        plan: the run.
+        say: told what was found, a sentence a model.
+
+    Raises:
+        CimsimError: if a model cannot be compared and must be, or differs.
+    """
+    if plan.check == "never":
+        return
+    outside = [task for task in plan.tasks if task.model not in bundled_models()]
+    for model, task in {task.model: task for task in reversed(outside)}.items():
+        checkpoint = open_model(model, plan.texts.bos)
+        windows = scored_windows(checkpoint, plan.texts, task.config.workload)
+        say(pass_gate(checkpoint, windows, plan.check))
 
 
 def _checked_task(

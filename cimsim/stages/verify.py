@@ -23,7 +23,7 @@ from cimsim.model.text import perplexity
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Verification", "verify"]
+__all__ = ["SAME_PPL", "Verification", "no_reference", "verify"]
 
 Windows = NDArray[np.int64]
 
@@ -116,26 +116,36 @@ def _top(logits: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.sort(np.argpartition(-logits, TOP, axis=1)[:, :TOP], axis=1)
 
 
-def _reference(checkpoint: Checkpoint) -> torch.nn.Module:
-    """Return the model of transformers, in float32 on the CPU."""
+def no_reference(checkpoint: Checkpoint) -> CimsimError | None:
+    """Return why transformers cannot compute a checkpoint, or None if it can."""
     for name in ("torch", "transformers"):
         if importlib.util.find_spec(name) is None:
-            raise CimsimError(
+            return CimsimError(
                 f"comparing with transformers needs the package {name}, which is not installed",
                 hint="pip install 'cimsim[verify]'",
             )
-    import torch  # noqa: PLC0415 - an optional package
-    from transformers import CONFIG_MAPPING, AutoModelForCausalLM  # noqa: PLC0415
+    from transformers import CONFIG_MAPPING  # noqa: PLC0415 - an optional package
 
     family = checkpoint.family
     if family not in CONFIG_MAPPING:
-        raise CimsimError(
+        return CimsimError(
             "transformers has no class of its own for this family, and code that a checkpoint "
             "brings is never run",
             file=checkpoint.folder / "config.json",
             key="model_type",
             value=family,
         )
+    return None
+
+
+def _reference(checkpoint: Checkpoint) -> torch.nn.Module:
+    """Return the model of transformers, in float32 on the CPU."""
+    missing = no_reference(checkpoint)
+    if missing is not None:
+        raise missing
+    import torch  # noqa: PLC0415 - an optional package
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+
     model: Any = AutoModelForCausalLM.from_pretrained(
         checkpoint.folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cimsim
+from conftest import Cimsim, small_run
 
-from cimsim.model import FloatLinear
+from cimsim.model import FloatLinear, load_checkpoint
+from cimsim.stages.gate import pass_gate
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
 SHORT = ("--tokens", "96", "--context", "32")
@@ -67,3 +70,61 @@ def test_wrong_products_are_found(cimsim: Cimsim, monkeypatch: pytest.MonkeyPatc
     values = json.loads(found.stdout)
     assert values["passed"] is False
     assert values["max_difference"] > 0.05
+
+
+def _run(cimsim: Cimsim, model: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return cimsim("run", "isaac", *small_run(model), "--set", "run.chip_seeds=1", *more)
+
+
+def test_a_run_on_a_folder_first_compares_clean_perplexity(
+    cimsim: Cimsim, tiny_model: Path
+) -> None:
+    found = _run(cimsim, tiny_model, "--check", "auto")
+    assert found.returncode == 0, found.stderr
+    line = next(n for n in found.stderr.splitlines() if "in transformers" in n)
+    assert line.startswith("tiny moe: clean perplexity of 128 tokens ")
+    assert line.endswith("0.00% apart")
+    assert found.stderr.index(line) < found.stderr.index("isaac: ")
+
+
+def test_a_model_that_reads_otherwise_never_becomes_noisy(
+    cimsim: Cimsim, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Off(FloatLinear):
+        """Products half as large again."""
+
+        def __call__(self, matrix: MatrixId, x: np.ndarray, tokens: TokenKeys) -> np.ndarray:
+            return super().__call__(matrix, x, tokens) * np.float32(1.5)
+
+    monkeypatch.setattr("cimsim.stages.verify.FloatLinear", Off)
+    found = _run(cimsim, tiny_model, "--check", "auto", "--out", "here")
+    assert found.returncode == 1
+    assert "nothing noisy is computed on it" in found.stderr
+    assert "at most 0.10% apart" in found.stderr
+    assert "isaac: " not in found.stderr
+    assert not found.stdout
+
+
+@pytest.mark.parametrize(("gone", "why"), [("transformers", "is not installed"), (None, "1 GB")])
+def test_what_cannot_be_checked_is_said_or_refused(
+    gone: str | None, why: str, cimsim: Cimsim, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == gone else real(name)
+    )
+    if gone is None:
+        monkeypatch.setattr("cimsim.stages.gate.PER_PARAMETER", 1e6)
+        monkeypatch.setattr("cimsim.stages.gate.machine_bytes", lambda: 1 << 30)
+    checkpoint = load_checkpoint(tiny_model)
+    windows = np.zeros((2, 16), dtype=np.int64)
+    said = pass_gate(checkpoint, windows, "auto")
+    assert said.startswith("tiny moe: not checked against transformers, because ")
+    assert why in said
+    assert "cimsim verify --model" in said
+    refused = _run(cimsim, tiny_model, "--check", "always")
+    assert refused.returncode == 2
+    assert why in refused.stderr
+    wrong = _run(cimsim, tiny_model, "--check", "often", "--dry-run")
+    assert wrong.returncode == 2
+    assert "auto, always, never" in wrong.stderr
