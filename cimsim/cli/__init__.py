@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 from cimsim.cli.entry import new_app, run_app
@@ -32,8 +33,22 @@ COMMANDS = (
 )
 
 
+WELCOME = """\
+cimsim: mixture-of-experts language models on analog compute-in-memory chips
+
+  cimsim run isaac puma --tokens 256    two bundled chips: accuracy, time, energy, a report
+  cimsim explain tile.adc.bits          any knob, column, component or word
+  cimsim doctor                         what is installed, cores, caches, chips, models
+
+Chips are YAML: `cimsim validate my.yaml` checks one, `cimsim run my.yaml isaac` compares it.
+All commands: cimsim --help"""
+
+
 def main() -> None:
     """Run ``python -m cimsim``."""
+    if len(sys.argv) == 1:
+        print(WELCOME)
+        return
     app = new_app("Simulate analog compute-in-memory chips that run mixture-of-experts models.")
     for name in COMMANDS:
         import_module(f"cimsim.cli.{name}").register(app)

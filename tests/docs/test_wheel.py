@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import cimsim
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,3 +71,8 @@ def test_installed_wheel_finds_chips_and_models_from_another_folder(
     )
     assert found.returncode == 0, found.stderr
     assert found.stdout.startswith(str(target / "cimsim" / "_arch_configs" / "isaac.yaml: ok"))
+
+
+def test_the_version_of_the_package_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert cimsim.__version__ == project["version"]
