@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 app = new_app("Calibrate mixture-of-experts models on noisy chips, after programming.")
+
+MANY_CHIPS = 10  # of the paper's table
 
 Overrides = Annotated[
     list[str] | None,
@@ -162,8 +165,33 @@ def study(
     models_dir: Annotated[
         Path | None, typer.Option(help="Folder that holds the plan's extra models.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Instead of the plan, the paper's table of this model or folder."),
+    ] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="With --model: UTF-8 text to score (default: bundled).")
+    ] = None,
+    config: Annotated[
+        str, typer.Option("--chip", help="With --model: chip file, or a bundled chip.")
+    ] = "eflash_40nm",
+    sigmas: Annotated[
+        list[float] | None,
+        typer.Option("--sigma", help="With --model: error of a weight in LSB; may repeat."),
+    ] = None,
+    temperatures: Annotated[
+        list[float] | None,
+        typer.Option("--temperature", help="With --model: degrees C of the chip; may repeat."),
+    ] = None,
+    overrides: Overrides = None,
+    device: Device = None,
 ) -> None:
-    """Measure what calibration gains on the bundled models, as the plan says."""
+    """Measure what calibration gains: on the bundled models as the plan says, or on one model."""
+    if model is not None:
+        axes = {"tile.device.sigma_lsb": sigmas, "technology.temperature_c": temperatures}
+        where = () if device is None else (f"run.device={device}",)
+        _table(out, model, text, config, axes, (*(overrides or ()), *where), chips or MANY_CHIPS)
+        return
     from romer.study.plan import read_plan
     from romer.study.run import Study
 
@@ -175,6 +203,41 @@ def study(
         print(f"{missing} measurements of this stage are missing: run the same command again")
     else:
         print(f"written: {out}/report.md")
+
+
+def _table(
+    out: Path,
+    model: str,
+    text: Path | None,
+    config: str,
+    axes: Mapping[str, Sequence[float] | None],
+    knobs: tuple[str, ...],
+    chips: int,
+) -> None:
+    """Write and print the paper's table of one model, a row for each value of the axes."""
+    from itertools import product
+
+    from cimsim.config.load import find_chip, load_chip
+    from cimsim.stages.compute import open_compute
+    from cimsim.stages.models import read_text, scored_windows
+    from romer.study.checkpoint_table import checkpoint_rows, csv_table, markdown_table
+    from romer.study.subject import CleanModel
+
+    texts = read_text(text)
+    moved = [[f"{key}={value}" for value in values] for key, values in axes.items() if values]
+    kinds = [load_chip(find_chip(config), (*knobs, *some)) for some in product(*moved)]
+    subject = CleanModel(model, kinds[0].workload.context, compute=open_compute(kinds[0].run))
+    for warning in subject.checkpoint.warnings:
+        _say(f"warning: {warning}")
+    windows = scored_windows(subject.checkpoint, texts, kinds[0].workload)
+    rows = checkpoint_rows(kinds, subject, windows, chips, _say)
+    table = markdown_table(rows)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "table.csv").write_bytes(csv_table(rows))
+    title = f"# {subject.checkpoint.name} on {kinds[0].name}, {texts.scored_name}\n\n"
+    (out / "table.md").write_text(title + table, encoding="utf-8")
+    print(table, end="")
+    print(f"written: {out}/table.md")
 
 
 def _say(text: str) -> None:
