@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     bench.command("cost")(cost)
     bench.command("memory")(memory)
     bench.command("torch")(torch_tile)
+    bench.command("backends")(backends)
     bench.command("points")(points)
     bench.command("sweep")(cached_sweep)
     bench.command("search")(search)
@@ -109,6 +110,25 @@ def torch_tile(
             hint="pip install 'cimsim[torch]', with CUDA",
         ) from error
     _print(run_torch_bench(), as_json=as_json)
+
+
+def backends(
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="Bundled model; may repeat (default: all).")
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=256, help="Scored tokens.")] = 512,
+    repetitions: Annotated[int, typer.Option(min=1, help="Paired repetitions.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Time the torch backend on the processor against Numba, on the bundled models."""
+    try:
+        from cimsim.bench.backends import run_backend_bench
+    except ModuleNotFoundError as error:
+        raise CimsimError(
+            f"the bench needs {error.name}, which is not installed",
+            hint="pip install 'cimsim[torch]'",
+        ) from error
+    _print(run_backend_bench(models or (), tokens=tokens, repetitions=repetitions), as_json=as_json)
 
 
 def points(
