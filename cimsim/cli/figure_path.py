@@ -1,12 +1,14 @@
-"""Where a figure may be written, checked before anything is computed."""
+"""Where a figure or a table may be written, checked before anything is computed."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cimsim.errors import CimsimError
+from cimsim.text_file import is_folder
 
-__all__ = ["check_figure"]
+__all__ = ["check_figure", "check_place"]
 
 
 def check_figure(path: Path | None, option: str) -> None:
@@ -17,7 +19,7 @@ def check_figure(path: Path | None, option: str) -> None:
         option: of the command line that names it.
 
     Raises:
-        CimsimError: if the name ends in neither .png nor .svg.
+        CimsimError: if the name ends in neither .png nor .svg, or cannot be written.
     """
     if path is not None and path.suffix.lower() not in {".png", ".svg"}:
         raise CimsimError(
@@ -25,4 +27,25 @@ def check_figure(path: Path | None, option: str) -> None:
             key=option,
             value=str(path),
             allowed="a name that ends in .png or .svg",
+        )
+    check_place(path, option)
+
+
+def check_place(path: Path | None, option: str) -> None:
+    """Refuse a file that cannot be written.
+
+    Args:
+        path: the file, or None if none is wanted.
+        option: of the command line that names it.
+
+    Raises:
+        CimsimError: if it is a folder, or the folder that it goes to is missing or read-only.
+    """
+    if path is None:
+        return
+    if is_folder(path):
+        raise CimsimError("is a folder, not a file", file=path, key=option)
+    if not is_folder(path.parent) or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise CimsimError(
+            "cannot be written", file=path, key=option, allowed="a file in a folder that is there"
         )

@@ -30,14 +30,20 @@ Loads = Annotated[
     Path | None, typer.Option(help="CSV without header: a row per layer, a column per expert.")
 ]
 Slots = Annotated[
-    int | None, typer.Option("--replicas", help="Physical slots of all GPUs (experts included).")
+    int | None,
+    typer.Option(
+        "--replicas", min=1, max=1 << 20, help="Physical slots of all GPUs (experts included)."
+    ),
 ]
-Groups = Annotated[int, typer.Option(help="Expert groups.")]
-Nodes = Annotated[int, typer.Option(help="Nodes of GPUs.")]
+Groups = Annotated[int, typer.Option(min=1, max=65_536, help="Expert groups.")]
+Nodes = Annotated[int, typer.Option(min=1, max=65_536, help="Nodes of GPUs.")]
 Gpus = Annotated[
-    int, typer.Option(help="GPUs, or any groups of tiles with a fixed number of slots.")
+    int,
+    typer.Option(max=65_536, help="GPUs, or any groups of tiles with a fixed number of slots."),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the policies that draw random numbers.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**63 - 1, help="Seed of the policies that draw random numbers.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, and only that.")]
 Chip = Annotated[str | None, typer.Option(help="Chip file, or the name of a bundled chip.")]
 Trace = Annotated[

@@ -45,9 +45,12 @@ def run(
         ),
     ] = "auto",
     tokens: Annotated[
-        int | None, typer.Option(help="Scored tokens (workload.tokens of every chip).")
+        int | None,
+        typer.Option(min=2, max=1 << 24, help="Scored tokens (workload.tokens of every chip)."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed (run.seed of every chip).")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**63 - 1, help="Seed (run.seed of every chip).")
+    ] = None,
     device: Device = None,
     correction: Annotated[
         Path | None, typer.Option(help="Apply a saved correction instead of calibrating.")

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from cimsim.workload.trace import RoutingTrace
 
 
+MOST_VISITS = 1 << 26  # half a gigabyte of visits while they are drawn
+
+
 def register(app: typer.Typer) -> None:
     """Mount the command."""
     app.command("serve")(serve)
@@ -32,7 +35,7 @@ def serve(
         str | None, typer.Option(help="Full-size shape instead of a model, e.g. mixtral-8x7b.")
     ] = None,
     phase: Annotated[str, typer.Option(help="decode or prefill.")] = "decode",
-    batch: Annotated[int, typer.Option(min=1, help="Requests in flight at once.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Requests in flight at once.")] = 8,
     loads: Annotated[
         str, typer.Option(help="Arrival rates as shares of the capacity, comma-separated.")
     ] = "0.2,0.4,0.6,0.8,0.9",
@@ -45,8 +48,10 @@ def serve(
     routing: Annotated[
         Path | None, typer.Option(help="Recorded routing (npz); else it is synthetic.")
     ] = None,
-    requests: Annotated[int, typer.Option(min=1, help="Synthetic requests.")] = 200,
-    length: Annotated[int, typer.Option(min=1, help="Tokens of a synthetic request.")] = 16,
+    requests: Annotated[int, typer.Option(min=1, max=1_000_000, help="Synthetic requests.")] = 200,
+    length: Annotated[
+        int, typer.Option(min=1, max=65_536, help="Tokens of a synthetic request.")
+    ] = 16,
     popularity: Annotated[
         str, typer.Option(help="Popularity of synthetic experts: zipf or gamma.")
     ] = "zipf",
@@ -57,7 +62,9 @@ def serve(
     drift: Annotated[
         int, typer.Option(help="Positions after which popularity moves on; 0 for never.")
     ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of routing and arrivals.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Seed of routing and arrivals.")
+    ] = 0,
     engine: Annotated[str, typer.Option(help="auto, simpy or compiled.")] = "auto",
     max_events: Annotated[
         int | None, typer.Option(min=1, help="Give a rate up after this many events.")
@@ -72,7 +79,7 @@ def serve(
     as_json: Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")] = False,
 ) -> None:
     """Measure latency against load: Poisson or recorded arrivals on one chip."""
-    from cimsim.cli.figure_path import check_figure
+    from cimsim.cli.figure_path import check_figure, check_place
     from cimsim.cli.serve_output import Output
     from cimsim.errors import SimulationError
     from cimsim.stages.serving import Limits, prepare
@@ -80,6 +87,7 @@ def serve(
 
     load(plugins)
     check_figure(plot, "--plot")
+    check_place(csv, "--csv")
     _check_choice("--phase", phase, ("decode", "prefill"))
     _check_choice("--popularity", popularity, ("zipf", "gamma"))
     config, program = _load(chip, tuple(overrides or ()), model, shape)
@@ -150,11 +158,20 @@ def _routing(
     shape: tuple[str, float, float, int],
     seed: int,
 ) -> RoutingTrace:
+    from cimsim.errors import CimsimError
     from cimsim.workload.synthetic import Popularity, synthetic_trace
     from cimsim.workload.trace import load_trace
 
     if path is not None:
         return load_trace(path, program)
+    visits = requests * length * len(program.moe_layers) * program.top_k
+    if visits > MOST_VISITS:
+        raise CimsimError(
+            "so many tokens visit more experts than a routing trace holds",
+            key="--requests",
+            value=requests,
+            allowed=f"at most {MOST_VISITS // (visits // requests)} of {length} tokens",
+        )
     kind, skew, correlation, drift = shape
     popularity = Popularity(kind, skew, correlation, drift_tokens=drift)  # type: ignore[arg-type]
     return synthetic_trace(

@@ -13,7 +13,7 @@ from cimsim.text_file import write_whole
 
 HEADER = (
     f"{'arrivals':<8}{'req/s':>10}{'load':>6}{'done/s':>10}{'mean us':>10}{'p50 us':>10}"
-    f"{'p99 us':>10}{'queue%':>7}{'in sys':>8}{'busy':>6}  busiest"
+    f"{'p99 us':>10}{'queue%':>7}{'in sys':>9}{'busy':>9}  busiest"
 )
 
 
@@ -79,6 +79,6 @@ def _line(p: ServedPoint) -> str:
         f"{p.arrivals:<8}{number(p.rate_per_s, 10)}{number(p.load, 6)}"
         f"{number(p.completed_per_s, 10)}{number(p.latency_mean_us, 10)}"
         f"{number(p.latency_p50_us, 10)}{number(p.latency_p99_us, 10)}{number(share, 7)}"
-        f"{number(p.in_system_mean, 8)}{number(p.utilisation, 6)}  {p.critical_resource}"
+        f"{number(p.in_system_mean, 9)}{number(p.utilisation, 9)}  {p.critical_resource}"
         + ("  SATURATED" if p.saturated else "")
     )

@@ -58,11 +58,10 @@ def sweep(
     ] = False,
 ) -> None:
     """Evaluate every point of a plan; the same command goes on where one was stopped."""
-    import os
-
     from cimsim.api.run_options import RunOptions
     from cimsim.api.sweep import carry_out, find_plan, write_up
     from cimsim.cli.sweep_progress import PointProgress
+    from cimsim.stages.cores import usable_cores
     from cimsim.sweeps.run import prepare_sweep
 
     files = load(plugins)
@@ -72,7 +71,7 @@ def sweep(
     if dry_run:
         print(f"{len(checked.points.valid)} points of {plan.name}, into {checked.folder.path}")
         return
-    options = RunOptions(jobs=jobs or os.cpu_count() or 1, cluster=cluster, plugins=files)
+    options = RunOptions(jobs=jobs or usable_cores(), cluster=cluster, plugins=files)
     results = carry_out(checked, options, PointProgress(), folder_of(no_cache))
     print_results(results, str(checked.folder.path), write_up(checked, results))
 

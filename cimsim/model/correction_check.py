@@ -140,6 +140,9 @@ def _check_rewrites(correction: Correction, program: Program) -> None:
         known = replica.part == "experts" or replica.expert == NO_EXPERT
         if not known or not 0 <= replica.layer < len(program.layers):
             raise CimsimError("a correction copies a part that is not there", value=str(replica))
+    places = [(r.layer, r.expert, r.part) for r in correction.replicas]
+    if len(set(places)) < len(places):
+        raise CimsimError("a correction copies one unit twice", key="replicas")
     if any(r.copies < 2 for r in correction.replicas):
         raise CimsimError("a replicated expert has at least 2 copies", key="replicas")
 

@@ -134,17 +134,7 @@ class Decoder:
     def new_cache(self, sequences: Tokens, capacity: int) -> KVCache:
         """Return an empty cache for some sequences of up to `capacity` positions."""
         heads = self.program.heads
-        if capacity > heads.context:
-            window = heads.context < heads.positions
-            raise CimsimError(
-                "the context is longer than the model's sliding window, within which all its "
-                "tokens attend to each other"
-                if window
-                else "the context is longer than the model's positions",
-                key="workload.context",
-                value=capacity,
-                allowed=f"at most {heads.context}",
-            )
+        heads.refuse_beyond(capacity)
         return KVCache(heads, sequences.tolist(), capacity, self.backend.zeros)
 
     def flight(

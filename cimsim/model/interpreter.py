@@ -8,12 +8,13 @@ them. Which of these ways a row takes does not change its bytes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.errors import CimsimInternalError
+from cimsim.errors import CimsimInternalError, SimulationError
 from cimsim.model.array_backend import ArrayBackend
 from cimsim.model.attention_inputs import (
     compress,
@@ -296,7 +297,12 @@ class Interpreter:
         if y.shape[0] != x.shape[0] or y.dtype != x.dtype:
             raise CimsimInternalError(f"the product {matrix.id} came back as {y.dtype} {y.shape}")
         if not self._backend.is_finite(y):
-            raise CimsimInternalError(f"the product {matrix.id} is not finite")
+            if not bool((abs(y) == math.inf).any()):  # no sum became too great: a product is wrong
+                raise CimsimInternalError(f"the product {matrix.id} is not finite")
+            raise SimulationError(
+                f"the model's activations overflow single precision: the product {matrix.id} is "
+                "not finite"
+            )
         return self._backend.array(y)
 
 

@@ -12,6 +12,7 @@ from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange
 from cimsim.model import Correction, ScoreResult, load_correction
+from cimsim.model.correction_check import check_correction
 from cimsim.results.packed import digest_of
 from cimsim.stages.chip_seed import ChipSeeds
 from cimsim.stages.coupled import CoupledChip
@@ -22,6 +23,7 @@ from cimsim.stages.models import scored_bytes, unigram_ppl
 from cimsim.stages.scoring import Seed
 from cimsim.stages.subject import ModelOnText
 from cimsim.workload.matrix import MatrixId
+from cimsim.workload.program import Program
 from romer.steps.low_rank import unfitted_experts, unfitted_sentence
 
 __all__ = ["Accuracy", "GivenCorrection", "foreign_seeds", "measure_accuracy", "open_correction"]
@@ -101,6 +103,11 @@ class GivenCorrection:
         if config.run.chip_seeds > 1:
             warnings += (foreign_seeds(config.run.chip_seeds),)
         return cls(correction, warnings)
+
+    def check(self, program: Program) -> None:
+        """Refuse a correction that does not fit the model; arguments: `check_correction`."""
+        if self.correction is not None:
+            check_correction(self.correction, program, self.correction.model_hash)
 
 
 def foreign_seeds(seeds: int) -> str:

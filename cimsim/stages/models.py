@@ -188,6 +188,7 @@ def _windows(
             value=tokens,
             allowed=f"at least workload.context = {context}",
         )
+    checkpoint.program.heads.refuse_beyond(context)
     room = checkpoint.text_tokens(context)
     ids, _ = _first_ids(checkpoint, text, wanted * room)
     windows = checkpoint.windows(ids, wanted, context)

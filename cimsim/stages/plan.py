@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from cimsim.plugins import Plugin, load_plugins
 from cimsim.results import RunFolder
 from cimsim.stages.accuracy import foreign_seeds
 from cimsim.stages.compute import open_compute
+from cimsim.stages.cores import usable_cores
 from cimsim.stages.gate import CheckRule, pass_gate
 from cimsim.stages.identity import RunIdentity
 from cimsim.stages.memory import check_memory, peak_bytes
@@ -142,14 +142,12 @@ def make_plan(request: Request) -> RunPlan:
         for config in configs
         for model, checkpoint in checkpoints.items()
     ]
-    if request.correction is not None and not request.correction.is_file():
-        raise CimsimError("correction not found", file=request.correction, key="--correction")
     identity = RunIdentity(
         tuple(configs), tuple(checkpoints.values()), texts, request.correction, plugins
     )
     run_hash = identity.run_hash()
     out = request.out or Path("reports") / run_hash[:12]
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     jobs = min(request.jobs or cores, len(tasks))
     threads = request.threads or (1 if request.cluster else max(1, cores // jobs))
     memory = _memory(tasks, checkpoints, jobs, threads)

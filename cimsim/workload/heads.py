@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from cimsim.errors import CimsimError
+
 __all__ = ["Heads", "RopeScaling"]
 
 
@@ -107,3 +109,22 @@ class Heads:
         """Return the bytes that a cache holds of one position in a layer."""
         stored = -(-self.d_kv * bits // 8)
         return stored if self.latent_dim else 2 * stored
+
+    def refuse_beyond(self, capacity: int) -> None:
+        """Refuse windows of more tokens than heads attend to.
+
+        Raises:
+            CimsimError: naming the greatest context.
+        """
+        if capacity <= self.context:
+            return
+        window = self.context < self.positions
+        raise CimsimError(
+            "the context is longer than the model's sliding window, within which all its "
+            "tokens attend to each other"
+            if window
+            else "the context is longer than the model's positions",
+            key="workload.context",
+            value=capacity,
+            allowed=f"at most {self.context}",
+        )

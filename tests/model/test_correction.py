@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
@@ -318,6 +320,48 @@ def test_files_that_are_no_corrections_are_refused(tmp_path: Path) -> None:
     save_file({"a": np.zeros(1)}, tmp_path / "other")
     with pytest.raises(CimsimError, match="not a correction"):
         load_correction(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("replicas", [{"layer": 0, "expert": 1, "copies": 2.5, "part": "experts"}]),
+        ("replicas", [{"layer": 0, "expert": 1, "copies": 10**9, "part": "experts"}]),
+        ("replicas", [{"layer": 0, "expert": 1, "copies": float("nan"), "part": "experts"}]),
+        ("replicas", [{"layer": 0, "expert": 1, "copies": 2, "part": "kitchen"}]),
+        ("rewrites", [{"layer": 0, "slot": 0, "source": 1, "copy_router": 1, "sharing": "split"}]),
+        ("rewrites", [{"layer": 0, "slot": 0, "source": 1, "copy_router": True, "sharing": "x"}]),
+        ("offload_parts", ["kitchen"]),
+        ("offload_experts", [[0, 1, 2]]),
+        ("router_clamp", {"0": float("inf")}),
+        ("router_clamp", {"zero": 1.0}),
+        ("unknown", 1),
+        ("method", "x" * 1000),
+        ("method", ["deep"] * 2),
+    ],
+)
+def test_a_correction_says_numbers_and_names_that_are_known(
+    key: str, value: object, tmp_path: Path
+) -> None:
+    content = {"version": 1, "digest": "", **full("model").metadata(), key: value}
+    metadata = {"cimsim_correction": json.dumps(content)}
+    save_file(dict(full("model").tensors()), tmp_path / "c", metadata)
+    with pytest.raises(CimsimError, match="not a correction, or a damaged one"):
+        load_correction(tmp_path / "c")
+    metadata = {"cimsim_correction": "[" * 100_000}
+    save_file(dict(full("model").tensors()), tmp_path / "c", metadata)
+    with pytest.raises(CimsimError, match="not a correction, or a damaged one"):
+        load_correction(tmp_path / "c")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_a_correction_may_be_read_by_whom_the_umask_lets(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        save_correction(identity("model", "chip"), tmp_path / "c")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "c").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_a_changed_byte_in_a_file_is_noticed(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cimsim.errors import CimsimError, CimsimInternalError
+from cimsim.errors import CimsimError, CimsimInternalError, SimulationError
 from cimsim.model import (
     Checkpoint,
     Decoder,
@@ -308,3 +308,17 @@ def test_a_product_that_is_not_finite_is_refused(
 
     with pytest.raises(CimsimInternalError, match=r"1\.v is not finite"):
         Decoder(checkpoints["olmoe"]).score(windows, broken, sequences=np.arange(5))
+
+
+def test_activations_that_overflow_are_the_models_affair(
+    checkpoints: dict[str, Checkpoint], windows: Windows
+) -> None:
+    exact = FloatLinear(checkpoints["olmoe"])
+
+    def great(matrix: MatrixId, x: np.ndarray, tokens: TokenKeys) -> np.ndarray:
+        y = exact(matrix, x, tokens)
+        with np.errstate(over="ignore"):
+            return y * np.float32(1e38 if matrix == MatrixId(1, "v") else 1.0) * np.float32(1e3)
+
+    with pytest.raises(SimulationError, match=r"activations overflow.* \d\.\w+ is not finite"):
+        Decoder(checkpoints["olmoe"]).score(windows, great, sequences=np.arange(5))
