@@ -142,6 +142,7 @@ def make_plan(request: Request) -> RunPlan:
         for config in configs
         for model, checkpoint in checkpoints.items()
     ]
+    _check_correction(request, configs, checkpoints)
     identity = RunIdentity(
         tuple(configs), tuple(checkpoints.values()), texts, request.correction, plugins
     )
@@ -203,6 +204,19 @@ def _checked_task(
     calibration_windows(checkpoint, texts, config.calibration.tokens, config.workload.context)
     name = f"{config.name}.{checkpoint.name}" if several else config.name
     return ChipTask(config, model, name)
+
+
+def _check_correction(
+    request: Request, configs: Sequence[ChipConfig], checkpoints: Mapping[str, Checkpoint]
+) -> None:
+    """Refuse a correction that a run would refuse."""
+    path = request.correction
+    if path is not None and not is_file(path):
+        raise CimsimError("correction not found", file=path, key="--correction")
+    for config in configs:
+        for checkpoint in checkpoints.values():
+            given = GivenCorrection.open(path, config, checkpoint.hash, force=request.force)
+            given.check(checkpoint.program)
 
 
 def _warnings(
