@@ -14,13 +14,14 @@ from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint, build_program
 from cimsim.plugins import Plugin, load_plugins
 from cimsim.results import RunFolder
-from cimsim.stages.accuracy import foreign_seeds
+from cimsim.stages.accuracy import GivenCorrection, foreign_seeds
 from cimsim.stages.compute import open_compute
 from cimsim.stages.cores import usable_cores
 from cimsim.stages.gate import CheckRule, pass_gate
 from cimsim.stages.identity import RunIdentity
 from cimsim.stages.memory import check_memory, peak_bytes
 from cimsim.stages.models import Texts, calibration_windows, open_model, read_text, scored_windows
+from cimsim.text_file import is_file
 from cimsim.zoo import bundled_models
 from moe_mapping.registry import policy_named
 from romer.registry import steps_of
