@@ -8,6 +8,7 @@ from textwrap import wrap
 
 from cimsim.cli.answer import answer_lines, short
 from cimsim.results import Cell, Row, RunResults
+from cimsim.results.destroyed import advice_of
 from cimsim.stages.memory import machine_bytes
 from cimsim.stages.plan import RunPlan
 
@@ -58,7 +59,7 @@ def print_summary(run: RunResults, *, as_json: bool, folder: str, tiny: bool = F
     print("\n".join(answer_lines(run)))
     if tiny:
         _print_tiny(names, rows)
-    for line in (*_destroyed(names, rows), *_extrapolated(run)):
+    for line in (*_destroyed(names, rows), *_advice(run, names), *_extrapolated(run)):
         print(line)
     print(f"report: {folder}/report.html")
 
@@ -86,6 +87,16 @@ def _destroyed(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
     lines = dict.fromkeys(_short(row["ppl_unigram"]) for row in rows)
     bound = f"at or above the perplexity of unigrams, {', '.join(lines)}"
     return wrap(f"destroyed ({bound}): {', '.join(lost)}", 80)
+
+
+def _advice(run: RunResults, names: Sequence[str]) -> list[str]:
+    """Say what destroyed chips, which ranges cost much, and which knob to turn."""
+    return [
+        line
+        for name, chip in zip(names, run.chips, strict=True)
+        for told in advice_of(chip.warnings)
+        for line in wrap(f"{name}: {told}", 80, subsequent_indent="  ")
+    ]
 
 
 def _extrapolated(run: RunResults) -> list[str]:

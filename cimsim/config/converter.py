@@ -22,6 +22,12 @@ from cimsim.config.section import Section, knob
 STRAIGHT = "straight"  # transfer curve of a converter whose codes are proportional to its input
 
 
+class AutoRange(Section):
+    """Range of least error on calibration text, per matrix, as a chip's bring-up finds it."""
+
+    kind: Literal["auto"] = "auto"
+
+
 class FullRange(Section):
     """Range that covers every column sum that can occur."""
 
@@ -46,7 +52,9 @@ class FixedRange(Section):
     )
 
 
-AnyRange = Annotated[FullRange | PercentileRange | FixedRange, Field(discriminator="kind")]
+AnyRange = Annotated[
+    AutoRange | FullRange | PercentileRange | FixedRange, Field(discriminator="kind")
+]
 
 
 class Adc(Section):
@@ -64,7 +72,9 @@ class Adc(Section):
         1.28, "Conversions per second of one ADC.", unit="GS/s", within=RATE_GSPS
     )
     per_pe: int = knob(8, "ADCs in a PE, shared by its crossbars.", ge=1, le=65536)
-    range: AnyRange = Field(FullRange(), description="Input range of the ADC.")
+    range: AnyRange = Field(
+        AutoRange(), description="Input range of the ADC; auto: of least error on calibration text."
+    )
     offset_lsb: float = knob(
         0.0, "Std of each converter's frozen offset.", unit="LSB", ge=0, within=LSB
     )

@@ -24,7 +24,7 @@ from cimsim.mac.ideal import IdealMatrix, ideal_integer
 from cimsim.mac.matrix import Mode, ProgrammedMatrix
 from cimsim.mac.programming import program_matrix
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
-from cimsim.mac.study import SourceError, TileStudy, study_tile
+from cimsim.mac.study import SourceError, TileStudy, study_tile, tile_error
 from cimsim.mac.without_effect import knobs_without_effect, unpaid_writes, unused_range
 from cimsim.mac.writing import NO_SLOT, Writing
 
@@ -50,6 +50,7 @@ __all__ = [
     "register_curve",
     "register_device",
     "study_tile",
+    "tile_error",
     "unpaid_writes",
     "unused_range",
 ]

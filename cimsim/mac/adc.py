@@ -10,8 +10,8 @@ A conversion of a column sum v (in levels) is::
 
 with u the place of t in the range, low = 0 and high = 2^b - 1 for sums that cannot be
 negative, else -2^(b-1) and 2^(b-1) - 1. The digital side multiplies codes by the nominal
-step. `full` and `percentile` ranges never take a step below one level, which is where
-rounding is exact for whole levels; `fixed` takes the step that its range gives.
+step. No range but a `fixed` one takes a step below one level, which is where rounding is
+exact for whole levels; `fixed` takes the step that its range gives.
 
 Effective bits below `bits` are modelled as white input noise: the noise of an ideal b-bit
 converter is step^2 / 12, that of one with ENOB effective bits 4^(b - ENOB) times that.
@@ -41,11 +41,16 @@ class AdcRange:
         top_levels: top of the range in units of one cell level.
         input_scale: value of one input LSB with static scales, None with per-token ones.
         clip_rate: share of calibration conversions above the range; None if not measured.
+        error: relative error of outputs by converting clean calibration sums
+            (`cimsim.mac.least_error`); None if not measured.
+        least_error: the same of the range that errs least, which `auto` takes.
     """
 
     top_levels: float
     input_scale: float | None = None
     clip_rate: float | None = None
+    error: float | None = None
+    least_error: float | None = None
 
 
 def full_range_levels(formats: Formats) -> float:

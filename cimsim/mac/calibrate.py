@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Tile
-from cimsim.config.converter import FixedRange, PercentileRange
+from cimsim.config.converter import AutoRange, FixedRange, PercentileRange
 from cimsim.errors import CimsimError
 from cimsim.mac.adc import AdcRange, code_bounds, full_range_levels, step_of
 from cimsim.mac.convert import histogram
 from cimsim.mac.encode import Encoded, encode
 from cimsim.mac.feed import fed_planes
 from cimsim.mac.formats import Formats
+from cimsim.mac.least_error import SeenSums, is_lossless
 from cimsim.mac.program import write_ideal
 from cimsim.mac.quantize import quantized_inputs, static_scale_of
 from cimsim.workload.matrix import MatrixId
@@ -42,12 +43,13 @@ def calibrate_range(
         matrix: its name.
         tile: the tile it will sit on.
         inputs: float32 [n, n_in] calibration inputs. A full or fixed range with per-token
-            scales needs none.
+            scales needs none, nor does `auto` where codes of one level hold every sum.
 
     Returns:
-        The range. Of a percentile range, the least whole number of levels that holds the
-        share of absolute column sums (every cycle, slice and row group counts); of a fixed
-        range also the share of sums that it clips.
+        The range. Of `auto`, that of least error (`cimsim.mac.least_error`); of a percentile
+        range, the least whole number of levels that holds the share of absolute column sums
+        (every cycle, slice and row group counts). With inputs also the share of sums that it
+        clips, what that costs outputs, and what the range of least error would cost them.
 
     Raises:
         CimsimError: if inputs are needed and missing, or do not fit the matrix.
@@ -56,7 +58,9 @@ def calibrate_range(
     chosen = tile.adc.range
     some = inputs is not None and inputs.shape[0] > 0
     static = tile.input.scale == "static"
-    if not some and (static or isinstance(chosen, PercentileRange)):
+    formats, digital = encoded.formats, tile.crossbar.kind == "digital"
+    lossless = digital or (chosen.kind in {"auto", "full"} and is_lossless(tile, formats))
+    if not some and (static or (isinstance(chosen, AutoRange | PercentileRange) and not lossless)):
         raise CimsimError(
             f"matrix {matrix} needs calibration inputs to find its range",
             key="tile.input.scale" if static else "tile.adc.range",
@@ -66,15 +70,17 @@ def calibrate_range(
     q = np.zeros((0, weight.shape[0]), dtype=np.int32)
     if some and inputs is not None:
         input_scale, q = _quantised(inputs, encoded, static=static)
-    if tile.crossbar.kind == "digital":
+    if digital:
         return AdcRange(float("inf"), input_scale, 0.0)
-    full = full_range_levels(encoded.formats)
+    full = full_range_levels(formats)
+    if lossless or (chosen.kind == "full" and not some):
+        return AdcRange(full, input_scale, 0.0)
     if isinstance(chosen, FixedRange) and not some:
         return AdcRange(chosen.levels, input_scale, None)
-    if isinstance(chosen, PercentileRange | FixedRange):
-        counts, width = _count_sums(q, encoded, tile, full)
-        return range_of_counts(counts, width, tile, encoded.formats, input_scale)
-    return AdcRange(full, input_scale, 0.0)
+    counts, width = _count_sums(q, encoded, tile, full)
+    outputs = q.astype(np.float64) @ encoded.wq
+    signal = float(np.mean(outputs**2))
+    return range_of_counts(counts, width, tile, formats, signal, input_scale)
 
 
 def range_of_counts(
@@ -82,24 +88,32 @@ def range_of_counts(
     width: float,
     tile: Tile,
     formats: Formats,
+    signal: float,
     input_scale: float | None,
 ) -> AdcRange:
-    """Return a percentile or fixed range and what it clips, from counts of column sums.
+    """Return the range, what it clips and how it errs, from counts of column sums.
 
     Args:
         counts: absolute column sums by bins.
         width: of a bin in levels.
         tile: the tile.
         formats: of the matrix.
+        signal: mean square of the exact outputs, in units of one LSB product.
         input_scale: static scale of its inputs, or None.
     """
-    chosen = tile.adc.range
+    chosen, full = tile.adc.range, full_range_levels(formats)
+    there = np.flatnonzero(counts)
+    seen = SeenSums(there.astype(np.float64) * width, counts[there], tile, formats, signal)
+    best = seen.best()
     if isinstance(chosen, PercentileRange):
-        found = _percentile(counts, width, chosen.percentile)
-        top = min(found, full_range_levels(formats))
+        top = min(_percentile(counts, width, chosen.percentile), full)
     elif isinstance(chosen, FixedRange):
         top = chosen.levels
-    return _with_clip_rate(AdcRange(top, input_scale), counts, width, tile, formats)
+    else:
+        top = full if chosen.kind == "full" else best
+    error, least = (seen.error(step_of(tile, formats, AdcRange(t))) for t in (top, best))
+    found = AdcRange(top, input_scale, error=error, least_error=least)
+    return _with_clip_rate(found, counts, width, tile, formats)
 
 
 def spread_rows(n: int) -> NDArray[np.int64]:

@@ -29,7 +29,7 @@ from cimsim.mac.statistics import MacStatistics, MatrixCounts
 from cimsim.mac.writing import Writing
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
-__all__ = ["SourceError", "TileStudy", "study_tile"]
+__all__ = ["SourceError", "TileStudy", "study_tile", "tile_error"]
 
 _Key = TypeVar("_Key")
 _MATRIX = MatrixId(0, "studied")
@@ -81,7 +81,7 @@ class TileStudy:
         error_by_bits: relative error by converter bits, all else the same; empty if undefined.
         recommended_bits: least bits that are within 5 % of the best, None without errors to
             compare.
-        error_by_range: relative error by range: full, or percentile of the sums; empty if
+        error_by_range: relative error by range: auto, full, percentile of the sums; empty if
             undefined.
         recommended_range: the range of least error, None as above.
     """
@@ -218,7 +218,7 @@ def study_tile(
     error_float = _relative(found, real)
     sqnr = -20.0 * log10(error_float) if error_float else None
     by_bits = _defined({b: bench.error(_adc(tile, bits=b)) for b in _BITS})
-    ranges: dict[str, dict[str, object]] = {"full": {"kind": "full"}}
+    ranges: dict[str, dict[str, object]] = {kind: {"kind": kind} for kind in ("auto", "full")}
     for share in (99.0, 99.9, 99.99, 100.0):
         ranges[f"percentile {share:g}"] = {"kind": "percentile", "percentile": share}
     by_range = _defined({n: bench.error(_adc(tile, range=r)) for n, r in ranges.items()})
@@ -245,6 +245,19 @@ def study_tile(
         error_by_range=by_range,
         recommended_range=min(by_range, key=lambda name: by_range[name], default=None),
     )
+
+
+def tile_error(
+    tile: Tile,
+    weight: NDArray[np.float32],
+    inputs: NDArray[np.float32],
+    *,
+    chip_seed: int = 0,
+    read_seed: int = 0,
+    temperature_c: float = 25.0,
+) -> float | None:
+    """Return the error of a tile as `study_tile` does, and nothing else; its arguments."""
+    return _Bench(weight, inputs, chip_seed, read_seed, temperature_c).error(tile)
 
 
 def _by_source(bench: _Bench, tile: Tile, programmed: ProgrammedMatrix) -> tuple[SourceError, ...]:

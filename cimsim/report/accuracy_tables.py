@@ -8,7 +8,7 @@ from cimsim.report.blocks import Field, Grid
 from cimsim.report.cells import EMPTY, flag, number, optional, percent, significant, text, whole
 from cimsim.report.view import Design, View
 
-__all__ = ["DESTROYED", "WHO", "accuracy_grid", "calibration_grids"]
+__all__ = ["DESTROYED", "WHO", "accuracy_grid", "calibration_grids", "loss_change"]
 
 ARROW = " → "
 DESTROYED = "†"
@@ -43,11 +43,11 @@ def _interval(stage: str, lost: str) -> Callable[[Design], str]:
     return show
 
 
-def accuracy_grid(view: View) -> Grid:
-    """Who is compared, and how well the model does on each chip."""
+def loss_change(view: View) -> Callable[[Design], str]:
+    """Show the change of the loss against the first chip, with the interval of the pairs."""
     references = {text(pair, "reference") for pair in view.pairs.values()}
 
-    def loss_change(design: Design) -> str:
+    def show(design: Design) -> str:
         pair = view.pairs.get((design.name, text(design.row, "model")))
         found = None if pair is None else optional(pair, "loss_change_calibrated_mean")
         if pair is None:
@@ -57,6 +57,11 @@ def accuracy_grid(view: View) -> Grid:
         low, high = (number(pair, f"loss_change_calibrated_ci_{end}") for end in ("low", "high"))
         return f"{found:+.3g}" if low == high else f"{found:+.3g} [{low:+.3g}, {high:+.3g}]"
 
+    return show
+
+
+def accuracy_grid(view: View) -> Grid:
+    """Who is compared, and how well the model does on each chip."""
     seeds = f"{view.seeds} chip seed{'s' if view.seeds != 1 else ''}"
     interval = "intervals over chip seeds" if view.seeds > 1 else "one seed gives no interval"
     return Grid.of(
@@ -72,7 +77,7 @@ def accuracy_grid(view: View) -> Grid:
             Field("95\u00a0%", _interval("noisy", "destroyed")),
             Field("calibrated", _ppl("calibrated", "destroyed_calibrated"), "calibrated"),
             Field("95\u00a0%", _interval("calibrated", "destroyed_calibrated"), "95 %"),
-            Field("loss change [95\u00a0%]", loss_change),
+            Field("loss change [95\u00a0%]", loss_change(view)),
             Field("clipped", lambda d: percent(optional(d.row, "adc_clip_rate"), 2), "clipped"),
         ),
         view.groups,

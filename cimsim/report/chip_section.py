@@ -51,6 +51,19 @@ def _about(design: Design) -> str:
     )
 
 
+def _range(row: Row) -> str:
+    """State the converter range that was found, and what converting costs."""
+    top = f"{significant(number(row, 'adc_range_levels'))} levels (mean over matrices)"
+    error, least = (optional(row, f"adc_range_{e}") for e in ("error", "least_error"))
+    if error is None or least is None:
+        lost = "codes of one level hold every sum"
+    else:
+        lost = f"by converting, outputs of calibration text err by {percent(error)} of their rms"
+        if text(row, "adc_range") != "auto":
+            lost += f", {percent(least)} with the range of least error"
+    return f"ADC range {text(row, 'adc_range')}: top at {top}; {lost}."
+
+
 def _sentences(design: Design) -> tuple[str, ...]:
     row = design.row
     change = design.calibration_effect.difference
@@ -76,6 +89,8 @@ def _sentences(design: Design) -> tuple[str, ...]:
         f"{text(row, 'critical_resource')}, busy "
         f"{percent(number(row, 'critical_resource_utilisation'), 0)} of the time.",
     ]
+    if row.get("adc_range") is not None:
+        found.append(_range(row))
     if design.switches:
         found.append(
             f"{significant(number(row, 'expert_switches_per_token'))} expert switches per token, "

@@ -11,6 +11,7 @@ from cimsim.report.cells import (
     text,
 )
 from cimsim.report.view import SCALE_BATCH, Design, View, off_chip_share
+from cimsim.results.destroyed import advice_of
 
 __all__ = ["CLIP_WARNING", "basis", "findings", "warnings"]
 
@@ -90,7 +91,8 @@ def _destroyed(view: View) -> list[str]:
     )
     return [
         f"Destroyed, and ranked nowhere: {listed}. A unigram model, which knows no context, has "
-        f"{view.unigrams}."
+        f"{view.unigrams}.",
+        *(f"{d.name}: {told}." for d in lost for told in advice_of(d.chip.warnings)),
     ]
 
 

@@ -39,6 +39,7 @@ class Accuracy:
         unigram_ppl: perplexity of a unigram model of the calibration text.
         text_bytes: of the scored text, UTF-8.
         seeds: one entry per chip seed; on a chip without random errors the same numbers.
+        ranges: converter range of every analog matrix.
         warnings: one sentence each.
     """
 
@@ -47,6 +48,7 @@ class Accuracy:
     unigram_ppl: float
     text_bytes: int
     seeds: tuple[Seed, ...]
+    ranges: Mapping[MatrixId, AdcRange]
     warnings: tuple[str, ...]
 
 
@@ -169,7 +171,7 @@ def measure_accuracy(
         # Nothing is drawn on such a chip: every seed is the first one again.
         seeds = seeds * config.run.chip_seeds
     size = scored_bytes(subject.checkpoint, subject.texts, config.workload)
-    return Accuracy(subject.clean, ideal, _unigram(subject), size, tuple(seeds), warnings)
+    return Accuracy(subject.clean, ideal, _unigram(subject), size, tuple(seeds), ranges, warnings)
 
 
 def _unigram(subject: ModelOnText) -> float:

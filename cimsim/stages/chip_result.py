@@ -12,6 +12,7 @@ from cimsim.config import ChipConfig
 from cimsim.config.load import dump_yaml
 from cimsim.cost import Density
 from cimsim.results import ChipResult, Row, TileLoad
+from cimsim.stages.diagnosis import diagnosis
 from cimsim.stages.measured import ChipMeasurement
 from cimsim.stages.outcome import Outcome
 from cimsim.stages.peaks import peak_rows
@@ -73,7 +74,8 @@ def chip_result(
         resources=resource_rows(measured),
         activity=activity(measured),
         warnings=(
-            *subject.checkpoint.warnings, *outcome.accuracy.warnings, *run_warnings(measured),
+            *subject.checkpoint.warnings, *diagnosis(measured, subject),
+            *outcome.accuracy.warnings, *run_warnings(measured),
         ),
         notes=chip.cost.notes,
         not_modelled=chip.cost.not_modelled(),

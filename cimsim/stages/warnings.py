@@ -6,6 +6,7 @@ from cimsim.engine.network_choice import network_without_effect
 from cimsim.mac import knobs_without_effect, unpaid_writes, unused_range
 from cimsim.model.text import perplexity
 from cimsim.stages.coupling import coupling_without_effect
+from cimsim.stages.diagnosis import range_warning
 from cimsim.stages.dies import DIE_LIMIT_MM2
 from cimsim.stages.measured import ChipMeasurement
 from cimsim.stages.scale import left_out
@@ -20,6 +21,7 @@ def run_warnings(measured: ChipMeasurement) -> tuple[str, ...]:
     """Return the warnings about one chip and model."""
     chip = measured.chip.config
     found = [*knobs_without_effect(chip), *unpaid_writes(chip), *unused_range(chip)]
+    found += range_warning(measured.accuracy.ranges, chip.tile.adc.range.kind)
     clip = measured.clip_rate
     if clip is not None and clip > CLIP_WARNING:
         found.append(

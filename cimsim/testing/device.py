@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Device, Tile
+from cimsim.config.converter import FullRange, IsaacAdc
 from cimsim.config.tile import WeightFormat
 from cimsim.mac import DeviceModel, ProgrammedMatrix, Writing, calibrate_range, program_matrix
 from cimsim.mac.cells import CellTables, cell_tables
@@ -39,7 +40,9 @@ def check_device_model(device: Device) -> tuple[str, ...]:
     """
     bits = device.cell_bits + 1  # a pair whose cells hold whole magnitudes
     tile = Tile(
-        weight=WeightFormat(bits=max(2, bits)), device=device.model_copy(update={"age_s": 0.0})
+        weight=WeightFormat(bits=max(2, bits)),
+        device=device.model_copy(update={"age_s": 0.0}),
+        adc=IsaacAdc(range=FullRange()),  # cells are looked at, no sums
     )
     model = device_model(device, tile.weight.bits)
     tables = cell_tables(tile, 1, 0.0)

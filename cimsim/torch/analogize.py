@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from cimsim.backends.torch.compute import TorchCompute
 from cimsim.backends.torch.tile import Precision
 from cimsim.config import ChipConfig
-from cimsim.config.converter import PercentileRange
 from cimsim.config.load import find_chip, load_chip
 from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange, Mode, calibrate_range
@@ -254,10 +253,12 @@ def _range(slot: Slot, seen: Floats | None, chip: ChipConfig) -> AdcRange:
     Raises:
         CimsimError: if the chip takes it from text and there is none.
     """
-    needed = isinstance(chip.tile.adc.range, PercentileRange) or chip.tile.input.scale == "static"
-    if seen is None and needed:
+    try:
+        return calibrate_range(columns_of(slot), slot.matrix, chip.tile, seen)
+    except CimsimError as error:
+        if seen is not None:
+            raise
         raise CimsimError(
             "this chip takes converter ranges or input scales from text",
             key="calibration", allowed="token ids [sequences, tokens]",
-        )  # fmt: skip
-    return calibrate_range(columns_of(slot), slot.matrix, chip.tile, seen)
+        ) from error  # fmt: skip

@@ -29,8 +29,11 @@ def bent(place: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def make_tile(**sections: Any) -> Tile:
-    """A tile whose sections differ from the defaults as given."""
-    return Tile.model_validate(sections)
+    """A tile whose sections differ from the defaults as given; its range needs no inputs."""
+    adc = sections.pop("adc", {"kind": "isaac"})
+    if isinstance(adc, dict):
+        adc = {"range": {"kind": "full"}, **adc}
+    return Tile.model_validate({**sections, "adc": adc})
 
 
 def keys_of(n: int) -> TokenKeys:

@@ -214,7 +214,8 @@ def test_cost_assumes_the_density_that_one_bit_weights_have(encoding: str) -> No
     )  # fmt: skip
     assumed = default_density(chip).mean_level_fraction
     weight = normal(np.random.default_rng(0), 128, 60)
-    assert program(weight, chip.tile).cells.mean_fraction == pytest.approx(assumed, rel=0.02)
+    programmed = program(weight, chip.tile, normal(np.random.default_rng(1), 4, 128))
+    assert programmed.cells.mean_fraction == pytest.approx(assumed, rel=0.02)
 
 
 def test_digital_crossbars_multiply_signs_and_count_their_bits() -> None:

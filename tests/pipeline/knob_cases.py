@@ -156,7 +156,7 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "tile.adc.enob": ("isaac", BASE, "5.0"),
     "tile.adc.range.percentile": ("isaac", (*COARSE, "tile.adc.range={kind: percentile}"), "90"),
     "tile.adc.range.levels": ("isaac", ("tile.adc.range={kind: fixed, levels: 60}",), "20"),
-    "tile.adc.range.kind": ("isaac", COARSE, "percentile"),
+    "tile.adc.range.kind": ("isaac", COARSE, "full"),
     "tile.adc.kind": ("isaac", (), "sar_table"),
     "tile.adc.optimism": ("isaac", ("tile.adc.kind=regression",), "median"),
     "tile.adc.fom_fj": ("isaac", WALDEN, "40"),

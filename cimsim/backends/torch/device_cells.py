@@ -29,6 +29,7 @@ from cimsim.mac.curves import curve_of, is_straight
 from cimsim.mac.formats import Formats
 from cimsim.mac.grid import cell_bounds
 from cimsim.mac.inputs import static_scale
+from cimsim.mac.least_error import is_lossless
 from cimsim.mac.moments import level_moments
 from cimsim.mac.noise import fresh_noise
 from cimsim.mac.program import Cells, read_variance
@@ -258,9 +259,9 @@ def range_on_device(
         return None
     formats = writer.formats
     full = full_range_levels(formats)
-    if tile.adc.range.kind == "full":
+    if tile.adc.range.kind in {"auto", "full"} and is_lossless(tile, formats):
         return AdcRange(full, None, 0.0)
-    _, values = _levels(weight, writer)
+    integers, values = _levels(weight, writer)
     rows = torch.from_numpy(spread_rows(len(inputs))).to(weight.device)
     none = torch.zeros((), device=weight.device)
     q, _ = plain.whole_inputs(inputs[rows].float(), formats.input_bits, none, matrix)
@@ -271,7 +272,8 @@ def range_on_device(
         sums = torch.matmul(planes[:, :, part], values[part].double()).abs() * (1.0 / width)
         bins = torch.round(sums).long().clamp(max=empty.size - 1)
         counts += torch.bincount(bins.flatten(), minlength=empty.size)
-    return range_of_counts(counts.cpu().numpy(), width, tile, formats, None)
+    signal = float((q.double() @ integers.q.T.double()).square().mean())
+    return range_of_counts(counts.cpu().numpy(), width, tile, formats, signal, None)
 
 
 def _on_grid(values: Tensor, formats: Formats) -> tuple[Tensor, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ AT_BATCH = "decode at the batch size in latency_batch"
 NO_CROSSBARS = Empty("every matrix is digital")
 NO_ADC = Empty("digital crossbars have no ADC")
 NOT_CONVERTED = Empty("no conversion was made: crossbars are digital, unused or folded")
+NO_RANGE = Empty("nothing is converted: crossbars are digital or unused")
+NOT_COUNTED = Empty("nothing is lost: codes of one level hold every sum, or nothing is converted")
 UNCHANGED = Empty("the calibrator changed nothing on any chip")
 SWITCHES = Empty("the chip switches experts")
 _CI = "95 % Student t interval over chip seeds; equals the mean with one seed"
@@ -179,7 +181,30 @@ ACCURACY: tuple[Column[ChipMeasurement], ...] = (
     ),
     number("adc_clip_rate", "1", "Share of conversions that hit the end of the ADC's range.",
            lambda m: m.clip_rate, NOT_CONVERTED, better="lower", maximum=1.0),
+    text("adc_range", "How the ADC's range is found: tile.adc.range.kind.",
+         lambda m: m.config.tile.adc.range.kind if m.accuracy.ranges else None, NO_RANGE),
+    number("adc_range_levels", "level", "Top of the ADC's range, mean over analog matrices.",
+           lambda m: _of_ranges(m, "top_levels", np.mean), NO_RANGE),
+    number("adc_range_error", "1",
+           "Relative error of outputs by converting clean sums of calibration text, rms over "
+           "analog matrices.", lambda m: _of_ranges(m, "error", _rms), NOT_COUNTED, better="lower"),
+    number("adc_range_least_error", "1", "The same with the range that errs least (auto).",
+           lambda m: _of_ranges(m, "least_error", _rms), NOT_COUNTED, better="lower"),
 )  # fmt: skip
+
+
+def _of_ranges(
+    m: ChipMeasurement, what: str, mean: Callable[[NDArray[np.float64]], Any]
+) -> float | None:
+    """Return a mean over the converter ranges of analog matrices that have a figure."""
+    values = [getattr(r, what) for r in m.accuracy.ranges.values()]
+    known = np.array([v for v in values if v is not None])
+    return float(mean(known)) if known.size and np.isfinite(known).all() else None
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(values**2)))
+
 
 _OVER = "of visits over routed experts, mean over MoE layers."
 
