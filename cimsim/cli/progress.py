@@ -7,6 +7,7 @@ import time
 from types import TracebackType
 
 from cimsim.api.chip_work import ChipWork
+from cimsim.cli.summary import memory_line
 from cimsim.stages.plan import RunPlan
 
 PLAIN_SECONDS = 5.0
@@ -22,6 +23,7 @@ class Progress:
     """
 
     def __init__(self, plan: RunPlan) -> None:
+        self._memory = plan.memory_bytes
         self._work = {t.name: ChipWork(t) for t in plan.tasks}
         self._pace = 1.0 / min(plan.jobs * plan.threads, sum(w.seeds for w in self._work.values()))
         self._started: dict[str, float] = {}
@@ -51,6 +53,8 @@ class Progress:
             fraction: share of its work that is done.
         """
         now = time.monotonic()
+        if not self._started and self._memory is not None:
+            self.note(memory_line(self._memory))
         self._started.setdefault(name, now)
         self._work[name].begin(stage, fraction)
         line = f"{100 * self._share():3.0f}%  {name}: {stage}, about {self._left(now)} left"

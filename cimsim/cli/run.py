@@ -88,7 +88,7 @@ def run(
 ) -> None:
     """Simulate models on chips: accuracy, latency, energy and a report."""
     from cimsim.cli.progress import Progress
-    from cimsim.cli.summary import memory_line, print_plan, print_summary
+    from cimsim.cli.summary import print_plan, print_summary
     from cimsim.session import run_plan
     from cimsim.stages.gate import check_rule
     from cimsim.stages.plan import Request, check_models, make_plan
@@ -126,8 +126,6 @@ def run(
     with Progress(plan) as progress:
         for warning in plan.warnings:
             progress.note(f"warning: {warning}")
-        if plan.memory_bytes is not None:
-            progress.note(memory_line(plan.memory_bytes))
         check_models(plan, progress.note)
         results = run_plan(plan, progress)
     print_summary(results, as_json=as_json, folder=str(plan.folder.path), tiny=tiny)

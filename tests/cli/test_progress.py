@@ -14,7 +14,7 @@ def plan(chips: int, *, seeds: int = 2, method: str = "romer_plus") -> SimpleNam
     run, calibration = SimpleNamespace(chip_seeds=seeds), SimpleNamespace(method=method)
     config = SimpleNamespace(run=run, calibration=calibration)
     tasks = [SimpleNamespace(name=f"chip{i}", config=config) for i in range(chips)]
-    return SimpleNamespace(tasks=tasks, jobs=1, threads=1)
+    return SimpleNamespace(tasks=tasks, jobs=1, threads=1, memory_bytes=None)
 
 
 @pytest.fixture
