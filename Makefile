@@ -7,7 +7,7 @@ STAMP = $(VENV)/.stamp
 export OPENBLAS_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: run test test-full test-gpu quick golden golden-check docs bench lint clean
+.PHONY: run test torture test-full test-gpu quick golden golden-check docs bench lint clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("cimsim needs Python 3.11 or newer") if sys.version_info < (3, 11) else 0'
@@ -32,6 +32,10 @@ test: $(STAMP)
 
 test-full: $(STAMP)
 	CIMSIM_FULL_TESTS=1 $(PY) -m pytest $(SPREAD) --timeout 3600
+
+# Hostile and broken inputs, full disks, kills: all of them, with a summary of how they ended.
+torture: $(STAMP)
+	CIMSIM_FULL_TESTS=1 $(PY) -m pytest -n 0 --timeout 7200 tests/torture
 
 # Kernels on a CUDA device: parity with the Numba tile and the plain twins, then figures. Uses the
 # python that has torch with CUDA (GPU_PYTHON); what it prints is kept under reports/gpu/.
