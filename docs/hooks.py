@@ -1,8 +1,13 @@
-"""Tables of the reference that come from the product itself, so that they cannot go stale."""
+"""Pages from what lies elsewhere: tables from the product, guides from notebooks."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
 
 from cimsim.config.knobs import find_knobs
 from cimsim.stages.columns.registry import run_tables
@@ -87,3 +92,23 @@ MARKERS = {
     "{{ methods }}": _methods,
     "{{ steps }}": _steps,
 }
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Make a page of every notebook: its text, and its code in blocks."""
+    for file in list(files):
+        if file.src_uri.endswith(".ipynb"):
+            path = Path(config.docs_dir) / file.src_uri
+            page = f"{file.src_uri.removesuffix('.ipynb')}.md"
+            files.append(File.generated(config, page, content=notebook_markdown(path)))
+    return files
+
+
+def notebook_markdown(path: Path) -> str:
+    """Return a notebook as markdown, with a link to itself below its title."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+    title, _, rest = "\n\n".join(parts).partition("\n")
+    return f"{title}\n\nThis page is [a notebook](../{path.name}).\n{rest}\n"
