@@ -254,6 +254,14 @@ class Run(Section):
         "than cpu implies.",
     )
     device: str = knob("cpu", "Where torch computes: cpu, cuda, or cuda:N.")
+    device_gb: float | None = knob(
+        None,
+        "Memory of the device that weights and written matrices may fill, beside activations; what "
+        "does not fit is read and written again in every pass, with the same numbers. Left out: "
+        "all that is free.",
+        unit="GB",
+        gt=0,
+    )
     precision: Literal["exact", "fast"] = knob(
         "exact",
         "Codes of torch tiles: those of the numba tile given the same inputs, or the same law "
@@ -287,6 +295,9 @@ class Run(Section):
         if self.backend == "numba" and self.precision == "fast":
             message = "run.precision fast needs torch, and run.backend says numba"
             raise ValueError(message)
+        if self.device == "cpu" and self.device_gb is not None:
+            message = "run.device_gb is memory of a CUDA device, and run.device is cpu"
+            raise ValueError(message)
         if self.backend == "torch" and self.coupling == "coupled":
             message = "run.coupling coupled computes visit by visit, which run.backend torch cannot"
             raise ValueError(message)
@@ -299,6 +310,8 @@ class Run(Section):
         if self.backend == "numba":
             for name in ("backend", "device", "precision"):
                 del fields[name]
+        if self.device_gb is None:
+            del fields["device_gb"]
         return fields
 
 

@@ -22,21 +22,25 @@ from cimsim.model.decoder import Decoder, ForwardResult, ScoreResult
 from cimsim.model.flight import Flight, Stream, next_tokens
 from cimsim.model.float_linear import FloatLinear
 from cimsim.model.interpreter import Interpreter
-from cimsim.model.linear import Linear
+from cimsim.model.linear import ExpertCall, Linear
 from cimsim.model.observer import Observer
 from cimsim.model.router_correction import QuantileMap
 from cimsim.model.routing import Routing, RoutingRecord
 from cimsim.model.text import perplexity, split_documents
+from cimsim.model.weight_source import CheckpointWeight, GivenWeight, Weight
 
 __all__ = [
     "Checkpoint",
+    "CheckpointWeight",
     "ColumnCorrection",
     "Correction",
     "Decoder",
     "DigitalOps",
+    "ExpertCall",
     "Flight",
     "FloatLinear",
     "ForwardResult",
+    "GivenWeight",
     "Interpreter",
     "KVCache",
     "Linear",
@@ -50,6 +54,7 @@ __all__ = [
     "ScoreResult",
     "SlotRewrite",
     "Stream",
+    "Weight",
     "build_program",
     "digital_ops_per_token",
     "identity",

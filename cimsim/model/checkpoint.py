@@ -60,13 +60,23 @@ class Checkpoint:
         return self._cache.get(matrix, lambda: self._read(matrix))
 
     def _read(self, matrix: MatrixId) -> NDArray[np.float32]:
-        tied = matrix.role == "head" and self.program.tied_head
-        stored = self.parameter(-1, "embedding") if tied else self.parameter(*matrix)
-        return np.ascontiguousarray(stored.T)
+        return np.ascontiguousarray(self.parameter(*self._place_of(matrix)).T)
 
     def parameter(self, layer: int, role: str, expert: int = NO_EXPERT) -> NDArray[np.float32]:
         """Return a digital parameter of an operation, or a matrix, in its stored shape."""
         return self._weights.read(layer, role, expert)
+
+    def bfloat16(self, matrix: MatrixId) -> NDArray[np.uint16] | None:
+        """Return the bits of a matrix [n_out, n_in] that is stored in bfloat16, else None."""
+        return self._weights.read_bfloat16(self._place_of(matrix))
+
+    def shape_of(self, matrix: MatrixId) -> tuple[int, int]:
+        """Return inputs and outputs of a matrix without reading it."""
+        return self._weights.shape(self._place_of(matrix))
+
+    def _place_of(self, matrix: MatrixId) -> MatrixId:
+        tied = matrix.role == "head" and self.program.tied_head
+        return MatrixId(-1, "embedding") if tied else matrix
 
     def encode(self, text: str) -> NDArray[np.int64]:
         """Return the token ids of a text, int64 [n], without special tokens.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model.array_backend import ArrayBackend
 from cimsim.model.correction import Correction
-from cimsim.model.linear import Linear
+from cimsim.model.linear import ExpertCall, ExpertLinear, Linear
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["CorrectedLinear"]
@@ -28,7 +30,7 @@ class CorrectedLinear:
     """
 
     def __init__(self, linear: Linear, correction: Correction, backend: ArrayBackend) -> None:
-        self._linear, self._product = linear, backend.product
+        self._linear, self._product, self._correction = linear, backend.product, correction
         array = backend.array
         self._columns = {
             matrix: (array(c.scale), array(c.offset)) for matrix, c in correction.columns.items()
@@ -55,3 +57,16 @@ class CorrectedLinear:
             scale, offset = columns
             y = y * scale + offset
         return y
+
+    def serve_experts(self, call: ExpertCall) -> tuple[Array, frozenset[int]] | None:
+        """Return the corrected sum of some experts, if the products are served together."""
+        if not isinstance(self._linear, ExpertLinear):
+            return None
+        matrices = [m.id for three in call.experts for m in three]
+        columns, low_rank = self._correction.columns, self._correction.low_rank
+        corrected = replace(
+            call,
+            columns={m: columns[m] for m in matrices if m in columns},
+            low_rank={m: low_rank[m] for m in matrices if m in low_rank},
+        )
+        return self._linear.serve_experts(corrected)

@@ -24,7 +24,7 @@ from cimsim.model.attention_inputs import (
 )
 from cimsim.model.correction import Correction
 from cimsim.model.flight import Flight
-from cimsim.model.linear import Linear
+from cimsim.model.linear import ExpertCall, ExpertLinear, Linear
 from cimsim.model.observer import Observer
 from cimsim.model.parameters import Parameters
 from cimsim.model.routing import Chooser, Routing, route_logits
@@ -49,6 +49,8 @@ __all__ = ["Interpreter"]
 Array = NDArray[np.float32]
 Rows = NDArray[np.int64]
 NO_PARTS: frozenset[str] = frozenset()
+NO_EXPERTS: frozenset[int] = frozenset()
+ROWS_OF_LOGITS = 4096
 
 
 class Interpreter:
@@ -169,9 +171,26 @@ class Interpreter:
             case Combine():
                 flight.x = flight.x + flight.outputs[0]
             case _:
-                for part, rows, expert in _visits(flight, operation):
+                served = NO_EXPERTS if on_tiles else self._serve_together(flight, operation)
+                for part, rows, expert in _visits(flight, operation, served):
                     if part not in on_tiles:
                         self.serve(flight, part, rows, expert)
+
+    def _serve_together(self, flight: Flight, operation: Operation) -> frozenset[int]:
+        """Compute experts whose products are served together; return which."""
+        if not isinstance(operation, Experts) or not isinstance(self._linear, ExpertLinear):
+            return NO_EXPERTS
+        if not operation.experts:
+            return NO_EXPERTS
+        routing, x = flight.routings[-1], flight.inputs
+        call = ExpertCall(operation.layer, operation.experts, x, flight.keys, routing)
+        found = self._linear.serve_experts(call)
+        if found is None:
+            return NO_EXPERTS
+        if not self._backend.is_finite(found[0]):
+            raise CimsimInternalError(f"the experts of layer {operation.layer} are not finite")
+        _keep(flight, "experts", None, found[0])
+        return found[1]
 
     def _end(self, flight: Flight) -> None:
         """Join the rows of an operation's products and go to the next one."""
@@ -215,10 +234,12 @@ class Interpreter:
         if flight.forced is not None:
             return flight.forced.layer(len(flight.routings))
         host, layer = self._backend.host, operation.layer
-        logits = host(self._joined(flight, "router"))
+        logits = self._joined(flight, "router")
+        correction = None if self._correction is None else self._correction.router(layer)
+        if self._observer is not None or correction is not None or operation.choice is not None:
+            logits = host(logits)
         if self._observer is not None:
             self._observer.router(layer, flight.keys, host(flight.inputs), logits)
-        correction = None if self._correction is None else self._correction.router(layer)
         routing = route_logits(logits, flight.keys, operation, correction, self._chooser(operation))
         if self._observer is not None:
             self._observer.routing(layer, flight.keys, routing)
@@ -239,7 +260,10 @@ class Interpreter:
     def _sum(self, flight: Flight, operation: Experts) -> Array:
         """Return the weighted sum over experts and the shared or dense block."""
         backend = self._backend
-        total = backend.zeros(flight.inputs.shape)
+        if "experts" in flight.pieces:
+            total = self._joined(flight, "experts")
+        else:
+            total = backend.zeros(flight.inputs.shape)
         # Experts in ascending order: a token's sum has one order in every batch.
         for expert, rows, y in sorted(flight.visits, key=lambda visit: visit[0]):
             routing = flight.routings[-1]
@@ -256,16 +280,16 @@ class Interpreter:
     def _score(self, flight: Flight, operation: Head, rows: Rows | None) -> None:
         """Keep logits, or the loss where the following token is scored."""
         following = flight.following
-        if following is not None:
-            rows = np.arange(len(following)) if rows is None else rows
-            rows = rows[following[rows] >= 0]
-            if not len(rows):
-                return
-        logits = self._product(operation.weight, *self._rows(flight, rows))
         if following is None:
-            _keep(flight, "head", rows, logits)
-        else:
-            flight.nll[rows] = self._backend.negative_log_likelihood(logits, following[rows])
+            _keep(flight, "head", rows, self._product(operation.weight, *self._rows(flight, rows)))
+            return
+        scored = np.arange(len(following)) if rows is None else rows
+        scored = scored[following[scored] >= 0]
+        # Logits of some rows at a time: those of a flight may be larger than all else together.
+        for first in range(0, len(scored), ROWS_OF_LOGITS):
+            some = scored[first : first + ROWS_OF_LOGITS]
+            logits = self._product(operation.weight, *self._rows(flight, some))
+            flight.nll[some] = self._backend.negative_log_likelihood(logits, following[some])
 
     def _rows(self, flight: Flight, rows: Rows | None) -> tuple[Array, TokenKeys]:
         """Return inputs and addresses of some rows."""
@@ -310,8 +334,10 @@ def _keep(flight: Flight, name: str, rows: Rows | None, y: Array) -> None:
     flight.pieces.setdefault(name, []).append((rows, y))
 
 
-def _visits(flight: Flight, operation: Operation) -> Iterator[tuple[str, Rows | None, int]]:
-    """Yield part, rows and expert of everything that an operation's products consist of."""
+def _visits(
+    flight: Flight, operation: Operation, served: frozenset[int] = NO_EXPERTS
+) -> Iterator[tuple[str, Rows | None, int]]:
+    """Yield part, rows and expert of an operation's products, but of experts already served."""
     match operation:
         case Project():
             yield "attention", None, NO_EXPERT
@@ -319,6 +345,8 @@ def _visits(flight: Flight, operation: Operation) -> Iterator[tuple[str, Rows | 
             yield "router", None, NO_EXPERT
         case Experts(_, experts, shared):
             for expert in range(len(experts)):
+                if expert in served:
+                    continue
                 rows = np.nonzero(flight.routings[-1].experts == expert)[0]
                 if len(rows):
                     yield "experts", rows, expert

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.workload.matrix import MatrixId, TokenKeys
+from cimsim.model.correction_steps import ColumnCorrection, LowRank
+from cimsim.model.routing import Routing
+from cimsim.workload.matrix import Matrix, MatrixId, TokenKeys
 
-__all__ = ["Linear"]
+__all__ = ["ExpertCall", "ExpertLinear", "Linear"]
+
+Array = NDArray[np.float32]
 
 
 class Linear(Protocol):
@@ -32,5 +38,40 @@ class Linear(Protocol):
 
         Returns:
             float32 [n, n_out].
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ExpertCall:
+    """The products of all routed experts of a layer at once.
+
+    Attributes:
+        layer: of the decoder.
+        experts: gate, up and down of each.
+        x: float32 [n, d_model], inputs.
+        tokens: addresses of the n rows.
+        routing: where they go.
+        columns: digital corrections of columns, by matrix.
+        low_rank: digital low-rank terms, by matrix.
+    """
+
+    layer: int
+    experts: tuple[tuple[Matrix, ...], ...]
+    x: Array
+    tokens: TokenKeys
+    routing: Routing
+    columns: Mapping[MatrixId, ColumnCorrection] = field(default_factory=dict)
+    low_rank: Mapping[MatrixId, LowRank] = field(default_factory=dict)
+
+
+@runtime_checkable
+class ExpertLinear(Protocol):
+    """A `Linear` that may serve the experts of a layer together."""
+
+    def serve_experts(self, call: ExpertCall) -> tuple[Array, frozenset[int]] | None:
+        """Return the sum by gates of some experts' outputs, and which; None for one at a time.
+
+        Experts are down(silu(gate(x)) * up(x)); what is returned is float32 [n, d_model].
         """
         ...

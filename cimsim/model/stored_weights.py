@@ -82,6 +82,22 @@ class StoredWeights:
         found = self._files[place.name].read(place.name, place.rows)
         return found.T if place.upright else found
 
+    def read_bfloat16(self, matrix: MatrixId) -> NDArray[np.uint16] | None:
+        """Return the bits of a matrix [n_out, n_in] that is stored in bfloat16, else None."""
+        place = self._places[matrix]
+        file = self._files[place.name]
+        if file.tensors[place.name].dtype != "BF16":
+            return None
+        found = file.read_stored(place.name, place.rows)
+        return found.T if place.upright else found
+
+    def shape(self, matrix: MatrixId) -> tuple[int, int]:
+        """Return inputs and outputs of a matrix."""
+        place = self._places[matrix]
+        first, last = place.rows or (0, place.shape[0])
+        stored = last - first, place.shape[-1]
+        return stored if place.upright else stored[::-1]
+
     def digest(self, config: Path) -> str:
         """Return the SHA-256 of configuration and weight files, hexadecimal.
 

@@ -147,13 +147,20 @@ class TensorFile:
         Raises:
             CimsimError: if the file is not what it was when it was opened.
         """
+        return _decode(self.read_stored(name, rows), self.tensors[name].dtype)
+
+    def read_stored(self, name: str, rows: tuple[int, int] | None = None) -> NDArray[Any]:
+        """Return a tensor, or some rows of it, as stored: bfloat16 as 16 bits without a meaning.
+
+        Arguments and errors are those of `read`.
+        """
         tensor = self.tensors[name]
         first, last = rows or (0, 0)
         shape = (last - first, tensor.shape[-1]) if rows else tensor.shape
         stored = np.empty(shape, dtype=_STORED[tensor.dtype])
         start = tensor.start + first * stored.dtype.itemsize * math.prod(shape[1:])
         self._read_into(stored.reshape(-1).view(np.uint8), start)
-        return _decode(stored, tensor.dtype)
+        return stored
 
     def _read_into(self, data: NDArray[np.uint8], start: int) -> None:
         """Fill an array with the bytes from `start` on; threads may read side by side."""

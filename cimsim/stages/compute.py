@@ -18,6 +18,7 @@ from cimsim.config import ChipConfig, Tile
 from cimsim.config.chip import Run
 from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange, Writing, calibrate_range, ideal_integer, program_matrix
+from cimsim.model import Weight
 from cimsim.model.array_backend import ArrayBackend, NumbaBackend
 from cimsim.plugins import find_installed
 from cimsim.stages.linear import Copy
@@ -50,7 +51,7 @@ class Compute(Protocol):
         """Find the converter range of a matrix on inputs, as `cimsim.mac.calibrate_range`."""
         ...
 
-    def write(self, weight: Floats, tile: Tile, writing: Writing, adc_range: AdcRange) -> Copy:
+    def write(self, weight: Weight, tile: Tile, writing: Writing, adc_range: AdcRange) -> Copy:
         """Write a weight matrix [n_in, n_out] into crossbars, as `cimsim.mac.program_matrix`."""
         ...
 
@@ -70,9 +71,9 @@ class NumbaCompute:
         """Find the converter range of a matrix on inputs [n, n_in]."""
         return calibrate_range(weight, matrix, tile, inputs)
 
-    def write(self, weight: Floats, tile: Tile, writing: Writing, adc_range: AdcRange) -> Copy:
+    def write(self, weight: Weight, tile: Tile, writing: Writing, adc_range: AdcRange) -> Copy:
         """Write a weight matrix [n_in, n_out] into crossbars."""
-        return program_matrix(weight, tile, writing, adc_range)
+        return program_matrix(weight(), tile, writing, adc_range)
 
     def ideal(self, weight: Floats, tile: Tile, matrix: MatrixId, adc_range: AdcRange) -> Copy:
         """Return the exact integer product."""
@@ -99,7 +100,7 @@ def open_compute(run: Run) -> Compute:
         )
     from cimsim.backends.torch.compute import TorchCompute  # noqa: PLC0415 - torch is optional
 
-    return TorchCompute(run.device, run.precision, run.seed)
+    return TorchCompute(run.device, run.precision, run.seed, run.device_gb)
 
 
 def computed_by(config: ChipConfig) -> str:

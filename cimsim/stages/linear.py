@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip import copy_of_token
 from cimsim.mac import MacStatistics, Mode
-from cimsim.model import FloatLinear
+from cimsim.model import ExpertCall, FloatLinear
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
-__all__ = ["AnalogLinear", "Copy"]
+__all__ = ["AnalogLinear", "Copy", "JoinsExperts"]
 
 Floats = NDArray[np.float32]
 
@@ -50,6 +50,29 @@ class Copy(Protocol):
 
     def forget_folded(self) -> None:
         """Free the folded form; it is made again when it is next used."""
+        ...
+
+
+@runtime_checkable
+class JoinsExperts(Protocol):
+    """Arrays whose library reads the folded copies of a layer's experts together."""
+
+    def join_experts(
+        self,
+        copies: Mapping[int, tuple[Copy, ...]],
+        call: ExpertCall,
+        *,
+        read_seed: int,
+        statistics: MacStatistics | None,
+    ) -> tuple[Floats, frozenset[int]] | None:
+        """Return the sum of some experts by gates, and which; None where it joins none.
+
+        Args:
+            copies: gate, up and down of experts that have one copy each.
+            call: the products.
+            read_seed: seed of the read noise.
+            statistics: where to count vectors, or None.
+        """
         ...
 
 
@@ -90,6 +113,22 @@ class AnalogLinear:
                 some = backend.take(x, rows)
                 pieces.append((rows, self.read(copy, some, tokens.take(rows), replica)))
         return backend.join(pieces, len(x))
+
+    def serve_experts(self, call: ExpertCall) -> tuple[Floats, frozenset[int]] | None:
+        """Return the sum of the experts that the backend reads together, folded copies alone."""
+        backend = self.digital.backend
+        if self.mode != "folded" or not isinstance(backend, JoinsExperts):
+            return None
+        lone: dict[int, tuple[Copy, ...]] = {}
+        for number, three in enumerate(call.experts):
+            if (call.layer, number) in self.averaged:
+                continue
+            copies = [self.programmed[m.id] for m in three if m.id in self.programmed]
+            if len(copies) == len(three) and all(len(some) == 1 for some in copies):
+                lone[number] = tuple(some[0] for some in copies)
+        return backend.join_experts(
+            lone, call, read_seed=self.read_seed, statistics=self.statistics
+        )
 
     def mean(self, copies: tuple[Copy, ...], x: Floats, tokens: TokenKeys) -> Floats:
         """Return the mean of the products of all copies of a matrix, float32 [n, n_out]."""

@@ -24,7 +24,14 @@ from cimsim.mac import (
     Mode,
     Writing,
 )
-from cimsim.model import Checkpoint, Correction, FloatLinear
+from cimsim.model import (
+    Checkpoint,
+    CheckpointWeight,
+    Correction,
+    FloatLinear,
+    GivenWeight,
+    Weight,
+)
 from cimsim.stages.compute import NUMBA, Compute
 from cimsim.stages.exactness import is_exact
 from cimsim.stages.linear import AnalogLinear, Copy
@@ -185,9 +192,8 @@ class ProgrammedChip:
             matrix = MatrixId(layer, "router")
             if refit.where == "reprogrammed" and matrix in self.programmed:
                 key, adc_range = UnitKey.of(matrix), self.ranges[matrix]
-                written[matrix] = partial(
-                    self._write, key, matrix, refit.weight, adc_range, count=1
-                )
+                weight = GivenWeight(refit.weight)
+                written[matrix] = partial(self._write, key, matrix, weight, adc_range, count=1)
         return written
 
     def _rewritten_slots(self, correction: Correction, count: int | None) -> dict[MatrixId, Maker]:
@@ -289,7 +295,7 @@ class ProgrammedChip:
         """Return copies and a further one, of other weights than the checkpoint's if given."""
         copies = known()
         writing = self._writing(matrix, copy=len(copies))
-        stored = self.digital.backend.weight(self.checkpoint, matrix) if weight is None else weight
+        stored = self._weight(matrix) if weight is None else GivenWeight(weight)
         more = self.compute.write(stored, self.tile, writing, self.ranges[matrix])
         return (*copies, more)
 
@@ -298,11 +304,13 @@ class ProgrammedChip:
     ) -> tuple[Copy, ...]:
         """Write the checkpoint's weights: those of a matrix, or of another one in its place."""
         source = matrix if source is None else source
-        weight = self.digital.backend.weight(self.checkpoint, source)
-        return self._write(key, matrix, weight, self.ranges[source], count=count)
+        return self._write(key, matrix, self._weight(source), self.ranges[source], count=count)
+
+    def _weight(self, matrix: MatrixId) -> Weight:
+        return CheckpointWeight(self.digital.backend, self.checkpoint, matrix)
 
     def _write(
-        self, key: UnitKey, matrix: MatrixId, weight: Floats, adc_range: AdcRange, *, count: int
+        self, key: UnitKey, matrix: MatrixId, weight: Weight, adc_range: AdcRange, *, count: int
     ) -> tuple[Copy, ...]:
         """Write every placed copy of a matrix of a unit for the time after `count` others.
 

@@ -14,6 +14,7 @@ from cimsim.backends.torch.compute import TorchCompute
 from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange, Mode, Writing
+from cimsim.model import GivenWeight
 from cimsim.torch.modules import Slot
 from cimsim.torch.products import TileProduct
 from cimsim.torch.tokens import TokenTracker
@@ -78,9 +79,8 @@ class AnalogModel:
         temperature_c = self.chip.technology.temperature_c
         for matrix, slot in self.slots.items():
             writing = Writing(chip_seed, matrix, temperature_c=temperature_c)
-            copy = self.compute.write(
-                columns_of(slot), self.chip.tile, writing, self.ranges[matrix]
-            )
+            weight = GivenWeight(columns_of(slot))
+            copy = self.compute.write(weight, self.chip.tile, writing, self.ranges[matrix])
             slot.product = TileProduct(copy, self.mode, self.read_seed)
             if self.mode == "folded" and not copy.folds:
                 self.unfolded.append(matrix)

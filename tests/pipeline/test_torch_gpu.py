@@ -57,3 +57,20 @@ def test_a_folded_run_on_a_device_is_that_of_numba(run_tiny: Runner) -> None:
     ours = run_tiny("eflash_40nm", *knobs)
     theirs = run_tiny("eflash_40nm", "run.device=cuda", "run.precision=exact", *knobs)
     assert abs(np.log(ours.row["ppl_noisy_mean"] / theirs.row["ppl_noisy_mean"])) < 1e-3
+
+
+def test_experts_read_together_differ_from_exact_by_less_than_two_standard_errors(
+    run_tiny: Runner, seen: list[ChipMeasurement]
+) -> None:
+    knobs = (
+        "tile.weight.encoding=offset", "tile.crossbar.cols=128", "run.tile_mode=folded",
+        "run.device=cuda", "calibration.method=identity", "run.chip_seeds=1",
+    )  # fmt: skip
+    run_tiny("isaac", "run.precision=exact", *knobs)
+    run_tiny("isaac", *knobs)
+    run_tiny("isaac", "run.device_gb=0.001", *knobs)
+    exact, fast, streamed = (m.accuracy.seeds[0].noisy.nll.ravel() for m in seen)
+    difference = fast - exact
+    error = difference.std(ddof=1) / np.sqrt(difference.size)
+    assert 0.0 < abs(difference.mean()) < max(2e-3, 2.0 * error)
+    assert np.array_equal(streamed, fast)

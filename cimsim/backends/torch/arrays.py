@@ -7,14 +7,16 @@ formats (TF32). Routing is decided on the host by the kernel of the product.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cimsim.model import Checkpoint
+from cimsim.backends.torch.copies import Reading
+from cimsim.mac import MacStatistics
+from cimsim.model import Checkpoint, ExpertCall
 from cimsim.model.kernels.selection import select, select_in_groups
 from cimsim.workload.matrix import MatrixId
 
@@ -31,18 +33,18 @@ class TorchBackend:
 
     Args:
         device: where they lie.
+        reading: how folded copies of experts are read together; None where they are not. In
+            `fast` on a CUDA device attention mixes in bf16 and experts are chosen there.
     """
 
-    select = staticmethod(select)
     select_in_groups = staticmethod(select_in_groups)
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
-        self.batch_tokens = 16384 if self.device.type == "cuda" else 4096
+    def __init__(self, device: torch.device | str = "cpu", reading: Reading | None = None) -> None:
+        self.device, self._reading = torch.device(device), reading
+        on_cuda = self.device.type == "cuda"
+        self._fast = on_cuda and reading is not None and reading.precision == "fast"
+        self.batch_tokens = 16384 if on_cuda else 4096
         self._weights: dict[tuple[str, MatrixId], torch.Tensor] = {}
-        # Half of the memory is for copies on crossbars and for tokens.
-        cuda = self.device.type == "cuda"
-        self._spare = torch.cuda.mem_get_info(self.device)[1] // 2 if cuda else 0
 
     def array(self, values: Array) -> Array:
         """Return values as a contiguous tensor on the device."""
@@ -63,15 +65,17 @@ class TorchBackend:
         kept = self._weights.get((checkpoint.hash, matrix))
         if kept is None:
             kept = self._read(checkpoint, matrix)
-            if torch.cuda.mem_get_info(self.device)[0] > self._spare:
+            if self._reading is None or self._reading.memory.has_room_for_weights():
                 self._weights[checkpoint.hash, matrix] = kept
         return kept.T
 
     def _read(self, checkpoint: Checkpoint, matrix: MatrixId) -> torch.Tensor:
         """Return stored weights [n_out, n_in], of half the width where that loses nothing."""
-        tied = matrix.role == "head" and checkpoint.program.tied_head
-        place = MatrixId(-1, "embedding") if tied else matrix
-        wide: torch.Tensor = self.array(checkpoint.parameter(*place))
+        bits = checkpoint.bfloat16(matrix)
+        if bits is not None:
+            stored: torch.Tensor = self.array(bits.view(np.int16))
+            return stored.view(torch.bfloat16)
+        wide: torch.Tensor = self.array(np.ascontiguousarray(checkpoint.matrix(matrix).T))
         narrow = wide.bfloat16()
         return narrow if bool((narrow.float() == wide).all()) else wide
 
@@ -100,8 +104,15 @@ class TorchBackend:
         return out
 
     def product(self, x: Array, w: Array) -> Array:
-        """Return x @ w."""
-        return torch.matmul(x, w.float())
+        """Return x @ w; on a CUDA device a float32 is three bf16, whose products are summed."""
+        if not (x.is_cuda and w.dtype == torch.bfloat16):
+            return torch.matmul(x, w.float())
+        total, rest = None, x
+        for _ in range(3):
+            part = rest.bfloat16()
+            y = torch.mm(part, w, out_dtype=torch.float32)
+            total, rest = (y if total is None else total.add_(y)), rest - part.float()
+        return total
 
     def mean(self, several: Sequence[Array]) -> Array:
         """Return the mean of tensors, summed in float64."""
@@ -112,7 +123,7 @@ class TorchBackend:
 
     def is_finite(self, x: Array) -> bool:
         """Whether no entry is infinite or not a number."""
-        return bool(torch.isfinite(x).all())
+        return bool(torch.isfinite(x.sum(dtype=torch.float64)))  # one pass over them
 
     def columns(self, x: Array, which: Index) -> Array:
         """Return some entries of the last axis, contiguous."""
@@ -126,8 +137,38 @@ class TorchBackend:
         """Return entries limited to -bound and bound."""
         return x.clamp(-bound, bound)
 
+    def select(
+        self, logits: Array, top_k: int, *, renormalise: bool, scale: float
+    ) -> tuple[NDArray[np.int16], Array]:
+        """Return the k experts of the largest logits, and their softmax gates, on the host."""
+        if not self._fast or isinstance(logits, np.ndarray):
+            host = logits if isinstance(logits, np.ndarray) else self.host(logits)
+            return select(host, top_k, renormalise=renormalise, scale=scale)
+        # Stable: of equal logits the lower expert wins.
+        order = logits.sort(dim=1, descending=True, stable=True)
+        experts, chosen = order.indices[:, :top_k], order.values[:, :top_k].double()
+        weight = (chosen - chosen[:, :1]).exp()
+        every = weight if renormalise else (logits.double() - chosen[:, :1]).exp()
+        gates = weight / every.sum(1, keepdim=True) * scale
+        return experts.to(torch.int16).cpu().numpy(), gates.float().cpu().numpy()
+
+    def join_experts(
+        self,
+        copies: Mapping[int, tuple[Any, ...]],
+        call: ExpertCall,
+        *,
+        read_seed: int,
+        statistics: MacStatistics | None,
+    ) -> tuple[Array, frozenset[int]] | None:
+        """Return the sum of some experts by gates, and which, from folded forms of one stack."""
+        if self._reading is None:
+            return None
+        return self._reading.join(copies, call, read_seed=read_seed, statistics=statistics)
+
     def rms_norm(self, x: Array, gain: Array, eps: float) -> Array:
-        """Return x / sqrt(mean(x^2) + eps) * gain, the mean in float64."""
+        """Return x / sqrt(mean(x^2) + eps) * gain, the mean in float64 unless `fast`."""
+        if self._fast:
+            return torch.nn.functional.rms_norm(x, x.shape[1:], gain, eps)
         scale = (x.double().square().mean(1, keepdim=True) + eps).rsqrt().float()
         return x * scale * gain
 
@@ -142,6 +183,8 @@ class TorchBackend:
         self, q: Array, slots: Index, position: Index, keys: Array, values: Array, scale: float
     ) -> Array:
         """Return the values mixed by causal softmax attention, [n, heads, value width]."""
+        if self._fast and _whole_windows(slots, position, len(keys)):
+            return _attend_windows(q, keys, values, len(q) // len(keys), scale)
         out = q.new_empty((*q.shape[:2], values.shape[3]))
         group = q.shape[1] // keys.shape[1]
         for slot in np.unique(slots):
@@ -180,3 +223,26 @@ class TorchBackend:
 
     def _index(self, rows: Index) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64)).to(self.device)
+
+
+def _whole_windows(slots: Index, position: Index, windows: int) -> bool:
+    """Whether rows are all positions from the first on of every window, one after another."""
+    if len(slots) % windows:
+        return False
+    shape = windows, len(slots) // windows
+    by_window = slots.reshape(shape) == np.arange(windows)[:, None]
+    return bool(by_window.all() and (position.reshape(shape) == np.arange(shape[1])).all())
+
+
+def _attend_windows(q: Array, keys: Array, values: Array, context: int, scale: float) -> Array:
+    """Return causal attention of whole windows in bf16, float32 [n, heads, value width]."""
+    n, heads, _ = q.shape
+    windows = n // context
+    queries = q.reshape(windows, context, heads, -1).transpose(1, 2).bfloat16()
+    # The fused kernel wants widths side by side.
+    k = keys[..., :context].transpose(2, 3).bfloat16().contiguous()
+    v = values[:, :, :context].bfloat16().contiguous()
+    mixed = torch.nn.functional.scaled_dot_product_attention(
+        queries, k, v, is_causal=True, scale=scale, enable_gqa=heads != k.shape[1]
+    )
+    return mixed.transpose(1, 2).reshape(n, heads, -1).float()

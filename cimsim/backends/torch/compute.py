@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cimsim.backends.torch import stack
 from cimsim.backends.torch.arrays import TorchBackend
-from cimsim.backends.torch.copies import Reading, TorchCopy, TorchIdeal
+from cimsim.backends.torch.copies import Reading, TorchCopy, TorchIdeal, WrittenCells
 from cimsim.backends.torch.device_cells import (
     DeviceCells,
     ideal_on_device,
     range_on_device,
     writes_on_device,
 )
+from cimsim.backends.torch.forms import Forms
 from cimsim.backends.torch.held import HostCells, hold_ideal
+from cimsim.backends.torch.memory import DeviceMemory, Recent
 from cimsim.backends.torch.programming import Writer
 from cimsim.backends.torch.tile import Precision
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac import (
     AdcRange,
-    IdealMatrix,
+    ProgrammedMatrix,
     Writing,
     calibrate_range,
     ideal_integer,
     program_matrix,
 )
+from cimsim.mac.formats import formats_of
+from cimsim.model import Weight
 from cimsim.workload.matrix import MatrixId
 
 __all__ = ["TorchCompute"]
-
-_KEPT_BYTES = 2 << 30  # copies of a chip on the host
 
 
 class TorchCompute:
@@ -45,6 +50,7 @@ class TorchCompute:
         device: cpu, cuda or cuda:N.
         precision: exact or fast (`cimsim.backends.torch`).
         seed: of fresh noise.
+        device_gb: memory of the device to do with, None for all that is free.
 
     Attributes:
         backend: does the digital arithmetic.
@@ -56,21 +62,24 @@ class TorchCompute:
 
     seeds_at_once = False
 
-    def __init__(self, device: str, precision: Precision, seed: int) -> None:
+    def __init__(
+        self, device: str, precision: Precision, seed: int, device_gb: float | None = None
+    ) -> None:
         check_device(device)
-        self.backend = TorchBackend(device)
         self._device = torch.device(device)
-        self._reading = Reading(self._device, precision, seed)
+        memory = DeviceMemory(self._device, None if device_gb is None else int(device_gb * 1e9))
+        forms = Forms(Recent(memory.form_bytes))
+        self._reading = Reading(
+            self._device, precision, seed, forms, memory, Recent(memory.copy_bytes)
+        )
+        self.backend = TorchBackend(device, self._reading)
+        self._writers: dict[tuple[int, int, float | None, float], tuple[Tile, Writer | None]] = {}
         self._folds: dict[tuple[Writing, int, float], bool] = {}  # what is faithful is found once
 
     @property
     def kept_bytes(self) -> int:
-        """Copies of matrices that one chip keeps: of a device half of its free memory."""
-        if self._device.type == "cpu":
-            return _KEPT_BYTES
-        cuda = torch.cuda
-        unused = cuda.memory_reserved(self._device) - cuda.memory_allocated(self._device)
-        return (cuda.mem_get_info(self._device)[0] + unused) // 2
+        """Copies of matrices that one chip keeps."""
+        return self._reading.memory.copy_bytes()
 
     def calibrate(self, weight: Any, matrix: MatrixId, tile: Tile, inputs: Any) -> AdcRange:
         """Find the converter range of a matrix on inputs, as `cimsim.mac.calibrate_range`."""
@@ -82,23 +91,41 @@ class TorchCompute:
         return calibrate_range(self._host(weight), matrix, tile, self._host(inputs))
 
     def write(
-        self, weight: Any, tile: Tile, writing: Writing, adc_range: AdcRange
+        self, weight: Weight, tile: Tile, writing: Writing, adc_range: AdcRange
     ) -> TorchCopy | TorchIdeal:
-        """Write a weight matrix [n_in, n_out] into crossbars, as `cimsim.mac.program_matrix`."""
-        n_in, n_out = weight.shape
-        if self._device.type == "cuda":
-            writer = writes_on_device(tile, writing, n_in, n_out)
-            if writer is not None:
-                write = partial(self._on_device, weight, writer, adc_range)
-                return TorchCopy(writing.matrix, write, self._reading)
-            if tile.crossbar.kind == "digital":
-                return self.ideal(weight, tile, writing.matrix, adc_range)
-        programmed = program_matrix(self._host(weight), tile, writing, adc_range)
-        if isinstance(programmed, IdealMatrix):
-            return TorchIdeal(hold_ideal(programmed, self._device))
-        return TorchCopy(
-            writing.matrix, partial(HostCells, programmed, self._device), self._reading
-        )
+        """Write a weight matrix [n_in, n_out] into crossbars, when it is first read."""
+        if tile.crossbar.kind == "digital":
+            return self.ideal(weight(), tile, writing.matrix, adc_range)
+        fast = self._reading.precision == "fast"
+        writer = self._writer(tile, writing, weight.shape) if fast or self._on_cuda else None
+        write: Callable[[], WrittenCells]
+        if writer is None or not self._on_cuda:
+            formats = formats_of(writing.matrix, *weight.shape, tile)
+            write = partial(self._on_host, weight, tile, writing, adc_range)
+        else:
+            formats = writer.formats
+            write = partial(self._on_device, weight, writer, adc_range)
+        order = None
+        if fast and writer is not None and stack.serves(writer, adc_range):
+            order = stack.Order(weight, writer, adc_range, self._device)
+        return TorchCopy(writing.matrix, formats, write, self._reading, order)
+
+    @property
+    def _on_cuda(self) -> bool:
+        return self._device.type == "cuda"
+
+    def _writer(self, tile: Tile, writing: Writing, shape: tuple[int, int]) -> Writer | None:
+        """Return what writes a matrix on the device; its tables are those of the last of a shape.
+
+        None if `cimsim.mac` alone writes such cells.
+        """
+        key = (*shape, writing.age_s, writing.temperature_c)
+        if key not in self._writers or self._writers[key][0] is not tile:
+            self._writers[key] = tile, writes_on_device(tile, writing, *shape)
+        writer = self._writers[key][1]
+        if writer is None:
+            return None
+        return replace(writer, writing=writing, formats=formats_of(writing.matrix, *shape, tile))
 
     def ideal(self, weight: Any, tile: Tile, matrix: MatrixId, adc_range: AdcRange) -> TorchIdeal:
         """Return the exact integer product, as `cimsim.mac.ideal_integer`."""
@@ -108,9 +135,16 @@ class TorchCompute:
         ideal = ideal_integer(self._host(weight), tile, matrix=matrix, adc_range=adc_range)
         return TorchIdeal(hold_ideal(ideal, self._device))
 
-    def _on_device(self, weight: Any, writer: Writer, adc_range: AdcRange) -> DeviceCells:
+    def _on_host(
+        self, weight: Weight, tile: Tile, writing: Writing, adc_range: AdcRange
+    ) -> HostCells:
+        """Write weights by `cimsim.mac`."""
+        programmed = program_matrix(self._host(weight()), tile, writing, adc_range)
+        return HostCells(cast(ProgrammedMatrix, programmed), self._device)
+
+    def _on_device(self, weight: Weight, writer: Writer, adc_range: AdcRange) -> DeviceCells:
         """Write weights on the device."""
-        stored = self.backend.array(weight.T)
+        stored = self.backend.array(weight().T)
         return DeviceCells.write(stored, writer, adc_range, self._folds)
 
     def _host(self, weight: Any) -> NDArray[np.float32]:

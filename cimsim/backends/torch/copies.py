@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cimsim.backends.torch import plain
 from cimsim.backends.torch.folded import FoldedTile
+from cimsim.backends.torch.forms import Forms, serve
 from cimsim.backends.torch.held import Held, HeldFolded, HeldIdeal, without_cells
+from cimsim.backends.torch.memory import DeviceMemory, Recent
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.pool import NoisePool
+from cimsim.backends.torch.stack import Order
 from cimsim.backends.torch.tile import Precision, TorchTile
 from cimsim.mac import MacStatistics, Mode
+from cimsim.mac.formats import Formats
 from cimsim.mac.statistics import MatrixCounts, exact_share
+from cimsim.model import ExpertCall
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
 __all__ = ["Reading", "TorchCopy", "TorchIdeal"]
@@ -33,11 +39,17 @@ class Reading:
         device: where tensors lie.
         precision: of the products.
         seed: of the pool that fast noise is drawn from.
+        forms: folded forms that are written together.
+        memory: what is kept of weights and written matrices.
+        tiles: keeps detailed tiles on a device.
     """
 
     device: torch.device
     precision: Precision
     seed: int
+    forms: Forms
+    memory: DeviceMemory
+    tiles: Recent
     _pool: NoisePool | None = field(default=None, repr=False)
     _keys: TokenKeys | None = field(default=None, repr=False)
     _tokens: Tokens | None = field(default=None, repr=False)
@@ -75,6 +87,36 @@ class Reading:
             return FusedTile(held, precision=self.precision, pool=pool), True
         return TorchTile(held, precision=self.precision, pool=pool), False
 
+    def join(
+        self,
+        copies: Mapping[int, tuple[Any, ...]],
+        call: ExpertCall,
+        *,
+        read_seed: int,
+        statistics: MacStatistics | None,
+    ) -> tuple[Any, frozenset[int]] | None:
+        """Return the sum of some experts by gates, and which; None where none are joined."""
+        orders = {
+            number: (three[0].order, three[1].order, three[2].order)
+            for number, three in sorted(copies.items())
+            if all(isinstance(copy, TorchCopy) and copy.order is not None for copy in three)
+        }
+        if not orders:
+            return None
+        found = serve(self.forms, orders, call, self.tokens(call.tokens), read_seed)
+        if found is None:
+            return None
+        total, levels = found
+        if statistics is not None:
+            visits = np.bincount(call.routing.experts.ravel(), minlength=len(call.experts))
+            for number, of_cells in levels.items():
+                n = int(visits[number])
+                for matrix, level in zip(call.experts[number], of_cells, strict=True):
+                    counts = MatrixCounts(vectors=n, level_fraction_sum=n * exact_share(level))
+                    if n:
+                        statistics.add(matrix.id, counts)
+        return total, frozenset(levels)
+
     def folded(self, held: Held, folded: HeldFolded) -> tuple[Any, bool]:
         """Return the tile that computes a folded matrix; it has weights of its own."""
         if self.device.type == "cuda" and self.precision == "fast":
@@ -111,25 +153,42 @@ class TorchCopy:
 
     Args:
         matrix: its name.
-        write: writes it.
+        formats: of its cells.
+        write: writes it, when it is first read.
         reading: how copies are read.
+        order: what its folded form is written from, without cells in between; or None.
     """
 
     def __init__(
-        self, matrix: MatrixId, write: Callable[[], WrittenCells], reading: Reading
+        self,
+        matrix: MatrixId,
+        formats: Formats,
+        write: Callable[[], WrittenCells],
+        reading: Reading,
+        order: Order | None = None,
     ) -> None:
-        self.matrix, self._write, self._reading = matrix, write, reading
-        self._cells: WrittenCells | None = write()
-        held = self._cells.held
-        self._level = exact_share(self._cells.mean_fraction)
-        self._whole_bytes, self.held = held.values.nbytes, without_cells(held)
+        self.matrix, self.formats, self.order = matrix, formats, order
+        self._write, self._reading = write, reading
+        self._cells: WrittenCells | None = None
+        self._level: float | None = None
+        self._without_cells: Held | None = None
         self._detailed: TorchTile | None = None
         self._folded: Any = None
         self._folds: bool | None = None
 
     @property
+    def held(self) -> Held:
+        """What is known of it beside its cells."""
+        if self._without_cells is None:
+            self._written()
+        return cast(Held, self._without_cells)
+
+    @property
     def folds(self) -> bool:
         """Whether the folded form is faithful."""
+        if self._folds is None and self.order is not None:
+            self._folds, level = self._reading.forms.known(self.order)
+            self._level = exact_share(level)
         if self._folds is None:
             cells = self._written()
             found = cells.folded()
@@ -141,16 +200,19 @@ class TorchCopy:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that it comes to take: in kernels a byte or two a cell, and a folded form."""
-        weights = self.held.formats.n_in * self.held.formats.n_out
-        if self._reading.in_kernels(self.held):
-            return self._whole_bytes // 2 + 2 * weights
-        return 2 * self._whole_bytes + 8 * weights
+        """Bytes that it comes to take, but for what `Reading` keeps of it."""
+        cells = self.formats.n_in * self.formats.columns
+        weights = self.formats.n_in * self.formats.n_out
+        if self._reading.device.type == "cuda":
+            return 0 if self.order else 2 * weights
+        return 8 * cells + 8 * weights
 
     def _written(self) -> WrittenCells:
         """Return the cells, written again if they were let go."""
         if self._cells is None:
             self._cells = self._write()
+            self._without_cells = without_cells(self._cells.held)
+            self._level = exact_share(self._cells.mean_fraction)
         return self._cells
 
     def _release(self, *, taken: bool) -> None:
@@ -176,12 +238,13 @@ class TorchCopy:
 
         Arguments and errors are those of `cimsim.mac.ProgrammedMatrix.multiply`, with tensors.
         """
-        n, formats = len(x), self.held.formats
+        n, formats = len(x), self.formats
         if n == 0:
             return x.new_zeros((0, formats.n_out))
         if mode == "folded" and self.folds:
             tokens = self._reading.tokens(keys)
-            out = self._folded.multiply(x, tokens, read_seed=read_seed, replica=replica)
+            folded = self._folded if self.order is None else self._reading.forms.lone(self.order)
+            out = folded.multiply(x, tokens, read_seed=read_seed, replica=replica)
             counts = MatrixCounts(vectors=n)
         else:
             counts = MatrixCounts(vectors=n, conversions=n * formats.tiling.conversions_per_vector)
@@ -189,18 +252,32 @@ class TorchCopy:
             counted = None if statistics is None else counts
             out = self._in_detail(x, keys, read_seed, replica, counted)
         if statistics is not None:
-            counts.level_fraction_sum = n * self._level
+            if self._level is None:
+                self._written()
+            counts.level_fraction_sum = n * (self._level or 0.0)
             statistics.add(self.matrix, counts)
         return out.float()
+
+    def _tile(self) -> TorchTile:
+        """Return the detailed tile; on a device those read last are kept."""
+        if self._reading.device.type == "cuda":
+            comes = 2 * self.formats.n_in * self.formats.columns
+            tile: TorchTile = self._reading.tiles.get(self, comes, self._make_tile)
+            return tile
+        if self._detailed is None:
+            self._detailed = self._make_tile()
+        return self._detailed
+
+    def _make_tile(self) -> TorchTile:
+        tile, taken = self._reading.detailed(self._written().held)
+        self._release(taken=taken or self._reading.device.type == "cuda")
+        return tile
 
     def _in_detail(
         self, x: Tensor, keys: TokenKeys, read_seed: int, replica: int, counts: MatrixCounts | None
     ) -> Tensor:
         """Return the detailed product, some tokens at a time; none depends on the others."""
-        if self._detailed is None:
-            self._detailed, taken = self._reading.detailed(self._written().held)
-            self._release(taken=taken)
-        tile, formats = self._detailed, self.held.formats
+        tile, formats = self._tile(), self.formats
         clipped = None if counts is None else torch.zeros((), dtype=torch.int64, device=x.device)
         wide = 8 * formats.planes * max(formats.columns, formats.n_in)
         chunk = max(1, _CHUNK_BYTES[x.device.type] // wide)

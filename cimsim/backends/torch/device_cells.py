@@ -37,7 +37,13 @@ from cimsim.mac.quantize import greatest_integer
 from cimsim.mac.writing import matrix_words
 from cimsim.workload.matrix import MatrixId
 
-__all__ = ["DeviceCells", "ideal_on_device", "range_on_device", "writes_on_device"]
+__all__ = [
+    "DeviceCells",
+    "ideal_on_device",
+    "level_means",
+    "range_on_device",
+    "writes_on_device",
+]
 
 _CLIP_LIMIT, _PROBES, _ERROR_LIMIT = 1e-3, 64, 0.1  # of `cimsim.mac.folded`
 _ONE_PIECE_BITS = 24  # of float32
@@ -306,7 +312,7 @@ def _mean_fraction(integers: Integers, writer: Writer) -> float:
     formats, tables = writer.formats, writer.tables
     q = integers.q.to(torch.int32)
     sides = [q.clamp(min=0), (-q).clamp(min=0)] if formats.pair else [q + integers.offset[:, None]]
-    mean = torch.tensor(_level_means(_Law.of(tables)), dtype=torch.float64, device=q.device)
+    mean = torch.tensor(level_means(tables), dtype=torch.float64, device=q.device)
     total = 0.0
     for side in sides:
         for s in range(formats.slices):
@@ -333,8 +339,13 @@ class _Law:
         return isinstance(other, _Law) and self.key == other.key
 
 
+def level_means(tables: CellTables) -> tuple[float, ...]:
+    """Return the mean conductance over g_max of cells at each level."""
+    return _means_of(_Law.of(tables))
+
+
 @lru_cache(maxsize=16)
-def _level_means(law: _Law) -> tuple[float, ...]:
+def _means_of(law: _Law) -> tuple[float, ...]:
     tables = law.tables
     if not (tables.sigma.any() or tables.bias.any()):
         return tuple(float(t) for t in tables.target)

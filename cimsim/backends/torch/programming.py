@@ -26,7 +26,7 @@ from cimsim.mac.formats import Formats, formats_of
 from cimsim.mac.quantize import greatest_integer
 from cimsim.mac.writing import WRITE, Writing
 
-__all__ = ["Integers", "Writer", "integers_of", "levels_of"]
+__all__ = ["Integers", "Writer", "integers_of", "levels_of", "offset_of", "scale_of_columns"]
 
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -99,6 +99,15 @@ def scale_of(greatest: Tensor, tile: Tile) -> Tensor:
     """
     if tile.weight.scale == "per_matrix":
         greatest = greatest.amax().expand(greatest.shape).contiguous()
+    return scale_of_columns(greatest, tile)
+
+
+def scale_of_columns(greatest: Tensor, tile: Tile) -> Tensor:
+    """Return the weight of one LSB from the greatest magnitude that shares it, float32 [n].
+
+    Raises:
+        CimsimError: if a weight is not finite.
+    """
     if not bool(torch.isfinite(greatest).all()):
         raise CimsimError("a weight is not a finite number")
     scale = greatest / torch.full_like(greatest, greatest_integer(tile.weight.bits))

@@ -154,26 +154,26 @@ def _store(out, level, fine, stride, inside, DIGITS: tl.constexpr):  # type: ign
 
 
 # Long: one kernel, whose values stay in registers from the first load to the last store.
-@triton.jit(do_not_specialize=["k0", "k1"])
+@triton.jit
 def write_cells(  # type: ignore[no-untyped-def]
     q, offset, place, out, greatest,
     target, bias, sigma, levels, whole_sigma, whole_shift, table,
-    n_size, k_size, depth, k0, k1, fine, floor,
+    keys, n_size, k_size, depth, fine, floor,
     SLICES: tl.constexpr, CELL_BITS: tl.constexpr, SIDES: tl.constexpr, APART: tl.constexpr,
     DIGITS: tl.constexpr, WHOLE: tl.constexpr, BIAS: tl.constexpr, UNIFORM: tl.constexpr,
     BK: tl.constexpr,
 ):  # fmt: skip
-    """Write cells with the bits of the Numba tile, in whole grid units or in levels.
+    """Write cells of some matrices with the bits of the Numba tile, in grid units or in levels.
 
     The cells of a weight are 1, 2, 4, 8 or 16 neighbours of a chunk of 64, so that one lane's four
     words are the same cell of four weights.
 
     Args:
-        q: int8 [n_size, k_size], W_q.
-        offset: int32 [n_size], added before slicing (0 of pairs).
+        q: int8 [matrices, n_size, k_size], W_q.
+        offset: int32 [matrices, n_size], added before slicing (0 of pairs).
         place: int32 [k_size], where a row stands among the padded groups.
-        out: int8 [stored columns x DIGITS, n_size, depth], filled where a row stands; float32
-            levels [stored columns, n_size, depth] if DIGITS is 0.
+        out: int8 [matrices, stored columns x DIGITS, n_size, depth], filled where a row stands;
+            float32 levels [matrices, stored columns, n_size, depth] if DIGITS is 0.
         greatest: int32 [1], raised to the bits of the greatest magnitude in levels (float32) if
             that is above `floor`.
         target: [levels] over g_max; all tables are float64.
@@ -183,11 +183,10 @@ def write_cells(  # type: ignore[no-untyped-def]
         whole_sigma: [top + 1] sigma of a whole weight by |W_q|, in levels.
         whole_shift: [2 top + 1] its mean error by W_q.
         table: int64 [2049] of normals.
+        keys: int32 [matrices, 2] of writes.
         n_size: outputs.
         k_size: inputs.
         depth: rows of all padded groups.
-        k0: first word of the key of writes.
-        k1: second word.
         fine: grid units a level, float32.
         floor: magnitude in levels below which none is of interest.
         SLICES: cells of a weight, one of a pair counted.
@@ -208,12 +207,17 @@ def write_cells(  # type: ignore[no-untyped-def]
     row = tl.max_contiguous(tl.program_id(1) * BK + tl.arange(0, BK), 1)
     in_k = row < k_size
     to = tl.load(place + row, mask=in_k, other=0)
-    k0, k1 = k0.to(tl.uint32, bitcast=True), k1.to(tl.uint32, bitcast=True)
+    matrix = tl.program_id(2).to(tl.int64)
+    k0 = tl.load(keys + 2 * matrix).to(tl.uint32, bitcast=True)
+    k1 = tl.load(keys + 2 * matrix + 1).to(tl.uint32, bitcast=True)
     zero = tl.zeros([BK], tl.uint32)
     r = row.to(tl.uint32, bitcast=True)
     tables, whole = (target, bias, sigma, levels), (whole_sigma, whole_shift)
     first = chunk * (64 // CELLS) + lane
     plane = tl.cast(n_size, tl.int64) * depth
+    q += matrix * n_size * k_size
+    offset += matrix * n_size
+    out += matrix * (SLICES * (2 if APART else 1) * ROOMS) * plane
     most = tl.zeros([BK], tl.float32)
     for s in tl.static_range(SLICES):
         c = zero + tl.cast(chunk * 16 + CELLS * lane + SIDES * s, tl.uint32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from cimsim.backends.torch.programming import (
     moments_of_weights,
     offset_of,
     scale_of,
+    scale_of_columns,
 )
 from cimsim.backends.torch.programming_kernel import (
     fold_weights,
@@ -85,7 +87,7 @@ class DeviceWriter:
         self._normals = packed_table(self._device)
         self._top = greatest_integer(writer.tile.weight.bits)
         exact = writer.writing.cell_keys[0]
-        self._key = _words(exact)
+        self._keys = self._key_words([exact])
         self._fast_key = _words(derive_key(exact[0] | exact[1] << 32, _PURPOSE_FAST))
 
     def _check(self, weight: Tensor) -> Tensor:
@@ -121,6 +123,34 @@ class DeviceWriter:
         grid = (n_out, triton.cdiv(n_in, _BLOCK))
         quantize_weights[grid](weight, scale, q, n_in, float(self._top), BLOCK=_BLOCK)
         return Integers(q, scale, offset_of(q, self._writer))
+
+    def integers_of_several(self, weights: Tensor) -> Integers:
+        """Return W_q of matrices [matrices, n_out, n_in], their outputs one after another.
+
+        Raises:
+            CimsimError: if a weight is not finite.
+        """
+        several, n_out, n_in = weights.shape
+        rows = several * n_out
+        greatest = torch.empty(rows, dtype=torch.float32, device=weights.device)
+        greatest_of_rows[(rows,)](weights, greatest, n_in, BLOCK=_BLOCK)
+        if self._writer.tile.weight.scale == "per_matrix":
+            each = greatest.view(several, n_out)
+            greatest = each.amax(1, keepdim=True).expand(several, n_out).reshape(-1)
+        scale = scale_of_columns(greatest, self._writer.tile)
+        q = torch.empty((rows, n_in), dtype=torch.int8, device=weights.device)
+        grid = (rows, triton.cdiv(n_in, _BLOCK))
+        quantize_weights[grid](weights, scale, q, n_in, float(self._top), BLOCK=_BLOCK)
+        return Integers(q, scale, offset_of(q, self._writer))
+
+    def levels_of_several(self, integers: Integers, keys: Sequence[Key]) -> Tensor:
+        """Return what columns of matrices hold, [matrices, stored columns, n_out, n_in]."""
+        formats = self._writer.formats
+        shape = (len(keys), formats.stored_columns, formats.n_out, self._depth)
+        room = torch.empty if self._depth == formats.n_in else torch.zeros
+        out = room(shape, dtype=torch.float32, device=self._device)
+        self._start(integers, out, self._key_words(keys), digits=0, bits=0, floor=float("inf"))
+        return out if self._depth == formats.n_in else out[..., self._place]
 
     def levels(self, integers: Integers) -> Tensor:
         """Return what columns hold in levels: the bits of `programming.levels_of`."""
@@ -236,19 +266,31 @@ class DeviceWriter:
         self, integers: Integers, out: Tensor, *, digits: int, bits: int, floor: float
     ) -> float:
         """Start `write_cells`; return the greatest magnitude in levels if it is above `floor`."""
+        found = self._start(integers, out, self._keys, digits=digits, bits=bits, floor=floor)
+        return float(found.view(torch.float32))
+
+    def _start(
+        self, integers: Integers, out: Tensor, keys: Tensor, *, digits: int, bits: int, floor: float
+    ) -> Tensor:
+        """Start `write_cells` for one matrix a key; return the bits of the greatest magnitude."""
         formats = self._writer.formats
         greatest = torch.zeros(1, dtype=torch.int32, device=self._device)
         cells = formats.cells_per_weight
         chunks = triton.cdiv(formats.n_out * cells, 64)
-        write_cells[(chunks * (16 // cells), triton.cdiv(formats.n_in, _ROWS))](
+        rows = triton.cdiv(formats.n_in, _ROWS)
+        write_cells[(chunks * (16 // cells), rows, len(keys))](
             integers.q, integers.offset, self._place, out, greatest, *self._wide, self._normals,
-            formats.n_out, formats.n_in, self._depth, *self._key, 2.0**bits, floor,
+            keys, formats.n_out, formats.n_in, self._depth, 2.0**bits, floor,
             SLICES=formats.slices, CELL_BITS=formats.cell_bits, SIDES=2 if formats.pair else 1,
             APART=formats.stored_columns == 2 * formats.slices, DIGITS=digits,
             WHOLE=self._whole(), BIAS=bool(self._writer.tables.bias.any()), UNIFORM=self._uniform,
             BK=_ROWS, num_warps=4, enable_fp_fusion=False,
         )  # fmt: skip
-        return float(greatest.view(torch.float32))
+        return greatest
+
+    def _key_words(self, keys: Sequence[Key]) -> Tensor:
+        """Return keys as a kernel reads them, int32 [keys, 2]."""
+        return torch.tensor([_words(key) for key in keys], dtype=torch.int32, device=self._device)
 
 
 def _words(key: Key) -> list[int]:

@@ -1,0 +1,167 @@
+"""Folded forms of a chip's matrices as they are read: written when asked for, some of them kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cimsim.backends.torch.experts import FoldedExperts, Terms, TwinExperts, Visits
+from cimsim.backends.torch.lone import LoneFolded
+from cimsim.backends.torch.memory import Recent
+from cimsim.backends.torch.plain import Tokens
+from cimsim.backends.torch.stack import Order, write_stack
+from cimsim.model.linear import ExpertCall
+from cimsim.workload.matrix import MatrixId
+
+__all__ = ["Forms", "serve"]
+
+Three = tuple[Order, Order, Order]
+
+
+@dataclass
+class Forms:
+    """Folded forms by what they are written from; those asked for last are kept.
+
+    Attributes:
+        recent: keeps them.
+    """
+
+    recent: Recent
+    _known: dict[Order, tuple[bool, float]] = field(default_factory=dict, repr=False)
+
+    def known(self, order: Order) -> tuple[bool, float]:
+        """Return whether a matrix folds faithfully, and the level of its cells; found once."""
+        if order not in self._known:
+            self.lone(order)
+        return self._known[order]
+
+    def lone(self, order: Order) -> LoneFolded:
+        """Return a matrix by itself."""
+        found: LoneFolded = self._get(
+            (order,), lambda: LoneFolded(write_stack([order], None, self._known))
+        )
+        self._known[order] = found.faithful, found.level
+        return found
+
+    def experts(self, orders: Mapping[int, Three]) -> tuple[FoldedExperts | None, list[int]]:
+        """Return the experts of a layer that fold faithfully, together, and which they are."""
+        known = self._known
+        if not all(o in known for three in orders.values() for o in three):
+            found = self._joined(list(orders.values()))
+            for three, fine, levels in zip(
+                orders.values(), found.faithful, found.experts.levels, strict=True
+            ):
+                known.update(zip(three, zip(fine, levels, strict=True), strict=True))
+        fold = [e for e in orders if all(known[o][0] for o in orders[e])]
+        if not fold:
+            return None, fold
+        return self._joined([orders[e] for e in fold]).experts, fold
+
+    def _joined(self, orders: Sequence[Three]) -> _Joined:
+        flat = tuple(o for three in orders for o in three)
+        found: _Joined = self._get(flat, lambda: _joined(orders, self._known))
+        return found
+
+    def _get(self, key: tuple[Order, ...], make: Callable[[], Any]) -> Any:
+        comes = sum(2 * o.writer.formats.n_in * o.writer.formats.n_out for o in key)
+        return self.recent.get(key, comes, make)
+
+
+@dataclass(frozen=True)
+class _Joined:
+    experts: FoldedExperts
+    faithful: tuple[tuple[bool, bool, bool], ...]
+
+
+def _joined(orders: Sequence[Three], known: Mapping[Order, tuple[bool, float]]) -> _Joined:
+    """Write experts: gates above ups in one tensor, downs in another."""
+    formats = orders[0][0].writer.formats
+    width, device = formats.n_out, orders[0][0].device
+    shape = (len(orders), 2 * width, formats.n_in)
+    weight = torch.empty(shape, dtype=torch.bfloat16, device=device)
+    gates = write_stack([three[0] for three in orders], weight[:, :width], known)
+    ups = write_stack([three[1] for three in orders], weight[:, width:], known)
+    down = write_stack([three[2] for three in orders], None, known)
+    first = gates.above(ups, weight)
+    words = list(zip(gates.words, ups.words, strict=True))
+    faithful = tuple(zip(gates.faithful, ups.faithful, down.faithful, strict=True))
+    levels = list(zip(gates.level, ups.level, down.level, strict=True))
+    if device.type == "cuda":
+        from cimsim.backends.torch.fused_experts import FusedExperts  # noqa: PLC0415 - Triton
+
+        return _Joined(FusedExperts(first, words, down, levels), faithful)
+    return _Joined(TwinExperts(first, words, down, levels), faithful)
+
+
+def _terms_of(call: ExpertCall, chosen: Sequence[int], device: torch.device) -> Terms | None:
+    """Return the digital corrections of some experts; None where they are of another kind.
+
+    Low-rank terms of gates and ups are not served together.
+    """
+    matrices = [[m.id for m in call.experts[e]] for e in chosen]
+    if any(m in call.low_rank for gate, up, _ in matrices for m in (gate, up)):
+        return None
+    columns = down = None
+    if any(m in call.columns for three in matrices for m in three):
+        shapes = [(m.n_in, m.n_out) for m in call.experts[chosen[0]]]
+        per_role = [
+            _columns_of(call, [three[role] for three in matrices], shapes[role][1], device)
+            for role in range(3)
+        ]
+        first = [torch.stack([per_role[0][i], per_role[1][i]], 1) for i in range(2)]
+        columns = (first[0], first[1]), (per_role[2][0], per_role[2][1])
+    if any(three[2] in call.low_rank for three in matrices):
+        down = _low_rank_of(call, [three[2] for three in matrices], device)
+    return Terms(columns, down)
+
+
+def _columns_of(
+    call: ExpertCall, matrices: Sequence[MatrixId], n_out: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return scales and offsets, [experts, n_out]; 1 and 0 where there is no correction."""
+    scale = np.ones((len(matrices), n_out), dtype=np.float32)
+    offset = np.zeros_like(scale)
+    for row, matrix in enumerate(matrices):
+        if matrix in call.columns:
+            scale[row], offset[row] = call.columns[matrix].scale, call.columns[matrix].offset
+    return torch.from_numpy(scale).to(device), torch.from_numpy(offset).to(device)
+
+
+def _low_rank_of(
+    call: ExpertCall, matrices: Sequence[MatrixId], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return factors [experts, width, rank] and [experts, rank, d_model]; 0 without."""
+    known = [call.low_rank.get(matrix) for matrix in matrices]
+    rank = max(term.u.shape[1] for term in known if term is not None)
+    some = next(term for term in known if term is not None)
+    u = np.zeros((len(known), some.u.shape[0], rank), dtype=np.float32)
+    v = np.zeros((len(known), rank, some.v.shape[1]), dtype=np.float32)
+    for row, term in enumerate(known):
+        if term is not None:
+            u[row, :, : term.u.shape[1]], v[row, : term.v.shape[0]] = term.u, term.v
+    return torch.from_numpy(u).to(device), torch.from_numpy(v).to(device)
+
+
+def serve(
+    forms: Forms,
+    orders: Mapping[int, Three],
+    call: ExpertCall,
+    tokens: Tokens,
+    read_seed: int,
+) -> tuple[Tensor, dict[int, tuple[float, float, float]]] | None:
+    """Return the sum of the experts that fold, and the level of the cells of each; or None."""
+    if _terms_of(call, sorted(orders), tokens[0].device) is None:
+        return None
+    experts, chosen = forms.experts(orders)
+    if experts is None:
+        return None
+    terms = _terms_of(call, chosen, tokens[0].device) or Terms()
+    x: Any = call.x
+    visits = Visits.of(call.routing.experts, call.routing.gates, chosen, x.device)
+    total = experts.multiply(x, visits, tokens, terms, read_seed=read_seed)
+    return total, dict(zip(chosen, experts.levels, strict=True))

@@ -1,0 +1,173 @@
+"""The experts of a layer on a CUDA device: two grouped products, and Triton around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import triton
+from torch import Tensor
+
+from cimsim.backends.torch.experts import FoldedExperts, Terms, Visits, refuse_infinite
+from cimsim.backends.torch.experts_kernel import combine_experts, finish_product, hidden_codes
+from cimsim.backends.torch.feed_kernel import feed_tokens
+from cimsim.backends.torch.fused import low_words
+from cimsim.backends.torch.plain import Tokens
+from cimsim.backends.torch.stack import FoldedStack
+from cimsim.rng import Key
+
+__all__ = ["FusedExperts", "finished", "quantized"]
+
+_INPUTS, _OUTPUTS = 1024, 1024  # at a time
+_RANKS = 8  # a grouped product takes multiples of sixteen bytes
+
+
+class FusedExperts(FoldedExperts):
+    """`FoldedExperts` through kernels.
+
+    Args:
+        first: gates and ups.
+        words: of each gate and up.
+        down: downs.
+        levels: of cells.
+        native: with instructions of the device and its grouped product, which Triton's
+            interpreter lacks.
+    """
+
+    def __init__(
+        self,
+        first: FoldedStack,
+        words: Sequence[tuple[tuple[int, int, int], tuple[int, int, int]]],
+        down: FoldedStack,
+        levels: Sequence[tuple[float, float, float]],
+        *,
+        native: bool = True,
+    ) -> None:
+        super().__init__(first, words, down, levels)
+        self._native = native
+        self._noisy = [bool((s.spread > 0.0).any()) for s in (first, down)]
+        self._known: tuple[int, Tensor, Tensor] | None = None
+
+    def multiply(
+        self, x: Tensor, visits: Visits, tokens: Tokens, terms: Terms, *, read_seed: int
+    ) -> Tensor:
+        """Return the sum by gates of the experts' outputs."""
+        (n, d_model), width, device = x.shape, self.width, x.device
+        rows, k = visits.token.numel(), visits.matrix.shape[1]
+        out = torch.zeros((n, d_model), dtype=torch.float32, device=device)
+        if not rows:
+            return out
+        first_keys, down_keys = self._keys_of(read_seed)
+        address = low_words(tokens[0]), low_words(tokens[1])
+        wrong = torch.zeros(1, dtype=torch.int32, device=device)
+        fed, scale = _feed(x, self.first.input_max, wrong)
+        product = self._grouped(fed[visits.token], self.first.weight, visits.ends)
+        codes = torch.empty((rows, width), dtype=torch.bfloat16, device=device)
+        keep = terms.down is not None
+        hidden = torch.empty_like(codes) if keep else codes
+        each = torch.empty(rows, dtype=torch.float32, device=device)
+        shared = (self.first.bias, self.first.spread)
+        columns = shared if terms.columns is None else terms.columns[0]
+        hidden_codes[(rows,)](
+            product, codes, each, hidden, wrong,
+            visits.token, visits.expert, scale, *shared, *columns, first_keys, *address,
+            width, float(self.down.input_max),
+            NOISY=self._noisy[0], TERMS=terms.columns is not None, KEEP=keep,
+            NATIVE=self._native, BLOCK=triton.next_power_of_2(width), num_warps=4,
+        )  # fmt: skip
+        product = self._grouped(codes, self.down.weight, visits.ends)
+        low = product if terms.down is None else self._low_rank(hidden, terms.down, visits.ends)
+        shared = (self.down.bias, self.down.spread)
+        columns = shared if terms.columns is None else terms.columns[1]
+        block = min(_OUTPUTS, triton.next_power_of_2(d_model))
+        combine_experts[(n, triton.cdiv(d_model, block))](
+            product, out, visits.place, visits.matrix, visits.gates, each, low,
+            *shared, *columns, down_keys, *address, rows, d_model,
+            TOP_K=k, NOISY=self._noisy[1], TERMS=terms.columns is not None, LOW=keep,
+            NATIVE=self._native, BLOCK=block, num_warps=4,
+        )  # fmt: skip
+        refuse_infinite(wrong, self.down.words[0][0])
+        return out
+
+    def _grouped(self, x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+        """Return rows [rows, n_in] times the weights [experts, n_out, n_in] of their experts."""
+        if self._native:
+            return torch._grouped_mm(x, weight.transpose(1, 2), offs=ends)
+        start, parts = 0, []
+        for w, end in zip(weight, ends.tolist(), strict=True):
+            parts.append(torch.matmul(x[start:end].float(), w.float().T).bfloat16())
+            start = end
+        return torch.cat(parts)
+
+    def _low_rank(self, hidden: Tensor, down: tuple[Tensor, Tensor], ends: Tensor) -> Tensor:
+        """Return low-rank terms of visits, bf16 [visits, d_model]."""
+        u, v = (f.bfloat16() for f in down)
+        missing = -u.shape[2] % _RANKS
+        u = torch.nn.functional.pad(u, (0, missing)).transpose(1, 2).contiguous()
+        v = torch.nn.functional.pad(v, (0, 0, 0, missing)).transpose(1, 2).contiguous()
+        return self._grouped(self._grouped(hidden, u, ends), v, ends)
+
+    def _keys_of(self, read_seed: int) -> tuple[Tensor, Tensor]:
+        """Return the keys of noise as kernels read them; those of the last seed are kept."""
+        if self._known is None or self._known[0] != read_seed:
+            first, down = self.keys(read_seed)
+            device = self.first.weight.device
+            both = [_signed(key) for two in first for key in two]
+            self._known = (
+                read_seed,
+                torch.tensor(both, dtype=torch.int32, device=device),
+                torch.tensor([_signed(k) for k in down], dtype=torch.int32, device=device),
+            )
+        return self._known[1], self._known[2]
+
+
+def quantized(x: Tensor, top: int, layer: int) -> tuple[Tensor, Tensor]:
+    """Return whole codes of tokens [n, n_in] in bf16, and their scales.
+
+    Raises:
+        CimsimError: if an input is not finite.
+    """
+    wrong = torch.zeros(1, dtype=torch.int32, device=x.device)
+    fed = _feed(x, top, wrong)
+    refuse_infinite(wrong, layer)
+    return fed
+
+
+def finished(
+    product: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    spread: Tensor,
+    tokens: Tokens,
+    key: Key,
+    *,
+    noisy: bool,
+    native: bool = True,
+) -> Tensor:
+    """Return (product + bias + spread z) scale of one matrix, in the place of the product."""
+    n, width = product.shape
+    keys = torch.tensor([_signed(key)], dtype=torch.int32).to(product.device, non_blocking=True)
+    block = min(_OUTPUTS, triton.next_power_of_2(width))
+    finish_product[(n, triton.cdiv(width, block))](
+        product, product, scale, bias, spread, keys, low_words(tokens[0]), low_words(tokens[1]),
+        width, NOISY=noisy, NATIVE=native, BLOCK=block, num_warps=4,
+    )  # fmt: skip
+    return product
+
+
+def _feed(x: Tensor, top: int, wrong: Tensor) -> tuple[Tensor, Tensor]:
+    """Return codes of tokens in bf16, and their scales."""
+    n, n_in = x.shape
+    codes = torch.empty((n, n_in), dtype=torch.bfloat16, device=x.device)
+    scale = torch.empty(n, dtype=torch.float32, device=x.device)
+    sums = torch.empty(n, dtype=torch.float64, device=x.device)
+    rows = torch.arange(n_in, dtype=torch.int32, device=x.device)
+    feed_tokens[(n,)](
+        x.contiguous(), rows, codes, scale, sums, wrong,
+        n, n_in, n_in, 0.0, top, 0, PHASES=1, BLOCK=_INPUTS, enable_fp_fusion=False,
+    )  # fmt: skip
+    return codes, scale
+
+
+def _signed(key: Key) -> list[int]:
+    return [k - (1 << 32) if k >= 1 << 31 else k for k in key]

@@ -1,0 +1,86 @@
+"""How much of a device's memory weights and written matrices are kept in."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+__all__ = ["DeviceMemory", "Recent"]
+
+_ON_HOST = 2 << 30  # bytes of each kind
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """Shares of a device: a quarter for weights, a half of what is free for written matrices.
+
+    What is not kept is read, or written, again when it is next used, with the same bits.
+
+    Attributes:
+        device: whose.
+        limit_bytes: what the program may take in all, None for what the device has.
+    """
+
+    device: torch.device
+    limit_bytes: int | None = None
+
+    def has_room_for_weights(self) -> bool:
+        """Whether further weights are kept as they are stored."""
+        if self.device.type == "cpu":
+            return True
+        total = self.limit_bytes or torch.cuda.mem_get_info(self.device)[1]
+        return self.free_bytes() > total - total // 4
+
+    def copy_bytes(self, held: int = 0) -> int:
+        """Return the bytes of cells that are kept, `held` of them already."""
+        return _ON_HOST if self.device.type == "cpu" else (self.free_bytes() + held) // 4
+
+    def form_bytes(self, held: int) -> int:
+        """Return the bytes of folded forms that are kept, `held` of them already."""
+        return _ON_HOST if self.device.type == "cpu" else (self.free_bytes() + held) // 2
+
+    def free_bytes(self) -> int:
+        """Return what tensors do not take yet."""
+        taken = torch.cuda.memory_allocated(self.device)
+        if self.limit_bytes is not None:
+            return max(0, self.limit_bytes - taken)
+        unused = torch.cuda.memory_reserved(self.device) - taken
+        return torch.cuda.mem_get_info(self.device)[0] + unused
+
+
+@dataclass
+class Recent:
+    """What was asked for last, up to some bytes.
+
+    Attributes:
+        most_bytes: that are kept at most, from those that are held; the one in use is kept
+            however large it is.
+    """
+
+    most_bytes: Callable[[int], int]
+    _kept: OrderedDict[Hashable, tuple[int, Any]] = field(default_factory=OrderedDict, repr=False)
+    _held: int = 0
+
+    def get(self, key: Hashable, comes: int, make: Callable[[], Any]) -> Any:
+        """Return what stands under a key, made if it is not there.
+
+        Args:
+            key: its name.
+            comes: bytes that it takes.
+            make: makes it.
+        """
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key][1]
+        # Room is made first, so that what goes and what comes are never there together.
+        most = self.most_bytes(self._held)
+        while self._kept and self._held + comes > most:
+            self._held -= self._kept.popitem(last=False)[1][0]
+        found = make()
+        self._kept[key] = comes, found
+        self._held += comes
+        return found

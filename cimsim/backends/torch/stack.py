@@ -1,0 +1,304 @@
+"""Matrices of one shape written and folded together: few launches for all experts of a layer.
+
+Cells have the errors of `cimsim.mac.program` at their addresses (`write_cells`; plain torch on a
+CPU), so that the chip is the one that the detailed tiles are. What is left out are the roundings
+to the grids of cells and of folded sums, which are finer than the bf16 that weights are kept in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cimsim.backends.torch import plain
+from cimsim.backends.torch.device_cells import level_means
+from cimsim.backends.torch.normals import column_normals
+from cimsim.backends.torch.programming import Integers, Writer, integers_of, levels_of, offset_of
+from cimsim.mac import AdcRange
+from cimsim.mac.adc import code_bounds, fresh_variance, step_of
+from cimsim.mac.curves import is_straight
+from cimsim.mac.program import read_variance
+from cimsim.mac.writing import matrix_words
+from cimsim.model import Weight
+
+__all__ = ["FoldedStack", "Order", "serves", "write_stack"]
+
+_CLIP_LIMIT, _PROBES, _ERROR_LIMIT = 1e-3, 64, 0.1  # of `cimsim.mac.folded`
+_CHUNK_BYTES = 1 << 29  # of levels at a time
+_READERS = 8  # threads that read weights
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one matrix is written from; equal orders give equal cells.
+
+    Attributes:
+        weight: gives the weights [n_in, n_out].
+        writer: the tile, and which copy.
+        adc_range: range of the converters.
+        device: where it is written.
+    """
+
+    weight: Weight
+    writer: Writer
+    adc_range: AdcRange
+    device: torch.device
+
+    def stored(self) -> Tensor:
+        """Return the weights as they are stored, [n_out, n_in]."""
+        return torch.as_tensor(self.weight().T).to(self.device).contiguous()
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.weight, self.writer.writing))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Order):
+            return False
+        mine, its = self.writer, other.writer
+        same = mine.writing == its.writing and mine.tile is its.tile
+        return same and self.weight == other.weight and self.adc_range == other.adc_range
+
+
+def serves(writer: Writer, adc_range: AdcRange) -> bool:
+    """Whether a matrix can be folded here: nothing drawn at a read but the error of conversions.
+
+    Converters without errors of their own, of a straight curve; inputs of 2 to 8 bits with a scale
+    of each token's own.
+    """
+    tile, adc = writer.tile, writer.tile.adc
+    drawn, power = read_variance(tile, writer.formats, writer.tables, writer.writing.temperature_c)
+    rate = 0.0 if adc.range.kind == "full" else adc_range.clip_rate
+    errs = adc.offset_lsb or adc.gain_sigma or adc.inl_lsb or not is_straight(adc)
+    return not (
+        drawn
+        or power
+        or errs
+        or fresh_variance(tile)
+        or rate is None
+        or rate > _CLIP_LIMIT
+        or tile.input.scale == "static"
+        or not 2 <= writer.formats.input_bits <= 8
+    )
+
+
+@dataclass(frozen=True)
+class FoldedStack:
+    """Folded forms of matrices of one shape: y = (X w^T + bias + spread z) scale of the token.
+
+    Attributes:
+        weight: bf16 [matrices, n_out, n_in], effective weights with the value of an LSB.
+        bias: float32 [matrices, n_out], of shifted inputs.
+        spread: float32 [matrices, n_out], sigma of the conversions' rounding.
+        words: what stands for each matrix in the key of its noise.
+        level: mean conductance of the cells of each over g_max.
+        faithful: whether each errs as its detailed form does.
+        input_max: greatest code of an input.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    spread: Tensor
+    words: tuple[tuple[int, int, int], ...]
+    level: tuple[float, ...]
+    faithful: tuple[bool, ...]
+    input_max: int
+
+    def above(self, other: FoldedStack, weight: Tensor) -> FoldedStack:
+        """Return matrices with those of another stack below them; `weight` holds both already."""
+        return FoldedStack(
+            weight,
+            torch.cat([self.bias, other.bias], 1),
+            torch.cat([self.spread, other.spread], 1),
+            self.words,
+            self.level,
+            self.faithful,
+            self.input_max,
+        )
+
+
+def write_stack(
+    orders: Sequence[Order],
+    into: Tensor | None = None,
+    known: Mapping[Order, tuple[bool, float]] | None = None,
+) -> FoldedStack:
+    """Write matrices of one shape and tile and fold them.
+
+    Args:
+        orders: what each is written from.
+        into: bf16 [matrices, n_out, n_in] to fill; it may be a part of a larger tensor.
+        known: whether a matrix is faithful, and its level, as found when it was first written.
+
+    Raises:
+        CimsimError: if a weight is not finite.
+    """
+    writer = orders[0].writer
+    formats = writer.formats
+    device = orders[0].device
+    shape = (len(orders), formats.n_out, formats.n_in)
+    weight = torch.empty(shape, dtype=torch.bfloat16, device=device) if into is None else into
+    bias = torch.empty(shape[:2], dtype=torch.float32, device=device)
+    spread = torch.empty_like(bias)
+    levels: list[float] = []
+    faithful: list[bool] = []
+    each = 4 * formats.stored_columns * formats.n_in * formats.n_out
+    step = max(1, _CHUNK_BYTES // each)
+    for first in range(0, len(orders), step):
+        some = slice(first, first + step)
+        found = _StackPart(orders[some])
+        weight[some], bias[some], spread[some] = found.weight, found.bias, found.spread
+        if known is None or not all(order in known for order in orders[some]):
+            levels += found.mean_fraction().tolist()
+            faithful += found.errs_alike().tolist()
+        else:
+            levels += [known[order][1] for order in orders[some]]
+            faithful += [known[order][0] for order in orders[some]]
+    return FoldedStack(
+        weight,
+        bias,
+        spread,
+        tuple(matrix_words(o.writer.writing.matrix) for o in orders),
+        tuple(levels),
+        tuple(faithful),
+        formats.input_max,
+    )
+
+
+class _StackPart:
+    """Some of the matrices, with what their cells hold.
+
+    Attributes:
+        weight: float32 [matrices, n_out, n_in], effective, with the value of an LSB.
+        bias: float32 [matrices, n_out].
+        spread: float32 [matrices, n_out].
+    """
+
+    def __init__(self, orders: Sequence[Order]) -> None:
+        self._writer = writer = orders[0].writer
+        formats, tile = writer.formats, writer.tile
+        with ThreadPoolExecutor(min(_READERS, len(orders))) as pool:
+            stored = torch.stack(list(pool.map(Order.stored, orders)))
+        self._integers, self._levels = _write(stored, orders)
+        del stored
+        device = self._levels.device
+        self._steps = torch.tensor(
+            [step_of(tile, formats, o.adc_range) for o in orders], device=device
+        ).float()
+        self._columns = torch.tensor(formats.column_weight(), device=device).float()
+        self._scale = self._integers.scale.reshape(len(orders), formats.n_out)
+        self._offset = self._integers.offset.reshape(self._scale.shape)
+        effective = torch.einsum("msok,s->mok", self._levels, self._columns)
+        effective -= self._offset[..., None]
+        # Of shifted inputs a part is the same for every token.
+        shared = effective.sum(2, dtype=torch.float64) - self._q().sum(2, dtype=torch.int64)
+        self.bias = (formats.input_shift * shared * self._scale.double()).float()
+        self.weight = effective.mul_(self._scale[..., None])
+        planes = float(np.square(formats.plane_weight).sum())
+        rounding = float(np.square(formats.column_weight()).sum()) * len(formats.groups)
+        rounded = torch.full_like(self._steps, 1.0 / 12.0)
+        if writer.tables.ideal:
+            rounded = torch.where(self._steps == 1.0, 0.0, rounded)
+        sigma = (rounding * planes * rounded).sqrt() * self._steps
+        self.spread = sigma[:, None] * self._scale
+
+    def _q(self) -> Tensor:
+        """Return W_q, int8 [matrices, n_out, n_in]."""
+        return self._integers.q.reshape(-1, self._writer.formats.n_out, self._writer.formats.n_in)
+
+    def mean_fraction(self) -> Tensor:
+        """Return the mean conductance that the law of cells gives these levels, [matrices]."""
+        formats, q = self._writer.formats, self._q()
+        mean = torch.tensor(level_means(self._writer.tables), device=q.device)
+        if formats.encoding == "center":
+            held, sides = q.int() + self._offset[..., None], 1
+            table = torch.arange(1 << self._writer.tile.weight.bits, device=q.device)
+        else:
+            held, sides = q.int() + 128, 2 if formats.pair else 1
+            table = torch.arange(-128, 128, device=q.device)
+            if not formats.pair:
+                table = table + self._offset[0, 0]
+        parts = [table.clamp(min=0), (-table).clamp(min=0)] if formats.pair else [table]
+        total = torch.zeros(table.numel(), dtype=torch.float64, device=q.device)
+        for part in parts:
+            for s in range(formats.slices):
+                total += mean[part.clamp(min=0) >> (formats.cell_bits * s) & formats.levels - 1]
+        share = total.float() / (formats.slices * sides)
+        return share[held].mean((1, 2), dtype=torch.float64)
+
+    def errs_alike(self) -> Tensor:
+        """Return whether folded errors are those of conversions, bool [matrices].
+
+        As `cimsim.mac.folded`: mean square errors on random tokens at a fixed address.
+        """
+        formats, writer = self._writer.formats, self._writer
+        device = self._levels.device
+        x = _probes(formats.n_in, device, fresh=False)
+        scale = torch.tensor(np.float32(3.0 / formats.input_max), device=device)
+        q, _ = plain.whole_inputs(x, formats.input_bits, scale, writer.writing.matrix)
+        detailed = self._detailed(q)
+        z = _probes(formats.n_out, device, fresh=True)
+        folded = torch.matmul(q.float(), self.weight.transpose(1, 2)) + self.bias[:, None]
+        folded = folded + self.spread[:, None] * z
+        clean = torch.matmul(q.float(), self._q().float().transpose(1, 2))
+        clean = clean * self._scale[:, None]
+        first, second = ((y - clean).square().mean((1, 2)) for y in (detailed, folded))
+        limit = _ERROR_LIMIT + 3.0 / np.sqrt(_PROBES * formats.n_out)
+        alike: Tensor = (second - first).abs() <= limit * first
+        return alike | ((self._steps == 1.0) & bool(writer.tables.ideal))
+
+    def _detailed(self, q: Tensor) -> Tensor:
+        """Return what conversions make of integers [n, n_in], float32 [matrices, n, n_out]."""
+        formats, tile = self._writer.formats, self._writer.tile
+        low, high = code_bounds(formats, tile.adc.bits)
+        planes = plain.cut_planes(q, formats).float().flatten(0, 1)
+        weight = torch.tensor(formats.plane_weight, device=q.device).float()
+        steps = self._steps[:, None, None, None]
+        total = torch.zeros((), device=q.device)
+        for group in formats.groups:
+            rows = slice(group.start, group.stop)
+            sums = torch.matmul(planes[:, rows], self._levels[..., rows].transpose(2, 3))
+            codes = sums.div_(steps).round_().clamp_(low, high)
+            codes = codes.reshape(*codes.shape[:2], len(q), formats.planes, -1)
+            shifted = torch.einsum("msnpo,p->msno", codes, weight)
+            total = total + torch.einsum("msno,s->mno", shifted, self._columns)
+        fed = (q + formats.input_shift).sum(1).float()[None, :, None]
+        y = total * self._steps[:, None, None] - self._offset[:, None] * fed
+        y = y - formats.input_shift * self._q().sum(2, dtype=torch.int64)[:, None]
+        return y * self._scale[:, None]
+
+
+@lru_cache(maxsize=8)
+def _probes(n: int, device: torch.device, *, fresh: bool) -> Tensor:
+    """Return the random tokens of the comparison, or the noise of their outputs, [probes, n]."""
+    place = torch.arange(_PROBES, device=device)
+    none = torch.zeros_like(place)
+    words = (none, place, place) if fresh else (place, none, none)
+    return column_normals(n, words, (0, _PROBES))
+
+
+def _write(stored: Tensor, orders: Sequence[Order]) -> tuple[Integers, Tensor]:
+    """Return integers of all rows of [matrices, n_out, n_in], and levels [.., stored, .., n_in]."""
+    if stored.is_cuda:
+        from cimsim.backends.torch.written import DeviceWriter  # noqa: PLC0415 - Triton
+
+        kernels = DeviceWriter(orders[0].writer, stored.device)
+        keys = [order.writer.writing.cell_keys[0] for order in orders]
+        integers = kernels.integers_of_several(stored)
+        return integers, kernels.levels_of_several(integers, keys)
+    found = [integers_of(w, o.writer) for w, o in zip(stored, orders, strict=True)]
+    levels = [levels_of(i, o.writer) for i, o in zip(found, orders, strict=True)]
+    joined = Integers(
+        torch.cat([i.q for i in found]),
+        torch.cat([i.scale for i in found]),
+        torch.cat([offset_of(i.q, o.writer) for i, o in zip(found, orders, strict=True)]),
+    )
+    return joined, torch.stack(levels)
