@@ -24,6 +24,7 @@ def test_a_device_implies_torch_and_fast_products() -> None:
         (("run.precision=fast",), "needs torch"),
         (("run.device=gpu",), "cpu, cuda or cuda:N"),
         (("run.device=cuda", "run.coupling=coupled"), "visit by visit"),
+        (("run.device_gb=6",), "run.device is cpu"),
     ],
 )
 def test_contradictions_are_refused(knobs: tuple[str, ...], words: str) -> None:
@@ -39,6 +40,7 @@ def test_contradictions_are_refused(knobs: tuple[str, ...], words: str) -> None:
         ("run.backend=torch", "run.precision=fast"),
         ("run.device=cuda",),
         ("run.device=cuda", "run.precision=exact"),
+        ("run.device=cuda", "run.device_gb=6"),
     ],
 )
 def test_resolved_files_are_read_back(knobs: tuple[str, ...], tmp_path: Path) -> None:
