@@ -32,7 +32,7 @@ import numpy as np
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.extending import is_jitted
 
-__all__ = ["cached"]
+__all__ = ["cached", "is_missing"]
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -58,6 +58,16 @@ def cached(kernel: Kernel) -> Kernel:
     return kernel
 
 
+def is_missing(kernel: Callable[..., Any]) -> bool:
+    """Return whether a kernel can be kept on disk and is not yet, as today's sources have it.
+
+    Args:
+        kernel: what `cached` returned.
+    """
+    cache = getattr(kernel, "_cache", None)
+    return isinstance(cache, _KernelCache) and not cache.index_path.exists()
+
+
 class _KernelFiles(CompileResultCacheImpl):
     """Numba's choice of a folder, and names with the sources' digest."""
 
@@ -73,6 +83,11 @@ class _KernelCache(FunctionCache):
     """The cached machine code of one kernel, for the sources of this process alone."""
 
     _impl_class = _KernelFiles
+
+    @property
+    def index_path(self) -> Path:
+        """Where the list of what is compiled lies, once there is any."""
+        return Path(self.cache_path) / f"{self._impl.filename_base}.nbi"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         if not self._sources().unchanged():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from cimsim.stages.columns.registry import run_tables
 from cimsim.stages.heap import release_heap
 from cimsim.stages.plan import RunPlan
 from cimsim.sweeps.chip_job import ChipJob
+from cimsim.sweeps.compile_task import compile_kernels
 from cimsim.sweeps.open_executor import open_executor
 
 __all__ = ["Listener", "report_again", "run_plan"]
@@ -102,6 +103,7 @@ def _carried_out(
         listener.finished(chip.name)
     try:
         plugins = [plugin.path for plugin in plan.plugins]
+        _compile(plan, plugins, listener)
         with open_executor(plan.jobs, cluster=plan.cluster, plugins=plugins) as executor:
             for finished in executor.submit(_jobs(plan, done), listener.stage):
                 chip = finished.value()
@@ -181,6 +183,19 @@ def _write_all(folder: RunFolder, run: RunResults, manifest: Manifest, *, report
         return
     write_report(folder, run)
     folder.write_manifest(replace(manifest, reported=True))
+
+
+def _compile(plan: RunPlan, plugins: Sequence[Path], listener: Listener) -> None:
+    """Compile kernels once for all chips, where two processes may run on this machine."""
+    if plan.cluster is None and plan.jobs * plan.threads > 1:
+        first = plan.tasks[0]
+        compile_kernels(
+            first.config,
+            first.model,
+            plan.texts,
+            plugins,
+            lambda _half, stage, share: listener.stage(first.name, stage, share),
+        )
 
 
 def _finished_before(plan: RunPlan, listener: Listener) -> dict[str, ChipResult]:

@@ -175,3 +175,14 @@ def test_every_kernel_of_the_packages_is_cached_under_the_sources_and_not_by_num
                     kernels += jitted
                     assert not jitted or names == ["cached", "njit"], f"{path}:{node.lineno}"
     assert kernels > 40
+
+
+def test_a_kernel_is_missing_until_it_is_compiled(tmp_path: Path) -> None:
+    package = _tree(tmp_path)
+    code = (
+        "from cimsim.caller import noise; from cimsim.kernel_cache import is_missing;"
+        "before = is_missing(noise); noise(); print(int(before), int(is_missing(noise)))"
+    )
+    assert _run(package, code).stdout.split() == ["1", "0"]
+    (package / "caller.py").write_text(CALLER + "# edited\n", encoding="utf-8")
+    assert _run(package, code).stdout.split() == ["1", "0"]
