@@ -70,6 +70,10 @@ def _without_adc(m: ChipMeasurement) -> Empty | None:
     return _without_crossbars(m) or (NO_ADC if digital else None)
 
 
+def _converts(m: ChipMeasurement) -> bool:
+    return _without_adc(m) is None and bool(m.accuracy.ranges)
+
+
 def _mapper(m: ChipMeasurement) -> str:
     """Return what decided where units sit."""
     if not m.chip.placement.units:
@@ -182,9 +186,9 @@ ACCURACY: tuple[Column[ChipMeasurement], ...] = (
     number("adc_clip_rate", "1", "Share of conversions that hit the end of the ADC's range.",
            lambda m: m.clip_rate, NOT_CONVERTED, better="lower", maximum=1.0),
     text("adc_range", "How the ADC's range is found: tile.adc.range.kind.",
-         lambda m: m.config.tile.adc.range.kind if m.accuracy.ranges else None, NO_RANGE),
+         lambda m: m.config.tile.adc.range.kind if _converts(m) else None, NO_RANGE),
     number("adc_range_levels", "level", "Top of the ADC's range, mean over analog matrices.",
-           lambda m: _of_ranges(m, "top_levels", np.mean), NO_RANGE),
+           lambda m: _of_ranges(m, "top_levels", np.mean) if _converts(m) else None, NO_RANGE),
     number("adc_range_error", "1",
            "Relative error of outputs by converting clean sums of calibration text, rms over "
            "analog matrices.", lambda m: _of_ranges(m, "error", _rms), NOT_COUNTED, better="lower"),
