@@ -45,7 +45,7 @@ def ranked_grid(view: View) -> Grid:
             Field("#", lambda d: str(d.index), "#"),
             Field("chip", lambda d: d.name, "chip", words=True),
             Field("perplexity", perplexity, "ppl"),
-            Field("loss change [95\u00a0%]", loss_change(view)),
+            Field("loss change ±\u00a095\u00a0%", loss_change(view, short=True)),
             Field(f"{unit} per token", lambda d: significant(energies[d.index] / size), unit),
             Field(f"{clock} per token", lambda d: significant(times[d.index] / tick), clock),
             Field("tokens per s", lambda d: significant(_speed(view, d)), "token/s"),
