@@ -7,7 +7,9 @@ that is killed costs a retry: Dask gives its tasks to another one, and tasks are
 
 from __future__ import annotations
 
+import gc
 import logging
+import traceback
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -195,6 +197,10 @@ def _connect(where: Any, address: str) -> Any:
     try:
         client = Client(where, timeout=ANSWER_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
+        # A client that is half made closes itself when it is collected, and would wait for ever
+        # if that happened while another one starts.
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
         raise CimsimError(
             f"the cluster does not answer within {ANSWER_S} s",
             key="--cluster",
