@@ -18,6 +18,7 @@ __all__ = [
     "CLOCK_GHZ",
     "CONDUCTANCE_US",
     "COUNT",
+    "DEVICE_GB",
     "ENDURANCE",
     "ENERGY_FJ",
     "ENERGY_PJ",
@@ -84,6 +85,7 @@ FACTOR = Bounds(1e-9, 1e9, "nine decades either way are a slip of the unit")
 LSB = Bounds(1e-9, 65536, "the range of a converter of 16 bits")
 LEVELS = Bounds(1e-6, 1e9, "all cells of the largest column at their highest level, a hundredfold")
 MEMORY_KB = Bounds(1e-3, 1e9, "a byte to a terabyte")
+DEVICE_GB = Bounds(1e-6, 1e4, "a kilobyte to ten terabytes")
 LANES = Bounds(1, 1 << 20, "a million MACs in a cycle are those of a whole wafer")
 COUNT = Bounds(1, 1024, "published tiles have up to a hundred; tables grow with it")
 TILES = Bounds(1, 8192, "distances of all pairs of tiles are held: half a gigabyte")

@@ -17,6 +17,7 @@ from cimsim.config.bounds import (
     BANDWIDTH_GB_PER_S,
     BATCH,
     CLOCK_GHZ,
+    DEVICE_GB,
     ENERGY_PJ_PER_BIT,
     FACTOR,
     LANES,
@@ -260,7 +261,7 @@ class Run(Section):
         "does not fit is read and written again in every pass, with the same numbers. Left out: "
         "all that is free.",
         unit="GB",
-        gt=0,
+        within=DEVICE_GB,
     )
     precision: Literal["exact", "fast"] = knob(
         "exact",
