@@ -15,7 +15,13 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Cimsim, environment, small_run
+from tiny_model import SMALL
 
+from cimsim.config.load import find_chip, load_chip
+from cimsim.model.correction import identity
+from cimsim.model.correction_file import save_correction
+from cimsim.stages.identity import chip_identity
+from cimsim.stages.models import open_model
 from tests import small_shape
 
 TABLES = ("results", "per_layer", "per_seed", "energy", "scale", "tile_load", "expert_load")
@@ -229,7 +235,8 @@ def test_a_correction_for_other_chip_seeds_is_told_before_the_run(
     cimsim: Cimsim, tiny_model: Path, tmp_path: Path
 ) -> None:
     given = tmp_path / "made for chip 0.safetensors"
-    given.touch()
+    chip = chip_identity(load_chip(find_chip("isaac"), SMALL), 0)
+    save_correction(identity(open_model(tiny_model).hash, chip), given)
     options = ("run", "isaac", *small_run(tiny_model), "--correction", str(given), "--dry-run")
     told = cimsim(*options)
     assert told.returncode == 0, told.stderr
