@@ -43,29 +43,19 @@ def _interval(stage: str, lost: str) -> Callable[[Design], str]:
     return show
 
 
-def loss_change(view: View, *, short: bool = False) -> Callable[[Design], str]:
-    """Show the change of the loss against the first chip, with the interval of the pairs.
-
-    Args:
-        view: the run.
-        short: show half of the interval, which lies evenly about the mean, instead of its ends.
-    """
+def loss_change(view: View) -> Callable[[Design], str]:
+    """Show the change of the loss against the first chip, with the interval of the pairs."""
     references = {text(pair, "reference") for pair in view.pairs.values()}
 
     def show(design: Design) -> str:
         pair = view.pairs.get((design.name, text(design.row, "model")))
         found = None if pair is None else optional(pair, "loss_change_calibrated_mean")
         if pair is None:
-            reference = "first" if short else "the reference"
-            return reference if design.name in references else EMPTY
+            return "the reference" if design.name in references else EMPTY
         if found is None:
             return EMPTY
         low, high = (number(pair, f"loss_change_calibrated_ci_{end}") for end in ("low", "high"))
-        if low == high:
-            return f"{found:+.3g}"
-        if short:
-            return f"{found:+.2g}\u00a0±\u00a0{(high - low) / 2:.2g}"
-        return f"{found:+.3g} [{low:+.3g}, {high:+.3g}]"
+        return f"{found:+.3g}" if low == high else f"{found:+.3g} [{low:+.3g}, {high:+.3g}]"
 
     return show
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cimsim.report.accuracy_tables import DESTROYED, loss_change
+from cimsim.report.accuracy_tables import DESTROYED
 from cimsim.report.blocks import Field, Grid
 from cimsim.report.cells import EMPTY, energy_unit, number, significant, time_unit
 from cimsim.report.view import SCALE_BATCH, Design, View
@@ -45,15 +45,13 @@ def ranked_grid(view: View) -> Grid:
             Field("#", lambda d: str(d.index), "#"),
             Field("chip", lambda d: d.name, "chip", words=True),
             Field("perplexity", perplexity, "ppl"),
-            Field("loss change ±\u00a095\u00a0%", loss_change(view, short=True)),
             Field(f"{unit} per token", lambda d: significant(energies[d.index] / size), unit),
             Field(f"{clock} per token", lambda d: significant(times[d.index] / tick), clock),
             Field("tokens per s", lambda d: significant(_speed(view, d)), "token/s"),
         ),
         groups,
         f"{ON_FRONT} on the front: no chip of its precision is better in both perplexity (tiny "
-        f"model, calibrated) and energy. {DESTROYED} destroyed: not ranked. "
-        "Loss change: nat per token, calibrated, less that of the first chip, in pairs.",
+        f"model, calibrated) and energy. {DESTROYED} destroyed: not ranked.",
     )
 
 

@@ -24,7 +24,7 @@ from cimsim.chip import build_mesh
 from cimsim.config import ChipConfig
 from cimsim.errors import CimsimInternalError
 from cimsim.report import write_report
-from cimsim.report.accuracy_tables import accuracy_grid, loss_change
+from cimsim.report.accuracy_tables import accuracy_grid
 from cimsim.report.answer import ranked_grid
 from cimsim.report.cells import duration, energy_unit, number, percent, significant
 from cimsim.report.chip_figures import _on_mesh
@@ -644,17 +644,3 @@ def test_losses_are_compared_with_the_first_chip_in_pairs() -> None:
             pair[f"loss_change_calibrated_{end}"] for end in ("mean", "ci_low", "ci_high")
         )
         assert found[str(pair["config"])] == f"{mean:+.3g} [{low:+.3g}, {high:+.3g}]"
-
-
-def test_the_first_table_shows_half_of_each_interval() -> None:
-    view = View.of(fake_run(3))
-    long, short = loss_change(view), loss_change(view, short=True)
-    for design in view.designs:
-        whole = re.fullmatch(r"\S+ \[(\S+), (\S+)\]", long(design))
-        if whole is None:
-            assert short(design) == "first"
-            continue
-        low, high = map(float, whole.groups())
-        mean, half = map(float, short(design).split("\u00a0±\u00a0"))
-        assert mean == pytest.approx((low + high) / 2, rel=0.06)
-        assert half == pytest.approx((high - low) / 2, rel=0.06)
