@@ -39,7 +39,8 @@ NO_ACCURACY = (
 )
 # What must be computed again, and no more.
 SOME = {
-    "tile.adc.bits=6": {"noisy", "calibrated"},
+    # The range that errs least depends on the codes that it is cut into.
+    "tile.adc.bits=6": {"ranges", "noisy", "calibrated"},
     "tile.device.sigma=0.1": {"noisy", "calibrated"},
     "calibration.method=identity": {"calibrated"},
     "tile.crossbar.rows=16": {"ranges", "ideal", "noisy", "calibrated"},
