@@ -28,6 +28,8 @@ from tests.engine.test_compiled import lower, random_plan
 
 ARRIVALS = 1_000_000
 SERVICE_PS = 500_000
+# As many as a chip file may say; at half load so many never wait at once.
+IN_FLIGHT = 4096
 
 
 def queue_of_jobs(service_ps: np.ndarray, arrival_ps: np.ndarray) -> Plan:
@@ -37,7 +39,7 @@ def queue_of_jobs(service_ps: np.ndarray, arrival_ps: np.ndarray) -> Plan:
         chip={"analog_parts": ["shared"]},  # the model has no shared expert: all is digital
         memory={"kind": "none"},
         digital={"units": 1, "kv_sram_kb": 1e9},
-        workload={"tokens": 16, "context": 16, "in_flight": n},
+        workload={"tokens": 16, "context": 16, "in_flight": IN_FLIGHT},
         run={"flight_tokens": 1},
     )
     system = make_system(
