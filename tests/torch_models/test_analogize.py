@@ -29,7 +29,11 @@ from tests.torch_models.small import SMALL, ids, small_model
 Windows = NDArray[np.int64]
 
 NOISY: dict[str, Any] = {
-    "tile": {"device": {"kind": "eflash", "cell_bits": 8, "technology": "eflash"}},
+    # A range that needs no text.
+    "tile": {
+        "device": {"kind": "eflash", "cell_bits": 8, "technology": "eflash"},
+        "adc": {"kind": "isaac", "range": {"kind": "full"}},
+    },
     "chip": {"analog_parts": ["attention", "router", "experts", "shared", "head"]},
 }
 CHIP = ChipConfig.model_validate({"name": "noisy", **NOISY})
