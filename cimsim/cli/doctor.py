@@ -33,15 +33,16 @@ def doctor() -> None:
     import platform
 
     import cimsim
-    from cimsim.api.machine import gpu_words, kernel_folder, usable_cores
+    from cimsim.api.machine import gpu_words, kernel_folder
     from cimsim.cache.store import cache_folder
     from cimsim.config.load import bundled_chips
+    from cimsim.stages.cores import machine_cores
     from cimsim.zoo import bundled_models
 
     print(f"cimsim {cimsim.__version__} on Python {platform.python_version()}")
     for name, extra in PACKAGES.items():
         print(f"  {name} {_version(name, extra)}")
-    cores = usable_cores()
+    cores = machine_cores()
     quota = "no quota" if cores.quota is None else f"a quota of {cores.quota:g}"
     print(
         f"cores: {cores.usable:g} for this process ({cores.present} present, "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cimsim.api.machine import Cores, quota_cores
+from cimsim.stages.cores import Cores, quota_cores
 from tests.command_line import run_here
 
 

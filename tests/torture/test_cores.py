@@ -19,5 +19,5 @@ def test_cores_are_those_of_the_affinity_and_of_the_quota(
 ) -> None:
     (tmp_path / "cpu.max").write_text(quota + "\n")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    assert usable_cores(tmp_path / "cpu.max") == cores
+    assert usable_cores(tmp_path) == cores
     assert usable_cores(tmp_path / "none") == 8
