@@ -98,14 +98,9 @@ def _joined(orders: Sequence[Three], known: Mapping[Order, tuple[bool, float]]) 
     return _Joined(TwinExperts(first, words, down, levels), faithful)
 
 
-def _terms_of(call: ExpertCall, chosen: Sequence[int], device: torch.device) -> Terms | None:
-    """Return the digital corrections of some experts; None where they are of another kind.
-
-    Low-rank terms of gates and ups are not served together.
-    """
+def _terms_of(call: ExpertCall, chosen: Sequence[int], device: torch.device) -> Terms:
+    """Return the digital corrections of some experts; low-rank terms are those of downs alone."""
     matrices = [[m.id for m in call.experts[e]] for e in chosen]
-    if any(m in call.low_rank for gate, up, _ in matrices for m in (gate, up)):
-        return None
     columns = down = None
     if any(m in call.columns for three in matrices for m in three):
         shapes = [(m.n_in, m.n_out) for m in call.experts[chosen[0]]]
@@ -155,12 +150,12 @@ def serve(
     read_seed: int,
 ) -> tuple[Tensor, dict[int, tuple[float, float, float]]] | None:
     """Return the sum of the experts that fold, and the level of the cells of each; or None."""
-    if _terms_of(call, sorted(orders), tokens[0].device) is None:
-        return None
+    if any(m.id in call.low_rank for e in orders for m in call.experts[e][:2]):
+        return None  # low-rank terms of gates and ups are not served together
     experts, chosen = forms.experts(orders)
     if experts is None:
         return None
-    terms = _terms_of(call, chosen, tokens[0].device) or Terms()
+    terms = _terms_of(call, chosen, tokens[0].device)
     x: Any = call.x
     visits = Visits.of(call.routing.experts, call.routing.gates, chosen, x.device)
     total = experts.multiply(x, visits, tokens, terms, read_seed=read_seed)
