@@ -17,7 +17,7 @@ from pathlib import Path
 from cimsim.errors import CimsimError
 from cimsim.text_file import unusable
 
-__all__ = ["FolderLock", "remove_temporaries"]
+__all__ = ["FolderLock", "check_place", "remove_temporaries"]
 
 TAKEN = {errno.EWOULDBLOCK, errno.EACCES}
 
@@ -50,6 +50,26 @@ class FolderLock:
                     key="--out",
                     hint="wait for it, or name another folder",
                 ) from error
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place where no folder is and none can be made; nothing is changed.
+
+    Args:
+        path: of the folder, there or not.
+
+    Raises:
+        CimsimError: if it is a file, or the nearest folder above it cannot be written.
+    """
+    if path.exists() and not path.is_dir():
+        raise CimsimError("is a file, not a folder", file=path, key="--out")
+    existing = path
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise CimsimError(
+            f"cannot be made: {existing} is not a writable folder", file=path, key="--out"
+        )
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-__all__ = ["differences"]
+__all__ = ["differences", "first_of"]
+
+SHOWN = 3
 
 
 def differences(known: Any, now: Any, path: str = "") -> list[str]:
@@ -28,6 +30,12 @@ def differences(known: Any, now: Any, path: str = "") -> list[str]:
     if known == now:
         return []
     return [f"{path} was {_short(known)} and is {_short(now)}"]
+
+
+def first_of(phrases: list[str]) -> str:
+    """Return the first differences as part of a sentence, and how many more there are."""
+    more = len(phrases) - SHOWN
+    return "; ".join(phrases[:SHOWN]) + f"; {more} more" * (more > 0)
 
 
 def _short(value: Any) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from cimsim.errors import CimsimError, CimsimInternalError
-from cimsim.folder_lock import FolderLock, remove_temporaries
+from cimsim.folder_lock import FolderLock, check_place, remove_temporaries
 from cimsim.printable import printable
 from cimsim.results.csv_file import csv_bytes
-from cimsim.results.differences import differences
+from cimsim.results.differences import differences, first_of
 from cimsim.results.manifest import Manifest
 from cimsim.results.packed import pack, unpack
 from cimsim.results.run import CHIP_RECORDS, ChipResult, RunResults
@@ -56,7 +55,6 @@ RUN_SUFFIXES = (".csv", ".gz", ".yaml", ".png", ".svg", ".json", ".packed")
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
 RESULT = "result.packed"
-SHOWN_DIFFERENCES = 3
 
 
 class RunFolder:
@@ -85,15 +83,7 @@ class RunFolder:
         self._check()
 
     def _check(self) -> None:
-        if self.path.exists() and not self.path.is_dir():
-            raise CimsimError("is a file, not a folder", file=self.path, key="--out")
-        existing = self.path
-        while not existing.exists() and existing != existing.parent:
-            existing = existing.parent
-        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-            raise CimsimError(
-                f"cannot be made: {existing} is not a writable folder", file=self.path, key="--out"
-            )
+        check_place(self.path)
         fresh = not self.overwrite and not self.resumes
         if self.path.is_dir() and fresh and self._entries():
             raise CimsimError(
@@ -182,10 +172,8 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise CimsimError("cannot be read", file=self.path / PLAN) from error
         if different := differences(known, wanted):
-            more = len(different) - SHOWN_DIFFERENCES
-            shown = "; ".join(different[:SHOWN_DIFFERENCES]) + f"; {more} more" * (more > 0)
             raise CimsimError(
-                f"the folder holds another run: {shown}",
+                f"the folder holds another run: {first_of(different)}",
                 file=self.path,
                 key="--resume",
                 hint="name another folder with --out, or give the options of that run",

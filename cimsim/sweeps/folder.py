@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from typing import Any
 from cimsim.config.load import config_hash, dump_yaml, find_chip, load_chip
 from cimsim.config.sweep import SweepPlan
 from cimsim.errors import CimsimError
-from cimsim.folder_lock import FolderLock, remove_temporaries
+from cimsim.folder_lock import FolderLock, check_place, remove_temporaries
 from cimsim.results.code_version import code_version
-from cimsim.results.differences import differences
+from cimsim.results.differences import differences, first_of
 from cimsim.sweeps.points import Point
 from cimsim.sweeps.tasks import Evaluated
 from cimsim.text_file import write_whole
@@ -28,7 +27,6 @@ from cimsim.text_file import write_whole
 __all__ = ["SweepFolder", "plan_identity"]
 
 PLAN = "plan.json"
-SHOWN_DIFFERENCES = 3
 
 
 def plan_identity(plan: SweepPlan, *, search: bool = False) -> dict[str, Any]:
@@ -75,15 +73,7 @@ class SweepFolder:
         return (self.path / PLAN).is_file()
 
     def _check(self) -> None:
-        if self.path.exists() and not self.path.is_dir():
-            raise CimsimError("is a file, not a folder", file=self.path, key="--out")
-        existing = self.path
-        while not existing.exists():
-            existing = existing.parent
-        if not os.access(existing, os.W_OK | os.X_OK):
-            raise CimsimError(
-                f"cannot be made: {existing} is not a writable folder", file=self.path, key="--out"
-            )
+        check_place(self.path)
         if not self.resumes:
             if self.path.is_dir() and any(self.path.iterdir()):
                 raise CimsimError(
@@ -99,10 +89,8 @@ class SweepFolder:
             raise CimsimError("cannot be read", file=self.path / PLAN) from error
         different = differences(known, self._identity)
         if different:
-            more = len(different) - SHOWN_DIFFERENCES
-            shown = "; ".join(different[:SHOWN_DIFFERENCES]) + f"; {more} more" * (more > 0)
             raise CimsimError(
-                f"the folder holds the points of another plan: {shown}",
+                f"the folder holds the points of another plan: {first_of(different)}",
                 file=self.path,
                 key="--out",
                 hint="name another folder, or change the plan back",
