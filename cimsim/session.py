@@ -89,14 +89,7 @@ def _carried_out(
     started = time.monotonic()
 
     def so_far() -> Manifest:
-        chips = [done[name] for name in manifest.chips if name in done]
-        return replace(
-            manifest,
-            finished=[c.name for c in chips],
-            chip_seconds=[c.seconds for c in chips],
-            seconds=time.monotonic() - started,
-            warnings=[f"{c.name}: {w}" for c in chips for w in c.warnings],
-        )
+        return replace(_told_of(manifest, done), seconds=time.monotonic() - started)
 
     for chip in done.values():
         plan.folder.write_chip(chip, schema)  # a killed run may have left a part of it
@@ -113,7 +106,7 @@ def _carried_out(
                 listener.finished(chip.name)
     finally:
         if done:
-            run = _results(plan.run_hash, so_far(), done, plan.texts.scored_name, batches)
+            run = _results(manifest, done, plan.texts.scored_name, batches)
             _write_all(plan.folder, run, so_far(), report=report)
     return run
 
@@ -134,16 +127,10 @@ def report_again(path: Path) -> RunResults:
         if not done:
             raise CimsimError("no chip of the run is finished", file=path)
         batches = tuple(sorted({b for c in done.values() for b in _batches(c)}))
-        run = _results(manifest.run_hash, manifest, done, text_name, batches)
+        run = _results(manifest, done, text_name, batches)
         for chip in run.chips:
             folder.write_chip(chip, run.schema)
-        manifest = replace(
-            manifest,
-            finished=[c.name for c in run.chips],
-            chip_seconds=[c.seconds for c in run.chips],
-            warnings=[f"{c.name}: {w}" for c in run.chips for w in c.warnings],
-        )
-        _write_all(folder, run, manifest, report=True)
+        _write_all(folder, run, _told_of(manifest, done), report=True)
     finally:
         folder.release()
     return run
@@ -163,16 +150,30 @@ def _batches(chip: ChipResult) -> tuple[int, ...]:
     return parse_chip(chip.config_yaml, chip.name).run.decode_batch
 
 
+def _in_order(manifest: Manifest, done: Mapping[str, ChipResult]) -> tuple[ChipResult, ...]:
+    return tuple(done[name] for name in manifest.chips if name in done)
+
+
+def _told_of(manifest: Manifest, done: Mapping[str, ChipResult]) -> Manifest:
+    """Return the manifest with what it says of finished chips."""
+    chips = _in_order(manifest, done)
+    return replace(
+        manifest,
+        finished=[c.name for c in chips],
+        chip_seconds=[c.seconds for c in chips],
+        warnings=[f"{c.name}: {w}" for c in chips for w in c.warnings],
+    )
+
+
 def _results(
-    run_hash: str,
     manifest: Manifest,
     done: Mapping[str, ChipResult],
     text_name: str,
     batches: tuple[int, ...],
 ) -> RunResults:
-    chips = tuple(done[name] for name in manifest.chips if name in done)
+    chips, schema = _in_order(manifest, done), run_tables(batches)
     complete = len(chips) == len(manifest.chips)
-    return RunResults(run_hash, chips, text_name, run_tables(batches), batches, complete=complete)
+    return RunResults(manifest.run_hash, chips, text_name, schema, batches, complete=complete)
 
 
 def _write_all(folder: RunFolder, run: RunResults, manifest: Manifest, *, report: bool) -> None:
