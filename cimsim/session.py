@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -96,9 +96,11 @@ def _carried_out(
         listener.finished(chip.name)
     try:
         plugins = [plugin.path for plugin in plan.plugins]
-        _compile(plan, plugins, listener)
+        jobs = _jobs(plan, done)
+        if jobs:
+            _compile(plan, jobs[0].name, listener)
         with open_executor(plan.jobs, cluster=plan.cluster, plugins=plugins) as executor:
-            for finished in executor.submit(_jobs(plan, done), listener.stage):
+            for finished in executor.submit(jobs, listener.stage):
                 chip = finished.value()
                 plan.folder.write_chip(chip, schema)
                 done[chip.name] = chip
@@ -186,17 +188,10 @@ def _write_all(folder: RunFolder, run: RunResults, manifest: Manifest, *, report
     folder.write_manifest(replace(manifest, reported=True))
 
 
-def _compile(plan: RunPlan, plugins: Sequence[Path], listener: Listener) -> None:
+def _compile(plan: RunPlan, first: str, listener: Listener) -> None:
     """Compile kernels once for all chips, where two processes may run on this machine."""
     if plan.cluster is None and plan.jobs * plan.threads > 1:
-        first = plan.tasks[0]
-        compile_kernels(
-            first.config,
-            first.model,
-            plan.texts,
-            plugins,
-            lambda _half, stage, share: listener.stage(first.name, stage, share),
-        )
+        compile_kernels(lambda _half, stage, share: listener.stage(first, stage, share))
 
 
 def _finished_before(plan: RunPlan, listener: Listener) -> dict[str, ChipResult]:
