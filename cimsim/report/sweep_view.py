@@ -74,7 +74,18 @@ class ShownPoint:
 
 @dataclass(frozen=True)
 class KnobEffect:
-    """What a knob does to an objective; fields are those of `cimsim.sweeps.effects.Effect`."""
+    """What one knob, or several that move together, does to one column.
+
+    Attributes:
+        knob: its name.
+        column: the column.
+        share: of the column's variance, 0 to 1.
+        low, high: interval of the share.
+        levels: values of the knob, or the middles of classes, as text.
+        places: the same as numbers where the knob is one, else 0, 1, ...
+        means: mean of the column at each.
+        spread: lowest and highest at each, [levels, 2].
+    """
 
     knob: str
     column: str

@@ -12,17 +12,17 @@ shares lack to 1 is what knobs do together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cimsim.report.sweep_view import KnobEffect
 from cimsim.rng import derive_key, uniform_bits_at
 from cimsim.sweeps.axes import Dimension
 from cimsim.sweeps.standing import Standing, setting_cell
 
-__all__ = ["Effect", "knob_effects"]
+__all__ = ["knob_effects"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -31,35 +31,9 @@ MOST_CLASSES = 8
 _BOOTSTRAP = 0xB007
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What one knob, or several that move together, does to one column.
-
-    Attributes:
-        knob: its name.
-        column: the column.
-        share: of the column's variance, 0 to 1.
-        low, high: interval of the share.
-        levels: values of the knob, or the middles of classes, as text.
-        places: the same as numbers where the knob is one, else 0, 1, ...
-        means: mean of the column at each.
-        spread: lowest and highest at each, [levels, 2].
-    """
-
-    knob: str
-    column: str
-    share: float
-    low: float
-    high: float
-    levels: tuple[str, ...]
-    places: tuple[float, ...]
-    means: tuple[float, ...]
-    spread: tuple[tuple[float, float], ...]
-
-
 def knob_effects(
     standings: Sequence[Standing], axes: Sequence[Dimension], column: str, *, whole_grid: bool
-) -> tuple[Effect, ...]:
+) -> tuple[KnobEffect, ...]:
     """Return the effect of every dimension on a column; none if the column does not vary.
 
     Args:
@@ -87,7 +61,7 @@ def knob_effects(
             (float(y[at == i].min()), float(y[at == i].max())) for i in range(len(names))
         )
         found.append(
-            Effect(
+            KnobEffect(
                 axes[d].name, column, share, min(low, share), max(high, share), names, places,
                 means, spread,
             )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from cimsim.config.sweep import SweepPlan
-from cimsim.report.sweep_view import Bound, KnobEffect, Measure, ShownPoint, SweepView
+from cimsim.report.sweep_view import Bound, Measure, ShownPoint, SweepView
 from cimsim.sweeps.axes import dimensions
 from cimsim.sweeps.effects import knob_effects
 from cimsim.sweeps.folder import SweepFolder
@@ -42,7 +41,7 @@ def sweep_view(results: SweepResults, folder: SweepFolder) -> SweepView:
     whole = plan.sample is None
     final = [s for s in results.standings if s.status in {"front", "meets", "misses"}]
     effects = [
-        KnobEffect(**asdict(effect))
+        effect
         for o in objectives
         for effect in knob_effects(final, axes, o.column, whole_grid=whole)
     ]
