@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cimsim.config import ChipConfig, Tile
 from cimsim.mac import AdcRange, TileStudy, study_tile, tile_error
 from cimsim.model import FloatLinear
+from cimsim.model.text import perplexity
 from cimsim.results.destroyed import COSTLY_RANGE, DESTROYED, is_destroyed
 from cimsim.stages.measured import ChipMeasurement
 from cimsim.stages.subject import ModelOnText
@@ -76,6 +77,12 @@ def diagnosis(measured: ChipMeasurement, subject: ModelOnText) -> tuple[str, ...
     unigram = accuracy.unigram_ppl
     if not any(is_destroyed(s.ppl.mean, unigram) for s in (measured.noisy, measured.calibrated)):
         return ()
+    if is_destroyed(perplexity(accuracy.clean.nll), unigram):
+        return (
+            f"{DESTROYED} before it reached a chip: the float model itself is no better than "
+            f"counting tokens on this text; give a model that was trained on such text, or "
+            f"another text",
+        )
     if is_destroyed(accuracy.ideal_ppl, unigram):
         return (
             f"{DESTROYED} by its number formats, before any analog error: give "

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from cimsim.config.load import find_chip, load_chip
 from cimsim.mac import AdcRange
-from cimsim.stages.diagnosis import _explained, range_warning
+from cimsim.stages.diagnosis import _explained, diagnosis, range_warning
 from cimsim.workload.matrix import MatrixId
 from tests.mac.helpers import normal
 
@@ -43,3 +46,23 @@ def test_a_range_that_costs_more_than_it_need_is_told_with_what_helps() -> None:
     assert range_warning(near, "full") == ()
     assert range_warning(costly, "auto") == ()
     assert range_warning({MATRIX: AdcRange(96.0)}, "fixed") == ()
+
+
+@pytest.mark.parametrize(
+    ("clean", "ideal", "told"),
+    [
+        (30.0, 31.0, "before it reached a chip: the float model itself is no better"),
+        (10.0, 31.0, "by its number formats, before any analog error"),
+    ],
+)
+def test_a_model_that_was_lost_before_any_analog_error_is_not_blamed_on_it(
+    clean: float, ideal: float, told: str
+) -> None:
+    chip = load_chip(find_chip("isaac"))
+    lost = SimpleNamespace(ppl=SimpleNamespace(mean=40.0))
+    accuracy = SimpleNamespace(
+        clean=SimpleNamespace(nll=np.full(8, np.log(clean))), ideal_ppl=ideal, unigram_ppl=20.0
+    )
+    measured: Any = SimpleNamespace(config=chip, accuracy=accuracy, noisy=lost, calibrated=lost)
+    nobody: Any = None
+    assert told in diagnosis(measured, nobody)[0]
