@@ -7,7 +7,7 @@ energy, area or leakage of one (`overrides`), or charge a published table of pow
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -38,7 +38,7 @@ class Override(Section):
     at_vdd_v: float | None = knob(
         None,
         "Supply at which energy_fj was measured: it then scales with the square of "
-        "technology.vdd_v; null means it does not depend on the supply.",
+        "technology.vdd_v; null means technology.typed_at_vdd_v.",
         unit="V",
         ge=0.1,
         le=5,
@@ -139,6 +139,14 @@ class Cost(Section):
         "need longer take longer.",
         unit="ns",
         within=WRITE_NS,
+    )
+    # Left out of resolved files while it is null: the identity of such a chip stays as it was.
+    leakage_at_vdd_v: Annotated[float, Field(gt=0.3, le=3.3)] | None = Field(
+        default=None,
+        description="Supply at which leakages hold, typed or of a model; at another "
+        "technology.vdd_v they follow the leakage law. Null means technology.vdd_v.",
+        json_schema_extra={"unit": "V"},
+        exclude_if=lambda volt: volt is None,
     )
     idle: Idle = Field(Idle(), description="Idle policies.")
     companion: tuple[Literal["digital", "memory"], ...] = knob(

@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from cimsim.config.chip import ChipConfig
 from cimsim.config.knobs import ANY_NAME, find_knobs, section_keys
 from cimsim.config.migration import new_name, new_value, refuse_old_format
+from cimsim.config.supply import at_supply, hold_supply, operating_point
 from cimsim.config.yaml_tree import (
     MAX_DEPTH,
     Mark,
@@ -103,9 +104,8 @@ def parse_chip(text: str, file: str, overrides: tuple[str, ...] = ()) -> ChipCon
         CimsimError: naming file, line, column, key, value and what is allowed.
     """
     tree = parse_yaml(text, file)
-    for override in overrides:
-        _apply_override(tree, override)
-    return _validate(tree, Path(file))
+    _apply_overrides(tree, overrides)
+    return at_supply(_validate(tree, Path(file)))
 
 
 class ChipFile:
@@ -125,9 +125,8 @@ class ChipFile:
     def resolve(self, overrides: tuple[str, ...] = ()) -> ChipConfig:
         """Return the validated chip with overrides; arguments and errors are `load_chip`'s."""
         tree = YamlTree(deepcopy(self._tree.value), dict(self._tree.marks))
-        for text in overrides:
-            _apply_override(tree, text)
-        return _validate(tree, self.path)
+        _apply_overrides(tree, overrides)
+        return at_supply(_validate(tree, self.path))
 
 
 def config_hash(config: ChipConfig) -> str:
@@ -178,8 +177,18 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> YamlTree:
         ) from error
     base = _read_with_parents(target, (*seen, real))
     base.value.pop("name", None)  # a chip without a name is named after its own file
+    before = operating_point(base.value)
     _merge(base, tree, ())
+    if "vdd_v" in before:  # of a parent that says one
+        hold_supply(base.value, before)
     return base
+
+
+def _apply_overrides(tree: YamlTree, overrides: tuple[str, ...]) -> None:
+    before = operating_point(tree.value)
+    for text in overrides:
+        _apply_override(tree, text)
+    hold_supply(tree.value, before)
 
 
 def _merge(base: YamlTree, child: YamlTree, path: Path_) -> None:

@@ -25,6 +25,7 @@ from cimsim.cost import (
     registers,
     sample_hold,
     shift_add,
+    supply,
     technology,
 )
 from cimsim.cost.components import COMPONENTS
@@ -58,6 +59,7 @@ def all_constants() -> tuple[Constant, ...]:
         programming,
         clock,
         technology,
+        supply,
         cooling,
     )
     return tuple(c for m in modules for c in m.CONSTANTS)

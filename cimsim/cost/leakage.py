@@ -11,6 +11,7 @@ from cimsim.config.components import IdlePolicy
 from cimsim.cost.catalogue import Catalogue, covered
 from cimsim.cost.counts import ActionCounts
 from cimsim.cost.digital import PARTS
+from cimsim.cost.supply import leakage_factor
 from cimsim.units import PS_PER_NS
 
 __all__ = ["NOT_MODELLED", "LeakageRow", "leakage_rows", "leaking_ns"]
@@ -48,6 +49,7 @@ def leakage_rows(
 ) -> tuple[LeakageRow, ...]:
     """Return static power of every on-chip component; table rows include theirs."""
     skip, idle, rows = covered(config), config.cost.idle, []
+    factor = leakage_factor(config)
     counts = catalogue.instances(config, mesh)
     plan: list[tuple[str, IdlePolicy, str]] = [
         (name, idle.adc if name == "adc" else idle.tile, "tile") for name in _TILE
@@ -58,7 +60,8 @@ def leakage_rows(
         if name in skip or name not in counts:
             continue
         price = catalogue.prices[name]
-        power = NOT_MODELLED if price.leakage_uw is None else price.leakage_uw * counts[name]
+        leaks = price.leakage_uw
+        power = NOT_MODELLED if leaks is None else leaks * counts[name] * factor
         rows.append(LeakageRow(name, policy, counts[name], power, block, price.source))
     return tuple(rows)
 

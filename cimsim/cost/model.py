@@ -21,6 +21,7 @@ from cimsim.cost.leakage import (
 )
 from cimsim.cost.ledger import Ledger
 from cimsim.cost.programming import programming_bytes, programming_ps
+from cimsim.cost.supply import leakage_notes
 from cimsim.cost.timing import VisitTiming, visit_timing
 from cimsim.cost.without_effect import knobs_without_effect
 from cimsim.errors import CimsimError
@@ -165,7 +166,8 @@ class CostModel:
     @property
     def notes(self) -> tuple[str, ...]:
         """Extrapolations, assumptions and pointless knobs that every report shows."""
-        return (*knobs_without_effect(self.config), *self.catalogue.notes)
+        own = (*knobs_without_effect(self.config), *leakage_notes(self.config))
+        return (*own, *self.catalogue.notes)
 
     def not_modelled(self) -> tuple[str, ...]:
         """Return what has no cost, in words."""
@@ -181,5 +183,4 @@ class CostModel:
         if self.mesh.chips > 1:
             found.append("area of links between chips, gateways and package")
         found.append("thermal feedback")
-        found.append("leakage over temperature")
         return (*found, "area and background power of off-chip memory", "area of links and clock")

@@ -42,7 +42,10 @@ def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
     warm = config.technology.temperature_c != _REFERENCE_C
     digital = tile.crossbar.kind == "digital"
     if warm and (digital or tile.device.temperature == Temperature()):
-        found.append("technology.temperature_c has no effect: no tile.device.temperature is given")
+        found.append(
+            "technology.temperature_c has no effect on cells: no tile.device.temperature is given; "
+            "leakage follows it"
+        )
     if digital:
         found += [f"tile.{path} has no effect: digital crossbars are exact" for path in _set(tile)]
         if config.run.tile_mode != "detailed":

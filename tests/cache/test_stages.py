@@ -33,7 +33,9 @@ NO_ACCURACY = (
     "digital.macs_per_cycle=64",
     "cost.input_bit_density=0.4",
     "cost.overrides={tile_buffer: {energy_fj: 5, area_um2: 9000, leakage_uw: 20, at_vdd_v: 1.0}}",
-    "technology.vdd_v=0.9",
+    "technology.vdd_v=0.8",
+    "technology.typed_at_vdd_v=1.0",
+    "cost.leakage_at_vdd_v=1.0",
     "workload.in_flight=1",
     "run.decode_batch=[1, 2]",
 )

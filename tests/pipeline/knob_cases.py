@@ -136,6 +136,8 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "cost.idle.adc": ("isaac", (*TABLE, "tile.adc.leakage_uw=50"), "on"),
     "cost.tables.NAME.covers": ("isaac", EXTRA, "[adc]"),
     "technology.vdd_v": ("isaac", BASE, "1.0"),
+    "technology.typed_at_vdd_v": ("isaac", BASE, "1.0"),
+    "cost.leakage_at_vdd_v": ("isaac", BASE, "1.0"),
     "chip.tiles": ("isaac", BASE, "12"),
     "chip.spare_fraction": ("isaac", BASE, "2.0"),
     "chip.analog_parts": ("isaac", BASE, "[experts]"),

@@ -16,7 +16,6 @@ CASES = [
     ("isaac", "tile.device.read_noise.scaling=sqrt"),
     ("isaac", "tile.device.drift.t0_s=30"),
     ("isaac", "tile.device.temperature={sigma_per_c: 0.01, conductance_per_c: 0.001}"),
-    ("isaac", "technology.temperature_c=60"),
     ("sram_digital_28nm", "tile.pe={crossbars: 8, accumulate_cycles: true, sample_hold: single}"),
     ("sram_digital_28nm", "tile.crossbar.v_read_v=1.0"),
     ("sram_digital_28nm", "tile.crossbar.wire_ohm=1.0"),
