@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from copy import deepcopy
-from importlib.resources import files
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from cimsim.config.bundled import bundled_chips, bundled_folder, find_chip
 from cimsim.config.chip import ChipConfig
 from cimsim.config.knobs import ANY_NAME, find_knobs, section_keys
 from cimsim.config.migration import new_name, new_value, refuse_old_format
@@ -37,6 +37,7 @@ from cimsim.text_file import is_file
 __all__ = [
     "ChipFile",
     "bundled_chips",
+    "bundled_folder",
     "config_hash",
     "dump_yaml",
     "find_chip",
@@ -45,38 +46,6 @@ __all__ = [
 ]
 
 MAX_EXTENDS = 8
-
-
-def bundled_folder() -> Path:
-    """Return the folder of the bundled chips: of the wheel, or of a source tree."""
-    packaged = Path(str(files("cimsim"))) / "_arch_configs"
-    return packaged if packaged.is_dir() else Path(str(files("cimsim"))).parent / "arch_configs"
-
-
-def bundled_chips() -> dict[str, Path]:
-    """Return the bundled runnable chips by name."""
-    return {p.stem: p for p in sorted(bundled_folder().glob("*.yaml"))}
-
-
-def find_chip(name: str | Path) -> Path:
-    """Return the file of a chip: an existing path, or the name of a bundled chip.
-
-    Raises:
-        CimsimError: if it is neither.
-    """
-    path = Path(name)
-    if is_file(path):
-        return path
-    chips = bundled_chips()
-    if str(name) in chips:
-        return chips[str(name)]
-    hint = nearest(path.stem, chips)
-    raise CimsimError(
-        "no such file, and no bundled chip of that name",
-        file=name,
-        allowed=f"a YAML file, or one of {', '.join(chips)}",
-        hint=hint,
-    )
 
 
 def load_chip(path: Path, overrides: tuple[str, ...] = ()) -> ChipConfig:

@@ -1,4 +1,4 @@
-"""Supply and temperature: times by the alpha-power law, energies by the square, leakage by its law."""
+"""Supply and temperature: times by the alpha-power law, energies by the square, leakages."""
 
 from __future__ import annotations
 
