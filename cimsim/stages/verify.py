@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -146,11 +147,28 @@ def _reference(checkpoint: Checkpoint) -> torch.nn.Module:
     import torch  # noqa: PLC0415 - an optional package
     from transformers import AutoModelForCausalLM  # noqa: PLC0415
 
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        checkpoint.folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
-    )
+    with _silent_transformers():
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            checkpoint.folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+        )
     found: torch.nn.Module = model.eval()
     return found
+
+
+@contextmanager
+def _silent_transformers() -> Iterator[None]:
+    """Keep transformers' bar and remarks off a terminal that shows a bar of ours."""
+    from transformers.utils import logging  # noqa: PLC0415 - an optional package
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def _forward(

@@ -85,6 +85,8 @@ def test_a_run_on_a_folder_first_compares_clean_perplexity(
     assert line.startswith("tiny moe: clean perplexity of 128 tokens ")
     assert line.endswith("0.00% apart")
     assert found.stderr.index(line) < found.stderr.index("isaac: ")
+    assert "Loading weights" not in found.stderr  # bars and remarks of transformers
+    assert "[transformers]" not in found.stderr
 
 
 def test_a_model_that_reads_otherwise_never_becomes_noisy(
