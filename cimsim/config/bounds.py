@@ -16,8 +16,10 @@ __all__ = [
     "BANDWIDTH_GB_PER_S",
     "BATCH",
     "CLOCK_GHZ",
+    "COMMON_GAIN",
     "CONDUCTANCE_US",
     "COUNT",
+    "DECADE_SHARE",
     "DEVICE_GB",
     "ENDURANCE",
     "ENERGY_FJ",
@@ -29,7 +31,9 @@ __all__ = [
     "LENGTH_MM",
     "LEVELS",
     "LSB",
+    "LSB_PER_C",
     "MEMORY_KB",
+    "PER_C",
     "POWER_MW",
     "POWER_UW",
     "POWER_W",
@@ -37,6 +41,8 @@ __all__ = [
     "RATE_GSPS",
     "READ_NS",
     "SIGMA",
+    "TEMPERATURE_C",
+    "THRESHOLD_MV_PER_C",
     "TILES",
     "TOKENS",
     "WEIGHT",
@@ -83,6 +89,12 @@ AGE_S = Bounds(1e-9, 4e9, "a nanosecond to a century")
 SIGMA = Bounds(1e-9, 1e3, "errors from single electrons to far beyond the whole range")
 FACTOR = Bounds(1e-9, 1e9, "nine decades either way are a slip of the unit")
 LSB = Bounds(1e-9, 65536, "the range of a converter of 16 bits")
+LSB_PER_C = Bounds(1e-9, 1e3, "the range of a converter of 16 bits within a range of 65 C")
+PER_C = Bounds(-0.1, 0.1, "ten per cent of a quantity per degree: it doubles within ten")
+DECADE_SHARE = Bounds(1e-9, 1, "the whole of a gain per decade of time")
+COMMON_GAIN = Bounds(1 / 1024, 1024, "a reference off by the range of a converter of ten bits")
+TEMPERATURE_C = Bounds(-55, 150, "the range that silicon is specified for")
+THRESHOLD_MV_PER_C = Bounds(-10, 10, "published cells move by one or two mV per degree")
 LEVELS = Bounds(1e-6, 1e9, "all cells of the largest column at their highest level, a hundredfold")
 MEMORY_KB = Bounds(1e-3, 1e9, "a byte to a terabyte")
 DEVICE_GB = Bounds(1e-6, 1e4, "a kilobyte to ten terabytes")

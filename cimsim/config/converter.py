@@ -7,17 +7,23 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cimsim.config.bounds import (
+    AGE_S,
     AREA_UM2,
+    COMMON_GAIN,
+    DECADE_SHARE,
     ENERGY_FJ,
     ENERGY_PJ,
     LEVELS,
     LSB,
+    LSB_PER_C,
+    PER_C,
     POWER_UW,
     RATE_GSPS,
     READ_NS,
     SIGMA,
+    TEMPERATURE_C,
 )
-from cimsim.config.section import Section, knob
+from cimsim.config.section import OffAtOne, Section, knob
 
 STRAIGHT = "straight"  # transfer curve of a converter whose codes are proportional to its input
 
@@ -57,6 +63,62 @@ AnyRange = Annotated[
 ]
 
 
+class ConverterDrift(Section):
+    """How converters leave what they were at when they were trimmed, with warmth and time.
+
+    A converter's own share is drawn once and grows with T - calibrated_c, and with the decades
+    log10(1 + calibrated_for_s / t0_s) since then; the reference moves all converters alike.
+    """
+
+    calibrated_c: float = knob(
+        25.0,
+        "Temperature at which converters were trimmed and their ranges and digital scales set; "
+        "what the temperature of the chip does to cells counts from it as well.",
+        unit="C",
+        within=TEMPERATURE_C,
+    )
+    calibrated_for_s: float = knob(
+        0.0, "Time since converters were trimmed.", unit="s", ge=0, within=AGE_S
+    )
+    t0_s: float = knob(
+        3600.0, "Time after trimming at which drift with time sets in.", unit="s", within=AGE_S
+    )
+    offset_lsb_per_c: float = knob(
+        0.0,
+        "Std of each converter's change of offset with temperature.",
+        unit="LSB/C",
+        ge=0,
+        within=LSB_PER_C,
+    )
+    gain_per_c: float = knob(
+        0.0,
+        "Std of each converter's relative change of gain with temperature.",
+        unit="1/C",
+        ge=0,
+        le=PER_C.most,
+    )
+    reference_per_c: float = knob(
+        0.0,
+        "Relative change of the gain that all converters share, from their reference; published "
+        "outputs of a temperature-compensated array move by less than 3 % from 25 to 85 C.",
+        unit="1/C",
+        within=PER_C,
+    )
+    offset_lsb_per_decade: float = knob(
+        0.0,
+        "Std of each converter's change of offset per decade of time.",
+        unit="LSB",
+        ge=0,
+        within=LSB,
+    )
+    gain_per_decade: float = knob(
+        0.0,
+        "Std of each converter's relative change of gain per decade of time.",
+        ge=0,
+        within=DECADE_SHARE,
+    )
+
+
 class Adc(Section):
     """What every ADC kind has; kinds differ in where energy and area come from."""
 
@@ -83,6 +145,16 @@ class Adc(Section):
     )
     inl_lsb: float = knob(
         0.0, "Peak of each converter's frozen bow-shaped INL.", unit="LSB", ge=0, within=LSB
+    )
+    reference_gain: OffAtOne = knob(
+        1.0,
+        "Gain that all converters share: nominal over true reference voltage.",
+        within=COMMON_GAIN,
+    )
+    drift: ConverterDrift = Field(
+        ConverterDrift(),
+        description="Change of converters with temperature and time since they were trimmed.",
+        exclude_if=lambda drift: drift == ConverterDrift(),
     )
     # Left out of resolved files while it is straight: the identity of such a chip stays as it was.
     curve: str = Field(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from cimsim.config.bounds import Bounds
 
-__all__ = ["Section", "knob"]
+__all__ = ["OffAtOne", "OffAtZero", "Section", "knob"]
+
+# Numbers that resolved files leave out while they change nothing: the identity of a chip that was
+# described before such a knob existed stays as it was.
+OffAtZero = Annotated[float, Field(exclude_if=lambda value: value == 0.0)]
+OffAtOne = Annotated[float, Field(exclude_if=lambda value: value == 1.0)]
 
 
 class Section(BaseModel):

@@ -9,7 +9,7 @@ from pydantic import Field
 from cimsim.config.bounds import COUNT, MEMORY_KB, READ_NS, WIRE_OHM
 from cimsim.config.converter import AnyAdc, Dac, IsaacAdc
 from cimsim.config.device import AnyDevice, IdealDevice
-from cimsim.config.section import Section, knob
+from cimsim.config.section import OffAtZero, Section, knob
 
 
 class WeightFormat(Section):
@@ -84,6 +84,18 @@ class Crossbar(Section):
         ge=0,
         within=WIRE_OHM,
     )
+    stuck_columns_high: OffAtZero = knob(
+        0.0,
+        "Fraction of converted columns whose bit line is shorted: their code is the highest one.",
+        ge=0,
+        le=1,
+    )
+    stuck_columns_low: OffAtZero = knob(
+        0.0,
+        "Fraction of converted columns whose bit line is broken: no current, code 0.",
+        ge=0,
+        le=1,
+    )
 
     @property
     def rows_at_once(self) -> int:
@@ -106,6 +118,13 @@ class Pe(Section):
         default=False,
         description="Charge accumulates over input cycles before one conversion.",
         json_schema_extra={"unit": "1"},
+    )
+    supply_droop: OffAtZero = knob(
+        0.0,
+        "Relative loss of read voltage at the PE's last crossbar, along a supply rail that is fed "
+        "at the first one and loaded alike by all.",
+        ge=0,
+        le=0.9,
     )
 
 

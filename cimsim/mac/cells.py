@@ -8,6 +8,7 @@ Order of the physics of one cell, in fractions of g_max::
     drift         g_D = g_P exp(-|nu_l + s_l z1| ln((t + t0) / t0))
     1/f           g   = max(0, g_D + g_D Q(g_P) z2)
     stuck         g   = g_min or 1, for cells whose frozen uniform number falls in the fraction
+    temperature   g   := g f(T) / f(calibrated_c), f = (1 + conductance_per_c (T - 25)) m(T)
 
 and in units of one level V = (g - g_min) (levels - 1) / (1 - g_min): the current of the
 lowest level is cancelled before the converter by a reference column of nominal g_min, whose
@@ -23,6 +24,10 @@ greatest weight in both. A single cell holds such a weight in one level, which c
 z0, z1 and z2 are pure functions of (chip seed, matrix, copy, programming count, cell); the uniform
 number is one of the silicon and the cell, because a stuck cell stays stuck however often it is
 written (`cimsim.mac.writing`).
+
+`shift_level` adds to the bias of every level. m(T) is a device model's own `warm_gain`, that of
+flash a common shift of threshold voltages. Ranges of converters and digital scales were set at
+`tile.adc.drift.calibrated_c`, so that f counts from there.
 """
 
 from __future__ import annotations
@@ -125,6 +130,8 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
     else:
         moments = model.programming(target)
         bias, sigma = moments.bias, moments.sigma
+    shift = device.shift_level + device.temperature.shift_level_per_c * (temperature_c - 25.0)
+    bias = bias + shift / to_levels
     hotter = max(1.0 + device.temperature.sigma_per_c * (temperature_c - 25.0), 0.0)
     sigma = sigma * hotter
     law = _drift_law(model, target)
@@ -151,8 +158,27 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
         g_min=g_min,
         to_levels=to_levels,
         base=g_min * (target.size - 1) / (1.0 - g_min),
-        temperature_factor=1.0 + device.temperature.conductance_per_c * (temperature_c - 25.0),
+        temperature_factor=_warmth(tile, model, temperature_c),
     )
+
+
+def _warmth(tile: Tile, model: DeviceModel, temperature_c: float) -> float:
+    """Return the factor of conductances since converters and digital scales were set."""
+
+    def factor(at_c: float) -> float:
+        linear = 1.0 + model.config.temperature.conductance_per_c * (at_c - 25.0)
+        return max(linear, 0.0) * model.warm_gain(at_c)
+
+    set_at_c = tile.adc.drift.calibrated_c
+    reference = factor(set_at_c)
+    if reference <= 0.0:
+        raise CimsimError(
+            "no current is left at the temperature at which converters were set",
+            key="tile.adc.drift.calibrated_c",
+            value=set_at_c,
+            hint="lower tile.device.temperature.conductance_per_c",
+        )
+    return factor(temperature_c) / reference
 
 
 def drift_law_of(tile: Tile) -> DriftLaw | None:
@@ -197,7 +223,9 @@ def _check_ageing(device: Device, *, drifts: bool) -> None:
             allowed="0",
             hint="give it a law with tile.device.drift",
         )
-    steady = not drifts and device.temperature.conductance_per_c == 0.0
+    warms = device.temperature.conductance_per_c != 0.0
+    warms = warms or getattr(device, "threshold_mv_per_c", 0.0) != 0.0
+    steady = not drifts and not warms
     if steady and device.drift_compensation != "none":
         raise CimsimError(
             "conductances of these cells do not change, so there is nothing to compensate",

@@ -58,13 +58,16 @@ class FoldedMatrix:
         tile = programmed.tile
         lossless = cells.tables.ideal and programmed.step_levels == 1.0
         per_code = fresh_variance(tile) + (0.0 if lossless else 1.0 / 12.0)
+        low, high = programmed.conversion.low, programmed.conversion.high
         planes2 = float(np.sum(formats.plane_weight**2))
         for g, group in enumerate(formats.groups):
             rows = slice(group.start, group.stop)
             values = cells.values[rows].astype(np.float64) * cells.grid
             if cells.converters is not None:
                 values = values * cells.converters.gain[group.row_block]
-                zero = cells.converters.offset[group.row_block] * programmed.step_levels
+                # Beyond the range lie the codes of shorted bit lines, which clip.
+                offset = np.clip(cells.converters.offset[group.row_block], low, high)
+                zero = offset * programmed.step_levels
                 zero = zero * float(np.sum(formats.plane_weight))
             else:
                 zero = np.zeros(formats.columns)

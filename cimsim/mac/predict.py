@@ -6,14 +6,16 @@ counts, x the fed input and D the width of a code, all sums over the rows of an 
 
     cells        (sum x c_s b)^2 + sum x^2 c_s^2 v, whole weights (sum x b_w)^2 + sum x^2 v_w
     read noise   sum_k w_k^2 code_k^2 sum c_s^2 sigma^2(G)
-    converters   c_s^2 [gain^2 (sum x L)^2 + (offset D sum_k w_k)^2 + noise^2 D^2 sum_k w_k^2]
+    gain         c_s^2 gain^2 (sum x L)^2
+    offset       c_s^2 (offset D sum_k w_k)^2
+    converters   c_s^2 noise^2 D^2 sum_k w_k^2
     rounding     sum_k w_k^2 sum c_s^2 D^2 / 12
 
-averaged over the chips that could be drawn. Columns that share a converter
-share its gain and offset; crossbars do not. Rounding is taken as uniform and independent,
-which it is not where most sums lie within a code, or whole levels meet whole codes. Clipping,
-wires, integral non-linearity and transfer curves have no term here. `left_out` names what of this
-is present.
+averaged over the chips that could be drawn. Columns that share a converter share its gain and
+offset, drift included; crossbars do not. Rounding is taken as uniform and independent, which it is
+not where most sums lie within a code, or whole levels meet whole codes. Clipping, wires, supply
+droop, the reference, stuck columns, integral non-linearity and transfer curves have no term here.
+`left_out` names what of this is present.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from cimsim.config import Tile
 from cimsim.mac.adc import AdcRange, fresh_variance, step_of
 from cimsim.mac.cells import CellTables, cell_tables
 from cimsim.mac.columns import columns_of
+from cimsim.mac.converters import spreads_of
 from cimsim.mac.curves import is_straight
 from cimsim.mac.encode import Encoded, encode
 from cimsim.mac.feed import cycle_power
@@ -51,8 +54,9 @@ class PredictedError:
     Attributes:
         error: of everything that is predicted, root of the sum of squares; None if every exact
             output is 0.
-        by_source: cells (stuck ones included), read_noise, converter_errors, rounding; empty
-            if every exact output is 0.
+        by_source: cells (stuck ones, shift and warmth included), read_noise, converter_errors
+            (fresh noise), converter_gain and converter_offset where there are any (drift
+            included), rounding; empty if every exact output is 0.
         left_out: sources present that have no term.
     """
 
@@ -90,15 +94,19 @@ def predict_error(
     static = static_scale(tile, adc_range)
     q, scale = quantized_inputs(x, encoded.formats.input_bits, static, matrix)
     tables = cell_tables(tile, encoded.formats.slices, tile.device.age_s, temperature_c)
-    parts = _Parts(encoded, tile, tables, q)
+    parts = _Parts(encoded, tile, tables, q, spreads_of(tile, temperature_c))
     step = step_of(tile, encoded.formats, adc_range)
     fresh = cell_tables(tile, encoded.formats.slices, 0.0)
     squares = {
         "cells": parts.cells(fresh),
         "read_noise": parts.read_noise(temperature_c),
-        "converter_errors": parts.converters(step),
+        "converter_errors": parts.converter_noise(step),
         "rounding": parts.rounding(step),
     }
+    if parts.gain_sigma > 0.0:
+        squares["converter_gain"] = parts.converter_gains()
+    if parts.offset_lsb > 0.0:
+        squares["converter_offset"] = parts.converter_offsets(step)
     scales = scale[:, None].astype(np.float64) * encoded.scale.astype(np.float64)
     signal = float(np.mean((scales * (q.astype(np.float64) @ encoded.wq)) ** 2))
     found = {
@@ -121,6 +129,9 @@ def _left_out(parts: _Parts, adc_range: AdcRange, step: float) -> tuple[str, ...
         "clipping": bool(adc_range.clip_rate),
         "integral non-linearity": tile.adc.inl_lsb > 0.0,
         "transfer curve": not is_straight(tile.adc),
+        "reference": tile.adc.reference_gain != 1.0 or tile.adc.drift.reference_per_c != 0.0,
+        "supply droop": tile.pe.supply_droop > 0.0,
+        "stuck columns": tile.crossbar.stuck_columns_high + tile.crossbar.stuck_columns_low > 0.0,
         # Errors below half a code vanish there, larger ones become a whole code.
         _WHOLE: step == 1.0 and not lossless,
         _COARSE: parts.sum_rms() < step,
@@ -132,8 +143,14 @@ class _Parts:
     """Expected squared errors of every output in units of one LSB product, [n, n_out]."""
 
     def __init__(
-        self, encoded: Encoded, tile: Tile, tables: CellTables, q: NDArray[np.int32]
+        self,
+        encoded: Encoded,
+        tile: Tile,
+        tables: CellTables,
+        q: NDArray[np.int32],
+        spreads: tuple[float, float],
     ) -> None:
+        self.gain_sigma, self.offset_lsb = spreads
         self.encoded, self.tile, self.tables, self.q = encoded, tile, tables, q
         self.formats: Formats = encoded.formats
         self.columns = columns_of(encoded)
@@ -223,18 +240,26 @@ class _Parts:
         total: Real = power @ self._column_sums(variance * share, power=2)
         return total
 
-    def converters(self, step: float) -> Real:
-        """Return what gain, offset and noise of the converters add."""
-        formats, adc = self.formats, self.tile.adc
-        planes = formats.plane_weight
+    def converter_noise(self, step: float) -> Real:
+        """Return what fresh noise of the converters adds."""
+        planes = self.formats.plane_weight
         noise = fresh_variance(self.tile) * step**2 * float(np.sum(planes**2))
-        total = np.tile(noise * self._conversions(), (self.fed.shape[0], 1))
-        if adc.gain_sigma == 0.0 and adc.offset_lsb == 0.0:
-            return total
-        offset = adc.offset_lsb * step * float(np.sum(planes))
-        for block in range(len(formats.tiling.row_blocks)):
-            sums, zeros = self._converted(block)
-            total += adc.gain_sigma**2 * (sums**2).sum(axis=1)
+        return np.tile(noise * self._conversions(), (self.fed.shape[0], 1))
+
+    def converter_gains(self) -> Real:
+        """Return what gains of the converters add."""
+        total = np.zeros((self.fed.shape[0], self.formats.n_out))
+        for block in range(len(self.formats.tiling.row_blocks)):
+            sums, _ = self._converted(block)
+            total += self.gain_sigma**2 * (sums**2).sum(axis=1)
+        return total
+
+    def converter_offsets(self, step: float) -> Real:
+        """Return what offsets of the converters add."""
+        total = np.zeros((self.fed.shape[0], self.formats.n_out))
+        offset = self.offset_lsb * step * float(np.sum(self.formats.plane_weight))
+        for block in range(len(self.formats.tiling.row_blocks)):
+            _, zeros = self._converted(block)
             total += offset**2 * (zeros**2).sum(axis=0)
         return total
 

@@ -16,8 +16,8 @@ from cimsim.config import Tile
 from cimsim.config.device import IdealDevice
 from cimsim.elementary import whole_log2
 from cimsim.errors import CimsimError
-from cimsim.mac.adc import Converters, converters_of
 from cimsim.mac.cells import CellTables, cell_tables
+from cimsim.mac.converters import Converters, converters_of
 from cimsim.mac.encode import Encoded
 from cimsim.mac.formats import FEED, Formats
 from cimsim.mac.grid import cell_bounds, on_grid
@@ -128,7 +128,7 @@ def write_cells(
         variance=variance,
         mean_fraction=total / formats.tiling.cells,
         gain=gain if compensate else None,
-        converters=converters_of(tile, formats, writing.converter_key),
+        converters=converters_of(tile, formats, writing),
     )
 
 

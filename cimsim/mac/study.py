@@ -15,16 +15,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.config import Device, Tile
-from cimsim.config.converter import STRAIGHT
-from cimsim.config.device import Drift, IdealDevice, ReadNoise, Verify
+from cimsim.config import Tile
 from cimsim.errors import CimsimError
-from cimsim.mac.adc import code_bounds, fresh_variance, full_range_levels
 from cimsim.mac.calibrate import calibrate_range
 from cimsim.mac.ideal import ideal_integer
 from cimsim.mac.matrix import ProgrammedMatrix
 from cimsim.mac.predict import PredictedError, predict_error
 from cimsim.mac.programming import program_matrix
+from cimsim.mac.sources import REMOVED, with_adc, without_rounding
 from cimsim.mac.statistics import MacStatistics, MatrixCounts
 from cimsim.mac.writing import Writing
 from cimsim.workload.matrix import MatrixId, TokenKeys
@@ -33,7 +31,6 @@ __all__ = ["SourceError", "TileStudy", "study_tile", "tile_error"]
 
 _Key = TypeVar("_Key")
 _MATRIX = MatrixId(0, "studied")
-_FINE_BITS = 16
 _BITS = tuple(range(3, 15))
 _WORTH = 1.05  # a converter bit that lowers the error by less is not recommended
 
@@ -43,7 +40,9 @@ class SourceError:
     """Error that one source causes.
 
     Attributes:
-        name: cells, stuck, read_noise, wires, converter_errors or rounding (and clipping).
+        name: cells, cell_shift, warm_cells, stuck, read_noise, wires, supply_droop, stuck_columns,
+            reference, converter_drift, converter_offset, converter_gain, converter_errors (what
+            is left of those) or rounding (and clipping).
         alone: relative error with this source only; None if every exact output is 0.
         without: relative error with every source but this; None as above.
     """
@@ -125,66 +124,6 @@ class TileStudy:
         return tuple(found)
 
 
-def _device(tile: Tile, device: Device) -> Tile:
-    return tile.model_copy(update={"device": device})
-
-
-def _adc(tile: Tile, **fields: object) -> Tile:
-    adc = type(tile.adc).model_validate(tile.adc.model_dump() | fields)
-    return tile.model_copy(update={"adc": adc})
-
-
-def _without_cell_errors(tile: Tile) -> Tile:
-    kept = {n: getattr(tile.device, n) for n in Device.model_fields}
-    kept |= {
-        "age_s": 0.0, "drift": Drift(), "drift_compensation": "none", "verify": Verify(),
-    }  # fmt: skip
-    return _device(tile, IdealDevice.model_validate(kept))
-
-
-def _without_stuck(tile: Tile) -> Tile:
-    return _device(tile, tile.device.model_copy(update={"stuck_low": 0.0, "stuck_high": 0.0}))
-
-
-def _without_read_noise(tile: Tile) -> Tile:
-    return _device(tile, tile.device.model_copy(update={"read_noise": ReadNoise()}))
-
-
-def _without_wires(tile: Tile) -> Tile:
-    return tile.model_copy(update={"crossbar": tile.crossbar.model_copy(update={"wire_ohm": 0.0})})
-
-
-def _without_converter_errors(tile: Tile) -> Tile:
-    return _adc(
-        tile, enob=None, offset_lsb=0.0, gain_sigma=0.0, inl_lsb=0.0, noise_lsb=0.0, curve=STRAIGHT
-    )
-
-
-def _without_rounding(tile: Tile, programmed: ProgrammedMatrix) -> Tile:
-    """Return a tile with a 16-bit converter over the full range and the same other errors."""
-    full_levels = full_range_levels(programmed.formats)
-    top_code = code_bounds(programmed.formats, _FINE_BITS)[1]
-    scale = programmed.step_levels / (full_levels / top_code)
-    return _adc(
-        tile,
-        bits=_FINE_BITS,
-        enob=None,
-        range={"kind": "fixed", "levels": full_levels},
-        offset_lsb=tile.adc.offset_lsb * scale,
-        inl_lsb=tile.adc.inl_lsb * scale,
-        noise_lsb=float(np.sqrt(fresh_variance(tile))) * scale,
-    )
-
-
-_REMOVE: dict[str, Callable[[Tile], Tile]] = {
-    "cells": _without_cell_errors,
-    "stuck": _without_stuck,
-    "read_noise": _without_read_noise,
-    "wires": _without_wires,
-    "converter_errors": _without_converter_errors,
-}
-
-
 def study_tile(
     tile: Tile,
     weight: NDArray[np.float32],
@@ -217,11 +156,11 @@ def study_tile(
     real = inputs.astype(np.float64) @ weight
     error_float = _relative(found, real)
     sqnr = -20.0 * log10(error_float) if error_float else None
-    by_bits = _defined({b: bench.error(_adc(tile, bits=b)) for b in _BITS})
+    by_bits = _defined({b: bench.error(with_adc(tile, bits=b)) for b in _BITS})
     ranges: dict[str, dict[str, object]] = {kind: {"kind": kind} for kind in ("auto", "full")}
     for share in (99.0, 99.9, 99.99, 100.0):
         ranges[f"percentile {share:g}"] = {"kind": "percentile", "percentile": share}
-    by_range = _defined({n: bench.error(_adc(tile, range=r)) for n, r in ranges.items()})
+    by_range = _defined({n: bench.error(with_adc(tile, range=r)) for n, r in ranges.items()})
     least = min(by_bits.values(), default=0.0)
     signal = _rms(exact)
     return TileStudy(
@@ -263,10 +202,10 @@ def tile_error(
 def _by_source(bench: _Bench, tile: Tile, programmed: ProgrammedMatrix) -> tuple[SourceError, ...]:
     """Return the errors of the sources whose removal changes the tile."""
     remove: dict[str, Callable[[Tile], Tile]] = {
-        n: f for n, f in _REMOVE.items() if f(tile) != tile
+        n: f for n, f in REMOVED.items() if f(tile) != tile
     }
     if not (programmed.step_levels == 1.0 and not remove):
-        remove["rounding"] = lambda t: _without_rounding(t, programmed)
+        remove["rounding"] = lambda t: without_rounding(t, programmed)
     sources = []
     for name, without in remove.items():
         alone = tile

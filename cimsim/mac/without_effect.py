@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from cimsim.config import ChipConfig, Tile
 from cimsim.config.device import Device, Temperature
 from cimsim.mac.cells import cell_tables
+from cimsim.mac.converters import check_converters
 from cimsim.mac.curves import curve_of
 from cimsim.mac.devices import device_model
 from cimsim.mac.moments import mean_writes
@@ -17,14 +18,15 @@ _REFERENCE_C = 25.0
 _MOST_UNPAID = 1.1
 # What only an analog crossbar has: sections of the tile and their knobs.
 _ANALOG = {
-    "pe": ("subtract", "accumulate_cycles", "sample_hold"),
-    "crossbar": ("wire_ohm", "v_read_v"),
+    "pe": ("subtract", "accumulate_cycles", "sample_hold", "supply_droop"),
+    "crossbar": ("wire_ohm", "v_read_v", "stuck_columns_high", "stuck_columns_low"),
     "adc": (
         "kind", "bits", "enob", "rate_gsps", "per_pe", "range", "offset_lsb", "gain_sigma",
-        "inl_lsb", "curve", "noise_lsb",
+        "inl_lsb", "curve", "noise_lsb", "reference_gain", "drift",
     ),
     "device": (
         "kind", "on_off_ratio", "age_s", "drift_compensation", "stuck_low", "stuck_high",
+        "shift_level",
         "read_noise", "drift", "temperature", "verify",
     ),
 }  # fmt: skip
@@ -41,10 +43,10 @@ def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
     tile, found = config.tile, []
     warm = config.technology.temperature_c != _REFERENCE_C
     digital = tile.crossbar.kind == "digital"
-    if warm and (digital or tile.device.temperature == Temperature()):
+    if warm and (digital or not _warms(tile)):
         found.append(
-            "technology.temperature_c has no effect on cells: no tile.device.temperature is given; "
-            "leakage follows it"
+            "technology.temperature_c has no effect on cells: neither they nor converters of this "
+            "chip change with it; leakage does"
         )
     if digital:
         found += [f"tile.{path} has no effect: digital crossbars are exact" for path in _set(tile)]
@@ -53,6 +55,7 @@ def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
         return tuple(found)
     device_model(tile.device, tile.weight.bits)
     curve_of(tile.adc)
+    check_converters(tile, config.technology.temperature_c)
     for path, ignored, reason in _rules(tile, config.technology.temperature_c):
         section: object = tile
         default: object = _default_of(tile)
@@ -61,6 +64,14 @@ def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
         if ignored and section != default:
             found.append(f"tile.{path} has no effect: {reason}")
     return tuple(found)
+
+
+def _warms(tile: Tile) -> bool:
+    """Whether temperature changes a number of cells or converters."""
+    drift = tile.adc.drift
+    converters = drift.offset_lsb_per_c or drift.gain_per_c or drift.reference_per_c
+    threshold = getattr(tile.device, "threshold_mv_per_c", 0.0)
+    return bool(converters or threshold) or tile.device.temperature != Temperature()
 
 
 def unpaid_writes(config: ChipConfig) -> tuple[str, ...]:
@@ -133,6 +144,7 @@ def _rules(tile: Tile, temperature_c: float) -> Iterator[tuple[str, bool, str]]:
     yield "dac.unit_ns", tile.dac.kind != "pwm", "only drivers of tile.dac.kind pwm send pulses"
     unverified = device.verify.tolerance is None
     yield "device.verify.attempts", unverified, "tile.device.verify.tolerance is not given"
+    yield from _drift_rules(tile, temperature_c)
     quiet = "tile.device.read_noise.sigma is 0"
     for name in ("read_noise.sigma_unit", "read_noise.scaling", "temperature.read_noise_per_c"):
         yield f"device.{name}", noise.sigma == 0.0, quiet
@@ -144,9 +156,31 @@ def _rules(tile: Tile, temperature_c: float) -> Iterator[tuple[str, bool, str]]:
     keeps = drift.nu == 0.0 and drift.nu_sigma == 0.0
     yield "device.drift.t0_s", keeps, "tile.device.drift.nu is 0"
     cool, exact = temperature_c == _REFERENCE_C, getattr(device, "kind", "ideal") == "ideal"
-    for name in ("sigma_per_c", "read_noise_per_c", "conductance_per_c"):
+    for name in ("sigma_per_c", "read_noise_per_c", "conductance_per_c", "shift_level_per_c"):
         if name != "read_noise_per_c" or noise.sigma > 0.0:
             same = "technology.temperature_c is that to which it refers, 25 C"
             yield f"device.temperature.{name}", cool, same
     if not cool:
         yield "device.temperature.sigma_per_c", exact, "ideal cells have no error that could grow"
+
+
+def _drift_rules(tile: Tile, temperature_c: float) -> Iterator[tuple[str, bool, str]]:
+    """Yield the knobs of what drifts, as `_rules` does."""
+    drift = tile.adc.drift
+    same = temperature_c == drift.calibrated_c
+    here = "technology.temperature_c is tile.adc.drift.calibrated_c"
+    for name in ("offset_lsb_per_c", "gain_per_c", "reference_per_c"):
+        yield f"adc.drift.{name}", same, here
+    fresh = drift.calibrated_for_s == 0.0
+    for name in ("offset_lsb_per_decade", "gain_per_decade"):
+        yield f"adc.drift.{name}", fresh, "tile.adc.drift.calibrated_for_s is 0"
+    still = drift.offset_lsb_per_decade == 0.0 and drift.gain_per_decade == 0.0
+    kept = "no tile.adc.drift per decade is given"
+    yield "adc.drift.calibrated_for_s", still, kept
+    yield "adc.drift.t0_s", still or fresh, kept if still else "calibrated_for_s is 0"
+    flash = getattr(tile.device, "threshold_mv_per_c", None)
+    if flash is not None:
+        for name, idle in (("threshold_mv_per_c", same), ("slope_factor", same or not flash)):
+            yield f"device.{name}", idle, here if same else "threshold_mv_per_c is 0"
+    steady = "nothing of this chip changes with temperature"
+    yield "adc.drift.calibrated_c", not _warms(tile), steady

@@ -9,7 +9,8 @@ numbers), because no address names a crossbar, a tile or a place on the chip:
 | the same of ISAAC's unit columns | chip seed, matrix, copy, count | row, column block, draw |
 | stuck cells | chip seed, silicon | cell, row |
 | stuck cells of unit columns | chip seed, silicon | row, column block |
-| errors of converters | chip seed, silicon | converter in its PE, PE |
+| errors of converters | chip seed, silicon | converter in its PE, PE, trimmed or drift |
+| stuck columns | chip seed, silicon | converted column, row block |
 
 *row* is the logical row and *cell* is logical column x cells per weight + slice (and polarity)
 within it, both over the whole matrix, however it is cut over crossbars. *count* is how often
@@ -41,7 +42,7 @@ NO_SLOT = -1
 WRITE, DRIFT, FLICKER, REWRITE = 0, 1, 2, 3
 
 _PURPOSE_CELL, _PURPOSE_CONVERTER = 1, 2
-_PURPOSE_STUCK, _PURPOSE_UNIT, _PURPOSE_STUCK_UNIT = 4, 5, 6
+_PURPOSE_STUCK, _PURPOSE_UNIT, _PURPOSE_STUCK_UNIT, _PURPOSE_STUCK_COLUMN = 4, 5, 6, 7
 _ROLES = tuple(PART_OF_ROLE)
 Key = tuple[int, int]
 
@@ -90,6 +91,11 @@ class Writing:
     def converter_key(self) -> Key:
         """Key of the errors of the converters."""
         return self._silicon_key(_PURPOSE_CONVERTER)
+
+    @property
+    def column_key(self) -> Key:
+        """Key of the columns that are stuck."""
+        return self._silicon_key(_PURPOSE_STUCK_COLUMN)
 
     def _write_key(self, purpose: int) -> Key:
         words = matrix_words(self.matrix)

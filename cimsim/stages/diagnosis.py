@@ -34,7 +34,25 @@ _KNOBS = {
     "wires": ("voltage drop along wires", "tile.crossbar.wire_ohm"),
     "converter_errors": (
         "errors of the converters",
-        "tile.adc.enob, noise_lsb, offset_lsb, gain_sigma, inl_lsb and curve",
+        "tile.adc.enob, noise_lsb, inl_lsb and curve",
+    ),
+    "converter_offset": ("offsets of the converters", "tile.adc.offset_lsb"),
+    "converter_gain": ("gains of the converters", "tile.adc.gain_sigma"),
+    "converter_drift": ("drift of the converters since they were trimmed", "tile.adc.drift"),
+    "reference": (
+        "the reference of the converters",
+        "tile.adc.reference_gain and drift.reference_per_c",
+    ),
+    "stuck_columns": ("stuck columns", "tile.crossbar.stuck_columns_high and stuck_columns_low"),
+    "supply_droop": ("droop of the supply", "tile.pe.supply_droop"),
+    "cell_shift": (
+        "the mean error of cells",
+        "tile.device.shift_level, shift_level_per_c and mean_lsb",
+    ),
+    "warm_cells": (
+        "what warmth does to the current of cells",
+        "tile.device.temperature.conductance_per_c and threshold_mv_per_c, or set converters at "
+        "that temperature (tile.adc.drift.calibrated_c)",
     ),
 }
 _Floats = NDArray[np.float32]

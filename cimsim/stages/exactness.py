@@ -16,5 +16,9 @@ def is_exact(tile: Tile) -> bool:
     frozen = frozen or device.drift.nu_sigma > 0
     fresh = device.read_noise.sigma > 0 or adc.noise_lsb > 0
     effective = adc.enob is not None and adc.enob < adc.bits
-    converter = adc.offset_lsb + adc.gain_sigma + adc.inl_lsb > 0
-    return not (frozen or fresh or effective or converter)
+    drift, crossbar = adc.drift, tile.crossbar
+    apart = drift.offset_lsb_per_c + drift.gain_per_c
+    apart += drift.offset_lsb_per_decade + drift.gain_per_decade
+    converter = adc.offset_lsb + adc.gain_sigma + adc.inl_lsb + apart > 0
+    columns = crossbar.stuck_columns_high + crossbar.stuck_columns_low > 0
+    return not (frozen or fresh or effective or converter or columns)

@@ -106,19 +106,20 @@ def _sources(page: TilePage) -> list[str]:
     study = page.study
     if not study.sources:
         return ["  no source of error beyond the formats"]
-    both = any(s.name == "stuck" for s in study.sources)
+    shares = {s.name for s in study.sources} & {"stuck", "cell_shift", "warm_cells"}
     lines = [f"  {'error by source':<22}{'alone':>10}{'all but it':>12}{'predicted':>12}"]
     for source in study.sources:
         predicted = study.predicted.by_source.get(source.name)
-        # Cells and stuck cells are predicted together.
-        known = predicted is not None and not (both and source.name == "cells")
+        # What cells do is predicted together.
+        known = predicted is not None and not (shares and source.name == "cells")
         known &= study.predicted.uniform
         alone, without = (_number(e, ".4f") for e in (source.alone, source.without))
         text = _number(predicted if known else None, ".4f")
         lines.append(f"  {source.label:<22}{alone:>10}{without:>12}{text:>12}")
     together = study.predicted.by_source.get("cells")
-    if both and study.predicted.uniform and together is not None:
-        lines.append(f"  {'cells, stuck included':<22}{'-':>10}{'-':>12}{together:>12.4f}")
+    if shares and study.predicted.uniform and together is not None:
+        label = "cells, stuck included" if shares == {"stuck"} else "cells, all together"
+        lines.append(f"  {label:<22}{'-':>10}{'-':>12}{together:>12.4f}")
     return lines
 
 

@@ -60,6 +60,27 @@ KERNEL_TILES: dict[str, dict[str, Any]] = {
         "device": {"kind": "gaussian", "sigma": 2.2, "sigma_unit": "weight_lsb", "cell_bits": 7},
         "adc": {"kind": "isaac", "bits": 8, "noise_lsb": 0.5},
     },
+    "systematic": {
+        "weight": {"encoding": "differential"},
+        "input": {"signed": "two_phase"},
+        "dac": {"bits": 7},
+        "pe": {"crossbars": 3, "supply_droop": 0.05},
+        "crossbar": {
+            "rows": 64, "cols": 512, "stuck_columns_high": 0.03, "stuck_columns_low": 0.03,
+        },
+        "device": {
+            "kind": "eflash", "cell_bits": 8, "sigma_lsb": 2.2, "mean_lsb": 0.5,
+            "shift_level": 0.4,
+        },
+        "adc": {
+            "kind": "isaac", "bits": 8, "reference_gain": 1.1,
+            "drift": {
+                "calibrated_c": 0.0, "calibrated_for_s": 1e6, "offset_lsb_per_c": 0.05,
+                "gain_per_c": 0.001, "reference_per_c": 0.001, "offset_lsb_per_decade": 0.1,
+                "gain_per_decade": 0.01,
+            },
+        },
+    },
     "shift": {
         "weight": {"encoding": "offset"},
         "input": {"signed": "shift"},

@@ -32,7 +32,7 @@ def make_tile(**sections: Any) -> Tile:
     """A tile whose sections differ from the defaults as given; its range needs no inputs."""
     adc = sections.pop("adc", {"kind": "isaac"})
     if isinstance(adc, dict):
-        adc = {"range": {"kind": "full"}, **adc}
+        adc = {"kind": "isaac", "range": {"kind": "full"}, **adc}
     return Tile.model_validate({**sections, "adc": adc})
 
 

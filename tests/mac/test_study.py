@@ -110,3 +110,29 @@ def test_no_error_has_no_ratio_to_it() -> None:
     assert study.error_float == 0.0
     assert study.sqnr_db is study.effective_bits is None
     assert "no error" in study.undefined[0]
+
+
+def test_systematic_errors_are_sources_of_their_own() -> None:
+    weight, x = _data()
+    tile = make_tile(
+        device={"kind": "eflash", "cell_bits": 8, "mean_lsb": 2.0, "threshold_mv_per_c": -0.05},
+        input={"signed": "two_phase"},
+        dac={"bits": 7},
+        pe={"supply_droop": 0.05},
+        crossbar={"stuck_columns_high": 0.2},
+        adc={
+            "bits": 10, "offset_lsb": 2.0, "gain_sigma": 0.05, "reference_gain": 1.04,
+            "drift": {"offset_lsb_per_c": 0.05, "gain_per_c": 0.001},
+        },
+    )  # fmt: skip
+    study = study_tile(tile, weight, x, temperature_c=65.0)
+    found = {s.name: s for s in study.sources}
+    assert list(found) == [
+        "cells", "cell_shift", "warm_cells", "supply_droop", "stuck_columns", "reference",
+        "converter_drift", "converter_offset", "converter_gain", "rounding",
+    ]  # fmt: skip
+    for name, source in found.items():
+        assert source.alone > 0.001, name  # type: ignore[operator]
+    # Droop and reference are gains: what they leave alone is what they take from every output.
+    assert found["reference"].alone == pytest.approx(0.04, rel=0.2)
+    assert found["stuck_columns"].without < 0.9 * study.error  # type: ignore[operator]

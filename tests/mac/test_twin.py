@@ -64,6 +64,13 @@ def tiles(draw: st.DrawFn) -> Tile:
         adc |= {"noise_lsb": 0.2, "enob": 2.8}
     if draw(st.booleans()):
         adc["curve"] = "tests_bent"
+    if draw(st.booleans()):
+        adc["drift"] = {
+            "calibrated_for_s": 1e6, "offset_lsb_per_decade": 0.2, "gain_per_decade": 0.01,
+            "offset_lsb_per_c": 0.01, "gain_per_c": 0.001, "reference_per_c": 0.001,
+        }  # fmt: skip
+        device["shift_level"] = draw(st.sampled_from([-0.3, 0.3]))
+    stuck = draw(st.sampled_from([0.0, 0.1]))
     rows = draw(st.integers(3, 24))
     return make_tile(
         weight={
@@ -81,11 +88,14 @@ def tiles(draw: st.DrawFn) -> Tile:
             "rows": rows,
             "cols": draw(st.integers(20, 60)),
             "rows_active": draw(st.sampled_from([None, max(1, rows // 2)])),
+            "stuck_columns_high": stuck,
+            "stuck_columns_low": stuck,
         },
         pe={
             "subtract": draw(st.sampled_from(["analog", "digital"])),
             "accumulate_cycles": draw(st.booleans()),
             "crossbars": draw(st.integers(1, 3)),
+            "supply_droop": draw(st.sampled_from([0.0, 0.1])),
         },
         adc=adc,
         device=device,
@@ -97,7 +107,10 @@ def _compare(tile: Tile, seed: int, n: int) -> None:
     weight = normal(rng, int(rng.integers(1, 40)), int(rng.integers(1, 9)))
     x = normal(rng, n, weight.shape[0])
     keys = TokenKeys(rng.integers(0, 2**40, n), rng.integers(0, 5000, n))
-    writing = Writing(seed, MATRIX, copy=seed % 7, count=seed % 3, slot=seed % 5 - 1)
+    writing = Writing(
+        seed, MATRIX, copy=seed % 7, count=seed % 3, slot=seed % 5 - 1,
+        temperature_c=25.0 + 20.0 * (seed % 2),
+    )  # fmt: skip
     programmed = program(weight, tile, x, writing=writing)
 
     values = slow_writing.column_values(programmed.encoded, tile, programmed.writing)

@@ -123,6 +123,9 @@ class Case:
         return f"{self.path}={self.value}"
 
 
+AGED = (*BASE, "tile.adc.drift={gain_per_decade: 0.02, calibrated_for_s: 1e6}")
+HOT_FLASH = ("technology.temperature_c=85", "tile.device.threshold_mv_per_c=-0.1")
+
 _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "system.chips": ("isaac", BASE, "3"),
     "system.placement": ("isaac", CHIPS, "experts"),
@@ -131,6 +134,22 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "tile.dac.bits": ("isaac", ("tile.input.signed=two_phase",), "2"),
     "tile.adc.rate_gsps": ("isaac", BASE, "0.05"),
     "tile.adc.curve": ("isaac", BASE, "knob_bent"),
+    "tile.adc.reference_gain": ("isaac", BASE, "1.2"),
+    "tile.adc.drift.calibrated_c": ("isaac", BASE, "45"),
+    "tile.adc.drift.calibrated_for_s": ("isaac", AGED, "1e8"),
+    "tile.adc.drift.t0_s": ("isaac", AGED, "60"),
+    "tile.adc.drift.offset_lsb_per_c": ("isaac", BASE, "0.02"),
+    "tile.adc.drift.gain_per_c": ("isaac", BASE, "0.001"),
+    "tile.adc.drift.reference_per_c": ("isaac", BASE, "0.002"),
+    "tile.adc.drift.offset_lsb_per_decade": ("isaac", AGED, "0.5"),
+    "tile.adc.drift.gain_per_decade": ("isaac", AGED, "0.05"),
+    "tile.pe.supply_droop": ("isaac", BASE, "0.1"),
+    "tile.crossbar.stuck_columns_high": ("isaac", BASE, "0.05"),
+    "tile.crossbar.stuck_columns_low": ("isaac", BASE, "0.05"),
+    "tile.device.shift_level": ("isaac", BASE, "0.1"),
+    "tile.device.temperature.shift_level_per_c": ("isaac", BASE, "0.005"),
+    "tile.device.threshold_mv_per_c": ("eflash_40nm", ("technology.temperature_c=85",), "-0.5"),
+    "tile.device.slope_factor": ("eflash_40nm", HOT_FLASH, "3.0"),
     "tile.device.model": ("isaac", CUSTOM, "second"),
     "tile.device.parameters": ("isaac", CUSTOM, "{sigma: 0.2}"),
     "cost.idle.adc": ("isaac", (*TABLE, "tile.adc.leakage_uw=50"), "on"),

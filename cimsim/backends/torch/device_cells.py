@@ -22,9 +22,10 @@ from cimsim.config import Tile
 from cimsim.config.device import IdealDevice
 from cimsim.elementary import whole_log2
 from cimsim.mac import AdcRange, Writing
-from cimsim.mac.adc import code_bounds, converters_of, fresh_variance, full_range_levels, step_of
+from cimsim.mac.adc import code_bounds, fresh_variance, full_range_levels, step_of
 from cimsim.mac.calibrate import empty_counts, range_of_counts, spread_rows
 from cimsim.mac.cells import CellTables
+from cimsim.mac.converters import converters_of
 from cimsim.mac.curves import curve_of, is_straight
 from cimsim.mac.formats import Formats
 from cimsim.mac.grid import cell_bounds
@@ -96,7 +97,7 @@ class DeviceCells:
         integers, values = _levels(weight, writer)
         values, grid = _on_grid(values, formats)
         variance, _ = read_variance(tile, formats, tables, writer.writing.temperature_c)
-        converters = converters_of(tile, formats, writer.writing.converter_key)
+        converters = converters_of(tile, formats, writer.writing)
         mean = _mean_fraction(integers, writer)
         nothing = np.zeros((1, 1), dtype=np.float32)
         cells = Cells(nothing, grid, None, 0.0, tables, variance, mean, None, converters)
@@ -170,6 +171,7 @@ class DeviceCells:
             for group in formats.groups:
                 gain, offset, _ = held.errors[group.row_block]
                 values[group.start : group.stop] *= gain.double()
+                offset = offset.clamp(*held.bounds)  # shorted bit lines clip
                 zero = offset * held.step_levels * float(planes.sum())  # in float32
                 constant += (zero.double().reshape(stored, n_out) * weight[:, None]).sum(0)
         shape = (formats.n_in, stored, n_out)

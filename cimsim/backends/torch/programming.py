@@ -175,14 +175,12 @@ def moments_of_weights(writer: Writer) -> tuple[Tensor, Tensor]:
     formats, tables = writer.formats, writer.tables
     top = greatest_integer(writer.tile.weight.bits)
     weight = np.arange(-top, top + 1)
+    mean, variance = np.zeros(weight.size), np.zeros(weight.size)
     if tables.whole_errs:
-        return (
-            torch.tensor(tables.weight_shift, dtype=torch.float32),
-            torch.tensor(tables.weight_sigma[np.abs(weight)], dtype=torch.float32),
-        )
+        mean = mean + tables.weight_shift
+        variance = variance + tables.weight_sigma[np.abs(weight)] ** 2
     offset = 1 << (writer.tile.weight.bits - 1)
     stored = [np.maximum(weight, 0), np.maximum(-weight, 0)] if formats.pair else [weight + offset]
-    mean, variance = np.zeros(weight.size), np.zeros(weight.size)
     for side, whole in enumerate(stored):
         for s in range(formats.slices):
             level = whole >> (formats.cell_bits * s) & (formats.levels - 1)

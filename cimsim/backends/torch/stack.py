@@ -22,6 +22,7 @@ from cimsim.backends.torch.normals import column_normals
 from cimsim.backends.torch.programming import Integers, Writer, integers_of, levels_of, offset_of
 from cimsim.mac import AdcRange
 from cimsim.mac.adc import code_bounds, fresh_variance, step_of
+from cimsim.mac.converters import converters_err
 from cimsim.mac.curves import is_straight
 from cimsim.mac.program import read_variance
 from cimsim.mac.writing import matrix_words
@@ -78,7 +79,7 @@ def serves(writer: Writer, adc_range: AdcRange) -> bool:
     tile, adc = writer.tile, writer.tile.adc
     drawn, power = read_variance(tile, writer.formats, writer.tables, writer.writing.temperature_c)
     rate = 0.0 if adc.range.kind == "full" else adc_range.clip_rate
-    errs = adc.offset_lsb or adc.gain_sigma or adc.inl_lsb or not is_straight(adc)
+    errs = converters_err(tile, writer.writing.temperature_c) or not is_straight(adc)
     return not (
         drawn
         or power

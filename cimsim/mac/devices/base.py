@@ -124,6 +124,11 @@ class DeviceModel:
         del target
         return None
 
+    def warm_gain(self, temperature_c: float) -> float:
+        """Return the current of every cell at a temperature over that at 25 C."""
+        del temperature_c
+        return 1.0
+
     def flicker(self, written: Fractions, age_s: float) -> Fractions | None:
         """Return relative sigma of accumulated 1/f noise of cells at an age, None if none."""
         del written, age_s
