@@ -19,6 +19,8 @@ __all__ = [
     "COMMON_GAIN",
     "CONDUCTANCE_US",
     "COUNT",
+    "CURRENT_NA",
+    "CURRENT_UA",
     "DECADE_SHARE",
     "DEVICE_GB",
     "ENDURANCE",
@@ -82,6 +84,8 @@ AREA_UM2 = Bounds(1e-6, 1e11, "a square nanometre to a wafer")
 AREA_MM2 = Bounds(1e-9, 1e5, "a thousand square nanometres to a wafer")
 LENGTH_MM = Bounds(1e-6, 1e3, "a nanometre to a board")
 CONDUCTANCE_US = Bounds(1e-6, 1e6, "a picosiemens to a siemens, an ohm of wire")
+CURRENT_NA = Bounds(1e-9, 1e6, "an electron in a tenth of a second, to a milliampere")
+CURRENT_UA = Bounds(1e-9, 1e6, "a femtoampere leaks from a transistor, to an ampere")
 WIRE_OHM = Bounds(1e-6, 1e4, "a superconductor's contact, to a cell's own resistance")
 ENDURANCE = Bounds(1, 1e18, "one-time memory to SRAM rewritten at a GHz for decades")
 PULSES = Bounds(1, 1e4, "published program-and-verify takes up to a hundred")

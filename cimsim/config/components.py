@@ -148,6 +148,35 @@ class Cost(Section):
         json_schema_extra={"unit": "V"},
         exclude_if=lambda volt: volt is None,
     )
+    # Left out of resolved files at their defaults: the identity of such a chip stays as it was.
+    scope: Literal["parts", "macro", "system"] = Field(
+        default="parts",
+        description="What figures include: the modelled parts alone, also the control of a macro, "
+        "or also what a whole chip draws beside its macros, by shares of published chips.",
+        json_schema_extra={"unit": "1"},
+        exclude_if=lambda scope: scope == "parts",
+    )
+    control_share: Annotated[float, Field(ge=0, le=0.95)] | None = Field(
+        default=None,
+        description="Share of a macro's energy that its control takes (scope macro and system); "
+        "null takes that of a published macro.",
+        json_schema_extra={"unit": "1"},
+        exclude_if=lambda share: share is None,
+    )
+    control_area_share: Annotated[float, Field(ge=0, le=0.95)] | None = Field(
+        default=None,
+        description="Share of a macro's area that control, registers and routing take (scope macro "
+        "and system); null takes that of a published macro.",
+        json_schema_extra={"unit": "1"},
+        exclude_if=lambda share: share is None,
+    )
+    system_factor: Annotated[float, Field(ge=1, le=100)] | None = Field(
+        default=None,
+        description="Energy of a whole chip over that of its macros (scope system); null takes "
+        "that of a published chip.",
+        json_schema_extra={"unit": "1"},
+        exclude_if=lambda factor: factor is None,
+    )
     idle: Idle = Field(Idle(), description="Idle policies.")
     companion: tuple[Literal["digital", "memory"], ...] = knob(
         (), "Blocks that the published chip does not have; their rows say so."

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cimsim.config.bounds import COUNT, MEMORY_KB, READ_NS, WIRE_OHM
+from cimsim.config.bounds import COUNT, CURRENT_NA, CURRENT_UA, MEMORY_KB, READ_NS, WIRE_OHM
 from cimsim.config.converter import AnyAdc, Dac, IsaacAdc
 from cimsim.config.device import AnyDevice, IdealDevice
 from cimsim.config.section import OffAtZero, Section, knob
@@ -66,6 +66,54 @@ class InputFormat(Section):
     )
 
 
+class IdealSense(Section):
+    """Cells draw their current from the read voltage; holding a bit line costs nothing."""
+
+    kind: Literal["ideal"] = "ideal"
+
+
+class ClampSense(Section):
+    """Bit lines held at the read voltage by a clamp; their current flows from the supply.
+
+    NOR and embedded flash, PCM and ReRAM with current-mode readout: a regulated cascode or mirror
+    carries the sum of a column from technology.vdd_v, its amplifier is biased while rows are
+    driven, and the line is charged for every read.
+    """
+
+    kind: Literal["clamp"] = "clamp"
+    mirrors: float = knob(
+        1.0,
+        "Copies of a column's current that mirrors draw from the supply beside it; 0 where the "
+        "current itself is integrated.",
+        ge=0,
+        le=64,
+    )
+    bias_ua: float | None = knob(
+        None,
+        "Bias of the amplifier of one bit line; null takes what settles the line to half a code "
+        "in the time of a read.",
+        unit="uA",
+        ge=0,
+        within=CURRENT_UA,
+    )
+    off_na: float = knob(
+        0.0,
+        "Current of a cell whose row is not driven, at the read voltage.",
+        unit="nA",
+        ge=0,
+        within=CURRENT_NA,
+    )
+    reference_columns: float = knob(
+        0.0,
+        "Reference columns at the mean current for every column that is sensed, e.g. 1/64.",
+        ge=0,
+        le=16,
+    )
+
+
+AnySense = Annotated[IdealSense | ClampSense, Field(discriminator="kind")]
+
+
 class Crossbar(Section):
     """One array of cells and how it is read."""
 
@@ -95,6 +143,13 @@ class Crossbar(Section):
         "Fraction of converted columns whose bit line is broken: no current, code 0.",
         ge=0,
         le=1,
+    )
+
+    # Left out of resolved files while it is ideal: the identity of such a chip stays as it was.
+    sense: AnySense = Field(
+        IdealSense(),
+        description="How bit lines are held and sensed.",
+        exclude_if=lambda sense: sense.kind == "ideal",
     )
 
     @property

@@ -19,6 +19,7 @@ ACTIONS = (
     "conversions",
     "row_drives",
     "cell_reads",
+    "column_reads",
     "input_bits",
     "output_bits",
     "cells",
@@ -76,6 +77,7 @@ def _count(tiling: Tiling, config: ChipConfig) -> tuple[int, ...]:
         tiling.conversions_per_vector,
         row_drives,
         rows * columns * cycles,
+        columns * sum(tiling.row_groups) * cycles,
         rows * n_blocks * config.tile.input.bits,
         # The accumulator of a digital crossbar is its output register, charged with it.
         len(tiling.row_blocks) * tiling.matrix.n_out * PARTIAL_SUM_BITS if analog else 0,

@@ -10,6 +10,7 @@ from cimsim.chip import ChipMesh
 from cimsim.config import ChipConfig
 from cimsim.cost import (
     adc,
+    bit_line,
     buffers,
     cells,
     chip_link,
@@ -23,6 +24,7 @@ from cimsim.cost import (
     noc,
     programming,
     registers,
+    rest,
     sample_hold,
     shift_add,
     supply,
@@ -47,6 +49,7 @@ def all_constants() -> tuple[Constant, ...]:
         dac,
         cells,
         crossbar,
+        bit_line,
         density,
         sample_hold,
         shift_add,
@@ -60,6 +63,7 @@ def all_constants() -> tuple[Constant, ...]:
         clock,
         technology,
         supply,
+        rest,
         cooling,
     )
     return tuple(c for m in modules for c in m.CONSTANTS)
@@ -111,6 +115,9 @@ def price_chip(config: ChipConfig, router_ports: float) -> Catalogue:
     _check_names(config)
     prices = _tile_prices(config)
     per_tile = _instances(config)
+    control = rest.price_control(config, _overridden(config, prices), per_tile)
+    if control is not None:
+        prices[control.component], per_tile[control.component] = control, 1.0
     tile_um2 = _tile_area(config, _overridden(config, prices), per_tile)
     pitch = config.noc.tile_pitch_mm or sqrt(tile_um2 / UM2_PER_MM2)
     prices |= _chip_prices(config, prices, pitch, router_ports)
@@ -166,6 +173,9 @@ def _tile_prices(config: ChipConfig) -> dict[str, Price]:
     if tile.crossbar.kind == "analog":
         found.append(adc.price_adc(tile, tech.node_nm, tech.vdd_v))
         found.append(sample_hold.price_sample_hold(config))
+        line = bit_line.price_bit_line(config)
+        if line is not None:
+            found.append(line)
     prices = {p.component: p for p in found}
     prices["tile_buffer_write"] = buffers.price_tile_buffer(config, write=True)
     return prices
@@ -218,7 +228,8 @@ def _chip_prices(
     }
     if config.system.chips > 1:
         found["chip_link"] = chip_link.price_chip_link(config)
-    for price in (dram.price_dram(config), chip_link.price_io(config)):
+    outside = (dram.price_dram(config), chip_link.price_io(config), rest.price_rest(config))
+    for price in outside:
         if price is not None:
             found[price.component] = price
     found |= _derived(config, prices, found)

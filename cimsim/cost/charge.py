@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cimsim.chip import UnitKey
 from cimsim.config import ChipConfig
 from cimsim.cost.actions import UnitActions
+from cimsim.cost.bit_line import sense_fj
 from cimsim.cost.catalogue import COMPANION, Catalogue, covered
 from cimsim.cost.counts import ActionCounts, Density
 from cimsim.cost.crossbar import cell_read_fj
@@ -25,6 +26,7 @@ from cimsim.cost.digital import (
 )
 from cimsim.cost.ledger import Kind, Ledger
 from cimsim.cost.price import Number, overridden_fj
+from cimsim.cost.rest import MACRO_PARTS, rest_fj
 from cimsim.errors import CimsimInternalError
 from cimsim.units import BITS_PER_BYTE, PS_PER_NS, period_ps
 
@@ -92,7 +94,7 @@ class Charger:
         d, m, note = self._densities(keys, density)
         total = {
             a: self.actions.column(a)[rows] * vectors
-            for a in ("row_drives", "cell_reads", "input_bits", "output_bits")
+            for a in ("row_drives", "cell_reads", "column_reads", "input_bits", "output_bits")
         }
         converted = float((self.actions.column("conversions")[rows] * vectors).sum())
         self._add("input_broadcast", float(total["input_bits"].sum()))
@@ -103,6 +105,10 @@ class Charger:
         energy = self._own("crossbar", cell_read_fj(self.config, d, m))
         reads, each_fj = _mean(total["cell_reads"], energy)
         self._add("crossbar", reads, energy_fj=each_fj, note=note)
+        if "bit_line" in self.catalogue.prices:
+            held = self._own("bit_line", sense_fj(self.config, d, m))
+            sensed, each_fj = _mean(total["column_reads"], held)
+            self._add("bit_line", sensed, energy_fj=each_fj, note=note)
         if converted:
             self._add("sample_hold", converted)
             self._add("adc", converted)
@@ -232,6 +238,18 @@ class Charger:
                 kind="off_chip" if name == "io" else "dynamic",
                 source=f"table power x busy time: {table.source}",
             )
+
+    def charge_rest(self) -> None:
+        """Charge control and the rest of the chip, by what was charged before (`cost.rest`)."""
+        if self.config.cost.scope == "parts":
+            return
+        own = [r for r in self.ledger if r.phase == self.counts.phase and r.kind == "dynamic"]
+        macro_fj = sum(r.energy_fj for r in own if r.component in MACRO_PARTS)
+        outside_fj = sum(r.energy_fj for r in own if r.component not in MACRO_PARTS)
+        self._add("macro_control", macro_fj)
+        if "system_rest" in self.catalogue.prices:
+            control = self.ledger.total_fj(phase=self.counts.phase, component="macro_control")
+            self._add("system_rest", rest_fj(self.config, macro_fj + control, outside_fj))
 
 
 def _mean(counts: NDArray[np.float64], energy_fj: NDArray[np.float64]) -> tuple[float, float]:

@@ -14,6 +14,7 @@ COMPONENTS: Mapping[str, tuple[str, str]] = {
         "one driven cell (digital: one row x output)",
         "resistive t G V^2 x input x level; SRAM C V^2 x input x level; digital gates",
     ),
+    "bit_line": ("one column sensed once", "C V^2 + V_dd t (bias + references + undriven rows)"),
     "sample_hold": ("one column sampled", "constant"),
     "shift_add": ("one conversion merged into a 24-bit sum", "constant x logic scaling"),
     "input_register": ("one bit in or out", "constant x logic scaling"),
@@ -40,6 +41,11 @@ COMPONENTS: Mapping[str, tuple[str, str]] = {
     "dram": ("one bit off the chip", "memory.pj_per_bit or the value of the kind"),
     "program": ("one cell written", "pulses x (pulse + verify energy)"),
     "clock": ("one clock cycle of one tile", "C_wire V^2 x tile pitch"),
+    "macro_control": ("1 fJ of the parts of a macro", "s / (1 - s), s of cost.control_share"),
+    "system_rest": (
+        "1 fJ of a chip beside its macros",
+        "(cost.system_factor - 1) x macros, less modelled parts outside them",
+    ),
     "chip_link": ("one bit over one link between chips", "system.link.pj_per_bit"),
     "io": ("one bit to or from the host", "system.io_pj_per_bit, or a table row"),
 }

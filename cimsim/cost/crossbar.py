@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from cimsim.config import ChipConfig
+from cimsim.cost.bit_line import clamp_factor
 from cimsim.cost.buffers import SRAM_CONSTANTS, sram
 from cimsim.cost.cells import cell_area_um2
 from cimsim.cost.constant import Constant
@@ -71,7 +72,8 @@ def cell_read_fj(config: ChipConfig, d: Number, m: Number) -> Number:
     if tile.device.technology == "sram":
         return config.cost.cell_cap_ff * v2 * drive_factor(config, d) * m
     # uS x V^2 x ns = fJ.
-    return m * tile.device.g_max_us * v2 * _drive_ns(config) * drive_factor(config, d)
+    factor = drive_factor(config, d) * clamp_factor(config)
+    return m * tile.device.g_max_us * v2 * _drive_ns(config) * factor
 
 
 def price_crossbar(config: ChipConfig) -> Price:
@@ -102,7 +104,9 @@ def price_crossbar(config: ChipConfig) -> Price:
     elif tile.device.technology == "sram":
         model = "charge domain: C V^2 x input x level (cost.cell_cap_ff)"
     else:
-        model = "resistive: t G V^2 (tile.device, tile.crossbar)"
+        clamped = tile.crossbar.sense.kind == "clamp"
+        law = "t G V V_dd (1 + mirrors)" if clamped else "t G V^2"
+        model = f"resistive: {law} (tile.device, tile.crossbar)"
     return Price(
         component="crossbar",
         energy_fj=cell_read_fj(config, default.input_bit_density, default.mean_level_fraction),

@@ -19,7 +19,7 @@ __all__ = ["NOT_MODELLED", "LeakageRow", "leakage_rows", "leaking_ns"]
 NOT_MODELLED = "not modelled"
 _TILE = (
     *("adc", "tile_buffer", "crossbar", "dac", "sample_hold", "shift_add"),
-    *("input_register", "output_register", "tile_bus"),
+    *("input_register", "output_register", "tile_bus", "macro_control"),
 )
 
 

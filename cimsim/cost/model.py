@@ -116,6 +116,7 @@ class CostModel:
         charger.charge_programming()
         charger.charge_clock(tiles)
         charger.charge_tables()
+        charger.charge_rest()
         for row in self._leakage:
             if not isinstance(row.power_uw, str) and row.power_uw > 0:
                 # uW x ns = fJ.
@@ -180,6 +181,8 @@ class CostModel:
             found.append(
                 "time on tile buses and at buffer ports, of activations and adders in tiles"
             )
+        if self.config.cost.scope != "system":
+            found.append("what a chip draws beside its parts: I/O cells, test (cost.scope)")
         if self.mesh.chips > 1:
             found.append("area of links between chips, gateways and package")
         found.append("thermal feedback")

@@ -40,7 +40,10 @@ def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
         "mean_level_fraction": not _cells_read_density(config),
         "cells_per_product": not digital or cost.cell_area_um2 is not None,
     }
-    found = [
+    found = _scope_without_effect(config)
+    if tile.crossbar.sense.kind == "clamp" and (digital or sram):
+        found.append("tile.crossbar.sense has no effect: no cell of this chip draws a read current")
+    found += [
         f"cost.{name} has no effect with these cells, drivers and crossbars"
         for name, ignored in reasons.items()
         if ignored and getattr(cost, name) != type(cost).model_fields[name].default
@@ -48,6 +51,10 @@ def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
     absent = {"adc", "sample_hold"} if digital else set()
     if config.memory.kind == "none":
         absent.add("dram")
+    if digital or tile.crossbar.sense.kind == "ideal":
+        absent.add("bit_line")
+    if cost.scope != "system":
+        absent |= {"system_rest"} if cost.scope == "macro" else {"system_rest", "macro_control"}
     if config.system.chips == 1:
         absent.add("chip_link")
     if config.system.io_pj_per_bit is None:
@@ -57,6 +64,18 @@ def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
         for name in sorted(absent & set(cost.overrides))
     ]
     return (*found, *_system_without_effect(config))
+
+
+def _scope_without_effect(config: ChipConfig) -> list[str]:
+    """Warn of shares that the scope of the figures does not take."""
+    cost, wanted = config.cost, {"control_share": "macro", "control_area_share": "macro"}
+    wanted["system_factor"] = "system"
+    scopes = ("parts", "macro", "system")
+    return [
+        f"cost.{name} has no effect: cost.scope is {cost.scope}"
+        for name, scope in wanted.items()
+        if getattr(cost, name) is not None and scopes.index(cost.scope) < scopes.index(scope)
+    ]
 
 
 def _system_without_effect(config: ChipConfig) -> list[str]:

@@ -36,6 +36,8 @@ NO_ACCURACY = (
     "technology.vdd_v=0.8",
     "technology.typed_at_vdd_v=1.0",
     "cost.leakage_at_vdd_v=1.0",
+    "tile.crossbar.sense={kind: clamp, mirrors: 2}",
+    "cost.scope=system",
     "workload.in_flight=1",
     "run.decode_batch=[1, 2]",
 )

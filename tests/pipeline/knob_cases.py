@@ -157,6 +157,11 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "technology.vdd_v": ("isaac", BASE, "1.0"),
     "technology.typed_at_vdd_v": ("isaac", BASE, "1.0"),
     "cost.leakage_at_vdd_v": ("isaac", BASE, "1.0"),
+    "tile.crossbar.sense.kind": ("isaac", (), "clamp"),
+    "cost.scope": ("isaac", (), "system"),
+    "cost.control_share": ("isaac", ("cost.scope=macro",), "0.3"),
+    "cost.control_area_share": ("isaac", ("cost.scope=macro",), "0.2"),
+    "cost.system_factor": ("isaac", ("cost.scope=system",), "40"),
     "chip.tiles": ("isaac", BASE, "12"),
     "chip.spare_fraction": ("isaac", BASE, "2.0"),
     "chip.analog_parts": ("isaac", BASE, "[experts]"),
@@ -252,6 +257,11 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
 _BY_PREFIX: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("tile.device.programming.", "sram_switching_28nm", SWITCHING),
     ("memory.", "isaac", ("memory.kv=dram",)),
+    (
+        "tile.crossbar.sense.",
+        "isaac",
+        ("tile.crossbar.sense={kind: clamp}", "tile.crossbar.rows_active=8"),
+    ),
     ("cost.overrides.", "isaac", USER),
     ("cost.tables.", "isaac", EXTRA),
     ("cost.", "isaac", ()),
