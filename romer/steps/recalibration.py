@@ -5,8 +5,12 @@ R1 clamps each token's logits to [Q1 - lambda IQR, Q3 + lambda IQR];
 R2 adds lambda IQR to the logits of rank <= k and subtracts it from the others;
 R3 subtracts lambda IQR from over-used experts and adds it to under-used ones;
 R4 maps each expert's noisy median and IQR onto its clean ones,
-   z' = med_c + (z - med_n) IQR_c / IQR_n;
+   z' = med_c + (z - med_n) r, r = IQR_c / IQR_n kept between 1/4 and 4;
 the quantile map carries R4 on to all percentiles.
+
+Where a coarse or clipping converter lets a column's quartiles fall together, IQR_n says nothing of
+its gain, and a ratio without a bound multiplies what noise is left: perplexity rose by up to ten
+times. Common gains of 1/4 to 4 are what uncompensated chips reach (`cimsim.mac.devices.eflash`).
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ CLAMP_LAMBDA = 1.5
 MARGIN_LAMBDA = 0.1
 BIAS_LAMBDA = 0.05
 LAMBDA = Number("lambda, in IQR", 0.0, 100.0)
+TINY = 1e-12  # below any range of logits
+MOST_RATIO = 4.0  # of R4's quartile ranges, and its inverse the least
 QUANTILES = np.linspace(0.02, 0.98, 25)
 
 Floats = NDArray[np.float64]
@@ -72,7 +78,9 @@ def match_percentiles(task: Task, correction: Correction, routers: Routers) -> C
     for layer, logits in routers().logits.items():
         low_c, mid_c, high_c = _quartiles(task.reference.fit.logits[layer])
         low_n, mid_n, high_n = _quartiles(logits)
-        ratio = (high_c - low_c) / np.maximum(high_n - low_n, 1e-6)
+        clean, noisy = high_c - low_c, high_n - low_n
+        ratio = clean / np.maximum(noisy, np.maximum(clean / MOST_RATIO, TINY))
+        ratio = np.maximum(ratio, 1.0 / MOST_RATIO)
         scale[layer] = ratio.astype(np.float32)
         offset[layer] = (mid_c - mid_n * ratio).astype(np.float32)
     return replace(correction, router_scale=scale, router_offset=offset, router_refit={})

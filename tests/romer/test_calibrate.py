@@ -19,7 +19,16 @@ from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint, Correction, identity
 from cimsim.stages.accuracy import _near_things
 from cimsim.zoo import calibration_text
-from romer import METHODS, Calibrated, Task, calibrate, registry, split_documents, steps_of
+from romer import (
+    METHODS,
+    Calibrated,
+    Task,
+    Untreated,
+    calibrate,
+    registry,
+    split_documents,
+    steps_of,
+)
 from romer.acceptance import AcceptLoss, Verdict, accept_loss, compare
 from romer.deployment import Deployment
 from romer.registry import Number, register_step, step_of
@@ -286,3 +295,40 @@ def test_the_protocol_shows_a_calibrator_nothing_but_products() -> None:
 def test_calibrators_import_neither_chip_noise_nor_the_scored_text() -> None:
     seen = imported_by("romer")
     assert not {m for m in seen if m.startswith(("cimsim.mac", "cimsim.stages", "cimsim.zoo"))}
+
+
+class CoarseRouters:
+    """A chip whose routers' converters have steps of two standard deviations of a logit."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def linear(self, correction: Correction | None, *, read_seed: int, mode: str) -> Any:
+        inner = self._inner.linear(correction, read_seed=read_seed, mode=mode)
+
+        def read(matrix: Any, x: Any, tokens: Any) -> Any:
+            y = inner(matrix, x, tokens)
+            step = 2.0 * y.std() if matrix.role == "router" else 0.0
+            return np.rint(y / step).astype(np.float32) * np.float32(step) if step else y
+
+        return read
+
+
+def test_no_reading_of_the_two_steps_raises_the_loss_where_a_coarse_converter_ends_quartiles(
+    bench: Bench,
+) -> None:
+    task = bench.task(ERROR)
+    task = replace(task, deployment=CoarseRouters(task.deployment))
+    untreated = Untreated(task)
+    before = untreated.loss.expected.mean()
+    assert before > 0.3
+    for method in ("romer", "match_r4", "quantile_map", "bias_r3", "replace_e3+match_r4"):
+        found = calibrate(task, method, untreated=untreated)
+        assert accept_loss(task, found.correction).expected.mean() <= before, method
+    # Without a bound, and without a guard, the ratio of the quartile ranges wrecked the model.
+    kept = calibrate(task, "match_r4", guarded=False, untreated=untreated).correction
+    assert max(float(scale.max()) for scale in kept.router_scale.values()) <= 4.0
+    assert accept_loss(task, kept).expected.mean() < 3.0 * before

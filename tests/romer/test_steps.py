@@ -58,6 +58,18 @@ def test_r4_maps_noisy_median_and_iqr_onto_the_clean_ones() -> None:
     assert corrected == pytest.approx(clean, abs=1e-5)
 
 
+def test_r4_keeps_the_ratio_of_quartile_ranges_within_a_quarter_and_four() -> None:
+    """A column that a coarse converter has almost silenced, and one that is far too loud."""
+    clean = np.arange(9, dtype=np.float32)[:, None] * [1.0, 1.0, 1.0]
+    noisy = np.stack([np.full(9, 3.0), np.arange(9) * 1e-9, np.arange(9) * 100.0], axis=1)
+    out = recalibration.match_percentiles(
+        task_of(routers_of(clean)), NONE, lambda: routers_of(noisy)
+    )
+    assert out.router_scale[0] == pytest.approx([4.0, 4.0, 0.25])
+    # Medians are met whatever the ratio.
+    assert out.router_offset[0] == pytest.approx([4 - 3 * 4.0, 4.0, 4 - 400 * 0.25], abs=1e-5)
+
+
 def test_r3_bias_lifts_under_used_experts_and_lowers_over_used_ones() -> None:
     logits = np.tile(np.array([0.0, 1.0, 2.0, 3.0]), (5, 1))
     clean = routers_of(logits, [0.25, 0.25, 0.25, 0.25])
