@@ -15,6 +15,7 @@ from cimsim.api.run_options import RunOptions
 from cimsim.config.open_chip import open_chip
 from cimsim.errors import CimsimError
 from cimsim.results import RunResults
+from cimsim.results.scale_rows import DECODE
 from cimsim.session import Listener, run_plan
 from cimsim.stages.compare import Comparison, compare_chips
 from cimsim.stages.contenders import Contender, Iso, contenders
@@ -127,7 +128,13 @@ def short_plan(request: Request, batch: int) -> RunPlan:
 
 
 def run_contenders(
-    plan: RunPlan, shape: str, batch: int, listener: Listener, *, report: bool
+    plan: RunPlan,
+    shape: str,
+    batch: int,
+    listener: Listener,
+    *,
+    report: bool,
+    phase: str = DECODE,
 ) -> list[Contender]:
     """Run the chips of a comparison and return what takes part in it.
 
@@ -137,15 +144,16 @@ def run_contenders(
         batch: sequences at once.
         listener: hears how the run goes.
         report: whether its folder is kept, and so gets a report.
+        phase: decode, or decode with an off-chip memory that transfers in no time.
     """
-    return _from(run_plan(plan, listener, report=report), shape, batch)
+    return _from(run_plan(plan, listener, report=report), shape, batch, phase)
 
 
-def _from(results: RunResults, shape: str, batch: int) -> list[Contender]:
+def _from(results: RunResults, shape: str, batch: int, phase: str = DECODE) -> list[Contender]:
     tables = results.tables()
     names = [str(chip.row["config"]) for chip in results.chips]
     rows = (tables["results"], tables["scale"], tables["per_seed"])
-    return contenders(*rows, names, shape, batch)
+    return contenders(*rows, names, shape, batch, phase)
 
 
 def _shape_of(run: FinishedRun) -> str:

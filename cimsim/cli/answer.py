@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from cimsim.results import ChipResult, Row, RunResults, number_of
+from cimsim.results.scale_rows import FREE_MEMORY, leakage_share
 
 __all__ = ["FULL_SIZE_HEADS", "PERPLEXITY_HEADS", "answer_lines", "short"]
 
 WIDTH = 80
 NAME = 19
+MUCH = 0.3
 NJ_PER_MJ = 1e6
 US_PER_MS = 1e3
 FULL_SIZE_HEADS = ("batch", "mJ/token", "ms/token", "tokens/s", "W", "dies", "mm2")
@@ -50,7 +52,7 @@ def _full_size(named: Sequence[tuple[str, ChipResult]]) -> list[str]:
         if rows is not reference:
             # A long list is read for its main figure, the largest batch.
             lines += _ratios(first, reference, rows[-1:] if len(scaled) > 2 else rows)
-    return [*lines, *_to_mind(scaled), ""]
+    return [*lines, *_to_mind(named, scaled), ""]
 
 
 def _decoded(chip: ChipResult) -> list[Row]:
@@ -84,8 +86,10 @@ def _ratios(first: str, reference: Sequence[Row], rows: Sequence[Row]) -> list[s
     return lines
 
 
-def _to_mind(scaled: Sequence[tuple[str, Sequence[Row]]]) -> list[str]:
-    """Say that nodes differ and what limits the largest batch."""
+def _to_mind(
+    named: Sequence[tuple[str, ChipResult]], scaled: Sequence[tuple[str, Sequence[Row]]]
+) -> list[str]:
+    """Say what limits the largest batch, how sure its time is, what leaks, that nodes differ."""
     nodes = sorted({number_of(rows[0], "node_nm") for _, rows in scaled})
     limits: dict[str, list[str]] = {}
     for name, rows in scaled:
@@ -96,9 +100,40 @@ def _to_mind(scaled: Sequence[tuple[str, Sequence[Row]]]) -> list[str]:
     )
     batch = scaled[0][1][-1]["batch"]
     found = [f"busiest at batch {batch}: {told}"]
+    found += _without_memory_limit(named, batch)
+    errors = [_error(name, rows[-1]) for name, rows in scaled]
+    found.append(f"ms/token at batch {batch} is a mean, 95 %: {', '.join(errors)}")
+    found += [told for name, rows in scaled if (told := _leaks(name, rows[-1]))]
     if len(nodes) > 1:
         found.append(f"nodes differ ({', '.join(f'{n:g}' for n in nodes)} nm): nothing is scaled")
     return [line for said in found for line in wrap(said, WIDTH, subsequent_indent="  ")]
+
+
+def _without_memory_limit(named: Sequence[tuple[str, ChipResult]], batch: object) -> list[str]:
+    """Return tokens/s of an off-chip memory that transfers in no time."""
+    speeds = [
+        f"{name} {short(number_of(row, 'tokens_per_s'))}"
+        for name, chip in named
+        for row in chip.scale
+        if row["phase"] == FREE_MEMORY and row["batch"] == batch
+    ]
+    return [f"tokens/s without the memory's limit: {', '.join(speeds)}"] if speeds else []
+
+
+def _error(name: str, row: Row) -> str:
+    error = row["latency_error_us"]
+    if not isinstance(error, int | float):
+        return f"{name} not known"
+    return f"{name} ±{short(100 * error / number_of(row, 'latency_us'), 2)} %"
+
+
+def _leaks(name: str, row: Row) -> str:
+    """Say that what never sleeps takes much of the energy; "" where it does not."""
+    share = leakage_share(row)
+    if row["never_sleeping"] is None or share < MUCH:
+        return ""
+    what = "; ".join(str(row["never_sleeping"]).split("; ")[:2])
+    return f"{name}: {100 * share:.0f} % is leakage; never asleep: {what}"
 
 
 def _perplexity(run: RunResults, named: Sequence[tuple[str, ChipResult]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ from cimsim.cli.figure_path import check_figure
 from cimsim.cli.options import Cluster, NoCache, folder_of
 
 if TYPE_CHECKING:
+    from cimsim.stages.compare import Comparison
     from cimsim.stages.contenders import Contender
     from cimsim.stages.plan import Request
 
@@ -50,6 +52,19 @@ def compare(
     batch: Annotated[
         int, typer.Option(help="Sequences that a copy decodes at once: 1 or 32.")
     ] = 32,
+    equal_memory: Annotated[
+        bool,
+        typer.Option(
+            "--equal-memory", help="Give every chip the off-chip memory of the reference."
+        ),
+    ] = False,
+    no_memory_limit: Annotated[
+        bool,
+        typer.Option(
+            "--no-memory-limit",
+            help="Compare decode with off-chip memories that transfer in no time (batch 32).",
+        ),
+    ] = False,
     results: Annotated[
         Path | None,
         typer.Option(help="Folder of a run that holds these chips; nothing is simulated."),
@@ -78,17 +93,16 @@ def compare(
     Without --results the chips are run first, briefly: 512 scored tokens, the calibrator and
     chip seeds of each file.
     """
-    import json
-
-    from cimsim.cli.compare_figure import write_comparison
-    from cimsim.cli.compare_table import comparison_lines
-    from cimsim.errors import CimsimError
+    from cimsim.results.scale_rows import DECODE, FREE_MEMORY
     from cimsim.stages.compare import compare_chips
     from cimsim.stages.contenders import read_contenders
+    from cimsim.stages.equal_memory import memory_of
     from cimsim.stages.plan import Request
-    from cimsim.text_file import write_whole
 
     check_figure(plot, "--plot")
+    phase, notes = (FREE_MEMORY if no_memory_limit else DECODE), []
+    if no_memory_limit:
+        notes.append("off-chip memory transfers in no time; its latency and energy stay")
     if results is not None:
         given = {
             "--tokens": tokens,
@@ -96,24 +110,43 @@ def compare(
             "--model": model,
             "--out": out,
             "--cluster": cluster,
+            "--equal-memory": equal_memory,
         }
-        for key, value in given.items():
-            if value:
-                raise CimsimError("has no effect on results that exist", key=key, value=value)
-        chips = read_contenders(results, _names(files), shape, batch)
+        _refuse(given)
+        chips = read_contenders(results, _names(files), shape, batch, phase)
     else:
-        knobs = (f"workload.tokens={tokens or SHORT_TOKENS}", f"workload.shape={shape}")
+        shared = memory_of(files, reference) if equal_memory else None
+        notes += [] if shared is None else [shared.note]
+        knobs = () if shared is None else shared.settings
         request = Request(
             chips=tuple(files),
-            overrides=(*knobs, *(overrides or ())),
+            overrides=(
+                f"workload.tokens={tokens or SHORT_TOKENS}",
+                f"workload.shape={shape}",
+                *knobs,
+                *(overrides or ()),
+            ),
             models=(model or "olmoe-tiny",),
             out=out,
             jobs=jobs,
             cluster=cluster,
             cache=folder_of(no_cache),
         )
-        chips = _run(request, shape, batch)
-    comparison = compare_chips(chips, iso.value, reference=reference, node_nm=node)
+        chips = _run(request, shape, batch, phase)
+    comparison = compare_chips(chips, iso.value, reference=reference, node_nm=node, notes=notes)
+    _show(comparison, csv, plot, as_json=as_json)
+    if out is not None and not as_json:
+        print(f"report: {out}/report.html")
+
+
+def _show(comparison: Comparison, csv: Path | None, plot: Path | None, *, as_json: bool) -> None:
+    """Write the files that were asked for, and the table or JSON."""
+    import json
+
+    from cimsim.cli.compare_figure import write_comparison
+    from cimsim.cli.compare_table import comparison_lines
+    from cimsim.text_file import write_whole
+
     if csv is not None:
         write_whole(csv, comparison.frame().to_csv(index=False).encode("utf-8"))
     if plot is not None:
@@ -122,8 +155,15 @@ def compare(
         print(json.dumps(comparison.as_dict(), indent=2))
     else:
         print("\n".join(comparison_lines(comparison)))
-        if out is not None:
-            print(f"report: {out}/report.html")
+
+
+def _refuse(given: Mapping[str, object]) -> None:
+    """Raise where an option was given that needs a run."""
+    from cimsim.errors import CimsimError
+
+    for key, value in given.items():
+        if value:
+            raise CimsimError("has no effect on results that exist", key=key, value=value)
 
 
 def _names(files: list[str]) -> list[str]:
@@ -133,7 +173,7 @@ def _names(files: list[str]) -> list[str]:
     return [load_chip(Path(f), ()).name if f.endswith((".yaml", ".yml")) else f for f in files]
 
 
-def _run(request: Request, shape: str, batch: int) -> list[Contender]:
+def _run(request: Request, shape: str, batch: int, phase: str) -> list[Contender]:
     """Run the chips into a folder, a temporary one unless it is to be kept."""
     from cimsim.api.compare import run_contenders, short_plan
     from cimsim.api.run import folder_for
@@ -143,4 +183,4 @@ def _run(request: Request, shape: str, batch: int) -> list[Contender]:
         plan = short_plan(replace(request, out=folder), batch)
         with Progress(plan) as progress:
             kept = request.out is not None
-            return run_contenders(plan, shape, batch, progress, report=kept)
+            return run_contenders(plan, shape, batch, progress, report=kept, phase=phase)

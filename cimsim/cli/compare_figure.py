@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cimsim.results.scale_rows import FREE_MEMORY
+
 if TYPE_CHECKING:
     from cimsim.stages.compare import Comparison
 
@@ -30,6 +32,7 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
     """
     from cimsim.drawing import drawing, write_drawing
 
+    free = " without the limit of memory" if comparison.phase == FREE_MEMORY else ""
     systems = [s.as_dict() for s in comparison.systems]
     names = [str(s["config"]) for s in systems]
     short = [n if len(n) <= 20 else f"{n[:19]}…" for n in names]
@@ -51,7 +54,7 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
         panels[0].set_yticks(range(len(short)), short)
         panels[0].invert_yaxis()
         figure.suptitle(
-            f"The {comparison.iso} of one {comparison.reference}: decode at the shape of "
+            f"The {comparison.iso} of one {comparison.reference}: decode{free} at the shape of "
             f"{comparison.shape}, batch {comparison.batch}",
             fontsize=10,
         )

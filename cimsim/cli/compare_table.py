@@ -6,6 +6,7 @@ from textwrap import wrap
 
 from cimsim.cli.answer import short
 from cimsim.results import Row, number_of
+from cimsim.results.scale_rows import FREE_MEMORY
 from cimsim.stages.compare import ComparedSystem, Comparison
 
 __all__ = ["HEADS", "comparison_lines"]
@@ -35,8 +36,9 @@ RULE = (
 
 def comparison_lines(comparison: Comparison) -> list[str]:
     """Return the table, a block for every class of node and bits, and what to mind."""
+    free = " without the limit of memory" if comparison.phase == FREE_MEMORY else ""
     lines = [
-        *wrap(f"the {comparison.iso} of one {comparison.reference}, decode at the shape of "
+        *wrap(f"the {comparison.iso} of one {comparison.reference}, decode{free} at the shape of "
               f"{comparison.shape}, batch {comparison.batch}", WIDTH),
         "chip".ljust(NAME) + "".join(name.rjust(width) for name, width in HEADS),
     ]  # fmt: skip
@@ -48,6 +50,8 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     lines += wrap(
         f"ADCs: {'; '.join(map(_adc, comparison.systems))}", WIDTH, subsequent_indent="  "
     )
+    errors = ", ".join(map(_error, comparison.systems))
+    lines += wrap(f"ms, 95 % of their mean: {errors}", WIDTH, subsequent_indent="  ")
     for pair in comparison.pairs:
         lines += wrap(_pair(pair), WIDTH, subsequent_indent="  ")
     for warning in comparison.warnings:
@@ -72,6 +76,15 @@ def _line(system: ComparedSystem) -> str:
     cells = "".join(_fit(n, width) for n, (_, width) in zip(numbers, HEADS, strict=True))
     name = chip.name if len(chip.name) < NAME else f"{chip.name[: NAME - 2]}~"
     return f"{name.ljust(NAME)}{cells}{marks}"
+
+
+def _error(system: ComparedSystem) -> str:
+    """Return half of the interval of the time per token, in percent of it."""
+    scale = system.chip.scale
+    error = scale["latency_error_us"]
+    if not isinstance(error, int | float):
+        return f"{system.chip.name} not known"
+    return f"{system.chip.name} ±{short(100 * error / number_of(scale, 'latency_us'), 2)} %"
 
 
 def _fit(value: float, width: int) -> str:

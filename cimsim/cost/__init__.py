@@ -5,7 +5,7 @@ from cimsim.cost.catalogue import all_constants
 from cimsim.cost.components import COMPONENTS
 from cimsim.cost.constant import Constant
 from cimsim.cost.counts import ActionCounts, Density
-from cimsim.cost.leakage import NOT_MODELLED, LeakageRow
+from cimsim.cost.leakage import LEAKING, NOT_MODELLED, LeakageRow
 from cimsim.cost.ledger import Ledger, LedgerRow
 from cimsim.cost.model import CostModel
 from cimsim.cost.price import Price
@@ -14,6 +14,7 @@ from cimsim.cost.timing import VisitTiming
 
 __all__ = [
     "COMPONENTS",
+    "LEAKING",
     "NOT_MODELLED",
     "ActionCounts",
     "AreaRow",

@@ -14,13 +14,15 @@ from cimsim.cost.digital import PARTS
 from cimsim.cost.supply import leakage_factor
 from cimsim.units import PS_PER_NS
 
-__all__ = ["NOT_MODELLED", "LeakageRow", "leakage_rows", "leaking_ns"]
+__all__ = ["LEAKING", "NOT_MODELLED", "LeakageRow", "leakage_rows", "leaking_ns"]
 
 NOT_MODELLED = "not modelled"
 _TILE = (
     *("adc", "tile_buffer", "crossbar", "dac", "sample_hold", "shift_add"),
     *("input_register", "output_register", "tile_bus", "macro_control"),
 )
+LEAKING = (*_TILE, "noc_router", *PARTS)
+"""Components that can leak."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from cimsim.report.cells import (
 )
 from cimsim.report.view import SCALE_BATCH, SCALE_PHASE, Design, View, off_chip_share
 from cimsim.results import Row
+from cimsim.results.scale_rows import FREE_MEMORY
 
 __all__ = ["cost_grid", "peak_grid", "peak_warnings", "scale_grids", "speed_grid", "switching_grid"]
 
@@ -79,12 +80,13 @@ def _scale_grid(
     rows = [r for _, found in groups for _, r in found]
     shapes = ", ".join(sorted({text(r, "shape") for r in rows}))
     context = f"{number(rows[0], 'context'):,.0f}"
-    window = "a whole window" if of[0] == "prefill" else "a decoded token"
+    window = "the window" if of[0] == "prefill" else "a decoded token, mean and 95 % interval"
     clock, tick = time_unit(number(r, "latency_us") for r in rows)
     resident = f" {ALL_RESIDENT}" if view.switches else ""
+    free = FREE if of[0] == FREE_MEMORY else ""
     note = (
-        f"Time: of {window}, median. Off chip: share of the energy in DRAM and chip I/O. TOPS/W at "
-        f"the bits of the row; 1 MAC = 2 operations.{resident}"
+        f"Time: of {window}. Off chip: share of the energy in DRAM and chip I/O. TOPS/W at "
+        f"the bits of the row; 1 MAC = 2 operations.{resident}{free}"
     )
     fields: list[Field[OfRow]] = [
         *WHO_ROW,
@@ -105,10 +107,22 @@ def _scale_grid(
         _of_row("TOPS/W", "tops_per_w", "TOPS/W"),
         Field("critical resource", lambda r: _critical(r[1]), words=True),
     ]
-    title = f"Full-size model ({shapes}): {of[0]}, context {context}, batch {of[1]:.0f}"
+    if of[0] != "prefill":
+        fields.insert(-4, Field(f"± {clock}", lambda r: significant(_error(r[1], tick), 2)))
+    phase = "decode without the limit of memory" if free else of[0]
+    title = f"Full-size model ({shapes}): {phase}, context {context}, batch {of[1]:.0f}"
     return Grid.of(title, fields, groups, note, page_only=page_only)
 
 
+def _error(row: Row, tick: float) -> float | None:
+    error = optional(row, "latency_error_us")
+    return None if error is None else error / tick
+
+
+FREE = (
+    " Off-chip memory transfers in no time here, its latency and energy stay: what tiles, digital "
+    "units and network would do."
+)
 ALL_RESIDENT = "Every chip holds all experts here: none is switched."
 
 

@@ -61,8 +61,8 @@ def energy_breakdown(view: View, *, scaled: bool) -> Picture:
         caption = (
             f"Energy per token by family of components{stage}, absolute and as a share, with the "
             "leakage that is modelled and off-chip memory. "
-            + ("" if scaled else "Hatched: leakage, in the colour of what leaks. ")
-            + f"Numbers: {source}."
+            "Hatched: leakage, in the colour of what leaks. "
+            f"Numbers: {source}."
         )
         name = "energy_breakdown" if scaled else "energy_breakdown_tiny"
         alt = _alt(view.designs, parts, totals, unit, size)
@@ -74,10 +74,14 @@ def _scale_parts(design: Design) -> dict[str, float]:
     parts: dict[str, float] = {}
     if row is None:
         return parts
-    for component in (*(c.name for c in COMPONENTS), "leakage", "other"):
+    families = {c.name: family_of(c.name) for c in COMPONENTS} | {"other": "other"}
+    leaks = (name for name in row if name.startswith("energy_leakage_"))
+    for column in (c for c in leaks if c != "energy_leakage_nj"):
+        component = column.removeprefix("energy_").removesuffix("_nj")
+        families[component] = f"{LEAKS}{family_of(component.removeprefix('leakage_'))}"
+    for component, family in families.items():
         energy = optional(row, f"energy_{component}_nj")
         if energy:
-            family = family_of(component)
             parts[family] = parts.get(family, 0.0) + energy
     return parts
 

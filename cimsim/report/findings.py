@@ -12,14 +12,14 @@ from cimsim.report.cells import (
 )
 from cimsim.report.view import SCALE_BATCH, Design, View, off_chip_share
 from cimsim.results.destroyed import advice_of
+from cimsim.results.scale_rows import MEMORY, leakage_share
 
 __all__ = ["CLIP_WARNING", "basis", "findings", "warnings"]
 
 # Beyond this share of clipped conversions the ADC range, not noise, decides accuracy.
 CLIP_WARNING = 0.01
-# Busiest resource of an engine result whose off-chip memory decides.
-MEMORY = "memory channels"
 SATURATED = 0.9
+MUCH_LEAKAGE = 0.3
 
 
 def findings(view: View) -> list[str]:
@@ -32,6 +32,7 @@ def findings(view: View) -> list[str]:
         found += _best_of(view, designs, label)
     found += _destroyed(view)
     found += _calibration(view)
+    found += _leaking(view)
     return found
 
 
@@ -160,6 +161,23 @@ def _calibration(view: View) -> list[str]:
     return [sentence]
 
 
+def _leaking(view: View) -> list[str]:
+    """Say what takes much of the energy without ever sleeping."""
+    rows = [(d.name, r) for d in view.designs if (r := d.scale()) is not None]
+    listed = [
+        f"{name} {percent(leakage_share(row), 0)} ({text(row, 'never_sleeping')})"
+        for name, row in rows
+        if row["never_sleeping"] is not None and leakage_share(row) > MUCH_LEAKAGE
+    ]
+    if not listed:
+        return []
+    return [
+        f"Leakage at full size (decode, batch {SCALE_BATCH}), share of the energy and what leaks "
+        f"without ever sleeping: {', '.join(listed)}. Only what a chip's source says is gated is "
+        "(cost.idle)."
+    ]
+
+
 def _unchanged(design: Design) -> bool:
     difference = design.calibration_effect.difference
     return difference.low == difference.mean == difference.high == 0.0
@@ -214,7 +232,8 @@ def _unlike(view: View) -> list[str]:
     if len(rows) > 1 and all(waits):
         found.append(
             "At full size every chip waits for its off-chip memory, which holds keys and values: "
-            "tokens/s compares memories there, not tiles, and slow tokens leak for longer."
+            "tokens/s compares memories there, not tiles, and slow tokens leak for longer. The "
+            "table without the limit of memory compares tiles."
         )
     return found
 

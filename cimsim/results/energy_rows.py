@@ -168,8 +168,9 @@ def scale_energy(entries: Iterable[EnergyEntry], tokens: int) -> dict[str, float
 
     Returns:
         `energy_per_token_nj` and every component column; a component that was never
-        charged is empty.
+        charged is empty. What leaks has columns of its own, which `energy_leakage_nj` sums.
     """
+    entries = list(entries)
     parts: dict[str, list[float]] = {}
     for name, energy_nj in component_energies(entries).items():
         parts.setdefault(component_column(name), []).append(energy_nj / tokens)
@@ -179,4 +180,8 @@ def scale_energy(entries: Iterable[EnergyEntry], tokens: int) -> dict[str, float
         for name in (*names, "energy_leakage_nj", "energy_other_nj")
     }
     columns["energy_per_token_nj"] = fsum(v for v in columns.values() if v is not None)
-    return columns
+    leaking: dict[str, list[float]] = {}
+    for entry in entries:
+        if entry.kind == "leakage":
+            leaking.setdefault(f"energy_{entry.component}_nj", []).append(entry.energy_fj)
+    return columns | {name: fsum(fj) / FJ_PER_NJ / tokens for name, fj in leaking.items()}

@@ -23,6 +23,7 @@ import numpy as np
 
 from cimsim.errors import CimsimError, nearest
 from cimsim.results import Row, number_of, pair_rows, pareto_front
+from cimsim.results.scale_rows import DECODE, MEMORY
 from cimsim.stages.contenders import Contender, Iso
 from cimsim.stages.node_scaling import NODE_RULE, at_node
 
@@ -76,6 +77,7 @@ class ComparedSystem:
             "tokens_per_s": copies * chip.tokens_per_s,
             "energy_per_token_nj": chip.energy_per_token_nj,
             "tpot_us": number_of(chip.scale, "latency_us"),
+            "tpot_error_us": chip.scale["latency_error_us"],
             "critical_resource": chip.scale["critical_resource"],
             "ppl_float": chip.row["ppl_float"],
             "ppl_mean": mean,
@@ -99,6 +101,7 @@ class Comparison:
         iso: in what they are equal.
         reference: name of the chip of which one copy is taken.
         shape: model whose shape is timed and charged.
+        phase: decode, or decode with an off-chip memory that transfers in no time.
         batch: sequences that a copy decodes at once.
         systems: in the order of the command.
         node_nm: to which figures were scaled, or None.
@@ -109,6 +112,7 @@ class Comparison:
     iso: Iso
     reference: str
     shape: str
+    phase: str
     batch: int
     systems: tuple[ComparedSystem, ...]
     node_nm: float | None
@@ -134,7 +138,7 @@ class Comparison:
             "iso": self.iso,
             "reference": self.reference,
             "shape": self.shape,
-            "phase": "decode",
+            "phase": self.phase,
             "batch_per_copy": self.batch,
             "node_nm": self.node_nm,
             "warnings": list(self.warnings),
@@ -149,6 +153,7 @@ def compare_chips(
     *,
     reference: str | None = None,
     node_nm: float | None = None,
+    notes: Sequence[str] = (),
 ) -> Comparison:
     """Take as much of every chip as equals one copy of the reference.
 
@@ -157,11 +162,12 @@ def compare_chips(
         iso: in what they shall be equal.
         reference: name of a chip, the first by default.
         node_nm: node to which every chip is scaled; None scales none.
+        notes: what else the chips were given, one sentence each.
 
     Raises:
         CimsimError: if the reference is none of the chips.
     """
-    notes: list[str] = []
+    notes = list(notes)
     if node_nm is not None:
         notes.append(NODE_RULE.format(node=node_nm))
         scaled = [at_node(c, node_nm) for c in chips]
@@ -174,6 +180,7 @@ def compare_chips(
         iso=iso,
         reference=one.name,
         shape=str(one.scale["shape"]),
+        phase=str(one.scale["phase"]),
         batch=int(number_of(one.scale, "batch")),
         systems=tuple(map(ComparedSystem, chips, copies, _fronts(chips, copies))),
         node_nm=node_nm,
@@ -235,6 +242,12 @@ def _warnings(chips: Sequence[Contender]) -> tuple[str, ...]:
     for column, words in (("model", "models"), ("tokens", "numbers of scored tokens")):
         if len({c.row[column] for c in chips}) > 1:
             found.append(f"perplexities are of different {words}")
+    waiting = [c.scale["critical_resource"] == MEMORY for c in chips]
+    if all(waiting) and chips[0].scale["phase"] == DECODE:
+        found.append(
+            "every chip waits for its off-chip memory: speeds compare memories "
+            "(--equal-memory, --no-memory-limit)"
+        )
     lost = [c.name for c in chips if c.destroyed]
     if lost:
         bounds = dict.fromkeys(f"{number_of(c.row, 'ppl_unigram'):.4g}" for c in chips)

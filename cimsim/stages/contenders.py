@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from cimsim.errors import CimsimError, CimsimInternalError, nearest
 from cimsim.results import Row, Table, number_of, rows_from_csv
+from cimsim.results.scale_rows import DECODE
 from cimsim.stages.columns.details import PER_SEED
 from cimsim.stages.columns.registry import extended, results_table
 from cimsim.stages.columns.scale import SCALE
@@ -92,6 +93,7 @@ def contenders(
     names: Sequence[str],
     shape: str,
     batch: int,
+    phase: str = DECODE,
 ) -> list[Contender]:
     """Join accuracy and full-size figures of the chips named.
 
@@ -102,6 +104,7 @@ def contenders(
         names: chips in order.
         shape: full-size model.
         batch: sequences at once.
+        phase: decode, or decode with an off-chip memory that transfers in no time.
 
     Raises:
         CimsimError: if a chip, the shape or the batch is not there, or several models ran.
@@ -126,12 +129,13 @@ def contenders(
         if len(rows) > 1:
             raise CimsimError("the results hold several models of this chip", value=name)
         seeds = tuple(r for r in per_seed if r["config"] == name)
-        found.append(Contender(rows[0], _full_size(scale, name, shape, batch), seeds))
+        full = _full_size([r for r in scale if r["phase"] == phase], name, shape, batch)
+        found.append(Contender(rows[0], full, seeds))
     return found
 
 
 def _full_size(scale: Sequence[Row], name: str, shape: str, batch: int) -> Row:
-    mine = [r for r in scale if r["config"] == name and r["phase"] == "decode"]
+    mine = [r for r in scale if r["config"] == name]
     shapes = [str(r["shape"]) for r in mine]
     for key, wanted, have in (
         ("--shape", shape, list(dict.fromkeys(shapes))),
@@ -147,8 +151,10 @@ def _full_size(scale: Sequence[Row], name: str, shape: str, batch: int) -> Row:
     return next(r for r in mine if r["shape"] == shape and r["batch"] == batch)
 
 
-def read_contenders(folder: Path, names: Sequence[str], shape: str, batch: int) -> list[Contender]:
-    """Read chips from the folder of an earlier run.
+def read_contenders(
+    folder: Path, names: Sequence[str], shape: str, batch: int, phase: str = DECODE
+) -> list[Contender]:
+    """Read chips from the folder of an earlier run; arguments are those of `contenders`.
 
     Raises:
         CimsimError: if the folder holds no run of this version or not these chips.
@@ -158,7 +164,7 @@ def read_contenders(folder: Path, names: Sequence[str], shape: str, batch: int) 
         _read(folder, table)
         for table in (results_table(batches), extended(SCALE), extended(PER_SEED))
     )
-    return contenders(results, scale, per_seed, names, shape, batch)
+    return contenders(results, scale, per_seed, names, shape, batch, phase)
 
 
 def _batches(folder: Path) -> list[int]:

@@ -19,10 +19,11 @@ from cimsim.stages.dies import count_dies
 from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.scale import (
     CONTEXT,
-    DECODE_STEPS,
     FULL_SIZE,
+    decode_window,
     fit_shape,
     left_out,
+    mean_context,
     route_shape,
 )
 from cimsim.stages.timing import time_phase
@@ -35,6 +36,7 @@ __all__ = ["GEOMETRY", "full_size_geometry", "full_size_row"]
 
 GEOMETRY = ("chips", "dies", "tiles", "area_mm2")
 """Columns that follow from the layout alone, before anything is timed."""
+SHORT_STEPS = 4  # tokens per sequence: a point takes half a second, and states its error
 VISITS = 1_000_000  # scale of the popularity, which the routing takes as counted visits
 
 
@@ -69,7 +71,7 @@ def full_size_row(config: ChipConfig, skew: float) -> Row:
             model=f"zipf {skew:g}",
             phase=time_phase(chip, routed, None, name="decode", batch=batch),
             context=CONTEXT,
-            mean_context=CONTEXT - (DECODE_STEPS - 1) / 2,
+            mean_context=mean_context(SHORT_STEPS),
             dies=dies,
         )
     )
@@ -93,6 +95,4 @@ def _routing(program: Program, batch: int, skew: float) -> RoutingTrace:
     """Return the routing of a batch that decodes the last tokens of a full context."""
     layers = range(len(program.moe_layers))
     load = np.stack([zipf_popularity(program.n_experts, skew, 0, layer) for layer in layers])
-    sequence = np.repeat(np.arange(batch), DECODE_STEPS)
-    position = np.tile(np.arange(CONTEXT - DECODE_STEPS, CONTEXT), batch)
-    return route_shape(program, VISITS * load, sequence, position)
+    return route_shape(program, VISITS * load, *decode_window(batch, SHORT_STEPS))

@@ -5,11 +5,17 @@ in program order, one copy each. Tokens are routed with the chip's own load prof
 of the shape takes the measured load of layer l mod L, experts renamed by a keyed
 permutation, and every token draws k distinct experts with Gumbel-top-k on the logarithms of
 the load. Load skew is kept, co-activation is not.
+
+Decode is timed over the last tokens of a full context, as many as make the error of the time
+per token small (`cimsim.stages.steady`); a batch on a chip of many routers gets fewer, so that a
+run stays short. The largest batch is timed once more with an off-chip memory that transfers in
+no time (latency and energy stay): what tiles, digital units and network would do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +33,7 @@ from cimsim.config import AnalogPart, ChipConfig
 from cimsim.cost import CostModel, Density
 from cimsim.elementary_arrays import log_of
 from cimsim.results import Row
+from cimsim.results.scale_rows import FREE_MEMORY
 from cimsim.rng import derive_key, uniform_bits_at
 from cimsim.stages.columns.registry import extended
 from cimsim.stages.columns.scale import SCALE, FullSize
@@ -39,17 +46,22 @@ from cimsim.workload.trace import RoutingTrace
 
 __all__ = [
     "CONTEXT",
-    "DECODE_STEPS",
+    "DECODE_BATCHES",
     "FULL_SIZE",
+    "decode_window",
     "fit_shape",
     "left_out",
+    "mean_context",
     "route_shape",
     "scale_rows",
 ]
 
 CONTEXT = 2048
 DECODE_BATCHES = (1, 32)
-DECODE_STEPS = 4  # tokens per sequence, ending at the full context
+ALONE_STEPS = 24  # tokens of a sequence that is decoded alone, ending at the full context
+BATCH_STEPS = (8, 16)  # least and most of every sequence of a batch
+ROUTER_TOKENS = 8e6  # routers x tokens of a batch: five seconds of a core
+ENDLESS_GB_PER_S = 1e12
 FULL_SIZE = ("mesh", "torus", "cmesh")
 _PURPOSE = 0x5CA1E
 
@@ -79,27 +91,52 @@ def scale_rows(
     spread = _spread_density(full.units, density)
     load = np.maximum(trace.load().astype(np.float64), 0.5)
     prefill = route_shape(full.program, load, np.zeros(CONTEXT, np.int64), np.arange(CONTEXT))
-    phases = [("prefill", 1, prefill)]
+    phases = [("prefill", 1, full, prefill, (CONTEXT + 1) / 2)]
     for batch in DECODE_BATCHES:
-        sequence = np.repeat(np.arange(batch), DECODE_STEPS)
-        position = np.tile(np.arange(CONTEXT - DECODE_STEPS, CONTEXT), batch)
-        phases.append(("decode", batch, route_shape(full.program, load, sequence, position)))
+        steps = _steps(batch, full.mesh.n_routers)
+        routed = route_shape(full.program, load, *decode_window(batch, steps))
+        phases.append(("decode", batch, full, routed, mean_context(steps)))
+    _, batch, _, routed, attended = phases[-1]
+    phases.append((FREE_MEMORY, batch, _free_memory(full), routed, attended))
     table = extended(SCALE)
     dies = count_dies(full.cost.area_mm2(), full.mesh.chips)
-    attended = {"prefill": (CONTEXT + 1) / 2, "decode": CONTEXT - (DECODE_STEPS - 1) / 2}
     return tuple(
         table.measure(
             FullSize(
-                chip=full,
+                chip=chip,
                 model=model,
-                phase=time_phase(full, routed, spread, name=name, batch=batch),
+                phase=time_phase(chip, routed, spread, name=name, batch=batch),
                 context=CONTEXT,
-                mean_context=attended[name],
+                mean_context=attended,
                 dies=dies,
             )
         )
-        for name, batch, routed in phases
+        for name, batch, chip, routed, attended in phases
     )
+
+
+def _steps(batch: int, routers: int) -> int:
+    """Return the tokens of every sequence that are timed."""
+    if batch == 1:
+        return ALONE_STEPS
+    least, most = BATCH_STEPS
+    return int(min(most, max(least, ROUTER_TOKENS // (batch * routers))))
+
+
+def decode_window(batch: int, steps: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return sequence and position of tokens that end at the full context."""
+    return np.repeat(np.arange(batch), steps), np.tile(np.arange(CONTEXT - steps, CONTEXT), batch)
+
+
+def mean_context(steps: int) -> float:
+    """Return the tokens that one of `decode_window` attends to, mean."""
+    return CONTEXT - (steps - 1) / 2
+
+
+def _free_memory(chip: PlacedChip) -> PlacedChip:
+    """Return a chip with an off-chip memory that transfers in no time."""
+    memory = chip.config.memory.model_copy(update={"channel_gb_per_s": ENDLESS_GB_PER_S})
+    return replace(chip, config=chip.config.model_copy(update={"memory": memory}))
 
 
 def left_out(config: ChipConfig) -> tuple[str, ...]:

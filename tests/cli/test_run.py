@@ -143,10 +143,10 @@ def test_energy_rows_in_the_file_sum_to_the_row(runs) -> None:
         assert sum(parts) == pytest.approx(float(row["energy_per_token_nj"]), rel=1e-6)
 
 
-def test_scale_covers_prefill_and_two_batches_of_decode(runs) -> None:
+def test_scale_covers_prefill_two_batches_of_decode_and_one_without_memory_limit(runs) -> None:
     rows = rows_of(runs["alone"].folder / "scale.csv")
     shapes = {(r["config"], r["phase"], r["batch"], r["context"]) for r in rows}
-    assert len(shapes) == 2 * 3
+    assert len(shapes) == 2 * 4
     assert {b for _, phase, b, _ in shapes if phase == "decode"} == {"1", "32"}
     assert {c for *_, c in shapes} == {"2048"}
     assert all(float(r["energy_per_token_nj"]) > 0 for r in rows)

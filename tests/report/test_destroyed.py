@@ -52,7 +52,7 @@ def test_a_destroyed_chip_is_named_and_wins_nothing() -> None:
     (named,) = [s for s in found if s.startswith("Destroyed, and ranked nowhere: eflash_40nm")]
     assert "13,110 after calibration" in named
     assert "unigram model, which knows no context, has 900.0" in named
-    assert "on 2 of 2 calibrated chips that are not destroyed" in found[-1]
+    assert "on 2 of 2 calibrated chips that are not destroyed" in " ".join(found)
 
 
 def test_the_cut_of_a_chip_that_was_destroyed_is_no_record() -> None:
@@ -64,7 +64,8 @@ def test_the_cut_of_a_chip_that_was_destroyed_is_no_record() -> None:
 def test_without_survivors_nothing_is_ranked() -> None:
     other = _changed(0, noisy=5000.0, calibrated=4000.0)
     found = findings(View.of(_run(LOST, other)))
-    assert [s[:31] for s in found] == ["Destroyed, and ranked nowhere: "]
+    kinds = [s[:31] for s in found if not s.startswith("Leakage")]
+    assert kinds == ["Destroyed, and ranked nowhere: "]
     alone = findings(View.of(_run(fake_chip(0), LOST)))
     assert "isaac (8-bit weights, 8-bit inputs, the only one of 2 chips that is not" in alone[0]
 

@@ -417,7 +417,8 @@ def _resources(name: str, model: str) -> tuple[Row, ...]:
 def _scale(chip, model: str, energy: tuple[Row, ...]) -> tuple[Row, ...]:
     name, device, node, _, _, weight, inputs, adc, _, scale = chip
     rows = []
-    for phase, batch, factor in (("prefill", 1, 700.0), ("decode", 1, 1500.0), ("decode", 32, 900)):
+    for phase, batch, factor in (("prefill", 1, 700.0), ("decode", 1, 1500.0), ("decode", 32, 900),
+                                 ("decode_free_memory", 32, 880)):  # fmt: skip
         columns = {
             f"energy_{r['component']}_nj": float(r["energy_per_token_nj"]) * factor
             for r in energy
@@ -425,6 +426,8 @@ def _scale(chip, model: str, energy: tuple[Row, ...]) -> tuple[Row, ...]:
         }
         columns["energy_leakage_nj"] = 200.0 * factor * scale
         total = sum(columns.values())
+        columns["energy_leakage_tile_buffer_nj"] = 150.0 * factor * scale
+        columns["energy_leakage_noc_router_nj"] = 50.0 * factor * scale
         cells = {
             "config": name,
             "model": model,
@@ -447,6 +450,8 @@ def _scale(chip, model: str, energy: tuple[Row, ...]) -> tuple[Row, ...]:
             "power_w": 31.0 * (1 + scale),
             "tokens_per_s": 9000.0 * batch**0.7 / (0.5 + scale),
             "latency_us": 900.0 * (0.5 + scale),
+            "latency_error_us": None if phase == "prefill" else 9.0 * (0.5 + scale),
+            "never_sleeping": "4,000 tile_buffer (clock_gated); 1,000 noc_router (clock_gated)",
             "macs_per_token": 1.35e9,
             "tops_per_w": 2 * 1.35e9 / (1000 * total),
             "energy_per_token_nj": total,

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from cimsim.cost import LEAKING
 from cimsim.results.column import Column, Empty, count, number, text
 from cimsim.results.components import COMPONENTS
 from cimsim.results.energy_rows import scale_energy
 from cimsim.results.table import Table
+from cimsim.stages.steady import SteadyTime, steady_time
 from cimsim.units import BITS_PER_BYTE, FJ_PER_NJ, PS_PER_US
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["SCALE", "FullSize"]
 
 NO_ADC = Empty("digital crossbars have no ADC")
+NO_ERROR = Empty("one window is timed, or fewer than 20 tokens with the whole batch in flight")
+ASLEEP = Empty("nothing leaks, or all that leaks is gated")
 ABSENT = Empty("the chip has no such component, or it was never active")
 
 
@@ -65,17 +67,37 @@ class FullSize:
         """Energy columns, nJ per token."""
         return scale_energy(self.phase.ledger, self.phase.result.tokens)
 
+    @cached_property
+    def latency(self) -> SteadyTime:
+        """Time of a decoded token with the whole batch in flight, or of the window in prefill."""
+        result, batch = self.phase.result, self.phase.batch
+        if self.phase.name == "prefill":
+            return SteadyTime(float(result.ttft_ps[0]), None, result.tokens)
+        tokens = (result.tpot_ps, result.complete_ps)
+        took, done = (x.reshape(batch, -1) for x in tokens)
+        return steady_time(took, done)
+
     @property
-    def latency_us(self) -> float:
-        """Median time of a decoded token, or of a window in prefill."""
-        result = self.phase.result
-        samples = result.ttft_ps if self.phase.name == "prefill" else result.tpot_ps
-        return float(np.median(samples)) / PS_PER_US
+    def latency_error_us(self) -> float | None:
+        """Half of the interval of `latency`."""
+        error = self.latency.error_ps
+        return None if error is None else error / PS_PER_US
+
+    @property
+    def never_sleeping(self) -> str | None:
+        """What leaks for the whole phase, most energy first."""
+        awake = [
+            row
+            for row in self.chip.cost.leakage()
+            if row.idle != "gated" and not isinstance(row.power_uw, str) and row.power_uw > 0
+        ]
+        awake.sort(key=lambda row: -(self.energy.get(f"energy_leakage_{row.component}_nj") or 0.0))
+        return "; ".join(f"{r.instances:,.0f} {r.component} ({r.idle})" for r in awake) or None
 
 
 def _energy(name: str, meaning: str) -> Column[FullSize]:
     column = f"energy_{name}_nj"
-    return number(column, "nJ", f"{meaning} Per token.", lambda s: s.energy[column], ABSENT)
+    return number(column, "nJ", f"{meaning} Per token.", lambda s: s.energy.get(column), ABSENT)
 
 
 SCALE: Table[FullSize] = Table(
@@ -86,7 +108,8 @@ SCALE: Table[FullSize] = Table(
         text("config", "Name of the chip.", lambda s: s.chip.config.name),
         text("model", "Checkpoint whose routing was resampled.", lambda s: s.model),
         text("shape", "Model whose shape is timed and charged.", lambda s: s.chip.program.name),
-        text("phase", "prefill or decode.", lambda s: s.phase.name),
+        text("phase", "prefill, decode, or decode_free_memory: decode with an off-chip memory that "
+             "transfers in no time.", lambda s: s.phase.name),
         count("context", "token", "Prefill: tokens of the window; decode: tokens attended to.",
               lambda s: s.context),
         count("batch", "sequence", "Sequences at once.", lambda s: s.phase.batch),
@@ -118,8 +141,12 @@ SCALE: Table[FullSize] = Table(
                lambda s: s.phase.power_w),
         number("tokens_per_s", "token/s", "Tokens over the makespan.",
                lambda s: s.phase.tokens_per_s, better="higher"),
-        number("latency_us", "us", "Median: decode a token, prefill a window.",
-               lambda s: s.latency_us, better="lower"),
+        number("latency_us", "us", "Prefill: of the window; decode: of a token, mean of those "
+               "completed while every sequence of the batch was in flight.",
+               lambda s: s.latency.mean_ps / PS_PER_US, better="lower"),
+        number("latency_error_us", "us",
+               "Half of the 95 % interval of latency_us, from the means of ten parts in time.",
+               lambda s: s.latency_error_us, NO_ERROR),
         number("macs_per_token", "1", "Multiply-accumulates per token, attention included.",
                lambda s: s.macs_per_token),
         number(
@@ -140,7 +167,11 @@ SCALE: Table[FullSize] = Table(
             lambda s: s.phase.ledger.total_fj(kind="off_chip") / FJ_PER_NJ / s.phase.result.tokens,
         ),
         *(_energy(c.name, c.meaning) for c in COMPONENTS),
-        _energy("leakage", "Leakage of all on-chip components."),
+        _energy("leakage", "Leakage of all on-chip components: the sum of the columns below."),
+        *(_energy(f"leakage_{name}", f"Of it {name}.") for name in LEAKING),
+        text("never_sleeping", "What of it leaks for the whole phase, whether it works or not: "
+             "instances, component and idle policy (cost.idle), most energy first.",
+             lambda s: s.never_sleeping, ASLEEP),
         _energy("other", "Components outside this list."),
         text("critical_resource", "Busiest resource.", lambda s: s.phase.result.critical_resource),
         number("critical_resource_utilisation", "1", "Its busy time over the makespan.",
