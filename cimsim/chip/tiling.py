@@ -27,6 +27,7 @@ class ColumnLayout:
         slices: cells that a weight is spread over (one of a pair counted).
         pair: whether a weight is held by the difference of two cells.
         columns_per_weight: physical columns of a logical column.
+        merged: whether slices are summed before one conversion.
         converted_per_weight: conversions a logical column takes a read; 0 on digital crossbars.
         unit_columns: extra physical columns per crossbar (ISAAC's unit column).
         weights_per_crossbar: logical columns that fit on one crossbar.
@@ -38,6 +39,7 @@ class ColumnLayout:
     slices: int
     pair: bool
     columns_per_weight: int
+    merged: bool
     converted_per_weight: int
     unit_columns: int
     weights_per_crossbar: int
@@ -49,7 +51,8 @@ def column_layout(tile: Tile) -> ColumnLayout:
     """Return how weights and inputs of this tile's formats occupy columns and cycles.
 
     Raises:
-        CimsimError: if a crossbar is narrower than one weight.
+        CimsimError: if a crossbar is narrower than one weight, or columns that are merged could
+            be stored as complements.
     """
     weight, device = tile.weight, tile.device
     analog = tile.crossbar.kind == "analog"
@@ -59,7 +62,18 @@ def column_layout(tile: Tile) -> ColumnLayout:
     stored_bits = max(1, weight.bits - 1) if pair else weight.bits
     slices = ceil(stored_bits / device.cell_bits)
     per_weight = slices * (2 if pair else 1)
-    converted = slices * (2 if pair and tile.pe.subtract == "digital" else 1) * analog
+    merged = tile.pe.merge.kind != "none" and analog
+    if merged and weight.encoding == "isaac":
+        raise CimsimError(
+            "slices that are stored as complements, each by itself, cannot be merged",
+            key="tile.pe.merge",
+            value=tile.pe.merge.kind,
+            allowed="none with tile.weight.encoding isaac",
+            hint="take encoding differential, offset or center",
+        )
+    converted = (
+        (1 if merged else slices) * (2 if pair and tile.pe.subtract == "digital" else 1) * analog
+    )
     unit = 1 if weight.encoding == "isaac" and analog else 0
     fit = (tile.crossbar.cols - unit) // per_weight
     if fit < 1:
@@ -75,7 +89,7 @@ def column_layout(tile: Tile) -> ColumnLayout:
     fed_bits = max(1, tile.input.bits - 1) if phases == 2 else tile.input.bits
     cycles = phases * ceil(fed_bits / tile.dac.bits)
     reads = 1 if analog and tile.pe.accumulate_cycles else cycles
-    return ColumnLayout(slices, pair, per_weight, converted, unit, fit, cycles, reads)
+    return ColumnLayout(slices, pair, per_weight, merged, converted, unit, fit, cycles, reads)
 
 
 @dataclass(frozen=True)

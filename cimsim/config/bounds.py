@@ -15,6 +15,7 @@ __all__ = [
     "AREA_UM2",
     "BANDWIDTH_GB_PER_S",
     "BATCH",
+    "CAPACITANCE_FF",
     "CLOCK_GHZ",
     "COMMON_GAIN",
     "CONDUCTANCE_US",
@@ -71,6 +72,7 @@ class Bounds(NamedTuple):
 READ_NS = Bounds(1e-3, 1e6, "a picosecond, the step of simulated time, to a millisecond")
 WRITE_NS = Bounds(1e-3, 1e9, "a picosecond, the step of simulated time, to a second")
 LATENCY_NS = Bounds(1e-3, 1e6, "a picosecond to the millisecond of a disk")
+CAPACITANCE_FF = Bounds(1e-3, 1e6, "a few electrons a volt, to a nanofarad of a whole die")
 CLOCK_GHZ = Bounds(1e-3, 10, "a MHz, to 10 GHz beyond which wires of a chip are too slow")
 RATE_GSPS = Bounds(1e-6, 1e3, "the kS/s to hundred GS/s of the Murmann survey")
 BANDWIDTH_GB_PER_S = Bounds(1e-3, 1e5, "a serial flash to a stack of memory dies, tenfold")

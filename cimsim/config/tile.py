@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cimsim.config.bounds import COUNT, CURRENT_NA, CURRENT_UA, MEMORY_KB, READ_NS, WIRE_OHM
+from cimsim.config.bounds import (
+    CAPACITANCE_FF,
+    COUNT,
+    CURRENT_NA,
+    CURRENT_UA,
+    MEMORY_KB,
+    READ_NS,
+    WIRE_OHM,
+)
 from cimsim.config.converter import AnyAdc, Dac, IsaacAdc
 from cimsim.config.device import AnyDevice, IdealDevice
 from cimsim.config.section import OffAtZero, Section, knob
@@ -158,6 +166,39 @@ class Crossbar(Section):
         return min(self.rows_active or self.rows, self.rows)
 
 
+class NoMerge(Section):
+    """Every slice of a weight is converted by itself; codes are shifted and added."""
+
+    kind: Literal["none"] = "none"
+
+
+class _Merge(Section):
+    """Slices of a weight are summed by their place before one conversion."""
+
+    sigma: float = knob(
+        0.0,
+        "Frozen relative error of a unit capacitor (binary) or of a stage's division (c2c), std.",
+        ge=0,
+        le=0.5,
+    )
+    unit_ff: float = knob(1.0, "Unit capacitor of the merge.", unit="fF", within=CAPACITANCE_FF)
+
+
+class BinaryMerge(_Merge):
+    """Charge shared between capacitors of 1, 2, 4, ... units, one for each slice."""
+
+    kind: Literal["binary"] = "binary"
+
+
+class C2cMerge(_Merge):
+    """A ladder of C and 2C capacitors, a stage for every bit."""
+
+    kind: Literal["c2c"] = "c2c"
+
+
+AnyMerge = Annotated[NoMerge | BinaryMerge | C2cMerge, Field(discriminator="kind")]
+
+
 class Pe(Section):
     """Processing element (ISAAC: IMA): crossbars that share converters."""
 
@@ -173,6 +214,12 @@ class Pe(Section):
         default=False,
         description="Charge accumulates over input cycles before one conversion.",
         json_schema_extra={"unit": "1"},
+    )
+    # Left out of resolved files while it is none: the identity of such a chip stays as it was.
+    merge: AnyMerge = Field(
+        NoMerge(),
+        description="Whether the slices of a weight are summed before one conversion.",
+        exclude_if=lambda merge: merge.kind == "none",
     )
     supply_droop: OffAtZero = knob(
         0.0,

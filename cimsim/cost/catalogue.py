@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import sqrt
 
 from cimsim.chip import ChipMesh
+from cimsim.chip.tiling import column_layout
 from cimsim.config import ChipConfig
 from cimsim.cost import (
     adc,
@@ -21,6 +22,7 @@ from cimsim.cost import (
     density,
     digital,
     dram,
+    merge,
     noc,
     programming,
     registers,
@@ -50,6 +52,7 @@ def all_constants() -> tuple[Constant, ...]:
         cells,
         crossbar,
         bit_line,
+        merge,
         density,
         sample_hold,
         shift_add,
@@ -173,9 +176,8 @@ def _tile_prices(config: ChipConfig) -> dict[str, Price]:
     if tile.crossbar.kind == "analog":
         found.append(adc.price_adc(tile, tech.node_nm, tech.vdd_v))
         found.append(sample_hold.price_sample_hold(config))
-        line = bit_line.price_bit_line(config)
-        if line is not None:
-            found.append(line)
+        seldom = (bit_line.price_bit_line(config), merge.price_merge(config))
+        found += [price for price in seldom if price is not None]
     prices = {p.component: p for p in found}
     prices["tile_buffer_write"] = buffers.price_tile_buffer(config, write=True)
     return prices
@@ -197,6 +199,9 @@ def _instances(config: ChipConfig) -> dict[str, float]:
         counts["adc"] = float(tile.pes * tile.adc.per_pe)
         counts["sample_hold"] = crossbars * tile.crossbar.cols
         counts["shift_add"] = counts["adc"]
+        layout = column_layout(tile)
+        if layout.merged:
+            counts["merge"] = crossbars * merge.merges_in_crossbar(layout)
     return counts
 
 

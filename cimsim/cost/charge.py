@@ -110,6 +110,8 @@ class Charger:
             sensed, each_fj = _mean(total["column_reads"], held)
             self._add("bit_line", sensed, energy_fj=each_fj, note=note)
         if converted:
+            if "merge" in self.catalogue.prices:
+                self._add("merge", converted)
             self._add("sample_hold", converted)
             self._add("adc", converted)
             self._add("shift_add", converted)

@@ -53,6 +53,8 @@ def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
         absent.add("dram")
     if digital or tile.crossbar.sense.kind == "ideal":
         absent.add("bit_line")
+    if digital or tile.pe.merge.kind == "none":
+        absent.add("merge")
     if cost.scope != "system":
         absent |= {"system_rest"} if cost.scope == "macro" else {"system_rest", "macro_control"}
     if config.system.chips == 1:

@@ -53,7 +53,7 @@ class AdcRange:
 
 def full_range_levels(formats: Formats) -> float:
     """Return the greatest column sum that can occur without noise, in levels."""
-    rows, top = formats.rows_at_once, formats.top_level
+    rows, top = formats.rows_at_once, formats.column_top
     if formats.encoding == "isaac":
         return float(max(-(-rows * top // 2), rows * formats.unit_level) * formats.max_code)
     return float(rows * top * formats.max_code)
@@ -90,6 +90,14 @@ def step_of(tile: Tile, formats: Formats, adc_range: AdcRange) -> float:
             key="tile.adc.range",
             value=top,
             allowed="a positive number of levels",
+        )
+    if formats.merged and tile.adc.range.kind == "fixed" and top < formats.column_top:
+        raise CimsimError(
+            "one weight, whose slices are merged before the converter, is wider than its range",
+            key="tile.adc.range.levels",
+            value=top,
+            allowed=f"at least {formats.column_top} levels of the lowest slice",
+            hint="or leave tile.pe.merge out",
         )
     step = top / code_bounds(formats, tile.adc.bits)[1]
     return step if tile.adc.range.kind == "fixed" else max(step, 1.0)

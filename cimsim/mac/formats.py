@@ -87,6 +87,7 @@ class Formats:
         cell_bits: bits per slice.
         pair: a logical column has positive and negative cells.
         analog_difference: the pair is subtracted before the ADC.
+        merged: slices are summed by their place before the ADC.
         planes: conversions that a read group takes for one vector (1 if charge accumulates).
         plane_weight: float64 [planes], what a plane's sum counts.
         feed: how inputs are cut, a value of `FEED`.
@@ -110,6 +111,7 @@ class Formats:
     cell_bits: int
     pair: bool
     analog_difference: bool
+    merged: bool
     planes: int
     plane_weight: NDArray[np.float64]
     feed: int
@@ -142,9 +144,19 @@ class Formats:
         return 1 << self.cell_bits
 
     @property
+    def sides(self) -> int:
+        """Column sums of a slice: two for pairs converted apart."""
+        return 2 if self.pair and not self.analog_difference else 1
+
+    @property
+    def written_columns(self) -> int:
+        """Column sums that the slices of a logical column give, merged or not."""
+        return self.slices * self.sides
+
+    @property
     def stored_columns(self) -> int:
-        """Column sums a logical column gives: slices, twice that for pairs converted apart."""
-        return self.slices * (2 if self.pair and not self.analog_difference else 1)
+        """Converted column sums of a logical column: one of each side where slices are merged."""
+        return self.sides if self.merged else self.written_columns
 
     @property
     def cells_per_weight(self) -> int:
@@ -161,6 +173,24 @@ class Formats:
         """Highest level that a weight can store; a cell may have more levels."""
         stored = self.weight_max if self.pair else 2 * self.weight_max + 1
         return min(self.levels - 1, stored // self.weight_step)
+
+    @property
+    def column_top(self) -> int:
+        """Most levels of one weight in a converted column."""
+        if not self.merged:
+            return self.top_level
+        stored = self.weight_max if self.pair else 2 * self.weight_max + 1
+        return stored // self.weight_step
+
+    @property
+    def column_bits(self) -> int:
+        """Bits of one weight in a converted column."""
+        return self.cell_bits * (self.slices if self.merged else 1)
+
+    @property
+    def places(self) -> NDArray[np.float64]:
+        """What a level of each slice counts in levels of the lowest, [slices]."""
+        return np.ldexp(1.0, self.cell_bits * np.arange(self.slices))
 
     @property
     def weight_step(self) -> int:
@@ -195,9 +225,9 @@ class Formats:
 
     def column_weight(self) -> NDArray[np.float64]:
         """Return what each stored column of a weight counts, [stored_columns]."""
-        weights = np.ldexp(1.0, self.cell_bits * np.arange(self.slices))
-        weights *= self.weight_step
-        if self.stored_columns == 2 * self.slices:
+        weights = np.ones(1) if self.merged else self.places
+        weights = weights * self.weight_step
+        if self.sides == 2:
             return np.stack([weights, -weights], axis=1).ravel()
         return weights
 
@@ -227,6 +257,7 @@ def formats_of(matrix: MatrixId, n_in: int, n_out: int, tile: Tile) -> Formats:
         cell_bits=tile.device.cell_bits,
         pair=pair,
         analog_difference=analog_difference,
+        merged=tiling.layout.merged,
         planes=planes.size,
         plane_weight=planes,
         feed=feed,

@@ -90,6 +90,8 @@ def predict_error(
         temperature_c: temperature of the chip.
     """
     encoded = encode(weight, matrix, tile)
+    if encoded.formats.merged:
+        return PredictedError(None, {}, ("slices merged before the converter",))
     x = np.ascontiguousarray(inputs, dtype=np.float32)
     static = static_scale(tile, adc_range)
     q, scale = quantized_inputs(x, encoded.formats.input_bits, static, matrix)

@@ -21,6 +21,7 @@ from cimsim.mac.converters import Converters, converters_of
 from cimsim.mac.encode import Encoded
 from cimsim.mac.formats import FEED, Formats
 from cimsim.mac.grid import cell_bounds, on_grid
+from cimsim.mac.merge import merge_columns
 from cimsim.mac.wires import drop_along_wires
 from cimsim.mac.write import conductances, store_columns
 from cimsim.mac.writing import Writing
@@ -88,7 +89,8 @@ def write_cells(
     if tables is None:
         tables = cell_tables(tile, formats.slices, age_s, writing.temperature_c)
     variance, power = read_variance(tile, formats, tables, writing.temperature_c)
-    values: Real = np.zeros((formats.n_in, formats.columns), dtype=np.float32)
+    columns = formats.written_columns * formats.n_out + formats.units
+    values: Real = np.zeros((formats.n_in, columns), dtype=np.float32)
     squares: Real = np.zeros(values.shape if power else (1, 1), dtype=np.float32)
     gain = np.ones((len(formats.tiling.row_blocks), len(formats.tiling.column_blocks)))
     compensate = tile.device.drift_compensation == "global"
@@ -112,17 +114,14 @@ def write_cells(
             (tables.to_levels, tables.base, variance, tile.device.read_noise.knee), power,
             writing.cell_keys[0],
         )  # fmt: skip
-    finest, coarsest = cell_bounds(values, formats.cell_bits)
-    values, grid = on_grid(values, encoded, formats.max_code, finest, coarsest)
-    square_grid = 0.0
-    if power:
-        most = whole_log2(2.0**15 / float(squares.max())) if squares.any() else 0
-        code = greatest_power(tile, formats)
-        squares, square_grid = on_grid(squares, encoded, code, most, most - _SQUARE_BITS)
+    if formats.merged:
+        values, squares = merge_columns(values, squares if power else None, tile, formats, writing)
+    stored = squares if power else None
+    values, grid, stored, square_grid = _gridded(values, stored, encoded, tile)
     return Cells(
         values=values,
         grid=grid,
-        squares=squares if power else None,
+        squares=stored,
         square_grid=square_grid,
         tables=tables,
         variance=variance,
@@ -130,6 +129,21 @@ def write_cells(
         gain=gain if compensate else None,
         converters=converters_of(tile, formats, writing),
     )
+
+
+def _gridded(
+    values: Real, squares: Real | None, encoded: Encoded, tile: Tile
+) -> tuple[Real, float, Real | None, float]:
+    """Return columns and read variances on the grids on which their sums are exact, with both."""
+    formats = encoded.formats
+    finest, coarsest = cell_bounds(values, formats.column_bits)
+    values, grid = on_grid(values, encoded, formats.max_code, finest, coarsest)
+    if squares is None:
+        return values, grid, None, 0.0
+    most = whole_log2(2.0**15 / float(squares.max())) if squares.any() else 0
+    code = greatest_power(tile, formats)
+    squares, square_grid = on_grid(squares, encoded, code, most, most - _SQUARE_BITS)
+    return values, grid, squares, square_grid
 
 
 def _conductances(
@@ -232,11 +246,12 @@ def read_variance(
     hotter = 1.0 + tile.device.temperature.read_noise_per_c * (temperature_c - 25.0)
     variance = (noise.sigma * unit * max(hotter, 0.0)) ** 2
     if variance == 0.0 or noise.scaling == "constant":
-        return variance, 0
+        # A merged column holds a cell of every slice, whose place its noise is weighed by.
+        return variance * (float(np.sum(formats.places**2)) if formats.merged else 1.0), 0
     if noise.scaling in {"proportional", "saturating"}:
         return variance, 2 if noise.scaling == "proportional" else 3
     bits = formats.max_code == 1 and formats.feed != FEED["value"]  # values may be -1
-    whole = formats.analog_difference or not bits or tables.whole_errs
+    whole = formats.analog_difference or not bits or tables.whole_errs or formats.merged
     return variance, 1 if whole else 0
 
 

@@ -91,6 +91,13 @@ def _without_converter_drift(tile: Tile) -> Tile:
     return with_adc(tile, drift=ConverterDrift.model_validate(kept).model_dump())
 
 
+def _without_mismatch(tile: Tile) -> Tile:
+    if tile.pe.merge.kind == "none":
+        return tile
+    merge = tile.pe.merge.model_copy(update={"sigma": 0.0})
+    return tile.model_copy(update={"pe": tile.pe.model_copy(update={"merge": merge})})
+
+
 def _without_offset(tile: Tile) -> Tile:
     return with_adc(tile, offset_lsb=0.0)
 
@@ -137,6 +144,7 @@ REMOVED: dict[str, Callable[[Tile], Tile]] = {
     "stuck": _without_stuck,
     "read_noise": _without_read_noise,
     "wires": _without_wires,
+    "merge": _without_mismatch,
     "supply_droop": _without_droop,
     "stuck_columns": _without_stuck_columns,
     "reference": _without_reference,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cimsim.chip.tiling import column_layout
 from cimsim.config import ChipConfig, Tile
 from cimsim.config.device import Device, Temperature
 from cimsim.mac.cells import cell_tables
@@ -18,7 +19,7 @@ _REFERENCE_C = 25.0
 _MOST_UNPAID = 1.1
 # What only an analog crossbar has: sections of the tile and their knobs.
 _ANALOG = {
-    "pe": ("subtract", "accumulate_cycles", "sample_hold", "supply_droop"),
+    "pe": ("subtract", "accumulate_cycles", "sample_hold", "merge", "supply_droop"),
     "crossbar": ("wire_ohm", "v_read_v", "stuck_columns_high", "stuck_columns_low"),
     "adc": (
         "kind", "bits", "enob", "rate_gsps", "per_pe", "range", "offset_lsb", "gain_sigma",
@@ -141,6 +142,8 @@ def _rules(tile: Tile, temperature_c: float) -> Iterator[tuple[str, bool, str]]:
         (tile.crossbar.rows_active or 0) > tile.crossbar.rows,
         "a crossbar has no more rows than tile.crossbar.rows, which are all driven",
     )
+    layout = column_layout(tile)
+    yield "pe.merge", layout.merged and layout.slices == 1, "one cell or pair holds a whole weight"
     yield "dac.unit_ns", tile.dac.kind != "pwm", "only drivers of tile.dac.kind pwm send pulses"
     unverified = device.verify.tolerance is None
     yield "device.verify.attempts", unverified, "tile.device.verify.tolerance is not given"

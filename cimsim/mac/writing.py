@@ -11,6 +11,7 @@ numbers), because no address names a crossbar, a tile or a place on the chip:
 | stuck cells of unit columns | chip seed, silicon | row, column block |
 | errors of converters | chip seed, silicon | converter in its PE, PE, trimmed or drift |
 | stuck columns | chip seed, silicon | converted column, row block |
+| merges of slices | chip seed, silicon | slice, side and column, row block |
 
 *row* is the logical row and *cell* is logical column x cells per weight + slice (and polarity)
 within it, both over the whole matrix, however it is cut over crossbars. *count* is how often
@@ -43,6 +44,7 @@ WRITE, DRIFT, FLICKER, REWRITE = 0, 1, 2, 3
 
 _PURPOSE_CELL, _PURPOSE_CONVERTER = 1, 2
 _PURPOSE_STUCK, _PURPOSE_UNIT, _PURPOSE_STUCK_UNIT, _PURPOSE_STUCK_COLUMN = 4, 5, 6, 7
+_PURPOSE_MERGE = 8
 _ROLES = tuple(PART_OF_ROLE)
 Key = tuple[int, int]
 
@@ -96,6 +98,11 @@ class Writing:
     def column_key(self) -> Key:
         """Key of the columns that are stuck."""
         return self._silicon_key(_PURPOSE_STUCK_COLUMN)
+
+    @property
+    def merge_key(self) -> Key:
+        """Key of the mismatch of what merges slices."""
+        return self._silicon_key(_PURPOSE_MERGE)
 
     def _write_key(self, purpose: int) -> Key:
         words = matrix_words(self.matrix)

@@ -89,6 +89,7 @@ COMPONENTS: tuple[Component, ...] = (
 # Of chips that say so: summed up as energy_other_nj in scale.csv, which has no column for them.
 _SELDOM: tuple[Component, ...] = (
     Component("bit_line", "crossbar", "Bit lines that a clamp holds."),
+    Component("merge", "DAC and sampling", "Capacitors that merge slices before a conversion."),
     Component("macro_control", "other", "Control of macros, by a share."),
     Component("system_rest", "other", "What a chip draws beside its macros, by a share."),
 )

@@ -107,8 +107,11 @@ def column_values(encoded: Encoded, tile: Tile, writing: Writing) -> NDArray[np.
     v = g * tables.to_levels - tables.base
     if tables.weight_sigma.size > 1:
         _add_weight_errors(v, stuck, encoded, tables, writing.cell_keys[0])
-    values = np.zeros((formats.n_in, formats.columns), dtype=np.float32)
+    columns = formats.written_columns * formats.n_out + formats.units
+    values = np.zeros((formats.n_in, columns), dtype=np.float32)
     _store(values, v, formats)
+    if formats.merged:
+        return _merged(values, encoded, tile, writing)
     if formats.units:
         values[:, formats.stored_columns * formats.n_out :] = (
             unit.T * tables.to_levels - tables.base
@@ -137,6 +140,34 @@ def _add_weight_errors(
                 v[i, 2 * j + 1] -= 0.0 if stuck[i, 2 * j + 1] else error
             else:
                 v[i, side * j] += 0.0 if stuck[i, side * j] else error
+
+
+def _merged(
+    values: NDArray[np.float32], encoded: Encoded, tile: Tile, writing: Writing
+) -> NDArray[np.float32]:
+    """Sum slices by their place, each by the ratio that its silicon has (`cimsim.mac.merge`)."""
+    formats, merge = encoded.formats, tile.pe.merge
+    slices, sides, n_out = formats.slices, formats.sides, formats.n_out
+    sigma = merge.model_dump().get("sigma", 0.0)
+    found = np.zeros((formats.n_in, sides * n_out), dtype=np.float32)
+    starts = formats.tiling.row_starts
+    for i in range(formats.n_in):
+        block = max(b for b in range(len(starts) - 1) if starts[b] <= i)
+        z = normals_at(slices * sides * n_out, (block, 0, 0), writing.merge_key)
+        for side in range(sides):
+            for j in range(n_out):
+                total = 0.0
+                for s in range(slices):
+                    place = 2.0 ** (formats.cell_bits * s)
+                    own = [float(z[(k * sides + side) * n_out + j]) for k in range(slices)]
+                    ratio = place * (1.0 + sigma * own[s] / np.sqrt(place))
+                    if merge.kind == "c2c":
+                        ratio = place
+                        for k in range(slices - 1, s, -1):
+                            ratio *= 1.0 + sigma * own[k]
+                    total += float(values[i, (s * sides + side) * n_out + j]) * ratio
+                found[i, side * n_out + j] = total
+    return found
 
 
 def _store(values: NDArray[np.float32], v: Floats, formats: Formats) -> None:

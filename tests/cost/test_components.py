@@ -344,7 +344,8 @@ def test_every_component_can_be_overridden() -> None:
     for name in COMPONENTS:
         system = {"chips": 2, "io_pj_per_bit": 1.0}  # for chip_link and io
         cost = {"overrides": {name: {"energy_fj": 3.0}}, "scope": "system"}  # for its rest
-        tile = {"crossbar": {"sense": {"kind": "clamp"}}}  # for bit_line
+        # For bit_line and merge.
+        tile = {"crossbar": {"sense": {"kind": "clamp"}}, "pe": {"merge": {"kind": "binary"}}}
         config = chip(cost=cost, system=system, tile=tile)
         assert price_chip(config, 5).prices[name].energy_fj == 3.0
 

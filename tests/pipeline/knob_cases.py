@@ -65,6 +65,7 @@ TILES = ("tile.pes=1", "run.chip_seeds=1")
 ROOMY = (*TILES, "chip.spare_fraction=1.0")  # copies of large blocks find room
 SWITCHING = ("chip.tiles=5", *TILES)
 COARSE = ("tile.adc.bits=4", *TILES)
+MERGED = ("tile.weight.encoding=differential", "tile.pes=1", "tile.pe.merge={kind: binary}")
 WALDEN = ("tile.adc={kind: walden, bits: 8, rate_gsps: 1.0, per_pe: 8, fom_fj: 20, area_um2: 900}",)
 SCHREIER = (
     "tile.adc={kind: schreier, bits: 8, rate_gsps: 1.0, per_pe: 8, fom_db: 170, area_um2: 900}",
@@ -157,6 +158,7 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "technology.vdd_v": ("isaac", BASE, "1.0"),
     "technology.typed_at_vdd_v": ("isaac", BASE, "1.0"),
     "cost.leakage_at_vdd_v": ("isaac", BASE, "1.0"),
+    "tile.pe.merge.kind": ("isaac", MERGED[:2], "binary"),
     "tile.crossbar.sense.kind": ("isaac", (), "clamp"),
     "cost.scope": ("isaac", (), "system"),
     "cost.control_share": ("isaac", ("cost.scope=macro",), "0.3"),
@@ -257,6 +259,7 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
 _BY_PREFIX: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("tile.device.programming.", "sram_switching_28nm", SWITCHING),
     ("memory.", "isaac", ("memory.kv=dram",)),
+    ("tile.pe.merge.", "isaac", MERGED),
     (
         "tile.crossbar.sense.",
         "isaac",

@@ -201,6 +201,8 @@ def _refusals(
     if formats.encoding in {"isaac", "digital"}:
         key = "tile.weight.encoding" if formats.encoding == "isaac" else "tile.crossbar.kind"
         yield "this encoding", key, formats.encoding
+    if formats.merged:
+        yield "slices that are merged before the converter", "tile.pe.merge", tile.pe.merge.kind
     if not 2 <= tile.weight.bits <= 8:
         yield "weights of one bit, or of more than 8", "tile.weight.bits", tile.weight.bits
     if 16 % formats.cells_per_weight:
