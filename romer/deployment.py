@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cimsim.model import Correction, Linear
-from cimsim.workload.matrix import AnalogPart
+from cimsim.workload.matrix import AnalogPart, MatrixId
 
 Mode = Literal["detailed", "folded"]
 
-__all__ = ["Deployment", "Mode"]
+__all__ = ["BroughtUp", "Deployment", "Mode"]
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class BroughtUp:
+    """One copy of a matrix as a chip's bring-up reads it, before any text.
+
+    Attributes:
+        matrix: whose cells these are.
+        copy: which copy, from 0.
+        source: whose weights they hold: another expert's where a slot was rewritten.
+        top: greatest magnitude of test inputs: 1 where every token has a scale of its own.
+        read: float32 [n, n_in] inputs to float32 [n, n_out], after the converters.
+    """
+
+    matrix: MatrixId
+    copy: int
+    source: MatrixId
+    top: float
+    read: Callable[[Floats], Floats]
 
 
 class Deployment(Protocol):
@@ -25,6 +50,20 @@ class Deployment(Protocol):
 
         Args:
             correction: slots and routers to rewrite; None leaves the chip as it is.
+            read_seed: which draw of the fresh read noise.
+            mode: detailed or folded.
+        """
+        ...
+
+    def bring_up(
+        self, correction: Correction | None, *, read_seed: int, mode: Mode
+    ) -> Iterator[BroughtUp]:
+        """Yield every copy of every analog matrix with a place of its own, without trims.
+
+        Slots of a chip that switches experts are left out: what they hold changes.
+
+        Args:
+            correction: slots and routers to rewrite, copies to make; None for none.
             read_seed: which draw of the fresh read noise.
             mode: detailed or folded.
         """

@@ -12,7 +12,9 @@ from cimsim.model.correction_cost import (
 )
 from cimsim.model.correction_file import load_correction, save_correction
 from cimsim.model.correction_steps import (
+    TRIM_VECTORS,
     ColumnCorrection,
+    ColumnTrim,
     LowRank,
     Replica,
     RouterRefit,
@@ -30,9 +32,11 @@ from cimsim.model.text import perplexity, split_documents
 from cimsim.model.weight_source import CheckpointWeight, GivenWeight, Weight
 
 __all__ = [
+    "TRIM_VECTORS",
     "Checkpoint",
     "CheckpointWeight",
     "ColumnCorrection",
+    "ColumnTrim",
     "Correction",
     "Decoder",
     "DigitalOps",

@@ -81,6 +81,10 @@ class ArrayBackend(Protocol):
         """Return the mean of arrays of one shape, summed in float64."""
         ...
 
+    def greatest(self, x: Array) -> Array:
+        """Return the greatest magnitude of every row, [n, 1]."""
+        ...
+
     def is_finite(self, x: Array) -> bool:
         """Whether no entry is infinite or not a number."""
         ...
@@ -213,6 +217,10 @@ class NumbaBackend:
         for each in several:
             total += each
         return np.asarray(total / len(several), dtype=np.float32)
+
+    def greatest(self, x: Array) -> Array:
+        """Return the greatest magnitude of every row."""
+        return np.asarray(np.abs(x).max(axis=1, keepdims=True))
 
     def is_finite(self, x: Array) -> bool:
         """Whether no entry is infinite or not a number."""

@@ -4,7 +4,8 @@ Who applies what:
 
 * The decoder applies the router steps (affine, quantile map, clamp, margin, copied rows),
   digital router refits, per-column and low-rank corrections, and norm gains.
-* Whoever builds the `Linear` applies what changes cells or moves work: `rewrites` (a
+* Whoever builds the `Linear` applies what is behind converters (`trims`) and what changes cells
+  or moves work: `rewrites` (a
   slot's crossbars are programmed with the source expert's matrices, which draws new errors),
   `router_refit` with ``where == "reprogrammed"`` (the router's crossbars are programmed
   with the new weights, which draws new errors), `replicas` (that many programmed copies of an
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from cimsim.model.correction_steps import (
     ColumnCorrection,
+    ColumnTrim,
     LowRank,
     Replica,
     RouterRefit,
@@ -40,7 +42,8 @@ __all__ = ["Correction", "identity"]
 Array = NDArray[np.float32]
 _NAMES = ("method", "model_hash", "chip_hash")
 # Steps that are two arrays per place: a layer, or a matrix.
-PAIRS: dict[str, type[QuantileMap] | type[ColumnCorrection] | type[LowRank]] = {
+PAIRS: dict[str, type[QuantileMap | ColumnCorrection | ColumnTrim | LowRank]] = {
+    "trims": ColumnTrim,
     "router_quantiles": QuantileMap,
     "columns": ColumnCorrection,
     "low_rank": LowRank,
@@ -61,6 +64,7 @@ class Correction:
         router_clamp: layer to lambda of reading R1.
         router_margin: layer to lambda of reading R2.
         router_refit: layer to new router weights.
+        trims: matrix to gains and offsets behind the converters of its copies.
         columns: matrix to scale and offset of its outputs.
         low_rank: matrix to low-rank correction of its outputs.
         norm_gain: (layer, "attention" or "block") to float32 [d_model], multiplied onto
@@ -80,6 +84,7 @@ class Correction:
     router_clamp: Mapping[int, float] = field(default_factory=dict)
     router_margin: Mapping[int, float] = field(default_factory=dict)
     router_refit: Mapping[int, RouterRefit] = field(default_factory=dict)
+    trims: Mapping[MatrixId, ColumnTrim] = field(default_factory=dict)
     columns: Mapping[MatrixId, ColumnCorrection] = field(default_factory=dict)
     low_rank: Mapping[MatrixId, LowRank] = field(default_factory=dict)
     norm_gain: Mapping[tuple[int, str], Array] = field(default_factory=dict)
@@ -191,6 +196,6 @@ def _frozen(value: Any) -> Any:
         copy = np.array(value, dtype=np.float32, order="C")
         copy.setflags(write=False)
         return copy
-    if isinstance(value, QuantileMap | ColumnCorrection | LowRank | RouterRefit):
+    if isinstance(value, QuantileMap | ColumnCorrection | ColumnTrim | LowRank | RouterRefit):
         return type(value)(*(_frozen(getattr(value, f.name)) for f in fields(value)))
     return value

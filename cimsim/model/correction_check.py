@@ -84,11 +84,14 @@ def _check_router(correction: Correction, program: Program) -> None:
 
 
 def _check_matrices(correction: Correction, matrices: dict[MatrixId, Matrix]) -> None:
-    for matrix in (*correction.columns, *correction.low_rank):
+    for matrix in (*correction.trims, *correction.columns, *correction.low_rank):
         if matrix not in matrices:
             raise CimsimError(
                 "a correction names a matrix that is not in the model", key=str(matrix)
             )
+    for matrix, trim in correction.trims.items():
+        for array in (trim.gain, trim.offset):
+            _shape(f"trims.{matrix}", array, (len(trim.gain), matrices[matrix].n_out))
     for matrix, columns in correction.columns.items():
         for array in (columns.scale, columns.offset):
             _shape(f"columns.{matrix}", array, (matrices[matrix].n_out,))

@@ -39,8 +39,9 @@ def digital_ops_per_token(
 
     Router: affine 1 per term and expert, quantile map log2(knots) + 2 per expert, clamp and
     margin a sort (log2 E per expert) and 2 per expert. Matrices: 2 per output for scale and
-    offset; rank x (n_in + n_out) MACs and 1 per output for a low-rank term; all times the
-    share of tokens that visit the matrix. Averaging: 1 per output and further copy. Norm
+    offset, and for a trim (the greatest input is known to its quantiser); rank x (n_in + n_out)
+    MACs and 1 per output for a low-rank term; all times the share of tokens that visit the
+    matrix. Averaging: 1 per output and further copy. Norm
     gains are folded into the norm. Offloaded products replace analog ones and are charged
     where they run.
 
@@ -63,6 +64,8 @@ def digital_ops_per_token(
         if refit is not None and refit.where == "digital":
             macs += refit.weight.size
         elements += sum(len(group.slots) - 1 for group in correction.copy_groups(layer))
+    for matrix, trim in correction.trims.items():
+        elements += _share(matrix, program, load) * 2 * trim.gain.shape[1]
     for matrix, columns in correction.columns.items():
         elements += _share(matrix, program, load) * 2 * columns.scale.size
     for replica in correction.replicas:

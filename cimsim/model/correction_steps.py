@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 from cimsim.model.router_correction import Sharing
 from cimsim.workload.matrix import AnalogPart
 
-__all__ = ["ColumnCorrection", "LowRank", "Replica", "RouterRefit", "SlotRewrite"]
+__all__ = [
+    "TRIM_VECTORS",
+    "ColumnCorrection",
+    "ColumnTrim",
+    "LowRank",
+    "Replica",
+    "RouterRefit",
+    "SlotRewrite",
+]
+
+TRIM_VECTORS = 160
+"""Vectors that a chip's bring-up multiplies by every copy of a matrix, dark ones included."""
 
 Array = NDArray[np.float32]
 
@@ -26,6 +37,23 @@ class ColumnCorrection:
     """
 
     scale: Array
+    offset: Array
+
+
+@dataclass(frozen=True)
+class ColumnTrim:
+    """Digital gain and offset behind the converters of every copy: y' = gain y + offset m.
+
+    m is the greatest magnitude of a token's inputs, to which its codes are scaled; with static
+    scales that of the calibration text. A gain error acts on what shifted inputs and the weights
+    add up to as well, so that registers are found again whenever a slot is rewritten.
+
+    Attributes:
+        gain: float32 [copies, n_out].
+        offset: float32 [copies, n_out], in units of m.
+    """
+
+    gain: Array
     offset: Array
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cimsim.chip import UnitKey
 from cimsim.cost import ActionCounts, Ledger
 from cimsim.engine import CorrectionWork
-from cimsim.model import Correction, digital_ops_per_token, rewritten_matrices
+from cimsim.model import TRIM_VECTORS, Correction, digital_ops_per_token, rewritten_matrices
 from cimsim.stages.placed_chip import PlacedChip
 from cimsim.units import FJ_PER_NJ, OPS_PER_MAC, PS_PER_US
 
@@ -23,11 +23,11 @@ class CalibrationCost:
         method: the calibrator.
         tokens: calibration tokens.
         cells: cells written, all placed copies.
-        energy_nj: energy of writing them.
-        time_us: time of writing unit after unit.
+        energy_nj: energy of writing them, and of the test vectors of a bring-up.
+        time_us: time of writing, and of multiplying test vectors, unit after unit.
         ops_per_token: digital operations added to a token.
         work: the same for the engine, in every MoE layer.
-        ledger: rows of the writing, phase calibration.
+        ledger: rows of both, phase calibration.
         copies: copies of each averaged unit: all of them are read for every token.
     """
 
@@ -55,7 +55,8 @@ def calibration_cost(chip: PlacedChip, correction: Correction) -> CalibrationCos
     work = CorrectionWork(round(ops.macs / layers), round(ops.elements / layers))
     averaged = {UnitKey(r.layer, r.part, r.expert): r.copies for r in correction.replicas}
     written: dict[UnitKey, int] = {}
-    cells = time_ps = 0
+    cells = 0
+    read, time_ps = _bring_up(chip, correction)
     for key in dict.fromkeys(UnitKey.of(m.id) for m in rewritten_matrices(correction, program)):
         unit = placement.units.get(key)
         if unit is None:
@@ -70,10 +71,14 @@ def calibration_cost(chip: PlacedChip, correction: Correction) -> CalibrationCos
         cells += copies * unit.cells
         time_ps += copies * cost.programming_ps(unit)
     ledger = Ledger()
-    if written:
-        counts = ActionCounts("calibration", 0, time_ps, programmed=written)
+    if written or read:
+        counts = ActionCounts("calibration", 0, time_ps, read, programmed=written)
         cost.charge(ledger, counts, {})
-    spent = sum(row.energy_fj for row in ledger if row.component == "program")
+    spent = sum(
+        row.energy_fj
+        for row in ledger
+        if row.component == "program" or (read and row.kind == "dynamic")
+    )
     return CalibrationCost(
         method=correction.method,
         tokens=chip.config.calibration.tokens,
@@ -85,3 +90,16 @@ def calibration_cost(chip: PlacedChip, correction: Correction) -> CalibrationCos
         ledger=ledger,
         copies=averaged,
     )
+
+
+def _bring_up(chip: PlacedChip, correction: Correction) -> tuple[dict[UnitKey, int], int]:
+    """Return vectors by unit that trimming multiplied, all copies, and the time, in ps."""
+    vectors: dict[UnitKey, int] = {}
+    time_ps = 0
+    for matrix, trim in correction.trims.items():
+        key = UnitKey.of(matrix)
+        if key not in vectors and key in chip.placement.units:
+            vectors[key] = TRIM_VECTORS * len(trim.gain)
+            unit = chip.placement.units[key]
+            time_ps += vectors[key] * chip.cost.visit_timing(unit).interval_ps
+    return vectors, time_ps

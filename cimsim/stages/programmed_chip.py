@@ -7,7 +7,7 @@ this protocol alone, so they never see conductances, noise, the chip seed or sig
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -36,7 +36,9 @@ from cimsim.stages.compute import NUMBA, Compute
 from cimsim.stages.exactness import is_exact
 from cimsim.stages.linear import AnalogLinear, Copy
 from cimsim.stages.stored_copies import Maker, StoredCopies
+from cimsim.stages.trimmed import behind_trims, input_top, read_copies
 from cimsim.workload.matrix import NO_EXPERT, AnalogPart, MatrixId
+from romer.deployment import BroughtUp
 
 __all__ = ["ProgrammedChip"]
 
@@ -159,9 +161,14 @@ class ProgrammedChip:
             programmed.update(self._rewritten_slots(correction, count))
             if self.holds.slots:
                 _check_slots_apart(correction)
+            averaged |= self._copy_dense_parts(programmed, correction)
+            for matrix, trim in correction.trims.items():
+                if matrix in programmed:
+                    known, top = programmed[matrix], input_top(self.tile, self.ranges[matrix])
+                    behind = partial(behind_trims, known, trim, top, self.digital.backend)
+                    programmed[matrix] = behind
             averaged |= _average_slots(programmed, correction)
             averaged |= self._check_replicas(correction)
-            averaged |= self._copy_dense_parts(programmed, correction)
             for matrix in [m for m in programmed if _is_offloaded(m, correction)]:
                 del programmed[matrix]
         return AnalogLinear(
@@ -172,6 +179,24 @@ class ProgrammedChip:
             frozenset(averaged),
             statistics,
         )
+
+    def bring_up(
+        self, correction: Correction | None, *, read_seed: int, mode: Mode
+    ) -> Iterator[BroughtUp]:
+        """Yield every copy of every matrix with a place of its own, as a bring-up reads it."""
+        programmed = self.programmed.makers()
+        if correction is not None:
+            programmed.update(self._reprogrammed_routers(correction))
+            programmed.update(self._rewritten_slots(correction, None))
+            self._copy_dense_parts(programmed, correction)
+        rewrites = () if correction is None else correction.rewrites
+        moved = {(r.layer, r.slot): r.source for r in rewrites}
+        stored, backend = self.programmed.changed(programmed), self.digital.backend
+        for matrix in (m for m in programmed if UnitKey.of(m) not in self.holds.dealt):
+            at = (matrix.layer, matrix.routed)
+            source = matrix._replace(expert=moved[at]) if at in moved else matrix
+            names, top = (matrix, source), input_top(self.tile, self.ranges[matrix])
+            yield from read_copies(stored[matrix], names, top, backend, (read_seed, mode))
 
     def forget_folded(self) -> None:
         """Free the folded forms of every copy: a quarter of a programmed chip."""

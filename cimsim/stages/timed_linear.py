@@ -27,6 +27,7 @@ from cimsim.mac import AgeGrid, MacStatistics, Mode, ProgrammedMatrix
 from cimsim.model import Correction
 from cimsim.stages.linear import Copy
 from cimsim.stages.programmed_chip import ProgrammedChip
+from cimsim.stages.trimmed import TrimmedCopy
 from cimsim.units import PS_PER_S
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
@@ -113,6 +114,8 @@ class TimedLinear:
 
     def _in_place(self, matrix: MatrixId, replica: int, copy: Copy) -> Copy:
         """Return a copy that keeps its place, at its present age."""
+        if isinstance(copy, TrimmedCopy):
+            return copy.over(self._in_place(matrix, replica, copy.copy))
         age_s = self._age_s(self._start_s, self._start_s + self._now_ps / PS_PER_S)
         if age_s == self._start_s or not isinstance(copy, ProgrammedMatrix):
             return copy

@@ -20,6 +20,7 @@ from romer.exact_sums import gram_matrix
 from romer.factorise import Cholesky
 from romer.record import Routers
 from romer.registry import register_step
+from romer.steps.trim import trimmed_again
 from romer.task import Task
 
 __all__ = ["refit_router"]
@@ -43,7 +44,7 @@ def refit_router(task: Task, correction: Correction, routers: Routers) -> Correc
         change = Cholesky(gram).solve(gram_matrix(inputs, missing))
         refits[layer] = RouterRefit((weight + change).astype(np.float32), where)
     changed = {MatrixId(layer, "router") for layer in refits}
-    return replace(
+    refitted = replace(
         correction,
         router_refit=refits,
         router_scale={},
@@ -52,3 +53,4 @@ def refit_router(task: Task, correction: Correction, routers: Routers) -> Correc
         columns={m: c for m, c in correction.columns.items() if m not in changed},
         low_rank={m: c for m, c in correction.low_rank.items() if m not in changed},
     )
+    return trimmed_again(task, refitted, changed) if where == "reprogrammed" else refitted

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cimsim.model import Correction, SlotRewrite
 from romer.record import Routers
 from romer.registry import Number, register_step
+from romer.steps.trim import trimmed_again
 from romer.task import Task
 
 __all__ = [
@@ -108,4 +109,9 @@ def _replace(
         ]
     if len(rewrites) == len(correction.rewrites):
         return correction
-    return replace(correction, rewrites=tuple(rewrites))
+    new = {(r.layer, r.slot) for r in rewrites[len(correction.rewrites) :]}
+    matrices = task.decoder.program.matrices() if correction.trims else ()
+    changed = {
+        m.id for m in matrices if m.id.part == "experts" and (m.id.layer, m.id.expert) in new
+    }
+    return trimmed_again(task, replace(correction, rewrites=tuple(rewrites)), changed)

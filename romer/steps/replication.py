@@ -15,6 +15,7 @@ from cimsim.model import Correction, Replica
 from cimsim.workload.matrix import NO_EXPERT, AnalogPart
 from romer.record import Routers
 from romer.registry import register_step
+from romer.steps.trim import trimmed_again
 from romer.task import Task
 
 __all__ = ["MOST_COPIES", "average_copies", "copy_dense"]
@@ -49,4 +50,9 @@ def copy_dense(task: Task, correction: Correction, routers: Routers) -> Correcti
             copies = max(placed, min(MOST_COPIES, placed + room))
             if placed and copies > 1:
                 found.append(Replica(layer.index, NO_EXPERT, copies, part))
-    return replace(correction, replicas=(*correction.replicas, *found)) if found else correction
+    if not found:
+        return correction
+    matrices = task.decoder.program.matrices() if correction.trims else ()
+    dense = {m.id for m in matrices if m.id.part in parts}
+    copied = replace(correction, replicas=(*correction.replicas, *found))
+    return trimmed_again(task, copied, dense)

@@ -19,6 +19,7 @@ from cimsim.errors import CimsimError
 from cimsim.model import (
     Checkpoint,
     ColumnCorrection,
+    ColumnTrim,
     Correction,
     Decoder,
     FloatLinear,
@@ -69,6 +70,7 @@ def full(model_hash: str) -> Correction:
             1: RouterRefit(normal(6, D, N_EXPERTS), "digital"),
             2: RouterRefit(normal(7, D, N_EXPERTS), "reprogrammed"),
         },
+        trims={MatrixId(0, "k"): ColumnTrim(normal(14, 2, D), normal(15, 2, D))},
         columns={MatrixId(0, "q"): ColumnCorrection(normal(8, D), normal(9, D))},
         low_rank={MatrixId(1, "down", 4): LowRank(normal(10, 20, 2), normal(11, 2, D))},
         norm_gain={(0, "attention"): normal(12, D), (3, "final"): normal(13, D)},
@@ -395,6 +397,7 @@ KNOTS = np.zeros((N_EXPERTS, 3), dtype=np.float32)
         ({"router_refit": {1: RouterRefit(KNOTS, "digital")}}, "does not fit"),
         ({"columns": {MatrixId(9, "q"): ColumnCorrection(WRONG, WRONG)}}, "not in the model"),
         ({"columns": {MatrixId(0, "q"): ColumnCorrection(WRONG, WRONG)}}, "does not fit"),
+        ({"trims": {MatrixId(0, "q"): ColumnTrim(WRONG[None], WRONG[None])}}, "does not fit"),
         ({"low_rank": {MatrixId(0, "q"): LowRank(KNOTS, KNOTS)}}, "does not fit"),
         ({"norm_gain": {(0, "final"): GOOD}}, "norm"),
         ({"norm_gain": {(0, "block"): GOOD}}, "does not fit"),

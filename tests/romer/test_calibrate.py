@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
@@ -30,7 +30,7 @@ from romer import (
     steps_of,
 )
 from romer.acceptance import AcceptLoss, Verdict, accept_loss, compare
-from romer.deployment import Deployment
+from romer.deployment import BroughtUp, Deployment
 from romer.registry import Number, register_step, step_of
 
 ERROR = 0.3
@@ -285,7 +285,8 @@ def test_the_number_of_a_step_reaches_it(bench: Bench) -> None:
 
 def test_the_protocol_shows_a_calibrator_nothing_but_products() -> None:
     public = [n for n in vars(Deployment) if not n.startswith("_")]
-    assert public == ["linear", "copies", "room_for"]
+    assert public == ["linear", "bring_up", "copies", "room_for"]
+    assert [f.name for f in fields(BroughtUp)] == ["matrix", "copy", "source", "top", "read"]
     hints = get_type_hints(Deployment.linear)
     assert hints["return"].__name__ == "Linear"
     names = set(inspect.signature(Task).parameters)

@@ -121,6 +121,10 @@ class TorchBackend:
             total = total + each.double()
         return (total / len(several)).float()
 
+    def greatest(self, x: Array) -> Array:
+        """Return the greatest magnitude of every row."""
+        return x.abs().amax(dim=1, keepdim=True)
+
     def is_finite(self, x: Array) -> bool:
         """Whether no entry is infinite or not a number."""
         return bool(torch.isfinite(x.sum(dtype=torch.float64)))  # one pass over them
