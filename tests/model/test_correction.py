@@ -447,7 +447,7 @@ def test_digital_operations_by_hand(checkpoint: Checkpoint) -> None:
     affine = 3 * N_EXPERTS
     sorts = 2 * N_EXPERTS * (4 + 2)  # ceil(log2 11) = 4
     quantiles = N_EXPERTS * (3 + 2)  # ceil(log2 5) = 3
-    copies, columns, low_rank = 1, 2 * D, share * D
+    copies, columns, low_rank = 1, 2 * (D + D), share * D  # a trim costs what columns do
     averaged = share * 2 * (20 + 20 + D)  # two further copies of gate, up and down
     digital = affine + sorts + quantiles + copies + columns + low_rank + averaged
     assert found.elements == pytest.approx(digital)
