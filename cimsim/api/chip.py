@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cimsim.api.overrides import Overrides, set_texts
 from cimsim.config import ChipConfig
+from cimsim.config.bundled import find_published
 from cimsim.config.open_chip import open_chip
-from cimsim.cost.peak_report import find_published
 
 __all__ = ["Chip", "Chips", "chips_of", "load_chip"]
 

@@ -14,6 +14,7 @@ COMMANDS = (
     "report",
     "sweep",
     "search",
+    "new",
     "validate",
     "verify",
     "inspect",

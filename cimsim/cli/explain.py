@@ -30,8 +30,8 @@ def explain(
     plugins: Plugins = None,
 ) -> None:
     """Print meaning, unit, formula, value, source and confidence of a name."""
+    from cimsim.config.bundled import find_published
     from cimsim.config.load import load_chip
-    from cimsim.cost.peak_report import find_published
     from cimsim.errors import CimsimError
     from cimsim.stages import explain as known
 

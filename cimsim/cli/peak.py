@@ -21,6 +21,13 @@ def peak(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. chip.tiles=64.")
     ] = None,
+    density: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INPUT[,LEVEL]",
+            help="Mean input and mean cell over their greatest that energy is charged at.",
+        ),
+    ] = None,
     plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -31,8 +38,29 @@ def peak(
     from cimsim.cost.peak_report import as_lines
 
     load(plugins)
-    reports = peaks_of(files, overrides=overrides).reports
+    reports = peaks_of(files, overrides=[*(overrides or ()), *_densities(density)]).reports
     if as_json:
         print(json.dumps(reports, indent=2))
     else:
         print("\n".join(line for report in reports for line in as_lines(report)))
+
+
+def _densities(text: str | None) -> list[str]:
+    """Return the knobs that a density on the command line sets."""
+    from cimsim.errors import CimsimError
+
+    if text is None:
+        return []
+    parts, names = text.split(","), ("input_bit_density", "mean_level_fraction")
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= len(names) or not all(0 <= number <= 1 for number in numbers):
+        raise CimsimError(
+            "must be one or two shares",
+            key="--density",
+            value=text,
+            allowed="INPUT or INPUT,LEVEL, each from 0 to 1",
+        )
+    return [f"cost.{name}={number!r}" for name, number in zip(names, numbers, strict=False)]

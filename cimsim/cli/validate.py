@@ -10,6 +10,7 @@ import typer
 from cimsim.cli.options import Plugins, load
 
 if TYPE_CHECKING:
+    from cimsim.config import ChipConfig
     from cimsim.config.sweep import SweepPlan
 
 
@@ -21,7 +22,7 @@ def register(app: typer.Typer) -> None:
 def validate(
     files: Annotated[
         list[str],
-        typer.Argument(help="Chip files or sweep plans, or names of bundled ones."),
+        typer.Argument(help="Chip or macro files, sweep plans, or names of bundled ones."),
     ],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. tile.adc.bits=6.")
@@ -31,7 +32,8 @@ def validate(
 ) -> None:
     """Check files: formats, bounds, knobs without effect, whether the model fits; plans whole."""
     from cimsim.chip import analog_units, build_system
-    from cimsim.config.load import config_hash, find_chip, load_chip
+    from cimsim.config.bundled import find_published
+    from cimsim.config.load import config_hash, load_chip
     from cimsim.config.sweep_file import find_sweep, load_sweep
     from cimsim.mac import knobs_without_effect, unpaid_writes, unused_range
     from cimsim.model import build_program
@@ -45,10 +47,13 @@ def validate(
         if plan is not None:
             _validate_plan(plan, load_sweep(plan))
             continue
-        path = Path(find_chip(name))
+        path = find_published(name)
         config = load_chip(path, tuple(overrides or ()))
         units = analog_units(program, config)
         needed = sum(u.crossbars for u in units)
+        if _is_macro(config, needed):
+            _validate_macro(path, config)
+            continue
         mesh = build_system(config, units)
         have = mesh.n_tiles * mesh.crossbars_per_tile
         chips = f" on each of {mesh.chips} chips" if mesh.chips > 1 else ""
@@ -65,6 +70,25 @@ def validate(
         )
         for warning in warnings:
             print(f"  warning: {warning}")
+
+
+def _is_macro(config: ChipConfig, needed: int) -> bool:
+    """Whether a chip has a stated size and no memory, and could never hold the model."""
+    tiles, none = config.chip.tiles, config.memory.kind == "none"
+    return none and tiles != "fit" and int(tiles) * config.tile.crossbars < needed
+
+
+def _validate_macro(path: Path, config: ChipConfig) -> None:
+    """Check a chip for its peak figures alone."""
+    from cimsim.config.load import config_hash
+    from cimsim.cost.peak import peak
+
+    found = peak(config)
+    print(
+        f"{path}: ok, chip {config_hash(config)[:12]}, a macro of {config.chip.tiles} tiles "
+        f"without memory, on which no model runs; peak {found.tops:.4g} TOPS, "
+        f"{found.tops_per_w:.4g} TOPS/W"
+    )
 
 
 def _validate_plan(path: Path, plan: SweepPlan) -> None:

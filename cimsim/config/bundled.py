@@ -8,7 +8,18 @@ from pathlib import Path
 from cimsim.errors import CimsimError, nearest
 from cimsim.text_file import is_file
 
-__all__ = ["bundled_chips", "bundled_folder", "find_chip"]
+__all__ = [
+    "KINDS",
+    "bundled_chips",
+    "bundled_folder",
+    "find_chip",
+    "find_parent",
+    "find_published",
+    "template",
+]
+
+KINDS = ("eflash", "reram", "pcm", "sram_analog", "sram_digital")
+"""Kinds of chips of which `cimsim new` writes a file."""
 
 
 def bundled_folder() -> Path:
@@ -41,3 +52,44 @@ def find_chip(name: str | Path) -> Path:
         allowed=f"a YAML file, or one of {', '.join(chips)}",
         hint=hint,
     )
+
+
+def find_published(name: str | Path) -> Path:
+    """Return a chip's file: a path, a bundled chip, or a chip of the published folder.
+
+    Raises:
+        CimsimError: if it is none of them.
+    """
+    published = bundled_folder() / "published" / f"{name}.yaml"
+    return published if published.is_file() else find_chip(name)
+
+
+def find_parent(name: str) -> Path:
+    """Return the file that `extends` names: a chip as `find_published` finds it, or a fragment.
+
+    Raises:
+        CimsimError: if it is neither.
+    """
+    fragment = bundled_folder() / "technology" / f"{name}.yaml"
+    return fragment if fragment.is_file() else find_published(name)
+
+
+def template(kind: str, name: str) -> str:
+    """Return the text of a new chip file of a kind, with comments.
+
+    Args:
+        kind: one of `KINDS`.
+        name: of the chip.
+
+    Raises:
+        CimsimError: if there is no such kind.
+    """
+    if kind not in KINDS:
+        raise CimsimError(
+            "there is no such kind of chip",
+            value=kind,
+            allowed=", ".join(KINDS),
+            hint=nearest(kind, KINDS),
+        )
+    text = (bundled_folder() / "templates" / f"{kind}.yaml").read_text(encoding="utf-8")
+    return text.replace(f"\nname: {kind}\n", f"\nname: {name}\n")

@@ -16,7 +16,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from cimsim.config.bundled import bundled_chips, bundled_folder, find_chip
+from cimsim.config.bundled import bundled_chips, bundled_folder, find_chip, find_parent
 from cimsim.config.chip import ChipConfig
 from cimsim.config.knobs import ANY_NAME, find_knobs, section_keys
 from cimsim.config.migration import new_name, new_value, refuse_old_format
@@ -134,7 +134,7 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> YamlTree:
         )
     beside = path.parent / parent
     try:
-        target = beside if is_file(beside) else find_chip(parent)
+        target = beside if is_file(beside) else find_parent(parent)
     except CimsimError as error:
         raise CimsimError(
             "names a chip that does not exist",

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from cimsim.config.load import bundled_folder, find_chip
 from cimsim.cost.catalogue import covered
 from cimsim.cost.cooling import AIR, MICROCHANNEL, cooling_of
 from cimsim.cost.density import density_words
 from cimsim.cost.peak import Peak, power_rows
 from cimsim.units import PS_PER_NS
 
-__all__ = ["as_dict", "as_lines", "find_published", "power_warning", "wrapped"]
+__all__ = ["as_dict", "as_lines", "power_warning", "wrapped"]
 
 _WIDTH = 80
-
-
-def find_published(name: str) -> Path:
-    """Return a chip's file: a path, a bundled chip, or a chip of the published folder.
-
-    Raises:
-        CimsimError: if it is none of them.
-    """
-    published = bundled_folder() / "published" / f"{name}.yaml"
-    return published if published.is_file() else Path(find_chip(name))
 
 
 def power_warning(found: Peak) -> str | None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from cimsim.chip import build_mesh
+from cimsim.config.bundled import find_published
 from cimsim.config.chip import Mesh
 from cimsim.config.load import bundled_folder, dump_yaml, load_chip
 from cimsim.cost import CostModel
 from cimsim.cost.peak import peak
-from cimsim.cost.peak_report import as_dict, find_published
+from cimsim.cost.peak_report import as_dict
 from cimsim.errors import CimsimError
 from cimsim.workload.shapes import shape_program
 

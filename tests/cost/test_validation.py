@@ -9,10 +9,10 @@ from functools import cache
 import pytest
 
 from cimsim.chip import build_mesh
+from cimsim.config.bundled import find_published
 from cimsim.config.load import load_chip
 from cimsim.cost import peak_report
 from cimsim.cost.peak import peak
-from cimsim.cost.peak_report import find_published
 from cimsim.cost.validation import (
     CLASSES,
     CheckResult,
