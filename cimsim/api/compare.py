@@ -18,7 +18,9 @@ from cimsim.results import RunResults
 from cimsim.results.scale_rows import DECODE
 from cimsim.session import Listener, run_plan
 from cimsim.stages.compare import Comparison, compare_chips
+from cimsim.stages.contender_spreads import spreads_of
 from cimsim.stages.contenders import Contender, Iso, contenders
+from cimsim.stages.cost_spread import Spread
 from cimsim.stages.plan import Request, RunPlan, make_plan
 from cimsim.stages.scale import DECODE_BATCHES
 
@@ -101,6 +103,7 @@ def compare(
         if overrides:
             raise CimsimError("has no effect on a run that is over", key="overrides")
         found = _from(chips.results, _shape_of(chips), batch)
+        spreads = spreads_of(found, _files_of(chips.results))
     else:
         knobs = (f"workload.tokens={SHORT_TOKENS}", *set_texts(overrides))
         request = request_for(chips, "olmoe-tiny", None, None, knobs, options)
@@ -108,8 +111,10 @@ def compare(
         with folder_for(None) as folder:
             plan = short_plan(replace(request, out=folder), batch)
             with RunBar(plan, shown=progress) as bar:
-                found = run_contenders(plan, shape, batch, bar, report=False)
-    return Compared(compare_chips(found, iso, reference=reference, node_nm=node_nm))
+                found, spreads = run_contenders(plan, shape, batch, bar, report=False)
+    return Compared(
+        compare_chips(found, iso, reference=reference, node_nm=node_nm, spreads=spreads)
+    )
 
 
 def short_plan(request: Request, batch: int) -> RunPlan:
@@ -135,8 +140,8 @@ def run_contenders(
     *,
     report: bool,
     phase: str = DECODE,
-) -> list[Contender]:
-    """Run the chips of a comparison and return what takes part in it.
+) -> tuple[list[Contender], dict[str, Spread]]:
+    """Run the chips of a comparison and return what takes part in it, and its draws.
 
     Args:
         plan: the short run.
@@ -146,7 +151,14 @@ def run_contenders(
         report: whether its folder is kept, and so gets a report.
         phase: decode, or decode with an off-chip memory that transfers in no time.
     """
-    return _from(run_plan(plan, listener, report=report), shape, batch, phase)
+    results = run_plan(plan, listener, report=report)
+    found = _from(results, shape, batch, phase)
+    return found, spreads_of(found, _files_of(results))
+
+
+def _files_of(results: RunResults) -> dict[str, str]:
+    """Return the resolved chip files of a run by the name of the chip."""
+    return {str(chip.row["config"]): chip.config_yaml for chip in results.chips}
 
 
 def _from(results: RunResults, shape: str, batch: int, phase: str = DECODE) -> list[Contender]:

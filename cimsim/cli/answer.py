@@ -101,6 +101,7 @@ def _to_mind(
     batch = scaled[0][1][-1]["batch"]
     found = [f"busiest at batch {batch}: {told}"]
     found += _without_memory_limit(named, batch)
+    found.append(f"mJ/token, 95 % of draws of cost constants: {', '.join(map(_ends, scaled))}")
     errors = [_error(name, rows[-1]) for name, rows in scaled]
     found.append(f"ms/token at batch {batch} is a mean, 95 %: {', '.join(errors)}")
     found += [told for name, rows in scaled if (told := _leaks(name, rows[-1]))]
@@ -118,6 +119,13 @@ def _without_memory_limit(named: Sequence[tuple[str, ChipResult]], batch: object
         if row["phase"] == FREE_MEMORY and row["batch"] == batch
     ]
     return [f"tokens/s without the memory's limit: {', '.join(speeds)}"] if speeds else []
+
+
+def _ends(chip: tuple[str, Sequence[Row]]) -> str:
+    """Return the interval of the energy of the largest batch."""
+    name, rows = chip
+    low, high = (number_of(rows[-1], f"energy_per_token_{end}_nj") for end in ("low", "high"))
+    return f"{name} {short(low / NJ_PER_MJ, 3)} to {short(high / NJ_PER_MJ, 3)}"
 
 
 def _error(name: str, row: Row) -> str:

@@ -16,6 +16,7 @@ from cimsim.cli.options import Cluster, NoCache, folder_of
 if TYPE_CHECKING:
     from cimsim.stages.compare import Comparison
     from cimsim.stages.contenders import Contender
+    from cimsim.stages.cost_spread import Spread
     from cimsim.stages.plan import Request
 
 SHORT_TOKENS = 512
@@ -114,6 +115,7 @@ def compare(
         }
         _refuse(given)
         chips = read_contenders(results, _names(files), shape, batch, phase)
+        spreads = _spreads(results, chips, notes)
     else:
         shared = memory_of(files, reference) if equal_memory else None
         notes += [] if shared is None else [shared.note]
@@ -132,8 +134,10 @@ def compare(
             cluster=cluster,
             cache=folder_of(no_cache),
         )
-        chips = _run(request, shape, batch, phase)
-    comparison = compare_chips(chips, iso.value, reference=reference, node_nm=node, notes=notes)
+        chips, spreads = _run(request, shape, batch, phase)
+    comparison = compare_chips(
+        chips, iso.value, reference=reference, node_nm=node, notes=notes, spreads=spreads
+    )
     _show(comparison, csv, plot, as_json=as_json)
     if out is not None and not as_json:
         print(f"report: {out}/report.html")
@@ -157,6 +161,18 @@ def _show(comparison: Comparison, csv: Path | None, plot: Path | None, *, as_jso
         print("\n".join(comparison_lines(comparison)))
 
 
+def _spreads(folder: Path, chips: list[Contender], notes: list[str]) -> dict[str, Spread] | None:
+    """Return draws of the cost constants of chips that were run earlier, or note why not."""
+    from cimsim.errors import CimsimError
+    from cimsim.stages.contender_spreads import read_chips, spreads_of
+
+    try:
+        return spreads_of(chips, read_chips(folder))
+    except CimsimError as error:
+        notes.append(f"what cost constants do to rankings is not known: {error.sentence()}")
+        return None
+
+
 def _refuse(given: Mapping[str, object]) -> None:
     """Raise where an option was given that needs a run."""
     from cimsim.errors import CimsimError
@@ -173,7 +189,9 @@ def _names(files: list[str]) -> list[str]:
     return [load_chip(Path(f), ()).name if f.endswith((".yaml", ".yml")) else f for f in files]
 
 
-def _run(request: Request, shape: str, batch: int, phase: str) -> list[Contender]:
+def _run(
+    request: Request, shape: str, batch: int, phase: str
+) -> tuple[list[Contender], dict[str, Spread]]:
     """Run the chips into a folder, a temporary one unless it is to be kept."""
     from cimsim.api.compare import run_contenders, short_plan
     from cimsim.api.run import folder_for

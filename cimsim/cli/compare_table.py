@@ -8,6 +8,7 @@ from cimsim.cli.answer import short
 from cimsim.results import Row, number_of
 from cimsim.results.scale_rows import FREE_MEMORY
 from cimsim.stages.compare import ComparedSystem, Comparison
+from cimsim.stages.rankings import Ranking
 
 __all__ = ["HEADS", "comparison_lines"]
 
@@ -52,6 +53,8 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     )
     errors = ", ".join(map(_error, comparison.systems))
     lines += wrap(f"ms, 95 % of their mean: {errors}", WIDTH, subsequent_indent="  ")
+    for told in _surety(comparison):
+        lines += wrap(told, WIDTH, subsequent_indent="  ")
     for pair in comparison.pairs:
         lines += wrap(_pair(pair), WIDTH, subsequent_indent="  ")
     for warning in comparison.warnings:
@@ -76,6 +79,41 @@ def _line(system: ComparedSystem) -> str:
     cells = "".join(_fit(n, width) for n, (_, width) in zip(numbers, HEADS, strict=True))
     name = chip.name if len(chip.name) < NAME else f"{chip.name[: NAME - 2]}~"
     return f"{name.ljust(NAME)}{cells}{marks}"
+
+
+_WORDS = {
+    "energy_per_token_nj": "mJ",
+    "tokens_per_s": "tokens/s",
+    "power_w": "W",
+    "area_mm2": "mm2",
+}
+
+
+def _surety(comparison: Comparison) -> list[str]:
+    """Return how far cost constants may move figures, and which rankings survive it."""
+    drawn = [(s.chip.name, s.as_dict()) for s in comparison.systems if s.spread is not None]
+    if not drawn:
+        return []
+    energies = ", ".join(
+        f"{name} {float(str(d['energy_per_token_low_nj'])) / 1e6:.3g} to "
+        f"{float(str(d['energy_per_token_high_nj'])) / 1e6:.3g}"
+        for name, d in drawn
+    )
+    kept = [r for r in comparison.rankings if r.survives]
+    lost = [r for r in comparison.rankings if not r.survives]
+    lines = [f"mJ in 95 % of draws of the cost constants: {energies}"]
+    if kept:
+        lines.append(f"rankings that survive them: {'; '.join(map(_order, kept))}")
+    if lost:
+        lines.append(f"rankings that do not: {'; '.join(map(_order, lost))}")
+    return lines
+
+
+def _order(ranking: Ranking) -> str:
+    return (
+        f"{_WORDS[ranking.figure]} {ranking.better} before {ranking.worse} "
+        f"({100 * ranking.share:.0f} %)"
+    )
 
 
 def _error(system: ComparedSystem) -> str:

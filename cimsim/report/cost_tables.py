@@ -85,13 +85,15 @@ def _scale_grid(
     resident = f" {ALL_RESIDENT}" if view.switches else ""
     free = FREE if of[0] == FREE_MEMORY else ""
     note = (
-        f"Time: of {window}. Off chip: share of the energy in DRAM and chip I/O. TOPS/W at "
-        f"the bits of the row; 1 MAC = 2 operations.{resident}{free}"
+        f"95 %: of draws of cost constants. Time: of {window}. Off chip: share of the energy in "
+        "DRAM and chip I/O. TOPS/W at the bits of the row; 1 MAC = 2 operations."
+        f"{resident}{free}"
     )
     fields: list[Field[OfRow]] = [
         *WHO_ROW,
         Field("dies", lambda r: f"{number(r[1], 'dies'):,.0f}", "dies"),
         _of_row("mm²", "area_mm2", "mm²"),
+        _ends("mm² 95 %", "area", "mm2", 1.0),
         _of_row("W", "power_w", "W"),
         _of_row("tokens per s", "tokens_per_s", "token/s"),
         Field(
@@ -103,15 +105,26 @@ def _scale_grid(
             lambda r: significant(number(r[1], "energy_per_token_nj") / size),
             unit,
         ),
+        _ends("energy 95 %", "energy_per_token", "nj", size),
         Field("off chip", lambda r: percent(off_chip_share(r[1]), 0), "off"),
         _of_row("TOPS/W", "tops_per_w", "TOPS/W"),
         Field("critical resource", lambda r: _critical(r[1]), words=True),
     ]
     if of[0] != "prefill":
-        fields.insert(-4, Field(f"± {clock}", lambda r: significant(_error(r[1], tick), 2)))
+        fields.insert(-5, Field(f"± {clock}", lambda r: significant(_error(r[1], tick), 2)))
     phase = "decode without the limit of memory" if free else of[0]
     title = f"Full-size model ({shapes}): {phase}, context {context}, batch {of[1]:.0f}"
     return Grid.of(title, fields, groups, note, page_only=page_only)
+
+
+def _ends(title: str, name: str, unit: str, size: float) -> Field[OfRow]:
+    """Show the interval of a figure over draws of the cost model's constants."""
+
+    def show(of: OfRow) -> str:
+        low, high = (number(of[1], f"{name}_{end}_{unit}") / size for end in ("low", "high"))
+        return f"{significant(low)} to {significant(high)}"
+
+    return Field(title, show)
 
 
 def _error(row: Row, tick: float) -> float | None:

@@ -15,8 +15,8 @@ within one class of node and bits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,9 @@ from cimsim.errors import CimsimError, nearest
 from cimsim.results import Row, number_of, pair_rows, pareto_front
 from cimsim.results.scale_rows import DECODE, MEMORY
 from cimsim.stages.contenders import Contender, Iso
+from cimsim.stages.cost_spread import Spread, interval
 from cimsim.stages.node_scaling import NODE_RULE, at_node
+from cimsim.stages.rankings import Ranking, rankings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -42,11 +44,13 @@ class ComparedSystem:
         copies: how many, or what fraction of one.
         on_front: whether no other system of its class beats it in energy per token, tokens per
             second, area and perplexity together; never of a destroyed one.
+        spread: one copy in draws of the cost model's constants; None where not known.
     """
 
     chip: Contender
     copies: float
     on_front: bool
+    spread: Spread | None = None
 
     @property
     def perplexity(self) -> tuple[float, float, float]:
@@ -58,7 +62,9 @@ class ComparedSystem:
 
     def as_dict(self) -> dict[str, object]:
         """Return every figure with its unit in the name."""
-        chip, copies = self.chip, self.copies
+        chip, copies, spread = self.chip, self.copies, self.spread
+        energies = (None, None) if spread is None else interval(spread.energy_nj)
+        areas = (None, None) if spread is None else interval(copies * spread.area_mm2)
         node, weight, inputs = chip.precision
         mean, low, high = self.perplexity
         return {
@@ -73,9 +79,13 @@ class ComparedSystem:
             "tiles": copies * chip.tiles,
             "dies": copies * number_of(chip.scale, "dies"),
             "area_mm2": copies * chip.area_mm2,
+            "area_low_mm2": areas[0],
+            "area_high_mm2": areas[1],
             "power_w": copies * chip.power_w,
             "tokens_per_s": copies * chip.tokens_per_s,
             "energy_per_token_nj": chip.energy_per_token_nj,
+            "energy_per_token_low_nj": energies[0],
+            "energy_per_token_high_nj": energies[1],
             "tpot_us": number_of(chip.scale, "latency_us"),
             "tpot_error_us": chip.scale["latency_error_us"],
             "critical_resource": chip.scale["critical_resource"],
@@ -107,6 +117,8 @@ class Comparison:
         node_nm: to which figures were scaled, or None.
         warnings: one sentence each.
         pairs: rows of pairs.csv: losses against the reference.
+        rankings: neighbours in every figure, and whether what the cost model does not know
+            could turn them; empty where draws are not known.
     """
 
     iso: Iso
@@ -118,6 +130,7 @@ class Comparison:
     node_nm: float | None
     warnings: tuple[str, ...]
     pairs: tuple[Row, ...]
+    rankings: tuple[Ranking, ...] = ()
 
     def classes(self) -> dict[tuple[float, int, int], list[ComparedSystem]]:
         """Systems that may be ranked together, by node and bits."""
@@ -144,6 +157,7 @@ class Comparison:
             "warnings": list(self.warnings),
             "systems": [s.as_dict() for s in self.systems],
             "pairs": list(self.pairs),
+            "rankings": [r.as_dict() for r in self.rankings],
         }
 
 
@@ -154,6 +168,7 @@ def compare_chips(
     reference: str | None = None,
     node_nm: float | None = None,
     notes: Sequence[str] = (),
+    spreads: Mapping[str, Spread] | None = None,
 ) -> Comparison:
     """Take as much of every chip as equals one copy of the reference.
 
@@ -163,16 +178,18 @@ def compare_chips(
         reference: name of a chip, the first by default.
         node_nm: node to which every chip is scaled; None scales none.
         notes: what else the chips were given, one sentence each.
+        spreads: every chip in draws of the cost model's constants, at its own node.
 
     Raises:
         CimsimError: if the reference is none of the chips.
     """
-    notes = list(notes)
+    notes, own = list(notes), chips
     if node_nm is not None:
         notes.append(NODE_RULE.format(node=node_nm))
         scaled = [at_node(c, node_nm) for c in chips]
         chips = [c for c, _ in scaled]
         notes += dict.fromkeys(note for _, found in scaled for note in found)
+    drawn = {} if spreads is None else _moved(spreads, own, chips)
     one = _reference(chips, reference)
     copies = [one.figure(iso) / c.figure(iso) for c in chips]
     rows = [one, *(c for c in chips if c is not one)]
@@ -182,11 +199,39 @@ def compare_chips(
         shape=str(one.scale["shape"]),
         phase=str(one.scale["phase"]),
         batch=int(number_of(one.scale, "batch")),
-        systems=tuple(map(ComparedSystem, chips, copies, _fronts(chips, copies))),
+        systems=tuple(
+            ComparedSystem(chip, share, front, drawn.get(chip.name))
+            for chip, share, front in zip(chips, copies, _fronts(chips, copies), strict=True)
+        ),
         node_nm=node_nm,
         warnings=(*notes, *_warnings(chips)),
         pairs=tuple(pair_rows([(c.row, c.seeds) for c in rows])),
+        rankings=rankings(_ranked(chips), drawn, iso) if drawn else (),
     )
+
+
+def _ranked(chips: Sequence[Contender]) -> list[list[Contender]]:
+    """Return the chips that are not destroyed, those of a node and bits together."""
+    found: dict[tuple[float, int, int], list[Contender]] = {}
+    for chip in chips:
+        if not chip.destroyed:
+            found.setdefault(chip.precision, []).append(chip)
+    return list(found.values())
+
+
+def _moved(
+    spreads: Mapping[str, Spread], own: Sequence[Contender], chips: Sequence[Contender]
+) -> dict[str, Spread]:
+    """Return draws at the node that figures were scaled to: with the figure's own factor."""
+    found = {}
+    for before, chip in zip(own, chips, strict=True):
+        spread = spreads[chip.name]
+        energy = chip.energy_per_token_nj / before.energy_per_token_nj
+        area = chip.area_mm2 / before.area_mm2
+        found[chip.name] = replace(
+            spread, energy_nj=energy * spread.energy_nj, area_mm2=area * spread.area_mm2
+        )
+    return found
 
 
 def _reference(chips: Sequence[Contender], name: str | None) -> Contender:

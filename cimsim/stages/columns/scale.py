@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.cost import LEAKING
 from cimsim.results.column import Column, Empty, count, number, text
 from cimsim.results.components import COMPONENTS
 from cimsim.results.energy_rows import scale_energy
 from cimsim.results.table import Table
+from cimsim.stages.cost_spread import Spread, interval, spread_of
 from cimsim.stages.steady import SteadyTime, steady_time
 from cimsim.units import BITS_PER_BYTE, FJ_PER_NJ, PS_PER_US
 
@@ -83,6 +88,11 @@ class FullSize:
         error = self.latency.error_ps
         return None if error is None else error / PS_PER_US
 
+    @cached_property
+    def spread(self) -> Spread:
+        """The figures in draws of the cost model's constants."""
+        return spread_of(self.chip.cost, self.energy, self.phase.result.critical_resource)
+
     @property
     def never_sleeping(self) -> str | None:
         """What leaks for the whole phase, most energy first."""
@@ -98,6 +108,21 @@ class FullSize:
 def _energy(name: str, meaning: str) -> Column[FullSize]:
     column = f"energy_{name}_nj"
     return number(column, "nJ", f"{meaning} Per token.", lambda s: s.energy.get(column), ABSENT)
+
+
+def _ends(
+    name: str, unit: str, figure: str, draws: Callable[[FullSize], NDArray[np.float64]]
+) -> tuple[Column[FullSize], Column[FullSize]]:
+    """Return both ends of a figure's interval over draws of the cost model's constants."""
+    said = f"end of 95 % of draws of the cost model's constants: {figure}."
+    return (
+        number(
+            f"{name}_low_{unit.lower()}", unit, f"Lower {said}", lambda s: interval(draws(s))[0]
+        ),
+        number(
+            f"{name}_high_{unit.lower()}", unit, f"Upper {said}", lambda s: interval(draws(s))[1]
+        ),
+    )
 
 
 SCALE: Table[FullSize] = Table(
@@ -130,6 +155,7 @@ SCALE: Table[FullSize] = Table(
         count("tiles", "1", "Tiles of all dies.",
               lambda s: s.chip.mesh.n_tiles if s.crossbars else 0),
         number("area_mm2", "mm2", "On-chip area of all dies.", lambda s: s.chip.cost.area_mm2()),
+        *_ends("area", "mm2", "area_mm2", lambda s: s.spread.area_mm2),
         number(
             "chip_link_bytes_per_token",
             "byte",
@@ -147,6 +173,8 @@ SCALE: Table[FullSize] = Table(
         number("latency_error_us", "us",
                "Half of the 95 % interval of latency_us, from the means of ten parts in time.",
                lambda s: s.latency_error_us, NO_ERROR),
+        *_ends("latency", "us", "latency_us",
+               lambda s: s.latency.mean_ps / PS_PER_US * s.spread.time),
         number("macs_per_token", "1", "Multiply-accumulates per token, attention included.",
                lambda s: s.macs_per_token),
         number(
@@ -160,6 +188,7 @@ SCALE: Table[FullSize] = Table(
         number("energy_per_token_nj", "nJ",
                "Energy per token: the sum of the component columns below.",
                lambda s: s.energy["energy_per_token_nj"], better="lower"),
+        *_ends("energy_per_token", "nJ", "energy_per_token_nj", lambda s: s.spread.energy_nj),
         number(
             "energy_off_chip_per_token_nj",
             "nJ",
