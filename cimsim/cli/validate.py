@@ -12,6 +12,10 @@ from cimsim.cli.options import Plugins, load
 if TYPE_CHECKING:
     from cimsim.config import ChipConfig
     from cimsim.config.sweep import SweepPlan
+    from cimsim.model import Checkpoint
+
+DEFAULT_CHIP = "isaac"
+"""On which a model is tried where no chip is named."""
 
 
 def register(app: typer.Typer) -> None:
@@ -21,28 +25,41 @@ def register(app: typer.Typer) -> None:
 
 def validate(
     files: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(help="Chip or macro files, sweep plans, or names of bundled ones."),
-    ],
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. tile.adc.bits=6.")
     ] = None,
     plugins: Plugins = None,
-    model: Annotated[str, typer.Option(help="Bundled model or checkpoint folder.")] = "olmoe-tiny",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Bundled model or checkpoint folder: says in a table what it is, and what a run "
+            "of it takes of this machine (default olmoe-tiny, without the table)."
+        ),
+    ] = None,
 ) -> None:
     """Check files: formats, bounds, knobs without effect, whether the model fits; plans whole."""
     from cimsim.chip import analog_units, build_system
     from cimsim.config.bundled import find_published
     from cimsim.config.load import config_hash, load_chip
     from cimsim.config.sweep_file import find_sweep, load_sweep
+    from cimsim.errors import CimsimError
     from cimsim.mac import knobs_without_effect, unpaid_writes, unused_range
     from cimsim.model import build_program
     from cimsim.stages.models import open_model
 
     load(plugins)
-    checkpoint = open_model(model)
+    if not files and model is None:
+        raise CimsimError(
+            "nothing to check", allowed="chip files, sweep plans, or --model with a folder"
+        )
+    checkpoint = open_model(model or "olmoe-tiny")
     program = build_program(checkpoint)
-    for name in files:
+    if model is not None:
+        _print_model(checkpoint)
+    for name in files or [DEFAULT_CHIP]:
         plan = find_sweep(name)
         if plan is not None:
             _validate_plan(plan, load_sweep(plan))
@@ -70,6 +87,42 @@ def validate(
         )
         for warning in warnings:
             print(f"  warning: {warning}")
+        if model is not None:
+            _print_demands(checkpoint, config)
+
+
+def _print_model(checkpoint: Checkpoint) -> None:
+    """Print what was found in a folder."""
+    from textwrap import wrap
+
+    from cimsim.stages.model_table import describe_model
+
+    print(f"{checkpoint.folder}: ok, {checkpoint.name}")
+    for name, value in describe_model(checkpoint):
+        for i, line in enumerate(wrap(value, 66)):
+            print(f"  {'' if i else name:<12}{line}")
+
+
+def _print_demands(checkpoint: Checkpoint, config: ChipConfig) -> None:
+    """Print memory and time of each tile mode on this machine, and whether it fits."""
+    from cimsim.stages.cores import usable_cores
+    from cimsim.stages.memory import machine_bytes
+    from cimsim.stages.model_table import demands
+
+    tokens = f"{config.workload.tokens:,} tokens"
+    print(f"  on this machine: {usable_cores()} cores, {machine_bytes() / 1e9:.1f} GB")
+    print(f"  {'mode':<10}{'memory':>10}{'write a chip':>14}{'one pass of ' + tokens:>28}  fits")
+    found = demands(checkpoint, config)
+    for demand in found:
+        print(
+            f"  {demand.mode:<10}{demand.memory_bytes / 1e9:>7.1f} GB{demand.write_s:>12.2g} s"
+            f"{demand.pass_s:>26.2g} s  {'yes' if demand.fits else 'NO'}"
+        )
+    if not found:
+        print("  no matrix of the model is on crossbars")
+    elif len(found) == 1:
+        print("  folded: the tile cannot be folded faithfully")
+    print("  times: analog products alone, from a probe of the largest matrix")
 
 
 def _is_macro(config: ChipConfig, needed: int) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.errors import CimsimError, nearest
+from cimsim.errors import CimsimError
 from cimsim.model.beginning import BosRule, beginning_token
 from cimsim.model.config_reader import ConfigReader, read_json
 from cimsim.model.families import FAMILIES, Family
@@ -73,6 +73,11 @@ class Checkpoint:
     def shape_of(self, matrix: MatrixId) -> tuple[int, int]:
         """Return inputs and outputs of a matrix without reading it."""
         return self._weights.shape(self._place_of(matrix))
+
+    @property
+    def stored_bytes(self) -> dict[str, int]:
+        """Bytes of weights by the type that they are stored in."""
+        return self._weights.stored_bytes()
 
     def _place_of(self, matrix: MatrixId) -> MatrixId:
         tied = matrix.role == "head" and self.program.tied_head
@@ -202,8 +207,8 @@ def _family(config: ConfigReader) -> Family:
         return FAMILIES[kind]
     looked = {key: config.get(key) for key in ("architectures", "auto_map")}
     fields = ", ".join(f"{key} = {value}" for key, value in looked.items() if value is not None)
+    # No near name: a family that is nearly called so is another family.
     hints = [
-        nearest(str(kind), FAMILIES),
         f"looked at model_type and {fields}" if fields else "looked at model_type alone",
         "code that a checkpoint brings is never run" if looked["auto_map"] else None,
     ]

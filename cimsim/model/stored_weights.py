@@ -98,6 +98,14 @@ class StoredWeights:
         stored = last - first, place.shape[-1]
         return stored if place.upright else stored[::-1]
 
+    def stored_bytes(self) -> dict[str, int]:
+        """Return the bytes of tensors that are read, by their stored type."""
+        found: dict[str, int] = {}
+        for name in dict.fromkeys(place.name for place in self._places.values()):
+            tensor = self._files[name].tensors[name]
+            found[tensor.dtype] = found.get(tensor.dtype, 0) + tensor.stop - tensor.start
+        return found
+
     def digest(self, config: Path) -> str:
         """Return the SHA-256 of configuration and weight files, hexadecimal.
 

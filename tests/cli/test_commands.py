@@ -211,3 +211,38 @@ def test_output_into_a_closed_pipe_is_no_error(cimsim: Cimsim) -> None:
     _, err = process.communicate(timeout=60)
     assert b"Traceback" not in err
     assert process.returncode in {0, 141}
+
+
+def test_validate_says_in_one_table_what_a_model_is_and_takes(cimsim: Cimsim) -> None:
+    found = cimsim("validate", "--model", "olmoe-tiny", "eflash_40nm")
+    assert found.returncode == 0, found.stderr
+    lines = found.stdout.splitlines()
+    said = {line.split()[0]: line for line in lines[1:] if line.startswith("  ")}
+    assert said["family"].split() == ["family", "olmoe"]
+    assert "4, 4 with experts, width 256" in said["layers"]
+    assert "64 a layer, 8 per token, 28 wide; no shared ones" in said["experts"]
+    # Two bytes a weight: 15.3 MB hold 7.65 M parameters and norms.
+    assert "7.7 M" in said["parameters"]
+    assert "BF16 (15.3 MB)" in said["stored"]
+    assert "4,096 tokens" in said["tokenizer"]
+    for mode in ("detailed", "folded"):
+        assert said[mode].endswith("yes")
+        assert "GB" in said[mode]
+    assert max(map(len, lines[1:8] + lines[9:])) <= 80
+
+
+def test_validate_shows_a_model_on_a_default_chip_and_wants_something_to_check(
+    cimsim: Cimsim,
+) -> None:
+    found = cimsim("validate", "--model", "qwen-moe-tiny")
+    assert "isaac.yaml: ok" in found.stdout
+    assert "shared ones in" in found.stdout
+    nothing = cimsim("validate")
+    assert nothing.returncode == 2
+    assert "nothing to check" in nothing.stderr
+
+
+def test_a_model_without_crossbars_takes_no_tile_mode(cimsim: Cimsim) -> None:
+    assert "no matrix of the model is on crossbars" in cimsim(
+        "validate", "--model", "olmoe-tiny", "npu_hbm"
+    ).stdout  # fmt: skip
