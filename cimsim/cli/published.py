@@ -28,6 +28,7 @@ def published(
     import json
 
     from cimsim.cli.figure_path import check_figure
+    from cimsim.cost import from_scratch
     from cimsim.cost.validation import run_checks, summarise
     from cimsim.cost.validation_report import as_dict, as_lines, parity_points
 
@@ -35,9 +36,9 @@ def published(
     check_figure(adc_plot, "--adc-plot")
     results = run_checks()
     if as_json:
-        print(json.dumps(as_dict(results), indent=2))
+        print(json.dumps({**as_dict(results), "from_scratch": from_scratch.as_dict()}, indent=2))
     else:
-        print("\n".join(as_lines(results)))
+        print("\n".join([*as_lines(results), "", *from_scratch.as_lines()]))
     if plot is not None:
         from cimsim.cli.parity_figure import write_parity
 

@@ -73,6 +73,8 @@ def _classes(results: tuple[CheckResult, ...]) -> list[str]:
     summary = summarise(results)
     lines = [f"{'class':<45}{'checks':>7}{'passed':>8}{'median':>9}{'worst':>8}"]
     for kind, found in summary.classes.items():
+        if not found.count:  # those from scratch stand apart, by factors (`cost.from_scratch`)
+            continue
         errors = "".join(
             ("-" if e is None else f"{e:.1%}").rjust(w)
             for e, w in ((found.median_error, 9), (found.max_error, 8))

@@ -43,6 +43,8 @@ LEFT_OUT = {
 """Names of the subject itself, and prose: neither is a result."""
 LEFT_OUT |= {"bits_per_byte_float", "bits_per_byte_noisy", "bits_per_byte_calibrated"}
 """Columns that came after the values were stored, and follow from columns that are."""
+LEFT_OUT |= {"from_scratch"}
+"""Figures of chips that came after the values were stored: `tests/cost` holds what they say."""
 LEFT_OUT |= {"adc_range", "adc_range_levels", "adc_range_error", "adc_range_least_error"}
 """Columns that came after the values were stored: `tests/mac` holds what they say."""
 
