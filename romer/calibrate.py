@@ -12,7 +12,7 @@ from romer.record import RouterRecord, Routers, record_routers
 from romer.registry import step_of, steps_of
 from romer.task import Task
 
-__all__ = ["Calibrated", "Untreated", "calibrate"]
+__all__ = ["NOTHING_TO_CORRECT_NATS", "Calibrated", "Untreated", "calibrate", "lazy_routers"]
 
 # A chip whose predictions are this close to the clean model's has nothing to correct but
 # the rounding of its number formats: 0.05 % in perplexity.
@@ -52,7 +52,7 @@ class Untreated:
 
     @cached_property
     def _record(self) -> RouterRecord:
-        return _lazy_routers(self.task, self._identity)()
+        return lazy_routers(self.task, self._identity)()
 
     def routers(self) -> RouterRecord:
         """Return what the routers saw and said over the FIT text."""
@@ -60,7 +60,12 @@ class Untreated:
 
 
 def calibrate(
-    task: Task, method: str, *, guarded: bool = True, untreated: Untreated | None = None
+    task: Task,
+    method: str,
+    *,
+    guarded: bool = True,
+    untreated: Untreated | None = None,
+    start: Correction | None = None,
 ) -> Calibrated:
     """Calibrate a deployed model.
 
@@ -70,13 +75,17 @@ def calibrate(
         guarded: keep a step only if it lowers the ACCEPT loss as `romer.acceptance` says;
             False keeps every step (for studies).
         untreated: of the same task, to share it among methods.
+        start: what is corrected already; None starts at nothing.
 
     Raises:
         CimsimError: if the method is unknown, the model has no router, or statistics are not
             finite.
     """
     names = steps_of(method)
+    first = start is None or start.is_identity
     current = identity(task.model_hash, task.chip_hash, method)
+    if start is not None:
+        current = replace(start, method=method)
     if not names:
         return Calibrated(current, ())
     if not task.decoder.program.moe_layers:
@@ -87,10 +96,10 @@ def calibrate(
         )
     verdicts: list[Verdict] = []
     untreated = untreated or Untreated(task)
-    loss = untreated.loss
+    loss = untreated.loss if first else accept_loss(task, current)
     if loss.expected.mean() < NOTHING_TO_CORRECT_NATS:
         return Calibrated(current, ())
-    routers: Routers = untreated.routers
+    routers: Routers = untreated.routers if first else lazy_routers(task, current)
     for name in names:
         proposed = step_of(name)(task, current, routers)
         if proposed is current or proposed.digest() == current.digest():
@@ -102,11 +111,13 @@ def calibrate(
         verdicts.append(verdict)
         if verdict.kept:
             current, loss = proposed, new_loss
-            routers = _lazy_routers(task, current)
+            routers = lazy_routers(task, current)
     return Calibrated(replace(current, method=method), tuple(verdicts))
 
 
-def _lazy_routers(task: Task, correction: Correction) -> Routers:
+def lazy_routers(task: Task, correction: Correction) -> Routers:
+    """Return what records the routers under a correction when it is first asked."""
+
     @cache
     def record() -> RouterRecord:
         return record_routers(task.decoder, task.linear(correction), correction, task.text.fit)

@@ -192,13 +192,21 @@ def study(
         where = () if device is None else (f"run.device={device}",)
         _table(out, model, text, config, axes, (*(overrides or ()), *where), chips or MANY_CHIPS)
         return
+    from romer.study.map_plan import is_map, read_map
+    from romer.study.map_run import MapStudy
     from romer.study.plan import read_plan
     from romer.study.run import Study
 
-    wanted = read_plan(plan, reduced=reduced, chips=chips)
-    found = Study(
-        wanted, out, models_dir=models_dir, jobs=jobs, cluster=cluster, seconds=seconds, say=_say
-    )
+    found: Study | MapStudy
+    if is_map(plan):
+        wide = read_map(plan, reduced=reduced, chips=chips, device=device)
+        found = MapStudy(wide, out, jobs=jobs, cluster=cluster, seconds=seconds, say=_say)
+    else:
+        wanted = read_plan(plan, reduced=reduced, chips=chips)
+        found = Study(
+            wanted, out, models_dir=models_dir, jobs=jobs, cluster=cluster, seconds=seconds,
+            say=_say,
+        )  # fmt: skip
     if missing := found.run():
         print(f"{missing} measurements of this stage are missing: run the same command again")
     else:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cimsim.errors import CimsimError, nearest
 
-__all__ = ["bundled_models", "calibration_text", "heldout_text", "model_folder"]
+__all__ = ["bundled_models", "calibration_text", "fresh_text", "heldout_text", "model_folder"]
 
 _MODELS = ("olmoe-tiny", "qwen-moe-tiny", "deepseek-moe-tiny")
 
@@ -56,6 +56,11 @@ def heldout_text() -> str:
     Tokens 0 to 40,959 are the development split, those after them the test split.
     """
     return _text("heldout")
+
+
+def fresh_text() -> str:
+    """Text for evaluation that no split of ours has used before, 0.58 MB; documents as above."""
+    return _text("fresh")
 
 
 def _text(name: str) -> str:

@@ -1,4 +1,6 @@
-"""The only reader of TEST text: what follows the development split of the held-out text.
+"""The only reader of scored text: TEST, and fresh text that no other split is from.
+
+TEST follows the development split of the held-out text.
 
 No calibrator imports this module or anything that holds what it returns.
 """
@@ -13,12 +15,12 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint
-from cimsim.zoo import heldout_text
+from cimsim.zoo import fresh_text, heldout_text
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
-__all__ = ["DEVELOPMENT_TOKENS", "other_documents", "test_windows"]
+__all__ = ["DEVELOPMENT_TOKENS", "fresh_windows", "other_documents", "test_windows"]
 
 DEVELOPMENT_TOKENS = 40_960
 
@@ -39,6 +41,19 @@ def test_windows(checkpoint: Checkpoint, tokens: int, context: int) -> NDArray[n
             value=tokens,
         )
     return np.asarray(part, dtype=np.int64).reshape(count, context)
+
+
+def fresh_windows(checkpoint: Checkpoint, tokens: int, context: int) -> NDArray[np.int64]:
+    """Return fresh text, int64 [windows, context]; arguments are those of `test_windows`.
+
+    Raises:
+        CimsimError: if it is shorter than that.
+    """
+    ids = checkpoint.tokenizer.encode(fresh_text(), add_special_tokens=False).ids
+    count = tokens // context
+    if not count or len(ids) < count * context:
+        raise CimsimError(f"the fresh text has {len(ids)} tokens", key="test_tokens", value=tokens)
+    return np.asarray(ids[: count * context], dtype=np.int64).reshape(count, context)
 
 
 def other_documents(

@@ -19,13 +19,14 @@ from cimsim.results.statistics import load_cv, topk_agreement, total_variation
 from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.scoring import score_ideal
 from cimsim.workload.matrix import MatrixId, TokenKeys
-from romer import Untreated, calibrate
+from romer import Untreated
 from romer.study.cells import Cell, Kind
 from romer.study.charge import charge, replay
 from romer.study.quantiser import clipped, quantiser_of
 from romer.study.routing import RoutingLogits, routing_divergence
 from romer.study.studied_design import StudiedDesign
 from romer.study.subject import CleanModel
+from romer.study.treatment import treat
 from romer.study.verify import verify_worst
 from romer.study.weight_error import relative_weight_error
 
@@ -106,6 +107,7 @@ class Bench:
             "ppl_adc_only": float(np.exp(self._without_cell_errors().nll.mean())),
             "device_profile": str(getattr(design.config.tile.device, "profile", "")),
             "temperature_c": design.config.technology.temperature_c,
+            "ppl_unigram": self.subject.unigram,
             "load_cv_clean": float(load_cv(clean.trace.load()).mean()),
             "rel_weight_error": relative_weight_error(design),
         }
@@ -183,9 +185,7 @@ class Bench:
         if cell.calibrator.startswith("oracle"):
             return self._oracle(cell.calibrator, chip, mode)
         untreated = fitted.untreated(cell, fitted_chip)
-        found = calibrate(
-            untreated.task, cell.calibrator, guarded=cell.guarded, untreated=untreated
-        )
+        found = treat(untreated, cell.calibrator, guarded=cell.guarded)
         correction = found.correction
         score, row = self._score(self.deployment(chip), correction, mode)
         cost, charged = charge(self.design, correction)

@@ -23,17 +23,16 @@ from romer.study.choices import (
     level_kinds,
     quantiser_kinds,
 )
-from romer.study.jobs import Measurement, StudyJob
+from romer.study.jobs import StudyJob
 from romer.study.measure import Record
 from romer.study.measured import CellMeasurement
+from romer.study.measuring import Measuring
 from romer.study.page import write_page
 from romer.study.plan import StudyPlan
 from romer.study.summary import summarise, write_table
 from romer.study.worker import Setting
 
 __all__ = ["Study"]
-
-SAY_SECONDS = 5.0
 
 
 class Study:
@@ -158,31 +157,8 @@ class Study:
 
     def _measure(self, jobs: Sequence[StudyJob], what: str) -> int:
         """Measure what the cache lacks; return how much is still missing."""
-        wanted = {j.name: j for j in jobs if self._cache.get(j.name) is None}
-        if not wanted:
-            return 0
-        self._say(f"{what}: {len(wanted)} measurements")
-        start, said, done = time.monotonic(), 0.0, 0
-        failed: list[Exception] = []
-        tasks = [self._task(job) for job in wanted.values()]
-        for finished in self._executor.submit(tasks, lambda *_: None):
-            if finished.error is not None:  # one cell must not cost the others their time
-                failed.append(finished.error)
-            elif finished.result is not None:
-                self._cache.put(finished.name, finished.result)
-                done += 1
-                now = time.monotonic()
-                if now - said >= SAY_SECONDS or done == len(wanted):
-                    said, ahead = now, (now - start) / done * (len(wanted) - done)
-                    self._say(f"{what}: {done} of {len(wanted)}; about {ahead:.0f} s left")
-        if failed:
-            raise failed[0]
-        return sum(self._cache.get(name) is None for name in wanted)
-
-    def _task(self, job: StudyJob) -> Measurement:
-        spent = self._cache.get(job.budget) if job.budget else None
-        cells = int(spent["cells_rewritten"]) if spent else 0
-        return Measurement(job.name, job, self._setting, cells, self._until)
+        where = Measuring(self._executor, self._cache, self._setting, self._until, self._say)
+        return where.measure(jobs, what)
 
     def _write(
         self,

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from cimsim.model import Decoder, FloatLinear, ScoreResult
 from cimsim.stages.compute import NUMBA, Compute
-from cimsim.stages.models import open_model, read_text
+from cimsim.stages.models import open_model, read_text, unigram_ppl
 from romer import CalibrationText, CleanReference, split_documents
-from romer.study.heldout import other_documents, test_windows
+from romer.study.heldout import fresh_windows, other_documents, test_windows
 from romer.study.routing import RoutingLogits
 
 __all__ = ["CleanModel", "Prepared"]
@@ -35,6 +35,7 @@ class CleanModel:
         test_tokens: TEST text that is scored; read only when asked for.
         compute: what carries out the numbers.
         text: calibration text, documents apart by an empty line; the bundled one by default.
+        fresh: score fresh text in the place of TEST.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class CleanModel:
         test_tokens: int = 0,
         compute: Compute = NUMBA,
         text: str | None = None,
+        *,
+        fresh: bool = False,
     ) -> None:
         self.checkpoint, self.compute = open_model(model), compute
-        self._text = text
+        self._text, self._fresh = text, fresh
         self.decoder = Decoder(self.checkpoint, compute.backend)
         self.digital = FloatLinear(self.checkpoint, compute.backend)
         self._context, self._test_tokens = context, test_tokens
@@ -54,8 +57,9 @@ class CleanModel:
 
     @cached_property
     def windows(self) -> NDArray[np.int64]:
-        """TEST text."""
-        return test_windows(self.checkpoint, self._test_tokens, self._context)
+        """TEST text, or fresh text."""
+        read = fresh_windows if self._fresh else test_windows
+        return read(self.checkpoint, self._test_tokens, self._context)
 
     @cached_property
     def _clean(self) -> tuple[ScoreResult, RoutingLogits]:
@@ -73,6 +77,11 @@ class CleanModel:
     def clean_logits(self) -> RoutingLogits:
         """What its routers say there."""
         return self._clean[1]
+
+    @property
+    def unigram(self) -> float:
+        """Perplexity that a unigram model of the calibration text has on the scored text."""
+        return unigram_ppl(self.checkpoint, read_text(None), self.windows)
 
     def elsewhere(self, words: str) -> NDArray[np.bool_]:
         """Return which TEST windows touch no document that has some words, [windows]."""

@@ -6,6 +6,7 @@ import gc
 from dataclasses import dataclass
 from typing import Any
 
+from cimsim.stages.compute import open_compute
 from romer.study.cells import Cell, Kind
 from romer.study.measure import Bench, Record, configure
 from romer.study.subject import CleanModel
@@ -21,11 +22,13 @@ class Setting:
         chip: the chip file.
         test_tokens: TEST text that is scored.
         folders: where each model is, by its name.
+        fresh: whether fresh text is scored in the place of TEST.
     """
 
     chip: str
     test_tokens: int
     folders: tuple[tuple[str, str], ...]
+    fresh: bool = False
 
 
 class Worker:
@@ -77,7 +80,13 @@ class Worker:
             self._subject = None
             self._benches.clear()
             gc.collect()
-            context = configure(self._setting.chip, kind).workload.context
-            folder = self._folders[kind.model]
-            self._subject = (kind.model, CleanModel(folder, context, self._setting.test_tokens))
+            setting, config = self._setting, configure(self._setting.chip, kind)
+            subject = CleanModel(
+                self._folders[kind.model],
+                config.workload.context,
+                setting.test_tokens,
+                open_compute(config.run),
+                fresh=setting.fresh,
+            )
+            self._subject = (kind.model, subject)
         return self._subject[1]

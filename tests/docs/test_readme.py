@@ -48,6 +48,8 @@ NOT_RUN = {
     ".venv/bin/python -m romer study --reduced --jobs 2 --out reports/romer-reduced": (
         "minutes: tests/romer/test_study_whole.py carries it out"
     ),
+    ".venv/bin/python -m romer study --plan romer/study/map.yaml --reduced --jobs 2 "
+    "--out reports/map-reduced": "minutes: tests/romer/test_map.py carries a smaller plan out",
 }
 
 

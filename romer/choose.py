@@ -1,0 +1,77 @@
+"""The best of several steps: each is tried on ACCEPT text, and one at most is kept.
+
+A free number of a step (a threshold, lambda) is chosen as a step is: by the expected loss on
+documents that no fit has seen. Of each group the candidate of least loss must pass the guard
+(`romer.acceptance`) against what was there before; else nothing of the group is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cimsim.model import Correction, identity
+from romer.acceptance import Verdict, accept_loss, compare
+from romer.calibrate import NOTHING_TO_CORRECT_NATS, Calibrated, Untreated, lazy_routers
+from romer.registry import step_of
+from romer.task import Task
+
+__all__ = ["READINGS", "choose"]
+
+# Our readings of the paper's two steps, with what their descriptions leave open.
+READINGS: tuple[tuple[str, ...], ...] = (
+    (
+        "replace_e1@0.1", "replace_e1@0.25", "replace_e1@0.5", "replace_e2@0.1",
+        "replace_e2@0.25", "replace_e2@0.5", "replace_e3",
+    ),
+    (
+        "match_r4", "quantile_map", "bias_r3@0.05", "bias_r3@0.2", "clamp_r1@1.5",
+        "clamp_r1@3", "margin_r2@0.1", "margin_r2@1",
+    ),
+)  # fmt: skip
+
+
+def choose(
+    task: Task,
+    groups: Sequence[Sequence[str]],
+    *,
+    untreated: Untreated | None = None,
+    start: Correction | None = None,
+) -> Calibrated:
+    """Return a correction of at most one step of each group, in their order.
+
+    Args:
+        task: what the calibrator sees.
+        groups: names of steps, of which each group is one choice.
+        untreated: of the same task, to share it.
+        start: what is corrected already; None starts at nothing.
+
+    Returns:
+        The correction; verdicts are those of the best candidate of each group.
+    """
+    first = start is None or start.is_identity
+    current = identity(task.model_hash, task.chip_hash) if start is None else start
+    untreated = untreated or Untreated(task)
+    loss = untreated.loss if first else accept_loss(task, current)
+    routers = untreated.routers if first else lazy_routers(task, current)
+    verdicts: list[Verdict] = []
+    if loss.expected.mean() < NOTHING_TO_CORRECT_NATS:
+        return Calibrated(current, ())
+    for group in groups:
+        best = None
+        for name in group:
+            proposed = step_of(name)(task, current, routers)
+            if proposed.digest() == current.digest():
+                continue
+            found = accept_loss(task, proposed)
+            if best is None or found.expected.mean() < best[1].expected.mean():
+                best = (name, found, proposed)
+        if best is None:
+            continue
+        verdict = compare(best[0], loss, best[1], min_gain_nats=task.min_gain_nats)
+        verdicts.append(verdict)
+        if verdict.kept:
+            loss, current = best[1], best[2]
+            routers = lazy_routers(task, current)
+    kept = [v.step for v in verdicts if v.kept]
+    return Calibrated(replace(current, method="+".join(kept) or "identity"), tuple(verdicts))

@@ -1,0 +1,188 @@
+"""The page of the map: for which errors the two steps work, and whether chips reach them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cimsim.report.blocks import Block, Bullets, Field, Grid, Illustration, ReportSection, Text
+from cimsim.report.canvas import Picture
+from cimsim.report.markdown import markdown_report
+from cimsim.text_file import write_whole
+from romer.study.map_plan import MapPlan
+from romer.study.map_tables import ENDPOINTS, PlaceMeasurement, map_rows, smallest_sizes
+from romer.study.summary import write_table
+
+__all__ = ["write_map"]
+
+Row = dict[str, Any]
+HYPOTHESIS = 0.10
+HALF_WIDTH = 0.10
+ALPHA = 0.05
+
+READING = """\
+The two steps are our reading of ROMER (arXiv 2605.11800), whose equations are not public in full:
+of each step the variant, threshold and lambda with the least expected loss on calibration documents
+that no fit saw, kept only if it passes the guard. Shares are of the gap to the clean model in nats:
+before trimming of the untreated chip's gap, after trimming of what trimming leaves. A destroyed
+model has no share: in a collapse any change shows tens of per cent."""
+
+
+def write_map(plan: MapPlan, measured: Sequence[PlaceMeasurement], out: Path) -> None:
+    """Write map.csv, report.md, report.html and figures."""
+    from cimsim.report.page import html_page  # noqa: PLC0415 - half a second to import
+    from romer.study.map_figures import map_figures  # noqa: PLC0415
+
+    rows = map_rows(plan, measured)
+    write_table(rows, out / "map.csv")
+    pictures = map_figures(rows)
+    for drawn in pictures:
+        write_whole(out / "figures" / f"{drawn.name}.svg", drawn.svg)
+    about = "Errors of chips under which the paper's two steps alone win, after the plan."
+    if plan.reduced:
+        about = "A reduced version of the map's plan: few chips and little text."
+    told = "Where ROMER works", about, _sections(plan, rows, pictures)
+    write_whole(out / "report.md", markdown_report(*told, fit=False).encode("utf-8"))
+    write_whole(out / "report.html", html_page(*told).encode("utf-8"))
+
+
+def _sections(
+    plan: MapPlan, rows: Sequence[Row], pictures: Sequence[Picture]
+) -> tuple[ReportSection, ...]:
+    blocks: dict[str, tuple[Block, ...]] = {
+        "Answer": (Bullets(tuple(_answers(rows))), Text(READING)),
+        "Smallest error at which the two steps close half": (_smallest(rows),),
+        "Phase diagrams": tuple(Illustration(p, brief=True) for p in pictures),
+        "Primary cells": (_grid("Primary cells", [r for r in rows if r["primary"]]),),
+    }
+    for parts in plan["parts"]:
+        title = f"All treatments, {parts.replace('_', ' ')}"
+        blocks[title] = (_treatments(title, [r for r in rows if r["parts"] == parts]),)
+    blocks["Limits"] = (
+        Text(
+            "Small models trained by us; errors are drawn independently of each other, one kind "
+            "at a time on top of 2.2 LSB of every cell; text is technical English. What is "
+            "assumed of sizes stands in the plan."
+        ),
+    )
+    return tuple(
+        ReportSection(title.split(",")[0].lower().replace(" ", "_") + str(i), title, found)
+        for i, (title, found) in enumerate(blocks.items())
+    )
+
+
+def _answers(rows: Sequence[Row]) -> list[str]:
+    """Say in sentences what the primary cells and the map found."""
+    found = []
+    primary = [r for r in rows if r["primary"] and not math.isnan(r["share_closed"])]
+    after = [r for r in primary if r["treatment"] == ENDPOINTS[1] and r["size_class"] == "typical"]
+    if after:
+        under = [r for r in after if r["share_closed"] < HYPOTHESIS]
+        found.append(
+            f"Hypothesis (typical sizes, after trimming, under 10 %): holds in {len(under)} of "
+            f"{len(after)} primary cells with a gap."
+        )
+    for name, word in zip(ENDPOINTS, ("before", "after"), strict=True):
+        won = [r for r in rows if r["treatment"] == name and r["share_closed"] >= 0.5]
+        places = ", ".join(
+            f"{r['error']} {r['size']:g} ({r['size_class']}, {r['parts'].replace('_', ' ')}, "
+            f"{r['share_closed']:.0%})"
+            for r in won
+        )
+        found.append(f"The two steps close half or more {word} trimming in: {places or 'no cell'}.")
+    wide = [r for r in primary if (r["share_high"] - r["share_low"]) / 2 > HALF_WIDTH]
+    found.append(
+        f"Precision: {len(primary) - len(wide)} of {len(primary)} primary cells with a gap have a "
+        f"half-width of 10 points or less."
+    )
+    harm = [
+        r for r in rows
+        if r["treatment"] in ENDPOINTS and r["nll_after"] > r["nll_before"] and r["p_value"] < ALPHA
+    ]  # fmt: skip
+    names = ", ".join(f"{r['error']} {r['size']:g} {r['parts']}" for r in harm)
+    found.append(f"The guarded steps raise the loss significantly in: {names or 'no cell'}.")
+    gone = [r for r in rows if r["destroyed"] and r["starts_at"] == "untreated"]
+    lost = dict.fromkeys(
+        f"{r['error']} {r['size']:g} ({r['parts'].replace('_', ' ')})" for r in gone
+    )
+    found.append(f"Destroyed before treatment: {', '.join(lost) or 'none'}.")
+    return found
+
+
+def _smallest(rows: Sequence[Row]) -> Grid:
+    fields = [
+        Field[Row]("model", lambda r: r["model"], "model", words=True),
+        Field[Row]("error", lambda r: r["error"], "error", words=True),
+        Field[Row]("parts", lambda r: r["parts"], "parts", words=True),
+        Field[Row]("before trimming", lambda r: r["before trimming"], "before", words=True),
+        Field[Row]("most there", lambda r: _share(r["most before trimming"]), "most"),
+        Field[Row]("after trimming", lambda r: r["after trimming"], "after", words=True),
+        Field[Row]("most there", lambda r: _share(r["most after trimming"]), "most"),
+    ]
+    note = "Smallest size measured at which half of the gap is closed, with its class; - for none."
+    return Grid.of("Smallest sizes", fields, [("", smallest_sizes(rows))], note=note)
+
+
+def _grid(title: str, rows: Sequence[Row]) -> Grid:
+    fields = [
+        *_where(),
+        Field[Row]("treatment", lambda r: r["treatment"], "treatment", words=True),
+        Field[Row]("gap, nats", lambda r: f"{r['gap_nats']:.3f}", "gap"),
+        Field[Row]("perplexity", lambda r: f"{r['ppl_before']:.2f} > {r['ppl_after']:.2f}", "ppl"),
+        Field[Row]("share closed", _interval, "closed"),
+        Field[Row]("p (Holm)", lambda r: f"{r['p_value']:.2g}", "p"),
+        Field[Row](
+            "load TV", lambda r: f"{r['load_tv_before']:.2f} > {r['load_tv_after']:.2f}", "load TV"
+        ),
+        Field[Row]("steps kept", lambda r: r["steps"], "", words=True),
+    ]
+    return Grid.of(title, fields, [("", rows)])
+
+
+def _treatments(title: str, rows: Sequence[Row]) -> Grid:
+    """Return shares by place and treatment, a row a place."""
+    names = list(dict.fromkeys(r["treatment"] for r in rows))
+    places: dict[tuple[Any, ...], dict[str, Row]] = {}
+    for r in rows:
+        places.setdefault((r["model"], r["error"], r["size"]), {})[r["treatment"]] = r
+    fields = [
+        Field[dict[str, Row]](f.title, _of_first(f), f.narrow, words=f.words) for f in _where()[:4]
+    ]
+    fields.append(
+        Field("noisy perplexity", lambda p: f"{next(iter(p.values()))['ppl_before']:.2f}", "noisy")
+    )
+    fields += [Field[dict[str, Row]](name, _of(name), name) for name in names]
+    by_model: dict[str, list[dict[str, Row]]] = {}
+    for (model, *_), place in places.items():
+        by_model.setdefault(model, []).append(place)
+    return Grid.of(title, fields, by_model.items(), note="Share of the gap closed, in nats.")
+
+
+def _of_first(field: Field[Row]) -> Any:
+    return lambda place: field.show(next(iter(place.values())))
+
+
+def _of(name: str) -> Any:
+    return lambda place: _share(place[name]["share_closed"]) if name in place else "-"
+
+
+def _where() -> list[Field[Row]]:
+    return [
+        Field[Row]("model", lambda r: r["model"], "model", words=True),
+        Field[Row]("error", lambda r: r["error"], "error", words=True),
+        Field[Row]("size", lambda r: f"{r['size']:g}", "size"),
+        Field[Row]("class", lambda r: r["size_class"], "class", words=True),
+        Field[Row]("parts", lambda r: r["parts"], "parts", words=True),
+    ]
+
+
+def _interval(r: Row) -> str:
+    if math.isnan(r["share_closed"]):
+        return "destroyed" if r["destroyed"] else "-"
+    return f"{r['share_closed']:.0%} ({r['share_low']:.0%} to {r['share_high']:.0%})"
+
+
+def _share(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.0%}"

@@ -1,0 +1,155 @@
+"""The map from plan to page: every treatment of every chip of every place, then sum up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cimsim.config.load import config_hash, find_chip, load_chip
+from cimsim.errors import CimsimError
+from cimsim.stages.models import open_model
+from cimsim.sweeps.open_executor import open_executor
+from romer.study.cache import Cache, name_of
+from romer.study.cells import Cell
+from romer.study.jobs import StudyJob
+from romer.study.map_page import write_map
+from romer.study.map_plan import MapPlan, Place
+from romer.study.map_tables import PlaceMeasurement
+from romer.study.measure import configure
+from romer.study.measuring import Measuring
+from romer.study.worker import Setting
+
+__all__ = ["MapStudy"]
+
+
+@dataclass(frozen=True)
+class _Jobs:
+    """The records of one place.
+
+    Attributes:
+        place: the place.
+        shared: what all its chips share.
+        treated: by treatment, of every chip; "noisy" is the untreated chip.
+    """
+
+    place: Place
+    shared: StudyJob
+    treated: dict[str, tuple[StudyJob, ...]]
+
+    @property
+    def all(self) -> list[StudyJob]:
+        """Every job, a chip's together."""
+        return [
+            self.shared,
+            *(j for chips in zip(*self.treated.values(), strict=True) for j in chips),
+        ]
+
+
+class MapStudy:
+    """A plan of the map carried out in a folder; what the folder holds is not measured again.
+
+    Args:
+        plan: what to do.
+        out: folder of the tables, figures, the page and the cache.
+        jobs: processes at once.
+        cluster: Dask cluster to measure on, or None for this machine.
+        seconds: no measurement is begun after so many seconds; None measures all.
+        say: told what is under way.
+
+    Raises:
+        CimsimError: if the folder cannot be used, or a place cannot be measured.
+    """
+
+    def __init__(
+        self,
+        plan: MapPlan,
+        out: Path,
+        *,
+        jobs: int = 1,
+        cluster: str | None = None,
+        seconds: float | None = None,
+        say: Callable[[str], None],
+    ) -> None:
+        if out.exists() and not out.is_dir():
+            raise CimsimError("is not a folder", file=out, key="--out")
+        self._plan, self._out, self._say = plan, out, say
+        self._jobs, self._cluster = jobs, cluster
+        self._until = float("inf") if seconds is None else time.time() + seconds
+        self._hashes = {name: open_model(name).hash for name in plan["models"]}
+        for place in plan.places():
+            configure(plan["chip"], place.kind)  # a slip of the plan costs no measurement
+        self._context = {
+            "chip": config_hash(load_chip(find_chip(plan["chip"]))),
+            "fresh_tokens": plan["test_tokens"],
+            "version": version("cimsim"),
+        }
+        self._cache = Cache(out / "cache")
+        folders = tuple((name, name) for name in plan["models"])
+        self._setting = Setting(plan["chip"], plan["test_tokens"], folders, fresh=True)
+
+    def run(self) -> int:
+        """Measure what time allows; write the results once nothing is missing.
+
+        Returns:
+            How many measurements are still missing; 0 once the results are written.
+        """
+        places = [self._jobs_of(place) for place in self._plan.places()]
+        with open_executor(self._jobs, cluster=self._cluster) as executor:
+            where = Measuring(executor, self._cache, self._setting, self._until, self._say)
+            if left := where.measure([j for p in places for j in p.all], "map"):
+                return left
+        write_map(self._plan, [self._measured(p) for p in places], self._out)
+        return 0
+
+    def _jobs_of(self, place: Place) -> _Jobs:
+        chips = self._plan["test_chips"]
+        treated = {"noisy": tuple(self._noisy(place, chip) for chip in chips)}
+        for name, method, guarded in self._plan.treatments(place):
+            treated[name] = tuple(self._treated(place, method, c, guarded=guarded) for c in chips)
+        shared = StudyJob(self._name("shared", place), place.kind, -1, "shared", ())
+        return _Jobs(place, shared, treated)
+
+    def _noisy(self, place: Place, chip: int) -> StudyJob:
+        name = self._name("noisy", place, chip=chip)
+        return StudyJob(name, place.kind, chip, "noisy", (chip, "folded"))
+
+    def _treated(self, place: Place, calibrator: str, chip: int, *, guarded: bool) -> StudyJob:
+        if calibrator == "quantiser":
+            place = replace(place, kind=replace(place.kind, quantiser=self._plan["quantiser"]))
+            return self._noisy(place, chip)
+        tokens, kind = self._plan["calibration_tokens"], place.kind
+        cell = Cell(
+            role="map",
+            model=kind.model,
+            scope=place.parts,
+            analog=kind.analog,
+            sigma=kind.sigma,
+            level_l=False,
+            calibrator=calibrator,
+            guarded=guarded,
+            tokens=tokens,
+            chips=(chip,),
+            overrides=kind.overrides,
+        )
+        name = self._name(
+            "treated", place, chip=chip, calibrator=calibrator, guarded=guarded, tokens=tokens
+        )
+        return StudyJob(name, kind, chip, "treated", (cell, 0))
+
+    def _name(self, what: str, place: Place, **key: Any) -> str:
+        model = self._hashes[place.model]
+        return name_of({**self._context, "what": what, "model": model, **asdict(place.kind), **key})
+
+    def _measured(self, jobs: _Jobs) -> PlaceMeasurement:
+        def record(job: StudyJob) -> dict[str, Any]:
+            found = self._cache.get(job.name)
+            if found is None:
+                raise KeyError(job.name)
+            return found
+
+        treated = {name: tuple(record(j) for j in some) for name, some in jobs.treated.items()}
+        return PlaceMeasurement(jobs.place, record(jobs.shared), treated)

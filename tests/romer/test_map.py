@@ -1,0 +1,172 @@
+"""The map of errors: its plan, the arithmetic of its tables, and a small one carried out."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from romer_bench import Bench
+from typer.testing import CliRunner
+
+from cimsim.cli.romer import app
+from cimsim.errors import CimsimError
+from cimsim.zoo import calibration_text, fresh_text, heldout_text
+from romer import Untreated, calibrate
+from romer.choose import READINGS, choose
+from romer.study.map_page import write_map
+from romer.study.map_plan import MapPlan, read_map
+from romer.study.map_tables import PlaceMeasurement, map_rows, smallest_sizes, two_sided_p
+
+
+def test_the_plan_names_at_most_24_primary_cells_and_fresh_chips() -> None:
+    plan = read_map(None)
+    places = plan.places()
+    assert 2 * sum(p.primary for p in places) == 2 * len(plan["primary"]["cells"]) <= 24
+    assert plan["test_chips"] == list(range(100, 110))
+    sizes = {e: [p.size for p in places if p.error == e] for e in plan["kinds"]}
+    for found in sizes.values():  # sizes of a kind rise, or fall, through the plan
+        steps = np.diff(list(dict.fromkeys(found)))
+        assert (steps > 0).all() or (steps < 0).all()
+    small = read_map(None, reduced=True, chips=2, device="cuda")
+    assert {p.model for p in small.places()} == {"olmoe-tiny"}
+    assert all("run.device=cuda" in p.kind.overrides for p in small.places())
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"treatments": ["two_stepss"]}, "calibration.method"),
+        ({"quantiser": "per_row"}, "quantisers"),
+        ({"test_chips": [100]}, "test_chips"),
+        ({"kinds": {"cells": {"set": [], "unit": "", "sizes": {"huge": 1}}}}, "kinds"),
+        ({"more": 1}, "--plan"),
+    ],
+)
+def test_what_is_wrong_with_a_plan_is_one_sentence(
+    tmp_path: Path, change: dict[str, Any], key: str
+) -> None:
+    data = yaml.safe_load(files("romer.study").joinpath("map.yaml").read_text(encoding="utf-8"))
+    path = tmp_path / "map.yaml"
+    path.write_text(yaml.safe_dump(data | change))
+    with pytest.raises(CimsimError) as caught:
+        read_map(path)
+    assert caught.value.key == key
+
+
+def test_fresh_text_shares_no_paragraph_with_other_texts() -> None:
+    fresh = {line for line in fresh_text().splitlines() if line}
+    assert len(fresh_text().encode()) > 500_000
+    for other in (calibration_text(), heldout_text()):
+        assert not fresh & set(other.splitlines())
+
+
+def _record(losses: list[float], **more: Any) -> dict[str, Any]:
+    return {"nll_windows": losses, "load_tv": 0.2, "topk_agreement": 0.8, "load_cv": 0.5, **more}
+
+
+def _measured(plan: MapPlan, noisy: float, two: float, trim: float, both: float) -> Any:
+    place = replace(plan.places()[0], primary=True)
+    shared = {"nll_clean_windows": [1.0, 1.2], "ppl_unigram": 100.0, "load_cv_clean": 0.4}
+
+    def of(loss: float) -> tuple[dict[str, Any], ...]:
+        return tuple(_record([loss + d, loss + 0.2 + d], kept=["match_r4"]) for d in (0.0, 0.01))
+
+    treated = {
+        "noisy": of(noisy), "two_steps": of(two), "trim": of(trim), "trim+two_steps": of(both),
+    }  # fmt: skip
+    return PlaceMeasurement(place, shared, treated)
+
+
+def test_shares_are_of_the_gap_that_there_was_where_a_treatment_starts(tmp_path: Path) -> None:
+    plan = read_map(None, reduced=True)
+    rows = map_rows(plan, [_measured(plan, 2.0, 1.5, 1.25, 1.2)])
+    before, trim, after = rows
+    # Chips differ by 0.01, so that mean losses lie 0.005 above those given.
+    assert before["gap_nats"] == pytest.approx(1.005)
+    assert before["share_closed"] == pytest.approx(0.5 / 1.005)
+    assert trim["share_closed"] == pytest.approx(0.75 / 1.005)
+    assert after["starts_at"] == "trimmed"
+    assert after["share_closed"] == pytest.approx(0.05 / 0.255)
+    assert before["share_low"] <= before["share_closed"] <= before["share_high"]
+    assert (before["primary"], trim["primary"], after["primary"]) == (True, False, True)
+    assert before["steps"] == "match_r4 2/2"
+    (line,) = smallest_sizes(rows)
+    assert line["before trimming"] == "-"
+    write_map(plan, [_measured(plan, 2.0, 1.4, 1.25, 1.2)], tmp_path)
+    page = " ".join((tmp_path / "report.md").read_text(encoding="utf-8").split())
+    assert "close half or more before trimming in: cells 5 (bad, router, 60%)" in page
+    assert (tmp_path / "figures" / "phases_olmoe-tiny_router.svg").is_file()
+
+
+def test_destroyed_cells_and_small_gaps_have_no_share() -> None:
+    plan = read_map(None, reduced=True)
+    lost = map_rows(plan, [_measured(plan, math.log(120.0), 2.0, 1.25, 1.2)])[0]
+    assert lost["destroyed"]
+    assert math.isnan(lost["share_closed"])
+    small = map_rows(plan, [_measured(plan, 1.01, 1.005, 1.01, 1.0)])[0]
+    assert not small["destroyed"]
+    assert math.isnan(small["share_closed"])
+
+
+def test_two_sided_p_is_that_of_a_paired_t() -> None:
+    # Mean 2, standard error 1: t = 2 with 3 degrees of freedom.
+    assert two_sided_p(np.array([2.0, 2.0, 4.0, 0.0]) * 1.0) == pytest.approx(0.0917, abs=2e-4)
+    assert two_sided_p(np.array([1.0, 1.0])) == 0.0
+    assert two_sided_p(np.zeros(3)) == 1.0
+
+
+def test_the_best_of_a_group_is_chosen_and_kept_only_if_it_helps(bench: Bench) -> None:
+    task = bench.task(0.3)
+    untreated = Untreated(task)
+    group = ("clamp_r1@0.1", "router_refit", "match_r4")
+    found = choose(task, (group,), untreated=untreated)
+    losses = {
+        name: calibrate(task, name, guarded=False, untreated=untreated).verdicts[0].gain_nats
+        for name in group
+    }
+    (verdict,) = found.verdicts
+    assert verdict.step == max(losses, key=lambda name: losses[name])
+    assert verdict.gain_nats == losses[verdict.step]
+    worse = choose(task, (("clamp_r1@0.1",),), untreated=untreated)
+    assert worse.correction.is_identity
+    assert len({*READINGS[0], *READINGS[1]}) == 15
+
+
+def test_a_small_map_stops_goes_on_and_is_written(tmp_path: Path) -> None:
+    data = yaml.safe_load(files("romer.study").joinpath("map.yaml").read_text(encoding="utf-8"))
+    data |= {
+        "models": ["olmoe-tiny"], "test_tokens": 512, "calibration_tokens": 2560,
+        "test_chips": [100, 101], "treatments": ["two_steps", "trim", "trim+two_steps"],
+        "parts": {"router": ["router"]}, "readings": None,
+        "kinds": {"column_gain": data["kinds"]["column_gain"] | {"sizes": {"stress": 0.4}}},
+    }  # fmt: skip
+    plan, out = tmp_path / "map.yaml", tmp_path / "map"
+    plan.write_text(yaml.safe_dump(data))
+
+    def study(*more: str) -> str:
+        found = CliRunner().invoke(
+            app, ["study", "--plan", str(plan), "--out", str(out), *more], catch_exceptions=False
+        )
+        assert found.exit_code == 0, found.output
+        return found.output
+
+    plan.write_text("map: true\n" + plan.read_text().replace("map: true\n", ""))
+    assert "run the same command again" in study("--seconds", "0")
+    assert not (out / "map.csv").exists()
+    assert "written:" in study()
+    with (out / "map.csv").open(encoding="utf-8") as file:
+        rows = {r["treatment"]: r for r in csv.DictReader(file)}
+    # Column gains of an analog router: the steps close most of the gap, and so does a trim.
+    assert float(rows["two_steps"]["share_closed"]) > 0.5
+    assert float(rows["trim"]["share_closed"]) > 0.8
+    assert float(rows["trim"]["nll_after"]) == float(rows["trim+two_steps"]["nll_before"])
+    written = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    assert "written:" in study()
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == written
