@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "results"))
 from chromium import after, complaints, opened, printed_pages
 from fake_run import fake_run
+from keys import keyboard
 
 from cimsim.report import write_report
 from cimsim.results import Manifest, RunFolder
@@ -54,8 +55,8 @@ def test_the_policy_of_the_page_lets_its_own_script_run(page: Path) -> None:
 
 def test_a_click_sorts_numbers_up_and_a_second_click_down(page: Path, tmp_path: Path) -> None:
     click = f"{TABLE} const head = {CLICK.format('W')}; head.querySelector('button').click();"
-    up = _numbers(after(page, click, tmp_path), 4, 7)
-    down = _numbers(after(page, f"{click} head.querySelector('button').click();", tmp_path), 4, 7)
+    up = _numbers(after(page, click, tmp_path), 5, 7)
+    down = _numbers(after(page, f"{click} head.querySelector('button').click();", tmp_path), 5, 7)
     assert up == sorted(up)
     assert down == up[::-1]
     assert len(set(up)) > 3
@@ -168,3 +169,87 @@ def test_the_page_says_nothing_on_the_console_and_can_be_used_by_keyboard(
         ".filter((e) => e.tabIndex < 0).map((e) => e.textContent)"
     )
     assert _failed(page, unreachable, tmp_path) == ""
+
+
+FOCUSED = (
+    "(() => { const e = document.activeElement; const head = e.closest('th');"
+    " return head ? 'sort ' + head.textContent : e.type === 'search' ? 'filter' : e.tagName; })()"
+)
+
+
+def test_tables_are_sorted_and_filtered_by_keys_alone(page: Path, tmp_path: Path) -> None:
+    rows = (
+        "[...document.querySelector('#scale table').tBodies[0].rows]"
+        ".filter((r) => !r.hidden && !r.classList.contains('group'))"
+        ".map((r) => r.cells[1].textContent)"
+    )
+    with keyboard(page, tmp_path) as keys:
+        before = keys.read(rows)
+        # From the filter of the first full-size table, which stands before its headings.
+        keys.read(
+            "document.querySelector('#scale table').parentElement.previousElementSibling.focus()"
+        )
+        assert keys.read(FOCUSED) == "filter"
+        for key in "sram":
+            keys.press(key)
+        assert keys.read(rows) == [name for name in before if "sram" in name]
+        reached = [keys.read(FOCUSED)]
+        while reached[-1] != "sort chip" and len(reached) < 5:
+            keys.press("Tab")
+            reached.append(keys.read(FOCUSED))
+        assert reached == ["filter", "sort #", "sort chip"]
+        seen = keys.read("getComputedStyle(document.activeElement).outlineStyle")
+        assert seen == "solid"
+        keys.press("Enter")
+        up = keys.read(rows)
+        assert up == sorted(up)
+        assert len(up) > 1
+        keys.press(" ")
+        assert keys.read(rows) == up[::-1]
+
+
+def test_tab_reaches_every_control_in_the_order_of_the_page(page: Path, tmp_path: Path) -> None:
+    count = "document.querySelectorAll('a[href], button, input, summary, [tabindex]').length"
+    with keyboard(page, tmp_path) as keys:
+        found, seen = [], set()
+        for _ in range(60):
+            keys.press("Tab")
+            found.append(keys.read(FOCUSED))
+            seen.add(keys.read("document.activeElement.getBoundingClientRect().height > 0"))
+        assert keys.read(count) > 60
+    assert found[0] == "A"
+    assert found.index("SUMMARY") < found.index("sort rank")
+    assert seen == {True}
+
+
+def _grounds(scheme: str) -> str:
+    """Return a script that lists text of too little contrast with what is behind it."""
+    return (
+        "(() => { const light = (c) => { const p = c.map((v) => v / 255)"
+        ".map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);"
+        " return 0.2126 * p[0] + 0.7152 * p[1] + 0.0722 * p[2]; };"
+        " const parts = (c) => c.match(/[\\d.]+/g).map(Number);"
+        " const behind = (e) => { for (; e; e = e.parentElement) {"
+        " const c = parts(getComputedStyle(e).backgroundColor);"
+        " if (c.length === 3 || c[3] === 1) return c; } return [255, 255, 255]; };"
+        " return [...document.querySelectorAll('body *')]"
+        ".filter((e) => !e.closest('svg') && e.offsetParent &&"
+        " [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))"
+        ".map((e) => { const a = light(parts(getComputedStyle(e).color).slice(0, 3));"
+        " const b = light(behind(e).slice(0, 3));"
+        " return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), e]; })"
+        f".filter(([ratio]) => ratio < 4.5).map(([r, e]) => '{scheme} ' + r.toFixed(2) + ' ' +"
+        " e.tagName + ' ' + e.textContent.slice(0, 20)); })()"
+    )
+
+
+@pytest.mark.parametrize("width", [400, 800, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_of_the_page_has_the_contrast_of_wcag_aa(
+    page: Path, tmp_path: Path, width: int, scheme: str
+) -> None:
+    flags = [f"--window-size={width},900"]
+    if scheme == "dark":
+        flags += ["--force-dark-mode", "--enable-features=WebUIDarkMode",
+                  "--blink-settings=preferredColorScheme=0"]  # fmt: skip
+    assert _failed(page, _grounds(scheme), tmp_path, *flags) == ""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -156,6 +157,24 @@ def test_text_of_figures_stands_out_on_light_and_on_dark_pages() -> None:
         # WCAG AA for graphics.
         assert _contrast("#ffffff", light) >= 3, light
         assert _contrast(DARK["#ffffff"], dark) >= 3, dark
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark", "print"])
+def test_colours_of_the_page_have_the_contrast_of_wcag_aa(scheme: str) -> None:
+    css = (files("cimsim.report") / "templates" / "report.css").read_text(encoding="utf-8")
+    light, dark, paper = (
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6});", block))
+        for block in re.findall(r":root \{(.*?)\}", css, re.DOTALL)
+    )
+    found = {"light": light, "dark": light | dark, "print": light | paper}[scheme]
+    at = {k: v if len(v) == 7 else "#" + "".join(2 * c for c in v[1:]) for k, v in found.items()}
+    for ground in ("paper", "band", "warn"):
+        for text in ("ink", "soft", "accent"):
+            assert _contrast(at[ground], at[text]) >= 4.5, (text, ground)
+    # Borders of fields and outlines of what has the focus are graphics.
+    for edge in ("soft", "accent"):
+        assert _contrast(at["paper"], at[edge]) >= 3
+    assert 'input[type="search"]::placeholder { color: var(--soft); opacity: 1; }' in css
 
 
 def _contrast(a: str, b: str) -> float:
