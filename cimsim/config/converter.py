@@ -9,6 +9,7 @@ from pydantic import Field
 from cimsim.config.bounds import (
     AGE_S,
     AREA_UM2,
+    CLOCK_GHZ,
     COMMON_GAIN,
     DECADE_SHARE,
     ENERGY_FJ,
@@ -223,8 +224,36 @@ class TableAdc(Adc):
     source: str = knob(..., "Where these numbers come from.")
 
 
+class FlashAdc(Adc):
+    """A comparator for each step, all at once: what few bits are converted by."""
+
+    kind: Literal["flash"] = "flash"
+
+
+class CounterAdc(Adc):
+    """Time-based: a ramp or an integrator and a comparator stop a counter."""
+
+    kind: Literal["counter"] = "counter"
+    clock_ghz: float = knob(..., "Clock of the counter.", unit="GHz", within=CLOCK_GHZ)
+    static_uw: float = knob(
+        ...,
+        "Power of ramp or integrator and comparator while one conversion lasts.",
+        unit="uW",
+        ge=0,
+        within=POWER_UW,
+    )
+
+
 AnyAdc = Annotated[
-    RegressionAdc | SarTableAdc | IsaacAdc | ZigzagAdc | WaldenAdc | SchreierAdc | TableAdc,
+    RegressionAdc
+    | SarTableAdc
+    | IsaacAdc
+    | ZigzagAdc
+    | WaldenAdc
+    | SchreierAdc
+    | TableAdc
+    | FlashAdc
+    | CounterAdc,
     Field(discriminator="kind"),
 ]
 

@@ -79,10 +79,12 @@ _RATES = (
     ("digital", "clock_ghz"),
     ("noc", "clock_ghz"),
     ("tile", "adc", "rate_gsps"),
+    ("tile", "adc", "clock_ghz"),
 )
 _ENERGIES = (
     ("tile", "adc", "energy_pj"),
     ("tile", "adc", "fom_fj"),
+    ("tile", "adc", "static_uw"),
     ("cost", "digital_bit_fj"),
     ("cost", "digital_row_fj"),
     ("noc", "router_pj_per_bit"),

@@ -12,6 +12,8 @@ from math import ceil
 
 from cimsim.config.converter import (
     AnyAdc,
+    CounterAdc,
+    FlashAdc,
     IsaacAdc,
     RegressionAdc,
     SarTableAdc,
@@ -32,6 +34,8 @@ from cimsim.cost.adc_fits import (
     zigzag_pj,
     zigzag_um2,
 )
+from cimsim.cost.comparator_adc import CONSTANTS as FEW_BITS
+from cimsim.cost.comparator_adc import counter_cost, flash_cost
 from cimsim.cost.constant import Constant
 from cimsim.cost.price import Price
 from cimsim.elementary import exp, power
@@ -116,6 +120,10 @@ def price_adc(tile: Tile, node_nm: float, vdd_v: float) -> Price:
         price = _zigzag(adc, node_nm, vdd_v, tile.crossbar.rows)
     elif isinstance(adc, WaldenAdc | SchreierAdc):
         price = _figure_of_merit(adc)
+    elif isinstance(adc, FlashAdc):
+        price = _price(*flash_cost(adc, node_nm, vdd_v), None, "flash", FEW_BITS[:2])
+    elif isinstance(adc, CounterAdc):
+        price = _price(*counter_cost(adc, node_nm, vdd_v), None, "counter", FEW_BITS[1:])
     else:
         price = _table(adc)
     limit = thermal_limit_fj(effective_bits(adc))

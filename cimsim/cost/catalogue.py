@@ -16,6 +16,7 @@ from cimsim.cost import (
     cells,
     chip_link,
     clock,
+    comparator_adc,
     cooling,
     crossbar,
     dac,
@@ -48,6 +49,7 @@ def all_constants() -> tuple[Constant, ...]:
     """Return every constant of every component model."""
     modules = (
         adc,
+        comparator_adc,
         dac,
         cells,
         crossbar,

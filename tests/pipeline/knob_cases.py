@@ -66,6 +66,9 @@ ROOMY = (*TILES, "chip.spare_fraction=1.0")  # copies of large blocks find room
 SWITCHING = ("chip.tiles=5", *TILES)
 COARSE = ("tile.adc.bits=4", *TILES)
 MERGED = ("tile.weight.encoding=differential", "tile.pes=1", "tile.pe.merge={kind: binary}")
+COUNTER = (
+    "tile.adc={kind: counter, bits: 8, rate_gsps: 0.003, per_pe: 64, clock_ghz: 1, static_uw: 9}",
+)
 WALDEN = ("tile.adc={kind: walden, bits: 8, rate_gsps: 1.0, per_pe: 8, fom_fj: 20, area_um2: 900}",)
 SCHREIER = (
     "tile.adc={kind: schreier, bits: 8, rate_gsps: 1.0, per_pe: 8, fom_db: 170, area_um2: 900}",
@@ -185,6 +188,8 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "tile.adc.range.percentile": ("isaac", (*COARSE, "tile.adc.range={kind: percentile}"), "90"),
     "tile.adc.range.levels": ("isaac", ("tile.adc.range={kind: fixed, levels: 60}",), "20"),
     "tile.adc.range.kind": ("isaac", COARSE, "full"),
+    "tile.adc.clock_ghz": ("isaac", COUNTER, "0.5"),
+    "tile.adc.static_uw": ("isaac", COUNTER, "90"),
     "tile.adc.kind": ("isaac", (), "sar_table"),
     "tile.adc.optimism": ("isaac", ("tile.adc.kind=regression",), "median"),
     "tile.adc.fom_fj": ("isaac", WALDEN, "40"),
