@@ -24,16 +24,12 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.model import Correction, Linear
-from cimsim.model.kernels.rows import divergence
-from romer.task import Task, log_probabilities
+from romer.task import WINDOWS_AT_ONCE, Task
 
 __all__ = ["AcceptLoss", "Verdict", "accept_loss", "compare"]
 
-Logs = NDArray[np.float32]
-
 BLOCK_TOKENS = 32
 LEAST_ERRORS = 2.0  # standard errors that tell a gain, or a loss, from chance
-WINDOWS_AT_ONCE = 16  # bounds the memory of logits
 
 
 @dataclass(frozen=True)
@@ -98,18 +94,19 @@ def accept_loss(task: Task, correction: Correction) -> AcceptLoss:
 
 def loss_of(task: Task, linear: Linear, correction: Correction | None) -> AcceptLoss:
     """Return the losses of the ACCEPT text with given products."""
-    windows = task.text.accept
-    text, expected = [], []
-    for start in range(0, len(windows), WINDOWS_AT_ONCE):
-        part = windows[start : start + WINDOWS_AT_ONCE]
-        # Numbers that no FIT window has: the address of the read noise differs too.
-        sequences = len(task.text.fit) + start + np.arange(len(part), dtype=np.int64)
-        out = task.decoder.forward(part, linear, sequences=sequences, correction=correction)
-        log_p = log_probabilities(out.logits[:, :-1])
-        clean = task.reference.accept_log_p[start : start + WINDOWS_AT_ONCE]
-        chosen = np.take_along_axis(log_p, part[:, 1:, None], axis=2)[..., 0]
-        text.append(-chosen.astype(np.float64))
-        expected.append(_divergence(clean, log_p))
+    windows, algebra = task.text.accept, task.algebra
+    # Numbers that no FIT window has: the address of the read noise differs too.
+    sequences = len(task.text.fit) + np.arange(len(windows), dtype=np.int64)
+    logits = task.decoder.logits(
+        windows, linear, sequences=sequences, correction=correction, at_once=WINDOWS_AT_ONCE
+    )
+    text, expected, start = [], [], 0
+    for clean, found in zip(task.reference.accept_log_p, logits, strict=True):
+        following = windows[start : start + len(found), 1:]
+        nll, apart = algebra.losses(algebra.log_probabilities(found[:, :-1]), clean, following)
+        text.append(nll)
+        expected.append(apart)
+        start += len(found)
     loss = AcceptLoss(np.concatenate(text), np.concatenate(expected))
     if not (np.isfinite(loss.text).all() and np.isfinite(loss.expected).all()):
         raise CimsimError(
@@ -118,12 +115,6 @@ def loss_of(task: Task, linear: Linear, correction: Correction | None) -> Accept
             hint="the chip is too noisy to calibrate, or its ADC range clips everything",
         )
     return loss
-
-
-def _divergence(clean: Logs, found: Logs) -> NDArray[np.float64]:
-    """Return KL(clean || found) of every token, [windows, tokens], from log probabilities."""
-    vocab = clean.shape[-1]
-    return divergence(clean.reshape(-1, vocab), found.reshape(-1, vocab)).reshape(clean.shape[:-1])
 
 
 def compare(step: str, before: AcceptLoss, after: AcceptLoss, *, min_gain_nats: float) -> Verdict:

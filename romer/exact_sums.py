@@ -14,7 +14,7 @@ from math import ceil, log2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["column_products", "column_sums", "gram_matrix"]
+__all__ = ["column_products", "column_sums", "gram_matrix", "summed_bits"]
 
 Array = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -30,25 +30,25 @@ def gram_matrix(x: Array, y: Array) -> Floats:
         x: float32 [n, x columns].
         y: float32 [n, y columns].
     """
-    bits = _bits(len(x))
+    bits = summed_bits(len(x))
     (qx, ux), (qy, uy) = _on_grid(x, bits), _on_grid(y, bits)
     return np.asarray((qx.T @ qy) * ux[:, None] * uy)
 
 
 def column_products(x: Array, y: Array) -> Floats:
     """Return the sum of x y over the tokens of each column, float64 [columns]."""
-    bits = _bits(len(x))
+    bits = summed_bits(len(x))
     (qx, ux), (qy, uy) = _on_grid(x, bits), _on_grid(y, bits)
     return np.asarray((qx * qy).sum(axis=0) * ux * uy)
 
 
 def column_sums(x: Array) -> Floats:
     """Return the sum over the tokens of each column, float64 [columns]."""
-    q, unit = _on_grid(x, _bits(len(x)))
+    q, unit = _on_grid(x, summed_bits(len(x)))
     return np.asarray(q.sum(axis=0) * unit)
 
 
-def _bits(n: int) -> int:
+def summed_bits(n: int) -> int:
     """Return the bits of a value with which n products are summed exactly."""
     return min(_MOST_BITS, (_EXACT_BITS - ceil(log2(max(n, 1)))) // 2)
 

@@ -16,14 +16,14 @@ from cimsim.errors import CimsimInternalError
 from cimsim.kernel_cache import cached
 from cimsim.rng import CHUNK, derive_key, normals_at
 
-__all__ = ["Cholesky", "leading_rows", "multiply"]
+__all__ = ["ITERATIONS", "Cholesky", "first_rows", "leading_rows", "multiply"]
 
 Floats = NDArray[np.float64]
 
 _BLOCK = 64
 # Where singular values fall by 2 % each, one row holds 97 % of the best row's energy, six rows
 # 99.7 %.
-_ITERATIONS = 16
+ITERATIONS = 16
 _PURPOSE_SUBSPACE = 40
 
 
@@ -55,10 +55,6 @@ class Cholesky:
         _backward(self._lower, out)
         return out
 
-    def solve(self, right: Floats) -> Floats:
-        """Return A^-1 right, float64 [d, columns]."""
-        return self.rest(self.half(right))
-
 
 def multiply(a: Floats, b: Floats) -> Floats:
     """Return a b, each element summed over k = 0, 1, ... in float64, [n, m]."""
@@ -76,16 +72,20 @@ def leading_rows(matrix: Floats, rank: int) -> Floats:
         matrix: float64 [rows, columns].
         rank: at most this many.
     """
-    columns = matrix.shape[1]
-    key = derive_key(_PURPOSE_SUBSPACE, columns)
-    room = -(-columns // CHUNK) * CHUNK
-    rows = np.stack([normals_at(room, (r, 0, 0), key)[:columns] for r in range(rank)])
-    basis: Floats = rows.astype(np.float64)
+    basis = first_rows(matrix.shape[1], rank)
     turned = np.ascontiguousarray(matrix.T)
-    for _ in range(_ITERATIONS):
+    for _ in range(ITERATIONS):
         basis = multiply(multiply(basis, turned), matrix)
         _orthonormalise(basis)
     return basis
+
+
+def first_rows(columns: int, rank: int) -> Floats:
+    """Return the rows that `leading_rows` begins with: addressed normals, [rank, columns]."""
+    key = derive_key(_PURPOSE_SUBSPACE, columns)
+    room = -(-columns // CHUNK) * CHUNK
+    rows = np.stack([normals_at(room, (r, 0, 0), key)[:columns] for r in range(rank)])
+    return rows.astype(np.float64)
 
 
 @cached

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cimsim.model import Correction, Linear, RouterRefit
-from cimsim.model.kernels.product import product
 from cimsim.workload.matrix import MatrixId, TokenKeys
 from romer.task import Task
 
 __all__ = ["Fit", "fit_in_one_pass"]
 
-Array = NDArray[np.float32]
+Array = Any  # NumPy's, or a tensor where fits are computed on a device
 
 # (matrix, x, y of the chip, clean x W) -> corrected y; keeps its own record of the fit.
 Fit = Callable[[MatrixId, Array, Array, Array], Array]
@@ -37,11 +36,14 @@ class _Fitter:
         y = self._chip(matrix, x, tokens)
         if matrix.part not in self._task.analog:
             return y
-        refit, backend = self._routers.get(matrix), self._task.decoder.backend
-        seen, host = backend.host(x), backend.host
-        clean = self._task.clean
-        target = host(clean(matrix, x, tokens)) if refit is None else product(seen, refit.weight)
-        return backend.array(self._fit(matrix, seen, host(y), target))
+        refit, task = self._routers.get(matrix), self._task
+        backend, algebra = task.decoder.backend, task.algebra
+        seen = algebra.taken(x, backend)
+        if refit is None:
+            target = algebra.taken(task.clean(matrix, x, tokens), backend)
+        else:
+            target = algebra.product(seen, algebra.array(refit.weight))
+        return backend.array(self._fit(matrix, seen, algebra.taken(y, backend), target))
 
 
 def fit_in_one_pass(task: Task, correction: Correction, fit: Fit) -> None:

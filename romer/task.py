@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint, Correction, Decoder, FloatLinear, Linear
-from cimsim.model.kernels.rows import log_softmax
+from romer.algebra import Algebra, algebra_of
 from romer.deployment import Deployment, Mode
 from romer.record import RouterRecord, record_routers
 
-__all__ = ["CalibrationText", "CleanReference", "Task", "log_probabilities", "split_documents"]
+__all__ = ["WINDOWS_AT_ONCE", "CalibrationText", "CleanReference", "Task", "split_documents"]
 
-Array = NDArray[np.float32]
 Windows = NDArray[np.int64]
 
 ACCEPT_EVERY = 5  # every fifth document decides acceptance: 80 % FIT, 20 % ACCEPT
 LEAST_ACCEPT_WINDOWS = 2
+WINDOWS_AT_ONCE = 16  # bounds the memory of logits
 
 
 @dataclass(frozen=True)
@@ -99,31 +101,27 @@ def _windows_by_document(
     return found
 
 
-def log_probabilities(logits: Array) -> Array:
-    """Return log softmax over the last axis, float32."""
-    rows = np.ascontiguousarray(logits).reshape(-1, logits.shape[-1])
-    return log_softmax(rows).reshape(logits.shape)
-
-
 @dataclass(frozen=True)
 class CleanReference:
     """What the clean model says about the calibration text, shared by all chips.
 
     Attributes:
         fit: router inputs, logits and choices on FIT.
-        accept_log_p: float32 [windows, context - 1, vocab], predictions on ACCEPT.
+        accept_log_p: predictions on ACCEPT, float32 [some windows, context - 1, vocab] at a time:
+            tensors where the model is one of torch.
     """
 
     fit: RouterRecord
-    accept_log_p: Array = field(repr=False)
+    accept_log_p: tuple[Any, ...] = field(repr=False)
 
     @classmethod
     def measure(cls, decoder: Decoder, clean: FloatLinear, text: CalibrationText) -> CleanReference:
         """Run the clean model over FIT and ACCEPT text."""
         record = record_routers(decoder, clean, None, text.fit)
         sequences = np.arange(len(text.accept), dtype=np.int64)
-        logits = decoder.forward(text.accept, clean, sequences=sequences).logits
-        return cls(record, log_probabilities(logits[:, :-1]))
+        algebra = algebra_of(decoder.backend)
+        logits = decoder.logits(text.accept, clean, sequences=sequences, at_once=WINDOWS_AT_ONCE)
+        return cls(record, tuple(algebra.log_probabilities(z[:, :-1]) for z in logits))
 
 
 @dataclass(frozen=True)
@@ -155,6 +153,11 @@ class Task:
     model_hash: str
     chip_hash: str
     min_gain_nats: float
+
+    @cached_property
+    def algebra(self) -> Algebra:
+        """The arithmetic of fits."""
+        return algebra_of(self.decoder.backend)
 
     def linear(self, correction: Correction | None) -> Linear:
         """Return the chip's products as fits see them, under a correction."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -187,6 +188,33 @@ class Decoder:
         shape = (*tokens.shape, self.program.vocab_size)
         return ForwardResult(gates, trace, logits.reshape(shape))
 
+    def logits(
+        self,
+        tokens: Tokens,
+        linear: Linear,
+        *,
+        sequences: Tokens,
+        at_once: int,
+        correction: Correction | None = None,
+    ) -> Iterator[Array]:
+        """Yield the logits of some windows after others, the backend's, [windows, T, vocab].
+
+        All windows pass a layer before any passes the next one; logits are there for some alone.
+
+        Args:
+            tokens: int64 [B, T] token ids.
+            linear: evaluates the matrix products.
+            sequences: int64 [B], global numbers of the windows: they address the noise.
+            at_once: windows whose logits are there together.
+            correction: applied to router logits and to matrix outputs.
+        """
+        interpreter = self.interpreter(linear, correction=correction)
+        shape = (-1, tokens.shape[1], self.program.vocab_size)
+        for flight in self._flights(interpreter, tokens, sequences, None, at_once, scored=False):
+            found = flight.logits
+            flight.logits = NOTHING
+            yield found.reshape(shape)
+
     def score(
         self,
         tokens: Tokens,
@@ -217,10 +245,32 @@ class Decoder:
         scored: bool,
     ) -> tuple[NDArray[Any], RoutingTrace, Array]:
         """Take windows through the program in batches: losses or logits, experts, gates."""
-        self._check(windows, sequences)
         context = windows.shape[1]
         step = max(1, self.backend.batch_tokens // context)
-        flights = []
+        found, records = [], []
+        flights = self._flights(interpreter, windows, sequences, forced, step, scored=scored)
+        for flight in flights:
+            found.append(flight.nll if scored else self.backend.host(flight.logits))
+            flight.logits = NOTHING
+            records.append(flight.record())
+        experts = np.concatenate([r.experts for r in records])
+        keys = TokenKeys.of_windows(sequences, context)
+        trace = RoutingTrace(experts, *keys, self.program.n_experts)
+        return np.concatenate(found), trace, np.concatenate([r.gates for r in records])
+
+    def _flights(
+        self,
+        interpreter: Interpreter,
+        windows: Tokens,
+        sequences: Tokens,
+        forced: RoutingRecord | None,
+        step: int,
+        *,
+        scored: bool,
+    ) -> Iterator[Flight]:
+        """Yield flights of `step` windows at the end of the program, one after another."""
+        self._check(windows, sequences)
+        context, flights = windows.shape[1], []
         for start in range(0, len(windows), step):
             some = slice(start, start + step)
             given = None if forced is None else forced.rows(start * context, some.stop * context)
@@ -229,16 +279,9 @@ class Decoder:
         for stop in self._layer_ends[:-1]:
             for flight in flights:
                 interpreter.advance(flight, stop)
-        found, records = [], []
         for flight in flights:
             interpreter.advance(flight)
-            found.append(flight.nll if scored else self.backend.host(flight.logits))
-            flight.logits = NOTHING
-            records.append(flight.record())
-        experts = np.concatenate([r.experts for r in records])
-        keys = TokenKeys.of_windows(sequences, context)
-        trace = RoutingTrace(experts, *keys, self.program.n_experts)
-        return np.concatenate(found), trace, np.concatenate([r.gates for r in records])
+            yield flight
 
     def _check(self, tokens: Tokens, sequences: Tokens) -> None:
         if tokens.ndim != 2 or not tokens.size or sequences.shape != tokens.shape[:1]:

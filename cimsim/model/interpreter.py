@@ -157,7 +157,7 @@ class Interpreter:
                 gain = arrays[layer, f"{name}_norm"]
                 flight.inputs = backend.rms_norm(flight.x, gain, operation.eps)
                 if self._observer is not None:
-                    self._observer.norm(layer, name, flight.keys, backend.host(flight.inputs))
+                    self._observer.norm(layer, name, flight.keys, flight.inputs)
             case Rotate():
                 rotate_heads(flight, operation, backend, self._parameters)
             case Compress():
@@ -239,7 +239,7 @@ class Interpreter:
         if self._observer is not None or correction is not None or operation.choice is not None:
             logits = host(logits)
         if self._observer is not None:
-            self._observer.router(layer, flight.keys, host(flight.inputs), logits)
+            self._observer.router(layer, flight.keys, flight.inputs, logits)
         routing = route_logits(logits, flight.keys, operation, correction, self._chooser(operation))
         if self._observer is not None:
             self._observer.routing(layer, flight.keys, routing)

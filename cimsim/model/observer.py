@@ -16,8 +16,8 @@ Array = NDArray[np.float32]
 class Observer:
     """Sees the digital signals of a pass; override the methods of interest.
 
-    Arrays are the decoder's own, on the host, and must not be changed; copy what must outlive
-    the call.
+    Arrays are the decoder's own and must not be changed; copy what must outlive the call. States
+    are the backend's, router logits are on the host.
     Inputs and outputs of single matrices are seen by wrapping the `Linear`.
     """
 

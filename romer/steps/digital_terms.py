@@ -9,12 +9,9 @@ matrix has inputs gets no low-rank term: its regression would be underdetermined
 from __future__ import annotations
 
 from dataclasses import replace
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from cimsim.model import ColumnCorrection, Correction, LowRank
-from cimsim.model.kernels.product import product
 from cimsim.workload.matrix import MatrixId
 from romer.record import Routers
 from romer.registry import register_step
@@ -25,7 +22,7 @@ from romer.task import Task
 
 __all__ = ["fit_columns", "fit_low_rank", "fit_terms"]
 
-Array = NDArray[np.float32]
+Array = Any  # NumPy's, or a tensor where fits are computed on a device
 
 
 @register_step("columns")
@@ -55,16 +52,19 @@ def _fit(
 ) -> Correction:
     scales: dict[MatrixId, ColumnCorrection] = {}
     terms: dict[MatrixId, LowRank] = {}
+    algebra = task.algebra
 
     def fit(matrix: MatrixId, x: Array, y: Array, target: Array) -> Array:
         rank = ranks.get(matrix, 0)
         if rank and len(x) >= least_tokens(matrix, rank, x.shape[1]):
-            terms[matrix] = fit_reduced_rank(x, target - y, rank)
-            y = y + product(product(x, terms[matrix].u), terms[matrix].v)
+            terms[matrix] = fit_reduced_rank(x, target - y, rank, algebra)
+            u, v = algebra.array(terms[matrix].u), algebra.array(terms[matrix].v)
+            y = y + algebra.product(algebra.product(x, u), v)
         if columns and len(x) >= LEAST_TOKENS:
-            scales[matrix] = fit_scale_and_offset(y, target)
-            y = y * scales[matrix].scale + scales[matrix].offset
-        return np.asarray(y, dtype=np.float32)
+            scales[matrix] = fit_scale_and_offset(y, target, algebra)
+            scale, offset = scales[matrix].scale, scales[matrix].offset
+            y = y * algebra.array(scale) + algebra.array(offset)
+        return y
 
     fit_in_one_pass(task, correction, fit)
     return replace(correction, columns=scales, low_rank=terms)

@@ -14,15 +14,12 @@ pass through a softmax and matter less than those of v and o.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from cimsim.model import Correction, LowRank
 from cimsim.workload.matrix import MatrixId
 from cimsim.workload.program import Program
-from romer.exact_sums import gram_matrix
-from romer.factorise import Cholesky, leading_rows, multiply
+from romer.algebra import HOST, Algebra
 from romer.steps.columns import LEAST_TOKENS
 
 __all__ = [
@@ -34,7 +31,7 @@ __all__ = [
     "unfitted_sentence",
 ]
 
-Array = NDArray[np.float32]
+Array = Any  # NumPy's, or a tensor where fits are computed on a device
 
 NAMED = 4  # layers whose experts a sentence lists
 MAC_SHARE = 0.05  # digital MACs allowed, as a share of the active MACs of a token
@@ -131,25 +128,24 @@ def _cost(program: Program, ranks: dict[MatrixId, int]) -> float:
     return total
 
 
-def fit_reduced_rank(x: Array, residual: Array, rank: int) -> LowRank:
+def fit_reduced_rank(x: Array, residual: Array, rank: int, algebra: Algebra = HOST) -> LowRank:
     """Return the best rank-r linear prediction of a residual.
 
     Args:
         x: float32 [n, n_in].
         residual: float32 [n, n_out].
         rank: at most this rank.
+        algebra: computes sums and factors.
     """
-    gram = gram_matrix(x, x)
-    gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram) + 1e-12
-    factors = Cholesky(gram)
+    factors = algebra.ridged(algebra.gram_matrix(x, x), RIDGE, 1e-12)
     # Energy of the prediction: B^T G B = M^T M with M = L^T B = L^-1 X^T R, G = L L^T.
-    energy = factors.half(gram_matrix(x, residual))
+    energy = factors.half(algebra.gram_matrix(x, residual))
     full = factors.rest(energy)
     n_in, n_out = full.shape
     if rank >= min(n_in, n_out):
-        eye = np.eye(n_out) if n_out <= n_in else np.eye(n_in)
+        eye = algebra.identity(min(n_in, n_out))
         u, v = (full, eye) if n_out <= n_in else (eye, full)
     else:
-        v = leading_rows(energy, rank)
-        u = multiply(full, v.T)
-    return LowRank(np.asarray(u, dtype=np.float32), np.asarray(v, dtype=np.float32))
+        v = algebra.leading_rows(energy, rank)
+        u = algebra.multiply(full, v.T)
+    return LowRank(algebra.host(u), algebra.host(v))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model import Correction
-from romer.exact_sums import column_products
+from romer.algebra import Algebra
 from romer.record import Routers
 from romer.registry import register_step
 from romer.task import Task
@@ -34,12 +34,16 @@ def fit_norm_gain(task: Task, correction: Correction, routers: Routers) -> Corre
     ):
         for layer, states in seen.items():
             known = gains.get((layer, norm), np.float32(1.0))
-            gains[(layer, norm)] = (_gain(states, wanted[layer]) * known).astype(np.float32)
+            gain = _gain(states, wanted[layer], task.algebra)
+            gains[(layer, norm)] = (gain * known).astype(np.float32)
     return replace(correction, norm_gain=gains)
 
 
-def _gain(noisy: NDArray[np.float32], clean: NDArray[np.float32]) -> NDArray[np.float64]:
-    power = column_products(noisy, noisy)
+def _gain(
+    noisy: NDArray[np.float32], clean: NDArray[np.float32], algebra: Algebra
+) -> NDArray[np.float64]:
+    states = algebra.array(noisy)
+    power = algebra.host64(algebra.column_products(states, states))
     prior = PRIOR_TOKENS / len(noisy) * power + 1e-12
-    shared = column_products(noisy, clean)
+    shared = algebra.host64(algebra.column_products(states, algebra.array(clean)))
     return np.asarray((shared + prior) / (power + prior))

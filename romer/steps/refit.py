@@ -11,13 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-import numpy as np
-
 from cimsim.model import Correction, RouterRefit
-from cimsim.model.kernels.product import product
 from cimsim.workload.matrix import MatrixId
-from romer.exact_sums import gram_matrix
-from romer.factorise import Cholesky
 from romer.record import Routers
 from romer.registry import register_step
 from romer.steps.trim import trimmed_again
@@ -35,14 +30,15 @@ def refit_router(task: Task, correction: Correction, routers: Routers) -> Correc
     """Refit every router to give clean logits from noisy hidden states."""
     where: Literal["digital", "reprogrammed"]
     where = "reprogrammed" if "router" in task.analog else "digital"
-    refits = {}
-    for layer, inputs in routers().inputs.items():
-        weight = task.decoder.checkpoint.matrix(MatrixId(layer, "router"))
-        missing = task.reference.fit.logits[layer] - product(inputs, weight)
-        gram = gram_matrix(inputs, inputs)
-        gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram)
-        change = Cholesky(gram).solve(gram_matrix(inputs, missing))
-        refits[layer] = RouterRefit((weight + change).astype(np.float32), where)
+    refits, algebra = {}, task.algebra
+    for layer, states in routers().inputs.items():
+        inputs = algebra.array(states)
+        weight = algebra.array(task.decoder.checkpoint.matrix(MatrixId(layer, "router")))
+        wanted = algebra.array(task.reference.fit.logits[layer])
+        missing = wanted - algebra.product(inputs, weight)
+        factors = algebra.ridged(algebra.gram_matrix(inputs, inputs), RIDGE, 0.0)
+        change = factors.rest(factors.half(algebra.gram_matrix(inputs, missing)))
+        refits[layer] = RouterRefit(algebra.host(weight + change), where)
     changed = {MatrixId(layer, "router") for layer in refits}
     refitted = replace(
         correction,

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from cimsim.elementary_arrays import exp_of, log_of
 from cimsim.model import ColumnCorrection, Correction, Linear
+from romer.algebra import HOST
 from romer.record import Routers
 from romer.registry import register_step
-from romer.task import Task, log_probabilities
+from romer.task import Task
 
 __all__ = ["fit_temperature", "fit_temperature_and_bias"]
 
@@ -66,7 +67,7 @@ def _outputs(
 def _expected_counts(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return how often each token is expected in the predictions of all rows, [vocab]."""
     counts = np.zeros(logits.shape[1])
-    for row in log_probabilities(logits):
+    for row in HOST.log_probabilities(logits):
         counts += exp_of(row)
     return counts
 
@@ -74,7 +75,7 @@ def _expected_counts(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 def _best_gain(logits: NDArray[np.float32], chosen: NDArray[np.int64]) -> float:
     losses = []
     for gain in GAINS:
-        log_p = log_probabilities(np.float32(gain) * logits)
+        log_p = HOST.log_probabilities(np.float32(gain) * logits)
         losses.append(-float(np.take_along_axis(log_p, chosen[:, None], axis=1).mean()))
     return float(GAINS[int(np.argmin(losses))])
 

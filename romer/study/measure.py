@@ -149,7 +149,7 @@ class Bench:
         sequences = np.arange(len(windows), dtype=np.int64)
         linear = self.deployment(chip).linear(None, read_seed=0, mode="folded")
         noisy = self.design.decoder.score(windows, linear, sequences=sequences).nll
-        log_p = prepared.reference.accept_log_p
+        log_p = np.concatenate(prepared.reference.accept_log_p)
         clean = np.take_along_axis(log_p, windows[:, 1:, None], axis=2)
         return {"nll_clean": -float(clean.mean()), "nll_noisy": float(noisy.mean())}
 

@@ -248,9 +248,8 @@ def test_a_step_of_a_user_is_found_by_name_with_its_number(
 
 
 def test_non_finite_predictions_are_one_clear_sentence(bench: Bench) -> None:
-    reference = replace(
-        bench.reference, accept_log_p=np.full_like(bench.reference.accept_log_p, np.nan)
-    )
+    parts = tuple(np.full_like(z, np.nan) for z in bench.reference.accept_log_p)
+    reference = replace(bench.reference, accept_log_p=parts)
     with pytest.raises(CimsimError, match="not finite"):
         calibrate(replace(bench.task(ERROR), reference=reference), "digital_terms")
 
