@@ -26,6 +26,7 @@ __all__ = ["DamagedError", "digest_of", "pack", "unpack"]
 
 MAGIC = b"cimsim packed 1\n"
 MOST_BYTES = 1 << 36  # of the arrays of a stage: more than a machine keeps
+PLAIN_BYTES = 1 << 26  # of arrays beyond which they are kept as they are
 TAG = "@"  # key of what a node is; plain JSON objects do not occur
 
 
@@ -47,7 +48,10 @@ def pack(value: object) -> bytes:
     tree = json.dumps(_tree(value, arrays), separators=(",", ":"))
     named = {f"a{i}": array for i, array in enumerate(arrays)}
     archive = io.BytesIO()
-    np.savez_compressed(archive, tree=np.frombuffer(tree.encode(), dtype=np.uint8), **named)  # type: ignore[arg-type]
+    # Large arrays are corrections of large models: noise, which hardly shrinks and takes minutes.
+    large = sum(array.nbytes for array in arrays) > PLAIN_BYTES
+    save = np.savez if large else np.savez_compressed
+    save(archive, tree=np.frombuffer(tree.encode(), dtype=np.uint8), **named)  # type: ignore[arg-type]
     body = archive.getvalue()
     return MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
