@@ -89,6 +89,21 @@ KERNEL_TILES: dict[str, dict[str, Any]] = {
         "device": {**_CELL, "cell_bits": 3},
         "adc": {"kind": "isaac", "bits": 8, "noise_lsb": 0.2},
     },
+    "isaac": {
+        "weight": {"encoding": "isaac", "scale": "per_column"},
+        "crossbar": {"rows": 64, "cols": 129},
+        "device": {**_CELL, "cell_bits": 2, "on_off_ratio": 15.0},
+        "adc": {"kind": "isaac", "bits": 7, "range": {"kind": "auto"}},
+    },
+    "isaac_errors": {
+        "weight": {"encoding": "isaac"},
+        "crossbar": {"rows": 100, "cols": 65},
+        "device": {**_CELL, "cell_bits": 2},
+        "adc": {
+            "kind": "isaac", "bits": 6, "offset_lsb": 0.3, "gain_sigma": 0.01,
+            "range": {"kind": "percentile", "percentile": 99.0},
+        },
+    },
 }  # fmt: skip
 
 

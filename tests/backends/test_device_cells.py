@@ -11,10 +11,9 @@ from torch import Tensor
 
 from cimsim.backends.torch.device_cells import (
     DeviceCells,
-    ideal_on_device,
-    range_on_device,
     writes_on_device,
 )
+from cimsim.backends.torch.digital_forms import ideal_on_device, range_on_device
 from cimsim.backends.torch.held import hold, hold_faithful, hold_ideal
 from cimsim.config import Tile
 from cimsim.config.load import find_chip, load_chip

@@ -61,7 +61,10 @@ SLICED = load_chip(
 ).tile
 
 
-@pytest.mark.parametrize("tile", [EFLASH, SLICED], ids=["eflash", "sliced"])
+COMPLEMENTS = load_chip(find_chip("isaac"), ()).tile
+
+
+@pytest.mark.parametrize("tile", [EFLASH, SLICED, COMPLEMENTS], ids=["eflash", "sliced", "isaac"])
 def test_a_stack_is_what_each_matrix_folds_to(tile: Any) -> None:
     for orders in _orders(tile, CPU):
         stack = write_stack(orders)

@@ -7,23 +7,32 @@ Triton 3.6 needs a NumPy before 2.4).
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from cimsim.backends.torch import NoisePool, TorchTile
+from cimsim.backends.torch.device_cells import (
+    DeviceCells,
+    levels_of_cells,
+    writes_on_device,
+)
 from cimsim.backends.torch.folded import FoldedTile
 from cimsim.backends.torch.held import hold
 from cimsim.backends.torch.packed import cell_bytes, row_places
 from cimsim.backends.torch.programming import Writer, integers_of, levels_of, moments_of_weights
+from cimsim.backends.torch.unit_columns import units_of_weights
 from cimsim.errors import CimsimError
+from cimsim.mac import calibrate_range
 from cimsim.workload.matrix import TokenKeys
 from tests.backends.helpers import KERNEL_TILES, tokens_of
 from tests.backends.test_torch_programming import WRITTEN
 from tests.mac.helpers import FIRST, make_tile, normal, program
 
 pytest.importorskip("triton")
+from cimsim.backends.torch.direct import write_bytes
 from cimsim.backends.torch.fused import Block, FusedTile
 from cimsim.backends.torch.fused_folded import FusedFolded
 from cimsim.backends.torch.written import DeviceWriter
@@ -83,7 +92,8 @@ def test_what_the_kernel_does_not_do_is_refused_by_name() -> None:
     rng = np.random.default_rng(1)
     weight = normal(rng, 96, 64)
     for sections, key in (
-        ({"weight": {"encoding": "isaac"}}, "tile.weight.encoding"),
+        ({"weight": {"encoding": "isaac"}, "adc": {"kind": "isaac", "bits": 8, "noise_lsb": 0.2}},
+         "tile.weight.encoding"),
         ({"input": {"bits": 1}}, "tile.input.bits"),
         ({"device": {"kind": "pcm", "age_s": 60.0, "drift_compensation": "global"},
           "weight": {"encoding": "differential"}}, "tile.device.drift_compensation"),
@@ -91,6 +101,35 @@ def test_what_the_kernel_does_not_do_is_refused_by_name() -> None:
         with pytest.raises(CimsimError, match="use the plain TorchTile") as refused:
             FusedTile(program(weight, make_tile(**sections)), device=DEVICE, block=BLOCK)
         assert refused.value.key == key
+
+
+@runs
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["offset", "charge", "pairs_apart", "isaac", "isaac_errors"])
+def test_matrices_written_as_bytes_are_those_of_the_plain_tile(name: str) -> None:
+    rng = np.random.default_rng(6)
+    tile = make_tile(**KERNEL_TILES[name])
+    weight, x = normal(rng, 200, 64), torch.from_numpy(normal(rng, 9, 200)).to(DEVICE)
+    found = calibrate_range(weight, FIRST.matrix, tile, normal(rng, 40, 200))
+    writer = writes_on_device(tile, FIRST, 200, 64)
+    assert writer is not None
+    stored = torch.from_numpy(weight.T.copy()).to(DEVICE)
+    writer.shared[stored.device] = DeviceWriter(writer, DEVICE, native=not INTERPRETED)
+    written = write_bytes(stored, writer, found)
+    cells = DeviceCells.write(stored.cpu(), writer, found, {})
+    assert written.mean_fraction == pytest.approx(cells.mean_fraction, rel=3e-3)
+    levels = levels_of_cells(stored.cpu(), writer)[1].to(DEVICE)
+    values = torch.round(levels / written.held.grid).clamp(-32639, 32639)
+    held = replace(written.held, values=values)
+    assert torch.equal(written.weights, cell_bytes(units_of_weights(held), None))
+    pool = NoisePool.draw(1, DEVICE, 14) if held.draws else None
+    fused = FusedTile(written.held, precision="fast", pool=pool, block=BLOCK,
+                      cells=(written.weights, written.units))  # fmt: skip
+    plain = TorchTile(held, precision="fast", pool=pool)
+    assert int(fused.code_sum(x)) == int(plain.code_sum(x))
+    tokens = (torch.arange(9, device=DEVICE), torch.arange(9, device=DEVICE))
+    ours, theirs = (t.multiply(x, tokens, read_seed=1) for t in (fused, plain))
+    assert float((ours - theirs).norm() / theirs.norm()) < 5e-3
 
 
 def test_the_kernel_is_refused_without_a_device() -> None:
@@ -118,6 +157,10 @@ def test_written_cells_are_those_of_the_plain_twin_and_the_numba_tile(name: str)
     assert torch.equal(ours.q, theirs.q)
     assert torch.equal(ours.scale, theirs.scale)
     assert torch.equal(device_writer.levels(ours), levels_of(theirs, writer))
+    if writer.formats.units:
+        assert ours.flip is not None and theirs.flip is not None
+        assert torch.equal(ours.flip, theirs.flip)
+        return  # the bytes of a whole matrix hold its unit columns beside them
     programmed = program(weight, make_tile(**WRITTEN[name]), normal(rng, 30, 200))
     held = hold(programmed, torch.device("cpu"))
     try:
@@ -138,6 +181,10 @@ def test_fast_cells_have_the_law_of_exact_ones(name: str) -> None:
     n_out, n_in = (200, 256) if INTERPRETED else (1024, 1024)
     device_writer = _writer(name, n_in, n_out)
     writer = Writer.of(make_tile(**WRITTEN[name]), FIRST, n_in, n_out)
+    if writer.formats.units:
+        with pytest.raises(CimsimError, match="no complements"):
+            device_writer.write_fast(torch.zeros(n_out, n_in, device=DEVICE))
+        return
     weight = torch.from_numpy(normal(rng, n_out, n_in)).to(DEVICE)
     written, levels = (
         device_writer.write_fast(weight),

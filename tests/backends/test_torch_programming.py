@@ -10,7 +10,13 @@ import torch
 
 from cimsim.backends.torch.held import hold
 from cimsim.backends.torch.packed import cell_bytes
-from cimsim.backends.torch.programming import Writer, integers_of, levels_of, moments_of_weights
+from cimsim.backends.torch.programming import (
+    Writer,
+    integers_of,
+    levels_of,
+    moments_of_weights,
+    unit_levels,
+)
 from cimsim.errors import CimsimError
 from cimsim.testing.slow_writing import column_values
 from tests.backends.helpers import KERNEL_TILES
@@ -42,14 +48,18 @@ def test_levels_are_those_of_the_numba_tile(name: str) -> None:
     assert np.array_equal(integers.scale.numpy(), programmed.encoded.scale)
     levels = levels_of(integers, writer).numpy()
     expected = column_values(programmed.encoded, tile, programmed.writing)
+    if writer.formats.units:
+        units = unit_levels(writer, torch.device("cpu")).numpy()
+        assert np.array_equal(units.T, expected[:, -writer.formats.units :])
+        expected = expected[:, : -writer.formats.units]
     assert np.array_equal(levels.reshape(-1, 96).T, expected)
     # ... and on the grid they are the cells that the tile multiplies with.
     held = hold(programmed, torch.device("cpu"))
-    values = held.values.numpy().T.reshape(levels.shape)
+    values = held.values.numpy()[:, : expected.shape[1]].T.reshape(levels.shape)
     assert np.array_equal(np.rint(levels * np.float32(1.0 / held.grid)), values)
 
 
-@pytest.mark.parametrize("name", list(WRITTEN))
+@pytest.mark.parametrize("name", [name for name in WRITTEN if "isaac" not in name])
 def test_moments_of_weights_are_those_of_written_cells(name: str) -> None:
     rng, tile = np.random.default_rng(1), make_tile(**WRITTEN[name])
     weight = torch.from_numpy(normal(rng, 200, 96))
@@ -69,7 +79,8 @@ def test_moments_of_weights_are_those_of_written_cells(name: str) -> None:
 @pytest.mark.parametrize(
     ("sections", "key"),
     [
-        ({"weight": {"encoding": "isaac"}}, "tile.weight.encoding"),
+        ({"weight": {"encoding": "isaac", "bits": 7},
+          "device": {"kind": "ideal", "cell_bits": 2}}, "tile.weight.bits"),
         ({"weight": {"bits": 1}}, "tile.weight.bits"),
         ({"device": {"kind": "reram", "verify": {"tolerance": 0.1}}},
          "tile.device.verify.tolerance"),

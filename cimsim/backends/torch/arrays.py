@@ -8,6 +8,7 @@ formats (TF32). Routing is decided on the host by the kernel of the product.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ Array = Any  # a tensor here, where the protocol names NumPy's arrays
 Index = NDArray[np.int64]
 
 _ROWS_OF_LOGITS = 1024  # at a time in float64
+_READERS = 8  # threads that read the weights of a layer
 
 
 class TorchBackend:
@@ -64,10 +66,25 @@ class TorchBackend:
             return self.array(checkpoint.matrix(matrix))
         kept = self._weights.get((checkpoint.hash, matrix))
         if kept is None:
-            kept = self._read(checkpoint, matrix)
-            if self._reading is None or self._reading.memory.has_room_for_weights():
-                self._weights[checkpoint.hash, matrix] = kept
+            kept = self._read_with_layer(checkpoint, matrix)
         return kept.T
+
+    def _read_with_layer(self, checkpoint: Checkpoint, matrix: MatrixId) -> torch.Tensor:
+        """Return stored weights; of an expert with all of its layer's, if they may be kept."""
+        memory = None if self._reading is None else self._reading.memory
+        layer = checkpoint.program.layers[matrix.layer] if matrix.part == "experts" else None
+        ahead = [] if layer is None else [m for three in layer.experts for m in three]
+        comes = sum(2 * m.size for m in ahead)
+        if len(ahead) < 2 or memory is None or not memory.has_room_for_weights(comes):
+            kept = self._read(checkpoint, matrix)
+            if memory is None or memory.has_room_for_weights():
+                self._weights[checkpoint.hash, matrix] = kept
+            return kept
+        names = [m.id for m in ahead if (checkpoint.hash, m.id) not in self._weights]
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = pool.map(lambda name: self._read(checkpoint, name), names)
+            self._weights.update(zip([(checkpoint.hash, n) for n in names], found, strict=True))
+        return self._weights[checkpoint.hash, matrix]
 
     def _read(self, checkpoint: Checkpoint, matrix: MatrixId) -> torch.Tensor:
         """Return stored weights [n_out, n_in], of half the width where that loses nothing."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from cimsim.backends.torch import stack
 from cimsim.backends.torch.arrays import TorchBackend
-from cimsim.backends.torch.copies import Reading, TorchCopy, TorchIdeal, WrittenCells
+from cimsim.backends.torch.copies import Direct, Reading, TorchCopy, TorchIdeal, WrittenCells
 from cimsim.backends.torch.device_cells import (
     DeviceCells,
-    ideal_on_device,
-    range_on_device,
     writes_on_device,
 )
+from cimsim.backends.torch.digital_forms import Known, ideal_on_device, range_on_device
 from cimsim.backends.torch.forms import Forms
 from cimsim.backends.torch.held import HostCells, hold_ideal
 from cimsim.backends.torch.memory import DeviceMemory, Recent
@@ -39,6 +38,9 @@ from cimsim.mac import (
 from cimsim.mac.formats import formats_of
 from cimsim.model import Weight
 from cimsim.workload.matrix import MatrixId
+
+if TYPE_CHECKING:
+    from cimsim.backends.torch.direct import Bytes
 
 __all__ = ["TorchCompute"]
 
@@ -74,6 +76,7 @@ class TorchCompute:
         )
         self.backend = TorchBackend(device, self._reading)
         self._writers: dict[tuple[int, int, float | None, float], tuple[Tile, Writer | None]] = {}
+        self._error_free: Known = {}
         self._folds: dict[tuple[Writing, int, float], bool] = {}  # what is faithful is found once
 
     @property
@@ -85,7 +88,8 @@ class TorchCompute:
         """Find the converter range of a matrix on inputs, as `cimsim.mac.calibrate_range`."""
         if self._device.type == "cuda":
             stored = self.backend.array(weight.T)
-            found = range_on_device(stored, matrix, tile, self.backend.array(inputs))
+            seen = self.backend.array(inputs)
+            found = range_on_device(stored, matrix, tile, seen, self._error_free)
             if found is not None:
                 return found
         return calibrate_range(self._host(weight), matrix, tile, self._host(inputs))
@@ -108,7 +112,10 @@ class TorchCompute:
         order = None
         if fast and writer is not None and stack.serves(writer, adc_range):
             order = stack.Order(weight, writer, adc_range, self._device)
-        return TorchCopy(writing.matrix, formats, write, self._reading, order)
+        direct = None
+        if fast and writer is not None and self._on_cuda:
+            direct = Direct(partial(self._as_bytes, weight, writer, adc_range), writer)
+        return TorchCopy(writing.matrix, formats, write, self._reading, order, direct)
 
     @property
     def _on_cuda(self) -> bool:
@@ -146,6 +153,12 @@ class TorchCompute:
         """Write weights on the device."""
         stored = self.backend.array(weight().T)
         return DeviceCells.write(stored, writer, adc_range, self._folds)
+
+    def _as_bytes(self, weight: Weight, writer: Writer, adc_range: AdcRange) -> Bytes:
+        """Write weights on the device as the bytes that kernels read."""
+        from cimsim.backends.torch.direct import write_bytes  # noqa: PLC0415 - Triton
+
+        return write_bytes(self.backend.array(weight().T), writer, adc_range)
 
     def _host(self, weight: Any) -> NDArray[np.float32]:
         """Return weights as `cimsim.mac` takes them."""

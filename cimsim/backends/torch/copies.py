@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -15,8 +15,10 @@ from cimsim.backends.torch.folded import FoldedTile
 from cimsim.backends.torch.forms import Forms, serve
 from cimsim.backends.torch.held import Held, HeldFolded, HeldIdeal, without_cells
 from cimsim.backends.torch.memory import DeviceMemory, Recent
+from cimsim.backends.torch.packed import cell_grid
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.pool import NoisePool
+from cimsim.backends.torch.programming import Writer
 from cimsim.backends.torch.stack import Order
 from cimsim.backends.torch.tile import Precision, TorchTile
 from cimsim.mac import MacStatistics, Mode
@@ -24,6 +26,9 @@ from cimsim.mac.formats import Formats
 from cimsim.mac.statistics import MatrixCounts, exact_share
 from cimsim.model import ExpertCall
 from cimsim.workload.matrix import MatrixId, TokenKeys
+
+if TYPE_CHECKING:
+    from cimsim.backends.torch.direct import Bytes
 
 __all__ = ["Reading", "TorchCopy", "TorchIdeal"]
 
@@ -74,7 +79,7 @@ class Reading:
         """Whether Triton computes the detailed products of a matrix, from cells of its own."""
         if self.device.type != "cuda":
             return False
-        from cimsim.backends.torch.fused import serves  # noqa: PLC0415 - Triton
+        from cimsim.backends.torch.launch import serves  # noqa: PLC0415 - Triton
 
         return serves(held, self.precision)
 
@@ -86,6 +91,13 @@ class Reading:
 
             return FusedTile(held, precision=self.precision, pool=pool), True
         return TorchTile(held, precision=self.precision, pool=pool), False
+
+    def of_bytes(self, written: Bytes) -> TorchTile:
+        """Return the tile that computes a matrix in detail from bytes that were written."""
+        from cimsim.backends.torch.fused import FusedTile  # noqa: PLC0415 - Triton
+
+        cells, pool = (written.weights, written.units), self.pool(written.held)
+        return FusedTile(written.held, precision=self.precision, pool=pool, cells=cells)
 
     def join(
         self,
@@ -127,6 +139,19 @@ class Reading:
         return FoldedTile((without_cells(held), folded)), self.in_kernels(held)
 
 
+@dataclass(frozen=True)
+class Direct:
+    """Writes a matrix as the bytes that kernels read.
+
+    Attributes:
+        write: writes it.
+        writer: the tile, and which copy.
+    """
+
+    write: Callable[[], Bytes]
+    writer: Writer
+
+
 class WrittenCells(Protocol):
     """A matrix as it was written."""
 
@@ -157,6 +182,7 @@ class TorchCopy:
         write: writes it, when it is first read.
         reading: how copies are read.
         order: what its folded form is written from, without cells in between; or None.
+        direct: writes it as the bytes that kernels read, where the device does; or None.
     """
 
     def __init__(
@@ -166,9 +192,10 @@ class TorchCopy:
         write: Callable[[], WrittenCells],
         reading: Reading,
         order: Order | None = None,
+        direct: Direct | None = None,
     ) -> None:
         self.matrix, self.formats, self.order = matrix, formats, order
-        self._write, self._reading = write, reading
+        self._write, self._reading, self._direct = write, reading, direct
         self._cells: WrittenCells | None = None
         self._level: float | None = None
         self._without_cells: Held | None = None
@@ -261,7 +288,8 @@ class TorchCopy:
     def _tile(self) -> TorchTile:
         """Return the detailed tile; on a device those read last are kept."""
         if self._reading.device.type == "cuda":
-            comes = 2 * self.formats.n_in * self.formats.columns
+            digits = 2 if self._direct is None else cell_grid(self._direct.writer)[0]
+            comes = digits * self.formats.n_in * self.formats.columns
             tile: TorchTile = self._reading.tiles.get(self, comes, self._make_tile)
             return tile
         if self._detailed is None:
@@ -269,6 +297,12 @@ class TorchCopy:
         return self._detailed
 
     def _make_tile(self) -> TorchTile:
+        if self._direct is not None:
+            written = self._direct.write()
+            if self._reading.in_kernels(written.held):
+                self._level = exact_share(written.mean_fraction)
+                return self._reading.of_bytes(written)
+            self._direct = None
         tile, taken = self._reading.detailed(self._written().held)
         self._release(taken=taken or self._reading.device.type == "cuda")
         return tile
@@ -290,8 +324,7 @@ class TorchCopy:
                 tile.multiply(x[rows], some, read_seed=read_seed, replica=replica, clipped=clipped)
             )
             if counts is not None:
-                planes = plain.planes_of(tile.quantize(x[rows])[0], self.held)
-                counts.code_sum += int(planes.abs().sum())
+                counts.code_sum += int(tile.code_sum(x[rows]))
         if counts is not None and clipped is not None:
             counts.clipped += int(clipped)
         return torch.cat(found)

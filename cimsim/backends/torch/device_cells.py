@@ -15,34 +15,37 @@ import torch
 from torch import Tensor
 
 from cimsim.backends.torch import plain
-from cimsim.backends.torch.held import Held, HeldFolded, HeldIdeal
+from cimsim.backends.torch.held import Held, HeldFolded
 from cimsim.backends.torch.normals import column_normals
-from cimsim.backends.torch.programming import Integers, Writer, integers_of, levels_of, scale_of
+from cimsim.backends.torch.programming import (
+    Integers,
+    Writer,
+    integers_of,
+    levels_of,
+    signs_of,
+    unit_coefficients,
+    unit_levels,
+)
 from cimsim.config import Tile
-from cimsim.config.device import IdealDevice
 from cimsim.elementary import whole_log2
 from cimsim.mac import AdcRange, Writing
-from cimsim.mac.adc import code_bounds, fresh_variance, full_range_levels, step_of
-from cimsim.mac.calibrate import empty_counts, range_of_counts, spread_rows
+from cimsim.mac.adc import code_bounds, fresh_variance, step_of
 from cimsim.mac.cells import CellTables
 from cimsim.mac.converters import converters_of
 from cimsim.mac.curves import curve_of, is_straight
 from cimsim.mac.formats import Formats
 from cimsim.mac.grid import cell_bounds
 from cimsim.mac.inputs import static_scale
-from cimsim.mac.least_error import is_lossless
 from cimsim.mac.moments import level_moments
 from cimsim.mac.noise import fresh_noise
 from cimsim.mac.program import Cells, read_variance
-from cimsim.mac.quantize import greatest_integer
 from cimsim.mac.writing import matrix_words
-from cimsim.workload.matrix import MatrixId
 
 __all__ = [
     "DeviceCells",
-    "ideal_on_device",
+    "held_of",
     "level_means",
-    "range_on_device",
+    "levels_of_cells",
     "writes_on_device",
 ]
 
@@ -57,8 +60,8 @@ def writes_on_device(tile: Tile, writing: Writing, n_in: int, n_out: int) -> Wri
     writer = Writer.if_served(tile, writing, n_in, n_out)
     if writer is None:
         return None
-    _, power = read_variance(tile, writer.formats, writer.tables, writing.temperature_c)
-    return None if power else writer
+    drawn, power = read_variance(tile, writer.formats, writer.tables, writing.temperature_c)
+    return None if power or (drawn and writer.formats.units) else writer
 
 
 @dataclass(frozen=True)
@@ -93,47 +96,10 @@ class DeviceCells:
         faithful: dict[tuple[Writing, int, float], bool],
     ) -> DeviceCells:
         """Write weights [n_out, n_in]; `faithful` is what is known of folded forms."""
-        tile, formats, tables = writer.tile, writer.formats, writer.tables
-        integers, values = _levels(weight, writer)
-        values, grid = _on_grid(values, formats)
-        variance, _ = read_variance(tile, formats, tables, writer.writing.temperature_c)
-        converters = converters_of(tile, formats, writer.writing)
-        mean = _mean_fraction(integers, writer)
-        nothing = np.zeros((1, 1), dtype=np.float32)
-        cells = Cells(nothing, grid, None, 0.0, tables, variance, mean, None, converters)
-        step = step_of(tile, formats, adc_range)
-        noise = fresh_noise(tile, formats, cells, step)
-        device, curve, errors = weight.device, curve_of(tile.adc), None
-        if converters is not None:
-            blocks = range(len(formats.tiling.row_blocks))
-            errors = torch.tensor(np.stack([converters.of(b) for b in blocks]), device=device)
-        widths = torch.tensor(formats.tiling.column_blocks, device=device)
-        sums = integers.q.sum(1, dtype=torch.int64).double()
-        held = Held(
-            tile=tile,
-            formats=formats,
-            words=matrix_words(writer.writing.matrix),
-            values=values,
-            squares=None,
-            grid=grid,
-            step_levels=step,
-            bounds=code_bounds(formats, tile.adc.bits),
-            noise=noise,
-            draws=variance > 0.0 or noise.adc_variance > 0.0,
-            errors=errors,
-            curve=torch.tensor(curve, device=device) if curve.size else None,
-            plane_weight=torch.tensor(formats.plane_weight, device=device),
-            column_weight=torch.tensor(formats.column_weight(), device=device),
-            signs=None,
-            gain=None,
-            unit_gain=None,
-            unit_coefficient=torch.zeros((0, formats.n_out), dtype=torch.float64, device=device),
-            block_of_output=torch.repeat_interleave(widths),
-            coefficient=-integers.offset.double(),
-            shift_share=formats.input_shift * sums,
-            column_scale=integers.scale,
-            input_scale=torch.tensor(np.float32(static_scale(tile, adc_range)), device=device),
-        )
+        integers, values = levels_of_cells(weight, writer)
+        mean = _mean_fraction(integers, values, writer)
+        values, grid = _on_grid(values, writer.formats)
+        held, variance = held_of(integers, values, grid, writer, adc_range)
         return cls(held, integers, writer, adc_range, variance, mean, faithful)
 
     def folded(self) -> HeldFolded | None:
@@ -163,25 +129,35 @@ class DeviceCells:
         held, tile, tables = self.held, self.writer.tile, self.writer.tables
         formats, weight = held.formats, held.column_weight
         stored, n_out = weight.numel(), formats.n_out
+        columns = stored * n_out
         values = held.values.double() * held.grid
-        constant = torch.zeros(n_out, dtype=torch.float64, device=values.device)
+        zero = torch.zeros(formats.columns, dtype=torch.float64, device=values.device)
+        constant, rounding = torch.zeros_like(zero[:n_out]), torch.zeros_like(zero[:n_out])
+        effective = torch.empty((formats.n_in, n_out), dtype=torch.float64, device=values.device)
         planes = held.plane_weight
-        if held.errors is not None:
-            values = values.clone()
-            for group in formats.groups:
+        for g, group in enumerate(formats.groups):
+            rows = values[group.start : group.stop]
+            if held.errors is not None:
                 gain, offset, _ = held.errors[group.row_block]
-                values[group.start : group.stop] *= gain.double()
+                rows = rows * gain.double()
                 offset = offset.clamp(*held.bounds)  # shorted bit lines clip
-                zero = offset * held.step_levels * float(planes.sum())  # in float32
-                constant += (zero.double().reshape(stored, n_out) * weight[:, None]).sum(0)
-        shape = (formats.n_in, stored, n_out)
-        effective = (values.reshape(shape) * weight[:, None]).sum(1)
+                zero = (offset * held.step_levels * float(planes.sum())).double()  # in float32
+            share = weight[:, None].expand(stored, n_out)
+            if held.signs is not None:
+                share = share * held.signs[g]
+            part = (rows[:, :columns].reshape(-1, stored, n_out) * share).sum(1)
+            constant += (zero[:columns].reshape(stored, n_out) * share).sum(0)
+            rounding += weight.square().sum()
+            if formats.units:
+                unit, counts = columns + held.block_of_output, held.unit_coefficient[g]
+                part += rows[:, unit] * counts
+                constant += zero[unit] * counts
+                rounding += counts.square()
+            effective[group.start : group.stop] = part
         lossless = tables.ideal and held.step_levels == 1.0
         per_code = fresh_variance(tile) + (0.0 if lossless else 1.0 / 12.0)
-        rounding = float(weight.square().sum()) * len(formats.groups)
-        spread = rounding * float(planes.square().sum()) * per_code * held.step_levels**2
+        variance = rounding * float(planes.square().sum()) * per_code * held.step_levels**2
         values, grid = _exact_grid(effective, formats)
-        variance = torch.full_like(constant, spread)
         return HeldFolded(values, grid, constant, variance, self._read_noise())
 
     def _read_noise(self) -> Tensor | None:
@@ -232,56 +208,82 @@ class DeviceCells:
         return bool(abs(errors[1] - errors[0]) <= limit * errors[0])
 
 
-def _levels(weight: Tensor, writer: Writer) -> tuple[Integers, Tensor]:
+def held_of(
+    integers: Integers, values: Tensor, grid: float, writer: Writer, adc_range: AdcRange
+) -> tuple[Held, float]:
+    """Return what products need of a matrix, and the variance of a read at g_max in levels^2.
+
+    Args:
+        integers: of the matrix.
+        values: what its columns hold in units of `grid`, [n_in, columns]; no rows where cells are
+            kept otherwise.
+        grid: a unit in levels.
+        writer: the tile, and which copy.
+        adc_range: of its converters.
+    """
+    tile, formats, tables = writer.tile, writer.formats, writer.tables
+    variance, _ = read_variance(tile, formats, tables, writer.writing.temperature_c)
+    converters = converters_of(tile, formats, writer.writing)
+    nothing = np.zeros((1, 1), dtype=np.float32)
+    cells = Cells(nothing, grid, None, 0.0, tables, variance, 0.0, None, converters)
+    step = step_of(tile, formats, adc_range)
+    noise = fresh_noise(tile, formats, cells, step)
+    device, curve, errors = values.device, curve_of(tile.adc), None
+    if converters is not None:
+        blocks = range(len(formats.tiling.row_blocks))
+        errors = torch.tensor(np.stack([converters.of(b) for b in blocks]), device=device)
+    widths = formats.tiling.column_blocks
+    block_of_output = torch.from_numpy(np.repeat(np.arange(len(widths)), widths)).to(device)
+    sums = integers.q.sum(1, dtype=torch.int64).double()
+    coefficient, flip, signs = -integers.offset.double(), integers.flip, None
+    units = torch.zeros((0, formats.n_out), dtype=torch.float64, device=device)
+    if flip is not None:
+        signs, units = signs_of(flip), unit_coefficients(flip, formats)
+        coefficient = torch.zeros_like(coefficient)
+    held = Held(
+        tile=tile,
+        formats=formats,
+        words=matrix_words(writer.writing.matrix),
+        values=values,
+        squares=None,
+        grid=grid,
+        step_levels=step,
+        bounds=code_bounds(formats, tile.adc.bits),
+        noise=noise,
+        draws=variance > 0.0 or noise.adc_variance > 0.0,
+        errors=errors,
+        curve=torch.tensor(curve, device=device) if curve.size else None,
+        plane_weight=torch.tensor(formats.plane_weight, device=device),
+        column_weight=torch.tensor(formats.column_weight(), device=device),
+        signs=signs,
+        gain=None,
+        unit_gain=None,
+        unit_coefficient=units,
+        block_of_output=block_of_output,
+        coefficient=coefficient,
+        shift_share=formats.input_shift * sums,
+        column_scale=integers.scale,
+        input_scale=torch.tensor(np.float32(static_scale(tile, adc_range)), device=device),
+    )
+    return held, variance
+
+
+def levels_of_cells(weight: Tensor, writer: Writer) -> tuple[Integers, Tensor]:
     """Return integers of weights [n_out, n_in], and what columns hold, [n_in, columns]."""
     if weight.is_cuda:
-        from cimsim.backends.torch.written import DeviceWriter  # noqa: PLC0415 - Triton
+        from cimsim.backends.torch.written import kernels_of  # noqa: PLC0415 - Triton
 
-        kernels = DeviceWriter(writer, weight.device)
+        kernels = kernels_of(writer, weight.device)
         integers = kernels.integers(weight)
-        levels = kernels.levels(integers)
+        keys = [writer.writing.cell_keys[0]]
+        levels = kernels.levels_of_several(integers, keys)[0]
     else:
         integers = integers_of(weight, writer)
         levels = levels_of(integers, writer)
-    return integers, levels.permute(2, 0, 1).reshape(weight.shape[1], -1)
-
-
-def range_on_device(
-    weight: Tensor, matrix: MatrixId, tile: Tile, inputs: Tensor
-) -> AdcRange | None:
-    """Return the converter range of weights [n_out, n_in] on inputs [n, n_in].
-
-    That of `cimsim.mac.calibrate_range`; None where cells are not written here, or inputs have
-    one bit or a static scale.
-    """
-    if tile.input.bits == 1 or tile.input.scale == "static" or not len(inputs):
-        return None
-    exact = {"cell_bits": tile.device.cell_bits, "g_max_us": tile.device.g_max_us}
-    crossbar = tile.crossbar.model_copy(update={"wire_ohm": 0.0})
-    clean = tile.model_copy(
-        update={"device": IdealDevice.model_validate(exact), "crossbar": crossbar}
-    )
-    n_out, n_in = weight.shape
-    writer = writes_on_device(clean, Writing(0, matrix, age_s=0.0), n_in, n_out)
-    if writer is None:
-        return None
-    formats = writer.formats
-    full = full_range_levels(formats)
-    if tile.adc.range.kind in {"auto", "full"} and is_lossless(tile, formats):
-        return AdcRange(full, None, 0.0)
-    integers, values = _levels(weight, writer)
-    rows = torch.from_numpy(spread_rows(len(inputs))).to(weight.device)
-    none = torch.zeros((), device=weight.device)
-    q, _ = plain.whole_inputs(inputs[rows].float(), formats.input_bits, none, matrix)
-    planes, (empty, width) = plain.cut_planes(q, formats).double(), empty_counts(full)
-    counts = torch.zeros(empty.size, dtype=torch.int64, device=weight.device)
-    for group in formats.groups:
-        part = slice(group.start, group.stop)
-        sums = torch.matmul(planes[:, :, part], values[part].double()).abs() * (1.0 / width)
-        bins = torch.round(sums).long().clamp(max=empty.size - 1)
-        counts += torch.bincount(bins.flatten(), minlength=empty.size)
-    signal = float((q.double() @ integers.q.T.double()).square().mean())
-    return range_of_counts(counts.cpu().numpy(), width, tile, formats, signal, None)
+    values = levels.permute(2, 0, 1).reshape(weight.shape[1], -1)
+    if writer.formats.units:
+        values = torch.cat([values, unit_levels(writer, weight.device).T], 1)
+    return integers, values
 
 
 def _on_grid(values: Tensor, formats: Formats) -> tuple[Tensor, float]:
@@ -309,9 +311,14 @@ def _exact_grid(effective: Tensor, formats: Formats) -> tuple[Tensor, float]:
     return torch.round(effective * 2.0**bits), 2.0**-bits
 
 
-def _mean_fraction(integers: Integers, writer: Writer) -> float:
-    """Return the mean conductance of cells over g_max that their law gives these levels."""
+def _mean_fraction(integers: Integers, values: Tensor, writer: Writer) -> float:
+    """Return the mean conductance of cells over g_max that their law gives these levels.
+
+    With complements that of the cells as they were written: each column is one of single cells.
+    """
     formats, tables = writer.formats, writer.tables
+    if formats.units:
+        return float((values.double().mean() + tables.base) / tables.to_levels)
     q = integers.q.to(torch.int32)
     sides = [q.clamp(min=0), (-q).clamp(min=0)] if formats.pair else [q + integers.offset[:, None]]
     mean = torch.tensor(level_means(tables), dtype=torch.float64, device=q.device)
@@ -353,21 +360,3 @@ def _means_of(law: _Law) -> tuple[float, ...]:
         return tuple(float(t) for t in tables.target)
     mean, _ = level_moments(tables)
     return tuple(float(m) for m in (mean + tables.base) / tables.to_levels)
-
-
-def ideal_on_device(weight: Tensor, tile: Tile, matrix: MatrixId, adc_range: AdcRange) -> HeldIdeal:
-    """Return exact integers of weights [n_out, n_in] of two bits or more (`cimsim.mac.ideal`)."""
-    wide = weight.float()
-    scale = scale_of(wide.abs().amax(1), tile)
-    top = greatest_integer(tile.weight.bits)
-    q = torch.round(wide / scale[:, None]).clamp(-top, top)
-    magnitude = q.abs().sum(1, dtype=torch.float64)
-    exact = float(magnitude.max()) * greatest_integer(tile.input.bits) <= 2.0**24
-    return HeldIdeal(
-        matrix=matrix,
-        values=q.T.contiguous().to(torch.float32 if exact else torch.float64),
-        scale=scale,
-        input_bits=tile.input.bits,
-        input_scale=torch.tensor(np.float32(static_scale(tile, adc_range)), device=weight.device),
-        mean_fraction=float(magnitude.sum()) / q.numel() / top,
-    )

@@ -52,20 +52,22 @@ class Forms:
         """Return the experts of a layer that fold faithfully, together, and which they are."""
         known = self._known
         if not all(o in known for three in orders.values() for o in three):
-            found = self._joined(list(orders.values()))
+            # Kept only if all of them are read together: else their room is for those that are.
+            found = _joined(list(orders.values()), self._known)
             for three, fine, levels in zip(
                 orders.values(), found.faithful, found.experts.levels, strict=True
             ):
                 known.update(zip(three, zip(fine, levels, strict=True), strict=True))
+            if all(fine for three in found.faithful for fine in three):
+                flat = tuple(o for three in orders.values() for o in three)
+                self._get(flat, lambda: found)
         fold = [e for e in orders if all(known[o][0] for o in orders[e])]
         if not fold:
             return None, fold
-        return self._joined([orders[e] for e in fold]).experts, fold
-
-    def _joined(self, orders: Sequence[Three]) -> _Joined:
-        flat = tuple(o for three in orders for o in three)
-        found: _Joined = self._get(flat, lambda: _joined(orders, self._known))
-        return found
+        chosen = [orders[e] for e in fold]
+        flat = tuple(o for three in chosen for o in three)
+        joined: _Joined = self._get(flat, lambda: _joined(chosen, known))
+        return joined.experts, fold
 
     def _get(self, key: tuple[Order, ...], make: Callable[[], Any]) -> Any:
         comes = sum(2 * o.writer.formats.n_in * o.writer.formats.n_out for o in key)

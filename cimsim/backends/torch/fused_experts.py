@@ -11,7 +11,7 @@ from torch import Tensor
 from cimsim.backends.torch.experts import FoldedExperts, Terms, Visits, refuse_infinite
 from cimsim.backends.torch.experts_kernel import combine_experts, finish_product, hidden_codes
 from cimsim.backends.torch.feed_kernel import feed_tokens
-from cimsim.backends.torch.fused import low_words
+from cimsim.backends.torch.launch import low_words
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.stack import FoldedStack
 from cimsim.rng import Key

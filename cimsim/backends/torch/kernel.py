@@ -165,12 +165,12 @@ def _bent(v, errors, low, span):  # type: ignore[no-untyped-def]
 
 
 # Long: one kernel, whose values stay in registers from the first load to the last store.
-@triton.jit(do_not_specialize=["k0", "k1"])
+@triton.jit(do_not_specialize=["k0", "k1", "m_size"])
 def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     x, w, out, codes, clipped,
     token_scale, fed, sequence, position, driven,
     column_scale, coefficient, share, column, errors, column_weight,
-    table, pool,
+    table, pool, signs, units,
     m_size, n_size, groups, k0, k1,
     inverse, low, high, span, slope, step,
     ROWS: tl.constexpr, CHUNK: tl.constexpr, EACH: tl.constexpr, PART: tl.constexpr,
@@ -178,7 +178,8 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     STORED: tl.constexpr, DIGITS: tl.constexpr,
     NOISE: tl.constexpr, SLOPED: tl.constexpr, BY_ROW: tl.constexpr, POOL_SHIFT: tl.constexpr,
     ERRS: tl.constexpr, EXACT: tl.constexpr, WHOLE: tl.constexpr, CODES: tl.constexpr,
-    COUNT: tl.constexpr, NATIVE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+    COUNT: tl.constexpr, SIGNED: tl.constexpr, NATIVE: tl.constexpr, BM: tl.constexpr,
+    BN: tl.constexpr,
 ):  # fmt: skip
     """Fill outputs [m_size, n_size] of tokens x outputs.
 
@@ -203,6 +204,9 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
         column_weight: int32 [STORED].
         table: int64 [2049] of normals.
         pool: int32 words of normals.
+        signs: int8 [groups, STORED, n_size], -1 where a column is stored as its complement; read
+            if SIGNED, as the next one.
+        units: [m_size, n_size], in the order of outputs: what unit columns add, in levels.
         m_size: tokens.
         n_size: outputs.
         groups: row groups.
@@ -233,6 +237,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
         WHOLE: codes are added in int32, else in float32.
         CODES: codes are stored.
         COUNT: conversions outside the range are counted.
+        SIGNED: there are complements and unit columns.
         NATIVE: with instructions of the device (not in Triton's interpreter).
         BM: tokens of a program.
         BN: outputs of a program.
@@ -284,6 +289,9 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
                 tl.load(ep + 2 * STORED * n_size, mask=in_n, other=0.0),
             )
         counts = tl.load(column_weight + s)
+        if SIGNED:
+            sp = signs + (g * STORED + s) * n_size + rn
+            sign = tl.load(sp, mask=in_n, other=1).to(tl.int32)[None, :]
         if NOISE == 2:
             # What the next round reads is on its way while this one converts.
             run = ahead
@@ -342,6 +350,8 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
             if COUNT:
                 outside = (((v + _MAGIC) - _MAGIC) != code) & in_m[:, None] & in_n[None, :]
                 lost += outside.to(tl.int32)
+            if SIGNED:
+                weight = weight * sign
             if WHOLE:
                 total += code.to(tl.int32) * weight
             else:
@@ -359,8 +369,12 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     offset = tl.load(coefficient + rn, mask=in_n, other=0.0)
     away = tl.load(share + rn, mask=in_n, other=0.0)
     output = tl.load(column + rn, mask=in_n, other=0)
+    where = rm.to(tl.int64)[:, None] * n_size + output[None, :]
+    inside = in_m[:, None] & in_n[None, :]
     if EXACT:
         y = total.to(tl.float64) * levels + offset[None, :] * rows_fed[:, None] - away[None, :]
+        if SIGNED:
+            y += tl.load(units + where, mask=inside, other=0.0)
         scale = ts.to(tl.float64)[:, None] * cs.to(tl.float64)[None, :]
         y = (y * scale).to(tl.float32)
     else:
@@ -371,7 +385,8 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
             z = _addressed(pn * BN, 0xFFFF << 6, (pos, seq), (k0, k1), table, BN)
             y += tl.sqrt(spread) * z
         y = y * levels.to(tl.float32)
+        if SIGNED:
+            y += tl.load(units + where, mask=inside, other=0.0)
         y += offset.to(tl.float32)[None, :] * rows_fed.to(tl.float32)[:, None]
         y = (y - away.to(tl.float32)[None, :]) * (ts[:, None] * cs[None, :])
-    where = rm.to(tl.int64)[:, None] * n_size + output[None, :]
-    tl.store(out + where, y.to(out.dtype.element_ty), mask=in_m[:, None] & in_n[None, :])
+    tl.store(out + where, y.to(out.dtype.element_ty), mask=inside)

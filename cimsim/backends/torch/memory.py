@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -12,13 +13,15 @@ import torch
 __all__ = ["DeviceMemory", "Recent"]
 
 _ON_HOST = 2 << 30  # bytes of each kind
+_ASKED_EVERY_S = 0.25
 
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """Shares of a device: a quarter for weights, a half of what is free for written matrices.
+    """Shares of a device: a quarter for weights, a half of what is free for each written form.
 
-    What is not kept is read, or written, again when it is next used, with the same bits.
+    Forms and cells that both come to their share leave a third of the device free. What is not
+    kept is read, or written, again when it is next used, with the same bits.
 
     Attributes:
         device: whose.
@@ -27,17 +30,18 @@ class DeviceMemory:
 
     device: torch.device
     limit_bytes: int | None = None
+    _asked: list[float] = field(default_factory=list, repr=False, compare=False)
 
-    def has_room_for_weights(self) -> bool:
-        """Whether further weights are kept as they are stored."""
+    def has_room_for_weights(self, comes: int = 0) -> bool:
+        """Whether further weights are kept as they are stored, `comes` bytes of them."""
         if self.device.type == "cpu":
             return True
         total = self.limit_bytes or torch.cuda.mem_get_info(self.device)[1]
-        return self.free_bytes() > total - total // 4
+        return self.free_bytes() - comes > total - total // 4
 
     def copy_bytes(self, held: int = 0) -> int:
         """Return the bytes of cells that are kept, `held` of them already."""
-        return _ON_HOST if self.device.type == "cpu" else (self.free_bytes() + held) // 4
+        return _ON_HOST if self.device.type == "cpu" else (self.free_bytes() + held) // 2
 
     def form_bytes(self, held: int) -> int:
         """Return the bytes of folded forms that are kept, `held` of them already."""
@@ -48,8 +52,12 @@ class DeviceMemory:
         taken = torch.cuda.memory_allocated(self.device)
         if self.limit_bytes is not None:
             return max(0, self.limit_bytes - taken)
-        unused = torch.cuda.memory_reserved(self.device) - taken
-        return torch.cuda.mem_get_info(self.device)[0] + unused
+        reserved = torch.cuda.memory_reserved(self.device)
+        now = time.monotonic()
+        if not self._asked or now - self._asked[0] > _ASKED_EVERY_S:
+            # The driver is slow to ask: in between its answer moves by what this process took.
+            self._asked[:] = now, torch.cuda.mem_get_info(self.device)[0] + reserved
+        return int(self._asked[1]) - taken
 
 
 @dataclass

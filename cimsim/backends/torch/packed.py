@@ -8,18 +8,26 @@ together and are padded with zeros to a power of two, or to whole steps of 128.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cimsim.backends.torch.held import Held
+from cimsim.backends.torch.programming import Writer
 from cimsim.errors import CimsimError
 from cimsim.mac.formats import Formats
 
-__all__ = ["cell_bytes", "coarse", "column_order", "padded_rows", "row_places"]
+__all__ = ["cell_bytes", "cell_grid", "coarse", "column_order", "padded_rows", "row_places"]
 
 _STEP_ROWS = 128
 _MOST_DIGITS = 2
+_SPREAD = 6.0  # sigma above the highest level that a grid of one byte holds ...
+_WIDE_SPREAD = 8.0  # ... and one of two, beyond which nothing is drawn
+_BYTE, _TWO_BYTES = 127.0, 127.0 * 257.0
+_COARSEST_BYTE_BITS = 2  # a quarter of a level
+_MOST_BITS = 12
 _COARSEST_BYTE = 0.25  # levels: coarser cells take two bytes
 
 
@@ -35,8 +43,10 @@ def coarse(held: Held) -> Held:
     """Return a matrix with cells on the grid of `fast`: of one byte, or of two.
 
     One byte where its grid is at most a quarter of a level; the column sum's unit and the
-    variance of one unit follow.
+    variance of one unit follow. A matrix whose cells were written as bytes is on its grid.
     """
+    if not held.values.numel():
+        return held
     greatest = float(held.values.abs().max())
     shift = 0
     while round(greatest / 2**shift) > 127:
@@ -50,6 +60,19 @@ def coarse(held: Held) -> Held:
     return replace(held, values=values, grid=held.grid * 2**shift, noise=noise)
 
 
+def cell_grid(writer: Writer) -> tuple[int, int]:
+    """Return how many bytes a cell takes and the bits of its grid below one level."""
+    tables = writer.tables
+    sigma = float(tables.sigma.max()) * tables.to_levels + float(tables.weight_sigma.max())
+    top = writer.formats.top_level + float(np.abs(tables.weight_shift).max(initial=0.0))
+    top += float(np.abs(tables.bias).max()) * tables.to_levels
+    bits = int(np.floor(np.log2(_BYTE / (top + _SPREAD * sigma))))
+    if bits >= _COARSEST_BYTE_BITS:
+        return 1, min(bits, _MOST_BITS)
+    wide = int(np.floor(np.log2(_TWO_BYTES / (top + _WIDE_SPREAD * sigma))))
+    return 2, min(wide, _MOST_BITS)
+
+
 def column_order(held: Held) -> Tensor:
     """Return which output stands at each place, so that four neighbours share a Philox call.
 
@@ -61,11 +84,13 @@ def column_order(held: Held) -> Tensor:
 
 
 def row_places(formats: Formats) -> Tensor:
-    """Return where each row stands among the padded groups, int64 [n_in]."""
-    room, places = padded_rows(formats), []
-    for g, group in enumerate(formats.groups):
-        places.append(g * room + torch.arange(group.stop - group.start))
-    return torch.cat(places)
+    """Return where each row stands among the padded groups, int64 [n_in]; not to be changed."""
+    return _places(tuple(g.stop - g.start for g in formats.groups), padded_rows(formats))
+
+
+@lru_cache(maxsize=64)
+def _places(rows: tuple[int, ...], room: int) -> Tensor:
+    return torch.cat([g * room + torch.arange(n) for g, n in enumerate(rows)])
 
 
 def cell_bytes(held: Held, order: Tensor | None) -> Tensor:

@@ -1,8 +1,8 @@
 """Writing of cells on a device: weights to integers, levels, noisy cells, bytes of the kernel.
 
 Device models whose cells err when they are written, each by its level or as a whole weight, in
-offset, centred and differential encoding. The rest (verified writes, drift, 1/f noise, stuck cells,
-wires, another temperature, complements) is written by `cimsim.mac` and refused here by name.
+every encoding, ISAAC's complements and unit columns included. The rest (verified writes, drift, 1/f
+noise, stuck cells, wires, another temperature) is written by `cimsim.mac` and refused here by name.
 
 `exact` draws the errors that `cimsim.mac` draws, in its order of operations, and puts cells on its
 grid; the greatest cell, found while they are written, says whether the grid is the finest that any
@@ -11,8 +11,9 @@ cells have, and else the column sums do. `fast` draws other errors of the same l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,19 @@ from cimsim.mac.formats import Formats, formats_of
 from cimsim.mac.quantize import greatest_integer
 from cimsim.mac.writing import WRITE, Writing
 
-__all__ = ["Integers", "Writer", "integers_of", "levels_of", "offset_of", "scale_of_columns"]
+__all__ = [
+    "Integers",
+    "Writer",
+    "complements_of",
+    "integers_of",
+    "joined_complements",
+    "levels_of",
+    "offset_of",
+    "scale_of_columns",
+    "signs_of",
+    "unit_coefficients",
+    "unit_levels",
+]
 
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -39,11 +52,14 @@ class Integers:
         q: int8 [n_out, n_in], W_q.
         scale: float32 [n_out], weight of one LSB.
         offset: int32 [n_out], added before slicing.
+        flip: int8 [groups, slices, n_out], 1 where ISAAC's encoding stores a column as its
+            complement; None with other encodings.
     """
 
     q: Tensor
     scale: Tensor
     offset: Tensor
+    flip: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -55,12 +71,14 @@ class Writer:
         writing: which copy, how old and how warm.
         formats: of the matrix.
         tables: of its cells.
+        shared: what all writers of the shape share: kernels and their tables, by device.
     """
 
     tile: Tile
     writing: Writing
     formats: Formats
     tables: CellTables
+    shared: dict[torch.device, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, tile: Tile, writing: Writing, n_in: int, n_out: int) -> Writer:
@@ -116,7 +134,7 @@ def scale_of_columns(greatest: Tensor, tile: Tile) -> Tensor:
 
 def offset_of(q: Tensor, writer: Writer) -> Tensor:
     """Return what is added to integers [n_out, n_in] before slicing, int32 [n_out]."""
-    if writer.formats.encoding == "offset":
+    if writer.formats.encoding in {"offset", "isaac"}:
         return torch.full_like(q[:, 0], 0, dtype=torch.int32) + (1 << writer.tile.weight.bits - 1)
     if writer.formats.encoding == "center":
         return -q.amin(1).int()
@@ -128,7 +146,67 @@ def integers_of(weight: Tensor, writer: Writer) -> Integers:
     scale = scale_of(weight.float().abs().amax(1), writer.tile)
     top = greatest_integer(writer.tile.weight.bits)
     q = torch.round(weight.float() / scale[:, None]).clamp(-top, top).to(torch.int8)
-    return Integers(q, scale, offset_of(q, writer))
+    return Integers(q, scale, offset_of(q, writer), complements_of(q[None], writer.formats)[0])
+
+
+def complements_of(q: Tensor, formats: Formats) -> list[Tensor | None]:
+    """Return which columns of matrices [matrices, n_out, n_in] are complements, of each `flip`.
+
+    As `cimsim.mac.write.flip_columns`: levels of a row group that sum to more than half of what
+    they can.
+    """
+    if formats.encoding != "isaac":
+        return [None] * len(q)
+    stored = q.to(torch.int16) + (1 << formats.cell_bits * formats.slices - 1)
+    rows = torch.tensor([group.stop - group.start for group in formats.groups], device=q.device)
+    found = []
+    for s in range(formats.slices):
+        level = (stored >> formats.cell_bits * s & formats.levels - 1).to(torch.int8)
+        sums = _sums_of_groups(level, formats)
+        found.append(2 * sums > rows * formats.top_level)
+    return list(torch.stack(found, 1).permute(0, 3, 1, 2).to(torch.int8).contiguous())
+
+
+def _sums_of_groups(level: Tensor, formats: Formats) -> Tensor:
+    """Return sums over the rows of each group, int32 [.., groups], of [.., n_in]."""
+    rows, groups = formats.rows_at_once, formats.groups
+    if formats.n_in == rows * len(groups):
+        by_group = level.reshape(*level.shape[:-1], len(groups), rows)
+        return by_group.sum(-1, dtype=torch.int32)
+    parts = [level[..., g.start : g.stop].sum(-1, dtype=torch.int32) for g in groups]
+    return torch.stack(parts, -1)
+
+
+def joined_complements(flips: Sequence[Tensor | None]) -> Tensor | None:
+    """Return complements of several matrices as one tensor, None where there are none."""
+    some = [flip for flip in flips if flip is not None]
+    return torch.stack(some) if some else None
+
+
+def signs_of(flip: Tensor) -> Tensor:
+    """Return what the codes of columns are multiplied by, float64: -1 of complements, else 1."""
+    return 1.0 - 2.0 * flip.double()
+
+
+def unit_coefficients(flip: Tensor, formats: Formats) -> Tensor:
+    """Return what a level on the unit column counts in each output, float64 [.., groups, n_out]."""
+    weight = torch.tensor(formats.column_weight(), device=flip.device)
+    share = torch.einsum("...so,s->...o", flip.double(), weight) * formats.top_level
+    offset = float(1 << formats.cell_bits * formats.slices - 1)
+    return (share - offset) / formats.unit_level
+
+
+def unit_levels(writer: Writer, device: torch.device) -> Tensor:
+    """Return what the cells of unit columns hold in levels, float32 [column blocks, n_in]."""
+    formats, tables = writer.formats, writer.tables
+    block = torch.arange(formats.units, device=device)
+    words = (block, torch.full_like(block, WRITE), torch.zeros_like(block))
+    z = column_normals(formats.n_in, words, writer.writing.unit_keys[0]).double()
+    target, bias, sigma = (
+        float(t[formats.unit_level]) for t in (tables.target, tables.bias, tables.sigma)
+    )
+    held = (target + (bias + sigma * z)).clamp(min=0.0) * tables.to_levels - tables.base
+    return held.float()
 
 
 def levels_of(integers: Integers, writer: Writer) -> Tensor:
@@ -150,6 +228,10 @@ def levels_of(integers: Integers, writer: Writer) -> Tensor:
     else:
         stored = (q + integers.offset)[:, :, None]
     level = stored[:, :, None] >> place[:, None] & formats.levels - 1
+    if integers.flip is not None:
+        rows = [group.stop - group.start for group in formats.groups]
+        flip = integers.flip.repeat_interleave(torch.tensor(rows, device=device), 0)
+        level = torch.where(flip.transpose(1, 2)[..., None] > 0, formats.top_level - level, level)
     target, bias, sigma = (
         torch.tensor(t, device=device)[level] for t in (tables.target, tables.bias, tables.sigma)
     )
@@ -198,9 +280,16 @@ def _refusals(
 ) -> Iterator[tuple[str, str, object]]:
     """Yield what writing on a device does not do, the knob that asks for it and its value."""
     device = tile.device
-    if formats.encoding in {"isaac", "digital"}:
-        key = "tile.weight.encoding" if formats.encoding == "isaac" else "tile.crossbar.kind"
-        yield "this encoding", key, formats.encoding
+    if formats.encoding == "digital":
+        yield "this encoding", "tile.crossbar.kind", formats.encoding
+    if formats.encoding == "isaac" and 1 << formats.cell_bits * formats.slices != (
+        1 << tile.weight.bits
+    ):
+        yield (
+            "complements of slices that a weight does not fill",
+            "tile.weight.bits",
+            (tile.weight.bits),
+        )
     if formats.merged:
         yield "slices that are merged before the converter", "tile.pe.merge", tile.pe.merge.kind
     if not 2 <= tile.weight.bits <= 8:

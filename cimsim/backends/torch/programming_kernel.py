@@ -14,8 +14,6 @@ from cimsim.backends.torch.kernel import normal_of, philox
 
 __all__ = [
     "fold_weights",
-    "greatest_of_rows",
-    "quantize_weights",
     "slice_weights",
     "two_normals",
     "write_cells",
@@ -48,27 +46,6 @@ def two_normals(a, b, NATIVE: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def quantize_weights(w, scale, q, k_size, top, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Fill W_q = clip(round_half_even(w / scale)): one block of a row a program.
-
-    Args:
-        w: [n_size, k_size], any float.
-        scale: float32 [n_size].
-        q: int8 [n_size, k_size], filled.
-        k_size: inputs of an output.
-        top: greatest W_q, float32.
-        BLOCK: weights of a program.
-    """
-    n = tl.program_id(0).to(tl.int64)
-    k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = k < k_size
-    v = tl.load(w + n * k_size + k, mask=inside, other=0.0).to(tl.float32)
-    r = tl.div_rn(v, tl.zeros([BLOCK], tl.float32) + tl.load(scale + n))
-    r = tl.minimum(tl.maximum((r + _MAGIC) - _MAGIC, -top), top)
-    tl.store(q + n * k_size + k, r.to(tl.int8), mask=inside)
-
-
-@triton.jit
 def _held(level, z, tables, EXACT: tl.constexpr, BIAS: tl.constexpr, UNIFORM: tl.constexpr):  # type: ignore[no-untyped-def]
     """Return what a cell holds, in levels above the lowest: max(0, target + error).
 
@@ -96,7 +73,7 @@ def _held(level, z, tables, EXACT: tl.constexpr, BIAS: tl.constexpr, UNIFORM: tl
 
 @triton.jit
 def _value(  # type: ignore[no-untyped-def]
-    weight, offset, plus, minus, tables, whole, SLICE: tl.constexpr, SIDES: tl.constexpr,
+    weight, offset, turned, plus, minus, tables, whole, SLICE: tl.constexpr, SIDES: tl.constexpr,
     CELL_BITS: tl.constexpr, WHOLE: tl.constexpr, EXACT: tl.constexpr, BIAS: tl.constexpr,
     UNIFORM: tl.constexpr,
 ):  # fmt: skip
@@ -105,6 +82,7 @@ def _value(  # type: ignore[no-untyped-def]
     Args:
         weight: int32, W_q.
         offset: int32, added before slicing.
+        turned: int32, the highest level where a column is stored as its complement, else 0.
         plus: normals of the positive or only cell.
         minus: normals of the negative cell.
         tables: as `_held` takes them.
@@ -122,7 +100,7 @@ def _value(  # type: ignore[no-untyped-def]
     up = weight + offset
     if SIDES == 2:
         up = tl.maximum(weight, 0)
-    held = _held((up >> cut) & mask, plus, tables, EXACT, BIAS, UNIFORM)
+    held = _held(((up >> cut) & mask) ^ turned, plus, tables, EXACT, BIAS, UNIFORM)
     less = held * 0.0
     if SIDES == 2:
         down = (tl.maximum(-weight, 0) >> cut) & mask
@@ -155,13 +133,13 @@ def _store(out, level, fine, stride, inside, DIGITS: tl.constexpr):  # type: ign
 
 # Long: one kernel, whose values stay in registers from the first load to the last store.
 @triton.jit
-def write_cells(  # type: ignore[no-untyped-def]
-    q, offset, place, out, greatest,
+def write_cells(  # type: ignore[no-untyped-def]  # noqa: PLR0915
+    q, offset, place, flip, out, greatest,
     target, bias, sigma, levels, whole_sigma, whole_shift, table,
     keys, n_size, k_size, depth, fine, floor,
     SLICES: tl.constexpr, CELL_BITS: tl.constexpr, SIDES: tl.constexpr, APART: tl.constexpr,
     DIGITS: tl.constexpr, WHOLE: tl.constexpr, BIAS: tl.constexpr, UNIFORM: tl.constexpr,
-    BK: tl.constexpr,
+    ROOM: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """Write cells of some matrices with the bits of the Numba tile, in grid units or in levels.
 
@@ -172,6 +150,7 @@ def write_cells(  # type: ignore[no-untyped-def]
         q: int8 [matrices, n_size, k_size], W_q.
         offset: int32 [matrices, n_size], added before slicing (0 of pairs).
         place: int32 [k_size], where a row stands among the padded groups.
+        flip: int8 [matrices, groups, SLICES, n_size], columns that are stored as complements.
         out: int8 [matrices, stored columns x DIGITS, n_size, depth], filled where a row stands;
             float32 levels [matrices, stored columns, n_size, depth] if DIGITS is 0.
         greatest: int32 [1], raised to the bits of the greatest magnitude in levels (float32) if
@@ -197,6 +176,7 @@ def write_cells(  # type: ignore[no-untyped-def]
         WHOLE: greatest |W_q| if whole weights err, else 0.
         BIAS: writes have a mean error.
         UNIFORM: sigma is that of every level.
+        ROOM: padded rows of a group where columns may be complements, else 0.
         BK: rows of a program.
     """
     CELLS: tl.constexpr = SLICES * SIDES
@@ -217,6 +197,8 @@ def write_cells(  # type: ignore[no-untyped-def]
     plane = tl.cast(n_size, tl.int64) * depth
     q += matrix * n_size * k_size
     offset += matrix * n_size
+    if ROOM > 0:
+        flip += (matrix * (depth // ROOM) + to // ROOM) * (SLICES * n_size)
     out += matrix * (SLICES * (2 if APART else 1) * ROOMS) * plane
     most = tl.zeros([BK], tl.float32)
     for s in tl.static_range(SLICES):
@@ -231,12 +213,16 @@ def write_cells(  # type: ignore[no-untyped-def]
             wide = n.to(tl.int64)
             weight = tl.load(q + wide * k_size + row, mask=inside, other=0).to(tl.int32)
             added = tl.load(offset + n, mask=n < n_size, other=0)
+            turned = weight * 0
+            if ROOM > 0:
+                other = tl.load(flip + s * n_size + n, mask=inside, other=0).to(tl.int32)
+                turned = other * ((1 << CELL_BITS) - 1)
             plus = normal_of(words[word], table)
             minus = plus
             if SIDES == 2 and WHOLE == 0:
                 minus = normal_of(others[word], table)
             held, less = _value(
-                weight, added, plus, minus, tables, whole, s, SIDES, CELL_BITS, WHOLE, True,  # noqa: FBT003
+                weight, added, turned, plus, minus, tables, whole, s, SIDES, CELL_BITS, WHOLE, True,  # noqa: FBT003
                 BIAS, UNIFORM,
             )  # fmt: skip
             here = out + wide * depth + to
@@ -324,7 +310,7 @@ def slice_weights(  # type: ignore[no-untyped-def]
             if (4 * call + j) // SIDES < SLICES:
                 s = (4 * call + j) // SIDES
                 held, less = _value(
-                    weight, added, z[j], z[j + SIDES - 1], tables, whole,
+                    weight, added, weight * 0, z[j], z[j + SIDES - 1], tables, whole,
                     (4 * call + j) // SIDES, SIDES, CELL_BITS, WHOLE, False, BIAS, UNIFORM,  # noqa: FBT003
                 )  # fmt: skip
                 if APART:
@@ -332,26 +318,6 @@ def slice_weights(  # type: ignore[no-untyped-def]
                     _store(here + (2 * s + 1) * plane, less, fine, plane, inside, 1)
                 else:
                     _store(here + s * plane, held - less, fine, plane, inside, 1)
-
-
-@triton.jit
-def greatest_of_rows(w, out, k_size, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Fill the greatest magnitude of each output's weights, NaN where one is not a number.
-
-    Args:
-        w: [n_size, k_size], any float.
-        out: float32 [n_size], filled.
-        k_size: inputs of an output.
-        BLOCK: weights at a time.
-    """
-    n = tl.program_id(0).to(tl.int64)
-    at = tl.arange(0, BLOCK)
-    most = tl.zeros([BLOCK], tl.int32)
-    for first in range(0, k_size, BLOCK):
-        v = tl.load(w + n * k_size + first + at, mask=first + at < k_size, other=0.0)
-        # Bits without their sign are ordered as magnitudes are, and NaN is above all.
-        most = tl.maximum(most, v.to(tl.float32).to(tl.int32, bitcast=True) & 0x7FFFFFFF)
-    tl.store(out + n, tl.max(most).to(tl.float32, bitcast=True))
 
 
 @triton.jit(do_not_specialize=["k0", "k1"])

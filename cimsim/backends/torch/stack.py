@@ -19,7 +19,17 @@ from torch import Tensor
 from cimsim.backends.torch import plain
 from cimsim.backends.torch.device_cells import level_means
 from cimsim.backends.torch.normals import column_normals
-from cimsim.backends.torch.programming import Integers, Writer, integers_of, levels_of, offset_of
+from cimsim.backends.torch.programming import (
+    Integers,
+    Writer,
+    integers_of,
+    joined_complements,
+    levels_of,
+    offset_of,
+    signs_of,
+    unit_coefficients,
+    unit_levels,
+)
 from cimsim.mac import AdcRange
 from cimsim.mac.adc import code_bounds, fresh_variance, step_of
 from cimsim.mac.converters import converters_err
@@ -174,6 +184,48 @@ def write_stack(
     )
 
 
+@dataclass(frozen=True)
+class _Complements:
+    """What ISAAC's encoding adds: columns stored as complements, and unit columns.
+
+    Attributes:
+        signs: float32 [matrices, groups, stored columns, n_out], -1 of complements.
+        counts: float32 [matrices, groups, n_out], what a level on a unit column counts.
+        units: float32 [matrices, column blocks, n_in], what unit columns hold in levels.
+        block_of_output: int64 [n_out].
+    """
+
+    signs: Tensor
+    counts: Tensor
+    units: Tensor
+    block_of_output: Tensor
+
+    @classmethod
+    def of(
+        cls, orders: Sequence[Order], integers: Integers, device: torch.device
+    ) -> _Complements | None:
+        """Return what integers of several matrices ask for, None with other encodings."""
+        formats, flip = orders[0].writer.formats, integers.flip
+        if flip is None:
+            return None
+        widths = torch.tensor(formats.tiling.column_blocks, device=device)
+        blocks = torch.arange(len(widths), device=device)
+        return cls(
+            signs_of(flip).float(),
+            unit_coefficients(flip, formats).float(),
+            _unit_levels(orders, device),
+            blocks.repeat_interleave(widths),
+        )
+
+    def mean_fraction(self, levels: Tensor, writer: Writer) -> Tensor:
+        """Return the mean conductance of cells as they were written, [matrices]."""
+        total = levels.sum((1, 2, 3), dtype=torch.float64)
+        total += self.units.sum((1, 2), dtype=torch.float64)
+        cells = levels[0].numel() + self.units[0].numel()
+        tables = writer.tables
+        return (total / cells + tables.base) / tables.to_levels
+
+
 class _StackPart:
     """Some of the matrices, with what their cells hold.
 
@@ -197,19 +249,38 @@ class _StackPart:
         self._columns = torch.tensor(formats.column_weight(), device=device).float()
         self._scale = self._integers.scale.reshape(len(orders), formats.n_out)
         self._offset = self._integers.offset.reshape(self._scale.shape)
-        effective = torch.einsum("msok,s->mok", self._levels, self._columns)
-        effective -= self._offset[..., None]
+        self._complements = _Complements.of(orders, self._integers, device)
+        effective = self._effective()
         # Of shifted inputs a part is the same for every token.
         shared = effective.sum(2, dtype=torch.float64) - self._q().sum(2, dtype=torch.int64)
         self.bias = (formats.input_shift * shared * self._scale.double()).float()
         self.weight = effective.mul_(self._scale[..., None])
         planes = float(np.square(formats.plane_weight).sum())
-        rounding = float(np.square(formats.column_weight()).sum()) * len(formats.groups)
+        rounding = torch.full_like(self._scale, float(np.square(formats.column_weight()).sum()))
+        rounding *= len(formats.groups)
+        if self._complements is not None:
+            rounding += self._complements.counts.square().sum(1)
         rounded = torch.full_like(self._steps, 1.0 / 12.0)
         if writer.tables.ideal:
             rounded = torch.where(self._steps == 1.0, 0.0, rounded)
-        sigma = (rounding * planes * rounded).sqrt() * self._steps
-        self.spread = sigma[:, None] * self._scale
+        sigma = (rounding * (planes * rounded)[:, None]).sqrt() * self._steps[:, None]
+        self.spread = sigma * self._scale
+
+    def _effective(self) -> Tensor:
+        """Return what inputs count in outputs in LSB, float32 [matrices, n_out, n_in]."""
+        found = self._complements
+        if found is None:
+            effective = torch.einsum("msok,s->mok", self._levels, self._columns)
+            return effective.sub_(self._offset[..., None])
+        formats = self._writer.formats
+        effective = self._levels.new_empty((len(found.counts), formats.n_out, formats.n_in))
+        for g, group in enumerate(formats.groups):
+            rows = slice(group.start, group.stop)
+            weight = self._columns[:, None] * found.signs[:, g]
+            effective[..., rows] = (self._levels[..., rows] * weight[..., None]).sum(1)
+            units = found.units[:, found.block_of_output, rows]
+            effective[..., rows] += units * found.counts[:, g, :, None]
+        return effective
 
     def _q(self) -> Tensor:
         """Return W_q, int8 [matrices, n_out, n_in]."""
@@ -218,6 +289,8 @@ class _StackPart:
     def mean_fraction(self) -> Tensor:
         """Return the mean conductance that the law of cells gives these levels, [matrices]."""
         formats, q = self._writer.formats, self._q()
+        if self._complements is not None:
+            return self._complements.mean_fraction(self._levels, self._writer)
         mean = torch.tensor(level_means(self._writer.tables), device=q.device)
         if formats.encoding == "center":
             held, sides = q.int() + self._offset[..., None], 1
@@ -263,18 +336,39 @@ class _StackPart:
         planes = plain.cut_planes(q, formats).float().flatten(0, 1)
         weight = torch.tensor(formats.plane_weight, device=q.device).float()
         steps = self._steps[:, None, None, None]
-        total = torch.zeros((), device=q.device)
-        for group in formats.groups:
+        total, found = torch.zeros((), device=q.device), self._complements
+        for g, group in enumerate(formats.groups):
             rows = slice(group.start, group.stop)
             sums = torch.matmul(planes[:, rows], self._levels[..., rows].transpose(2, 3))
             codes = sums.div_(steps).round_().clamp_(low, high)
             codes = codes.reshape(*codes.shape[:2], len(q), formats.planes, -1)
             shifted = torch.einsum("msnpo,p->msno", codes, weight)
-            total = total + torch.einsum("msno,s->mno", shifted, self._columns)
+            if found is None:
+                total = total + torch.einsum("msno,s->mno", shifted, self._columns)
+                continue
+            signed = self._columns[:, None] * found.signs[:, g]
+            total = total + torch.einsum("msno,mso->mno", shifted, signed)
+            sums = torch.matmul(planes[:, rows], found.units[..., rows].transpose(1, 2))
+            codes = sums.div_(steps[:, 0]).round_().clamp_(low, high)
+            codes = codes.reshape(len(codes), len(q), formats.planes, -1)
+            units = torch.einsum("mnpb,p->mnb", codes, weight)[..., found.block_of_output]
+            total = total + units * found.counts[:, g, None]
         fed = (q + formats.input_shift).sum(1).float()[None, :, None]
-        y = total * self._steps[:, None, None] - self._offset[:, None] * fed
+        y = total * self._steps[:, None, None]
+        if found is None:
+            y = y - self._offset[:, None] * fed
         y = y - formats.input_shift * self._q().sum(2, dtype=torch.int64)[:, None]
         return y * self._scale[:, None]
+
+
+def _unit_levels(orders: Sequence[Order], device: torch.device) -> Tensor:
+    """Return what unit columns hold in levels, float32 [matrices, column blocks, n_in]."""
+    if device.type == "cuda":
+        from cimsim.backends.torch.written import kernels_of  # noqa: PLC0415 - Triton
+
+        keys = [order.writer.writing.unit_keys[0] for order in orders]
+        return kernels_of(orders[0].writer, device).unit_columns(keys, digits=0, bits=0)[:, 0]
+    return torch.stack([unit_levels(order.writer, device) for order in orders])
 
 
 @lru_cache(maxsize=8)
@@ -289,9 +383,9 @@ def _probes(n: int, device: torch.device, *, fresh: bool) -> Tensor:
 def _write(stored: Tensor, orders: Sequence[Order]) -> tuple[Integers, Tensor]:
     """Return integers of all rows of [matrices, n_out, n_in], and levels [.., stored, .., n_in]."""
     if stored.is_cuda:
-        from cimsim.backends.torch.written import DeviceWriter  # noqa: PLC0415 - Triton
+        from cimsim.backends.torch.written import kernels_of  # noqa: PLC0415 - Triton
 
-        kernels = DeviceWriter(orders[0].writer, stored.device)
+        kernels = kernels_of(orders[0].writer, stored.device)
         keys = [order.writer.writing.cell_keys[0] for order in orders]
         integers = kernels.integers_of_several(stored)
         return integers, kernels.levels_of_several(integers, keys)
@@ -301,5 +395,6 @@ def _write(stored: Tensor, orders: Sequence[Order]) -> tuple[Integers, Tensor]:
         torch.cat([i.q for i in found]),
         torch.cat([i.scale for i in found]),
         torch.cat([offset_of(i.q, o.writer) for i, o in zip(found, orders, strict=True)]),
+        joined_complements([i.flip for i in found]),
     )
     return joined, torch.stack(levels)

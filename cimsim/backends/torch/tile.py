@@ -101,6 +101,10 @@ class TorchTile:
             total.codes = total.codes + spread.sqrt() * z
         return plain.finish(total, q, scale, self.held)
 
+    def code_sum(self, x: Tensor) -> Tensor:
+        """Return the sum of the magnitudes of the DAC codes of all tokens, int64 []."""
+        return plain.planes_of(self.quantize(x)[0], self.held).abs().sum()
+
     def codes(self, x: Tensor, tokens: Tokens, *, read_seed: int, replica: int = 0) -> Tensor:
         """Return every ADC code, int32 [row groups, n, planes, columns]: for inspection."""
         q, _ = self.quantize(x)

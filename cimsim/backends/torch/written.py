@@ -15,6 +15,8 @@ from cimsim.backends.torch.packed import padded_rows, row_places
 from cimsim.backends.torch.programming import (
     Integers,
     Writer,
+    complements_of,
+    joined_complements,
     moments_of_weights,
     offset_of,
     scale_of,
@@ -22,17 +24,16 @@ from cimsim.backends.torch.programming import (
 )
 from cimsim.backends.torch.programming_kernel import (
     fold_weights,
-    greatest_of_rows,
-    quantize_weights,
     slice_weights,
     write_cells,
 )
+from cimsim.backends.torch.quantize_kernel import greatest_of_rows, quantize_weights
 from cimsim.errors import CimsimError
 from cimsim.mac.grid import cell_bounds
 from cimsim.mac.quantize import greatest_integer
 from cimsim.rng import Key, derive_key
 
-__all__ = ["DeviceWriter", "Written"]
+__all__ = ["DeviceWriter", "Written", "kernels_of"]
 
 _PURPOSE_FAST = 34
 _BLOCK = 1024  # weights of a program
@@ -122,10 +123,49 @@ class DeviceWriter:
         scale, q = self.scale(weight), torch.empty_like(weight, dtype=torch.int8)
         grid = (n_out, triton.cdiv(n_in, _BLOCK))
         quantize_weights[grid](weight, scale, q, n_in, float(self._top), BLOCK=_BLOCK)
-        return Integers(q, scale, offset_of(q, self._writer))
+        flip = complements_of(q[None], self._writer.formats)[0]
+        return Integers(q, scale, offset_of(q, self._writer), flip)
+
+    def bytes_of(self, integers: Integers, key: Key, *, digits: int, bits: int) -> Tensor:
+        """Return cells in grid units, int8 [stored columns x digits, n_out, padded rows].
+
+        Args:
+            integers: of the matrix.
+            key: of the write.
+            digits: bytes of a cell, lowest first; what one byte does not hold is clipped.
+            bits: of the grid below one level.
+        """
+        out = self._room(digits)
+        keys, none = self._key_words([key]), float("inf")
+        self._start(integers, out, keys, digits=digits, bits=bits, floor=none)
+        return out
+
+    def unit_columns(self, keys: Sequence[Key], *, digits: int, bits: int) -> Tensor:
+        """Return cells of unit columns, [matrices, digits, column blocks, n_in].
+
+        In levels, float32 with one digit place, if `digits` is 0; else bytes of grid units.
+        """
+        formats, device = self._writer.formats, self._device
+        blocks, several = formats.units, len(keys)
+        level = torch.full((several, formats.n_in, blocks), formats.unit_level, device=device)
+        none = torch.zeros((several, formats.n_in), dtype=torch.int32, device=device)
+        dtype = torch.int8 if digits else torch.float32
+        shape = (several, max(1, digits), formats.n_in, blocks)
+        out = torch.empty(shape, dtype=dtype, device=device)
+        place = torch.arange(blocks, dtype=torch.int32, device=device)
+        write_cells[(16 * triton.cdiv(formats.n_in, 64), triton.cdiv(blocks, _ROWS), several)](
+            level.to(torch.int8), none, place, none, out, none, *self._wide, self._normals,
+            self._key_words(keys), formats.n_in, blocks, blocks, 2.0**bits, float("inf"),
+            SLICES=1, CELL_BITS=formats.cell_bits, SIDES=1, APART=False, DIGITS=digits, WHOLE=0,
+            BIAS=bool(self._writer.tables.bias.any()), UNIFORM=self._uniform, ROOM=0, BK=_ROWS,
+            num_warps=4, enable_fp_fusion=False,
+        )  # fmt: skip
+        return out.transpose(2, 3)
 
     def integers_of_several(self, weights: Tensor) -> Integers:
         """Return W_q of matrices [matrices, n_out, n_in], their outputs one after another.
+
+        Complements are [matrices, groups, slices, n_out].
 
         Raises:
             CimsimError: if a weight is not finite.
@@ -141,7 +181,8 @@ class DeviceWriter:
         q = torch.empty((rows, n_in), dtype=torch.int8, device=weights.device)
         grid = (rows, triton.cdiv(n_in, _BLOCK))
         quantize_weights[grid](weights, scale, q, n_in, float(self._top), BLOCK=_BLOCK)
-        return Integers(q, scale, offset_of(q, self._writer))
+        flips = complements_of(q.view(weights.shape), self._writer.formats)
+        return Integers(q, scale, offset_of(q, self._writer), joined_complements(flips))
 
     def levels_of_several(self, integers: Integers, keys: Sequence[Key]) -> Tensor:
         """Return what columns of matrices hold, [matrices, stored columns, n_out, n_in]."""
@@ -190,6 +231,7 @@ class DeviceWriter:
             CimsimError: if a weight is not finite.
         """
         formats, out, weight = self._writer.formats, self._room(1), self._check(weight)
+        self._refuse_complements()
         if formats.encoding == "center":
             integers = self.integers(weight)
             scale, offset = integers.scale, integers.offset
@@ -217,6 +259,7 @@ class DeviceWriter:
             CimsimError: if a weight is not finite.
         """
         weight = self._check(weight)
+        self._refuse_complements()
         n_out, n_in = weight.shape
         mean, sigma = self._moments
         out = torch.empty_like(weight)
@@ -226,6 +269,18 @@ class DeviceWriter:
             UNIFORM=self._one_law, NATIVE=self._native, QUARTER=_QUARTER, num_warps=4,
         )  # fmt: skip
         return out
+
+    def _refuse_complements(self) -> None:
+        """Refuse ISAAC's encoding, whose complements `write_cells` alone knows.
+
+        Raises:
+            CimsimError: if it is asked for.
+        """
+        if self._writer.formats.units:
+            raise CimsimError(
+                "cells of the same law, but other errors, have no complements",
+                key="tile.weight.encoding", value="isaac", hint="write exact cells",
+            )  # fmt: skip
 
     def _whole(self) -> int:
         """Return the greatest |W_q| if whole weights err, else 0."""
@@ -279,18 +334,28 @@ class DeviceWriter:
         chunks = triton.cdiv(formats.n_out * cells, 64)
         rows = triton.cdiv(formats.n_in, _ROWS)
         write_cells[(chunks * (16 // cells), rows, len(keys))](
-            integers.q, integers.offset, self._place, out, greatest, *self._wide, self._normals,
+            integers.q, integers.offset, self._place, integers.offset if integers.flip is None
+            else integers.flip.contiguous(), out, greatest, *self._wide, self._normals,
             keys, formats.n_out, formats.n_in, self._depth, 2.0**bits, floor,
             SLICES=formats.slices, CELL_BITS=formats.cell_bits, SIDES=2 if formats.pair else 1,
             APART=formats.stored_columns == 2 * formats.slices, DIGITS=digits,
             WHOLE=self._whole(), BIAS=bool(self._writer.tables.bias.any()), UNIFORM=self._uniform,
-            BK=_ROWS, num_warps=4, enable_fp_fusion=False,
+            ROOM=0 if integers.flip is None else padded_rows(formats), BK=_ROWS, num_warps=4,
+            enable_fp_fusion=False,
         )  # fmt: skip
         return greatest
 
     def _key_words(self, keys: Sequence[Key]) -> Tensor:
         """Return keys as a kernel reads them, int32 [keys, 2]."""
         return torch.tensor([_words(key) for key in keys], dtype=torch.int32, device=self._device)
+
+
+def kernels_of(writer: Writer, device: torch.device) -> DeviceWriter:
+    """Return the kernels that write matrices of a shape; their tables are made once."""
+    if device not in writer.shared:
+        writer.shared[device] = DeviceWriter(writer, device)
+    kernels: DeviceWriter = writer.shared[device]
+    return kernels
 
 
 def _words(key: Key) -> list[int]:

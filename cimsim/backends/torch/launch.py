@@ -1,0 +1,315 @@
+"""Launches of the fused Triton product: cells as it reads them, and how it is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import triton
+from torch import Tensor
+
+from cimsim.backends.torch.feed_kernel import feed_tokens
+from cimsim.backends.torch.held import Held, without_cells
+from cimsim.backends.torch.kernel import fused_product
+from cimsim.backends.torch.normals import packed_table
+from cimsim.backends.torch.packed import cell_bytes, column_order, padded_rows, row_places
+from cimsim.backends.torch.plain import Tokens
+from cimsim.backends.torch.pool import STEPS_PER_SIGMA, NoisePool, planes_of_round
+from cimsim.backends.torch.tile import Precision
+from cimsim.errors import CimsimError
+from cimsim.mac.formats import FEED, Formats
+
+__all__ = [
+    "ADDRESSED",
+    "NO_NOISE",
+    "OUTPUT",
+    "POOL",
+    "Block",
+    "Fed",
+    "Launch",
+    "low_words",
+    "serves",
+]
+
+_CHUNK = 256  # rows multiplied at once
+_INPUTS = 1024  # of a token at a time
+_WHOLE_VALUES = {FEED["value"], FEED["shifted_value"]}
+NO_NOISE, ADDRESSED, POOL, OUTPUT = range(4)  # as the kernel names them
+
+
+@dataclass(frozen=True)
+class Block:
+    """How a launch is cut; no result depends on it.
+
+    Attributes:
+        tokens: of a program.
+        outputs: of a program.
+        warps: of a program.
+        stages: of loads ahead.
+        native: with instructions of the device, which Triton's interpreter lacks.
+    """
+
+    tokens: int = 64
+    outputs: int = 64
+    warps: int = 4
+    stages: int = 2
+    native: bool = True
+
+
+@dataclass(frozen=True)
+class Fed:
+    """Quantised tokens as the kernel reads them.
+
+    Attributes:
+        bytes: int8 [phases, n, groups x padded rows]; bf16 [1, n, n_in] of the folded product.
+        scale: float32 [n].
+        sums: float64 [n], sums of the fed inputs.
+        units: [n, n_out], what unit columns add in levels; None without.
+    """
+
+    bytes: Tensor
+    scale: Tensor
+    sums: Tensor
+    units: Tensor | None = None
+
+
+class Launch:
+    """Cells of one matrix as the kernel reads them, and what it needs to know of formats.
+
+    Args:
+        held: the matrix.
+        exact: whether steps are those of the Numba tile.
+        noise: where fresh noise comes from.
+        block: how a launch is cut, None for what was fastest.
+        cells: bytes that were written as such, outputs in their own order; None cuts `held`.
+
+    Attributes:
+        noise: as given.
+        by_row: whether variances depend on what drives the rows.
+
+    Raises:
+        CimsimError: if the kernel does not do what the tile asks for; it names what.
+    """
+
+    def __init__(
+        self,
+        held: Held,
+        *,
+        exact: bool,
+        noise: int,
+        block: Block | None,
+        cells: Tensor | None = None,
+    ) -> None:
+        native = block is None or block.native
+        for problem, key, value in _refusals(held, noise, native=native):
+            raise CimsimError(
+                f"the Triton product does not do {problem}", key=key, value=value,
+                hint="use the plain TorchTile",
+            )  # fmt: skip
+        formats, device = held.formats, held.values.device
+        if block is None:
+            block = _block_of(formats, noise)
+        self._held, self._exact, self.noise, self._block = held, exact, noise, block
+        order = torch.arange(formats.n_out, device=device)
+        if noise in {ADDRESSED, OUTPUT}:
+            order = column_order(held)
+        self._cells = cell_bytes(held, order) if cells is None else cells
+        self._place = row_places(formats).int().to(device)
+        self._columns = (
+            held.column_scale[order], held.coefficient[order], held.shift_share[order],
+            order.int(), _errors(held, order), held.column_weight.int(),
+            packed_table(device),
+        )  # fmt: skip
+        self._signs = held.column_scale
+        if held.signs is not None:
+            self._signs = held.signs[..., order].to(torch.int8).contiguous()
+        self._step = torch.tensor(held.step_levels, dtype=torch.float64, device=device)
+        self._phases = 2 if formats.feed == FEED["two_phase"] else 1
+        most = float(held.plane_weight.abs().sum() * held.column_weight.abs().sum())
+        most *= max(held.bounds[1], -held.bounds[0]) * len(formats.groups)
+        self._whole = exact and most > 2**24
+        self.by_row = held.noise.row_variance > 0.0
+        # Fast noise is drawn in steps of the pool.
+        self._per_step = 1.0 / STEPS_PER_SIGMA**2 if noise == POOL else 1.0
+        self._variance = torch.full((1,), self._shared(), device=device)
+        self._held = without_cells(held)
+
+    @cached_property
+    def codes_of_bytes(self) -> Tensor:
+        """What DAC codes a fed byte is cut into, summed: int64 [256]."""
+        formats, byte = self._held.formats, torch.arange(256, device=self._place.device)
+        if formats.feed in _WHOLE_VALUES:
+            return torch.where(byte > 127, 256 - byte, byte)
+        mask, each = (1 << formats.dac_bits) - 1, formats.planes // self._phases
+        cut = [byte >> formats.dac_bits * k & mask for k in range(each)]
+        return torch.stack(cut).sum(0)
+
+    def _shared(self) -> float:
+        """Return the variance of every conversion (every output, once an output)."""
+        held = self._held
+        if self.noise != OUTPUT:
+            return held.noise.adc_variance * self._per_step
+        weights = held.plane_weight.square().sum() * held.column_weight.square().sum()
+        return held.noise.adc_variance * float(weights) * len(held.formats.groups)
+
+    def feed(self, x: Tensor) -> Fed:
+        """Quantise tokens [n, n_in] to what rows are driven with.
+
+        Raises:
+            CimsimError: if an input is not finite.
+        """
+        held, formats, n = self._held, self._held.formats, x.shape[0]
+        depth = self._cells.shape[2]
+        whole = formats.n_in == depth
+        room = torch.empty if whole else torch.zeros
+        fed = Fed(
+            room((self._phases, n, depth), dtype=torch.int8, device=x.device),
+            torch.empty(n, dtype=torch.float32, device=x.device),
+            torch.empty(n, dtype=torch.float64, device=x.device),
+        )
+        wrong = torch.zeros(1, dtype=torch.int32, device=x.device)
+        if n:
+            feed_tokens[(n,)](
+                x.contiguous(), self._place, fed.bytes, fed.scale, fed.sums, wrong,
+                n, formats.n_in, depth, float(held.input_scale), formats.input_max,
+                formats.input_shift, PHASES=self._phases, BLOCK=_INPUTS, enable_fp_fusion=False,
+            )  # fmt: skip
+        if bool(wrong):
+            raise CimsimError(f"an input of matrix {formats.tiling.matrix.id} is not finite")
+        return fed
+
+    def _room_for_codes(self, n: int) -> Tensor:
+        """Return room for every code of n tokens."""
+        formats = self._held.formats
+        columns = formats.stored_columns * formats.n_out
+        shape = (len(formats.groups), n, formats.planes, columns)
+        return torch.empty(shape, dtype=torch.int32, device=self._place.device)
+
+    def __call__(
+        self,
+        fed: Fed,
+        tokens: Tokens,
+        key: tuple[int, int],
+        pool: NoisePool | None = None,
+        driven: Tensor | None = None,
+        clipped: Tensor | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        codes: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Return outputs [n, n_out], and every code [groups, n, planes, columns] if asked for.
+
+        Args:
+            fed: the tokens, from `feed`.
+            tokens: their addresses.
+            key: of addressed normals, or of places in the pool.
+            pool: normals of `fast`.
+            driven: float32 [n, groups, planes], variance that columns share, if it is `by_row`.
+            clipped: int64 [], to which conversions outside the range are added; or None.
+            dtype: of outputs; float32 if exact.
+            codes: whether codes are kept.
+        """
+        held, formats, device = self._held, self._held.formats, fed.scale.device
+        n, n_out, groups = fed.scale.numel(), formats.n_out, len(formats.groups)
+        out = torch.empty((n, n_out), dtype=dtype, device=device)
+        found = self._room_for_codes(n) if codes else self._place
+        if n == 0:
+            return out, found
+        rows, block, each = padded_rows(formats), self._block, formats.planes // self._phases
+        part = planes_of_round(each, 4 if self.noise in {ADDRESSED, POOL} else 8)
+        low, high = (float(b) for b in held.bounds)
+        shared = self._variance if driven is None else driven * self._per_step
+        counts = self._step if clipped is None else clipped
+        *columns, table = self._columns
+        grid = (triton.cdiv(n, block.tokens) * triton.cdiv(n_out, block.outputs),)
+        fused_product[grid](
+            fed.bytes, self._cells, out, found, counts,
+            fed.scale, fed.sums, low_words(tokens[0]), low_words(tokens[1]), shared, *columns,
+            table, table if pool is None else pool.words, self._signs,
+            self._signs if fed.units is None else fed.units, n, n_out, groups, *_signed(key),
+            held.grid / held.step_levels, low, high, 1.0 / (high - low),
+            held.noise.slope * self._per_step, self._step,
+            ROWS=rows, CHUNK=min(rows, _CHUNK), EACH=each, PART=part,
+            PHASES=self._phases, DAC=formats.dac_bits, CUT=formats.feed not in _WHOLE_VALUES,
+            TWOS=formats.feed == FEED["twos_complement"],
+            STORED=formats.stored_columns,
+            DIGITS=self._cells.shape[0] // formats.stored_columns,
+            NOISE=self.noise, SLOPED=held.noise.slope > 0.0, BY_ROW=driven is not None,
+            POOL_SHIFT=0 if pool is None else pool.shift,
+            ERRS=held.errors is not None, EXACT=self._exact, WHOLE=self._whole, CODES=codes,
+            COUNT=clipped is not None, SIGNED=fed.units is not None, NATIVE=block.native,
+            BM=block.tokens, BN=block.outputs, num_warps=block.warps, num_stages=block.stages,
+            enable_fp_fusion=not self._exact,
+        )  # fmt: skip
+        return out, found
+
+
+def _signed(key: tuple[int, int]) -> list[int]:
+    """Return the words of a key as signed numbers."""
+    return [k - (1 << 32) if k >= 1 << 31 else k for k in key]
+
+
+def _block_of(formats: Formats, noise: int) -> Block:
+    """Return the cut of a launch that was fastest on an H200."""
+    if noise == ADDRESSED:
+        return Block(tokens=32)
+    if noise == POOL:
+        return Block(stages=1)
+    if formats.planes * formats.stored_columns <= 2:  # as of a plain product
+        return Block(tokens=128, outputs=128, warps=8)
+    return Block()
+
+
+def serves(held: Held, precision: Precision) -> bool:
+    """Return whether the kernel computes a matrix, with noise at every conversion."""
+    noise = ADDRESSED if precision == "exact" else POOL
+    return not any(_refusals(held, noise if held.draws else NO_NOISE, native=True))
+
+
+def low_words(number: Tensor) -> Tensor:
+    """Return the low 32 bits of numbers, int32."""
+    low = number & 0xFFFFFFFF
+    return torch.where(low >= 1 << 31, low - (1 << 32), low).int()
+
+
+def _errors(held: Held, order: Tensor) -> Tensor:
+    """Return frozen errors of converters by row group, float32 [groups, 3, stored, n_out]."""
+    if held.errors is None:
+        return held.column_scale[:1]
+    blocks = [group.row_block for group in held.formats.groups]
+    weights = held.errors[..., : held.column_weight.numel() * held.formats.n_out]
+    by_output = weights.reshape(*weights.shape[:2], -1, held.formats.n_out)
+    return by_output[blocks][..., order].contiguous()
+
+
+def _refusals(held: Held, noise: int, *, native: bool) -> Iterator[tuple[str, str, object]]:
+    """Yield what the kernel does not do, the knob that asks for it and its value."""
+    tile, formats = held.tile, held.formats
+    if native and not held.values.is_cuda:
+        yield "products on this device", "device", str(held.values.device)
+    if formats.units and noise:
+        yield "fresh noise of unit columns", "tile.weight.encoding", formats.encoding
+    if formats.halved_inputs or formats.input_bits > 8:
+        yield "inputs of one bit, or of more than 8", "tile.input.bits", formats.input_bits
+    if formats.max_code > 127:
+        yield "codes of more than 7 bits on a row", "tile.input.signed", tile.input.signed
+    if held.gain is not None:
+        yield (
+            "drift compensation", "tile.device.drift_compensation",
+            tile.device.drift_compensation,
+        )  # fmt: skip
+    if held.values.dtype == torch.float64:
+        yield "column sums beyond 24 bits", "tile.device.cell_bits", formats.cell_bits
+    if held.curve is not None:
+        yield "transfer curves of converters", "tile.adc.curve", tile.adc.curve
+    if tile.adc.bits > 16:
+        yield "converters of more than 16 bits", "tile.adc.bits", tile.adc.bits
+    if noise and held.squares is not None:
+        yield (
+            "noise that needs a second product", "tile.device.read_noise.scaling",
+            tile.device.read_noise.scaling,
+        )  # fmt: skip
+    if noise in {ADDRESSED, OUTPUT} and formats.n_out % 64:
+        yield "addressed normals of outputs that are no multiple of 64", "n_out", formats.n_out

@@ -1,0 +1,87 @@
+"""Unit columns of ISAAC's encoding on a CUDA device: converted as a matrix of their own.
+
+Each crossbar measures the sum of what drives its rows by a column of equal cells; its codes make
+up for what complements and the offset of weights leave out (`cimsim.mac.columns`). One column in
+some hundred is one of these, so that their codes are stored and summed by library products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from cimsim.backends.torch.held import Held
+
+__all__ = ["UnitCounts", "as_matrix", "units_of_weights"]
+
+
+def as_matrix(held: Held) -> Held:
+    """Return the unit columns of a matrix as one of a single slice, an output a column block."""
+    formats, stored = held.formats, held.column_weight.numel() * held.formats.n_out
+    matrix = replace(formats.tiling.matrix, n_out=formats.units)
+    tiling = replace(formats.tiling, matrix=matrix, column_blocks=(formats.units,))
+    one, none = held.column_scale.new_ones(formats.units), held.coefficient.new_zeros(formats.units)
+    return replace(
+        held,
+        formats=replace(formats, tiling=tiling, encoding="offset", slices=1),
+        values=held.values[:, stored:].contiguous(),
+        errors=None if held.errors is None else held.errors[..., stored:].contiguous(),
+        column_weight=held.column_weight[:1],
+        signs=None,
+        unit_coefficient=held.unit_coefficient[:0],
+        block_of_output=held.block_of_output[:0],
+        coefficient=none,
+        shift_share=none,
+        column_scale=one,
+    )
+
+
+def units_of_weights(held: Held) -> Held:
+    """Return a matrix whose cells are those of weights alone."""
+    stored = held.column_weight.numel() * held.formats.n_out
+    return replace(held, values=held.values[:, :stored])
+
+
+@dataclass(frozen=True)
+class UnitCounts:
+    """What codes of unit columns count in outputs, in levels.
+
+    Attributes:
+        counts: float64 [column blocks, groups, most outputs of a block], 0 where there is none.
+        place: int64 [n_out], where each output stands among those of all blocks.
+        plane_weight: float64 [planes].
+        step: levels a code.
+    """
+
+    counts: Tensor
+    place: Tensor
+    plane_weight: Tensor
+    step: float
+
+    @classmethod
+    def of(cls, held: Held) -> UnitCounts:
+        """Return the counts of a matrix."""
+        widths = held.formats.tiling.column_blocks
+        most, device = max(widths), held.values.device
+        start = torch.tensor([0, *widths], device=device).cumsum(0)[:-1]
+        output = torch.arange(held.formats.n_out, device=device)
+        place = held.block_of_output * most + output - start[held.block_of_output]
+        room = held.unit_coefficient.new_zeros((len(held.formats.groups), len(widths) * most))
+        room[:, place] = held.unit_coefficient
+        counts = room.reshape(len(room), len(widths), most).transpose(0, 1).contiguous()
+        return cls(counts, place, held.plane_weight, held.step_levels)
+
+    def share(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return what unit columns add to outputs, [n, n_out].
+
+        Args:
+            codes: int32 [groups, n, planes, column blocks].
+            dtype: of sums: float64, in which they are exact, or float32.
+        """
+        weighed = torch.einsum("gnpb,p->bng", codes.to(dtype), self.plane_weight.to(dtype))
+        shares = torch.matmul(weighed.mul_(self.step), self.counts.to(dtype))
+        found = shares.transpose(0, 1).flatten(1)
+        whole = found.shape[1] == self.place.numel()
+        return found.contiguous() if whole else found.index_select(1, self.place)
