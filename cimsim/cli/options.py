@@ -21,7 +21,10 @@ Cluster = Annotated[
 
 Device = Annotated[
     str | None,
-    typer.Option(help="Where torch computes (run.device of every chip): cuda, or cuda:N."),
+    typer.Option(
+        help="Where torch computes (run.device of every chip): cuda, cuda:N, or several with "
+        "commas, which share out the chip seeds."
+    ),
 ]
 
 NoCache = Annotated[

@@ -263,7 +263,11 @@ class Run(Section):
         "What computes numbers: compiled kernels on the processor, or torch, which a device other "
         "than cpu implies.",
     )
-    device: str = knob("cpu", "Where torch computes: cpu, cuda, or cuda:N.")
+    device: str = knob(
+        "cpu",
+        "Where torch computes: cpu, cuda, or cuda:N; several, such as cuda:0,cuda:1, share out the "
+        "chip seeds.",
+    )
     device_gb: float | None = knob(
         None,
         "Memory of the device that weights and written matrices may fill, beside activations; what "
@@ -293,8 +297,12 @@ class Run(Section):
             implied = {"backend": "torch", "precision": "fast"}
             missing = {k: v for k, v in implied.items() if k not in self.model_fields_set}
             self.__dict__.update(missing)
-        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+        several = self.device.split(",")
+        if not re.fullmatch(r"cpu|cuda|cuda:\d+(,cuda:\d+)*", self.device):
             message = f"run.device is {self.device!r}, and torch computes on cpu, cuda or cuda:N"
+            raise ValueError(message)
+        if len(set(several)) < len(several):
+            message = f"run.device {self.device!r} names a device twice"
             raise ValueError(message)
         if self.backend == "numba" and self.device != "cpu":
             message = (

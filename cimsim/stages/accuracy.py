@@ -145,19 +145,12 @@ def measure_accuracy(
     progress("ideal integers", 0.05)
     exact = is_exact(config.tile)
     drawn = 1 if exact else config.run.chip_seeds
-    scoring = ChipSeeds(config, subject, holds, ranges, given.correction, coupled)
-    ideal = scoring.ideal()
-
-    def run_seed(index: int) -> Seed:
-        seed = scoring.seed(index, _within(progress, index, drawn))
-        # A programmed chip is a quarter of a gigabyte and part of reference cycles.
-        release_heap()
-        return seed
-
-    # Chips share nothing that is written, and compiled kernels release the interpreter.
-    together = min(threads, drawn) if subject.compute.seeds_at_once else 1
-    with ThreadPoolExecutor(max(1, together)) as pool:
-        seeds = list(pool.map(run_seed, range(drawn)))
+    scorings = [
+        ChipSeeds(config, each, holds, ranges, given.correction, coupled)
+        for each in (subject, *subject.elsewhere)
+    ]
+    ideal = scorings[0].ideal()
+    seeds = _all_seeds(scorings, drawn, threads, progress)
     warnings = given.warnings
     if config.run.tile_mode == "folded":
         warnings += _unfolded(seeds[0])
@@ -172,6 +165,34 @@ def measure_accuracy(
         seeds = seeds * config.run.chip_seeds
     size = scored_bytes(subject.checkpoint, subject.texts, config.workload)
     return Accuracy(subject.clean, ideal, _unigram(subject), size, tuple(seeds), ranges, warnings)
+
+
+def _all_seeds(
+    scorings: Sequence[ChipSeeds],
+    drawn: int,
+    threads: int,
+    progress: Callable[[str, float], None],
+) -> list[Seed]:
+    """Return all chip seeds in order; several devices take one after another in turn."""
+
+    def run_seed(index: int) -> Seed:
+        scoring = scorings[index % len(scorings)]
+        scoring.subject.compute.enter()
+        seed = scoring.seed(index, _within(progress, index, drawn))
+        # A programmed chip is a quarter of a gigabyte and part of reference cycles.
+        release_heap()
+        return seed
+
+    if len(scorings) > 1:
+        turns = [range(first, drawn, len(scorings)) for first in range(min(len(scorings), drawn))]
+        with ThreadPoolExecutor(len(turns)) as pool:
+            each = pool.map(lambda turn: [(index, run_seed(index)) for index in turn], turns)
+            found = {index: seed for some in each for index, seed in some}
+        return [found[index] for index in range(drawn)]
+    # Chips share nothing that is written, and compiled kernels release the interpreter.
+    together = min(threads, drawn) if scorings[0].subject.compute.seeds_at_once else 1
+    with ThreadPoolExecutor(max(1, together)) as pool:
+        return list(pool.map(run_seed, range(drawn)))
 
 
 def _unigram(subject: ModelOnText) -> float:

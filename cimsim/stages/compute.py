@@ -24,7 +24,7 @@ from cimsim.plugins import find_installed
 from cimsim.stages.linear import Copy
 from cimsim.workload.matrix import MatrixId
 
-__all__ = ["NUMBA", "Compute", "NumbaCompute", "computed_by", "open_compute"]
+__all__ = ["NUMBA", "Compute", "NumbaCompute", "computed_by", "open_compute", "open_others"]
 
 Floats = NDArray[np.float32]
 
@@ -47,6 +47,10 @@ class Compute(Protocol):
         """Whether several threads may evaluate a chip seed each."""
         ...
 
+    def enter(self) -> None:
+        """Make its device the one that kernels of this thread are launched on."""
+        ...
+
     def calibrate(self, weight: Floats, matrix: MatrixId, tile: Tile, inputs: Floats) -> AdcRange:
         """Find the converter range of a matrix on inputs, as `cimsim.mac.calibrate_range`."""
         ...
@@ -67,6 +71,9 @@ class NumbaCompute:
     seeds_at_once = True
     kept_bytes = 2 << 30
 
+    def enter(self) -> None:
+        """Do nothing: there is one processor."""
+
     def calibrate(self, weight: Floats, matrix: MatrixId, tile: Tile, inputs: Floats) -> AdcRange:
         """Find the converter range of a matrix on inputs [n, n_in]."""
         return calibrate_range(weight, matrix, tile, inputs)
@@ -84,7 +91,7 @@ NUMBA = NumbaCompute()
 
 
 def open_compute(run: Run) -> Compute:
-    """Return what computes a run.
+    """Return what computes a run: on the first of several devices.
 
     Raises:
         CimsimError: if torch is not installed, or the device does not exist.
@@ -100,7 +107,17 @@ def open_compute(run: Run) -> Compute:
         )
     from cimsim.backends.torch.compute import TorchCompute  # noqa: PLC0415 - torch is optional
 
-    return TorchCompute(run.device, run.precision, run.seed, run.device_gb)
+    return TorchCompute(run.device.split(",")[0], run.precision, run.seed, run.device_gb)
+
+
+def open_others(run: Run) -> tuple[Compute, ...]:
+    """Return what computes on the other devices of a run.
+
+    Raises:
+        CimsimError: as `open_compute`.
+    """
+    names = run.device.split(",")[1:]
+    return tuple(open_compute(run.model_copy(update={"device": name})) for name in names)
 
 
 def computed_by(config: ChipConfig) -> str:
@@ -119,7 +136,8 @@ def _arithmetic(run: Run) -> str:
     if run.device != "cpu":
         from torch.cuda import get_device_name  # noqa: PLC0415 - torch is optional
 
-        name = get_device_name(run.device)
+        # Of one kind each: results are those of any number of them.
+        name = get_device_name(run.device.split(",")[0])
     return f"torch {name} {run.precision} {run.seed}"
 
 

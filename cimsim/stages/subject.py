@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +12,7 @@ from cimsim.cache import NO_CACHE, Stages
 from cimsim.config import ChipConfig
 from cimsim.model import Checkpoint, Decoder, FloatLinear, ScoreResult
 from cimsim.results.packed import digest_of
-from cimsim.stages.compute import Compute, computed_by, open_compute
+from cimsim.stages.compute import Compute, computed_by, open_compute, open_others
 from cimsim.stages.models import (
     Texts,
     calibration_windows,
@@ -46,6 +46,7 @@ class ModelOnText:
         compute: what carries out the numbers.
         computed: its identity.
         stages: computes stages, or finds what they gave before.
+        elsewhere: the same on further devices, which take a share of the chip seeds.
     """
 
     decoder: Decoder
@@ -57,6 +58,7 @@ class ModelOnText:
     compute: Compute
     computed: str = "numba"
     stages: Stages = NO_CACHE
+    elsewhere: tuple[ModelOnText, ...] = ()
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -88,6 +90,15 @@ class ModelOnText:
         """What decides the score of a chip beside the chip."""
         return {**self.model, "windows": digest_of(self.windows)}
 
+    def on(self, compute: Compute) -> ModelOnText:
+        """Return the model and its texts where something else computes."""
+        return replace(
+            self,
+            decoder=Decoder(self.checkpoint, compute.backend),
+            digital=FloatLinear(self.checkpoint, compute.backend),
+            compute=compute,
+        )
+
     def _clean_on(self, windows: Windows) -> ScoreResult:
         return self.stages.watch().recall(
             "clean",
@@ -116,7 +127,7 @@ def open_subject(
     profile = calibration_windows(checkpoint, texts, *budget)[:PROFILE_WINDOWS]
     if config.calibration.inputs != "as_trained":
         checkpoint = reparametrise(checkpoint, config.calibration.inputs, profile)
-    return ModelOnText(
+    found = ModelOnText(
         decoder=Decoder(checkpoint, compute.backend),
         digital=FloatLinear(checkpoint, compute.backend),
         texts=texts,
@@ -127,3 +138,6 @@ def open_subject(
         computed=computed_by(config),
         stages=stages,
     )
+    others = open_others(config.run)
+    compute.enter()
+    return replace(found, elsewhere=tuple(found.on(other) for other in others))

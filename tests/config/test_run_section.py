@@ -23,6 +23,8 @@ def test_a_device_implies_torch_and_fast_products() -> None:
         (("run.device=cuda", "run.backend=numba"), "leave run.backend out"),
         (("run.precision=fast",), "needs torch"),
         (("run.device=gpu",), "cpu, cuda or cuda:N"),
+        (("run.device=cuda:0,cuda",), "cpu, cuda or cuda:N"),
+        (("run.device=cuda:1,cuda:1",), "names a device twice"),
         (("run.device=cuda", "run.coupling=coupled"), "visit by visit"),
         (("run.device_gb=6",), "run.device is cpu"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,13 @@ from cimsim.errors import CimsimError
 from cimsim.mac import MacStatistics, Mode
 from cimsim.model.correction import Replica, SlotRewrite, identity
 from cimsim.results import ChipResult
+from cimsim.stages.accuracy import GivenCorrection, measure_accuracy
 from cimsim.stages.compute import NUMBA, open_compute
 from cimsim.stages.measured import ChipMeasurement
 from cimsim.stages.models import read_text
 from cimsim.stages.placed_chip import place_chip
 from cimsim.stages.programmed_chip import ProgrammedChip
-from cimsim.stages.ranges import measure_ranges
+from cimsim.stages.ranges import find_ranges, measure_ranges
 from cimsim.stages.subject import ModelOnText, open_subject
 from cimsim.workload.matrix import TokenKeys
 from tests.pipeline.conftest import tiny_chip
@@ -119,6 +121,26 @@ def test_fast_differs_from_exact_by_less_than_two_standard_errors(
     difference = fast - exact
     error = difference.std(ddof=1) / np.sqrt(difference.size)
     assert 0.0 < abs(difference.mean()) < max(2e-3, 2.0 * error)
+
+
+def test_chip_seeds_shared_out_over_devices_are_those_of_one(tiny_model: Path) -> None:
+    config = tiny_chip("eflash_40nm", TORCH, "run.chip_seeds=3", "calibration.method=identity")
+    subject = open_subject(str(tiny_model), read_text(None), config)
+    two = tuple(subject.on(TorchCompute("cpu", "exact", 0)) for _ in range(2))
+    chip = place_chip(config, subject.program, subject.expected)
+    ranges = find_ranges(config, subject, chip.copies)
+    several = replace(subject, elsewhere=two)
+    found = [
+        measure_accuracy(
+            config, each, chip.copies, ranges, GivenCorrection(), None, 1, lambda *_: None
+        )
+        for each in (subject, several)
+    ]
+    alone, shared = (accuracy.seeds for accuracy in found)
+    assert [s.chip_seed for s in shared] == [0, 1, 2]
+    for one, other in zip(alone, shared, strict=True):
+        assert np.array_equal(one.noisy.nll, other.noisy.nll)
+    assert not np.array_equal(alone[0].noisy.nll, alone[1].noisy.nll)
 
 
 def test_numbers_that_depend_on_time_are_refused_by_name(run_tiny: Runner) -> None:

@@ -69,6 +69,7 @@ class TorchCompute:
     ) -> None:
         check_device(device)
         self._device = torch.device(device)
+        self.enter()
         memory = DeviceMemory(self._device, None if device_gb is None else int(device_gb * 1e9))
         forms = Forms(Recent(memory.form_bytes))
         self._reading = Reading(
@@ -78,6 +79,11 @@ class TorchCompute:
         self._writers: dict[tuple[int, int, float | None, float], tuple[Tile, Writer | None]] = {}
         self._error_free: Known = {}
         self._folds: dict[tuple[Writing, int, float], bool] = {}  # what is faithful is found once
+
+    def enter(self) -> None:
+        """Make its device the one that kernels of this thread are launched on."""
+        if self._device.index is not None:
+            torch.cuda.set_device(self._device)
 
     @property
     def kept_bytes(self) -> int:
