@@ -20,12 +20,12 @@ from cimsim.model.kernels.rows import divergence, log_softmax
 from romer.exact_sums import column_products, column_sums, gram_matrix
 from romer.factorise import Cholesky, leading_rows, multiply
 
-__all__ = ["HOST", "Algebra", "Factors", "HostAlgebra", "algebra_of"]
+__all__ = ["HOST", "Algebra", "Factorised", "HostAlgebra", "algebra_of"]
 
 Array = Any  # NumPy's, or a tensor
 
 
-class Factors(Protocol):
+class Factorised(Protocol):
     """A = L L^T of a symmetric positive definite matrix."""
 
     def half(self, right: Array) -> Array:
@@ -72,7 +72,7 @@ class Algebra(Protocol):
         """Return the sum over the rows of each column."""
         ...
 
-    def ridged(self, gram: Array, share: float, least: float) -> Factors:
+    def ridged(self, gram: Array, share: float, least: float) -> Factorised:
         """Factorise gram + (share x mean of its diagonal + least) I; `gram` is overwritten.
 
         Raises:
@@ -130,7 +130,7 @@ class HostAlgebra:
         """Return the sums themselves."""
         return np.asarray(sums)
 
-    def ridged(self, gram: Array, share: float, least: float) -> Factors:
+    def ridged(self, gram: Array, share: float, least: float) -> Factorised:
         """Factorise gram with a ridge."""
         gram[np.diag_indices_from(gram)] += share * np.trace(gram) / len(gram) + least
         return Cholesky(gram)

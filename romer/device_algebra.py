@@ -72,7 +72,7 @@ class DeviceAlgebra:
         q, unit = _on_grid(x)
         return q.sum(0) * unit
 
-    def ridged(self, gram: Tensor, share: float, least: float) -> _Factors:
+    def ridged(self, gram: Tensor, share: float, least: float) -> _Factorised:
         """Factorise gram with a ridge.
 
         Raises:
@@ -83,7 +83,7 @@ class DeviceAlgebra:
         if int(wrong):
             message = "a matrix of a fit is not positive definite"
             raise CimsimInternalError(message)
-        return _Factors(lower)
+        return _Factorised(lower)
 
     def leading_rows(self, matrix: Tensor, rank: int) -> Tensor:
         """Return orthonormal rows near the leading right singular vectors, [rank, columns].
@@ -138,7 +138,7 @@ class DeviceAlgebra:
         return text.cpu().numpy().reshape(shape), kl.cpu().numpy().reshape(shape)
 
 
-class _Factors:
+class _Factorised:
     """A = L L^T."""
 
     def __init__(self, lower: Tensor) -> None:
