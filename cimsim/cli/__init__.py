@@ -27,6 +27,7 @@ COMMANDS = (
     "published",
     "compare",
     "serve",
+    "trace",
     "noc",
     "bench",
     "cache",

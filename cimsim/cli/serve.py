@@ -88,13 +88,13 @@ def serve(
     load(plugins)
     check_figure(plot, "--plot")
     check_place(csv, "--csv")
-    _check_choice("--phase", phase, ("decode", "prefill"))
-    _check_choice("--popularity", popularity, ("zipf", "gamma"))
-    config, program = _load(chip, tuple(overrides or ()), model, shape)
+    check_choice("--phase", phase, ("decode", "prefill"))
+    check_choice("--popularity", popularity, ("zipf", "gamma"))
+    config, program = open_program(chip, tuple(overrides or ()), model, shape)
     given = _rates(rates, "--rates") if rates is not None else None
     shares = _rates(loads, "--loads")
     times = None if arrivals is None else load_arrivals(arrivals)
-    trace = _routing(
+    trace = routing_of(
         program, routing, requests, length, (popularity, skew, correlation, drift), seed
     )
     output = Output(csv=csv, plot=plot, as_json=as_json)
@@ -117,9 +117,10 @@ def serve(
     output.finish()
 
 
-def _load(
+def open_program(
     chip: str, overrides: tuple[str, ...], model: str, shape: str | None
 ) -> tuple[ChipConfig, Program]:
+    """Return a chip, and a model or a full-size shape in its place."""
     from cimsim.config.load import find_chip, load_chip
     from cimsim.model import build_program
     from cimsim.stages.models import open_model
@@ -150,7 +151,7 @@ def _rates(text: str, option: str) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _routing(
+def routing_of(
     program: Program,
     path: Path | None,
     requests: int,
@@ -158,6 +159,7 @@ def _routing(
     shape: tuple[str, float, float, int],
     seed: int,
 ) -> RoutingTrace:
+    """Return recorded routing, or a synthetic one."""
     from cimsim.errors import CimsimError
     from cimsim.workload.synthetic import Popularity, synthetic_trace
     from cimsim.workload.trace import load_trace
@@ -179,7 +181,8 @@ def _routing(
     )
 
 
-def _check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
+def check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Refuse a value that is none of those allowed."""
     from cimsim.errors import CimsimError
 
     if value not in allowed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -20,12 +20,13 @@ from cimsim.engine.noc.packet import BUSY_PS
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import PARTS, RawRun
 from cimsim.engine.resources import Resource, Utilisation, busiest_resource, list_resources
-from cimsim.results import Activity
+from cimsim.results import Activity, LinkUse
 from cimsim.workload.program import Program
 
 __all__ = ["EngineResult", "Switching", "VisitLog", "make_result"]
 
 Int64 = NDArray[np.int64]
+BUSIEST_LINKS = 5  # shown in a trace
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,11 @@ class EngineResult:
 
     def activity(self, phase: str, limit: int) -> Activity:
         """Return what every resource did: the first `limit` slices, under a phase's name."""
-        return activity_of(self.plan, self.raw, phase, limit)
+        links = sorted(
+            (r for r in self.resources if r.kind == "link"), key=lambda r: (-r.utilisation, r.name)
+        )
+        shown = tuple(LinkUse(r.chip, r.name, r.utilisation) for r in links[:BUSIEST_LINKS])
+        return replace(activity_of(self.plan, self.raw, phase, limit), links=shown)
 
 
 def make_result(

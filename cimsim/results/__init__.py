@@ -1,6 +1,6 @@
 """Results: typed columns, tidy tables, statistics, Pareto fronts, files of a run."""
 
-from cimsim.results.activity import KINDS, Activity, Counter, Track
+from cimsim.results.activity import KINDS, Activity, Counter, LinkUse, Track
 from cimsim.results.column import Cell, Column, Empty, Row, number_of
 from cimsim.results.components import (
     COMPONENTS,
@@ -39,6 +39,7 @@ __all__ = [
     "Empty",
     "ExpertLoad",
     "LatencySamples",
+    "LinkUse",
     "Manifest",
     "Row",
     "RunFolder",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
 
-__all__ = ["KINDS", "SLICE_FIELDS", "Activity", "Counter", "Track"]
+__all__ = ["KINDS", "SLICE_FIELDS", "Activity", "Counter", "LinkUse", "Track"]
 
 Int64 = NDArray[np.int64]
 
@@ -61,6 +61,21 @@ class Counter:
 
 
 @dataclass(frozen=True)
+class LinkUse:
+    """One of the busiest links of the network.
+
+    Attributes:
+        chip: chip of the system that it leaves.
+        name: where it is.
+        share: of the phase in which it is busy.
+    """
+
+    chip: int
+    name: str
+    share: float
+
+
+@dataclass(frozen=True)
 class Activity:
     """Activity of one phase on one system.
 
@@ -75,6 +90,8 @@ class Activity:
         total: slices of each of `KINDS` in the whole phase.
         until_ps: end of the time that is kept, 0 if the engine kept no log.
         end_ps: end of the phase.
+        from_ps: begin of the time that is kept.
+        links: the busiest links, over the whole phase.
     """
 
     phase: str
@@ -86,12 +103,27 @@ class Activity:
     total: tuple[int, ...]
     until_ps: int
     end_ps: int
+    from_ps: int = 0
+    links: tuple[LinkUse, ...] = ()
 
     def __post_init__(self) -> None:
         start, end = self.slices[:, START], self.slices[:, END]
         if (end < start).any() or (np.diff(start) < 0).any() or (start >= self.until_ps).any():
             message = "slices of an activity must come by start, in its time, and end after it"
             raise CimsimInternalError(message)
+
+    def between(self, from_ps: int, until_ps: int) -> Activity:
+        """Return what happens in a window: slices that lie in it or reach into it, whole."""
+        until = min(until_ps, self.until_ps)
+        start, end = self.slices[:, START], self.slices[:, END]
+        counters = []
+        for counter in self.counters:
+            first = max(0, int(np.searchsorted(counter.time_ps, from_ps, side="right")) - 1)
+            last = int(np.searchsorted(counter.time_ps, until))
+            time, value = counter.time_ps[first:last], counter.value[first:last]
+            counters.append(replace(counter, time_ps=time, value=value))
+        kept = self.slices[(end > from_ps) & (start < until)]
+        return replace(self, slices=kept, counters=tuple(counters), from_ps=from_ps, until_ps=until)
 
     def first(self, limit: int) -> Activity:
         """Return the activity up to the time that the first `limit` slices start before."""

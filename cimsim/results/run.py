@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from cimsim.results.activity import Activity, Counter, Track
+from cimsim.results.activity import Activity, Counter, LinkUse, Track
 from cimsim.results.column import EMPTY_BECAUSE, Empty, Row
 from cimsim.results.loads import ExpertLoad, LatencySamples, TileLoad
 from cimsim.results.pairs import pair_rows
@@ -86,7 +86,9 @@ class ChipResult:
         }
 
 
-CHIP_RECORDS = (ChipResult, TileLoad, ExpertLoad, LatencySamples, Activity, Track, Counter)
+CHIP_RECORDS = (
+    ChipResult, TileLoad, ExpertLoad, LatencySamples, Activity, Track, Counter, LinkUse,
+)  # fmt: skip
 """Classes that a `ChipResult` is made of."""
 
 

@@ -1,9 +1,9 @@
 """The activity of chips as a trace for Perfetto and chrome://tracing.
 
-Trace event format: complete events (``ph: X``) with ``ts`` and ``dur`` in microseconds,
-process = chip, thread = resource, category = kind of work; counters (``ph: C``). Open the
-file at ui.perfetto.dev. Bytes depend on the activity alone: times are exact decimals of
-picoseconds, and the gzip header carries no date.
+Trace event format: complete events (``ph: X``) with ``ts`` and ``dur`` in microseconds, thread =
+resource, process = chip, or a group of its resources (`cimsim.results.trace_groups`), category =
+kind of work; counters (``ph: C``). Open the file at ui.perfetto.dev. Bytes depend on the activity
+alone: times are exact decimals of picoseconds, and the gzip header carries no date.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cimsim.results.activity import KINDS, TRACK, Activity, Counter
+from cimsim.results.activity import KINDS, Activity, Counter
+from cimsim.results.trace_groups import groups_of
 
 __all__ = ["CHIP_SLICES", "RUN_SLICES", "trace_json", "write_gzip"]
 
@@ -24,8 +25,9 @@ CHIP_SLICES = 1_000
 RUN_SLICES = 5_000
 PS_PER_US = 1_000_000
 NOT_RECORDED = (
-    "routers, links and ports of the network, and links between chips: resources.csv says how "
-    "busy they are; input and output of the chip: their time is not modelled"
+    "routers, links and ports of the network moment by moment, and links between chips: the "
+    "busiest links are shown with their share of the phase, resources.csv has all; input and "
+    "output of the chip: their time is not modelled"
 )
 
 
@@ -51,15 +53,19 @@ def _chip_events(name: str, activity: Activity, pid: int, tid: int) -> Iterator[
     Args:
         name: of the system.
         activity: what it did.
-        pid: of its first chip.
+        pid: of its first group of tracks.
         tid: of its first track; unlike process ids, 0 has a meaning of its own to viewers.
     """
-    for chip in range(activity.chips):
-        label = name if activity.chips == 1 else f"{name} chip {chip}"
-        yield from _named("process", f'"pid":{pid + chip}', label, pid + chip)
-    places = [f'"pid":{pid + t.chip},"tid":{tid + i}' for i, t in enumerate(activity.tracks)]
-    for track in np.unique(activity.slices[:, TRACK]).tolist():
-        yield from _named("thread", places[track], activity.tracks[track].name, tid + track)
+    places: dict[int, str] = {}
+    first: dict[int, int] = {}
+    for number, group in enumerate(groups_of(activity), pid):
+        label = name if activity.chips == 1 else f"{name} chip {group.chip}"
+        title = f"{label}: {group.name}" if group.name else label
+        first.setdefault(group.chip, number)
+        yield from _named("process", f'"pid":{number}', title, number)
+        for rank, track in enumerate(group.tracks):
+            places[track] = f'"pid":{number},"tid":{tid + track}'
+            yield from _named("thread", places[track], activity.tracks[track].name, rank)
     names = [json.dumps(n) for n in activity.names]
     for track, title, kind, start, end, *rest in activity.slices.tolist():
         keys = ("layer", "expert", "tokens", "flight")
@@ -69,7 +75,21 @@ def _chip_events(name: str, activity: Activity, pid: int, tid: int) -> Iterator[
             f'"ts":{_us(start)},"dur":{_us(end - start)},"args":{{"kind":"{KINDS[kind]}"{args}}}}}'
         )
     for counter in activity.counters:
-        yield from _counter_events(counter, pid + counter.chip)
+        yield from _counter_events(counter, first[counter.chip])
+    yield from _link_events(name, activity, pid + len(groups_of(activity)), tid)
+
+
+def _link_events(name: str, activity: Activity, pid: int, tid: int) -> Iterator[str]:
+    """Yield a slice over the whole window for each of the busiest links, that says its share."""
+    if not activity.links or activity.until_ps <= activity.from_ps:
+        return
+    yield from _named("process", f'"pid":{pid}', f"{name}: busiest links", pid)
+    lasts = f'"ts":{_us(activity.from_ps)},"dur":{_us(activity.until_ps - activity.from_ps)}'
+    for rank, link in enumerate(activity.links):
+        place = f'"pid":{pid},"tid":{tid + len(activity.tracks) + rank}'
+        yield from _named("thread", place, link.name, rank)
+        said = json.dumps(f"busy {100 * link.share:.0f} % of the phase")
+        yield (f'{{"ph":"X","name":{said},"cat":"link",{place},{lasts},"args":{{"kind":"link"}}}}')
 
 
 def _counter_events(counter: Counter, pid: int) -> Iterator[str]:
@@ -87,6 +107,9 @@ def _about(activity: Activity) -> dict[str, object]:
     if activity.until_ps < activity.end_ps:
         until, end = _us(activity.until_ps), _us(activity.end_ps)
         window = f"the first {until} of {end} us: what starts then"
+    if activity.from_ps:
+        begin, until = _us(activity.from_ps), _us(activity.until_ps)
+        window = f"{begin} to {until} of {_us(activity.end_ps)} us"
     if activity.until_ps == 0:
         window = "nothing: the engine keeps no log of so many visits"
     return {
@@ -114,7 +137,8 @@ def trace_json(chips: Sequence[tuple[str, Activity]], limit: int = RUN_SLICES) -
     pid = tid = 1
     for name, activity in shown:
         events += _chip_events(name, activity, pid, tid)
-        pid, tid = pid + activity.chips, tid + len(activity.tracks)
+        pid += len(groups_of(activity)) + bool(activity.links)
+        tid += len(activity.tracks) + len(activity.links)
     about = {"program": "cimsim", "chips": {name: _about(activity) for name, activity in shown}}
     body = ",\n".join(events)
     return (

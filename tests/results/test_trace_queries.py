@@ -165,7 +165,9 @@ def test_counters_follow_from_the_slices(result: EngineResult) -> None:
     pes = np.add.reduceat(result.plan.sites.server_pes, result.plan.sites.server_tile_ptr[:-1])
     for time, value in held.items():
         running = tables.execute(
-            "select thread.name from slice join thread using (pid, tid) where pid = 1 and "
+            "select thread.name from slice join thread using (pid, tid) join process using (pid) "
+            "where (process.name in ('chip', 'chip chip 0') or process.name like 'chip: %' "
+            "or process.name like 'chip chip 0: %') and "
             "category in ('visit', 'write') and ts_ps <= ? and ts_ps + dur_ps > ?",
             (time, time),
         ).fetchall()
