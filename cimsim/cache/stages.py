@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -67,19 +67,34 @@ class Watched:
             whole: what it depends on beside `views`, by name: digests, numbers, records.
             compute: computes it from `views` and `whole` alone.
         """
-        if self._store is None:
+        store = self._store
+        if store is None:
             return compute()
         base = digest_of({"code": code_version(), "plug-ins": loaded_plugins(), **whole})
-        for names in self._store.read_sets(stage):
-            reads = {name: self._digest(name) for name in names}
-            found = self._store.get(stage, _key(base, reads), self._classes)
+        keys = [
+            _key(base, {name: self._digest(name) for name in names})
+            for names in store.read_sets(stage)
+        ]
+        found = self._find(store, stage, keys)
+        if found is None:
+            with store.claimed(stage, keys):
+                found = self._find(store, stage, keys)  # whoever held a claim has computed it
+                if found is None:
+                    found = (compute(),)
+                    self._keep(store, stage, base, found[0])
+        return found[0]
+
+    def _find(self, store: Store, stage: str, keys: Sequence[str]) -> tuple[Any] | None:
+        for key in keys:
+            found = store.get(stage, key, self._classes)
             if found is not None:
-                return found[0]  # type: ignore[no-any-return]
-        value = compute()
+                return found
+        return None
+
+    def _keep(self, store: Store, stage: str, base: str, value: object) -> None:
         reads = dict(sorted(self._reads.items()))
-        self._store.put(stage, _key(base, reads), value)
-        self._store.add_reads(stage, _name_of(reads), list(reads))
-        return value
+        store.put(stage, _key(base, reads), value)
+        store.add_reads(stage, _name_of(reads), list(reads))
 
     def _digest(self, name: str) -> str:
         if name not in self._known:

@@ -2,21 +2,26 @@
 
     FOLDER/v1/STAGE/READS.json         the fields that a stage may read, a list
     FOLDER/v1/STAGE/entries/KEY        a packed value
+    FOLDER/v1/STAGE/claims/KEY         empty, locked by the process that computes the value
 
 A name says what is in a file, so that two writers of one name write the same. Files are written
 beside their place and renamed: a reader sees a whole one or none. Reading checks the checksum;
 what is damaged is removed and reported, and computed again. When entries take more than the
 limit, those that were not used for longest go.
+
+A claim keeps two processes from computing one value: the second waits and reads it. The lock ends
+with its holder. Where the file system knows no locks both compute, to the same bytes.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +35,7 @@ VERSION = "v1"
 MOST_BYTES = 4 << 30
 KEPT_SHARE = 0.9  # of the limit, after entries have been removed
 OURS = "entries"
+CLAIMS = "claims"
 
 
 def cache_folder() -> Path:
@@ -127,6 +133,14 @@ class Store:
         if self._size > self.most_bytes:
             self._forget_oldest()
 
+    @contextmanager
+    def claimed(self, stage: str, keys: Iterable[str]) -> Iterator[None]:
+        """Hold the claims on values, after whoever holds them; taken in order, against deadlock."""
+        with ExitStack() as held:
+            for key in sorted(set(keys)):
+                held.enter_context(_claim(self._root / stage / CLAIMS / key))
+            yield
+
     def sizes(self) -> tuple[StoreSize, ...]:
         """Return what is kept, by stage."""
         found: dict[str, list[int]] = {}
@@ -153,11 +167,12 @@ class Store:
         Nothing else in the folder is touched: it may be a folder that the user named.
         """
         removed = 0
-        for path in [*self.folder.glob(f"v*/*/{OURS}/*/*"), *self.folder.glob("v*/*/*.json")]:
-            with suppress(OSError):
-                path.unlink()
-                removed += path.parents[1].name == OURS
-        for pattern in (f"v*/*/{OURS}/*", f"v*/*/{OURS}", "v*/*", "v*"):
+        for pattern in (f"v*/*/{OURS}/*/*", f"v*/*/{CLAIMS}/*", "v*/*/*.json"):
+            for path in self.folder.glob(pattern):
+                with suppress(OSError):
+                    path.unlink()
+                    removed += path.parents[1].name == OURS
+        for pattern in (f"v*/*/{OURS}/*", f"v*/*/{OURS}", f"v*/*/{CLAIMS}", "v*/*", "v*"):
             for folder in self.folder.glob(pattern):
                 with suppress(OSError):
                     folder.rmdir()
@@ -201,3 +216,21 @@ class Store:
             with suppress(OSError):
                 path.unlink()
             self._size -= size
+
+
+@contextmanager
+def _claim(path: Path) -> Iterator[None]:
+    """Wait for the lock of a file and hold it; the file goes with its holder.
+
+    Who waited may hold the lock of a file that is gone: the value is there by then.
+    """
+    with ExitStack() as held:
+        with suppress(OSError):  # no such locks, or no room: both compute
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(path.open("wb"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)

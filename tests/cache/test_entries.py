@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cimsim.cache import Store
+from cimsim.cache import StageCache, Store
+from cimsim.config import Tile
 from cimsim.errors import CimsimError
 
 KEY = "ab" * 32
@@ -110,6 +112,32 @@ def test_processes_share_a_folder(tmp_path: Path) -> None:
     assert not list(store.damaged())
     assert store.read_sets("s") == [("config.0",), ("config.1",), ("config.2",)]
     assert not [p for p in files(tmp_path) if p.name.startswith(".")]
+
+
+def _slowly(folder: Path) -> None:
+    stages = StageCache(Store(folder), ()).watch(chip=Tile())
+    view = stages.views["chip"]
+
+    def compute() -> int:
+        (folder / f"computed by {os.getpid()}").touch()
+        time.sleep(1.0)
+        return int(view.pes)
+
+    assert stages.recall("s", {}, compute) == Tile().pes
+
+
+def test_of_processes_that_want_one_value_one_computes_it(tmp_path: Path) -> None:
+    stages = StageCache(Store(tmp_path), ()).watch(chip=Tile(pes=3))
+    stages.recall("s", {}, lambda: stages.views["chip"].pes)  # which fields are read is known
+    context = get_context("spawn")
+    processes = [context.Process(target=_slowly, args=(tmp_path,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert len(list(tmp_path.glob("computed by *"))) == 1
+    assert list(tmp_path.glob("v*/*/claims/*")) == []
 
 
 def test_clear_leaves_what_is_not_its_own(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from cimsim.stages.full_size import GEOMETRY, full_size_geometry, full_size_row
 from cimsim.stages.models import read_text
 from cimsim.sweeps.ladder import survivors
 from cimsim.sweeps.output import write_tables
-from cimsim.sweeps.run import prepare_sweep
+from cimsim.sweeps.run import far_apart, prepare_sweep
 from cimsim.sweeps.wants import Constraint, SweepObjective, Wants
 from tests.sweep.plans import TWO_BY_TWO, Quiet, plan_from, sweep_here
 
@@ -178,3 +179,11 @@ def test_within_a_front_points_with_room_around_them_go_on() -> None:
     front = {"a": (0.0, 10.0), "b": (0.1, 9.9), "c": (5.0, 5.0), "d": (10.0, 0.0)}
     rows = {n: {"x": x, "y": y} for n, (x, y) in front.items()}
     assert survivors(rows, wants, 0.75)[0] == ["a", "c", "d"]
+
+
+def test_points_worked_on_at_once_are_no_neighbours_of_the_plan() -> None:
+    names: Any = list(range(27))
+    order = far_apart(names)
+    assert sorted(order) == names
+    assert order[:8] == [0, 4, 8, 12, 16, 20, 24, 1]
+    assert far_apart([]) == []
