@@ -43,6 +43,11 @@ class Compute(Protocol):
         ...
 
     @property
+    def device_bytes(self) -> int | None:
+        """Memory of a device for weights and written matrices; None on the processor."""
+        ...
+
+    @property
     def seeds_at_once(self) -> bool:
         """Whether several threads may evaluate a chip seed each."""
         ...
@@ -70,6 +75,7 @@ class NumbaCompute:
     backend: ArrayBackend = NumbaBackend()
     seeds_at_once = True
     kept_bytes = 2 << 30
+    device_bytes = None
 
     def enter(self) -> None:
         """Do nothing: there is one processor."""

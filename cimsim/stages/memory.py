@@ -25,11 +25,12 @@ from cimsim.stages.scoring import calibration_method
 from cimsim.workload.program import Program
 from romer import steps_of
 
-__all__ = ["check_memory", "machine_bytes", "peak_bytes"]
+__all__ = ["check_device", "check_memory", "machine_bytes", "peak_bytes"]
 
 PROGRAM_BYTES = 500 << 20  # interpreter, libraries, compiled kernels, tokenizer, texts
 FLOAT = 4
 CELL = 2 * FLOAT  # a cell is held as it was written, and as it is multiplied
+LAYER = 4  # a weight on a device: as it is stored, and as it is written
 WEIGHT = 10  # its integer, and its share of the folded form in float64
 READING = 3 * FLOAT  # a matrix as stored, in float32 and transposed
 STREAMS = 8  # arrays of d_model a token at once: residual, normed, q, k, v, mixed, output, sum
@@ -102,6 +103,35 @@ def machine_bytes() -> int:
     except OSError:
         return physical
     return min(physical, int(limit)) if limit.isdigit() else physical
+
+
+def check_device(config: ChipConfig, program: Program, have: int | None) -> None:
+    """Refuse a device whose memory does not hold one layer, as it is stored and as it is written.
+
+    Larger models pass through a device layer by layer; less than a layer cannot.
+
+    Args:
+        config: the chip.
+        program: the model.
+        have: bytes of the device for weights and written matrices; None on a processor.
+
+    Raises:
+        CimsimError: if there is less.
+    """
+    if have is None:
+        return
+    layers = [sum(m.n_in * m.n_out for m in layer.matrices()) for layer in program.layers]
+    needed = LAYER * max(layers)
+    if needed > have:
+        limited = config.run.device_gb is not None
+        raise CimsimError(
+            f"one layer of {program.name} takes {needed / 1e9:.1f} GB on the device, beside "
+            f"activations, and there are {have / 1e9:.1f} GB",
+            key="run.device_gb" if limited else "run.device",
+            value=config.run.device_gb if limited else config.run.device,
+            allowed=f"at least {needed / 1e9:.1f} GB",
+            hint="give it more memory, or compute on the processor (run.device=cpu)",
+        )
 
 
 def check_memory(needed: int, jobs: int) -> None:

@@ -15,11 +15,11 @@ from cimsim.model import Checkpoint, build_program
 from cimsim.plugins import Plugin, load_plugins
 from cimsim.results import RunFolder
 from cimsim.stages.accuracy import GivenCorrection, foreign_seeds
-from cimsim.stages.compute import open_compute
+from cimsim.stages.compute import Compute, open_compute, open_others
 from cimsim.stages.cores import usable_cores
 from cimsim.stages.gate import CheckRule, pass_gate
 from cimsim.stages.identity import RunIdentity
-from cimsim.stages.memory import check_memory, peak_bytes
+from cimsim.stages.memory import check_device, check_memory, peak_bytes
 from cimsim.stages.models import Texts, calibration_windows, open_model, read_text, scored_windows
 from cimsim.text_file import is_file
 from cimsim.zoo import bundled_models
@@ -133,9 +133,11 @@ def make_plan(request: Request) -> RunPlan:
     plugins = load_plugins(request.plugins)
     texts = read_text(request.text, request.bos)
     configs = [open_chip(c, request.overrides) for c in request.chips]
-    for config in configs:
-        open_compute(config.run)
+    computes = [
+        (config, (open_compute(config.run), *open_others(config.run))) for config in configs
+    ]
     checkpoints = {name: open_model(name, texts.bos) for name in request.models}
+    _check_devices(computes, checkpoints)
     _distinct("chip", [c.name for c in configs])
     _distinct("--model", [c.name for c in checkpoints.values()])
     tasks = [
@@ -205,6 +207,18 @@ def _checked_task(
     calibration_windows(checkpoint, texts, config.calibration.tokens, config.workload.context)
     name = f"{config.name}.{checkpoint.name}" if several else config.name
     return ChipTask(config, model, name)
+
+
+def _check_devices(
+    computes: Sequence[tuple[ChipConfig, tuple[Compute, ...]]],
+    checkpoints: Mapping[str, Checkpoint],
+) -> None:
+    """Refuse models of which a device does not hold a layer."""
+    for config, devices in computes:
+        for checkpoint in checkpoints.values():
+            program = build_program(checkpoint)
+            for compute in devices:
+                check_device(config, program, compute.device_bytes)
 
 
 def _check_correction(

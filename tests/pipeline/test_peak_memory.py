@@ -17,7 +17,7 @@ from cimsim.config import ChipConfig
 from cimsim.config.load import find_chip, load_chip
 from cimsim.errors import CimsimError
 from cimsim.stages import memory
-from cimsim.stages.memory import check_memory, machine_bytes, peak_bytes
+from cimsim.stages.memory import check_device, check_memory, machine_bytes, peak_bytes
 from cimsim.workload.shapes import SHAPES, build_shape
 from tests.command_line import run_here
 
@@ -39,6 +39,16 @@ def test_a_released_model_needs_less_than_eight_gigabytes_however_many_layers_it
     assert 4 * GB < part <= whole < 8 * GB
     # What further layers add are their norms: two of 2,048 numbers each.
     assert whole - part == 12 * 2 * 2048 * 4
+
+
+def test_a_device_that_holds_no_layer_is_refused_with_what_it_takes() -> None:
+    program = build_shape(replace(SHAPES["olmoe-1b-7b"], layers=2))
+    config = _chip("run.device=cuda", "run.device_gb=1")
+    check_device(config, program, None)
+    check_device(config, program, 2 * 10**9)
+    with pytest.raises(CimsimError, match=r"takes 1\.7 GB on the device.*are 1\.0 GB") as refused:
+        check_device(config, program, 10**9)
+    assert (refused.value.key, refused.value.allowed) == ("run.device_gb", "at least 1.7 GB")
 
 
 def test_chip_seeds_at_once_each_keep_their_copies() -> None:

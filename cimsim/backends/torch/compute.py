@@ -90,6 +90,12 @@ class TorchCompute:
         """Copies of matrices that one chip keeps."""
         return self._reading.memory.copy_bytes()
 
+    @property
+    def device_bytes(self) -> int | None:
+        """Memory of a CUDA device for weights and written matrices; None on a processor."""
+        memory = self._reading.memory
+        return (memory.limit_bytes or memory.free_bytes()) if self._on_cuda else None
+
     def calibrate(self, weight: Any, matrix: MatrixId, tile: Tile, inputs: Any) -> AdcRange:
         """Find the converter range of a matrix on inputs, as `cimsim.mac.calibrate_range`."""
         if self._device.type == "cuda":
