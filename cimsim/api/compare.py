@@ -23,6 +23,7 @@ from cimsim.stages.contenders import Contender, Iso, contenders
 from cimsim.stages.cost_spread import Spread
 from cimsim.stages.plan import Request, RunPlan, make_plan
 from cimsim.stages.scale import DECODE_BATCHES
+from cimsim.stages.shapes import open_shape
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -107,7 +108,7 @@ def compare(
     else:
         knobs = (f"workload.tokens={SHORT_TOKENS}", *set_texts(overrides))
         request = request_for(chips, "olmoe-tiny", None, None, knobs, options)
-        shape = open_chip(chips_of(chips)[0], knobs).workload.shape
+        shape = open_shape(open_chip(chips_of(chips)[0], knobs).workload.shape).name
         with folder_for(None) as folder:
             plan = short_plan(replace(request, out=folder), batch)
             with RunBar(plan, shown=progress) as bar:

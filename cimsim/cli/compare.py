@@ -48,7 +48,10 @@ def compare(
         typer.Option(min=1.0, help="Scale figures to this node, nm, as digital logic scales."),
     ] = None,
     shape: Annotated[
-        str, typer.Option(help="Full-size model whose shape is timed and charged.")
+        str,
+        typer.Option(
+            help="Full-size model whose shape is timed and charged: a name, or a config.json."
+        ),
     ] = "olmoe-1b-7b",
     batch: Annotated[
         int, typer.Option(help="Sequences that a copy decodes at once: 1 or 32.")
@@ -99,6 +102,7 @@ def compare(
     from cimsim.stages.contenders import read_contenders
     from cimsim.stages.equal_memory import memory_of
     from cimsim.stages.plan import Request
+    from cimsim.stages.shapes import open_shape
 
     check_figure(plot, "--plot")
     phase, notes = (FREE_MEMORY if no_memory_limit else DECODE), []
@@ -114,7 +118,7 @@ def compare(
             "--equal-memory": equal_memory,
         }
         _refuse(given)
-        chips = read_contenders(results, _names(files), shape, batch, phase)
+        chips = read_contenders(results, _names(files), open_shape(shape).name, batch, phase)
         spreads = _spreads(results, chips, notes)
     else:
         shared = memory_of(files, reference) if equal_memory else None
@@ -134,7 +138,7 @@ def compare(
             cluster=cluster,
             cache=folder_of(no_cache),
         )
-        chips, spreads = _run(request, shape, batch, phase)
+        chips, spreads = _run(request, open_shape(shape).name, batch, phase)
     comparison = compare_chips(
         chips, iso.value, reference=reference, node_nm=node, notes=notes, spreads=spreads
     )

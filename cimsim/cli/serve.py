@@ -32,7 +32,8 @@ def serve(
     plugins: Plugins = None,
     model: Annotated[str, typer.Option(help="Bundled model or checkpoint folder.")] = "olmoe-tiny",
     shape: Annotated[
-        str | None, typer.Option(help="Full-size shape instead of a model, e.g. mixtral-8x7b.")
+        str | None,
+        typer.Option(help="Full-size shape instead of a model: mixtral-8x7b, or a config.json."),
     ] = None,
     phase: Annotated[str, typer.Option(help="decode or prefill.")] = "decode",
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Requests in flight at once.")] = 8,
@@ -124,10 +125,10 @@ def open_program(
     from cimsim.config.load import find_chip, load_chip
     from cimsim.model import build_program
     from cimsim.stages.models import open_model
-    from cimsim.workload.shapes import shape_program
+    from cimsim.stages.shapes import open_shape
 
     config = load_chip(find_chip(chip), overrides)
-    program = shape_program(shape) if shape else build_program(open_model(model))
+    program = open_shape(shape) if shape else build_program(open_model(model))
     return config, program
 
 

@@ -24,7 +24,8 @@ def trace(
     plugins: Plugins = None,
     model: Annotated[str, typer.Option(help="Bundled model or checkpoint folder.")] = "olmoe-tiny",
     shape: Annotated[
-        str | None, typer.Option(help="Full-size shape instead of a model, e.g. mixtral-8x7b.")
+        str | None,
+        typer.Option(help="Full-size shape instead of a model: mixtral-8x7b, or a config.json."),
     ] = None,
     phase: Annotated[str, typer.Option(help="decode or prefill.")] = "decode",
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Sequences at once.")] = 8,

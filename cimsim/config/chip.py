@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     Field,
@@ -12,6 +12,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from cimsim.config.bounds import (
     BANDWIDTH_GB_PER_S,
@@ -217,9 +218,20 @@ class Workload(Section):
     )
     context: int = knob(256, "Window length.", unit="token", ge=2, le=4096)
     in_flight: int = knob(4, "Sequences in flight at once in prefill.", within=BATCH)
-    shape: ShapeName = knob(
-        "olmoe-1b-7b", "Full-size model at whose shape scale.csv times and charges the tile."
+    shape: ShapeName | str = knob(
+        "olmoe-1b-7b",
+        "Full-size model at whose shape scale.csv times and charges the tile: a name, or the path "
+        "of a config.json.",
     )
+
+    @field_validator("shape", mode="before")
+    @classmethod
+    def _known(cls, value: object) -> object:
+        """Refuse what is neither a name nor a file as a wrong name."""
+        if value in get_args(ShapeName) or (isinstance(value, str) and value.endswith(".json")):
+            return value
+        kind, message = "literal_error", "Input should be a known shape or a config.json"
+        raise PydanticCustomError(kind, message)
 
 
 class Run(Section):

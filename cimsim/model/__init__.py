@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cimsim.model.cache import KVCache
-from cimsim.model.checkpoint import Checkpoint, build_program, load_checkpoint
+from cimsim.model.checkpoint import Checkpoint, build_program, load_checkpoint, read_shape
 from cimsim.model.correction import Correction, identity
 from cimsim.model.correction_cost import (
     DigitalOps,
@@ -66,6 +66,7 @@ __all__ = [
     "load_correction",
     "next_tokens",
     "perplexity",
+    "read_shape",
     "rewritten_matrices",
     "save_correction",
     "split_documents",

@@ -24,7 +24,7 @@ from cimsim.workload.program import Program
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["Checkpoint", "build_program", "load_checkpoint"]
+__all__ = ["Checkpoint", "build_program", "load_checkpoint", "read_shape"]
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,19 @@ def load_checkpoint(folder: Path, bos: BosRule = "auto") -> Checkpoint:
         _weights=weights,
         _cache=MatrixCache(),
     )
+
+
+def read_shape(path: Path) -> Program:
+    """Return the program of the decoder that a config.json describes; no weights are read.
+
+    Its name is that of the folder.
+
+    Raises:
+        CimsimError: if the file is of no known family.
+    """
+    config = ConfigReader(path, read_json(path))
+    family = _family(config)
+    return Program(printable(path.resolve().parent.name), tuple(family.operations(config)))
 
 
 def _family(config: ConfigReader) -> Family:

@@ -18,6 +18,7 @@ from cimsim.stages.outcome import Outcome
 from cimsim.stages.peaks import peak_rows
 from cimsim.stages.placed_chip import PlacedChip, tile_load_ps
 from cimsim.stages.scale import scale_rows
+from cimsim.stages.shapes import identity_of
 from cimsim.stages.subject import ModelOnText
 from cimsim.stages.tables import (
     activity,
@@ -94,7 +95,13 @@ def _full_size(
     chip = stage.views["config"]
     return stage.recall(
         "full size",
-        {"model": model, "load": routing.load(), "density": density, "shapes": SHAPES},
+        {
+            "model": model,
+            "load": routing.load(),
+            "density": density,
+            "shapes": SHAPES,
+            "shape": identity_of(config.workload.shape),
+        },
         lambda: scale_rows(chip, model, routing, density),
     )
 

@@ -10,8 +10,8 @@ from cimsim.errors import CimsimError
 from cimsim.stages.contenders import Contender
 from cimsim.stages.cost_spread import Spread, spread_of
 from cimsim.stages.scale import fit_shape
+from cimsim.stages.shapes import open_shape
 from cimsim.text_file import read_text_file
-from cimsim.workload.shapes import shape_program
 
 __all__ = ["read_chips", "spreads_of"]
 
@@ -45,7 +45,7 @@ def spreads_of(chips: Sequence[Contender], files: Mapping[str, str]) -> dict[str
             raise CimsimError("the run holds no resolved file of this chip", value=chip.name)
         config = parse_chip(files[chip.name], chip.name)
         noc = config.noc.model_copy(update={"level": "packet"})
-        program = shape_program(str(chip.scale["shape"]))
+        program = open_shape(config.workload.shape)
         cost = fit_shape(config.model_copy(update={"noc": noc}), program).cost
         found[chip.name] = spread_of(cost, chip.scale, str(chip.scale["critical_resource"]))
     return found

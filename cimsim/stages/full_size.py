@@ -26,9 +26,9 @@ from cimsim.stages.scale import (
     mean_context,
     route_shape,
 )
+from cimsim.stages.shapes import open_shape
 from cimsim.stages.timing import time_phase
 from cimsim.workload.program import Program
-from cimsim.workload.shapes import shape_program
 from cimsim.workload.synthetic import zipf_popularity
 from cimsim.workload.trace import RoutingTrace
 
@@ -87,7 +87,7 @@ def _fitted(config: ChipConfig) -> tuple[PlacedChip, int]:
             allowed=", ".join(FULL_SIZE),
         )
     noc = config.noc.model_copy(update={"level": "packet"})
-    chip = fit_shape(config.model_copy(update={"noc": noc}), shape_program(config.workload.shape))
+    chip = fit_shape(config.model_copy(update={"noc": noc}), open_shape(config.workload.shape))
     return chip, count_dies(chip.cost.area_mm2(), chip.mesh.chips)
 
 

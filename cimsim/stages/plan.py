@@ -21,6 +21,7 @@ from cimsim.stages.gate import CheckRule, pass_gate
 from cimsim.stages.identity import RunIdentity
 from cimsim.stages.memory import check_device, check_memory, peak_bytes
 from cimsim.stages.models import Texts, calibration_windows, open_model, read_text, scored_windows
+from cimsim.stages.shapes import open_shape
 from cimsim.text_file import is_file
 from cimsim.zoo import bundled_models
 from moe_mapping.registry import policy_named
@@ -133,6 +134,8 @@ def make_plan(request: Request) -> RunPlan:
     plugins = load_plugins(request.plugins)
     texts = read_text(request.text, request.bos)
     configs = [open_chip(c, request.overrides) for c in request.chips]
+    for shape in dict.fromkeys(c.workload.shape for c in configs):
+        open_shape(shape)
     computes = [
         (config, (open_compute(config.run), *open_others(config.run))) for config in configs
     ]

@@ -39,9 +39,9 @@ from cimsim.stages.columns.registry import extended
 from cimsim.stages.columns.scale import SCALE, FullSize
 from cimsim.stages.dies import count_dies
 from cimsim.stages.placed_chip import PlacedChip
+from cimsim.stages.shapes import open_shape
 from cimsim.stages.timing import time_phase
 from cimsim.workload.program import Program
-from cimsim.workload.shapes import shape_program
 from cimsim.workload.trace import RoutingTrace
 
 __all__ = [
@@ -87,7 +87,7 @@ def scale_rows(
         return ()
     noc = config.noc.model_copy(update={"level": "packet"})
     config = config.model_copy(update={"noc": noc})
-    full = fit_shape(config, shape_program(config.workload.shape))
+    full = fit_shape(config, open_shape(config.workload.shape))
     spread = _spread_density(full.units, density)
     load = np.maximum(trace.load().astype(np.float64), 0.5)
     prefill = route_shape(full.program, load, np.zeros(CONTEXT, np.int64), np.arange(CONTEXT))

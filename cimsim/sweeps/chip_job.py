@@ -15,6 +15,7 @@ from cimsim.results import ChipResult
 from cimsim.stages.compute import computed_by
 from cimsim.stages.kept import KEPT
 from cimsim.stages.models import Texts, open_model
+from cimsim.stages.shapes import identity_of
 from cimsim.sweeps.executor import PlanTask, Workplace
 from cimsim.workload.shapes import SHAPES
 
@@ -72,4 +73,5 @@ class ChipJob(PlanTask[ChipResult]):
             "texts": self.texts,
             "correction": given and (hashlib.sha256(given.read_bytes()).hexdigest(), self.force),
             "shapes": SHAPES,
+            "shape": identity_of(self.config.workload.shape),
         }

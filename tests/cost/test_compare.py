@@ -14,16 +14,22 @@ from hypothesis import strategies as st
 
 from cimsim.cli.compare_table import comparison_lines
 from cimsim.config.chip import ShapeName
+from cimsim.config.load import find_chip, load_chip
 from cimsim.cost.technology import area_factor, energy_factor, nominal_vdd_v
 from cimsim.errors import CimsimError
+from cimsim.model import build_program
 from cimsim.results import csv_bytes
 from cimsim.stages.columns.details import PER_SEED
 from cimsim.stages.columns.registry import results_table
 from cimsim.stages.columns.scale import SCALE
 from cimsim.stages.compare import compare_chips
 from cimsim.stages.contenders import Contender, contenders
+from cimsim.stages.full_size import full_size_row
+from cimsim.stages.models import open_model
 from cimsim.stages.node_scaling import at_node
+from cimsim.stages.shapes import open_shape
 from cimsim.workload.shapes import SHAPES
+from cimsim.zoo import model_folder
 from tests.command_line import run_here
 from tests.results.fake_run import fake_run
 
@@ -189,6 +195,21 @@ def test_the_table_fits_eighty_columns_with_long_names_and_large_numbers() -> No
 
 def test_the_shapes_of_the_knob_are_those_that_exist() -> None:
     assert set(ShapeName.__args__) == set(SHAPES)  # type: ignore[attr-defined]
+
+
+def test_any_config_json_of_a_known_family_is_a_shape(tmp_path: Path) -> None:
+    config = model_folder("qwen-moe-tiny") / "config.json"
+    found, program = open_shape(str(config)), build_program(open_model("qwen-moe-tiny"))
+    assert (found.name, found.operations) == (program.name, program.operations)
+    chip = load_chip(find_chip("isaac"), (f"workload.shape={config}",))
+    row = full_size_row(chip, 0.6)
+    assert row["shape"] == "qwen-moe-tiny"
+    assert row["macs_per_token"] > program.linear_macs_per_token()
+    (tmp_path / "config.json").write_text('{"model_type": "other"}')
+    with pytest.raises(CimsimError, match="unknown model family"):
+        open_shape(str(tmp_path / "config.json"))
+    with pytest.raises(CimsimError, match=r"neither a known model shape nor a config\.json"):
+        open_shape("nowhere.json")
 
 
 def write_run(folder: Path, n_chips: int) -> list[str]:
