@@ -61,7 +61,7 @@ def find_published(name: str | Path) -> Path:
         CimsimError: if it is none of them.
     """
     published = bundled_folder() / "published" / f"{name}.yaml"
-    return published if published.is_file() else find_chip(name)
+    return published if is_file(published) else find_chip(name)
 
 
 def find_parent(name: str) -> Path:
@@ -71,7 +71,7 @@ def find_parent(name: str) -> Path:
         CimsimError: if it is neither.
     """
     fragment = bundled_folder() / "technology" / f"{name}.yaml"
-    return fragment if fragment.is_file() else find_published(name)
+    return fragment if is_file(fragment) else find_published(name)
 
 
 def template(kind: str, name: str) -> str:

@@ -12,6 +12,7 @@ from cimsim.config.bundled import KINDS, template
 from cimsim.config.knobs import find_knobs
 from cimsim.config.load import load_chip
 from cimsim.cost.peak import peak
+from cimsim.errors import CimsimError
 
 
 def test_a_new_chip_of_every_kind_is_valid(cimsim: Cimsim, tmp_path: Path) -> None:
@@ -90,3 +91,18 @@ def test_a_density_that_is_none_is_refused(text: str, cimsim: Cimsim) -> None:
 def test_templates_name_knobs_that_exist() -> None:
     paths = {knob.path for knob in find_knobs()}
     assert {"cost.scope", "technology.vdd_v", "tile.crossbar.sense.mirrors"} <= paths
+
+
+def test_the_chip_of_the_page_on_macros_is_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "macros.md").read_text(encoding="utf-8")
+    text = page.split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "my_flash.yaml").write_text(text)
+    found = peak(load_chip(tmp_path / "my_flash.yaml", ("chip.tiles=1",)))
+    assert {"bit_line", "macro_control", "adc"} <= set(found.ledger.by_component())
+    assert not [note for note in found.notes if "no effect" in note]
+
+
+def test_a_parent_of_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(f"extends: {'x' * 300}\n")
+    with pytest.raises(CimsimError, match="names a chip that does not exist"):
+        load_chip(tmp_path / "x.yaml")
