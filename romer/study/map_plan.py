@@ -25,8 +25,9 @@ ORACLES = {"clean_routing": "oracle_clean_routing"}
 UNGUARDED = {"digital_router": "offload_router"}
 MOST_PRIMARY = 24
 _KEYS = {
-    "map", "chip", "models", "test_tokens", "calibration_tokens", "test_chips", "least_gap_nats",
-    "sigma", "parts", "treatments", "quantiser", "kinds", "primary", "readings", "reduced",
+    "map", "chip", "models", "test_tokens", "calibration_tokens", "test_chips", "other_chips",
+    "treatments", "other_treatments", "least_gap_nats", "sigma", "parts", "quantiser", "kinds",
+    "primary", "readings", "reduced",
 }  # fmt: skip
 
 
@@ -79,9 +80,15 @@ class MapPlan:
 
     def treatments(self, place: Place) -> tuple[tuple[str, str, bool], ...]:
         """Return name, calibrator and guard of every treatment of a place."""
-        names = [*self["treatments"]]
+        whole = place.primary or place.readings
+        names = [*self["treatments" if whole else "other_treatments"]]
         names += self["readings"]["methods"] if place.readings else ()
         return tuple((n, ORACLES.get(n, UNGUARDED.get(n, n)), n not in UNGUARDED) for n in names)
+
+    def chips(self, place: Place) -> tuple[int, ...]:
+        """Return the chips of a place."""
+        chips = tuple(self["test_chips"])
+        return chips if place.primary or place.readings else chips[: self["other_chips"]]
 
     def _places(self) -> Iterator[Place]:
         primary = {tuple(c) for c in self["primary"]["cells"]}
@@ -156,7 +163,7 @@ def _reduced(entry: dict[str, Any], sizes: list[float]) -> dict[str, Any]:
 
 
 def _check(plan: MapPlan, path: Path | None) -> None:
-    for name in plan["treatments"]:
+    for name in (*plan["treatments"], *plan["other_treatments"]):
         for method in methods_of(name):
             if method not in {*ORACLES, *UNGUARDED, "quantiser"}:
                 steps_of(method)
@@ -173,7 +180,10 @@ def _check(plan: MapPlan, path: Path | None) -> None:
             "too many primary cells, each counts twice",
             file=path, key="primary.cells", allowed=f"at most {MOST_PRIMARY // 2}",
         )  # fmt: skip
-    if len(plan["test_chips"]) < 2:
-        raise CimsimError("needs at least two chips", file=path, key="test_chips")
+    for key, count in (
+        ("test_chips", len(plan["test_chips"])), ("other_chips", plan["other_chips"]),
+    ):  # fmt: skip
+        if count < 2:
+            raise CimsimError("needs at least two chips", file=path, key=key)
     if plan["quantiser"] == PLAIN:
         raise CimsimError("is the untreated quantiser", file=path, key="quantiser", value=PLAIN)

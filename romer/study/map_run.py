@@ -106,7 +106,7 @@ class MapStudy:
         return 0
 
     def _jobs_of(self, place: Place) -> _Jobs:
-        chips = self._plan["test_chips"]
+        chips = self._plan.chips(place)
         treated = {"noisy": tuple(self._noisy(place, chip) for chip in chips)}
         for name, method, guarded in self._plan.treatments(place):
             treated[name] = tuple(self._treated(place, method, c, guarded=guarded) for c in chips)

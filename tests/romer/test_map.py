@@ -30,6 +30,10 @@ def test_the_plan_names_at_most_24_primary_cells_and_fresh_chips() -> None:
     places = plan.places()
     assert 2 * sum(p.primary for p in places) == 2 * len(plan["primary"]["cells"]) <= 24
     assert plan["test_chips"] == list(range(100, 110))
+    for place in places:
+        told = place.primary or place.readings
+        assert len(plan.chips(place)) == (10 if told else 3)
+        assert {"two_steps", "trim+two_steps"} <= {name for name, *_ in plan.treatments(place)}
     sizes = {e: [p.size for p in places if p.error == e] for e in plan["kinds"]}
     for found in sizes.values():  # sizes of a kind rise, or fall, through the plan
         steps = np.diff(list(dict.fromkeys(found)))
@@ -45,6 +49,7 @@ def test_the_plan_names_at_most_24_primary_cells_and_fresh_chips() -> None:
         ({"treatments": ["two_stepss"]}, "calibration.method"),
         ({"quantiser": "per_row"}, "quantisers"),
         ({"test_chips": [100]}, "test_chips"),
+        ({"other_chips": 1}, "other_chips"),
         ({"kinds": {"cells": {"set": [], "unit": "", "sizes": {"huge": 1}}}}, "kinds"),
         ({"more": 1}, "--plan"),
     ],
@@ -143,7 +148,9 @@ def test_a_small_map_stops_goes_on_and_is_written(tmp_path: Path) -> None:
     data = yaml.safe_load(files("romer.study").joinpath("map.yaml").read_text(encoding="utf-8"))
     data |= {
         "models": ["olmoe-tiny"], "test_tokens": 512, "calibration_tokens": 2560,
-        "test_chips": [100, 101], "treatments": ["two_steps", "trim", "trim+two_steps"],
+        "test_chips": [100, 101], "other_chips": 2,
+        "treatments": ["two_steps", "trim", "trim+two_steps"],
+        "other_treatments": ["two_steps", "trim", "trim+two_steps"],
         "parts": {"router": ["router"]}, "readings": None,
         "kinds": {"column_gain": data["kinds"]["column_gain"] | {"sizes": {"stress": 0.4}}},
     }  # fmt: skip
