@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from cimsim.config.bundled import find_published
 from cimsim.config.load import load_chip
 from cimsim.cost.cooling import cooling_of
 from cimsim.cost.counts import Density
 from cimsim.cost.density import charged_density
 from cimsim.cost.peak import Peak, peak
-from cimsim.cost.peak_report import as_dict, find_published, power_warning
+from cimsim.cost.peak_report import as_dict, power_warning
 from cimsim.cost.without_effect import knobs_without_effect
 
 
