@@ -56,7 +56,8 @@ def _phases(rows: Sequence[Row], model: str, parts: str) -> Picture:
             f"{model}, {parts.replace('_', ' ')}",
             "Share of the gap that the paper's two steps alone close, by kind and size of error. "
             "Thick border: 50 % and more. Dashed border: perplexity cut by as much as the paper "
-            "reports. Grey: gap too small for a share. Crossed: destroyed.",
+            "reports. Grey: gap too small for a share, after trimming often because it is gone. "
+            "Crossed: destroyed.",
             f"Map of {len(kinds)} kinds of error.",
             png=False,
         )
@@ -99,6 +100,8 @@ def _mechanism(rows: Sequence[Row]) -> Picture:
         left, right = figure.subplots(1, 2, sharey=True)
         for k, name in enumerate(CLASSES):
             some = [r for r in known if r["size_class"] == name]
+            if not some:
+                continue
             for axes, column in ((left, "load_tv_before"), (right, "agreement_before")):
                 axes.scatter(
                     [r[column] for r in some], [r["share_closed"] for r in some], s=18,
@@ -110,7 +113,8 @@ def _mechanism(rows: Sequence[Row]) -> Picture:
         for axes in (left, right):
             axes.axhline(HALF, color="black", linewidth=0.6, linestyle=":")
             axes.axhline(0.0, color="black", linewidth=0.6)
-        left.legend(fontsize=7, frameon=False)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=5,
+                      fontsize=7, frameon=False)  # fmt: skip
         return picture(
             figure,
             "mechanism",
