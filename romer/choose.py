@@ -2,7 +2,9 @@
 
 A free number of a step (a threshold, lambda) is chosen as a step is: by the expected loss on
 documents that no fit has seen. Of each group the candidate of least loss must pass the guard
-(`romer.acceptance`) against what was there before; else nothing of the group is kept.
+(`romer.acceptance`) against what was there before, with as many standard errors as the best of so
+many candidates needs (Bonferroni: the tail beyond two of them, shared out); else nothing of the
+group is kept.
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from scipy.special import ndtr, ndtri
+
 from cimsim.model import Correction, identity
-from romer.acceptance import Verdict, accept_loss, compare
+from romer.acceptance import LEAST_ERRORS, Verdict, accept_loss, compare
 from romer.calibrate import NOTHING_TO_CORRECT_NATS, Calibrated, Untreated, lazy_routers
 from romer.registry import step_of
 from romer.task import Task
@@ -68,10 +72,19 @@ def choose(
                 best = (name, found, proposed)
         if best is None:
             continue
-        verdict = compare(best[0], loss, best[1], min_gain_nats=task.min_gain_nats)
+        verdict = _of_many(
+            compare(best[0], loss, best[1], min_gain_nats=task.min_gain_nats), len(group)
+        )
         verdicts.append(verdict)
         if verdict.kept:
             loss, current = best[1], best[2]
             routers = lazy_routers(task, current)
     kept = [v.step for v in verdicts if v.kept]
     return Calibrated(replace(current, method="+".join(kept) or "identity"), tuple(verdicts))
+
+
+def _of_many(verdict: Verdict, candidates: int) -> Verdict:
+    """Return a verdict on the best of several candidates, which chance favours."""
+    errors = -float(ndtri(ndtr(-LEAST_ERRORS) / candidates))
+    needed = max(verdict.needed_nats, errors * verdict.error_nats)
+    return replace(verdict, needed_nats=needed, kept=verdict.kept and verdict.gain_nats >= needed)

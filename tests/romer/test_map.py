@@ -139,6 +139,8 @@ def test_the_best_of_a_group_is_chosen_and_kept_only_if_it_helps(bench: Bench) -
     (verdict,) = found.verdicts
     assert verdict.step == max(losses, key=lambda name: losses[name])
     assert verdict.gain_nats == losses[verdict.step]
+    # The best of three needs 2.43 standard errors: a tail of 0.0228 / 3.
+    assert verdict.needed_nats == pytest.approx(max(1e-3, 2.427 * verdict.error_nats), rel=1e-3)
     worse = choose(task, (("clamp_r1@0.1",),), untreated=untreated)
     assert worse.correction.is_identity
     assert len({*READINGS[0], *READINGS[1]}) == 15
