@@ -15,6 +15,7 @@ from cimsim.backends.torch.copies import TorchCopy
 from cimsim.backends.torch.device_cells import DeviceCells, writes_on_device
 from cimsim.backends.torch.experts import FoldedExperts, Terms, TwinExperts, Visits, folded_normals
 from cimsim.backends.torch.forms import Forms
+from cimsim.backends.torch.grouped_product import grouped_product
 from cimsim.backends.torch.memory import Recent
 from cimsim.backends.torch.stack import FoldedStack, Order, write_stack
 from cimsim.config.load import find_chip, load_chip
@@ -231,3 +232,15 @@ def test_a_stack_written_by_kernels_is_that_of_plain_torch(tile: Any) -> None:
         assert torch.allclose(mine.bias.cpu(), twin.bias, rtol=1e-4, atol=1e-4)
         assert mine.level == pytest.approx(twin.level)
         assert mine.faithful == twin.faithful
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(32, 16), (28, 16), (32, 13), (28, 13)])
+def test_grouped_products_take_widths_that_are_no_multiple_of_sixteen_bytes(
+    n_in: int, n_out: int
+) -> None:
+    x, weight = torch.randn(10, n_in).bfloat16(), torch.randn(3, n_out, n_in).bfloat16()
+    ends = torch.tensor([4, 4, 10], dtype=torch.int32)  # the second group has no rows
+    found = grouped_product(x, weight, ends)
+    assert found.is_contiguous()
+    alone = torch.cat([x[:4] @ weight[0].T, x[4:] @ weight[2].T])
+    torch.testing.assert_close(found, alone, rtol=2e-2, atol=2e-2)

@@ -11,6 +11,7 @@ from torch import Tensor
 from cimsim.backends.torch.experts import FoldedExperts, Terms, Visits, refuse_infinite
 from cimsim.backends.torch.experts_kernel import combine_experts, finish_product, hidden_codes
 from cimsim.backends.torch.feed_kernel import feed_tokens
+from cimsim.backends.torch.grouped_product import grouped_product
 from cimsim.backends.torch.launch import low_words
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.stack import FoldedStack
@@ -19,7 +20,6 @@ from cimsim.rng import Key
 __all__ = ["FusedExperts", "finished", "quantized"]
 
 _INPUTS, _OUTPUTS = 1024, 1024  # at a time
-_RANKS = 8  # a grouped product takes multiples of sixteen bytes
 
 
 class FusedExperts(FoldedExperts):
@@ -92,7 +92,7 @@ class FusedExperts(FoldedExperts):
     def _grouped(self, x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
         """Return rows [rows, n_in] times the weights [experts, n_out, n_in] of their experts."""
         if self._native:
-            return torch._grouped_mm(x, weight.transpose(1, 2), offs=ends)
+            return grouped_product(x, weight, ends)
         start, parts = 0, []
         for w, end in zip(weight, ends.tolist(), strict=True):
             parts.append(torch.matmul(x[start:end].float(), w.float().T).bfloat16())
@@ -101,10 +101,7 @@ class FusedExperts(FoldedExperts):
 
     def _low_rank(self, hidden: Tensor, down: tuple[Tensor, Tensor], ends: Tensor) -> Tensor:
         """Return low-rank terms of visits, bf16 [visits, d_model]."""
-        u, v = (f.bfloat16() for f in down)
-        missing = -u.shape[2] % _RANKS
-        u = torch.nn.functional.pad(u, (0, missing)).transpose(1, 2).contiguous()
-        v = torch.nn.functional.pad(v, (0, 0, 0, missing)).transpose(1, 2).contiguous()
+        u, v = (f.bfloat16().transpose(1, 2).contiguous() for f in down)
         return self._grouped(self._grouped(hidden, u, ends), v, ends)
 
     def _keys_of(self, read_seed: int) -> tuple[Tensor, Tensor]:
