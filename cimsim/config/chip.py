@@ -46,14 +46,15 @@ class Technology(Section):
 
     node_nm: float = knob(32.0, "Process node of tiles and digital logic.", unit="nm", ge=3, le=180)
     vdd_v: float = knob(0.9, "Digital supply.", unit="V", gt=0.3, le=3.3)
-    # Left out of resolved files, whose numbers hold at vdd_v: their identity stays as it was.
-    typed_at_vdd_v: Annotated[float, Field(gt=0.3, le=3.3)] | None = Field(
-        default=None,
-        description="Supply at which the file's times, rates and energies hold; at another vdd_v "
+    typed_at_vdd_v: float | None = knob(
+        None,
+        "Supply at which the file's times, rates and energies hold; at another vdd_v "
         "they follow the alpha-power law and the square. Null means vdd_v; the vdd_v that --set or "
         "an extending file replaces, where it says nothing else.",
-        json_schema_extra={"unit": "V"},
-        exclude_if=lambda volt: volt is None,
+        unit="V",
+        gt=0.3,
+        le=3.3,
+        late=True,
     )
     clock_ghz: float = knob(1.0, "Clock of tile logic.", unit="GHz", within=CLOCK_GHZ)
     temperature_c: float = knob(25.0, "Chip temperature.", unit="C", ge=-55, le=150)

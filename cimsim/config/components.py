@@ -7,7 +7,7 @@ energy, area or leakage of one (`overrides`), or charge a published table of pow
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -140,42 +140,44 @@ class Cost(Section):
         unit="ns",
         within=WRITE_NS,
     )
-    # Left out of resolved files while it is null: the identity of such a chip stays as it was.
-    leakage_at_vdd_v: Annotated[float, Field(gt=0.3, le=3.3)] | None = Field(
-        default=None,
-        description="Supply at which leakages hold, typed or of a model; at another "
+    leakage_at_vdd_v: float | None = knob(
+        None,
+        "Supply at which leakages hold, typed or of a model; at another "
         "technology.vdd_v they follow the leakage law. Null means technology.vdd_v.",
-        json_schema_extra={"unit": "V"},
-        exclude_if=lambda volt: volt is None,
+        unit="V",
+        gt=0.3,
+        le=3.3,
+        late=True,
     )
-    # Left out of resolved files at their defaults: the identity of such a chip stays as it was.
-    scope: Literal["parts", "macro", "system"] = Field(
-        default="parts",
-        description="What figures include: the modelled parts alone, also the control of a macro, "
+    scope: Literal["parts", "macro", "system"] = knob(
+        "parts",
+        "What figures include: the modelled parts alone, also the control of a macro, "
         "or also what a whole chip draws beside its macros, by shares of published chips.",
-        json_schema_extra={"unit": "1"},
-        exclude_if=lambda scope: scope == "parts",
+        late=True,
     )
-    control_share: Annotated[float, Field(ge=0, le=0.95)] | None = Field(
-        default=None,
-        description="Share of a macro's energy that its control takes (scope macro and system); "
+    control_share: float | None = knob(
+        None,
+        "Share of a macro's energy that its control takes (scope macro and system); "
         "null takes that of a published macro.",
-        json_schema_extra={"unit": "1"},
-        exclude_if=lambda share: share is None,
+        ge=0,
+        le=0.95,
+        late=True,
     )
-    control_area_share: Annotated[float, Field(ge=0, le=0.95)] | None = Field(
-        default=None,
-        description="Share of a macro's area that control, registers and routing take (scope macro "
+    control_area_share: float | None = knob(
+        None,
+        "Share of a macro's area that control, registers and routing take (scope macro "
         "and system); null takes that of a published macro.",
-        json_schema_extra={"unit": "1"},
-        exclude_if=lambda share: share is None,
+        ge=0,
+        le=0.95,
+        late=True,
     )
-    system_factor: Annotated[float, Field(ge=1, le=100)] | None = Field(
-        default=None,
-        description="Energy of a whole chip over that of its macros (scope system); null takes "
+    system_factor: float | None = knob(
+        None,
+        "Energy of a whole chip over that of its macros (scope system); null takes "
         "that of a published chip.",
-        json_schema_extra={"unit": "1"},
-        exclude_if=lambda factor: factor is None,
+        ge=1,
+        le=100,
+        late=True,
     )
     idle: Idle = Field(Idle(), description="Idle policies.")
     companion: tuple[Literal["digital", "memory"], ...] = knob(

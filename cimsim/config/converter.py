@@ -24,7 +24,7 @@ from cimsim.config.bounds import (
     SIGMA,
     TEMPERATURE_C,
 )
-from cimsim.config.section import OffAtOne, Section, knob
+from cimsim.config.section import Section, equals, knob
 
 STRAIGHT = "straight"  # transfer curve of a converter whose codes are proportional to its input
 
@@ -147,22 +147,21 @@ class Adc(Section):
     inl_lsb: float = knob(
         0.0, "Peak of each converter's frozen bow-shaped INL.", unit="LSB", ge=0, within=LSB
     )
-    reference_gain: OffAtOne = knob(
+    reference_gain: float = knob(
         1.0,
         "Gain that all converters share: nominal over true reference voltage.",
         within=COMMON_GAIN,
+        late=True,
     )
     drift: ConverterDrift = Field(
         ConverterDrift(),
         description="Change of converters with temperature and time since they were trimmed.",
-        exclude_if=lambda drift: drift == ConverterDrift(),
+        exclude_if=equals(ConverterDrift()),
     )
-    # Left out of resolved files while it is straight: the identity of such a chip stays as it was.
-    curve: str = Field(
+    curve: str = knob(
         STRAIGHT,
-        description="Transfer curve that all converters share: straight, or a registered one.",
-        json_schema_extra={"unit": "1"},
-        exclude_if=lambda name: name == STRAIGHT,
+        "Transfer curve that all converters share: straight, or a registered one.",
+        late=True,
     )
     noise_lsb: float = knob(
         0.0, "Std of fresh input noise of a conversion.", unit="LSB", ge=0, within=LSB
@@ -208,7 +207,9 @@ class SchreierAdc(Adc):
     """Schreier figure of merit: energy from SNDR."""
 
     kind: Literal["schreier"] = "schreier"
-    fom_db: float = knob(170.0, "Schreier figure of merit.", unit="dB", gt=100, lt=200)
+    fom_db: Annotated[float, Field(lt=200)] = knob(
+        170.0, "Schreier figure of merit.", unit="dB", gt=100
+    )
     area_um2: float = knob(..., "Area of one ADC.", unit="um2", within=AREA_UM2)
 
 

@@ -21,7 +21,7 @@ from cimsim.config.bounds import (
     THRESHOLD_MV_PER_C,
     WRITE_NS,
 )
-from cimsim.config.section import OffAtZero, Section, knob
+from cimsim.config.section import Section, knob
 
 SigmaUnit = Literal["weight_lsb", "cell_level", "us", "frac_gmax"]
 
@@ -69,8 +69,13 @@ class Temperature(Section):
     conductance_per_c: float = knob(
         0.0, "Relative change of every conductance.", unit="1/C", ge=-0.01, le=0.01
     )
-    shift_level_per_c: OffAtZero = knob(
-        0.0, "Change of the mean error of every cell (shift_level).", unit="level/C", ge=-10, le=10
+    shift_level_per_c: float = knob(
+        0.0,
+        "Change of the mean error of every cell (shift_level).",
+        unit="level/C",
+        ge=-10,
+        le=10,
+        late=True,
     )
 
 
@@ -155,13 +160,14 @@ class Device(Section):
     )
     stuck_low: float = knob(0.0, "Fraction of cells stuck at the lowest level.", ge=0, le=1)
     stuck_high: float = knob(0.0, "Fraction of cells stuck at the highest level.", ge=0, le=1)
-    shift_level: OffAtZero = knob(
+    shift_level: float = knob(
         0.0,
         "Mean error of every written cell, the lowest level included; it cancels in pairs, but "
         "not below zero conductance.",
         unit="level",
         ge=-256,
         le=256,
+        late=True,
     )
     verify: Verify = Field(Verify(), description="Whether writes are verified.")
     read_noise: ReadNoise = Field(ReadNoise(), description="Noise of every read.")
@@ -246,19 +252,21 @@ class EflashDevice(Device):
     temperature_factor: float = knob(
         1.5, "Assumed multiplier of sigma at 80 C against 25 C (80c_assumed only).", ge=1, le=5
     )
-    threshold_mv_per_c: OffAtZero = knob(
+    threshold_mv_per_c: float = knob(
         0.0,
         "Change of the threshold voltage of every cell, which a bias circuit does not follow; "
         "silicon transistors lose 0.5 to 2 mV/C.",
         unit="mV/C",
         within=THRESHOLD_MV_PER_C,
+        late=True,
     )
-    slope_factor: Annotated[float, Field(exclude_if=lambda value: value == 1.5)] = knob(
+    slope_factor: float = knob(
         1.5,
         "Sub-threshold slope factor n: the current of a cell is proportional to "
         "exp(-V_threshold / (n kT/q)).",
         ge=1,
         le=5,
+        late=True,
     )
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from cimsim.config.bounds import Bounds
 
-__all__ = ["OffAtOne", "OffAtZero", "Section", "knob"]
-
-# Numbers that resolved files leave out while they change nothing: the identity of a chip that was
-# described before such a knob existed stays as it was.
-OffAtZero = Annotated[float, Field(exclude_if=lambda value: value == 0.0)]
-OffAtOne = Annotated[float, Field(exclude_if=lambda value: value == 1.0)]
+__all__ = ["Section", "equals", "knob"]
 
 
 class Section(BaseModel):
@@ -41,8 +37,8 @@ def knob(
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
-    lt: float | None = None,
     within: Bounds | None = None,
+    late: bool = False,
 ) -> Any:
     """Declare a knob with its meaning, unit and bounds.
 
@@ -53,8 +49,9 @@ def knob(
         ge: least value allowed.
         gt: bound that the value must exceed.
         le: greatest value allowed.
-        lt: bound that the value must stay below.
         within: bounds that many knobs share; `ge` and `le` win over them.
+        late: left out of resolved files at its default: the identity of a chip that was described
+            before the knob existed stays as it was.
     """
     extra: dict[str, Any] = {"unit": unit}
     if within is not None:
@@ -62,13 +59,18 @@ def knob(
         if ge == 0:
             extra["least"] = float(within.least)
         ge = within.least if ge is None and gt is None else ge
-        le = within.most if le is None and lt is None else le
+        le = within.most if le is None else le
     return Field(
         default,
         description=description,
         ge=ge,
         gt=gt,
         le=le,
-        lt=lt,
         json_schema_extra=extra,
+        exclude_if=equals(default) if late else None,
     )
+
+
+def equals(default: object) -> Callable[[object], bool]:
+    """Return whether a value is the default, for fields that resolved files leave out then."""
+    return lambda value: value == default

@@ -17,7 +17,7 @@ from cimsim.config.bounds import (
 )
 from cimsim.config.converter import AnyAdc, Dac, IsaacAdc
 from cimsim.config.device import AnyDevice, IdealDevice
-from cimsim.config.section import OffAtZero, Section, knob
+from cimsim.config.section import Section, equals, knob
 
 
 class WeightFormat(Section):
@@ -140,24 +140,26 @@ class Crossbar(Section):
         ge=0,
         within=WIRE_OHM,
     )
-    stuck_columns_high: OffAtZero = knob(
+    stuck_columns_high: float = knob(
         0.0,
         "Fraction of converted columns whose bit line is shorted: their code is the highest one.",
         ge=0,
         le=1,
+        late=True,
     )
-    stuck_columns_low: OffAtZero = knob(
+    stuck_columns_low: float = knob(
         0.0,
         "Fraction of converted columns whose bit line is broken: no current, code 0.",
         ge=0,
         le=1,
+        late=True,
     )
 
     # Left out of resolved files while it is ideal: the identity of such a chip stays as it was.
     sense: AnySense = Field(
         IdealSense(),
         description="How bit lines are held and sensed.",
-        exclude_if=lambda sense: sense.kind == "ideal",
+        exclude_if=equals(IdealSense()),
     )
 
     @property
@@ -219,14 +221,15 @@ class Pe(Section):
     merge: AnyMerge = Field(
         NoMerge(),
         description="Whether the slices of a weight are summed before one conversion.",
-        exclude_if=lambda merge: merge.kind == "none",
+        exclude_if=equals(NoMerge()),
     )
-    supply_droop: OffAtZero = knob(
+    supply_droop: float = knob(
         0.0,
         "Relative loss of read voltage at the PE's last crossbar, along a supply rail that is fed "
         "at the first one and loaded alike by all.",
         ge=0,
         le=0.9,
+        late=True,
     )
 
 
