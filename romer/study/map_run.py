@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from cimsim.config.load import config_hash, find_chip, load_chip
 from cimsim.errors import CimsimError
 from cimsim.stages.models import open_model
 from cimsim.sweeps.open_executor import open_executor
-from romer.study.cache import Cache, name_of
 from romer.study.cells import Cell
 from romer.study.jobs import StudyJob
 from romer.study.map_page import write_map
@@ -21,6 +17,7 @@ from romer.study.map_plan import MapPlan, Place
 from romer.study.map_tables import PlaceMeasurement
 from romer.study.measure import configure
 from romer.study.measuring import Measuring
+from romer.study.records import Records
 from romer.study.worker import Setting
 
 __all__ = ["MapStudy"]
@@ -79,15 +76,11 @@ class MapStudy:
         self._plan, self._out, self._say = plan, out, say
         self._jobs, self._cluster = jobs, cluster
         self._until = float("inf") if seconds is None else time.time() + seconds
-        self._hashes = {name: open_model(name).hash for name in plan["models"]}
+        hashes = {name: open_model(name).hash for name in plan["models"]}
         for place in plan.places():
             configure(plan["chip"], place.kind)  # a slip of the plan costs no measurement
-        self._context = {
-            "chip": config_hash(load_chip(find_chip(plan["chip"]))),
-            "fresh_tokens": plan["test_tokens"],
-            "version": version("cimsim"),
-        }
-        self._cache = Cache(out / "cache")
+        scored = {"fresh_tokens": plan["test_tokens"]}
+        self._records = Records(out / "cache", plan["chip"], hashes, scored)
         folders = tuple((name, name) for name in plan["models"])
         self._setting = Setting(plan["chip"], plan["test_tokens"], folders, fresh=True)
 
@@ -99,7 +92,7 @@ class MapStudy:
         """
         places = [self._jobs_of(place) for place in self._plan.places()]
         with open_executor(self._jobs, cluster=self._cluster) as executor:
-            where = Measuring(executor, self._cache, self._setting, self._until, self._say)
+            where = Measuring(executor, self._records.cache, self._setting, self._until, self._say)
             if left := where.measure([j for p in places for j in p.all], "map"):
                 return left
         write_map(self._plan, [self._measured(p) for p in places], self._out)
@@ -110,11 +103,11 @@ class MapStudy:
         treated = {"noisy": tuple(self._noisy(place, chip) for chip in chips)}
         for name, method, guarded in self._plan.treatments(place):
             treated[name] = tuple(self._treated(place, method, c, guarded=guarded) for c in chips)
-        shared = StudyJob(self._name("shared", place), place.kind, -1, "shared", ())
+        shared = StudyJob(self._records.name("shared", place.kind), place.kind, -1, "shared", ())
         return _Jobs(place, shared, treated)
 
     def _noisy(self, place: Place, chip: int) -> StudyJob:
-        name = self._name("noisy", place, chip=chip)
+        name = self._records.name("noisy", place.kind, chip=chip)
         return StudyJob(name, place.kind, chip, "noisy", (chip, "folded"))
 
     def _treated(self, place: Place, calibrator: str, chip: int, *, guarded: bool) -> StudyJob:
@@ -135,21 +128,12 @@ class MapStudy:
             chips=(chip,),
             overrides=kind.overrides,
         )
-        name = self._name(
-            "treated", place, chip=chip, calibrator=calibrator, guarded=guarded, tokens=tokens
+        name = self._records.name(
+            "treated", kind, chip=chip, calibrator=calibrator, guarded=guarded, tokens=tokens
         )
         return StudyJob(name, kind, chip, "treated", (cell, 0))
 
-    def _name(self, what: str, place: Place, **key: Any) -> str:
-        model = self._hashes[place.model]
-        return name_of({**self._context, "what": what, "model": model, **asdict(place.kind), **key})
-
     def _measured(self, jobs: _Jobs) -> PlaceMeasurement:
-        def record(job: StudyJob) -> dict[str, Any]:
-            found = self._cache.get(job.name)
-            if found is None:
-                raise KeyError(job.name)
-            return found
-
-        treated = {name: tuple(record(j) for j in some) for name, some in jobs.treated.items()}
-        return PlaceMeasurement(jobs.place, record(jobs.shared), treated)
+        record = self._records.record
+        treated = {n: tuple(record(j.name) for j in some) for n, some in jobs.treated.items()}
+        return PlaceMeasurement(jobs.place, record(jobs.shared.name), treated)

@@ -5,17 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from cimsim.config.load import config_hash, find_chip, load_chip
 from cimsim.errors import CimsimError
 from cimsim.stages.models import open_model
 from cimsim.sweeps.executor import Executor, InThisProcess
 from cimsim.sweeps.open_executor import open_executor
 from cimsim.zoo import bundled_models
-from romer.study.cache import Cache, name_of
 from romer.study.cells import Cell, Kind, cells_of, check_plan
 from romer.study.choices import (
     choose_level,
@@ -24,11 +20,11 @@ from romer.study.choices import (
     quantiser_kinds,
 )
 from romer.study.jobs import StudyJob
-from romer.study.measure import Record
 from romer.study.measured import CellMeasurement
 from romer.study.measuring import Measuring
 from romer.study.page import write_page
 from romer.study.plan import StudyPlan
+from romer.study.records import Records
 from romer.study.summary import summarise, write_table
 from romer.study.worker import Setting
 
@@ -72,15 +68,11 @@ class Study:
         self._until = float("inf") if seconds is None else time.time() + seconds
         self._folders, self.missing = _folders(plan, models_dir)
         models = {name: open_model(folder) for name, folder in self._folders.items()}
-        self._hashes = {name: model.hash for name, model in models.items()}
+        hashes = {name: model.hash for name, model in models.items()}
         for warning in (w for model in models.values() for w in model.warnings):
             say(f"warning: {warning}")
-        self._context = {
-            "chip": config_hash(load_chip(find_chip(plan["chip"]))),
-            "test_tokens": plan["test_tokens"],
-            "version": version("cimsim"),
-        }
-        self._cache = Cache(out / "cache")
+        scored = {"test_tokens": plan["test_tokens"]}
+        self.records = Records(out / "cache", plan["chip"], hashes, scored)
         folders = tuple(self._folders.items())
         self._setting = Setting(plan["chip"], plan["test_tokens"], folders)
         self._executor: Executor = InThisProcess()
@@ -118,7 +110,7 @@ class Study:
         number |= dict.fromkeys(plan["extra_models"] or {}, float("nan"))
         cells = [c for c in cells_of(plan, number, best) if c.model in self._folders]
         timed = {c.kind for c in cells if c.role == "primary"}
-        records = {cell: _Records(self, cell, timed) for cell in cells}
+        records = {cell: _CellRecords(self.records, cell, timed) for cell in cells}
         first = [j for r in records.values() for j in r.jobs if not r.budget]
         if left := self._measure(first, "cells"):
             return left
@@ -128,36 +120,24 @@ class Study:
         self._write([r.measured() for r in records.values()], levels, best)
         return 0
 
-    def name(self, what: str, kind: Kind, **key: Any) -> str:
-        """Return the name of a record."""
-        model = self._hashes[kind.model]
-        return name_of({**self._context, "what": what, "model": model, **asdict(kind), **key})
-
-    def record(self, name: str) -> Record:
-        """Return a record that is there."""
-        found = self._cache.get(name)
-        if found is None:
-            raise KeyError(name)
-        return found
-
     def _development(self, kind: Kind) -> list[StudyJob]:
         tokens = self._plan["calibration_tokens"]
         return [
             StudyJob(
-                self.name("development", kind, chip=chip, tokens=tokens),
+                self.records.name("development", kind, chip=chip, tokens=tokens),
                 kind, chip, "development", (chip, tokens),
             )
             for chip in self._plan["development_chips"]
         ]  # fmt: skip
 
     def _losses(self, kind: Kind) -> tuple[float, float]:
-        rows = [self.record(job.name) for job in self._development(kind)]
+        rows = [self.records.record(job.name) for job in self._development(kind)]
         noisy = sum(r["nll_noisy"] for r in rows) / len(rows)
         return rows[0]["nll_clean"], noisy
 
     def _measure(self, jobs: Sequence[StudyJob], what: str) -> int:
         """Measure what the cache lacks; return how much is still missing."""
-        where = Measuring(self._executor, self._cache, self._setting, self._until, self._say)
+        where = Measuring(self._executor, self.records.cache, self._setting, self._until, self._say)
         return where.measure(jobs, what)
 
     def _write(
@@ -173,27 +153,27 @@ class Study:
         write_page(self._plan, summary, levels, best, self.missing, self._out)
 
 
-class _Records:
+class _CellRecords:
     """The records that a cell is made of."""
 
-    def __init__(self, study: Study, cell: Cell, timed: set[Kind]) -> None:
-        self._study, self._cell = study, cell
+    def __init__(self, records: Records, cell: Cell, timed: set[Kind]) -> None:
+        self._names, self._cell = records, cell
         self.budget = cell.calibrator == "verify_worst"
         self._shared = StudyJob(
-            study.name("shared", cell.noisy_kind), cell.noisy_kind, -1, "shared", ()
+            records.name("shared", cell.noisy_kind), cell.noisy_kind, -1, "shared", ()
         )
         self._noisy = [self._noisy_job(chip, timed) for chip in cell.chips]
         self._treated = [self._treated_job(index) for index in range(len(cell.chips))]
         self._masks = []
         if cell.words:
-            name = study.name("elsewhere", cell.kind, words=cell.words)
+            name = records.name("elsewhere", cell.kind, words=cell.words)
             self._masks = [StudyJob(name, cell.kind, -1, "elsewhere", (cell.words,))]
         self.jobs = (self._shared, *self._masks, *self._noisy, *self._treated)
 
     def _noisy_job(self, chip: int, timed: set[Kind]) -> StudyJob:
         kind, mode = self._cell.noisy_kind, self._cell.tile_mode
         replayed = kind in timed and mode == "folded" and chip == self._cell.chips[0]
-        name = self._study.name("noisy", kind, chip=chip, mode=mode, timed=replayed)
+        name = self._names.name("noisy", kind, chip=chip, mode=mode, timed=replayed)
         return StudyJob(name, kind, chip, "noisy_timed" if replayed else "noisy", (chip, mode))
 
     def _treated_job(self, index: int) -> StudyJob:
@@ -202,19 +182,19 @@ class _Records:
         bare = replace(cell, chips=(), fitted_on=(), role="", compared="", level_l=False)
         fitted = cell.fitted_on[index] if cell.fitted_on else chip
         timed = cell.role == "primary" and index == 0
-        name = self._study.name(
+        name = self._names.name(
             "treated", cell.kind, cell=asdict(bare), chip=chip, fitted=fitted, timed=timed
         )
         # Program-verify may write as many cells as the main calibrator of the same chip.
         budget = ""
         if self.budget:
             main = replace(cell, calibrator="romer_plus", role="primary")
-            budget = _Records(self._study, main, set())._treated[index].name
+            budget = _CellRecords(self._names, main, set())._treated[index].name
         return StudyJob(name, cell.kind, chip, "treated", (cell, index), budget)
 
     def measured(self) -> CellMeasurement:
         """Return the cell with all its records."""
-        record = self._study.record
+        record = self._names.record
         return CellMeasurement(
             self._cell,
             record(self._shared.name),
