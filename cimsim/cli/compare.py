@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cimsim.cli.figure_path import check_figure
-from cimsim.cli.options import Cluster, NoCache, folder_of
+from cimsim.cli.options import Cluster, NoCache, Overrides, folder_of
 
 if TYPE_CHECKING:
     from cimsim.stages.compare import Comparison
@@ -76,9 +76,7 @@ def compare(
     tokens: Annotated[
         int | None, typer.Option(help=f"Scored tokens of the short run (default {SHORT_TOKENS}).")
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a knob.")
-    ] = None,
+    overrides: Overrides = None,
     model: Annotated[
         str | None, typer.Option(help="Model of the short run (default olmoe-tiny).")
     ] = None,

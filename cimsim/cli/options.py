@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AsJson", "Cluster", "Device", "Plugins", "load"]
+__all__ = [
+    "AsJson",
+    "Cluster",
+    "Device",
+    "Model",
+    "NoCache",
+    "Overrides",
+    "Phase",
+    "Plugins",
+    "Shape",
+    "folder_of",
+    "load",
+]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Only JSON on stdout.")]
 
@@ -27,6 +39,8 @@ Device = Annotated[
     ),
 ]
 
+Model = Annotated[str, typer.Option(help="Bundled model or checkpoint folder.")]
+
 NoCache = Annotated[
     bool,
     typer.Option(
@@ -36,6 +50,12 @@ NoCache = Annotated[
     ),
 ]
 
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a knob.")
+]
+
+Phase = Annotated[str, typer.Option(help="decode or prefill.")]
+
 Plugins = Annotated[
     list[Path] | None,
     typer.Option(
@@ -44,6 +64,11 @@ Plugins = Annotated[
         help="Python file that registers a topology, device, policy, calibration step or model "
         "family; may repeat.",
     ),
+]
+
+Shape = Annotated[
+    str | None,
+    typer.Option(help="Full-size shape instead of a model: mixtral-8x7b, or a config.json."),
 ]
 
 

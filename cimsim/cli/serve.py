@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cimsim.cli.options import Plugins, load
+from cimsim.cli.options import Model, Phase, Plugins, Shape, load
 
 if TYPE_CHECKING:
     from cimsim.config import ChipConfig
@@ -30,12 +30,9 @@ def serve(
         typer.Option("--set", metavar="KEY=VALUE", help="Override a knob, e.g. system.chips=4."),
     ] = None,
     plugins: Plugins = None,
-    model: Annotated[str, typer.Option(help="Bundled model or checkpoint folder.")] = "olmoe-tiny",
-    shape: Annotated[
-        str | None,
-        typer.Option(help="Full-size shape instead of a model: mixtral-8x7b, or a config.json."),
-    ] = None,
-    phase: Annotated[str, typer.Option(help="decode or prefill.")] = "decode",
+    model: Model = "olmoe-tiny",
+    shape: Shape = None,
+    phase: Phase = "decode",
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Requests in flight at once.")] = 8,
     loads: Annotated[
         str, typer.Option(help="Arrival rates as shares of the capacity, comma-separated.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cimsim.cli.options import Plugins, load
+from cimsim.cli.options import Model, Overrides, Phase, Plugins, Shape, load
 
 
 def register(app: typer.Typer) -> None:
@@ -18,16 +18,11 @@ def register(app: typer.Typer) -> None:
 def trace(
     chip: Annotated[str, typer.Argument(help="Chip file, or name of a bundled chip.")],
     out: Annotated[Path, typer.Option(help="File that is written: NAME.json.gz.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a knob.")
-    ] = None,
+    overrides: Overrides = None,
     plugins: Plugins = None,
-    model: Annotated[str, typer.Option(help="Bundled model or checkpoint folder.")] = "olmoe-tiny",
-    shape: Annotated[
-        str | None,
-        typer.Option(help="Full-size shape instead of a model: mixtral-8x7b, or a config.json."),
-    ] = None,
-    phase: Annotated[str, typer.Option(help="decode or prefill.")] = "decode",
+    model: Model = "olmoe-tiny",
+    shape: Shape = None,
+    phase: Phase = "decode",
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Sequences at once.")] = 8,
     length: Annotated[int, typer.Option(min=1, max=65_536, help="Tokens of a sequence.")] = 16,
     from_us: Annotated[float, typer.Option(min=0.0, help="Begin of the window.")] = 0.0,

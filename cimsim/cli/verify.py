@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cimsim.cli.options import AsJson, Plugins, load
+from cimsim.cli.options import AsJson, Model, Plugins, load
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    model: Annotated[str, typer.Option(help="Bundled model or checkpoint folder.")],
+    model: Model,
     text: Annotated[
         Path | None, typer.Option(help="UTF-8 text instead of the bundled one.")
     ] = None,
