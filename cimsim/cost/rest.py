@@ -85,8 +85,7 @@ def price_rest(config: ChipConfig) -> Price | None:
     """Return the cost of what a chip draws beside its macros; an action is 1 fJ of that."""
     if config.cost.scope != "system":
         return None
-    factor = config.cost.system_factor
-    factor = _SYSTEM.value if factor is None else factor
+    factor = _system_factor(config)
     return Price(
         "system_rest",
         1.0,
@@ -103,6 +102,10 @@ def rest_fj(config: ChipConfig, macro_fj: float, outside_fj: float) -> float:
         macro_fj: energy of macros, their control included.
         outside_fj: of modelled parts of the chip outside macros.
     """
-    factor = config.cost.system_factor
-    factor = _SYSTEM.value if factor is None else factor
-    return max(0.0, (factor - 1.0) * macro_fj - outside_fj)
+    return max(0.0, (_system_factor(config) - 1.0) * macro_fj - outside_fj)
+
+
+def _system_factor(config: ChipConfig) -> float:
+    """Return the energy of the whole chip over that of its macros: the file's, or typical."""
+    given = config.cost.system_factor
+    return _SYSTEM.value if given is None else given

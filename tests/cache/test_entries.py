@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -89,6 +90,16 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     assert names[1] not in kept
 
 
+def in_two_processes(target: Callable[[Path], None], folder: Path) -> None:
+    context = get_context("spawn")
+    processes = [context.Process(target=target, args=(folder,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+
+
 def _fill(folder: Path) -> None:
     store = Store(folder, most_bytes=20_000)
     for i in range(60):
@@ -101,13 +112,7 @@ def _fill(folder: Path) -> None:
 
 
 def test_processes_share_a_folder(tmp_path: Path) -> None:
-    context = get_context("spawn")
-    processes = [context.Process(target=_fill, args=(tmp_path,)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
+    in_two_processes(_fill, tmp_path)
     store = Store(tmp_path)
     assert not list(store.damaged())
     assert store.read_sets("s") == [("config.0",), ("config.1",), ("config.2",)]
@@ -129,13 +134,7 @@ def _slowly(folder: Path) -> None:
 def test_of_processes_that_want_one_value_one_computes_it(tmp_path: Path) -> None:
     stages = StageCache(Store(tmp_path), ()).watch(chip=Tile(pes=3))
     stages.recall("s", {}, lambda: stages.views["chip"].pes)  # which fields are read is known
-    context = get_context("spawn")
-    processes = [context.Process(target=_slowly, args=(tmp_path,)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
+    in_two_processes(_slowly, tmp_path)
     assert len(list(tmp_path.glob("computed by *"))) == 1
     assert list(tmp_path.glob("v*/*/claims/*")) == []
 
