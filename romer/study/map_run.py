@@ -93,6 +93,10 @@ class MapStudy:
         places = [self._jobs_of(place) for place in self._plan.places()]
         with open_executor(self._jobs, cluster=self._cluster) as executor:
             where = Measuring(executor, self._records.cache, self._setting, self._until, self._say)
+            # What answers the question comes first: a map that is cut short has its primary cells.
+            first = [p for p in places if p.place.primary or p.place.readings]
+            if left := where.measure([j for p in first for j in p.all], "primary cells"):
+                return left
             if left := where.measure([j for p in places for j in p.all], "map"):
                 return left
         write_map(self._plan, [self._measured(p) for p in places], self._out)
