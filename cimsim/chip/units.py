@@ -54,6 +54,17 @@ class Unit:
     tilings: tuple[Tiling, ...]
 
     @property
+    def summed(self) -> bool:
+        """Whether results are added to those of other units: of experts and what is beside them."""
+        shared = self.key.part == "shared" and self.tilings[0].matrix.id.role != "product"
+        return shared or self.key.part == "experts"
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of a token that every matrix takes; not of a routed unit alone."""
+        return self.tilings[0].matrix.vectors
+
+    @property
     def crossbars(self) -> int:
         """Crossbars that one copy takes, one matrix a crossbar."""
         return sum(t.crossbars for t in self.tilings)
@@ -87,5 +98,6 @@ def analog_units(program: Program, config: ChipConfig) -> tuple[Unit, ...]:
         for expert, matrices in enumerate(layer.experts):
             add(layer.index, "experts", matrices, expert)
         add(layer.index, "shared", layer.shared)
-    add(len(program.layers), "head", (program.head,))
+    if program.has_head:
+        add(len(program.layers), "head", (program.head,))
     return tuple(units)

@@ -49,9 +49,7 @@ def compare(
     ] = None,
     shape: Annotated[
         str,
-        typer.Option(
-            help="Full-size model whose shape is timed and charged: a name, or a config.json."
-        ),
+        typer.Option(help="Full-size model whose shape is timed and charged: a name, or a file."),
     ] = "olmoe-1b-7b",
     batch: Annotated[
         int, typer.Option(help="Sequences that a copy decodes at once: 1 or 32.")

@@ -68,7 +68,7 @@ Plugins = Annotated[
 
 Shape = Annotated[
     str | None,
-    typer.Option(help="Full-size shape instead of a model: mixtral-8x7b, or a config.json."),
+    typer.Option(help="Full-size shape instead of a model: mixtral-8x7b, or a file."),
 ]
 
 

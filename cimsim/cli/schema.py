@@ -1,4 +1,4 @@
-"""``cimsim schema``: the JSON Schema of chip files and sweep plans, for editors."""
+"""``cimsim schema``: the JSON Schema of chip files, sweep plans and shapes, for editors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ class SchemaKind(StrEnum):
 
     CHIP = "chip"
     SWEEP = "sweep"
+    SHAPE = "shape"
 
 
 def register(app: typer.Typer) -> None:
@@ -22,17 +23,23 @@ def register(app: typer.Typer) -> None:
 
 def schema(
     kind: Annotated[
-        SchemaKind, typer.Argument(help="Of what: chip files or sweep plans.")
+        SchemaKind, typer.Argument(help="Of what: chip files, sweep plans or shapes.")
     ] = SchemaKind.CHIP,
 ) -> None:
-    """Print the JSON Schema of chip files or sweep plans (for a YAML language server)."""
+    """Print the JSON Schema of chip files, sweep plans or shapes (for a YAML language server)."""
     import json
 
     from cimsim.config.chip import ChipConfig
+    from cimsim.config.section import Section
+    from cimsim.config.shape import WorkloadShape
     from cimsim.config.sweep import SweepPlan
 
-    model = ChipConfig if kind is SchemaKind.CHIP else SweepPlan
-    tree = model.model_json_schema()
+    models: dict[SchemaKind, type[Section]] = {
+        SchemaKind.CHIP: ChipConfig,
+        SchemaKind.SWEEP: SweepPlan,
+        SchemaKind.SHAPE: WorkloadShape,
+    }
+    tree = models[kind].model_json_schema()
     tree["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     if kind is SchemaKind.CHIP:
         tree["properties"]["extends"] = {

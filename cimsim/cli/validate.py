@@ -1,4 +1,4 @@
-"""``cimsim validate``: check chip files and sweep plans, print their size, run nothing."""
+"""``cimsim validate``: check chip files, plans and shapes, print their size, run nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def validate(
     files: Annotated[
         list[str] | None,
-        typer.Argument(help="Chip or macro files, sweep plans, or names of bundled ones."),
+        typer.Argument(help="Chip or macro files, sweep plans, shapes, or names of bundled ones."),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. tile.adc.bits=6.")
@@ -49,11 +49,12 @@ def validate(
     from cimsim.mac import knobs_without_effect, unpaid_writes, unused_range
     from cimsim.model import build_program
     from cimsim.stages.models import open_model
+    from cimsim.stages.shapes import is_shape_name
 
     load(plugins)
     if not files and model is None:
         raise CimsimError(
-            "nothing to check", allowed="chip files, sweep plans, or --model with a folder"
+            "nothing to check", allowed="chip files, sweep plans, shapes, or --model with a folder"
         )
     checkpoint = open_model(model or "olmoe-tiny")
     program = build_program(checkpoint)
@@ -63,6 +64,9 @@ def validate(
         plan = find_sweep(name)
         if plan is not None:
             _validate_plan(plan, load_sweep(plan))
+            continue
+        if is_shape_name(name):
+            _validate_shape(name)
             continue
         path = find_published(name)
         config = load_chip(path, tuple(overrides or ()))
@@ -141,6 +145,18 @@ def _validate_macro(path: Path, config: ChipConfig) -> None:
         f"{path}: ok, chip {config_hash(config)[:12]}, a macro of {config.chip.tiles} tiles "
         f"without memory, on which no model runs; peak {found.tops:.4g} TOPS, "
         f"{found.tops_per_w:.4g} TOPS/W"
+    )
+
+
+def _validate_shape(name: str) -> None:
+    """Check a workload, and say what it takes."""
+    from cimsim.stages.shapes import open_shape
+
+    program = open_shape(name)
+    weights = sum(m.size for m in program.matrices())
+    print(
+        f"{name}: ok, {program.name}: {len(program.layers)} layers, {weights:,} weights, "
+        f"{program.linear_macs_per_token():,} multiply-accumulates per token in matrices"
     )
 
 

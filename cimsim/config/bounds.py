@@ -43,6 +43,8 @@ __all__ = [
     "PULSES",
     "RATE_GSPS",
     "READ_NS",
+    "SHAPE_COUNT",
+    "SHAPE_WIDTH",
     "SIGMA",
     "TEMPERATURE_C",
     "THRESHOLD_MV_PER_C",
@@ -107,6 +109,8 @@ DEVICE_GB = Bounds(1e-6, 1e4, "a kilobyte to ten terabytes")
 LANES = Bounds(1, 1 << 20, "a million MACs in a cycle are those of a whole wafer")
 COUNT = Bounds(1, 1024, "published tiles have up to a hundred; tables grow with it")
 TILES = Bounds(1, 8192, "distances of all pairs of tiles are held: half a gigabyte")
+SHAPE_WIDTH = Bounds(1, 1 << 20, "sides of the largest published matrices, several times over")
+SHAPE_COUNT = Bounds(1, 1 << 24, "pixels and features of the largest published layers, tenfold")
 BATCH = Bounds(1, 4096, "keys and values of every sequence are held")
 TOKENS = Bounds(2, 1 << 24, "activations of every token are held while a layer is calibrated")
 WEIGHT = Bounds(1e-9, 1e6, "parts of the objective are about 1 each")

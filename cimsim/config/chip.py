@@ -37,8 +37,10 @@ from cimsim.config.tile import Tile
 
 AnalogPart = Literal["attention", "router", "experts", "shared", "head"]
 ShapeName = Literal[
-    "olmoe-1b-7b", "qwen1.5-moe-a2.7b", "deepseek-moe-16b", "mixtral-8x7b", "moe-671b"
-]
+    "olmoe-1b-7b", "qwen1.5-moe-a2.7b", "deepseek-moe-16b", "mixtral-8x7b", "moe-671b",
+    "llama-2-7b", "lstm-ptb", "mlp-mnist", "resnet20-cifar10",
+]  # fmt: skip
+SHAPE_FILES = (".json", ".yaml", ".yml")
 
 
 class Technology(Section):
@@ -222,16 +224,17 @@ class Workload(Section):
     shape: ShapeName | str = knob(
         "olmoe-1b-7b",
         "Full-size model at whose shape scale.csv times and charges the tile: a name, or the path "
-        "of a config.json.",
+        "of a shape file (YAML) or config.json, from where the chip file lies or as it is.",
     )
 
     @field_validator("shape", mode="before")
     @classmethod
     def _known(cls, value: object) -> object:
         """Refuse what is neither a name nor a file as a wrong name."""
-        if value in get_args(ShapeName) or (isinstance(value, str) and value.endswith(".json")):
+        if value in get_args(ShapeName) or (isinstance(value, str) and value.endswith(SHAPE_FILES)):
             return value
-        kind, message = "literal_error", "Input should be a known shape or a config.json"
+        kind = "literal_error"
+        message = "Input should be a known shape, a shape file or a config.json"
         raise PydanticCustomError(kind, message)
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from cimsim.config.bundled import bundled_chips, bundled_folder, find_chip, find_parent
-from cimsim.config.chip import ChipConfig
+from cimsim.config.chip import SHAPE_FILES, ChipConfig
 from cimsim.config.knobs import ANY_NAME, find_knobs, section_keys
 from cimsim.config.migration import new_name, new_value, refuse_old_format
 from cimsim.config.supply import at_supply, hold_supply, operating_point
@@ -120,6 +120,7 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> YamlTree:
         )
     tree = read_yaml(path)
     refuse_old_format(tree, str(path))
+    _find_shape_beside(tree, path)
     parent = tree.value.pop("extends", None)
     if parent is None:
         return tree
@@ -151,6 +152,15 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> YamlTree:
     if "vdd_v" in before:  # of a parent that says one
         hold_supply(base.value, before)
     return base
+
+
+def _find_shape_beside(tree: YamlTree, path: Path) -> None:
+    """Take a shape file that lies beside the chip file, or as far from it as its path says."""
+    workload = tree.value.get("workload")
+    shape = workload.get("shape") if isinstance(workload, dict) else None
+    if isinstance(workload, dict) and isinstance(shape, str) and shape.endswith(SHAPE_FILES):
+        beside = path.parent / shape
+        workload["shape"] = str(beside) if is_file(beside) else shape
 
 
 def _apply_overrides(tree: YamlTree, overrides: tuple[str, ...]) -> None:

@@ -25,10 +25,8 @@ from cimsim.workload.program import Program
 __all__ = ["check_conservation", "count_run", "tile_busy_ps"]
 
 Int64 = NDArray[np.int64]
-TOKEN_ID_BYTES = 4
-"""Bytes of a token id, which is what enters a system."""
-LOGIT_BYTES = 2
-"""Bytes of a logit (bfloat16): all logits of a token leave, sampling is the host's."""
+RESULT_BYTES = 2
+"""Bytes of a result (bfloat16): all logits of a token leave, sampling is the host's."""
 
 
 def count_run(
@@ -68,8 +66,8 @@ def count_run(
         router_bits=passed * config.noc.flit_bits,
         link_bits=wires * config.noc.flit_bits,
         chip_link_bits=int(raw.link_used[crossed:, FLITS].sum()) * config.noc.flit_bits,
-        io_in_bytes=tokens * TOKEN_ID_BYTES,
-        io_out_bytes=tokens * program.vocab_size * LOGIT_BYTES,
+        io_in_bytes=tokens * program.inputs_bytes(config.tile.input.bits),
+        io_out_bytes=tokens * program.outputs * RESULT_BYTES,
         digital_macs=macs,
         digital_elements=elements,
         buffer_read_bits=buffered_in + buffered_out,
@@ -144,7 +142,7 @@ def _unit_vectors(plan: Plan, raw: RawRun) -> dict[UnitKey, int]:
         sites = plan.copies.group_sites[
             plan.copies.group_ptr[group] : plan.copies.group_ptr[group + 1]
         ]
-        vectors[key] = int(raw.site_vectors[sites].sum())
+        vectors[key] = int(raw.site_vectors[sites].sum()) * plan.placement.units[key].vectors
     for expert, key in enumerate(plan.copies.expert_units):
         vectors[key] = int(raw.expert_vectors[expert])
     return vectors

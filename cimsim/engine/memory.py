@@ -110,7 +110,8 @@ def kv_traffic(
     else:
         per_unit = -(-concurrency // config.digital.units)
         room = int(config.digital.kv_sram_kb * 1024)
-        resident = room // (per_unit * layers * position_bytes)
+        share = per_unit * layers * position_bytes
+        resident = room // share if share else int(ends.max())  # nothing attends
     longest = int(ends.max())
     if resident < longest and config.memory.kind == "none":
         missing = (longest - resident) * layers * position_bytes

@@ -104,11 +104,11 @@ class _Sites:
         """Add a site and return its number."""
         most = self._most_in_pe(crossbars) if self._shares_adc else None
         blocks = tuple((t.row_blocks, t.column_blocks) for t in unit.tilings)
-        shape = (unit.key.part, most, blocks)
+        shape = (unit.key.part, most, blocks, unit.vectors)
         if shape not in self._cache:
             self._cache[shape] = self._figures(unit, most)
         timing, power = self._cache[shape]
-        self.specs.append(SiteSpec(unit, crossbars, unit.key.part in {"experts", "shared"}, name))
+        self.specs.append(SiteSpec(unit, crossbars, unit.summed, name))
         self.timing.append(timing)
         self.power.append(power)
         return len(self.specs) - 1
@@ -126,7 +126,8 @@ class _Sites:
             power = site_power_nw(self._cost, unit, whole, int(found.interval_ps), self._limit)
         times = (found.fill_ps, found.interval_ps, found.adc_fill_ps, found.adc_interval_ps)
         fill, interval, adc_fill, adc_interval = map(int, times)
-        return (fill, interval, adc_fill, adc_interval), power
+        n = unit.vectors  # of a token, one after the other
+        return (fill, n * interval, adc_fill, n * adc_interval), power
 
 
 def place_units(

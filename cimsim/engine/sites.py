@@ -57,18 +57,18 @@ class Sites:
     """Sites of a chip; `x_ptr` arrays delimit the rows of the flat array beside them.
 
     Attributes:
-        fill_ps, interval_ps: closed form of a visit, per site.
+        fill_ps, interval_ps: closed form of a visit, per site; an interval is that of a token.
         adc_fill_ps, adc_interval_ps: what conversions add to them.
         buffer_bytes: input and result bytes of one vector in each tile of the site.
         server_ptr, servers: ADC groups occupied.
         tile_ptr, tiles: tiles touched, rising.
         in_ptr, in_tiles: tiles that take the input vector.
         pair_ptr, pair_round, pair_source, pair_target, pair_flits: transfers inside a visit,
-            a vector.
-        out_ptr, out_tiles, out_flits: where results leave, flits per vector.
-        psum_bits: bits of partial sums moved, a vector.
+            a token.
+        out_ptr, out_tiles, out_flits: where results leave, flits per token.
+        psum_bits: bits of partial sums moved, a token.
         server_tile_ptr, server_tile, server_pes: PEs of a server, by tile.
-        in_bits, out_bits: of one input and one result vector, per site.
+        in_bits, out_bits: of the input and result vectors of one token, per site.
         pes_per_tile: PEs in a tile.
         power_nw: power of the site while it takes vectors in; 0 where no limit is set.
         names: of the sites.
@@ -202,7 +202,7 @@ class _ShapeCache:
         tiles = crossbar_numbers(spec.crossbars) // self._per_tile
         first = int(tiles.min())
         shape = tuple((t.row_blocks, t.column_blocks) for t in spec.unit.tilings)
-        key = (shape, spec.summed, (tiles - first).tobytes())
+        key = (shape, spec.unit.vectors, spec.summed, (tiles - first).tobytes())
         if key not in self._rows:
             self._rows[key] = (self._derive(spec, tiles), first)
         row, base = self._rows[key]
@@ -246,17 +246,18 @@ class _ShapeCache:
         in_bits = spec.unit.tilings[first[0]].matrix.n_in * self._input_bits
         out_bits = sum(out.values())
         share = -(-out_bits // (8 * len(touched)))
+        n = spec.unit.vectors
         return _Row(
             tiles=touched,
             in_tiles=in_tiles,
-            pairs={k: self._flits(b) for k, b in bits.items()},
-            out=[(t, self._flits(b)) for t, b in sorted(out.items())],
+            pairs={k: self._flits(n * b) for k, b in bits.items()},
+            out=[(t, self._flits(n * b)) for t, b in sorted(out.items())],
+            # One vector at a time: those of a token pass through the buffer in turn.
             buffer_bytes=-(-in_bits // 8) + share,
-            psum_bits=sum(
-                (len(t.row_blocks) - 1) * t.matrix.n_out * PSUM_BITS for t in spec.unit.tilings
-            ),
-            in_bits=in_bits,
-            out_bits=out_bits,
+            psum_bits=n
+            * sum((len(t.row_blocks) - 1) * t.matrix.n_out * PSUM_BITS for t in spec.unit.tilings),
+            in_bits=n * in_bits,
+            out_bits=n * out_bits,
         )
 
     def _flits(self, bits: int) -> int:

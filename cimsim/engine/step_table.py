@@ -13,7 +13,7 @@ from cimsim.config import ChipConfig
 from cimsim.engine.flights import Flights
 from cimsim.engine.sites import RESULT_BITS
 from cimsim.engine.steps import Step
-from cimsim.workload.operations import Project
+from cimsim.workload.operations import Multiply, Operation, Project
 from cimsim.workload.program import Program
 
 __all__ = ["StepTable", "make_step_table"]
@@ -37,7 +37,7 @@ class StepTable:
         moe: [steps], MoE layer visited or -1.
         shared: [steps], group of the shared block or -1.
         summed: [steps], whether results are added on their way back.
-        in_flits: [steps], flits of one input vector.
+        in_flits: [steps], flits of what one token sends to the visit.
         out_flits: [steps], flits of one summed result vector.
     """
 
@@ -140,8 +140,16 @@ def _unit_key(step: Step) -> UnitKey:
 
 def _in_flits(step: Step, program: Program, config: ChipConfig) -> int:
     operation = program.operations[step.operation] if step.unit else None
-    width = operation.n_in if isinstance(operation, Project) else program.d_model
-    return _flits(width * config.tile.input.bits, config)
+    return _flits(_sent(operation, program) * config.tile.input.bits, config)
+
+
+def _sent(operation: Operation | None, program: Program) -> int:
+    match operation:
+        case Project():
+            return operation.n_in
+        case Multiply():
+            return operation.sent
+    return program.d_model
 
 
 def _flits(bits: int, config: ChipConfig) -> int:

@@ -1,4 +1,4 @@
-"""Steps of a flight through a decoder: a digital job, then perhaps a visit to tiles.
+"""Steps of a flight through a model: a digital job, then perhaps a visit to tiles.
 
 A step is one job on the flight's digital unit followed by at most one analog stage. Which
 operations share a job follows from which parts of the model are analog: everything digital
@@ -17,7 +17,15 @@ from cimsim.config import ChipConfig
 from cimsim.engine.weight_reads import WeightReads
 from cimsim.workload.latent import RotateLatent
 from cimsim.workload.matrix import Matrix
-from cimsim.workload.operations import Experts, Head, Operation, Project, Rotate, Route
+from cimsim.workload.operations import (
+    Experts,
+    Head,
+    Multiply,
+    Operation,
+    Project,
+    Rotate,
+    Route,
+)
 from cimsim.workload.program import Program
 
 __all__ = ["CorrectionWork", "Step", "Work", "build_steps", "digital_matrices"]
@@ -78,7 +86,7 @@ class Work:
             times: of each a token.
         """
         for matrix in matrices:
-            self.macs["linear"] = self.macs.get("linear", 0) + times * matrix.size
+            self.macs["linear"] = self.macs.get("linear", 0) + times * matrix.macs
             self.stream_bytes += ceil(reads * streamed.get(str(matrix.id), 0))
             self.weight_bytes += ceil(reads * stored_bytes(matrix, bits))
 
@@ -93,7 +101,7 @@ class Step:
         work: digital operations per token.
         kv_layer: layer whose keys and values the job reads, or -1.
         unit: (part, stage) of the analog stage's unit: attention with a stage of its
-            projections, router, head; None if there is no such stage.
+            projections, router, head, a product alone; None if there is no such stage.
         moe_layer: index among MoE layers whose routed experts are visited, or -1.
         shared: whether the layer's shared or dense block is visited.
     """
@@ -197,6 +205,8 @@ class _StepBuilder:
                 return
             case Head():
                 self.product(index, operation, ("head", "all"))
+            case Multiply():
+                self.product(index, operation, ("shared", "all"))
         for use, count in operation.elements.items():
             self.work.add(use, count)
         if isinstance(operation, Route) and (self.correction.macs or self.correction.elements):

@@ -93,6 +93,7 @@ def _fitted(config: ChipConfig) -> tuple[PlacedChip, int]:
 
 def _routing(program: Program, batch: int, skew: float) -> RoutingTrace:
     """Return the routing of a batch that decodes the last tokens of a full context."""
-    layers = range(len(program.moe_layers))
-    load = np.stack([zipf_popularity(program.n_experts, skew, 0, layer) for layer in layers])
+    load = np.empty((len(program.moe_layers), program.n_experts))
+    for layer in range(len(load)):
+        load[layer] = zipf_popularity(program.n_experts, skew, 0, layer)
     return route_shape(program, VISITS * load, *decode_window(batch, SHORT_STEPS))

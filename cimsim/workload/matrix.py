@@ -38,6 +38,8 @@ PART_OF_ROLE: dict[str, AnalogPart] = {
     "dense_up": "shared",
     "dense_down": "shared",
     "head": "head",
+    # A product of a workload described by its shape: any network's weights.
+    "product": "shared",
     # Latent attention (`cimsim.workload.latent`): down, up, and two by head.
     "q_a": "attention",
     "kv_a": "attention",
@@ -111,13 +113,25 @@ class TokenKeys(NamedTuple):
 
 @dataclass(frozen=True)
 class Matrix:
-    """Shape of one weight matrix: W is [n_in, n_out]."""
+    """Shape of one weight matrix: W is [n_in, n_out].
+
+    Attributes:
+        id: its name.
+        n_in, n_out: rows and columns.
+        vectors: that a token multiplies with it: 1, but for a convolution its output pixels.
+    """
 
     id: MatrixId
     n_in: int
     n_out: int
+    vectors: int = 1
 
     @property
     def size(self) -> int:
         """Number of weights, which is also the MACs of one vector."""
         return self.n_in * self.n_out
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one token."""
+        return self.vectors * self.size

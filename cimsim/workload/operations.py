@@ -17,9 +17,11 @@ from cimsim.workload.matrix import Matrix
 __all__ = [
     "Attend",
     "Combine",
+    "Elements",
     "Embed",
     "Experts",
     "Head",
+    "Multiply",
     "Norm",
     "Operation",
     "Project",
@@ -46,7 +48,7 @@ class Operation:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one token in matrices: active experts only."""
-        return sum(m.size for m in self.matrices)
+        return sum(m.macs for m in self.matrices)
 
     @property
     def elements(self) -> Mapping[str, int]:
@@ -264,6 +266,43 @@ class Experts(Operation):
     def elements(self) -> Mapping[str, int]:
         """One a hidden feature."""
         return {"activation": self.routed_width + self.shared_width}
+
+
+@dataclass(frozen=True)
+class Multiply(Operation):
+    """A product of any network: a dense layer, the gates of an LSTM, a convolution.
+
+    Attributes:
+        weight: its matrix; `vectors` of them a token.
+        sent: numbers that a token brings: the inputs of all vectors, or of a convolution the
+            feature map, out of which the tile's buffer makes overlapping patches.
+    """
+
+    weight: Matrix
+    sent: int
+
+    @property
+    def matrices(self) -> tuple[Matrix, ...]:
+        """The matrix."""
+        return (self.weight,)
+
+
+@dataclass(frozen=True)
+class Elements(Operation):
+    """Elementwise digital operations that belong to no block.
+
+    Attributes:
+        use: a kind of elementwise operation that the digital units know.
+        count: of a token.
+    """
+
+    use: str
+    count: int
+
+    @property
+    def elements(self) -> Mapping[str, int]:
+        """As many as stated."""
+        return {self.use: self.count}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""The program of a decoder: its operations in order, with shapes and constants, no weights.
+"""The program of a model: its operations in order, with shapes and constants, no weights.
+
+A decoder begins with `Embed` and ends with `Head`; another network has products instead.
 
 The one list drives numbers (`cimsim.model.interpreter` executes it), time and energy
 (`cimsim.engine.steps` schedules it) and what is placed on crossbars (`cimsim.chip.units`).
@@ -18,14 +20,19 @@ from cimsim.workload.operations import (
     Embed,
     Experts,
     Head,
+    Multiply,
     Operation,
     Project,
     Route,
 )
 
-__all__ = ["Layer", "Program"]
+__all__ = ["NO_HEADS", "Layer", "Program"]
 
 Kind = TypeVar("Kind", bound=Operation)
+NO_HEADS = Heads(0, 0, 0)
+"""Of a model in which nothing attends."""
+TOKEN_ID_BYTES = 4
+"""Bytes of the number of a token, which is what enters a system."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +64,17 @@ class Layer:
 
     @property
     def shared(self) -> tuple[Matrix, ...]:
-        """Gate, up and down of the shared experts or of the dense block."""
-        return self._block.shared
+        """Gate, up and down of the shared experts or of the dense block; or a product's matrix."""
+        return self._block.shared or self._products
 
     @property
     def top_k(self) -> int:
         """Experts chosen per token; 0 if dense."""
         return self._block.top_k
+
+    @cached_property
+    def _products(self) -> tuple[Matrix, ...]:
+        return tuple(o.weight for o in self.operations if isinstance(o, Multiply))
 
     @cached_property
     def _block(self) -> Experts:
@@ -87,11 +98,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Program:
-    """Operations of a decoder, from the embedding to the head.
+    """Operations of a model in order: of a decoder, from the embedding to the head.
 
     Attributes:
         name: the model's name.
-        operations: in order; the first is `Embed`, the last `Head`.
+        operations: in order.
     """
 
     name: str
@@ -99,8 +110,10 @@ class Program:
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """The decoder layers in order."""
-        found: list[list[Operation]] = [[] for _ in range(self.operations[-1].layer)]
+        """The layers in order; what follows the last of a decoder is not one."""
+        last = self.operations[-1]
+        count = last.layer if isinstance(last, Head) else last.layer + 1
+        found: list[list[Operation]] = [[] for _ in range(count)]
         for operation in self.operations:
             if 0 <= operation.layer < len(found):
                 found[operation.layer].append(operation)
@@ -117,9 +130,14 @@ class Program:
         return self._first(Head).tied
 
     @property
+    def has_head(self) -> bool:
+        """Whether it ends with logits over a vocabulary."""
+        return isinstance(self.operations[-1], Head)
+
+    @cached_property
     def d_model(self) -> int:
-        """Width of the residual stream."""
-        return self._first(Embed).width
+        """Width of the residual stream; 0 where the model has none."""
+        return next((o.width for o in self.operations if isinstance(o, Embed)), 0)
 
     @property
     def vocab_size(self) -> int:
@@ -128,8 +146,28 @@ class Program:
 
     @cached_property
     def heads(self) -> Heads:
-        """Attention heads of a layer."""
-        return self._first(Attend).heads
+        """Attention heads of a layer; none where nothing attends."""
+        return next((o.heads for o in self.operations if isinstance(o, Attend)), NO_HEADS)
+
+    @cached_property
+    def attending(self) -> int:
+        """Layers that attend."""
+        return sum(isinstance(o, Attend) for o in self.operations)
+
+    def inputs_bytes(self, bits: int) -> int:
+        """Return the bytes that enter a system with a token: its number, or its features.
+
+        Args:
+            bits: of a feature.
+        """
+        first = next(o for o in self.operations if isinstance(o, Embed | Multiply))
+        return -(-first.sent * bits // 8) if isinstance(first, Multiply) else TOKEN_ID_BYTES
+
+    @cached_property
+    def outputs(self) -> int:
+        """Numbers that leave a system with a token: logits, or those of the last matrix."""
+        last = next(o for o in reversed(self.operations) if o.matrices).matrices[-1]
+        return last.vectors * last.n_out
 
     @property
     def n_heads(self) -> int:
@@ -166,7 +204,7 @@ class Program:
         Args:
             context: number of positions attended to, the token's own included.
         """
-        return float(context * self.heads.macs_per_position * len(self.layers))
+        return float(context * self.heads.macs_per_position * self.attending)
 
     def _first(self, kind: type[Kind]) -> Kind:
         return next(o for o in self.operations if isinstance(o, kind))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cimsim.cli.compare_table import comparison_lines
 from cimsim.config.chip import ShapeName
 from cimsim.config.load import find_chip, load_chip
+from cimsim.config.shape_file import bundled_shapes
 from cimsim.cost.technology import area_factor, energy_factor, nominal_vdd_v
 from cimsim.errors import CimsimError
 from cimsim.model import build_program
@@ -194,7 +195,7 @@ def test_the_table_fits_eighty_columns_with_long_names_and_large_numbers() -> No
 
 
 def test_the_shapes_of_the_knob_are_those_that_exist() -> None:
-    assert set(ShapeName.__args__) == set(SHAPES)  # type: ignore[attr-defined]
+    assert set(ShapeName.__args__) == {*SHAPES, *bundled_shapes()}  # type: ignore[attr-defined]
 
 
 def test_any_config_json_of_a_known_family_is_a_shape(tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def place_with_slots(
 def make_system(
     *,
     shape: DecoderShape | None = None,
+    program: Program | None = None,
     config: ChipConfig | None = None,
     cost: FakeCost | None = None,
     sequences: int = 4,
@@ -157,7 +158,7 @@ def make_system(
     seed: int = 0,
 ) -> System:
     """Return a small system; with `slots`, experts live in slots."""
-    program = build_shape(shape or make_shape())
+    program = program or build_shape(shape or make_shape())
     config = config or make_config()
     units = analog_units(program, config)
     experts = [u for u in units if u.key.part == "experts"]
