@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cimsim.config.bounds import (
     AGE_S,
@@ -24,6 +24,7 @@ from cimsim.config.bounds import (
     SIGMA,
     TEMPERATURE_C,
 )
+from cimsim.config.measured import MOST_ROWS, ConverterRow, fault_of_converter, refuse_fault
 from cimsim.config.section import Section, equals, knob
 
 STRAIGHT = "straight"  # transfer curve of a converter whose codes are proportional to its input
@@ -213,16 +214,54 @@ class SchreierAdc(Adc):
     area_um2: float = knob(..., "Area of one ADC.", unit="um2", within=AREA_UM2)
 
 
-class TableAdc(Adc):
-    """The user's own numbers."""
+class TypedAdc(Adc):
+    """A converter whose energy and area are typed."""
 
-    kind: Literal["table"] = "table"
     energy_pj: float = knob(..., "Energy per conversion.", unit="pJ", within=ENERGY_PJ)
     area_um2: float = knob(..., "Area of one ADC.", unit="um2", within=AREA_UM2)
     leakage_uw: float | None = knob(
         None, "Static power of one ADC; null means not modelled.", unit="uW", ge=0, within=POWER_UW
     )
     source: str = knob(..., "Where these numbers come from.")
+
+
+class TableAdc(TypedAdc):
+    """The user's own numbers."""
+
+    kind: Literal["table"] = "table"
+
+
+class MeasuredAdc(TypedAdc):
+    """A laboratory's own transfer curve with its noise, and typed energy and area."""
+
+    kind: Literal["measured"] = "measured"
+    file: str | None = knob(
+        None,
+        "CSV file of a measured converter, relative to this chip file: input_frac, code_lsb, "
+        "noise_lsb from one end of the range to the other; codes are linear between inputs, and "
+        "every conversion has the mean noise power over the range. Resolved files hold its rows.",
+        late=True,
+    )
+    rows: tuple[ConverterRow, ...] = Field(
+        (),
+        max_length=MOST_ROWS,
+        description="What the file holds: input_frac, code_lsb, noise_lsb.",
+        json_schema_extra={"unit": "LSB"},
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> MeasuredAdc:
+        """Refuse no table, codes beyond the bits, and knobs that would say again what it says."""
+        refuse_fault(self.rows, fault_of_converter)
+        last = self.rows[-1][1]
+        if last > (1 << self.bits) - 1:
+            message = f"the measurements reach code {last:g}, beyond its {self.bits} bits"
+            raise ValueError(message)
+        said = "curve" if self.curve != STRAIGHT else "noise_lsb" if self.noise_lsb else None
+        if said is not None:
+            message = f"{said} is not for a measured converter: the table says it; leave it out"
+            raise ValueError(message)
+        return self
 
 
 class FlashAdc(Adc):
@@ -253,6 +292,7 @@ AnyAdc = Annotated[
     | WaldenAdc
     | SchreierAdc
     | TableAdc
+    | MeasuredAdc
     | FlashAdc
     | CounterAdc,
     Field(discriminator="kind"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cimsim.config.bounds import (
     AGE_S,
@@ -21,6 +21,7 @@ from cimsim.config.bounds import (
     THRESHOLD_MV_PER_C,
     WRITE_NS,
 )
+from cimsim.config.measured import MOST_ROWS, CellRow, CellUnit, fault_of_cells, refuse_fault
 from cimsim.config.section import Section, knob
 
 SigmaUnit = Literal["weight_lsb", "cell_level", "us", "frac_gmax"]
@@ -270,6 +271,47 @@ class EflashDevice(Device):
     )
 
 
+class MeasuredDevice(Device):
+    """Cells after a laboratory's own table: mean and spread by target, time and temperature."""
+
+    kind: Literal["measured"] = "measured"
+    file: str | None = knob(
+        None,
+        "CSV file of measured cells, relative to this chip file: time_s, temperature_c, target, "
+        "mean, sigma. Linear between targets and temperatures, linear in the logarithm of time; "
+        "nothing beyond them, but cells younger than the first time are as then. A cell keeps its "
+        "rank. Resolved files hold its rows.",
+        late=True,
+    )
+    unit: CellUnit = knob(
+        "us", "Of target, mean and sigma of the rows: uS, fractions of g_max_us, or levels."
+    )
+    rows: tuple[CellRow, ...] = Field(
+        (),
+        max_length=MOST_ROWS,
+        description="What the file holds: time_s, temperature_c, target, mean, sigma.",
+        json_schema_extra={"unit": "unit"},
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> MeasuredDevice:
+        """Refuse no table, and knobs that would say again what a table says."""
+        refuse_fault(self.rows, fault_of_cells)
+        warmth = self.temperature
+        again = {
+            "drift.nu": self.drift.nu or self.drift.nu_sigma,
+            "temperature.sigma_per_c": warmth.sigma_per_c,
+            "temperature.conductance_per_c": warmth.conductance_per_c,
+            "temperature.shift_level_per_c": warmth.shift_level_per_c,
+            "verify.tolerance": self.verify.tolerance,
+        }
+        said = next((name for name, value in again.items() if value), None)
+        if said is not None:
+            message = f"{said} is not for measured cells: the table says it; leave it out"
+            raise ValueError(message)
+        return self
+
+
 class CustomDevice(Device):
     """A device model of the user's own, registered with `cimsim.mac.register_device`."""
 
@@ -289,6 +331,12 @@ class CustomDevice(Device):
 
 
 AnyDevice = Annotated[
-    IdealDevice | GaussianDevice | PcmDevice | ReramDevice | EflashDevice | CustomDevice,
+    IdealDevice
+    | GaussianDevice
+    | PcmDevice
+    | ReramDevice
+    | EflashDevice
+    | MeasuredDevice
+    | CustomDevice,
     Field(discriminator="kind"),
 ]

@@ -114,7 +114,7 @@ def _knob_of(path: str, field: FieldInfo, kinds: tuple[str, ...]) -> Knob:
         type_name=_type_name(field.annotation),
         unit=unit,
         meaning=field.description or ("Selects the model." if path.endswith(".kind") else ""),
-        bounds=" and ".join(bounds),
+        bounds=" and ".join(dict.fromkeys(bounds)),
         default=None if mandatory else field.default,
         mandatory=mandatory,
     )

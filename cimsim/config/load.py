@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from cimsim.config.bundled import bundled_chips, bundled_folder, find_chip, find_parent
 from cimsim.config.chip import SHAPE_FILES, ChipConfig
 from cimsim.config.knobs import ANY_NAME, find_knobs, section_keys
+from cimsim.config.measured_file import put_measurements
 from cimsim.config.migration import new_name, new_value, refuse_old_format
 from cimsim.config.supply import at_supply, hold_supply, operating_point
 from cimsim.config.yaml_tree import (
@@ -259,6 +260,7 @@ def _default_kind(keys: tuple[str, ...]) -> dict[str, Value]:
 def _validate(tree: YamlTree, path: Path) -> ChipConfig:
     if "name" not in tree.value:
         tree.value["name"] = path.stem
+    put_measurements(tree, path)
     try:
         return ChipConfig.model_validate_json(json.dumps(tree.value), strict=True)
     except ValidationError as error:

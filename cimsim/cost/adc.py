@@ -18,7 +18,7 @@ from cimsim.config.converter import (
     RegressionAdc,
     SarTableAdc,
     SchreierAdc,
-    TableAdc,
+    TypedAdc,
     WaldenAdc,
     ZigzagAdc,
 )
@@ -237,7 +237,7 @@ def _figure_of_merit(adc: WaldenAdc | SchreierAdc) -> Price:
     return _price(energy, adc.area_um2, None, "schreier figure of merit (tile.adc.fom_db)", ())
 
 
-def _table(adc: TableAdc) -> Price:
+def _table(adc: TypedAdc) -> Price:
     return _price(
         adc.energy_pj * FJ_PER_PJ, adc.area_um2, adc.leakage_uw, f"table: {adc.source}", ()
     )

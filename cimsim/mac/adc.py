@@ -20,10 +20,12 @@ converter is step^2 / 12, that of one with ENOB effective bits 4^(b - ENOB) time
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from cimsim.config import Tile
+from cimsim.config import Adc, Tile
+from cimsim.config.converter import MeasuredAdc
 from cimsim.elementary import power
 from cimsim.errors import CimsimError
 from cimsim.mac.formats import Formats
@@ -104,9 +106,18 @@ def step_of(tile: Tile, formats: Formats, adc_range: AdcRange) -> float:
 
 
 def fresh_variance(tile: Tile) -> float:
-    """Return the variance of a conversion's own noise in codes squared."""
+    """Return the variance of a conversion's own noise in codes squared.
+
+    Of a measured converter the mean over its range, linear in variance between measured inputs.
+    """
     adc = tile.adc
     enob = 0.0
     if adc.enob is not None and adc.enob < adc.bits:
         enob = (power(4.0, adc.bits - adc.enob) - 1.0) / 12.0
-    return float(adc.noise_lsb**2 + enob)
+    return float(adc.noise_lsb**2 + enob + _measured_variance(tile.adc))
+
+
+def _measured_variance(adc: Adc) -> float:
+    if not isinstance(adc, MeasuredAdc):
+        return 0.0
+    return sum(0.5 * (u - t) * (a**2 + b**2) for (t, _, a), (u, _, b) in pairwise(adc.rows))

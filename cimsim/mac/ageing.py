@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from cimsim.config import Tile
 from cimsim.elementary import exp, log
-from cimsim.mac.cells import drift_law_of
+from cimsim.mac.cells import first_read_s
 
 __all__ = ["AgeGrid"]
 
@@ -26,7 +26,7 @@ class AgeGrid:
     """Steps of age for cells that drift.
 
     Attributes:
-        t0_s: time of the first read after programming, of the drift law.
+        t0_s: time of the first read after programming.
         step: of ln(age + t0); 0 evaluates every age itself.
     """
 
@@ -38,8 +38,8 @@ class AgeGrid:
         """Return the grid of a tile, None if its cells keep what they hold."""
         if tile.crossbar.kind == "digital":
             return None
-        law = drift_law_of(tile)
-        return None if law is None else cls(law.t0_s, step)
+        t0_s = first_read_s(tile)
+        return None if t0_s is None else cls(t0_s, step)
 
     def snap(self, reference_s: float, age_s: float) -> float:
         """Return the age to evaluate; `reference_s` itself while that is the nearest."""

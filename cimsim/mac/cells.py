@@ -43,7 +43,7 @@ from cimsim.errors import CimsimError
 from cimsim.mac.devices import DeviceModel, DriftLaw, device_model
 from cimsim.mac.quantize import greatest_integer
 
-__all__ = ["FLICKER_STEPS", "CellTables", "cell_tables", "drift_law_of"]
+__all__ = ["FLICKER_STEPS", "CellTables", "cell_tables", "first_read_s"]
 
 Table = NDArray[np.float64]
 
@@ -128,14 +128,14 @@ def cell_tables(tile: Tile, slices: int, age_s: float, temperature_c: float = 25
         integers = np.arange(-top, top + 1)
         weight_shift = model.weight_shift_lsb(integers / top) / tile.weight.level_lsb
     else:
-        moments = model.programming(target)
+        moments = model.read_back(target, age_s, temperature_c)
         bias, sigma = moments.bias, moments.sigma
     shift = device.shift_level + device.temperature.shift_level_per_c * (temperature_c - 25.0)
     bias = bias + shift / to_levels
     hotter = max(1.0 + device.temperature.sigma_per_c * (temperature_c - 25.0), 0.0)
     sigma = sigma * hotter
     law = _drift_law(model, target)
-    _check_ageing(device, drifts=law is not None)
+    _check_ageing(device, drifts=law is not None or model.first_read_s is not None)
     flicker = None
     if law is not None:
         grid = np.arange(int(_FLICKER_TOP * FLICKER_STEPS) + 2) / FLICKER_STEPS
@@ -181,10 +181,11 @@ def _warmth(tile: Tile, model: DeviceModel, temperature_c: float) -> float:
     return factor(temperature_c) / reference
 
 
-def drift_law_of(tile: Tile) -> DriftLaw | None:
-    """Return the drift law of the cells of a tile, None for cells that keep what they hold."""
+def first_read_s(tile: Tile) -> float | None:
+    """Return the time of the first read of cells that change with age, None if they keep."""
     model = device_model(tile.device, tile.weight.bits)
-    return _drift_law(model, _targets(tile.device)[0])
+    law = _drift_law(model, _targets(tile.device)[0])
+    return model.first_read_s if law is None else law.t0_s
 
 
 def _targets(device: Device) -> tuple[Table, float]:

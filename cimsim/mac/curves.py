@@ -12,6 +12,11 @@ registration, in this file or in any other that is imported::
 and `tile.adc.curve: my_ramp` chooses it. It takes and returns shares of the range in [0, 1], must
 keep both ends and must not fall. Sums beyond the range move as the nearest end, that is not at
 all. The tile interpolates it linearly between `POINTS` places.
+
+A measured converter (`tile.adc: {kind: measured}`) brings a curve of its own, linear between the
+inputs of its table, whose ends may lie off the ends of the codes: that is the offset and the gain
+error that it was measured with. Beyond the range, where nothing was measured, codes go on by one a
+step from there to the last code.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Adc
-from cimsim.config.converter import STRAIGHT
+from cimsim.config.converter import STRAIGHT, MeasuredAdc
 from cimsim.errors import CimsimError
 from cimsim.registry import Registry
 
@@ -66,6 +71,11 @@ def curve_of(adc: Adc) -> NDArray[np.float32]:
         CimsimError: if no curve of this name is registered, or it is no transfer curve.
     """
     place = np.arange(POINTS) / (POINTS - 1)
+    top = (1 << adc.bits) - 1
+    if isinstance(adc, MeasuredAdc):
+        rows = np.array(adc.rows)
+        found = np.interp(place, rows[:, 0], rows[:, 1])
+        return _unless_straight(found - place * top)
     found = np.asarray(_CURVES.named(adc.curve)(place), dtype=np.float64)
     fits = found.shape == place.shape and bool(np.isfinite(found).all())
     if not (fits and found[0] == 0.0 and found[-1] == 1.0 and (np.diff(found) >= 0.0).all()):
@@ -75,5 +85,9 @@ def curve_of(adc: Adc) -> NDArray[np.float32]:
             value=adc.curve,
             allowed="finite shares that never fall, from 0 at 0 to 1 at 1",
         )
-    deviation = ((found - place) * ((1 << adc.bits) - 1)).astype(np.float32)
-    return deviation if deviation.any() else deviation[:0]
+    return _unless_straight((found - place) * top)
+
+
+def _unless_straight(deviation: Shares) -> NDArray[np.float32]:
+    single: NDArray[np.float32] = deviation.astype(np.float32)
+    return single if single.any() else single[:0]

@@ -98,7 +98,8 @@ def predict_error(
     tables = cell_tables(tile, encoded.formats.slices, tile.device.age_s, temperature_c)
     parts = _Parts(encoded, tile, tables, q, spreads_of(tile, temperature_c))
     step = step_of(tile, encoded.formats, adc_range)
-    fresh = cell_tables(tile, encoded.formats.slices, 0.0)
+    compensated = tile.device.drift_compensation == "global"
+    fresh = cell_tables(tile, encoded.formats.slices, 0.0) if compensated else tables
     squares = {
         "cells": parts.cells(fresh),
         "read_noise": parts.read_noise(temperature_c),

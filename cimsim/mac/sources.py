@@ -8,10 +8,11 @@ import numpy as np
 
 from cimsim.config import Device, Tile
 from cimsim.config.bounds import LSB
-from cimsim.config.converter import STRAIGHT, ConverterDrift
+from cimsim.config.converter import STRAIGHT, ConverterDrift, MeasuredAdc
 from cimsim.config.device import Drift, EflashDevice, IdealDevice, ReadNoise, Verify
+from cimsim.config.measured import ConverterRow
 from cimsim.mac.adc import code_bounds, fresh_variance, full_range_levels
-from cimsim.mac.cells import drift_law_of
+from cimsim.mac.cells import first_read_s
 from cimsim.mac.matrix import ProgrammedMatrix
 
 __all__ = ["REMOVED", "with_adc", "without_rounding"]
@@ -24,9 +25,21 @@ def _device(tile: Tile, device: Device) -> Tile:
 
 
 def with_adc(tile: Tile, **fields: object) -> Tile:
-    """Return a tile whose converter differs in some knobs."""
+    """Return a tile whose converter differs in some knobs.
+
+    A measured converter of other bits has the same transfer and noise over its range.
+    """
+    bits = fields.get("bits")
+    if isinstance(tile.adc, MeasuredAdc) and isinstance(bits, int) and "rows" not in fields:
+        fields["rows"] = _rows_at(tile.adc, bits, ((1 << bits) - 1) / ((1 << tile.adc.bits) - 1))
     adc = type(tile.adc).model_validate(tile.adc.model_dump() | fields)
     return tile.model_copy(update={"adc": adc})
+
+
+def _rows_at(adc: MeasuredAdc, bits: int, noise: float) -> tuple[ConverterRow, ...]:
+    """Return the rows of a converter with its transfer at other bits, noise times a factor."""
+    top, codes = (1 << bits) - 1.0, ((1 << bits) - 1) / ((1 << adc.bits) - 1)
+    return tuple((u, min(code * codes, top), sigma * noise) for u, code, sigma in adc.rows)
 
 
 def _without_cell_errors(tile: Tile) -> Tile:
@@ -55,7 +68,7 @@ def _without_warm_cells(tile: Tile) -> Tile:
     still: dict[str, object] = {"temperature": warmth}
     still |= {"threshold_mv_per_c": 0.0} if hasattr(tile.device, "threshold_mv_per_c") else {}
     compensated = tile.device.drift_compensation == "global"
-    if compensated and drift_law_of(tile) is None:
+    if compensated and first_read_s(tile) is None:
         still |= {"drift_compensation": "none"}
     return _device(tile, tile.device.model_copy(update=still))
 
@@ -107,7 +120,11 @@ def _without_gain(tile: Tile) -> Tile:
 
 
 def _without_converter_errors(tile: Tile) -> Tile:
-    return with_adc(tile, enob=None, inl_lsb=0.0, noise_lsb=0.0, curve=STRAIGHT)
+    ideal: dict[str, object] = {"enob": None, "inl_lsb": 0.0, "noise_lsb": 0.0, "curve": STRAIGHT}
+    if isinstance(tile.adc, MeasuredAdc):
+        top = (1 << tile.adc.bits) - 1
+        ideal["rows"] = ((0.0, 0.0, 0.0), (1.0, float(top), 0.0))
+    return with_adc(tile, **ideal)
 
 
 def without_rounding(tile: Tile, programmed: ProgrammedMatrix) -> Tile:
@@ -115,15 +132,19 @@ def without_rounding(tile: Tile, programmed: ProgrammedMatrix) -> Tile:
     full_levels = full_range_levels(programmed.formats)
     top_code = code_bounds(programmed.formats, _FINE_BITS)[1]
     scale = programmed.step_levels / (full_levels / top_code)
+    adc = tile.adc
+    fine: dict[str, object] = {"noise_lsb": float(np.sqrt(fresh_variance(tile))) * scale}
+    if isinstance(adc, MeasuredAdc):
+        fine = {"noise_lsb": 0.0, "rows": _rows_at(adc, _FINE_BITS, scale)}
     return with_adc(
         tile,
+        **fine,
         bits=_FINE_BITS,
         enob=None,
         range={"kind": "fixed", "levels": full_levels},
         offset_lsb=tile.adc.offset_lsb * scale,
         drift=_in_steps(tile.adc.drift, scale).model_dump(),
         inl_lsb=tile.adc.inl_lsb * scale,
-        noise_lsb=float(np.sqrt(fresh_variance(tile))) * scale,
     )
 
 

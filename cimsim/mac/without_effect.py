@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cimsim.chip.tiling import column_layout
 from cimsim.config import ChipConfig, Tile
-from cimsim.config.device import Device, Temperature
+from cimsim.config.device import Device, MeasuredDevice, Temperature
 from cimsim.mac.cells import cell_tables
 from cimsim.mac.converters import check_converters
 from cimsim.mac.curves import curve_of
@@ -72,7 +72,8 @@ def _warms(tile: Tile) -> bool:
     drift = tile.adc.drift
     converters = drift.offset_lsb_per_c or drift.gain_per_c or drift.reference_per_c
     threshold = getattr(tile.device, "threshold_mv_per_c", 0.0)
-    return bool(converters or threshold) or tile.device.temperature != Temperature()
+    measured = isinstance(tile.device, MeasuredDevice)
+    return bool(converters or threshold or measured) or tile.device.temperature != Temperature()
 
 
 def unpaid_writes(config: ChipConfig) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cimsim.config import Tile
+from cimsim.mac.adc import fresh_variance
 
 __all__ = ["is_exact"]
 
@@ -14,11 +15,10 @@ def is_exact(tile: Tile) -> bool:
     device, adc = tile.device, tile.adc
     frozen = device.kind != "ideal" or device.stuck_low + device.stuck_high > 0
     frozen = frozen or device.drift.nu_sigma > 0
-    fresh = device.read_noise.sigma > 0 or adc.noise_lsb > 0
-    effective = adc.enob is not None and adc.enob < adc.bits
+    fresh = device.read_noise.sigma > 0 or fresh_variance(tile) > 0
     drift, crossbar = adc.drift, tile.crossbar
     apart = drift.offset_lsb_per_c + drift.gain_per_c
     apart += drift.offset_lsb_per_decade + drift.gain_per_decade
     converter = adc.offset_lsb + adc.gain_sigma + adc.inl_lsb + apart > 0
     columns = crossbar.stuck_columns_high + crossbar.stuck_columns_low > 0
-    return not (frozen or fresh or effective or converter or columns)
+    return not (frozen or fresh or converter or columns)

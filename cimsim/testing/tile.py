@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.config import Tile
-from cimsim.config.converter import STRAIGHT
+from cimsim.config.converter import STRAIGHT, MeasuredAdc
 from cimsim.config.device import IdealDevice
 from cimsim.errors import CimsimError
 from cimsim.mac import (
@@ -74,8 +74,10 @@ def _program(tile: Tile, weight: NDArray[np.float32], x: NDArray[np.float32]) ->
 
 
 def _exact(tile: Tile, weight: NDArray[np.float32], x: NDArray[np.float32]) -> str | None:
+    straight = {"rows": ((0.0, 0.0, 0.0), (1.0, 65535.0, 0.0))}  # of a measured one
     wide = type(tile.adc).model_validate(
         tile.adc.model_dump()
+        | (straight if isinstance(tile.adc, MeasuredAdc) else {})
         | {"bits": 16, "enob": None, "range": {"kind": "full"}, "offset_lsb": 0.0}
         | {"gain_sigma": 0.0, "inl_lsb": 0.0, "noise_lsb": 0.0, "curve": STRAIGHT}
     )

@@ -51,6 +51,23 @@ KERNEL_TILES: dict[str, dict[str, Any]] = {
             "range": {"kind": "percentile", "percentile": 99.0},
         },
     },
+    "measured": {
+        "weight": {"encoding": "offset"},
+        "crossbar": {"rows": 128, "cols": 512},
+        "device": {
+            "kind": "measured", "cell_bits": 2, "unit": "frac_gmax", "age_s": 10.0,
+            "rows": (
+                (1.0, 25.0, 0.0, 0.0, 0.01), (1.0, 25.0, 0.4, 0.42, 0.03),
+                (1.0, 25.0, 1.0, 0.98, 0.02), (100.0, 25.0, 0.0, 0.0, 0.01),
+                (100.0, 25.0, 0.4, 0.4, 0.05), (100.0, 25.0, 1.0, 0.9, 0.04),
+            ),
+        },
+        "adc": {
+            "kind": "measured", "bits": 8, "range": {"kind": "full"}, "energy_pj": 1.0,
+            "area_um2": 900.0, "source": "test",
+            "rows": ((0.0, 1.0, 0.2), (0.5, 131.0, 0.4), (1.0, 254.0, 0.6)),
+        },
+    },
     "charge": {
         "weight": {"encoding": "differential"},
         "input": {"signed": "two_phase"},

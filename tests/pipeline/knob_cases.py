@@ -77,6 +77,16 @@ TABLE = (
     "tile.adc={kind: table, bits: 8, rate_gsps: 1.0, per_pe: 8, energy_pj: 2, area_um2: 900, "
     "source: test}",
 )
+CELLS = (
+    "tile.device={kind: measured, unit: frac_gmax, rows: [[1, 25, 0, 0, 0.02], "
+    "[1, 25, 1, 0.9, 0.02]]}",
+    *TILES,
+)
+TRANSFER = (
+    "tile.adc={kind: measured, bits: 8, rate_gsps: 1.0, per_pe: 8, energy_pj: 2, area_um2: 900, "
+    "source: test, rows: [[0, 0, 0.2], [1, 255, 0.2]]}",
+    *TILES,
+)
 PWM = ("tile.input.signed=two_phase", "tile.dac={kind: pwm, bits: 4, unit_ns: 10.0}")
 PCM = ("tile.device={kind: pcm, technology: pcm, age_s: 100}", "run.chip_seeds=1")
 
@@ -156,6 +166,11 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "tile.device.slope_factor": ("eflash_40nm", HOT_FLASH, "3.0"),
     "tile.device.model": ("isaac", CUSTOM, "second"),
     "tile.device.parameters": ("isaac", CUSTOM, "{sigma: 0.2}"),
+    "tile.device.file": ("isaac", (*CELLS, "tile.device.g_max_us=40"), "reram_wan.csv"),
+    "tile.device.unit": ("isaac", CELLS, "us"),
+    "tile.device.rows": ("isaac", CELLS, "[[1, 25, 0, 0, 0.1], [1, 25, 1, 1, 0.1]]"),
+    "tile.adc.file": ("isaac", TRANSFER, "ramp_8b.csv"),
+    "tile.adc.rows": ("isaac", TRANSFER, "[[0, 0, 0.2], [0.5, 140, 0.2], [1, 255, 0.2]]"),
     "cost.idle.adc": ("isaac", (*TABLE, "tile.adc.leakage_uw=50"), "on"),
     "cost.tables.NAME.covers": ("isaac", EXTRA, "[adc]"),
     "technology.vdd_v": ("isaac", BASE, "1.0"),

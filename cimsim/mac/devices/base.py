@@ -103,6 +103,20 @@ class DeviceModel:
         """
         return WriteError(np.zeros_like(target), np.zeros_like(target))
 
+    def read_back(self, target: Fractions, age_s: float, temperature_c: float) -> WriteError:
+        """Return bias and sigma of cells of an age and a temperature, without drift by a law.
+
+        A cell keeps its rank among the cells of its target as they age. Of most models these are
+        the moments of its write, which the law of drift and knobs of temperature change.
+        """
+        del age_s, temperature_c
+        return self.programming(target)
+
+    @property
+    def first_read_s(self) -> float | None:
+        """Time of the first read of cells whose `read_back` changes with age, None of others."""
+        return None
+
     def weight_sigma_lsb(self, magnitude: Fractions) -> Fractions:
         """Return sigma of a recovered weight in weight LSB (scope "weight" only).
 
