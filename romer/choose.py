@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scipy.special import ndtr, ndtri
-
 from cimsim.model import Correction, identity
 from romer.acceptance import LEAST_ERRORS, Verdict, accept_loss, compare
 from romer.calibrate import NOTHING_TO_CORRECT_NATS, Calibrated, Untreated, lazy_routers
@@ -85,6 +83,8 @@ def choose(
 
 def _of_many(verdict: Verdict, candidates: int) -> Verdict:
     """Return a verdict on the best of several candidates, which chance favours."""
+    from scipy.special import ndtr, ndtri  # noqa: PLC0415 - a fifth of a second at each start
+
     errors = -float(ndtri(ndtr(-LEAST_ERRORS) / candidates))
     needed = max(verdict.needed_nats, errors * verdict.error_nats)
     return replace(verdict, needed_nats=needed, kept=verdict.kept and verdict.gain_nats >= needed)

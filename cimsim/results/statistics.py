@@ -12,7 +12,6 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 from cimsim.errors import CimsimInternalError
 
@@ -82,6 +81,8 @@ def t_quantile(probability: float, degrees: int) -> float:
         probability: between 0 and 1.
         degrees: degrees of freedom, at least 1.
     """
+    from scipy.special import stdtrit  # noqa: PLC0415 - a fifth of a second at each start
+
     return float(stdtrit(degrees, probability))
 
 

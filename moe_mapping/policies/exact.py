@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from cimsim.errors import CimsimError
 from moe_mapping.assignment import Assignment
@@ -166,6 +165,8 @@ class _Program:
 
     def solve(self) -> Assignment:
         """Run HiGHS and read the sites off the solution."""
+        from scipy.optimize import Bounds, LinearConstraint, milp  # noqa: PLC0415 - a fifth of a second at each start
+
         n = len(self.cost)
         data, row_of, column_of = [], [], []
         for i, (row, _, _) in enumerate(self.rows):

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 import cimsim.engine.noc.flit_state as f
 from cimsim.engine.noc.flit import STUCK, run_cycles
@@ -23,6 +22,7 @@ from cimsim.engine.noc.flit_build import flit_state
 from cimsim.engine.noc.flit_state import FlitSettings, FlitState, FlitTraffic, flit_traffic
 from cimsim.engine.noc.traffic import RUN, Traffic, draw
 from cimsim.errors import CimsimError, SimulationError
+from cimsim.results.statistics import t_quantile
 
 __all__ = ["CurvePoint", "Sampling", "measure_point"]
 
@@ -249,7 +249,7 @@ def _half_interval(runs: list[_Run]) -> float | None:
     if len(means) < 2:
         return None
     spread = float(np.std(means, ddof=1)) / float(np.sqrt(len(means)))
-    return float(stdtrit(len(means) - 1, 0.975)) * spread
+    return t_quantile(0.975, len(means) - 1) * spread
 
 
 def _enough(runs: list[_Run], sampling: Sampling) -> bool:
