@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,12 +17,14 @@ from typing import Protocol
 
 from cimsim.config.load import parse_chip
 from cimsim.errors import CimsimError
-from cimsim.report import write_report
+from cimsim.report import NO_BASELINES, BesideChips, write_report
 from cimsim.results import ChipResult, Manifest, RunFolder, RunResults
 from cimsim.results.packed import DamagedError
+from cimsim.stages.baselines import baseline_notes, single_baselines
 from cimsim.stages.columns.registry import run_tables
 from cimsim.stages.heap import release_heap
 from cimsim.stages.plan import RunPlan
+from cimsim.stages.shapes import open_shape
 from cimsim.sweeps.chip_job import ChipJob
 from cimsim.sweeps.compile_task import compile_kernels
 from cimsim.sweeps.open_executor import open_executor
@@ -113,14 +115,15 @@ def _carried_out(
     return run
 
 
-def report_again(path: Path) -> RunResults:
+def report_again(path: Path, baselines: Sequence[str] = ()) -> RunResults:
     """Write tables and report of a run anew, from the chips that it has finished.
 
     Args:
         path: folder of the run, whole or stopped at any moment.
+        baselines: digital devices that the report shows beside the chips, by name or file.
 
     Raises:
-        CimsimError: if it is no run, or no chip is finished.
+        CimsimError: if it is no run, no chip is finished, or a baseline does not exist.
     """
     folder = RunFolder(path, resume=True)
     manifest, text_name = folder.reopen()
@@ -132,10 +135,22 @@ def report_again(path: Path) -> RunResults:
         run = _results(manifest, done, text_name, batches)
         for chip in run.chips:
             folder.write_chip(chip, run.schema)
-        _write_all(folder, run, _told_of(manifest, done), report=True)
+        told = _told_of(manifest, done)
+        _write_all(folder, run, told, report=True, beside=_beside(run, baselines))
     finally:
         folder.release()
     return run
+
+
+def _beside(run: RunResults, baselines: Sequence[str]) -> BesideChips:
+    """Return baselines at the shape of a run's first chip."""
+    if not baselines:
+        return NO_BASELINES
+    chip = parse_chip(run.chips[0].config_yaml, run.chips[0].name)
+    program = open_shape(chip.workload.shape)
+    systems = single_baselines(baselines, program)
+    rows = tuple(s.as_dict() for s in systems)
+    return BesideChips(program.name, rows, baseline_notes(systems))
 
 
 def _kept_chips(folder: RunFolder, manifest: Manifest) -> Iterator[tuple[str, ChipResult]]:
@@ -178,13 +193,20 @@ def _results(
     return RunResults(manifest.run_hash, chips, text_name, schema, batches, complete=complete)
 
 
-def _write_all(folder: RunFolder, run: RunResults, manifest: Manifest, *, report: bool) -> None:
+def _write_all(
+    folder: RunFolder,
+    run: RunResults,
+    manifest: Manifest,
+    *,
+    report: bool,
+    beside: BesideChips = NO_BASELINES,
+) -> None:
     """Write tables, then the report, then that it is written."""
     folder.write_manifest(manifest)
     folder.write_run(run)
     if not report:
         return
-    write_report(folder, run)
+    write_report(folder, run, beside)
     folder.write_manifest(replace(manifest, reported=True))
 
 

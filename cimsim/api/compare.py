@@ -12,6 +12,7 @@ from cimsim.api.chip import Chips, chips_of
 from cimsim.api.overrides import Overrides, set_texts
 from cimsim.api.run import PLAIN, FinishedRun, folder_for, request_for
 from cimsim.api.run_options import RunOptions
+from cimsim.config.load import parse_chip
 from cimsim.config.open_chip import open_chip
 from cimsim.errors import CimsimError
 from cimsim.results import RunResults
@@ -24,6 +25,7 @@ from cimsim.stages.cost_spread import Spread
 from cimsim.stages.plan import Request, RunPlan, make_plan
 from cimsim.stages.scale import DECODE_BATCHES
 from cimsim.stages.shapes import open_shape
+from cimsim.workload.program import Program
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -43,9 +45,11 @@ class Compared(CallResult):
 
     Attributes:
         comparison: everything behind the figures.
+        program: shape that the chips decode.
     """
 
     comparison: Comparison
+    program: Program
 
     @property
     def title(self) -> str:
@@ -67,6 +71,20 @@ class Compared(CallResult):
         from pandas import DataFrame  # noqa: PLC0415 - half a second that only tables need
 
         return DataFrame(list(self.comparison.pairs))
+
+    def beside(self, *baselines: str) -> Compared:
+        """Return the same with digital baselines: h200, a100, tpu_v4i, or files.
+
+        Raises:
+            CimsimError: if a baseline does not exist or its file does not hold one.
+        """
+        return replace(self, comparison=self.comparison.beside(baselines, self.program))
+
+    def baselines(self) -> DataFrame:
+        """Return a row per baseline and batch, with what it rests on."""
+        from pandas import DataFrame  # noqa: PLC0415 - half a second that only tables need
+
+        return DataFrame([b.as_dict() for b in self.comparison.baselines])
 
     def shown(self) -> DataFrame:
         """Return the main columns."""
@@ -103,19 +121,21 @@ def compare(
     if isinstance(chips, FinishedRun):
         if overrides:
             raise CimsimError("has no effect on a run that is over", key="overrides")
-        found = _from(chips.results, _shape_of(chips), batch)
-        spreads = spreads_of(found, _files_of(chips.results))
+        files = _files_of(chips.results)
+        ran = parse_chip(next(iter(files.values())), "config.resolved.yaml")
+        program = open_shape(ran.workload.shape)
+        found = _from(chips.results, program.name, batch)
+        spreads = spreads_of(found, files)
     else:
         knobs = (f"workload.tokens={SHORT_TOKENS}", *set_texts(overrides))
         request = request_for(chips, "olmoe-tiny", None, None, knobs, options)
-        shape = open_shape(open_chip(chips_of(chips)[0], knobs).workload.shape).name
+        program = open_shape(open_chip(chips_of(chips)[0], knobs).workload.shape)
         with folder_for(None) as folder:
             plan = short_plan(replace(request, out=folder), batch)
             with RunBar(plan, shown=progress) as bar:
-                found, spreads = run_contenders(plan, shape, batch, bar, report=False)
-    return Compared(
-        compare_chips(found, iso, reference=reference, node_nm=node_nm, spreads=spreads)
-    )
+                found, spreads = run_contenders(plan, program.name, batch, bar, report=False)
+    comparison = compare_chips(found, iso, reference=reference, node_nm=node_nm, spreads=spreads)
+    return Compared(comparison, program)
 
 
 def short_plan(request: Request, batch: int) -> RunPlan:
@@ -167,7 +187,3 @@ def _from(results: RunResults, shape: str, batch: int, phase: str = DECODE) -> l
     names = [str(chip.row["config"]) for chip in results.chips]
     rows = (tables["results"], tables["scale"], tables["per_seed"])
     return contenders(*rows, names, shape, batch, phase)
-
-
-def _shape_of(run: FinishedRun) -> str:
-    return str(next((r["shape"] for c in run.results.chips for r in c.scale), ""))

@@ -67,6 +67,12 @@ def compare(
             help="Compare decode with off-chip memories that transfer in no time (batch 32).",
         ),
     ] = False,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Digital device beside the chips: h200, a100, tpu_v4i, or a file; may repeat."
+        ),
+    ] = None,
     results: Annotated[
         Path | None,
         typer.Option(help="Folder of a run that holds these chips; nothing is simulated."),
@@ -93,6 +99,7 @@ def compare(
     Without --results the chips are run first, briefly: 512 scored tokens, the calibrator and
     chip seeds of each file.
     """
+    from cimsim.config.baseline import open_baseline
     from cimsim.results.scale_rows import DECODE, FREE_MEMORY
     from cimsim.stages.compare import compare_chips
     from cimsim.stages.contenders import read_contenders
@@ -101,6 +108,9 @@ def compare(
     from cimsim.stages.shapes import open_shape
 
     check_figure(plot, "--plot")
+    program, baselines = open_shape(shape), baseline or []
+    for name in baselines:
+        open_baseline(name)
     phase, notes = (FREE_MEMORY if no_memory_limit else DECODE), []
     if no_memory_limit:
         notes.append("off-chip memory transfers in no time; its latency and energy stay")
@@ -114,7 +124,7 @@ def compare(
             "--equal-memory": equal_memory,
         }
         _refuse(given)
-        chips = read_contenders(results, _names(files), open_shape(shape).name, batch, phase)
+        chips = read_contenders(results, _names(files), program.name, batch, phase)
         spreads = _spreads(results, chips, notes)
     else:
         shared = memory_of(files, reference) if equal_memory else None
@@ -134,10 +144,10 @@ def compare(
             cluster=cluster,
             cache=folder_of(no_cache),
         )
-        chips, spreads = _run(request, open_shape(shape).name, batch, phase)
+        chips, spreads = _run(request, program.name, batch, phase)
     comparison = compare_chips(
         chips, iso.value, reference=reference, node_nm=node, notes=notes, spreads=spreads
-    )
+    ).beside(baselines, program)
     _show(comparison, csv, plot, as_json=as_json)
     if out is not None and not as_json:
         print(f"report: {out}/report.html")
@@ -147,6 +157,7 @@ def _show(comparison: Comparison, csv: Path | None, plot: Path | None, *, as_jso
     """Write the files that were asked for, and the table or JSON."""
     import json
 
+    from cimsim.cli.baseline_table import baseline_lines
     from cimsim.cli.compare_figure import write_comparison
     from cimsim.cli.compare_table import comparison_lines
     from cimsim.text_file import write_whole
@@ -158,7 +169,8 @@ def _show(comparison: Comparison, csv: Path | None, plot: Path | None, *, as_jso
     if as_json:
         print(json.dumps(comparison.as_dict(), indent=2))
     else:
-        print("\n".join(comparison_lines(comparison)))
+        lines = [*comparison_lines(comparison), *baseline_lines(comparison.baselines)]
+        print("\n".join(lines))
 
 
 def _spreads(folder: Path, chips: list[Contender], notes: list[str]) -> dict[str, Spread] | None:

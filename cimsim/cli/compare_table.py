@@ -10,7 +10,7 @@ from cimsim.results.scale_rows import FREE_MEMORY
 from cimsim.stages.compare import ComparedSystem, Comparison
 from cimsim.stages.rankings import Ranking
 
-__all__ = ["HEADS", "comparison_lines"]
+__all__ = ["HEADS", "comparison_lines", "fit_number"]
 
 WIDTH = 80
 NAME = 18
@@ -76,7 +76,7 @@ def _line(system: ComparedSystem) -> str:
         chip.energy_per_token_nj / 1e6,
         mean,
     )
-    cells = "".join(_fit(n, width) for n, (_, width) in zip(numbers, HEADS, strict=True))
+    cells = "".join(fit_number(n, width) for n, (_, width) in zip(numbers, HEADS, strict=True))
     name = chip.name if len(chip.name) < NAME else f"{chip.name[: NAME - 2]}~"
     return f"{name.ljust(NAME)}{cells}{marks}"
 
@@ -125,7 +125,7 @@ def _error(system: ComparedSystem) -> str:
     return f"{system.chip.name} ±{short(100 * error / number_of(scale, 'latency_us'), 2)} %"
 
 
-def _fit(value: float, width: int) -> str:
+def fit_number(value: float, width: int) -> str:
     """Return a number with as many digits, up to four, as leave a blank before it."""
     texts = [short(value, digits) for digits in (4, 3)]
     texts += [f"{value:.{digits}e}" for digits in (2, 1, 0)]

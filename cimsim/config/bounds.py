@@ -47,6 +47,7 @@ __all__ = [
     "SHAPE_WIDTH",
     "SIGMA",
     "TEMPERATURE_C",
+    "TERAOPS",
     "THRESHOLD_MV_PER_C",
     "TILES",
     "TOKENS",
@@ -84,6 +85,7 @@ ENERGY_PJ_PER_BIT = Bounds(1e-9, 1e6, "kT ln 2 is 3e-9 pJ at room temperature; r
 POWER_UW = Bounds(1e-9, 1e9, "a femtowatt leaks from a transistor; a kilowatt melts a die")
 POWER_MW = Bounds(1e-9, 1e7, "a picowatt, to ten kilowatts, which melt a wafer")
 POWER_W = Bounds(1e-6, 1e5, "a microwatt, to the power of a rack")
+TERAOPS = Bounds(1e-6, 1e6, "a microcontroller, to a hundred of the largest dies")
 AREA_UM2 = Bounds(1e-6, 1e11, "a square nanometre to a wafer")
 AREA_MM2 = Bounds(1e-9, 1e5, "a thousand square nanometres to a wafer")
 LENGTH_MM = Bounds(1e-6, 1e3, "a nanometre to a board")

@@ -1,48 +1,16 @@
-"""From a YAML file to a validated workload shape; messages name file, line and what is allowed."""
+"""From a YAML file to a validated workload shape."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
 from cimsim.config.bundled import bundled_folder
-from cimsim.config.section import Section
+from cimsim.config.section_file import SectionFile, load_section
 from cimsim.config.shape import AnyOperation, WorkloadShape
-from cimsim.config.yaml_tree import Mark, Path_, Value, YamlTree, read_yaml
-from cimsim.errors import CimsimError, nearest
+from cimsim.config.yaml_tree import read_yaml
 
-__all__ = ["ShapeFile", "bundled_shapes", "is_shape", "load_shape"]
-
-
-@dataclass(frozen=True)
-class ShapeFile:
-    """A shape as read, and where each of its keys stands.
-
-    Attributes:
-        shape: validated.
-        marks: place of every key and item by path.
-    """
-
-    shape: WorkloadShape
-    marks: Mapping[Path_, Mark]
-
-    def refusal(self, message: str, keys: Path_, allowed: str) -> CimsimError:
-        """Return an error at an entry."""
-        mark = self.marks[keys]
-        return CimsimError(
-            message,
-            file=mark.file,
-            line=mark.line,
-            column=mark.column,
-            key=".".join(map(str, keys)),
-            allowed=allowed,
-        )
+__all__ = ["bundled_shapes", "is_shape", "load_shape"]
 
 
 def bundled_shapes() -> dict[str, Path]:
@@ -55,93 +23,12 @@ def is_shape(path: Path) -> bool:
     return "shape" in read_yaml(path).value
 
 
-def load_shape(path: Path) -> ShapeFile:
+def load_shape(path: Path) -> SectionFile[WorkloadShape]:
     """Read and validate one shape.
 
     Raises:
         CimsimError: naming file, line, column, key, value and what is allowed.
     """
-    tree = read_yaml(path)
-    tree.value.setdefault("name", path.stem)
-    try:
-        shape = WorkloadShape.model_validate_json(json.dumps(tree.value), strict=True)
-    except ValidationError as error:
-        # An unknown key first: what is missing is often what it should have been.
-        telling = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        raise _explain(telling, tree, path) from error
-    return ShapeFile(shape, tree.marks)
-
-
-def _explain(error: ErrorDetails, tree: YamlTree, path: Path) -> CimsimError:
-    keys, model = _place(error["loc"], tree.value)
-    value, allowed, hint = error.get("input"), None, None
-    message = error["msg"].removeprefix("Value error, ").replace("Input", "value", 1)
-    match error["type"]:
-        case "extra_forbidden":
-            known = list(model.model_fields)
-            message, value, allowed = "is not a known key", None, ", ".join(known)
-            hint = nearest(str(keys[-1]), known)
-        case "missing":
-            message, value, allowed = "is missing", None, _allowed(model, str(error["loc"][-1]))
-        case "union_tag_invalid":
-            keys, value = (*keys, "kind"), error.get("ctx", {}).get("tag")
-            message, allowed = "is not a known operation", ", ".join(_kinds())
-            hint = nearest(str(value), _kinds())
-        case "union_tag_not_found":
-            keys, value = (*keys, "kind"), None
-            message, allowed = "is missing", ", ".join(_kinds())
-        case "too_short" | "too_long":
-            most = error.get("ctx", {}).get("max_length")
-            message, allowed = "has too few or too many", "two" if most else "one or more"
-        case kind:
-            allowed = _allowed(model, str(next(k for k in reversed(keys) if isinstance(k, str))))
-            message = "has the wrong type" if kind.endswith("_type") else message
-    found = (tree.marks[keys[:n]] for n in range(len(keys), -1, -1) if keys[:n] in tree.marks)
-    mark = next(found, Mark(str(path)))
-    return CimsimError(
-        message,
-        file=mark.file,
-        line=mark.line,
-        column=mark.column,
-        key=".".join(map(str, keys)) or None,
-        value=None if isinstance(value, dict | list) else value,
-        allowed=allowed,
-        hint=hint,
-    )
-
-
-def _place(loc: tuple[int | str, ...], value: Value) -> tuple[Path_, type[Section]]:
-    """Return the keys of an error without tags of unions, and the section that they lie in."""
-    keys: list[str | int] = []
-    model: type[Section] = WorkloadShape
-    sections = _kinds()
-    for part in loc:
-        if isinstance(value, dict) and part not in value and part in sections:
-            model = sections[str(part)]
-            continue
-        keys.append(part)
-        if isinstance(value, dict):
-            value = value.get(str(part))
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-            value = value[part]
-    return tuple(keys), model
-
-
-def _kinds() -> Mapping[str, type[Section]]:
-    """Return the section of every kind of operation."""
-    union = get_args(AnyOperation)[0]
-    return {get_args(s.model_fields["kind"].annotation)[0]: s for s in get_args(union)}
-
-
-def _allowed(model: type[Section], key: str) -> str | None:
-    """Return what a key may be, in words, from its schema."""
-    field = model.model_json_schema()["properties"].get(key, {})
-    if "enum" in field:
-        return ", ".join(map(str, field["enum"]))
-    if "const" in field:
-        return str(field["const"])
-    field = next((f for f in field.get("anyOf", ()) if "minimum" in f), field)
-    field = next(iter(field.get("prefixItems", ())), field)
-    if "minimum" in field:
-        return f"{field['minimum']} to {field['maximum']}"
-    return None
+    operations = get_args(get_args(AnyOperation)[0])
+    kinds = {get_args(o.model_fields["kind"].annotation)[0]: o for o in operations}
+    return load_section(path, WorkloadShape, kinds)

@@ -6,6 +6,8 @@ from typing import Any
 
 from cimsim.report.accuracy_tables import accuracy_grid, calibration_grids
 from cimsim.report.answer import ranked_grid
+from cimsim.report.baselines import baseline_sections
+from cimsim.report.beside import NO_BASELINES, BesideChips
 from cimsim.report.blocks import (
     Beside,
     Bullets,
@@ -84,12 +86,15 @@ def _span(values: list[int]) -> str:
     return f"{values[0]:,} to {values[-1]:,}"
 
 
-def run_sections(view: View, figures: Figures) -> tuple[ReportSection, ...]:
+def run_sections(
+    view: View, figures: Figures, beside: BesideChips = NO_BASELINES
+) -> tuple[ReportSection, ...]:
     """Return the sections of the report of a run.
 
     Args:
         view: the run, with at least one chip.
         figures: what was drawn.
+        beside: digital baselines.
     """
     return (
         *_answer(view, figures),
@@ -97,6 +102,7 @@ def run_sections(view: View, figures: Figures) -> tuple[ReportSection, ...]:
             "accuracy", "Accuracy", (accuracy_grid(view), Illustration(figures.perplexity))
         ),
         *_full_size(view, figures),
+        *baseline_sections(beside),
         ReportSection("peak", "Peak", (peak_grid(view), Bullets(peak_warnings(view)))),
         ReportSection(
             "calibration", "Calibration", (Text(ROMER, page_only=True), *calibration_grids(view))

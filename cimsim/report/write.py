@@ -5,18 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from cimsim.errors import CimsimInternalError
+from cimsim.report.beside import NO_BASELINES, BesideChips
 from cimsim.report.view import View
 from cimsim.results import RunFolder, RunResults
 
 __all__ = ["write_report"]
 
 
-def write_report(folder: RunFolder, run: RunResults) -> Path:
+def write_report(folder: RunFolder, run: RunResults, beside: BesideChips = NO_BASELINES) -> Path:
     """Write report.html, report.md and figures/.
 
     Args:
         folder: the run's folder, prepared.
         run: the finished chips, at least one; the report says if some are missing.
+        beside: digital baselines.
 
     Returns:
         Path of report.html.
@@ -36,7 +38,7 @@ def write_report(folder: RunFolder, run: RunResults) -> Path:
     view = View.of(run)
     own = tuple(f"{folder.chip_folder(c.name).removeprefix('chips/')}/" for c in run.chips)
     figures = draw_figures(view, own)
-    told = run_title(view), about_run(view), run_sections(view, figures)
+    told = run_title(view), about_run(view), run_sections(view, figures, beside)
     for picture in figures.all():
         folder.write(f"figures/{picture.name}.svg", picture.svg)
         if picture.png is not None:

@@ -24,10 +24,12 @@ import numpy as np
 from cimsim.errors import CimsimError, nearest
 from cimsim.results import Row, number_of, pair_rows, pareto_front
 from cimsim.results.scale_rows import DECODE, MEMORY
+from cimsim.stages.baselines import BaselineSystem, baseline_systems
 from cimsim.stages.contenders import Contender, Iso
 from cimsim.stages.cost_spread import Spread, interval
 from cimsim.stages.node_scaling import NODE_RULE, at_node
 from cimsim.stages.rankings import Ranking, rankings
+from cimsim.workload.program import Program
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -119,6 +121,7 @@ class Comparison:
         pairs: rows of pairs.csv: losses against the reference.
         rankings: neighbours in every figure, and whether what the cost model does not know
             could turn them; empty where draws are not known.
+        baselines: rooflines of digital devices at the same shape and context.
     """
 
     iso: Iso
@@ -131,6 +134,21 @@ class Comparison:
     warnings: tuple[str, ...]
     pairs: tuple[Row, ...]
     rankings: tuple[Ranking, ...] = ()
+    baselines: tuple[BaselineSystem, ...] = ()
+
+    def beside(self, baselines: Sequence[str], program: Program) -> Comparison:
+        """Return the comparison with digital baselines, as much of each as equals the reference.
+
+        Args:
+            baselines: bundled names or files.
+            program: the shape that the chips decode.
+
+        Raises:
+            CimsimError: if a baseline does not exist or its file does not hold one.
+        """
+        one = next(s.chip for s in self.systems if s.chip.name == self.reference)
+        found = baseline_systems(baselines, program, self.iso, one)
+        return replace(self, baselines=found)
 
     def classes(self) -> dict[tuple[float, int, int], list[ComparedSystem]]:
         """Systems that may be ranked together, by node and bits."""
@@ -158,6 +176,7 @@ class Comparison:
             "systems": [s.as_dict() for s in self.systems],
             "pairs": list(self.pairs),
             "rankings": [r.as_dict() for r in self.rankings],
+            "baselines": [b.as_dict() for b in self.baselines],
         }
 
 

@@ -9,6 +9,7 @@ buffer repeats what patches share.
 
 from __future__ import annotations
 
+from cimsim.config.section_file import SectionFile
 from cimsim.config.shape import (
     AnyOperation,
     AttentionShape,
@@ -20,8 +21,8 @@ from cimsim.config.shape import (
     MixtureShape,
     ProductShape,
     RepeatShape,
+    WorkloadShape,
 )
-from cimsim.config.shape_file import ShapeFile
 from cimsim.config.yaml_tree import Path_
 from cimsim.workload.blocks import Blocks, Mixture
 from cimsim.workload.heads import Heads
@@ -35,27 +36,27 @@ MOST_OPERATIONS = 4096
 """Of a program; the largest decoders have a thousand blocks."""
 
 
-def described_program(file: ShapeFile) -> Program:
+def described_program(file: SectionFile[WorkloadShape]) -> Program:
     """Return the program of a shape.
 
     Raises:
         CimsimError: if a block of a decoder stands where none can, or nothing is multiplied.
     """
     builder = _Builder(file)
-    for i, entry in enumerate(file.shape.operations):
+    for i, entry in enumerate(file.section.operations):
         builder.take(("operations", i), entry)
     if not any(o.matrices for o in builder.operations):
         raise file.refusal("holds no matrix", ("operations",), "at least one product or block")
-    return Program(file.shape.name, tuple(builder.operations))
+    return Program(file.section.name, tuple(builder.operations))
 
 
 class _Builder:
     """Takes entries of the list in order, and counts layers."""
 
-    def __init__(self, file: ShapeFile) -> None:
+    def __init__(self, file: SectionFile[WorkloadShape]) -> None:
         self.operations: list[Operation] = []
         self._refusal = file.refusal
-        self._heads = _first_heads(file.shape.operations)
+        self._heads = _first_heads(file.section.operations)
         self._routed: tuple[int, int] | None = None
         self._blocks: Blocks | None = None
         self._layer = -1

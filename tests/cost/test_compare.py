@@ -209,7 +209,7 @@ def test_any_config_json_of_a_known_family_is_a_shape(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "other"}')
     with pytest.raises(CimsimError, match="unknown model family"):
         open_shape(str(tmp_path / "config.json"))
-    with pytest.raises(CimsimError, match=r"neither a known model shape nor a config\.json"):
+    with pytest.raises(CimsimError, match=r"neither a known model shape nor a shape file"):
         open_shape("nowhere.json")
 
 
@@ -242,6 +242,22 @@ def test_the_command_reads_a_run_and_prints_json(tmp_path: Path) -> None:
     ]
     for system in found["systems"]:
         assert {"node_nm", "weight_bits", "area_mm2", "ppl_ci_low", "pareto"} <= system.keys()
+
+
+def test_baselines_stand_beside_chips_as_equal_as_they_are(tmp_path: Path) -> None:
+    names = write_run(tmp_path / "run", 2)
+    words = (*names, "--results", tmp_path / "run", "--baseline", "h200", "--baseline", "a100")
+    found = json.loads(cimsim(*words, "--iso", "power", "--json").stdout)
+    watts = found["systems"][0]["power_w"]
+    assert [b["power_w"] for b in found["baselines"]] == pytest.approx([watts] * 8)
+    assert {b["baseline"] for b in found["baselines"]} == {"h200", "a100"}
+    said = cimsim(*words).stdout
+    assert "h200 fp8" in said
+    assert "assumed" in said
+    assert "baseline" not in cimsim(*words[:4]).stdout
+    refused = cimsim(*words[:4], "--baseline", "h300")
+    assert refused.returncode == 2
+    assert "did you mean 'h200'?" in refused.stderr
 
 
 def test_the_command_writes_csv_and_a_figure(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_bundled_shapes_have_the_published_size(name: str, weights: float, macs:
     program = open_shape(name)
     assert sum(m.size for m in program.matrices()) == pytest.approx(weights, rel=0.01)
     assert program.linear_macs_per_token() == pytest.approx(macs, rel=0.002)
-    assert load_shape(bundled_shapes()[name]).shape.source
+    assert load_shape(bundled_shapes()[name]).section.source
 
 
 def test_a_convolution_is_the_product_of_its_patches(tmp_path: Path) -> None:
