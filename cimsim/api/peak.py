@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from cimsim.api.call_result import CallResult
 from cimsim.api.chip import Chips, chips_of, load_chip
-from cimsim.api.overrides import Overrides
+from cimsim.api.overrides import Overrides, set_texts
 from cimsim.cost.peak import peak as peak_of
 from cimsim.cost.peak_report import as_dict
+from cimsim.stages.workload_point import workload_point
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["Peaks", "peak"]
+__all__ = ["Peaks", "peak", "peak_sweep"]
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,60 @@ class Peaks(CallResult):
         return DataFrame(rows)
 
 
-def peak(chips: Chips, *, overrides: Overrides | None = None) -> Peaks:
+def peak(
+    chips: Chips,
+    *,
+    overrides: Overrides | None = None,
+    shape: str | None = None,
+    batch: int = 1,
+) -> Peaks:
     """Return peak TOPS, TOPS/W, TOPS/mm2, and power and area by component.
 
     Args:
         chips: names (also of published chips), files or loaded chips, one or several.
         overrides: knobs of every chip, ``{"chip.tiles": 64}``.
+        shape: workload that each chip, fitted to it, is timed and charged on beside its peak.
+        batch: tokens of the workload at once.
 
     Raises:
-        CimsimError: if there is no such chip, or it has no peak.
+        CimsimError: if there is no such chip or shape, or the chip has no peak.
     """
-    return Peaks(tuple(as_dict(peak_of(load_chip(chip, overrides))) for chip in chips_of(chips)))
+    found = []
+    for chip in chips_of(chips):
+        config = load_chip(chip, overrides)
+        report = as_dict(peak_of(config))
+        if shape is not None:
+            report["workload"] = workload_point(config, shape, batch).as_dict()
+        found.append(report)
+    return Peaks(tuple(found))
+
+
+def peak_sweep(
+    chips: Chips,
+    knob: str,
+    values: Sequence[str],
+    *,
+    overrides: Overrides | None = None,
+    shape: str | None = None,
+    batch: int = 1,
+) -> Peaks:
+    """Return the peak of every chip at every value of a knob: a VDD or register sweep.
+
+    Args:
+        chips: as of `peak`.
+        knob: dotted path.
+        values: as ``--set`` takes them.
+        overrides: other knobs of every chip.
+        shape: workload beside every peak.
+        batch: tokens of the workload at once.
+
+    Raises:
+        CimsimError: as `peak`, or if a value is none of the knob.
+    """
+    fixed, found = set_texts(overrides), []
+    for chip in chips_of(chips):
+        for value in values:
+            knobs = (*fixed, f"{knob}={value}")
+            (report,) = peak([chip], overrides=knobs, shape=shape, batch=batch).reports
+            found.append({**report, "knob": knob, "value": value})
+    return Peaks(tuple(found))

@@ -28,6 +28,23 @@ def peak(
             help="Mean input and mean cell over their greatest that energy is charged at.",
         ),
     ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            help="Workload timed and charged beside the peak, on the chip fitted to it: "
+            "resnet20-cifar10, or a file."
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, max=4096, help="Tokens of the workload at once (default 1)."),
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY=V,V,...", help="A line for every value, e.g. technology.vdd_v=0.7,0.9."
+        ),
+    ] = None,
     plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,14 +52,42 @@ def peak(
     import json
 
     from cimsim.api.peak import peak as peaks_of
+    from cimsim.api.peak import peak_sweep
+    from cimsim.cli.workload_lines import sweep_lines, workload_lines
     from cimsim.cost.peak_report import as_lines
+    from cimsim.errors import CimsimError
 
     load(plugins)
-    reports = peaks_of(files, overrides=[*(overrides or ()), *_densities(density)]).reports
-    if as_json:
-        print(json.dumps(reports, indent=2))
+    if batch is not None and shape is None:
+        raise CimsimError(
+            "has no effect without a workload", key="--batch", value=batch, hint="--shape names one"
+        )
+    at_once = batch or 1
+    knobs = [*(overrides or ()), *_densities(density)]
+    if sweep is None:
+        reports = peaks_of(files, overrides=knobs, shape=shape, batch=at_once).reports
+        lines = [line for r in reports for line in (*as_lines(r), *workload_lines(r))]
     else:
-        print("\n".join(line for report in reports for line in as_lines(report)))
+        knob, values = _axis(sweep)
+        found = peak_sweep(files, knob, values, overrides=knobs, shape=shape, batch=at_once)
+        reports, lines = found.reports, sweep_lines(found.reports)
+    print(json.dumps(reports, indent=2) if as_json else "\n".join(lines))
+
+
+def _axis(text: str) -> tuple[str, list[str]]:
+    """Return knob and values of a sweep on the command line."""
+    from cimsim.errors import CimsimError
+
+    knob, _, values = text.partition("=")
+    found = [v.strip() for v in values.split(",")]
+    if not knob.strip() or not all(found):
+        raise CimsimError(
+            "must read KEY=VALUE,VALUE,...",
+            key="--sweep",
+            value=text,
+            allowed="e.g. technology.vdd_v=0.7,0.8,0.9",
+        )
+    return knob.strip(), found
 
 
 def _densities(text: str | None) -> list[str]:

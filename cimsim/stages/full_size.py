@@ -32,7 +32,7 @@ from cimsim.workload.program import Program
 from cimsim.workload.synthetic import zipf_popularity
 from cimsim.workload.trace import RoutingTrace
 
-__all__ = ["GEOMETRY", "full_size_geometry", "full_size_row"]
+__all__ = ["GEOMETRY", "fitted_phase", "full_size_geometry", "full_size_row"]
 
 GEOMETRY = ("chips", "dies", "tiles", "area_mm2")
 """Columns that follow from the layout alone, before anything is timed."""
@@ -62,18 +62,21 @@ def full_size_row(config: ChipConfig, skew: float) -> Row:
     Raises:
         CimsimError: if the chip's network does not grow to a full-size model.
     """
+    return extended(SCALE).measure(fitted_phase(config, skew))
+
+
+def fitted_phase(config: ChipConfig, skew: float) -> FullSize:
+    """Time and charge a chip fitted to its shape; arguments and errors are those of above."""
     chip, dies = _fitted(config)
     batch = max(config.run.decode_batch)
     routed = _routing(chip.program, batch, skew)
-    return extended(SCALE).measure(
-        FullSize(
-            chip=chip,
-            model=f"zipf {skew:g}",
-            phase=time_phase(chip, routed, None, name="decode", batch=batch),
-            context=CONTEXT,
-            mean_context=mean_context(SHORT_STEPS),
-            dies=dies,
-        )
+    return FullSize(
+        chip=chip,
+        model=f"zipf {skew:g}",
+        phase=time_phase(chip, routed, None, name="decode", batch=batch),
+        context=CONTEXT,
+        mean_context=mean_context(SHORT_STEPS),
+        dies=dies,
     )
 
 
