@@ -23,6 +23,7 @@ from cimsim.results.packed import DamagedError
 from cimsim.stages.baselines import baseline_notes, single_baselines
 from cimsim.stages.columns.registry import run_tables
 from cimsim.stages.heap import release_heap
+from cimsim.stages.models import open_model
 from cimsim.stages.plan import RunPlan
 from cimsim.stages.shapes import open_shape
 from cimsim.sweeps.chip_job import ChipJob
@@ -241,6 +242,7 @@ def _jobs(plan: RunPlan, done: Container[str]) -> list[ChipJob]:
             force=plan.force,
             threads=plan.threads,
             cache=plan.cache,
+            digests=open_model(task.model).known_digests,
         )
         for task in plan.tasks
         if task.name not in done

@@ -42,7 +42,8 @@ class DeviceAlgebra:
 
     def array(self, values: NDArray[np.float32]) -> Tensor:
         """Return NumPy's values on the device."""
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+        values = np.ascontiguousarray(values)
+        return torch.from_numpy(values).to(self._device, non_blocking=True)
 
     def host(self, values: Tensor) -> NDArray[np.float32]:
         """Return values as NumPy's float32."""

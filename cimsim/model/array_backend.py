@@ -11,7 +11,8 @@ Rows, positions, tokens, experts and gates are NumPy arrays on the host whatever
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -85,8 +86,15 @@ class ArrayBackend(Protocol):
         """Return the greatest magnitude of every row, [n, 1]."""
         ...
 
-    def is_finite(self, x: Array) -> bool:
-        """Whether no entry is infinite or not a number."""
+    def refuse_infinite(self, x: Array, refuse: Callable[[bool], None]) -> None:
+        """Call `refuse` unless every entry is finite: at once, or at the end of `together`.
+
+        It is told whether an entry is infinite; else one is not a number.
+        """
+        ...
+
+    def together(self) -> AbstractContextManager[None]:
+        """Return a context in which a device may be asked once for all that is found wrong."""
         ...
 
     def columns(self, x: Array, which: Index) -> Array:
@@ -222,9 +230,14 @@ class NumbaBackend:
         """Return the greatest magnitude of every row."""
         return np.asarray(np.abs(x).max(axis=1, keepdims=True))
 
-    def is_finite(self, x: Array) -> bool:
-        """Whether no entry is infinite or not a number."""
-        return bool(np.isfinite(x).all())
+    def refuse_infinite(self, x: Array, refuse: Callable[[bool], None]) -> None:
+        """Call `refuse` unless every entry is finite, at once."""
+        if not np.isfinite(x).all():
+            refuse(bool(np.isinf(x).any()))
+
+    def together(self) -> AbstractContextManager[None]:
+        """Return a context that does nothing."""
+        return nullcontext()
 
     def columns(self, x: Array, which: Index) -> Array:
         """Return some entries of the last axis, contiguous."""

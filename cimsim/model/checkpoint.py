@@ -15,6 +15,7 @@ from cimsim.model.beginning import BosRule, beginning_token
 from cimsim.model.config_reader import ConfigReader, read_json
 from cimsim.model.families import FAMILIES, Family
 from cimsim.model.stored_weights import MatrixCache, StoredWeights
+from cimsim.model.tensor_file import KnownDigest
 from cimsim.model.weight_files import open_weights
 from cimsim.printable import printable
 from cimsim.text_file import read_text_file
@@ -73,6 +74,11 @@ class Checkpoint:
     def shape_of(self, matrix: MatrixId) -> tuple[int, int]:
         """Return inputs and outputs of a matrix without reading it."""
         return self._weights.shape(self._place_of(matrix))
+
+    @property
+    def known_digests(self) -> tuple[KnownDigest, ...]:
+        """Digests of the weight files, which other processes of a run need not find again."""
+        return self._weights.known_digests()
 
     @property
     def stored_bytes(self) -> dict[str, int]:

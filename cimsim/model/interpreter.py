@@ -8,7 +8,6 @@ them. Which of these ways a row takes does not change its bytes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -97,7 +96,8 @@ class Interpreter:
         if flight.at > stop:
             raise CimsimInternalError("a flight goes back to an operation that it has passed")
         while flight.at < stop:
-            self._compute(flight, NO_PARTS)
+            with self._backend.together():
+                self._compute(flight, NO_PARTS)
             self._end(flight)
 
     def prepare(self, flight: Flight) -> None:
@@ -187,8 +187,11 @@ class Interpreter:
         found = self._linear.serve_experts(call)
         if found is None:
             return NO_EXPERTS
-        if not self._backend.is_finite(found[0]):
+
+        def refuse(_infinite: bool) -> None:  # noqa: FBT001 - as the backend calls it
             raise CimsimInternalError(f"the experts of layer {operation.layer} are not finite")
+
+        self._backend.refuse_infinite(found[0], refuse)
         _keep(flight, "experts", None, found[0])
         return found[1]
 
@@ -320,13 +323,16 @@ class Interpreter:
         y = self._linear(matrix.id, x, tokens)
         if y.shape[0] != x.shape[0] or y.dtype != x.dtype:
             raise CimsimInternalError(f"the product {matrix.id} came back as {y.dtype} {y.shape}")
-        if not self._backend.is_finite(y):
-            if not bool((abs(y) == math.inf).any()):  # no sum became too great: a product is wrong
+
+        def refuse(infinite: bool) -> None:  # noqa: FBT001 - as the backend calls it
+            if not infinite:  # no sum became too great: a product is wrong
                 raise CimsimInternalError(f"the product {matrix.id} is not finite")
             raise SimulationError(
                 f"the model's activations overflow single precision: the product {matrix.id} is "
                 "not finite"
             )
+
+        self._backend.refuse_infinite(y, refuse)
         return self._backend.array(y)
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.model.families import Family
+from cimsim.model.tensor_file import KnownDigest
 from cimsim.model.weight_files import WeightFiles
 from cimsim.text_file import without_mark
 from cimsim.workload.matrix import NO_EXPERT, Matrix, MatrixId
@@ -105,6 +106,11 @@ class StoredWeights:
             tensor = self._files[name].tensors[name]
             found[tensor.dtype] = found.get(tensor.dtype, 0) + tensor.stop - tensor.start
         return found
+
+    def known_digests(self) -> tuple[KnownDigest, ...]:
+        """Return the digests of the weight files, for other processes of a run."""
+        by_path = {file.path: file for file in self._files.values()}
+        return tuple(file.known_digest() for file in by_path.values())
 
     def digest(self, config: Path) -> str:
         """Return the SHA-256 of configuration and weight files, hexadecimal.

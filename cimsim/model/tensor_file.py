@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 
-__all__ = ["StoredTensor", "TensorFile"]
+__all__ = ["KnownDigest", "StoredTensor", "TensorFile", "remember_digest"]
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 CHUNK_BYTES = 1 << 22
@@ -32,6 +32,8 @@ _STORED: dict[str, np.dtype[Any]] = {
     "F16": np.dtype("<f2"),
     "F32": np.dtype("<f4"),
 }
+KnownDigest = tuple[Path, tuple[int, ...], str]
+"""A file, the state that it was in, and its digest."""
 _BF16_EXPONENT = np.uint16(0x7F80)  # all ones for infinities and NaNs
 
 
@@ -180,11 +182,18 @@ class TensorFile:
         Raises:
             CimsimError: if a tensor holds an infinity or a NaN.
         """
-        now = os.fstat(self._descriptor)
-        known = _digests_of(self.path, (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns))
+        known = _digests_of(self.path, self._state())
         if not known:
             known.append(self._read_for_digest())
         return known[0]
+
+    def known_digest(self) -> KnownDigest:
+        """Return the digest as another process may take it over with `remember_digest`."""
+        return self.path, self._state(), self.digest()
+
+    def _state(self) -> tuple[int, ...]:
+        now = os.fstat(self._descriptor)
+        return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns
 
     def _read_for_digest(self) -> str:
         state = hashlib.sha256(os.pread(self._descriptor, self._base, 0))
@@ -197,6 +206,15 @@ class TensorFile:
                 if not _is_finite(data.view(_STORED[tensor.dtype]), tensor.dtype):
                     raise CimsimError(f"tensor {name!r} is not finite", file=self.path)
         return state.hexdigest()
+
+
+def remember_digest(known: KnownDigest) -> None:
+    """Take over a digest that another process of the run found, as long as the file is as it was.
+
+    That its tensors are finite was checked there as well.
+    """
+    path, state, digest = known
+    _digests_of(path, state)[:] = [digest]
 
 
 @lru_cache(maxsize=256)

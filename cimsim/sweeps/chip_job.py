@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cimsim.cache import NO_CACHE, open_cache
 from cimsim.config import ChipConfig
+from cimsim.model.tensor_file import KnownDigest, remember_digest
 from cimsim.pipeline import run_chip
 from cimsim.results import ChipResult
 from cimsim.stages.compute import computed_by
@@ -28,6 +29,7 @@ class ChipJob(PlanTask[ChipResult]):
 
     Attributes:
         cache: folder of the stage cache, None to compute everything.
+        digests: of the model's files, which the process that runs it need not read through.
     """
 
     config: ChipConfig
@@ -37,6 +39,7 @@ class ChipJob(PlanTask[ChipResult]):
     force: bool = False
     threads: int = 1
     cache: Path | None = None
+    digests: tuple[KnownDigest, ...] = ()
 
     @property
     def affinity(self) -> tuple[Hashable, ...]:
@@ -46,6 +49,8 @@ class ChipJob(PlanTask[ChipResult]):
     def run(self, place: Workplace) -> ChipResult:
         """Run the pipeline, as far as its stages are not known."""
         started = time.monotonic()
+        for known in self.digests:
+            remember_digest(known)
         stages = NO_CACHE if self.cache is None else open_cache(KEPT, self.cache)
         found = stages.watch().recall(
             "chip",

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cimsim.backends.torch.copies import TorchCopy, TorchIdeal
+from cimsim.backends.torch.copies import TorchCopy
+from cimsim.backends.torch.ideal import TorchIdeal
 from cimsim.errors import CimsimError
 from cimsim.mac import Mode
 from cimsim.workload.matrix import TokenKeys

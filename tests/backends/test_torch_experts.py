@@ -17,7 +17,8 @@ from cimsim.backends.torch.experts import FoldedExperts, Terms, TwinExperts, Vis
 from cimsim.backends.torch.forms import Forms
 from cimsim.backends.torch.grouped_product import grouped_product
 from cimsim.backends.torch.memory import Recent
-from cimsim.backends.torch.stack import FoldedStack, Order, write_stack
+from cimsim.backends.torch.order import Order
+from cimsim.backends.torch.stack import FoldedStack, write_stack
 from cimsim.config.load import find_chip, load_chip
 from cimsim.mac import MacStatistics, Writing, calibrate_range
 from cimsim.model import GivenWeight
@@ -201,6 +202,23 @@ def test_normals_of_folded_outputs_are_normal() -> None:
     assert float((z**4).mean()) == pytest.approx(3.0, abs=0.1)
     again = folded_normals(32, (place[5:6], place[5:6] + 7), (11, 12))
     assert torch.equal(again[0].double(), z[5])
+
+
+def test_a_matrix_of_experts_that_are_kept_together_is_a_part_of_them() -> None:
+    gates, ups, downs = _orders(EFLASH, CPU)
+    orders = dict(enumerate(zip(gates, ups, downs, strict=True)))
+    kept, alone = (Forms(Recent(lambda _held: 10**9)) for _ in range(2))
+    _, fold = kept.experts(orders)
+    assert fold == list(orders)
+    for three in orders.values():
+        for order in three:
+            part, whole = kept.lone(order), alone.lone(order)
+            assert torch.equal(part._stack.weight, whole._stack.weight)
+            assert torch.equal(part._stack.bias, whole._stack.bias)
+            assert torch.equal(part._stack.spread, whole._stack.spread)
+            assert part._stack.words == whole._stack.words
+            assert (part.faithful, part.level) == (True, pytest.approx(whole.level))
+    assert len(kept.recent._kept) == 1
 
 
 def test_no_more_forms_are_kept_than_there_is_room_for() -> None:

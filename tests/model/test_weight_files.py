@@ -19,7 +19,7 @@ from transformers import OlmoeForCausalLM
 
 from cimsim.errors import CimsimError
 from cimsim.model import build_program, load_checkpoint
-from cimsim.model.tensor_file import TensorFile
+from cimsim.model.tensor_file import TensorFile, remember_digest
 
 WEIGHTS = "model.safetensors"
 
@@ -48,6 +48,20 @@ def test_a_number_that_is_none_is_found_in_every_width(
     save_file({"large": largest, "one": torch.tensor([0.0, bad], dtype=dtype)}, tmp_path / "bad")
     with pytest.raises(CimsimError, match="'one' is not finite"):
         TensorFile(tmp_path / "bad").digest()
+
+
+def test_a_digest_of_another_process_holds_until_the_file_changes(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    save_file({"all": torch.ones(7)}, path)
+    whole = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert TensorFile(path).known_digest()[2] == whole
+    os.utime(path, ns=(0, 10))
+    now = path.stat()
+    state = now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns
+    remember_digest((path, state, "as another found it"))
+    assert TensorFile(path).digest() == "as another found it"
+    os.utime(path, ns=(0, 20))
+    assert TensorFile(path).digest() == whole
 
 
 def test_large_tensors_are_checked_and_hashed_piece_by_piece(

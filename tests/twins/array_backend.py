@@ -6,7 +6,8 @@ compiled), and it is the slow twin of the product's kernels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,13 @@ class PlainBackend:
     def greatest(self, x: Array) -> Array:
         return np.stack([max(abs(row)) for row in x]).reshape(-1, 1)
 
-    def is_finite(self, x: Array) -> bool:
-        return bool(np.isfinite(x).all())
+    def refuse_infinite(self, x: Array, refuse: Callable[[bool], None]) -> None:
+        for value in x.ravel():
+            if not np.isfinite(value):
+                refuse(bool(np.isinf(x).any()))
+
+    def together(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def columns(self, x: Array, which: Array) -> Array:
         return np.stack([x[..., i] for i in which], axis=-1)

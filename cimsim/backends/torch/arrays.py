@@ -7,8 +7,10 @@ formats (TF32). Routing is decided on the host by the kernel of the product.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from cimsim.backends.torch.copies import Reading
+from cimsim.backends.torch.later import Later
+from cimsim.backends.torch.memory import DeviceMemory
 from cimsim.mac import MacStatistics
 from cimsim.model import Checkpoint, ExpertCall
 from cimsim.model.kernels.selection import select, select_in_groups
@@ -47,6 +51,12 @@ class TorchBackend:
         self._fast = on_cuda and reading is not None and reading.precision == "fast"
         self.batch_tokens = 16384 if on_cuda else 4096
         self._weights: dict[tuple[str, MatrixId], torch.Tensor] = {}
+        self._kept_bytes = 0  # of them
+        self._later = Later(waits=on_cuda) if reading is None else reading.later
+
+    def together(self) -> AbstractContextManager[None]:
+        """Look at what is found wrong on a device once, at the end."""
+        return self._later.together()
 
     def array(self, values: Array) -> Array:
         """Return values as a contiguous tensor on the device."""
@@ -55,7 +65,7 @@ class TorchBackend:
         values = np.ascontiguousarray(values)
         if not values.flags.writeable:
             values = values.copy()  # a tensor over it would promise that it may be written
-        return torch.from_numpy(values).to(self.device)
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
 
     def weight(self, checkpoint: Checkpoint, matrix: MatrixId) -> Array:
         """Return the weights of a matrix [n_in, n_out]: a view of what is stored.
@@ -75,16 +85,23 @@ class TorchBackend:
         layer = checkpoint.program.layers[matrix.layer] if matrix.part == "experts" else None
         ahead = [] if layer is None else [m for three in layer.experts for m in three]
         comes = sum(2 * m.size for m in ahead)
-        if len(ahead) < 2 or memory is None or not memory.has_room_for_weights(comes):
+        if len(ahead) < 2 or memory is None or not self._has_room(memory, comes):
             kept = self._read(checkpoint, matrix)
-            if memory is None or memory.has_room_for_weights():
-                self._weights[checkpoint.hash, matrix] = kept
+            if memory is None or self._has_room(memory, kept.nbytes):
+                self._keep([(checkpoint.hash, matrix)], [kept])
             return kept
         names = [m.id for m in ahead if (checkpoint.hash, m.id) not in self._weights]
         with ThreadPoolExecutor(_READERS) as pool:
             found = pool.map(lambda name: self._read(checkpoint, name), names)
-            self._weights.update(zip([(checkpoint.hash, n) for n in names], found, strict=True))
+            self._keep([(checkpoint.hash, n) for n in names], list(found))
         return self._weights[checkpoint.hash, matrix]
+
+    def _has_room(self, memory: DeviceMemory, comes: int) -> bool:
+        return memory.has_room_for_weights(self._kept_bytes, comes)
+
+    def _keep(self, names: Sequence[tuple[str, MatrixId]], some: Sequence[torch.Tensor]) -> None:
+        self._weights.update(zip(names, some, strict=True))
+        self._kept_bytes += sum(each.nbytes for each in some)
 
     def _read(self, checkpoint: Checkpoint, matrix: MatrixId) -> torch.Tensor:
         """Return stored weights [n_out, n_in], of half the width where that loses nothing."""
@@ -142,9 +159,15 @@ class TorchBackend:
         """Return the greatest magnitude of every row."""
         return x.abs().amax(dim=1, keepdim=True)
 
-    def is_finite(self, x: Array) -> bool:
-        """Whether no entry is infinite or not a number."""
-        return bool(torch.isfinite(x.sum(dtype=torch.float64)))  # one pass over them
+    def refuse_infinite(self, x: Array, refuse: Callable[[bool], None]) -> None:
+        """Call `refuse` unless every entry is finite: when a device is looked at."""
+
+        def look(found: Sequence[float]) -> None:
+            if not math.isfinite(found[0]):
+                refuse(math.isinf(found[0]))
+
+        # One pass: infinite if an entry is, not a number if one is none.
+        self._later.ask([torch.linalg.vector_norm(x, 1, dtype=torch.float64)], look)
 
     def columns(self, x: Array, which: Index) -> Array:
         """Return some entries of the last axis, contiguous."""
@@ -243,7 +266,8 @@ class TorchBackend:
         return np.asarray(torch.cat(found).cpu().numpy())
 
     def _index(self, rows: Index) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64)).to(self.device)
+        index = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64))
+        return index.to(self.device, non_blocking=True)
 
 
 def _whole_windows(slots: Index, position: Index, windows: int) -> bool:

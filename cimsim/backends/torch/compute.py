@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cimsim.backends.torch import stack
 from cimsim.backends.torch.arrays import TorchBackend
-from cimsim.backends.torch.copies import Direct, Reading, TorchCopy, TorchIdeal, WrittenCells
+from cimsim.backends.torch.copies import Direct, Reading, TorchCopy, WrittenCells
 from cimsim.backends.torch.device_cells import (
     DeviceCells,
     writes_on_device,
@@ -22,7 +22,10 @@ from cimsim.backends.torch.device_cells import (
 from cimsim.backends.torch.digital_forms import Known, ideal_on_device, range_on_device
 from cimsim.backends.torch.forms import Forms
 from cimsim.backends.torch.held import HostCells, hold_ideal
+from cimsim.backends.torch.ideal import TorchIdeal
+from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.memory import DeviceMemory, Recent
+from cimsim.backends.torch.order import Order
 from cimsim.backends.torch.programming import Writer
 from cimsim.backends.torch.tile import Precision
 from cimsim.config import Tile
@@ -71,9 +74,10 @@ class TorchCompute:
         self._device = torch.device(device)
         self.enter()
         memory = DeviceMemory(self._device, None if device_gb is None else int(device_gb * 1e9))
-        forms = Forms(Recent(memory.form_bytes))
+        self._later = Later(waits=self._on_cuda)
+        forms = Forms(Recent(memory.form_bytes), self._later)
         self._reading = Reading(
-            self._device, precision, seed, forms, memory, Recent(memory.copy_bytes)
+            self._device, precision, seed, forms, memory, Recent(memory.copy_bytes), self._later
         )
         self.backend = TorchBackend(device, self._reading)
         self._writers: dict[tuple[int, int, float | None, float], tuple[Tile, Writer | None]] = {}
@@ -123,7 +127,7 @@ class TorchCompute:
             write = partial(self._on_device, weight, writer, adc_range)
         order = None
         if fast and writer is not None and stack.serves(writer, adc_range):
-            order = stack.Order(weight, writer, adc_range, self._device)
+            order = Order(weight, writer, adc_range, self._device)
         direct = None
         if fast and writer is not None and self._on_cuda:
             direct = Direct(partial(self._as_bytes, weight, writer, adc_range), writer)
@@ -144,7 +148,8 @@ class TorchCompute:
         writer = self._writers[key][1]
         if writer is None:
             return None
-        return replace(writer, writing=writing, formats=formats_of(writing.matrix, *shape, tile))
+        formats = formats_of(writing.matrix, *shape, tile)
+        return replace(writer, writing=writing, formats=formats, later=self._later)
 
     def ideal(self, weight: Any, tile: Tile, matrix: MatrixId, adc_range: AdcRange) -> TorchIdeal:
         """Return the exact integer product, as `cimsim.mac.ideal_integer`."""

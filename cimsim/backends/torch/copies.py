@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cimsim.backends.torch import plain
 from cimsim.backends.torch.folded import FoldedTile
 from cimsim.backends.torch.forms import Forms, serve
-from cimsim.backends.torch.held import Held, HeldFolded, HeldIdeal, without_cells
+from cimsim.backends.torch.held import Held, HeldFolded, without_cells
+from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.memory import DeviceMemory, Recent
+from cimsim.backends.torch.order import Order
 from cimsim.backends.torch.packed import cell_grid
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.pool import NoisePool
 from cimsim.backends.torch.programming import Writer
-from cimsim.backends.torch.stack import Order
+from cimsim.backends.torch.sending import sent
 from cimsim.backends.torch.tile import Precision, TorchTile
 from cimsim.mac import MacStatistics, Mode
 from cimsim.mac.formats import Formats
@@ -30,7 +32,7 @@ from cimsim.workload.matrix import MatrixId, TokenKeys
 if TYPE_CHECKING:
     from cimsim.backends.torch.direct import Bytes
 
-__all__ = ["Reading", "TorchCopy", "TorchIdeal"]
+__all__ = ["Reading", "TorchCopy"]
 
 _CHUNK_BYTES = {"cpu": 1 << 24, "cuda": 1 << 30}  # of column sums at a time, in float64
 _POOL_BITS = {"cpu": 18, "cuda": 23}
@@ -47,6 +49,7 @@ class Reading:
         forms: folded forms that are written together.
         memory: what is kept of weights and written matrices.
         tiles: keeps detailed tiles on a device.
+        later: looks at what a device has found.
     """
 
     device: torch.device
@@ -55,6 +58,7 @@ class Reading:
     forms: Forms
     memory: DeviceMemory
     tiles: Recent
+    later: Later = field(default_factory=Later)
     _pool: NoisePool | None = field(default=None, repr=False)
     _keys: TokenKeys | None = field(default=None, repr=False)
     _tokens: Tokens | None = field(default=None, repr=False)
@@ -62,8 +66,8 @@ class Reading:
     def tokens(self, keys: TokenKeys) -> Tokens:
         """Return addresses as tensors; those of the last keys are kept."""
         if self._tokens is None or keys is not self._keys:
-            on = [torch.from_numpy(a).to(self.device) for a in (keys.sequence, keys.position)]
-            self._keys, self._tokens = keys, (on[0], on[1])
+            self._keys = keys
+            self._tokens = sent(keys.sequence, self.device), sent(keys.position, self.device)
         return self._tokens
 
     def pool(self, held: Held) -> NoisePool | None:
@@ -89,7 +93,7 @@ class Reading:
         if self.in_kernels(held):
             from cimsim.backends.torch.fused import FusedTile  # noqa: PLC0415 - Triton
 
-            return FusedTile(held, precision=self.precision, pool=pool), True
+            return FusedTile(held, precision=self.precision, pool=pool, later=self.later), True
         return TorchTile(held, precision=self.precision, pool=pool), False
 
     def of_bytes(self, written: Bytes) -> TorchTile:
@@ -97,7 +101,9 @@ class Reading:
         from cimsim.backends.torch.fused import FusedTile  # noqa: PLC0415 - Triton
 
         cells, pool = (written.weights, written.units), self.pool(written.held)
-        return FusedTile(written.held, precision=self.precision, pool=pool, cells=cells)
+        return FusedTile(
+            written.held, precision=self.precision, pool=pool, cells=cells, later=self.later
+        )
 
     def join(
         self,
@@ -198,6 +204,7 @@ class TorchCopy:
         self._write, self._reading, self._direct = write, reading, direct
         self._cells: WrittenCells | None = None
         self._level: float | None = None
+        self._mean: Tensor | None = None  # what the level is rounded from, not looked at yet
         self._without_cells: Held | None = None
         self._detailed: TorchTile | None = None
         self._folded: Any = None
@@ -265,42 +272,57 @@ class TorchCopy:
 
         Arguments and errors are those of `cimsim.mac.ProgrammedMatrix.multiply`, with tensors.
         """
-        n, formats = len(x), self.formats
+        n, formats, counted = len(x), self.formats, statistics is not None
         if n == 0:
             return x.new_zeros((0, formats.n_out))
+        counts = MatrixCounts(vectors=n)
+        sums: list[Tensor] = []
         if mode == "folded" and self.folds:
             tokens = self._reading.tokens(keys)
             folded = self._folded if self.order is None else self._reading.forms.lone(self.order)
             out = folded.multiply(x, tokens, read_seed=read_seed, replica=replica)
-            counts = MatrixCounts(vectors=n)
         else:
-            counts = MatrixCounts(vectors=n, conversions=n * formats.tiling.conversions_per_vector)
+            counts.conversions = n * formats.tiling.conversions_per_vector
             counts.code_slots = n * formats.planes * formats.n_in * formats.full_code
-            counted = None if statistics is None else counts
-            out = self._in_detail(x, keys, read_seed, replica, counted)
+            out, sums = self._in_detail(x, keys, read_seed, replica, counted=counted)
         if statistics is not None:
-            if self._level is None:
-                self._written()
-            counts.level_fraction_sum = n * (self._level or 0.0)
-            statistics.add(self.matrix, counts)
+            self._count(statistics, counts, sums)
         return out.float()
 
-    def _tile(self) -> TorchTile:
+    def _count(self, statistics: MacStatistics, counts: MatrixCounts, sums: list[Tensor]) -> None:
+        """Add what was counted, once the device has said it: what clipped, the sum of codes."""
+        if self._level is None and self._mean is None:
+            self._written()
+        asked = sums if self._mean is None else [*sums, self._mean]
+
+        def add(found: Sequence[float]) -> None:
+            if self._level is None:
+                self._level, self._mean = exact_share(found[-1]), None
+            if sums:
+                counts.clipped, counts.code_sum = int(found[0]), int(found[1])
+            counts.level_fraction_sum = counts.vectors * self._level
+            statistics.add(self.matrix, counts)
+
+        self._reading.later.ask(asked, add)
+
+    def _tile(self, *, counted: bool) -> TorchTile:
         """Return the detailed tile; on a device those read last are kept."""
+        make = partial(self._make_tile, counted=counted)
         if self._reading.device.type == "cuda":
             digits = 2 if self._direct is None else cell_grid(self._direct.writer)[0]
             comes = digits * self.formats.n_in * self.formats.columns
-            tile: TorchTile = self._reading.tiles.get(self, comes, self._make_tile)
+            tile: TorchTile = self._reading.tiles.get(self, comes, make)
             return tile
         if self._detailed is None:
-            self._detailed = self._make_tile()
+            self._detailed = make()
         return self._detailed
 
-    def _make_tile(self) -> TorchTile:
+    def _make_tile(self, *, counted: bool) -> TorchTile:
         if self._direct is not None:
             written = self._direct.write()
             if self._reading.in_kernels(written.held):
-                self._level = exact_share(written.mean_fraction)
+                if counted and self._level is None:
+                    self._mean = written.mean_fraction()
                 return self._reading.of_bytes(written)
             self._direct = None
         tile, taken = self._reading.detailed(self._written().held)
@@ -308,70 +330,26 @@ class TorchCopy:
         return tile
 
     def _in_detail(
-        self, x: Tensor, keys: TokenKeys, read_seed: int, replica: int, counts: MatrixCounts | None
-    ) -> Tensor:
-        """Return the detailed product, some tokens at a time; none depends on the others."""
-        tile, formats = self._tile(), self.formats
-        clipped = None if counts is None else torch.zeros((), dtype=torch.int64, device=x.device)
+        self, x: Tensor, keys: TokenKeys, read_seed: int, replica: int, *, counted: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the detailed product, some tokens at a time; none depends on the others.
+
+        With it, if counted, how many conversions clipped and the sum of DAC codes, int64 [].
+        """
+        tile, formats = self._tile(counted=counted), self.formats
+        clipped = torch.zeros((), dtype=torch.int64, device=x.device) if counted else None
+        codes = torch.zeros((), dtype=torch.int64, device=x.device)
         wide = 8 * formats.planes * max(formats.columns, formats.n_in)
         chunk = max(1, _CHUNK_BYTES[x.device.type] // wide)
         sequence, position = self._reading.tokens(keys)
         found = []
         for first in range(0, len(x), chunk):
             rows = slice(first, first + chunk)
-            some = (sequence[rows], position[rows])
+            part, some = x[rows], (sequence[rows], position[rows])
             found.append(
-                tile.multiply(x[rows], some, read_seed=read_seed, replica=replica, clipped=clipped)
+                tile.multiply(part, some, read_seed=read_seed, replica=replica, clipped=clipped)
             )
-            if counts is not None:
-                counts.code_sum += int(tile.code_sum(x[rows]))
-        if counts is not None and clipped is not None:
-            counts.clipped += int(clipped)
-        return torch.cat(found)
-
-
-class TorchIdeal:
-    """The exact integer product of one matrix: what `cimsim.mac.IdealMatrix` is to a run.
-
-    Args:
-        ideal: the matrix.
-    """
-
-    folds = True  # exact arithmetic is the same in both modes
-
-    def __init__(self, ideal: HeldIdeal) -> None:
-        self._ideal = ideal
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes that it takes."""
-        return self._ideal.values.nbytes
-
-    def forget_folded(self) -> None:
-        """Do nothing: there is no second form."""
-
-    def multiply(
-        self,
-        x: Any,
-        keys: TokenKeys,
-        *,
-        read_seed: int,
-        mode: Mode,
-        replica: int,
-        statistics: MacStatistics | None,
-    ) -> Any:
-        """Return the exact product of quantised tokens, float32 [n, n_out]."""
-        del keys, read_seed, mode, replica
-        held, n = self._ideal, len(x)
-        if n == 0:
-            return x.new_zeros((0, held.values.shape[1]))
-        q, scale = plain.whole_inputs(x.float(), held.input_bits, held.input_scale, held.matrix)
-        exact = torch.matmul(q.to(held.values.dtype), held.values).double()
-        if statistics is not None:
-            fed = q >> 1 if held.input_bits == 1 else q  # +-1 are fed as their sign bit
-            ones = sum((fed >> bit & 1).sum() for bit in range(held.input_bits))
-            counts = MatrixCounts(vectors=n, code_sum=int(ones))
-            counts.code_slots = q.numel() * held.input_bits
-            counts.level_fraction_sum = n * exact_share(held.mean_fraction)
-            statistics.add(held.matrix, counts)
-        return (exact * (scale.double()[:, None] * held.scale.double())).float()
+            if counted:
+                codes += tile.code_sum(part)
+        out = found[0] if len(found) == 1 else torch.cat(found)
+        return out, [] if clipped is None else [clipped, codes]

@@ -26,6 +26,7 @@ from cimsim.backends.torch.programming import (
     unit_coefficients,
     unit_levels,
 )
+from cimsim.backends.torch.sending import constant, sent
 from cimsim.config import Tile
 from cimsim.elementary import whole_log2
 from cimsim.mac import AdcRange, Writing
@@ -231,9 +232,9 @@ def held_of(
     device, curve, errors = values.device, curve_of(tile.adc), None
     if converters is not None:
         blocks = range(len(formats.tiling.row_blocks))
-        errors = torch.tensor(np.stack([converters.of(b) for b in blocks]), device=device)
+        errors = sent(np.stack([converters.of(b) for b in blocks]), device)
     widths = formats.tiling.column_blocks
-    block_of_output = torch.from_numpy(np.repeat(np.arange(len(widths)), widths)).to(device)
+    block_of_output = constant(np.repeat(np.arange(len(widths)), widths), device)
     sums = integers.q.sum(1, dtype=torch.int64).double()
     coefficient, flip, signs = -integers.offset.double(), integers.flip, None
     units = torch.zeros((0, formats.n_out), dtype=torch.float64, device=device)
@@ -252,9 +253,9 @@ def held_of(
         noise=noise,
         draws=variance > 0.0 or noise.adc_variance > 0.0,
         errors=errors,
-        curve=torch.tensor(curve, device=device) if curve.size else None,
-        plane_weight=torch.tensor(formats.plane_weight, device=device),
-        column_weight=torch.tensor(formats.column_weight(), device=device),
+        curve=sent(curve, device) if curve.size else None,
+        plane_weight=constant(formats.plane_weight, device),
+        column_weight=constant(formats.column_weight(), device),
         signs=signs,
         gain=None,
         unit_gain=None,
@@ -263,7 +264,9 @@ def held_of(
         coefficient=coefficient,
         shift_share=formats.input_shift * sums,
         column_scale=integers.scale,
-        input_scale=torch.tensor(np.float32(static_scale(tile, adc_range)), device=device),
+        input_scale=torch.full(
+            (), static_scale(tile, adc_range), dtype=torch.float32, device=device
+        ),
     )
     return held, variance
 

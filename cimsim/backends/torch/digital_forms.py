@@ -12,6 +12,7 @@ from cimsim.backends.torch import plain
 from cimsim.backends.torch.device_cells import levels_of_cells, writes_on_device
 from cimsim.backends.torch.held import HeldIdeal
 from cimsim.backends.torch.programming import Writer, scale_of
+from cimsim.backends.torch.sending import constant
 from cimsim.config import Tile
 from cimsim.config.device import IdealDevice
 from cimsim.mac import AdcRange, Writing
@@ -48,7 +49,7 @@ def range_on_device(
     if tile.adc.range.kind in {"auto", "full"} and is_lossless(tile, formats):
         return AdcRange(full, None, 0.0)
     integers, values = levels_of_cells(weight, writer)
-    rows = torch.from_numpy(spread_rows(len(inputs))).to(weight.device)
+    rows = constant(spread_rows(len(inputs)), weight.device)
     none = torch.zeros((), device=weight.device)
     q, _ = plain.whole_inputs(inputs[rows].float(), formats.input_bits, none, matrix)
     planes, (empty, width) = plain.cut_planes(q, formats).double(), empty_counts(full)
@@ -56,14 +57,17 @@ def range_on_device(
     apart = _APART if weight.is_cuda else 1
     room = empty.size * torch.arange(values.shape[1], device=weight.device).remainder(apart)
     counts = torch.zeros(apart * empty.size, dtype=torch.int64, device=weight.device)
+    one = torch.ones((), dtype=torch.int64, device=weight.device)
     for group in formats.groups:
         part = slice(group.start, group.stop)
         sums = torch.matmul(planes[:, :, part], values[part].double()).abs_().mul_(1.0 / width)
         bins = sums.round_().clamp_(max=empty.size - 1).long().add_(room)
-        counts += torch.bincount(bins.flatten(), minlength=counts.numel())
+        counts.scatter_add_(0, bins.flatten(), one.expand(bins.numel()))
     counts = counts.reshape(apart, -1).sum(0)
-    signal = float((q.double() @ integers.q.T.double()).square().mean())
-    return range_of_counts(counts.cpu().numpy(), width, tile, formats, signal, None)
+    signal = (q.double() @ integers.q.T.double()).square().mean()
+    *found, mean_square = torch.cat([counts.double(), signal[None]]).tolist()
+    whole = np.array(found, dtype=np.int64)
+    return range_of_counts(whole, width, tile, formats, mean_square, None)
 
 
 def _error_free(tile: Tile, matrix: MatrixId, weight: Tensor, known: Known) -> Writer | None:
@@ -97,6 +101,8 @@ def ideal_on_device(weight: Tensor, tile: Tile, matrix: MatrixId, adc_range: Adc
         values=q.T.contiguous().to(torch.float32 if exact else torch.float64),
         scale=scale,
         input_bits=tile.input.bits,
-        input_scale=torch.tensor(np.float32(static_scale(tile, adc_range)), device=weight.device),
+        input_scale=torch.full(
+            (), static_scale(tile, adc_range), dtype=torch.float32, device=weight.device
+        ),
         mean_fraction=float(magnitude.sum()) / q.numel() / top,
     )

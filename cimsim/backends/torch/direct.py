@@ -8,7 +8,9 @@ byte where a quarter of a level or finer fits into it, else two.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,10 +20,13 @@ from cimsim.backends.torch.device_cells import held_of, level_means
 from cimsim.backends.torch.held import Held
 from cimsim.backends.torch.packed import cell_grid, row_places
 from cimsim.backends.torch.programming import Integers, Writer
+from cimsim.backends.torch.sending import constant
 from cimsim.backends.torch.written import DeviceWriter, kernels_of
 from cimsim.mac import AdcRange
 
 __all__ = ["Bytes", "write_bytes"]
+
+_WEIGHTS = 1 << 23  # whose shares are there at a time
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,13 @@ class Bytes:
         held: what products need beside its cells.
         weights: int8 [stored columns x digits, n_out, padded rows].
         units: int8 [digits, column blocks, padded rows], unit columns; None without.
-        mean_fraction: mean conductance of its cells over g_max.
+        mean_fraction: gives the mean conductance of its cells over g_max, float64 [].
     """
 
     held: Held
     weights: Tensor
     units: Tensor | None
-    mean_fraction: float
+    mean_fraction: Callable[[], Tensor]
 
 
 def write_bytes(weight: Tensor, writer: Writer, adc_range: AdcRange) -> Bytes:
@@ -61,7 +66,7 @@ def write_bytes(weight: Tensor, writer: Writer, adc_range: AdcRange) -> Bytes:
         units = _padded(kernels, writer, digits, bits, weights.shape[2])
     nothing = torch.empty((0, formats.columns), dtype=torch.float32, device=weight.device)
     held, _ = held_of(integers, nothing, 2.0**-bits, writer, adc_range)
-    mean = _mean_fraction(integers, weights, units, writer, digits, 2.0**-bits)
+    mean = partial(_mean_fraction, integers, weights, units, writer, digits, 2.0**-bits)
     return Bytes(held, weights, units, mean)
 
 
@@ -72,7 +77,7 @@ def _padded(kernels: DeviceWriter, writer: Writer, digits: int, bits: int, depth
     if depth == writer.formats.n_in:
         return found.contiguous()
     padded = found.new_zeros((*found.shape[:2], depth))
-    padded[..., row_places(writer.formats).to(found.device)] = found
+    padded[..., row_places(writer.formats, found.device)] = found
     return padded
 
 
@@ -83,8 +88,8 @@ def _mean_fraction(
     writer: Writer,
     digits: int,
     grid: float,
-) -> float:
-    """Return the mean conductance of cells over g_max.
+) -> Tensor:
+    """Return the mean conductance of cells over g_max, float64 [].
 
     Of pairs whose difference alone is stored, that which the law of cells gives their levels.
     """
@@ -96,11 +101,14 @@ def _mean_fraction(
             sums = each.sum((1, 2), dtype=torch.int64).double().reshape(-1, digits)
             total = total + (sums * place).sum()
             cells += formats.n_in * each.shape[0] // digits * each.shape[1]
-        return (float(total) * grid / cells + tables.base) / tables.to_levels
-    counts = torch.bincount((integers.q.int() + 128).flatten(), minlength=256).cpu().numpy()
+        return (total * grid / cells + tables.base) / tables.to_levels
     magnitude, mean = np.abs(np.arange(256) - 128), np.array(level_means(tables))
     slices = [
         mean[magnitude >> formats.cell_bits * s & formats.levels - 1] for s in range(formats.slices)
     ]
     share = (sum(slices) + formats.slices * mean[0]) / (2 * formats.slices)
-    return float(counts @ share / counts.sum())
+    of_weights, step = constant(share, weights.device), max(1, _WEIGHTS // formats.n_in)
+    total = of_weights.new_zeros(())
+    for first in range(0, formats.n_out, step):
+        total = total + of_weights[integers.q[first : first + step].int() + 128].sum()
+    return total / integers.q.numel()

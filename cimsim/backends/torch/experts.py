@@ -9,7 +9,7 @@ expert by expert; `FusedExperts` needs a CUDA device and Triton.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,8 +18,10 @@ from torch import Tensor
 
 from cimsim.backends.torch import plain
 from cimsim.backends.torch.folded import ALL_GROUPS
+from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.normals import philox
 from cimsim.backends.torch.plain import Tokens
+from cimsim.backends.torch.sending import sent
 from cimsim.backends.torch.stack import FoldedStack
 from cimsim.errors import CimsimError
 from cimsim.rng import Key, derive_key
@@ -85,7 +87,7 @@ class Visits:
         most = max(int(experts.max(initial=0)), *chosen) + 1
         known = np.full(most, len(chosen))
         known[list(chosen)] = np.arange(len(chosen))
-        matrix = torch.from_numpy(known[experts]).to(device)
+        matrix = sent(known[experts], device)
         flat = matrix.flatten()
         order = torch.sort(flat, stable=True).indices
         place = torch.empty_like(order)
@@ -98,8 +100,8 @@ class Visits:
             place.reshape(matrix.shape).int(),
             (there // experts.shape[1]).int(),
             flat[there].int(),
-            torch.from_numpy(ends.astype(np.int32)).to(device),
-            torch.from_numpy(gates).to(device),
+            sent(ends.astype(np.int32), device),
+            sent(gates, device),
         )
 
 
@@ -126,6 +128,7 @@ class FoldedExperts:
         words: of the gate and of the up of each expert in the key of its noise.
         down: downs.
         levels: mean conductance of the cells of gate, up and down of each expert.
+        later: looks at whether inputs are finite; None does at once.
 
     Attributes:
         first: as given.
@@ -139,9 +142,28 @@ class FoldedExperts:
         words: Sequence[tuple[tuple[int, int, int], tuple[int, int, int]]],
         down: FoldedStack,
         levels: Sequence[tuple[float, float, float]],
+        later: Later | None = None,
     ) -> None:
         self.first, self.down, self.levels, self._words = first, down, levels, words
+        self._later = later or Later()
         self.width = down.weight.shape[2]
+
+    def part(self, expert: int, role: int) -> FoldedStack:
+        """Return one matrix of an expert by itself: gate (0), up (1) or down (2)."""
+        stack, rows, words = self.down, slice(None), self.down.words[expert]
+        if role < 2:
+            stack, rows = self.first, slice(role * self.width, (role + 1) * self.width)
+            words = self._words[expert][role]
+        one = slice(expert, expert + 1)
+        return replace(
+            stack,
+            weight=stack.weight[one, rows],
+            bias=stack.bias[one, rows],
+            spread=stack.spread[one, rows],
+            words=(words,),
+            level=(self.levels[expert][role],),
+            faithful=(True,),
+        )
 
     def keys(self, read_seed: int) -> tuple[list[tuple[Key, Key]], list[Key]]:
         """Return the keys of noise of gates and ups, and of downs."""
@@ -227,11 +249,15 @@ def _finish(
     return y * scale[:, None]
 
 
-def refuse_infinite(wrong: Tensor, layer: int) -> None:
-    """Refuse inputs that a kernel found not finite.
+def refuse_infinite(wrong: Tensor, layer: int, later: Later) -> None:
+    """Refuse inputs that a kernel found not finite, when `later` looks at it.
 
     Raises:
         CimsimError: it names the layer.
     """
-    if bool(wrong):
-        raise CimsimError(f"an input of an expert of layer {layer} is not finite")
+
+    def refuse(found: Sequence[float]) -> None:
+        if found[0]:
+            raise CimsimError(f"an input of an expert of layer {layer} is not finite")
+
+    later.ask([wrong], refuse)

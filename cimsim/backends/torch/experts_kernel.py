@@ -163,7 +163,7 @@ def hidden_codes(  # type: ignore[no-untyped-def]
     tl.store(codes + r * width + at, q.to(tl.bfloat16), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["visits"])
 def combine_experts(  # type: ignore[no-untyped-def]
     product, out, visit, matrix, gate, scale, low, bias, spread, factor, shift, keys,
     sequence, position, visits, width,

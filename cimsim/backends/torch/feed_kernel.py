@@ -10,7 +10,7 @@ __all__ = ["feed_tokens"]
 _MAGIC: tl.constexpr = tl.constexpr(12582912.0)  # 1.5 x 2^23: adding it rounds to whole numbers
 
 
-@triton.jit(do_not_specialize=["static"])
+@triton.jit(do_not_specialize=["static", "n_size"])
 def feed_tokens(  # type: ignore[no-untyped-def]
     x, place, fed, scale, sums, wrong,
     n_size, k_size, depth, static, top, shift,

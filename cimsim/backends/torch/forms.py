@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from cimsim.backends.torch.experts import FoldedExperts, Terms, TwinExperts, Visits
+from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.lone import LoneFolded
 from cimsim.backends.torch.memory import Recent
+from cimsim.backends.torch.order import Order
 from cimsim.backends.torch.plain import Tokens
-from cimsim.backends.torch.stack import Order, write_stack
+from cimsim.backends.torch.sending import sent
+from cimsim.backends.torch.stack import write_stack
 from cimsim.model.linear import ExpertCall
 from cimsim.workload.matrix import MatrixId
 
@@ -29,9 +32,12 @@ class Forms:
 
     Attributes:
         recent: keeps them.
+        later: looks at what kernels found wrong.
     """
 
     recent: Recent
+    later: Later = field(default_factory=Later)
+    _joined_in: dict[Order, _Among] = field(default_factory=dict, repr=False)
     _known: dict[Order, tuple[bool, float]] = field(default_factory=dict, repr=False)
 
     def known(self, order: Order) -> tuple[bool, float]:
@@ -41,9 +47,13 @@ class Forms:
         return self._known[order]
 
     def lone(self, order: Order) -> LoneFolded:
-        """Return a matrix by itself."""
+        """Return a matrix by itself: a part of its layer's experts where those are kept."""
+        place = self._joined_in.get(order)
+        joined: _Joined | None = None if place is None else self.recent.kept(place.key)
+        if place is not None and joined is not None:
+            return LoneFolded(joined.experts.part(place.expert, place.role), self.later)
         found: LoneFolded = self._get(
-            (order,), lambda: LoneFolded(write_stack([order], None, self._known))
+            (order,), lambda: LoneFolded(write_stack([order], None, self._known), self.later)
         )
         self._known[order] = found.faithful, found.level
         return found
@@ -53,25 +63,45 @@ class Forms:
         known = self._known
         if not all(o in known for three in orders.values() for o in three):
             # Kept only if all of them are read together: else their room is for those that are.
-            found = _joined(list(orders.values()), self._known)
+            found = _joined(list(orders.values()), self._known, self.later)
             for three, fine, levels in zip(
                 orders.values(), found.faithful, found.experts.levels, strict=True
             ):
                 known.update(zip(three, zip(fine, levels, strict=True), strict=True))
             if all(fine for three in found.faithful for fine in three):
                 flat = tuple(o for three in orders.values() for o in three)
-                self._get(flat, lambda: found)
+                self._join(flat, lambda: found)
         fold = [e for e in orders if all(known[o][0] for o in orders[e])]
         if not fold:
             return None, fold
         chosen = [orders[e] for e in fold]
         flat = tuple(o for three in chosen for o in three)
-        joined: _Joined = self._get(flat, lambda: _joined(chosen, known))
+        joined = self._join(flat, lambda: _joined(chosen, known, self.later))
         return joined.experts, fold
+
+    def _join(self, flat: tuple[Order, ...], make: Callable[[], _Joined]) -> _Joined:
+        """Return experts together, kept; each of their matrices is a part of them from now on."""
+
+        def made() -> _Joined:
+            places = (_Among(flat, e, role) for e in range(len(flat) // 3) for role in range(3))
+            self._joined_in |= dict(zip(flat, places, strict=True))
+            return make()
+
+        joined: _Joined = self._get(flat, made)
+        return joined
 
     def _get(self, key: tuple[Order, ...], make: Callable[[], Any]) -> Any:
         comes = sum(2 * o.writer.formats.n_in * o.writer.formats.n_out for o in key)
         return self.recent.get(key, comes, make)
+
+
+@dataclass(frozen=True)
+class _Among:
+    """Where a matrix is among experts that are kept together: gate (0), up (1) or down (2)."""
+
+    key: tuple[Order, ...]
+    expert: int
+    role: int
 
 
 @dataclass(frozen=True)
@@ -80,7 +110,9 @@ class _Joined:
     faithful: tuple[tuple[bool, bool, bool], ...]
 
 
-def _joined(orders: Sequence[Three], known: Mapping[Order, tuple[bool, float]]) -> _Joined:
+def _joined(
+    orders: Sequence[Three], known: Mapping[Order, tuple[bool, float]], later: Later
+) -> _Joined:
     """Write experts: gates above ups in one tensor, downs in another."""
     formats = orders[0][0].writer.formats
     width, device = formats.n_out, orders[0][0].device
@@ -96,8 +128,8 @@ def _joined(orders: Sequence[Three], known: Mapping[Order, tuple[bool, float]]) 
     if device.type == "cuda":
         from cimsim.backends.torch.fused_experts import FusedExperts  # noqa: PLC0415 - Triton
 
-        return _Joined(FusedExperts(first, words, down, levels), faithful)
-    return _Joined(TwinExperts(first, words, down, levels), faithful)
+        return _Joined(FusedExperts(first, words, down, levels, later), faithful)
+    return _Joined(TwinExperts(first, words, down, levels, later), faithful)
 
 
 def _terms_of(call: ExpertCall, chosen: Sequence[int], device: torch.device) -> Terms:
@@ -126,7 +158,7 @@ def _columns_of(
     for row, matrix in enumerate(matrices):
         if matrix in call.columns:
             scale[row], offset[row] = call.columns[matrix].scale, call.columns[matrix].offset
-    return torch.from_numpy(scale).to(device), torch.from_numpy(offset).to(device)
+    return sent(scale, device), sent(offset, device)
 
 
 def _low_rank_of(
@@ -141,7 +173,7 @@ def _low_rank_of(
     for row, term in enumerate(known):
         if term is not None:
             u[row, :, : term.u.shape[1]], v[row, : term.v.shape[0]] = term.u, term.v
-    return torch.from_numpy(u).to(device), torch.from_numpy(v).to(device)
+    return sent(u, device), sent(v, device)
 
 
 def serve(

@@ -12,8 +12,10 @@ from cimsim.backends.torch.experts import FoldedExperts, Terms, Visits, refuse_i
 from cimsim.backends.torch.experts_kernel import combine_experts, finish_product, hidden_codes
 from cimsim.backends.torch.feed_kernel import feed_tokens
 from cimsim.backends.torch.grouped_product import grouped_product
+from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.launch import low_words
 from cimsim.backends.torch.plain import Tokens
+from cimsim.backends.torch.sending import sent
 from cimsim.backends.torch.stack import FoldedStack
 from cimsim.rng import Key
 
@@ -30,6 +32,7 @@ class FusedExperts(FoldedExperts):
         words: of each gate and up.
         down: downs.
         levels: of cells.
+        later: looks at whether inputs are finite; None does at once.
         native: with instructions of the device and its grouped product, which Triton's
             interpreter lacks.
     """
@@ -40,12 +43,12 @@ class FusedExperts(FoldedExperts):
         words: Sequence[tuple[tuple[int, int, int], tuple[int, int, int]]],
         down: FoldedStack,
         levels: Sequence[tuple[float, float, float]],
+        later: Later | None = None,
         *,
         native: bool = True,
     ) -> None:
-        super().__init__(first, words, down, levels)
+        super().__init__(first, words, down, levels, later)
         self._native = native
-        self._noisy = [bool((s.spread > 0.0).any()) for s in (first, down)]
         self._known: tuple[int, Tensor, Tensor] | None = None
 
     def multiply(
@@ -72,7 +75,7 @@ class FusedExperts(FoldedExperts):
             product, codes, each, hidden, wrong,
             visits.token, visits.expert, scale, *shared, *columns, first_keys, *address,
             width, float(self.down.input_max),
-            NOISY=self._noisy[0], TERMS=terms.columns is not None, KEEP=keep,
+            NOISY=self.first.noisy, TERMS=terms.columns is not None, KEEP=keep,
             NATIVE=self._native, BLOCK=triton.next_power_of_2(width), num_warps=4,
         )  # fmt: skip
         product = self._grouped(codes, self.down.weight, visits.ends)
@@ -83,10 +86,10 @@ class FusedExperts(FoldedExperts):
         combine_experts[(n, triton.cdiv(d_model, block))](
             product, out, visits.place, visits.matrix, visits.gates, each, low,
             *shared, *columns, down_keys, *address, rows, d_model,
-            TOP_K=k, NOISY=self._noisy[1], TERMS=terms.columns is not None, LOW=keep,
+            TOP_K=k, NOISY=self.down.noisy, TERMS=terms.columns is not None, LOW=keep,
             NATIVE=self._native, BLOCK=block, num_warps=4,
         )  # fmt: skip
-        refuse_infinite(wrong, self.down.words[0][0])
+        refuse_infinite(wrong, self.down.words[0][0], self._later)
         return out
 
     def _grouped(self, x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
@@ -112,13 +115,13 @@ class FusedExperts(FoldedExperts):
             both = [_signed(key) for two in first for key in two]
             self._known = (
                 read_seed,
-                torch.tensor(both, dtype=torch.int32, device=device),
-                torch.tensor([_signed(k) for k in down], dtype=torch.int32, device=device),
+                sent(both, device, torch.int32),
+                sent([_signed(k) for k in down], device, torch.int32),
             )
         return self._known[1], self._known[2]
 
 
-def quantized(x: Tensor, top: int, layer: int) -> tuple[Tensor, Tensor]:
+def quantized(x: Tensor, top: int, layer: int, later: Later) -> tuple[Tensor, Tensor]:
     """Return whole codes of tokens [n, n_in] in bf16, and their scales.
 
     Raises:
@@ -126,7 +129,7 @@ def quantized(x: Tensor, top: int, layer: int) -> tuple[Tensor, Tensor]:
     """
     wrong = torch.zeros(1, dtype=torch.int32, device=x.device)
     fed = _feed(x, top, wrong)
-    refuse_infinite(wrong, layer)
+    refuse_infinite(wrong, layer, later)
     return fed
 
 
@@ -143,7 +146,7 @@ def finished(
 ) -> Tensor:
     """Return (product + bias + spread z) scale of one matrix, in the place of the product."""
     n, width = product.shape
-    keys = torch.tensor([_signed(key)], dtype=torch.int32).to(product.device, non_blocking=True)
+    keys = sent([_signed(key)], product.device, torch.int32)
     block = min(_OUTPUTS, triton.next_power_of_2(width))
     finish_product[(n, triton.cdiv(width, block))](
         product, product, scale, bias, spread, keys, low_words(tokens[0]), low_words(tokens[1]),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
+import numpy as np
 import torch
 import triton
 from torch import Tensor
@@ -13,10 +13,12 @@ from torch import Tensor
 from cimsim.backends.torch.feed_kernel import feed_tokens
 from cimsim.backends.torch.held import Held, without_cells
 from cimsim.backends.torch.kernel import fused_product
+from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.normals import packed_table
 from cimsim.backends.torch.packed import cell_bytes, column_order, padded_rows, row_places
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.pool import STEPS_PER_SIGMA, NoisePool, planes_of_round
+from cimsim.backends.torch.sending import constant
 from cimsim.backends.torch.tile import Precision
 from cimsim.errors import CimsimError
 from cimsim.mac.formats import FEED, Formats
@@ -84,6 +86,7 @@ class Launch:
         noise: where fresh noise comes from.
         block: how a launch is cut, None for what was fastest.
         cells: bytes that were written as such, outputs in their own order; None cuts `held`.
+        later: looks at whether inputs are finite; None does at once.
 
     Attributes:
         noise: as given.
@@ -101,6 +104,7 @@ class Launch:
         noise: int,
         block: Block | None,
         cells: Tensor | None = None,
+        later: Later | None = None,
     ) -> None:
         native = block is None or block.native
         for problem, key, value in _refusals(held, noise, native=native):
@@ -112,39 +116,38 @@ class Launch:
         if block is None:
             block = _block_of(formats, noise)
         self._held, self._exact, self.noise, self._block = held, exact, noise, block
-        order = torch.arange(formats.n_out, device=device)
-        if noise in {ADDRESSED, OUTPUT}:
-            order = column_order(held)
+        self._later = later or Later()
+        order = column_order(held) if noise in {ADDRESSED, OUTPUT} else None
         self._cells = cell_bytes(held, order) if cells is None else cells
-        self._place = row_places(formats).int().to(device)
+        self._place = row_places(formats, device).int()
+        column = torch.arange(formats.n_out, device=device) if order is None else order
+        of_outputs = (held.column_scale, held.coefficient, held.shift_share)
         self._columns = (
-            held.column_scale[order], held.coefficient[order], held.shift_share[order],
-            order.int(), _errors(held, order), held.column_weight.int(),
-            packed_table(device),
+            *(each if order is None else each[order] for each in of_outputs),
+            column.int(), _errors(held, order), held.column_weight.int(), packed_table(device),
         )  # fmt: skip
         self._signs = held.column_scale
         if held.signs is not None:
-            self._signs = held.signs[..., order].to(torch.int8).contiguous()
-        self._step = torch.tensor(held.step_levels, dtype=torch.float64, device=device)
+            signs = held.signs if order is None else held.signs[..., order]
+            self._signs = signs.to(torch.int8).contiguous()
+        self._step = torch.full((), held.step_levels, dtype=torch.float64, device=device)
         self._phases = 2 if formats.feed == FEED["two_phase"] else 1
-        most = float(held.plane_weight.abs().sum() * held.column_weight.abs().sum())
-        most *= max(held.bounds[1], -held.bounds[0]) * len(formats.groups)
-        self._whole = exact and most > 2**24
+        self._whole = exact and _greatest_sum(held) > 2**24
         self.by_row = held.noise.row_variance > 0.0
         # Fast noise is drawn in steps of the pool.
         self._per_step = 1.0 / STEPS_PER_SIGMA**2 if noise == POOL else 1.0
         self._variance = torch.full((1,), self._shared(), device=device)
         self._held = without_cells(held)
 
-    @cached_property
+    @property
     def codes_of_bytes(self) -> Tensor:
-        """What DAC codes a fed byte is cut into, summed: int64 [256]."""
-        formats, byte = self._held.formats, torch.arange(256, device=self._place.device)
-        if formats.feed in _WHOLE_VALUES:
-            return torch.where(byte > 127, 256 - byte, byte)
-        mask, each = (1 << formats.dac_bits) - 1, formats.planes // self._phases
-        cut = [byte >> formats.dac_bits * k & mask for k in range(each)]
-        return torch.stack(cut).sum(0)
+        """What DAC codes a fed byte is cut into, summed: int32 [256]."""
+        formats, byte = self._held.formats, np.arange(256, dtype=np.int32)
+        found = np.where(byte > 127, 256 - byte, byte)
+        if formats.feed not in _WHOLE_VALUES:
+            mask, each = (1 << formats.dac_bits) - 1, formats.planes // self._phases
+            found = sum((byte >> formats.dac_bits * k & mask for k in range(each)), 0 * byte)
+        return constant(found.astype(np.int32), self._place.device)
 
     def _shared(self) -> float:
         """Return the variance of every conversion (every output, once an output)."""
@@ -176,9 +179,13 @@ class Launch:
                 n, formats.n_in, depth, float(held.input_scale), formats.input_max,
                 formats.input_shift, PHASES=self._phases, BLOCK=_INPUTS, enable_fp_fusion=False,
             )  # fmt: skip
-        if bool(wrong):
-            raise CimsimError(f"an input of matrix {formats.tiling.matrix.id} is not finite")
+        self._later.ask([wrong], self._refuse_infinite)
         return fed
+
+    def _refuse_infinite(self, wrong: Sequence[float]) -> None:
+        if wrong[0]:
+            matrix = self._held.formats.tiling.matrix.id
+            raise CimsimError(f"an input of matrix {matrix} is not finite")
 
     def _room_for_codes(self, n: int) -> Tensor:
         """Return room for every code of n tokens."""
@@ -269,19 +276,26 @@ def serves(held: Held, precision: Precision) -> bool:
 
 
 def low_words(number: Tensor) -> Tensor:
-    """Return the low 32 bits of numbers, int32."""
-    low = number & 0xFFFFFFFF
-    return torch.where(low >= 1 << 31, low - (1 << 32), low).int()
+    """Return the low 32 bits of int64 numbers [n], int32: on every device the first half."""
+    return number.contiguous().view(torch.int32)[::2].contiguous()
 
 
-def _errors(held: Held, order: Tensor) -> Tensor:
+def _greatest_sum(held: Held) -> float:
+    """Return the greatest magnitude that all codes of an output can add up to."""
+    most = float(held.plane_weight.abs().sum() * held.column_weight.abs().sum())
+    return most * max(held.bounds[1], -held.bounds[0]) * len(held.formats.groups)
+
+
+def _errors(held: Held, order: Tensor | None) -> Tensor:
     """Return frozen errors of converters by row group, float32 [groups, 3, stored, n_out]."""
     if held.errors is None:
         return held.column_scale[:1]
     blocks = [group.row_block for group in held.formats.groups]
     weights = held.errors[..., : held.column_weight.numel() * held.formats.n_out]
     by_output = weights.reshape(*weights.shape[:2], -1, held.formats.n_out)
-    return by_output[blocks][..., order].contiguous()
+    if blocks != list(range(len(by_output))):
+        by_output = by_output[constant(np.array(blocks), by_output.device)]
+    return (by_output if order is None else by_output[..., order]).contiguous()
 
 
 def _refusals(held: Held, noise: int, *, native: bool) -> Iterator[tuple[str, str, object]]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cimsim.backends.torch import plain
 from cimsim.backends.torch.experts import PURPOSE_FOLDED, folded_normals
+from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.stack import FoldedStack
 from cimsim.rng import derive_key
@@ -22,16 +23,16 @@ class LoneFolded:
 
     Args:
         stack: the matrix.
+        later: looks at whether inputs are finite; None does at once.
 
     Attributes:
         faithful: whether it errs as its detailed form does.
         level: mean conductance of its cells over g_max.
     """
 
-    def __init__(self, stack: FoldedStack) -> None:
-        self._stack = stack
+    def __init__(self, stack: FoldedStack, later: Later | None = None) -> None:
+        self._stack, self._later = stack, later or Later()
         self.faithful, self.level = stack.faithful[0], stack.level[0]
-        self._noisy = bool((stack.spread > 0.0).any())
 
     def multiply(self, x: Tensor, tokens: Tokens, *, read_seed: int, replica: int = 0) -> Tensor:
         """Return the noisy product of tokens [n, n_in], float32 [n, n_out].
@@ -47,15 +48,15 @@ class LoneFolded:
                 quantized,
             )
 
-            codes, scale = quantized(x, stack.input_max, stack.words[0][0])
+            codes, scale = quantized(x, stack.input_max, stack.words[0][0], self._later)
             product = torch.mm(codes, stack.weight[0].T, out_dtype=torch.float32)
             constants = scale, stack.bias[0], stack.spread[0]
-            return finished(product, *constants, tokens, key, noisy=self._noisy)
+            return finished(product, *constants, tokens, key, noisy=stack.noisy)
         none = torch.zeros((), device=x.device)
         bits = stack.input_max.bit_length() + 1
         matrix = MatrixId(stack.words[0][0], "matrix")
         q, scale = plain.whole_inputs(x.float(), bits, none, matrix)
         y = torch.matmul(q.float(), stack.weight[0].float().T) + stack.bias[0]
-        if self._noisy:
+        if stack.noisy:
             y = y + stack.spread[0] * folded_normals(y.shape[1], tokens, key)
         return y * scale[:, None]

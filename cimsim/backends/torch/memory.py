@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -32,12 +33,23 @@ class DeviceMemory:
     limit_bytes: int | None = None
     _asked: list[float] = field(default_factory=list, repr=False, compare=False)
 
-    def has_room_for_weights(self, comes: int = 0) -> bool:
-        """Whether further weights are kept as they are stored, `comes` bytes of them."""
+    @cached_property
+    def _total_bytes(self) -> int:
+        return self.limit_bytes or torch.cuda.mem_get_info(self.device)[1]
+
+    def has_room_for_weights(self, held: int, comes: int = 0) -> bool:
+        """Whether further weights are kept as they are stored.
+
+        What other processes took of the device counts only where little is left.
+
+        Args:
+            held: bytes of those that are kept.
+            comes: bytes that come.
+        """
         if self.device.type == "cpu":
             return True
-        total = self.limit_bytes or torch.cuda.mem_get_info(self.device)[1]
-        return self.free_bytes() - comes > total - total // 4
+        total = self._total_bytes
+        return held + comes <= total // 4 and self.free_bytes() - comes > total // 8
 
     def copy_bytes(self, held: int = 0) -> int:
         """Return the bytes of cells that are kept, `held` of them already."""
@@ -73,6 +85,13 @@ class Recent:
     _kept: OrderedDict[Hashable, tuple[int, Any]] = field(default_factory=OrderedDict, repr=False)
     _held: int = 0
 
+    def kept(self, key: Hashable) -> Any:
+        """Return what stands under a key, None if it is not there."""
+        if key not in self._kept:
+            return None
+        self._kept.move_to_end(key)
+        return self._kept[key][1]
+
     def get(self, key: Hashable, comes: int, make: Callable[[], Any]) -> Any:
         """Return what stands under a key, made if it is not there.
 
@@ -81,9 +100,9 @@ class Recent:
             comes: bytes that it takes.
             make: makes it.
         """
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key][1]
+        known = self.kept(key)
+        if known is not None:
+            return known
         # Room is made first, so that what goes and what comes are never there together.
         most = self.most_bytes(self._held)
         while self._kept and self._held + comes > most:

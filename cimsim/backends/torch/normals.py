@@ -50,6 +50,7 @@ def segment_table(device: torch.device) -> tuple[Tensor, Tensor]:
     return torch.tensor(_QUANTILE, device=device), torch.tensor(_SLOPE, device=device)
 
 
+@cache
 def packed_table(device: torch.device) -> Tensor:
     """Return the table as the kernels fetch it: int64 [2049], slope above quantile."""
     quantile, slope = (part.view(torch.int32).long() for part in segment_table(device))

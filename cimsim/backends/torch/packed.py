@@ -83,14 +83,16 @@ def column_order(held: Held) -> Tensor:
     return place // 64 * 64 + place % 4 * 16 + place % 64 // 4
 
 
-def row_places(formats: Formats) -> Tensor:
+def row_places(formats: Formats, device: torch.device | str = "cpu") -> Tensor:
     """Return where each row stands among the padded groups, int64 [n_in]; not to be changed."""
-    return _places(tuple(g.stop - g.start for g in formats.groups), padded_rows(formats))
+    rows = tuple(g.stop - g.start for g in formats.groups)
+    return _places(rows, padded_rows(formats), torch.device(device))
 
 
 @lru_cache(maxsize=64)
-def _places(rows: tuple[int, ...], room: int) -> Tensor:
-    return torch.cat([g * room + torch.arange(n) for g, n in enumerate(rows)])
+def _places(rows: tuple[int, ...], room: int, device: torch.device) -> Tensor:
+    found = torch.cat([g * room + torch.arange(n) for g, n in enumerate(rows)])
+    return found.to(device, non_blocking=True)
 
 
 def cell_bytes(held: Held, order: Tensor | None) -> Tensor:
@@ -118,5 +120,5 @@ def cell_bytes(held: Held, order: Tensor | None) -> Tensor:
     rows = torch.stack(digits, dim=1).flatten(0, 1)
     room = len(formats.groups) * padded_rows(formats)
     padded = rows.new_zeros((*rows.shape[:2], room))
-    padded[..., row_places(formats).to(rows.device)] = rows
+    padded[..., row_places(formats, rows.device)] = rows
     return padded

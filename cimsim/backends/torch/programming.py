@@ -19,7 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.normals import column_normals
+from cimsim.backends.torch.sending import constant
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac.cells import CellTables, cell_tables
@@ -72,6 +74,7 @@ class Writer:
         formats: of the matrix.
         tables: of its cells.
         shared: what all writers of the shape share: kernels and their tables, by device.
+        later: looks at whether weights are finite.
     """
 
     tile: Tile
@@ -79,6 +82,7 @@ class Writer:
     formats: Formats
     tables: CellTables
     shared: dict[torch.device, Any] = field(default_factory=dict, compare=False, repr=False)
+    later: Later = field(default_factory=Later, compare=False, repr=False)
 
     @classmethod
     def of(cls, tile: Tile, writing: Writing, n_in: int, n_out: int) -> Writer:
@@ -109,7 +113,7 @@ class Writer:
         return cls(tile, writing, formats, tables)
 
 
-def scale_of(greatest: Tensor, tile: Tile) -> Tensor:
+def scale_of(greatest: Tensor, tile: Tile, later: Later | None = None) -> Tensor:
     """Return the weight of one LSB from the greatest magnitude of each output, float32 [n_out].
 
     Raises:
@@ -117,19 +121,28 @@ def scale_of(greatest: Tensor, tile: Tile) -> Tensor:
     """
     if tile.weight.scale == "per_matrix":
         greatest = greatest.amax().expand(greatest.shape).contiguous()
-    return scale_of_columns(greatest, tile)
+    return scale_of_columns(greatest, tile, later)
 
 
-def scale_of_columns(greatest: Tensor, tile: Tile) -> Tensor:
+def scale_of_columns(greatest: Tensor, tile: Tile, later: Later | None = None) -> Tensor:
     """Return the weight of one LSB from the greatest magnitude that shares it, float32 [n].
+
+    Args:
+        greatest: float32 [n], NaN where a weight is not a number.
+        tile: the tile.
+        later: looks at whether weights are finite; None does at once.
 
     Raises:
         CimsimError: if a weight is not finite.
     """
-    if not bool(torch.isfinite(greatest).all()):
-        raise CimsimError("a weight is not a finite number")
+    (later or Later()).ask([greatest.sum(dtype=torch.float64)], _refuse_infinite)
     scale = greatest / torch.full_like(greatest, greatest_integer(tile.weight.bits))
     return torch.where(scale >= _TINY, scale, 1.0)
+
+
+def _refuse_infinite(found: Sequence[float]) -> None:
+    if not np.isfinite(found[0]):
+        raise CimsimError("a weight is not a finite number")
 
 
 def offset_of(q: Tensor, writer: Writer) -> Tensor:
@@ -143,7 +156,7 @@ def offset_of(q: Tensor, writer: Writer) -> Tensor:
 
 def integers_of(weight: Tensor, writer: Writer) -> Integers:
     """Return W_q = clip(round_half_even(W / scale)) of weights [n_out, n_in], in plain torch."""
-    scale = scale_of(weight.float().abs().amax(1), writer.tile)
+    scale = scale_of(weight.float().abs().amax(1), writer.tile, writer.later)
     top = greatest_integer(writer.tile.weight.bits)
     q = torch.round(weight.float() / scale[:, None]).clamp(-top, top).to(torch.int8)
     return Integers(q, scale, offset_of(q, writer), complements_of(q[None], writer.formats)[0])
@@ -158,7 +171,7 @@ def complements_of(q: Tensor, formats: Formats) -> list[Tensor | None]:
     if formats.encoding != "isaac":
         return [None] * len(q)
     stored = q.to(torch.int16) + (1 << formats.cell_bits * formats.slices - 1)
-    rows = torch.tensor([group.stop - group.start for group in formats.groups], device=q.device)
+    rows = constant(np.array([group.stop - group.start for group in formats.groups]), q.device)
     found = []
     for s in range(formats.slices):
         level = (stored >> formats.cell_bits * s & formats.levels - 1).to(torch.int8)
@@ -190,7 +203,7 @@ def signs_of(flip: Tensor) -> Tensor:
 
 def unit_coefficients(flip: Tensor, formats: Formats) -> Tensor:
     """Return what a level on the unit column counts in each output, float64 [.., groups, n_out]."""
-    weight = torch.tensor(formats.column_weight(), device=flip.device)
+    weight = constant(formats.column_weight(), flip.device)
     share = torch.einsum("...so,s->...o", flip.double(), weight) * formats.top_level
     offset = float(1 << formats.cell_bits * formats.slices - 1)
     return (share - offset) / formats.unit_level

@@ -8,9 +8,8 @@ to the grids of cells and of folded sums, which are finer than the bf16 that wei
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 from cimsim.backends.torch import plain
 from cimsim.backends.torch.device_cells import level_means
 from cimsim.backends.torch.normals import column_normals
+from cimsim.backends.torch.order import Order, is_lossless, stored_together
 from cimsim.backends.torch.programming import (
     Integers,
     Writer,
@@ -30,54 +30,18 @@ from cimsim.backends.torch.programming import (
     unit_coefficients,
     unit_levels,
 )
+from cimsim.backends.torch.sending import constant, sent
 from cimsim.mac import AdcRange
 from cimsim.mac.adc import code_bounds, fresh_variance, step_of
 from cimsim.mac.converters import converters_err
 from cimsim.mac.curves import is_straight
 from cimsim.mac.program import read_variance
 from cimsim.mac.writing import matrix_words
-from cimsim.model import Weight
 
-__all__ = ["FoldedStack", "Order", "serves", "write_stack"]
+__all__ = ["FoldedStack", "serves", "write_stack"]
 
 _CLIP_LIMIT, _PROBES, _ERROR_LIMIT = 1e-3, 64, 0.1  # of `cimsim.mac.folded`
 _CHUNK_BYTES = 1 << 29  # of levels at a time
-_READERS = 8  # threads that read weights
-
-
-@dataclass(frozen=True)
-class Order:
-    """What one matrix is written from; equal orders give equal cells.
-
-    Attributes:
-        weight: gives the weights [n_in, n_out].
-        writer: the tile, and which copy.
-        adc_range: range of the converters.
-        device: where it is written.
-    """
-
-    weight: Weight
-    writer: Writer
-    adc_range: AdcRange
-    device: torch.device
-
-    def stored(self) -> Tensor:
-        """Return the weights as they are stored, [n_out, n_in]."""
-        return torch.as_tensor(self.weight().T).to(self.device).contiguous()
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.weight, self.writer.writing))
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Order):
-            return False
-        mine, its = self.writer, other.writer
-        same = mine.writing == its.writing and mine.tile is its.tile
-        return same and self.weight == other.weight and self.adc_range == other.adc_range
 
 
 def serves(writer: Writer, adc_range: AdcRange) -> bool:
@@ -110,6 +74,7 @@ class FoldedStack:
         weight: bf16 [matrices, n_out, n_in], effective weights with the value of an LSB.
         bias: float32 [matrices, n_out], of shifted inputs.
         spread: float32 [matrices, n_out], sigma of the conversions' rounding.
+        noisy: whether any of them is above 0.
         words: what stands for each matrix in the key of its noise.
         level: mean conductance of the cells of each over g_max.
         faithful: whether each errs as its detailed form does.
@@ -119,6 +84,7 @@ class FoldedStack:
     weight: Tensor
     bias: Tensor
     spread: Tensor
+    noisy: bool
     words: tuple[tuple[int, int, int], ...]
     level: tuple[float, ...]
     faithful: tuple[bool, ...]
@@ -130,6 +96,7 @@ class FoldedStack:
             weight,
             torch.cat([self.bias, other.bias], 1),
             torch.cat([self.spread, other.spread], 1),
+            self.noisy or other.noisy,
             self.words,
             self.level,
             self.faithful,
@@ -177,6 +144,7 @@ def write_stack(
         weight,
         bias,
         spread,
+        not all(is_lossless(o) for o in orders),
         tuple(matrix_words(o.writer.writing.matrix) for o in orders),
         tuple(levels),
         tuple(faithful),
@@ -208,13 +176,13 @@ class _Complements:
         formats, flip = orders[0].writer.formats, integers.flip
         if flip is None:
             return None
-        widths = torch.tensor(formats.tiling.column_blocks, device=device)
-        blocks = torch.arange(len(widths), device=device)
+        widths = formats.tiling.column_blocks
+        blocks = np.repeat(np.arange(len(widths)), widths)
         return cls(
             signs_of(flip).float(),
             unit_coefficients(flip, formats).float(),
             _unit_levels(orders, device),
-            blocks.repeat_interleave(widths),
+            constant(blocks, device),
         )
 
     def mean_fraction(self, levels: Tensor, writer: Writer) -> Tensor:
@@ -238,15 +206,13 @@ class _StackPart:
     def __init__(self, orders: Sequence[Order]) -> None:
         self._writer = writer = orders[0].writer
         formats, tile = writer.formats, writer.tile
-        with ThreadPoolExecutor(min(_READERS, len(orders))) as pool:
-            stored = torch.stack(list(pool.map(Order.stored, orders)))
+        stored = stored_together(orders)
         self._integers, self._levels = _write(stored, orders)
         del stored
         device = self._levels.device
-        self._steps = torch.tensor(
-            [step_of(tile, formats, o.adc_range) for o in orders], device=device
-        ).float()
-        self._columns = torch.tensor(formats.column_weight(), device=device).float()
+        steps = [step_of(tile, formats, o.adc_range) for o in orders]
+        self._steps = sent(steps, device, torch.float32)
+        self._columns = constant(formats.column_weight().astype(np.float32), device)
         self._scale = self._integers.scale.reshape(len(orders), formats.n_out)
         self._offset = self._integers.offset.reshape(self._scale.shape)
         self._complements = _Complements.of(orders, self._integers, device)
@@ -260,9 +226,8 @@ class _StackPart:
         rounding *= len(formats.groups)
         if self._complements is not None:
             rounding += self._complements.counts.square().sum(1)
-        rounded = torch.full_like(self._steps, 1.0 / 12.0)
-        if writer.tables.ideal:
-            rounded = torch.where(self._steps == 1.0, 0.0, rounded)
+        lossless = np.array([is_lossless(o) for o in orders])
+        rounded = sent(np.where(lossless, 0.0, 1.0 / 12.0), device, torch.float32)
         sigma = (rounding * (planes * rounded)[:, None]).sqrt() * self._steps[:, None]
         self.spread = sigma * self._scale
 
@@ -270,7 +235,11 @@ class _StackPart:
         """Return what inputs count in outputs in LSB, float32 [matrices, n_out, n_in]."""
         found = self._complements
         if found is None:
-            effective = torch.einsum("msok,s->mok", self._levels, self._columns)
+            # Added one after another: no bit depends on which matrices are written together.
+            first, *rest = self._writer.formats.column_weight().tolist()
+            effective: Tensor = self._levels[:, 0] * first
+            for s, weight in enumerate(rest, start=1):
+                effective.add_(self._levels[:, s], alpha=weight)
             return effective.sub_(self._offset[..., None])
         formats = self._writer.formats
         effective = self._levels.new_empty((len(found.counts), formats.n_out, formats.n_in))
@@ -291,7 +260,7 @@ class _StackPart:
         formats, q = self._writer.formats, self._q()
         if self._complements is not None:
             return self._complements.mean_fraction(self._levels, self._writer)
-        mean = torch.tensor(level_means(self._writer.tables), device=q.device)
+        mean = sent(level_means(self._writer.tables), q.device)
         if formats.encoding == "center":
             held, sides = q.int() + self._offset[..., None], 1
             table = torch.arange(1 << self._writer.tile.weight.bits, device=q.device)
@@ -316,7 +285,7 @@ class _StackPart:
         formats, writer = self._writer.formats, self._writer
         device = self._levels.device
         x = _probes(formats.n_in, device, fresh=False)
-        scale = torch.tensor(np.float32(3.0 / formats.input_max), device=device)
+        scale = torch.full((), 3.0 / formats.input_max, dtype=torch.float32, device=device)
         q, _ = plain.whole_inputs(x, formats.input_bits, scale, writer.writing.matrix)
         detailed = self._detailed(q)
         z = _probes(formats.n_out, device, fresh=True)
@@ -334,7 +303,7 @@ class _StackPart:
         formats, tile = self._writer.formats, self._writer.tile
         low, high = code_bounds(formats, tile.adc.bits)
         planes = plain.cut_planes(q, formats).float().flatten(0, 1)
-        weight = torch.tensor(formats.plane_weight, device=q.device).float()
+        weight = constant(formats.plane_weight.astype(np.float32), q.device)
         steps = self._steps[:, None, None, None]
         total, found = torch.zeros((), device=q.device), self._complements
         for g, group in enumerate(formats.groups):

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cimsim.backends.torch.held import Held
+from cimsim.backends.torch.sending import constant
 
 __all__ = ["UnitCounts", "as_matrix", "units_of_weights"]
 
@@ -65,7 +67,7 @@ class UnitCounts:
         """Return the counts of a matrix."""
         widths = held.formats.tiling.column_blocks
         most, device = max(widths), held.values.device
-        start = torch.tensor([0, *widths], device=device).cumsum(0)[:-1]
+        start = constant(np.cumsum([0, *widths[:-1]]), device)
         output = torch.arange(held.formats.n_out, device=device)
         place = held.block_of_output * most + output - start[held.block_of_output]
         room = held.unit_coefficient.new_zeros((len(held.formats.groups), len(widths) * most))

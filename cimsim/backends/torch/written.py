@@ -28,6 +28,7 @@ from cimsim.backends.torch.programming_kernel import (
     write_cells,
 )
 from cimsim.backends.torch.quantize_kernel import greatest_of_rows, quantize_weights
+from cimsim.backends.torch.sending import sent
 from cimsim.errors import CimsimError
 from cimsim.mac.grid import cell_bounds
 from cimsim.mac.quantize import greatest_integer
@@ -72,7 +73,7 @@ class DeviceWriter:
     ) -> None:
         formats, tables = writer.formats, writer.tables
         self._writer, self._device, self._native = writer, torch.device(device), native
-        self._place = row_places(formats).int().to(device)
+        self._place = row_places(formats, device).int()
         self._depth = len(formats.groups) * padded_rows(formats)
         levels = np.array([tables.to_levels, tables.base])
         of_cells = (tables.target, tables.bias, tables.sigma, levels)
@@ -114,7 +115,7 @@ class DeviceWriter:
         n_out, n_in = weight.shape
         greatest = torch.empty(n_out, dtype=torch.float32, device=weight.device)
         greatest_of_rows[(n_out,)](weight, greatest, n_in, BLOCK=_BLOCK)
-        return scale_of(greatest, self._writer.tile)
+        return scale_of(greatest, self._writer.tile, self._writer.later)
 
     def integers(self, weight: Tensor) -> Integers:
         """Return W_q of weights [n_out, n_in]: the bits of `programming.integers_of`."""
@@ -177,7 +178,7 @@ class DeviceWriter:
         if self._writer.tile.weight.scale == "per_matrix":
             each = greatest.view(several, n_out)
             greatest = each.amax(1, keepdim=True).expand(several, n_out).reshape(-1)
-        scale = scale_of_columns(greatest, self._writer.tile)
+        scale = scale_of_columns(greatest, self._writer.tile, self._writer.later)
         q = torch.empty((rows, n_in), dtype=torch.int8, device=weights.device)
         grid = (rows, triton.cdiv(n_in, _BLOCK))
         quantize_weights[grid](weights, scale, q, n_in, float(self._top), BLOCK=_BLOCK)
@@ -347,7 +348,7 @@ class DeviceWriter:
 
     def _key_words(self, keys: Sequence[Key]) -> Tensor:
         """Return keys as a kernel reads them, int32 [keys, 2]."""
-        return torch.tensor([_words(key) for key in keys], dtype=torch.int32, device=self._device)
+        return sent([_words(key) for key in keys], self._device, torch.int32)
 
 
 def kernels_of(writer: Writer, device: torch.device) -> DeviceWriter:
