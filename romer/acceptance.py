@@ -88,7 +88,8 @@ def accept_loss(task: Task, correction: Correction) -> AcceptLoss:
     Raises:
         CimsimError: if the model's predictions are not finite.
     """
-    linear = task.deployment.linear(correction, read_seed=task.read_seeds[1], mode=task.mode)
+    mode = task.accept_mode or task.mode
+    linear = task.deployment.linear(correction, read_seed=task.read_seeds[1], mode=mode)
     return loss_of(task, linear, correction)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -39,7 +39,12 @@ class CalibrationText:
 
 
 def split_documents(
-    checkpoint: Checkpoint, text: str, tokens: int, context: int
+    checkpoint: Checkpoint,
+    text: str,
+    tokens: int,
+    context: int,
+    *,
+    accept_tokens: int | None = None,
 ) -> CalibrationText:
     """Cut documents (separated by empty lines) into windows and split them by document.
 
@@ -51,6 +56,8 @@ def split_documents(
         text: calibration text.
         tokens: tokens taken in all, as whole windows.
         context: window length.
+        accept_tokens: least tokens of ACCEPT, from further documents where the tokens in all do
+            not give them; None for what those give.
 
     Raises:
         CimsimError: if the tokens or the text are too few for both parts.
@@ -76,19 +83,51 @@ def split_documents(
             hint="ask for fewer calibration tokens, or give a longer text",
         )
     parts: tuple[list[Windows], list[Windows]] = ([], [])
+    taken: set[tuple[int, int]] = set()
     missing = wanted
     for turn in range(max(len(d) for d in documents)):
         for number, document in enumerate(documents, start=1):
             if turn < len(document) and missing:
                 parts[number % ACCEPT_EVERY == 0].append(document[turn])
+                taken.add((turn, number))
                 missing -= 1
+    lacking = 0 if accept_tokens is None else accept_tokens // context - len(parts[1])
+    if lacking > 0:
+        every = _windows_by_document(checkpoint, text, None, context)
+        parts[1].extend(_further_windows(every, taken, lacking, accept_tokens))
     return CalibrationText(np.stack(parts[0]), np.stack(parts[1]))
 
 
-def _windows_by_document(
-    checkpoint: Checkpoint, text: str, wanted: int, context: int
+def _further_windows(
+    documents: Sequence[Windows],
+    taken: Container[tuple[int, int]],
+    lacking: int,
+    wanted: int | None,
 ) -> list[Windows]:
-    """Return the windows of each document that has one, at most `wanted` documents."""
+    """Return so many windows of ACCEPT documents whose (turn, document) is not taken yet.
+
+    Raises:
+        CimsimError: if the text has fewer.
+    """
+    numbers = range(ACCEPT_EVERY, len(documents) + 1, ACCEPT_EVERY)
+    turns = range(max(map(len, documents)))
+    places = [(t, n) for t in turns for n in numbers if t < len(documents[n - 1])]
+    left = [documents[n - 1][t] for t, n in places if (t, n) not in taken]
+    if len(left) < lacking:
+        raise CimsimError(
+            f"every fifth document of the calibration text has {len(places)} whole windows",
+            key="calibration.accept_tokens",
+            value=wanted,
+            allowed=f"at most {len(places) * documents[0].shape[1]}",
+            hint="ask for fewer, or give a longer text",
+        )
+    return left[:lacking]
+
+
+def _windows_by_document(
+    checkpoint: Checkpoint, text: str, wanted: int | None, context: int
+) -> list[Windows]:
+    """Return the windows of each document that has one, of at most `wanted` documents or all."""
     found: list[Windows] = []
     for document in text.split("\n\n"):
         encoded = checkpoint.tokenizer.encode(document, add_special_tokens=False)
@@ -134,12 +173,13 @@ class Task:
         reference: the clean model on the calibration text.
         deployment: the chip.
         text: FIT and ACCEPT windows.
-        mode: tile mode of calibration passes.
+        mode: tile mode of the passes that steps are fitted on.
         read_seeds: seeds of the read noise of FIT and of ACCEPT passes.
         analog: parts of the model that are on crossbars.
         model_hash: identity of the checkpoint.
         chip_hash: opaque identity of the chip.
         min_gain_nats: gain below which a step is not kept, nats per token.
+        accept_mode: tile mode of the passes that decide whether a step is kept, None for `mode`.
     """
 
     decoder: Decoder
@@ -153,6 +193,7 @@ class Task:
     model_hash: str
     chip_hash: str
     min_gain_nats: float
+    accept_mode: Mode | None = None
 
     @cached_property
     def algebra(self) -> Algebra:

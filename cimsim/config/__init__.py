@@ -1,8 +1,8 @@
 """Configuration: YAML files become validated, frozen, hashed models."""
 
+from cimsim.config.calibration import Calibration
 from cimsim.config.chip import (
     AnalogPart,
-    Calibration,
     ChipConfig,
     Digital,
     Mapping,

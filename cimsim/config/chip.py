@@ -20,7 +20,6 @@ from cimsim.config.bounds import (
     CLOCK_GHZ,
     DEVICE_GB,
     ENERGY_PJ_PER_BIT,
-    FACTOR,
     LANES,
     LATENCY_NS,
     MEMORY_KB,
@@ -29,6 +28,7 @@ from cimsim.config.bounds import (
     TOKENS,
     WEIGHT,
 )
+from cimsim.config.calibration import Calibration
 from cimsim.config.components import Cost
 from cimsim.config.noc import AnyNoc, MeshNoc
 from cimsim.config.section import Section, knob
@@ -190,27 +190,6 @@ class Mapping(Section):
         "take it in first when its flight is sent.",
     )
     weights: MappingWeights = Field(MappingWeights(), description="Objective of policies.")
-
-
-class Calibration(Section):
-    """Post-training calibration of the deployed model."""
-
-    method: str = knob("romer_plus", "Calibrator registered in romer; identity switches it off.")
-    tokens: int = knob(4096, "Calibration tokens.", unit="token", within=TOKENS, ge=256)
-    inputs: Literal["as_trained", "smooth", "rotate"] = knob(
-        "as_trained",
-        "Form in which the model is written: as it is; with input channels scaled so that outliers "
-        "go into weights (SmoothQuant); or with the residual stream rotated by Hadamard blocks "
-        "(QuaRot). Both are folded into weights and gains and cost nothing at inference.",
-    )
-    min_gain_nats: float = knob(
-        1e-3,
-        "Least decrease of the loss per token, on calibration documents that it was not fitted "
-        "on, for which a calibration step is kept; it must be two standard errors besides.",
-        unit="nat",
-        ge=0,
-        within=FACTOR,
-    )
 
 
 class Workload(Section):

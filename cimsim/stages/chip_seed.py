@@ -116,7 +116,9 @@ class ChipSeeds:
         if self.given is not None:
             return {"given": self.given}
         text, config = digest_of(self.subject.texts.calibration), self.config
-        return {"text": (text, config.calibration.tokens, config.workload.context)}
+        more = config.calibration.accept_tokens
+        wanted = (text, config.calibration.tokens, config.workload.context)
+        return {"text": wanted if more is None else (*wanted, more)}
 
     def calibration(self) -> tuple[CalibrationText, CleanReference]:
         """Return calibration text and what the clean model does on it: measured when needed."""
@@ -127,7 +129,13 @@ class ChipSeeds:
     def _calibration(self) -> tuple[CalibrationText, CleanReference]:
         config, subject = self.config, self.subject
         tokens, context = config.calibration.tokens, config.workload.context
-        text = split_documents(subject.checkpoint, subject.texts.calibration, tokens, context)
+        text = split_documents(
+            subject.checkpoint,
+            subject.texts.calibration,
+            tokens,
+            context,
+            accept_tokens=config.calibration.accept_tokens,
+        )
         needed = bool(steps_of(calibration_method(config)))
         read = text if needed else replace(text, fit=text.fit[:1])
         return text, CleanReference.measure(subject.decoder, subject.digital, read)

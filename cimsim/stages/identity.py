@@ -89,7 +89,7 @@ _USE = (
             "precision",
         ),
     ),
-    ("calibration", ("method", "min_gain_nats")),
+    ("calibration", ("method", "min_gain_nats", "accept_mode", "accept_tokens")),
 )
 
 

@@ -164,7 +164,7 @@ def calibration_task(
         text: FIT and ACCEPT calibration text.
         chip_hash: opaque identity of chip and seed.
     """
-    seed = config.run.seed
+    seed, deployed = config.run.seed, config.calibration.accept_mode == "deployed"
     return Task(
         decoder=decoder,
         clean=deployment.digital,
@@ -177,6 +177,7 @@ def calibration_task(
         model_hash=decoder.checkpoint.hash,
         chip_hash=chip_hash,
         min_gain_nats=config.calibration.min_gain_nats,
+        accept_mode=config.run.tile_mode if deployed else "folded",
     )
 
 

@@ -47,6 +47,8 @@ SOME = {
     "tile.adc.bits=6": {"ranges", "noisy", "calibrated"},
     "tile.device.sigma=0.1": {"noisy", "calibrated"},
     "calibration.method=identity": {"calibrated"},
+    "calibration.accept_mode=deployed": {"calibrated"},
+    "calibration.accept_tokens=1024": {"calibrated"},
     "tile.crossbar.rows=16": {"ranges", "ideal", "noisy", "calibrated"},
     "tile.input.bits=4": {"ranges", "ideal", "noisy", "calibrated"},
 }

@@ -37,7 +37,7 @@ FOUND = ("tile.device.module",)
 ELSEWHERE = (
     "noc.nodes.NAME.tiles", "noc.nodes.NAME.at", "noc.topology", "noc.options",
     # On a model of random weights no step is kept at any threshold: tests/romer/test_calibrate.py.
-    "calibration.min_gain_nats",
+    "calibration.min_gain_nats", "calibration.accept_mode", "calibration.accept_tokens",
 )  # fmt: skip
 # What scale.csv is about: these runs leave it out.
 FULL_SIZE = ("workload.shape",)

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from romer_bench import CONTEXT, TOKENS, Bench
 from romer_imports import imported_by
 
+from cimsim.config.load import find_chip, load_chip
 from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint, Correction, identity
 from cimsim.stages.accuracy import _near_things
+from cimsim.stages.identity import chip_identity
+from cimsim.stages.scoring import calibration_task
 from cimsim.zoo import calibration_text
 from romer import (
     METHODS,
@@ -176,6 +179,56 @@ def test_fit_and_accept_share_no_document(count: int, width: int) -> None:
     assert len(text.fit) + len(text.accept) == count
     assert not set(text.fit.ravel().tolist()) & set(text.accept.ravel().tolist())
     assert 0.1 <= len(text.accept) / count <= 0.3
+
+
+def test_more_accept_tokens_come_from_documents_that_nothing_is_fitted_on() -> None:
+    numbers = "\n\n".join(str(i) for i in range(40))
+    plain = split_documents(NumberTokens(), numbers, 20 * 64, 64)
+    more = split_documents(NumberTokens(), numbers, 20 * 64, 64, accept_tokens=17 * 64 + 5)
+    np.testing.assert_array_equal(more.fit, plain.fit)
+    np.testing.assert_array_equal(more.accept[: len(plain.accept)], plain.accept)
+    assert len(more.accept) == 17
+    found, count = np.unique(more.accept[:, 0], return_counts=True)
+    assert found.tolist() == [4, 9, 14, 19, 24, 29, 34, 39]  # every fifth document
+    assert count.max() - count.min() <= 1  # spread over them
+    same = split_documents(NumberTokens(), numbers, 20 * 64, 64, accept_tokens=64)
+    assert len(same.accept) == len(plain.accept)
+    with pytest.raises(CimsimError, match=f"at most {24 * 64}") as caught:
+        split_documents(NumberTokens(), numbers, 20 * 64, 64, accept_tokens=25 * 64)
+    assert caught.value.key == "calibration.accept_tokens"
+
+
+def test_steps_are_fitted_in_one_mode_and_accepted_in_the_one_that_is_used(bench: Bench) -> None:
+    seen: list[tuple[int, str]] = []
+    task = bench.task(ERROR)
+    linear = task.deployment.linear
+
+    def noting(correction: Any, *, read_seed: int, mode: str) -> Any:
+        seen.append((read_seed, mode))
+        return linear(correction, read_seed=read_seed, mode=mode)
+
+    noted = SimpleNamespace(linear=noting, copies=task.deployment.copies)
+    calibrate(replace(task, deployment=noted, accept_mode="detailed"), "digital_terms")
+    assert {mode for seed, mode in seen if seed == task.read_seeds[0]} == {"folded"}
+    assert {mode for seed, mode in seen if seed == task.read_seeds[1]} == {"detailed"}
+
+
+@pytest.mark.parametrize(
+    ("knobs", "mode"),
+    [
+        ((), "folded"),
+        (("calibration.accept_mode=deployed",), "detailed"),
+        (("calibration.accept_mode=deployed", "run.tile_mode=folded"), "folded"),
+    ],
+)
+def test_a_run_accepts_in_the_mode_that_its_knobs_say(
+    bench: Bench, knobs: tuple[str, ...], mode: str
+) -> None:
+    config = load_chip(find_chip("isaac"), knobs)
+    chip: Any = SimpleNamespace(digital=bench.digital)
+    task = calibration_task(config, bench.decoder, chip, bench.reference, bench.text, "chip")
+    assert (task.mode, task.accept_mode) == ("folded", mode)
+    assert chip_identity(config, 0) == chip_identity(load_chip(find_chip("isaac")), 0)
 
 
 class NumberTokens:
