@@ -173,7 +173,7 @@ def build_mesh(config: ChipConfig, crossbars_needed: int) -> ChipMesh:
         CimsimError: if the chip is too small and may not switch experts, or if there is no such
             network.
     """
-    per_tile, chips = config.tile.crossbars, config.system.chips
+    per_tile, chips = config.tile.stacked_crossbars, config.system.chips
     n_tiles = _tiles(config, crossbars_needed)
     have = n_tiles * per_tile
     if have < crossbars_needed and config.chip.switching == "refuse":
@@ -203,7 +203,7 @@ def _tiles(config: ChipConfig, crossbars_needed: int) -> int:
         tiles = sum(len(node.tiles) for node in config.noc.nodes.values())
     if tiles == "fit":
         wanted = ceil(crossbars_needed * (1.0 + config.chip.spare_fraction))
-        return max(1, ceil(wanted / config.tile.crossbars))
+        return max(1, ceil(wanted / config.tile.stacked_crossbars))
     if tiles < 1:
         raise CimsimError(
             "a chip needs at least one tile", key="chip.tiles", value=tiles, allowed=">= 1 or fit"

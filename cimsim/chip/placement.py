@@ -1,6 +1,7 @@
 """Where units sit: copies of units on crossbars of tiles.
 
-A crossbar has a global number: tile x crossbars per tile + its index in the tile. A seat is
+A crossbar has a global number: tile x crossbars per tile + its index in the tile, tier by tier
+where tiles have several. A seat is
 one copy of a unit; its crossbars are in the order of the unit's tilings, fragments in
 row-major order. On a chip that switches experts, slots are runs of crossbars that hold
 one expert at a time; a seat that starts out in a slot may be evicted from it.
@@ -16,9 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip.units import Unit, UnitKey
+from cimsim.config import Tile
 from cimsim.errors import CimsimInternalError
 
-__all__ = ["Placement", "Seat", "copy_of_token", "crossbar_numbers", "token_turn"]
+__all__ = [
+    "Placement", "Seat", "copy_of_token", "crossbar_numbers", "pe_numbers", "tier_numbers",
+    "token_turn",
+]  # fmt: skip
 
 
 def token_turn(sequence: NDArray[np.int64], position: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -58,6 +63,21 @@ def crossbar_numbers(crossbars: Sequence[int]) -> NDArray[np.int64]:
     if isinstance(crossbars, range):
         return np.arange(crossbars.start, crossbars.stop, crossbars.step, dtype=np.int64)
     return np.array(crossbars, dtype=np.int64)
+
+
+def pe_numbers(crossbars: Sequence[int], tile: Tile) -> NDArray[np.int64]:
+    """Return the PE of every crossbar, numbered over the chip; tiers share the PEs below them."""
+    number = crossbar_numbers(crossbars)
+    if tile.tiers > 1:
+        number = number // tile.stacked_crossbars * tile.crossbars + number % tile.crossbars
+    found: NDArray[np.int64] = number // tile.pe.crossbars
+    return found
+
+
+def tier_numbers(crossbars: Sequence[int], tile: Tile) -> NDArray[np.int64]:
+    """Return the tier of its tile that every crossbar is on, from 0."""
+    found: NDArray[np.int64] = crossbar_numbers(crossbars) // tile.crossbars % tile.tiers
+    return found
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def _print_demands(checkpoint: Checkpoint, config: ChipConfig) -> None:
 def _is_macro(config: ChipConfig, needed: int) -> bool:
     """Whether a chip has a stated size and no memory, and could never hold the model."""
     tiles, none = config.chip.tiles, config.memory.kind == "none"
-    return none and tiles != "fit" and int(tiles) * config.tile.crossbars < needed
+    return none and tiles != "fit" and int(tiles) * config.tile.stacked_crossbars < needed
 
 
 def _validate_macro(path: Path, config: ChipConfig) -> None:

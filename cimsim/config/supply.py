@@ -71,6 +71,7 @@ _ORDER = tuple(sorted(LAW))
 _TIMES = (
     ("tile", "crossbar", "read_ns"),
     ("tile", "dac", "unit_ns"),
+    ("tile", "tier_switch_ns"),
     ("cost", "drive_ns"),
     ("cost", "stage_interval_ns"),
 )
@@ -83,6 +84,7 @@ _RATES = (
 )
 _ENERGIES = (
     ("tile", "adc", "energy_pj"),
+    ("tile", "tier_switch_pj"),
     ("tile", "adc", "fom_fj"),
     ("tile", "adc", "static_uw"),
     ("cost", "digital_bit_fj"),

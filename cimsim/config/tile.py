@@ -11,9 +11,11 @@ from cimsim.config.bounds import (
     COUNT,
     CURRENT_NA,
     CURRENT_UA,
+    ENERGY_PJ,
     MEMORY_KB,
     READ_NS,
     WIRE_OHM,
+    WRITE_NS,
 )
 from cimsim.config.converter import AnyAdc, Dac, IsaacAdc
 from cimsim.config.device import AnyDevice, IdealDevice
@@ -247,6 +249,30 @@ class Tile(Section):
     """One tile of the mesh."""
 
     pes: int = knob(8, "PEs in a tile.", within=COUNT)
+    tiers: int = knob(
+        1,
+        "Tiers of cells stacked over every crossbar of the tile, of which the tile reads one at a "
+        "time: so many times the weights on the same footprint, drivers and converters (3D).",
+        within=COUNT,
+        late=True,
+    )
+    tier_switch_ns: float = knob(
+        0.0,
+        "Time to make another tier of a tile the active one; the simulator of Buechel et al. 2025 "
+        "(doi 10.1038/s43588-024-00753-x) takes none.",
+        unit="ns",
+        ge=0,
+        within=WRITE_NS,
+        late=True,
+    )
+    tier_switch_pj: float = knob(
+        0.0,
+        "Energy of making another tier of a tile the active one; none after Buechel et al. 2025.",
+        unit="pJ",
+        ge=0,
+        within=ENERGY_PJ,
+        late=True,
+    )
     pe: Pe = Field(Pe(), description="Processing element.")
     crossbar: Crossbar = Field(Crossbar(), description="Array of cells.")
     weight: WeightFormat = Field(WeightFormat(), description="Weight format.")
@@ -258,8 +284,13 @@ class Tile(Section):
 
     @property
     def crossbars(self) -> int:
-        """Crossbars in a tile."""
+        """Crossbars side by side in a tile: its footprint."""
         return self.pes * self.pe.crossbars
+
+    @property
+    def stacked_crossbars(self) -> int:
+        """Crossbars in a tile, those of all its tiers."""
+        return self.tiers * self.crossbars
 
 
 TileSection = Annotated[Tile, Field(description="The tile that the mesh repeats.")]

@@ -37,7 +37,7 @@ from cimsim.cost.components import COMPONENTS
 from cimsim.cost.constant import Constant
 from cimsim.cost.price import Price
 from cimsim.errors import CimsimError, nearest
-from cimsim.units import UM2_PER_MM2
+from cimsim.units import FJ_PER_PJ, UM2_PER_MM2
 
 __all__ = ["COMPANION", "Catalogue", "all_constants", "covered", "price_chip"]
 
@@ -180,6 +180,9 @@ def _tile_prices(config: ChipConfig) -> dict[str, Price]:
         found.append(sample_hold.price_sample_hold(config))
         seldom = (bit_line.price_bit_line(config), merge.price_merge(config))
         found += [price for price in seldom if price is not None]
+    if tile.tiers > 1:
+        switch_fj = tile.tier_switch_pj * FJ_PER_PJ
+        found.append(Price("tier_switch", switch_fj, "tile.tier_switch_pj"))
     prices = {p.component: p for p in found}
     prices["tile_buffer_write"] = buffers.price_tile_buffer(config, write=True)
     return prices

@@ -116,6 +116,8 @@ class Charger:
             self._add("adc", converted)
             self._add("shift_add", converted)
         self._add("output_register", 2 * float(total["output_bits"].sum()))
+        if "tier_switch" in self.catalogue.prices:
+            self._add("tier_switch", self.counts.tier_switches)
 
     def _densities(
         self, keys: list[UnitKey], density: Mapping[UnitKey, Density] | None

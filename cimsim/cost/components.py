@@ -15,6 +15,7 @@ COMPONENTS: Mapping[str, tuple[str, str]] = {
         "resistive t G V^2 x input x level; SRAM C V^2 x input x level; digital gates",
     ),
     "bit_line": ("one column sensed once", "C V^2 + V_dd t (bias + references + undriven rows)"),
+    "tier_switch": ("another tier of a tile made active", "tile.tier_switch_pj"),
     "merge": ("slices of one column merged", "C V^2 of the capacitors of tile.pe.merge"),
     "sample_hold": ("one column sampled", "constant"),
     "shift_add": ("one conversion merged into a 24-bit sum", "constant x logic scaling"),

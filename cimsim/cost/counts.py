@@ -53,6 +53,7 @@ class ActionCounts:
         weight_read_bytes: weight bytes that digital units read from their weight memory,
             once for all tokens of a prefill flight or of a decode step.
         programmed: how often each unit was written.
+        tier_switches: how often tiles made another of their tiers the active one.
         busy_ps: busy time summed over the resources of a kind: tile, digital, noc_link,
             dram, program.
     """
@@ -77,4 +78,5 @@ class ActionCounts:
     kv_write_bytes: int = 0
     weight_read_bytes: int = 0
     programmed: Mapping[UnitKey, int] = field(default_factory=dict)
+    tier_switches: int = 0
     busy_ps: Mapping[str, int] = field(default_factory=dict)

@@ -49,7 +49,7 @@ _SYSTEM = Constant(
 )
 CONSTANTS = (_CONTROL, _CONTROL_AREA, _SYSTEM)
 MACRO_PARTS = (
-    *("crossbar", "bit_line", "merge", "adc", "dac", "sample_hold", "shift_add"),
+    *("crossbar", "bit_line", "merge", "tier_switch", "adc", "dac", "sample_hold", "shift_add"),
     *("input_register", "output_register"),
 )
 

@@ -55,6 +55,13 @@ def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
         absent.add("bit_line")
     if digital or tile.pe.merge.kind == "none":
         absent.add("merge")
+    if tile.tiers == 1:
+        absent.add("tier_switch")
+        found += [
+            f"tile.{name} has no effect: tiles have one tier"
+            for name in ("tier_switch_ns", "tier_switch_pj")
+            if getattr(tile, name)
+        ]
     if cost.scope != "system":
         absent |= {"system_rest"} if cost.scope == "macro" else {"system_rest", "macro_control"}
     if config.system.chips == 1:

@@ -85,6 +85,7 @@ def build_plan(
         slots=finish_slots(placed.slots, placement, config, memory, load),
         tile_buffer_bytes=max(1, int(config.tile.buffers.size_kb * 1024)),
         power_limit_nw=power_limit_nw(config),
+        tiers=config.tile.tiers, tier_switch_ps=ps_from_ns(config.tile.tier_switch_ns),
         least_loaded=config.mapping.replica_choice == "least_loaded",
         transport=_transport(config, mesh, int(flights.size.max())),
         mesh=mesh, placement=placement,

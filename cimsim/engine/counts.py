@@ -79,6 +79,7 @@ def count_run(
         kv_write_bytes=layers * int(traffic.written.sum()),
         weight_read_bytes=flights.count * sum(s.work.weight_bytes for s in plan.steps),
         programmed=written,
+        tier_switches=int(raw.tier_switches.sum()),
         busy_ps={
             "tile": int(tile_busy_ps(plan, raw.server_busy_ps).sum()),
             "digital": int(raw.digital_busy_ps.sum()),

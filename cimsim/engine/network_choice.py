@@ -56,6 +56,8 @@ def flit_obstacle(config: ChipConfig, shape: Topology) -> str:
     """
     if shape.chips > 1:
         return "links between chips are modelled at the packet level only"
+    if config.tile.tiers > 1:
+        return "tiers of tiles are modelled at the packet level only"
     if config.noc.router_cycles < ROUTER_CYCLES:
         return f"its routers take {ROUTER_CYCLES} cycles or more"
     if shape.routers * config.noc.virtual_channels > MOST_CHANNELS:

@@ -17,7 +17,9 @@ from cimsim.engine.plan import Slots
 from cimsim.engine.policies import LRU, POLICIES
 from cimsim.engine.power import site_power_nw
 from cimsim.engine.sites import SiteSpec
+from cimsim.engine.tiers import most_tiers
 from cimsim.errors import CimsimError, CimsimInternalError
+from cimsim.units import ps_from_ns
 from cimsim.workload.program import Program
 
 __all__ = ["Costs", "PlacedSites", "finish_slots", "place_units", "power_limit_nw"]
@@ -94,6 +96,7 @@ class _Sites:
     def __init__(self, config: ChipConfig, placement: Placement, cost: Costs) -> None:
         self._placement, self._cost = placement, cost
         self._pe, self._limit = config.tile.pe.crossbars, power_limit_nw(config)
+        self._tile = config.tile
         self._shares_adc = config.tile.adc.per_pe < self._pe
         self._cache: dict[object, tuple[tuple[int, int, int, int], int]] = {}
         self.specs: list[SiteSpec] = []
@@ -103,10 +106,11 @@ class _Sites:
     def add(self, unit: Unit, crossbars: Sequence[int], name: str) -> int:
         """Add a site and return its number."""
         most = self._most_in_pe(crossbars) if self._shares_adc else None
+        turns = most_tiers(crossbars, self._tile)
         blocks = tuple((t.row_blocks, t.column_blocks) for t in unit.tilings)
-        shape = (unit.key.part, most, blocks, unit.vectors)
+        shape = (unit.key.part, most, turns, blocks, unit.vectors)
         if shape not in self._cache:
-            self._cache[shape] = self._figures(unit, most)
+            self._cache[shape] = self._figures(unit, most, turns)
         timing, power = self._cache[shape]
         self.specs.append(SiteSpec(unit, crossbars, unit.summed, name))
         self.timing.append(timing)
@@ -118,15 +122,22 @@ class _Sites:
         pes = crossbar_numbers(crossbars) // self._pe
         return int(np.bincount(pes - pes.min()).max())
 
-    def _figures(self, unit: Unit, in_pe: int | None) -> tuple[tuple[int, int, int, int], int]:
-        """Return fill, interval and what conversions add to both in ps, and power in nW."""
+    def _figures(
+        self, unit: Unit, in_pe: int | None, turns: int
+    ) -> tuple[tuple[int, int, int, int], int]:
+        """Return fill, interval and what conversions add to both in ps, and power in nW.
+
+        Tiers of one tile take all vectors of a visit one after another, and the first is the
+        active one again in the end.
+        """
         found, power = self._cost.visit_timing(unit, in_pe), 0
         if self._limit:
             whole = self._placement.units[unit.key]
             power = site_power_nw(self._cost, unit, whole, int(found.interval_ps), self._limit)
         times = (found.fill_ps, found.interval_ps, found.adc_fill_ps, found.adc_interval_ps)
         fill, interval, adc_fill, adc_interval = map(int, times)
-        n = unit.vectors  # of a token, one after the other
+        n = unit.vectors * turns  # of a token, one after the other
+        fill += turns * ps_from_ns(self._tile.tier_switch_ns) if turns > 1 else 0
         return (fill, n * interval, adc_fill, n * adc_interval), power
 
 

@@ -210,6 +210,8 @@ class Plan:
         slots: switchable crossbars.
         tile_buffer_bytes: capacity of a tile's buffer.
         power_limit_nw: power of the sites of a chip active at once, 0 for no limit.
+        tiers: tiers of a tile, of which one is active.
+        tier_switch_ps: time to make another one active.
         least_loaded: whether tokens go to the least loaded copy, not by the static rule.
         transport: the network.
         mesh, placement: what the plan was made from.
@@ -231,6 +233,8 @@ class Plan:
     slots: Slots
     tile_buffer_bytes: int
     power_limit_nw: int
+    tiers: int
+    tier_switch_ps: int
     least_loaded: bool
     transport: Transport
     mesh: ChipMesh

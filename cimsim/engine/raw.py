@@ -63,6 +63,7 @@ class RawRun:
         memory: [requests, 6], what memory channels were reserved for, columns
             `MEMORY_FIELDS`; empty if not recorded.
         peak_buffer_bytes: [tiles], most bytes ever held.
+        tier_switches: [tiles], how often each made another of its tiers the active one.
         events: events processed.
         end_ps: time of the last event that mattered.
     """
@@ -90,6 +91,7 @@ class RawRun:
     writes: Int64
     memory: Int64
     peak_buffer_bytes: Int64
+    tier_switches: Int64
     events: int
     end_ps: int
 

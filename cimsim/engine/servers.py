@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip import crossbar_numbers
+from cimsim.chip import pe_numbers
 from cimsim.config import ChipConfig
 
 __all__ = ["Servers", "group_pes"]
@@ -43,7 +43,7 @@ def group_pes(seats: Sequence[Sequence[int]], config: ChipConfig) -> Servers:
         seats: crossbars of every site.
         config: says how many crossbars a PE and how many PEs a tile has.
     """
-    uses = [np.unique(crossbar_numbers(c) // config.tile.pe.crossbars) for c in seats]
+    uses = [np.unique(pe_numbers(c, config.tile)) for c in seats]
     site = np.repeat(np.arange(len(seats)), [len(pes) for pes in uses])
     pe = np.concatenate([np.zeros(0, dtype=np.int64), *uses])
     order = np.lexsort((site, pe))

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from cimsim.chip import ChipMesh, Tiling, Unit, crossbar_numbers
 from cimsim.config import ChipConfig
 from cimsim.engine.servers import group_pes
+from cimsim.engine.tiers import tiers_by_tile
 
 __all__ = ["PSUM_BITS", "RESULT_BITS", "ROUNDS", "SiteSpec", "Sites", "build_sites"]
 
@@ -62,6 +63,8 @@ class Sites:
         buffer_bytes: input and result bytes of one vector in each tile of the site.
         server_ptr, servers: ADC groups occupied.
         tile_ptr, tiles: tiles touched, rising.
+        tier, tier_turns: tier of each of these tiles that a visit begins with, and switches of
+            tiers inside it: 0 where it is on one tier; empty where tiles have one tier.
         in_ptr, in_tiles: tiles that take the input vector.
         pair_ptr, pair_round, pair_source, pair_target, pair_flits: transfers inside a visit,
             a token.
@@ -83,6 +86,8 @@ class Sites:
     servers: Int64
     tile_ptr: Int64
     tiles: Int64
+    tier: Int64
+    tier_turns: Int64
     in_ptr: Int64
     in_tiles: Int64
     pair_ptr: Int64
@@ -135,6 +140,7 @@ def build_sites(
     servers = group_pes([s.crossbars for s in specs], config)
     pairs = [[(r, a, b, f) for (r, a, b), f in sorted(row.pairs.items())] for row in rows]
     flat = [p for row in pairs for p in row]
+    tiers = _tiers(specs, config)
     columns = np.array(flat, dtype=np.int64).reshape(-1, 4)
     return Sites(
         fill_ps=np.array([t[0] for t in timing_ps], dtype=np.int64),
@@ -146,6 +152,8 @@ def build_sites(
         servers=servers.of_site,
         tile_ptr=_pointer([row.tiles for row in rows]),
         tiles=_flat([row.tiles for row in rows]),
+        tier=tiers[:, 0].copy(),
+        tier_turns=tiers[:, 1].copy(),
         in_ptr=_pointer([row.in_tiles for row in rows]),
         in_tiles=_flat([row.in_tiles for row in rows]),
         pair_ptr=_pointer(pairs),
@@ -166,6 +174,16 @@ def build_sites(
         power_nw=np.array(power_nw, dtype=np.int64),
         names=tuple(s.name for s in specs),
     )
+
+
+def _tiers(specs: list[SiteSpec], config: ChipConfig) -> Int64:
+    """Return tier and turns of every tile of every site, [.., 2]; none where there is one tier."""
+    none = np.zeros((0, 2), dtype=np.int64)
+    if config.tile.tiers == 1:
+        return none
+    found = [tiers_by_tile(s.crossbars, config.tile) for s in specs]
+    rows = [np.stack([tier, np.where(n > 1, n, 0)], axis=1) for tier, n in found]
+    return np.concatenate([none, *rows])
 
 
 def _pointer(rows: Sequence[Sequence[object]]) -> Int64:

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cimsim.chip import ChipMesh, Placement, Seat, Unit, assign_chips
-from cimsim.config import ChipConfig
+from cimsim.config import ChipConfig, Tile
 from cimsim.cost import CostModel
+from cimsim.errors import CimsimError
 from cimsim.stages.slots import place_with_slots
+from cimsim.units import ps_from_ns
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 from moe_mapping.assignment import Assignment
@@ -72,13 +74,14 @@ def place(
         return SolvedPlacement(_place_nothing(mesh), None, None)
     by_chip = units_by_chip(config, units)
     if not all_fit(mesh, by_chip):
+        _refuse_switched_tiers(config)
         vectors = dict(zip((u.key for u in units), _vectors(units, program, trace), strict=True))
         return SolvedPlacement(place_with_slots(mesh, by_chip, vectors, program.top_k), None, None)
     seats: list[Seat] = []
     for chip, own in enumerate(by_chip):
         problem = problem_of(config, mesh, program, own, cost, trace)
         assignment = solve(problem, config.mapping.policy, config.run.seed)
-        seats += _number_crossbars(mesh, own, assignment, chip)
+        seats += _number_crossbars(config.tile, mesh, own, assignment, chip)
     placement = Placement(
         crossbars_per_tile=mesh.crossbars_per_tile,
         n_tiles=mesh.n_tiles,
@@ -135,9 +138,12 @@ def problem_of(
     """Return the mapping problem of a program on a chip under the loads of a routing."""
     vectors = _vectors(units, program, trace)
     interval = np.array([_interval_ps(u, cost) for u in units], dtype=np.float64)
+    if config.tile.tiers > 1:
+        # A tile's time is the sum over its tiers, and each visit may find another one active.
+        interval += ps_from_ns(config.tile.tier_switch_ns)
     return MappingProblem(
         units=tuple(u.key for u in units),
-        layer=np.array([u.key.layer for u in units], dtype=np.int64),
+        layer=np.array([_stage(u, config) for u in units], dtype=np.int64),
         crossbars=np.array([u.crossbars for u in units], dtype=np.int64),
         time_ps=vectors * interval,
         replicable=np.full(len(units), config.mapping.replicas),
@@ -146,6 +152,17 @@ def problem_of(
         hops=mesh.tile_hops,
         weights=_weights(config),
     )
+
+
+def _stage(unit: Unit, config: ChipConfig) -> int:
+    """Return what runs at one time for a batch: a layer.
+
+    Where experts on one stack of tiers wait for each other, they are a stage of their own: beside
+    the time of attention, which is over when they begin, it would not count that they collide.
+    """
+    if config.tile.tiers == 1:
+        return unit.key.layer
+    return 2 * unit.key.layer + (unit.key.part in {"experts", "shared"})
 
 
 def _weights(config: ChipConfig) -> Weights:
@@ -182,21 +199,53 @@ def _traffic(
     )
 
 
+def _refuse_switched_tiers(config: ChipConfig) -> None:
+    if config.tile.tiers > 1:
+        raise CimsimError(
+            "experts that are programmed on demand are not modelled on tiles with several tiers",
+            key="tile.tiers",
+            value=config.tile.tiers,
+            allowed="1 where not all experts fit",
+            hint="give the chip more tiers or tiles, or chip.tiles: fit",
+        )
+
+
 def _number_crossbars(
-    mesh: ChipMesh, units: tuple[Unit, ...], assignment: Assignment, chip: int
+    tile: Tile, mesh: ChipMesh, units: tuple[Unit, ...], assignment: Assignment, chip: int
 ) -> list[Seat]:
-    """Give every part of every copy the next free crossbars of its tile, in unit order."""
-    per_tile = mesh.crossbars_per_tile
-    free = [(chip * mesh.chip_tiles + tile) * per_tile for tile in range(mesh.chip_tiles)]
+    """Give every part of every copy free crossbars of its tile, in unit order.
+
+    They are the next ones of the first tier that has room for all, or else the next ones of
+    several.
+    """
+    first = chip * mesh.chip_tiles * tile.tiers
+    taken = np.zeros(mesh.chip_tiles * tile.tiers, dtype=np.int64)  # by tier of every tile
     seats: list[Seat] = []
     for unit, copies in zip(units, assignment.copies, strict=True):
         for replica, copy in enumerate(copies):
             crossbars: list[int] = []
-            for tile, count in copy:
-                crossbars += range(free[tile], free[tile] + count)
-                free[tile] += count
+            for number, count in copy:
+                tiers = slice(number * tile.tiers, (number + 1) * tile.tiers)
+                for at, part in _take(taken[tiers], count, tile.crossbars):
+                    begin = (first + tiers.start + at) * tile.crossbars + int(taken[tiers][at])
+                    crossbars += range(begin, begin + part)
+                    taken[tiers.start + at] += part
             seats.append(Seat(unit.key, replica, tuple(crossbars)))
     return seats
+
+
+def _take(taken: NDArray[np.int64], count: int, size: int) -> list[tuple[int, int]]:
+    """Return (tier, crossbars) for so many crossbars, on one tier where one has room for all."""
+    whole = np.flatnonzero(taken + count <= size)
+    if whole.size:
+        return [(int(whole[0]), count)]
+    found = []
+    for tier, left in enumerate((size - taken).tolist()):
+        part = min(left, count)
+        if part:
+            found.append((tier, part))
+        count -= part
+    return found
 
 
 def _place_nothing(mesh: ChipMesh) -> Placement:

@@ -230,7 +230,7 @@ def peak_power_w(chip: PlacedChip, phase: Phase, window_ps: int = PS_PER_US) -> 
         return average
     by_component = phase.ledger.by_component()
     names = ("adc", "dac", "crossbar", "sample_hold", "shift_add", "input_register")
-    seldom = ("output_register", "bit_line", "merge", "macro_control")
+    seldom = ("output_register", "bit_line", "merge", "tier_switch", "macro_control")
     tile_fj = sum(by_component.get(n, 0.0) for n in (*names, *seldom))
     crossbars = _site_crossbars(log.site_names, chip.placement)
     weight = log.vectors.astype(np.float64) * crossbars[log.site]

@@ -344,8 +344,9 @@ def test_every_component_can_be_overridden() -> None:
     for name in COMPONENTS:
         system = {"chips": 2, "io_pj_per_bit": 1.0}  # for chip_link and io
         cost = {"overrides": {name: {"energy_fj": 3.0}}, "scope": "system"}  # for its rest
-        # For bit_line and merge.
+        # For bit_line, merge and tier_switch.
         tile = {"crossbar": {"sense": {"kind": "clamp"}}, "pe": {"merge": {"kind": "binary"}}}
+        tile |= {"tiers": 2}
         config = chip(cost=cost, system=system, tile=tile)
         assert price_chip(config, 5).prices[name].energy_fj == 3.0
 

@@ -44,6 +44,13 @@ def several_chips(seed: int) -> dict[str, object]:
     return {"chips": max(1, int(rng.integers(-4, 7))), "link": link}
 
 
+def several_tiers(seed: int, *, switched: bool) -> dict[str, object]:
+    """Tiles of half of the chips without slots have tiers."""
+    rng = np.random.default_rng(seed + 2_000_000)
+    tiers, switch_ns = int(rng.integers(0, 4)), float(rng.choice([0.0, 13.0, 400.0]))
+    return {} if switched or tiers < 2 else {"tiers": tiers, "tier_switch_ns": switch_ns}
+
+
 def random_plan(seed: int) -> Plan:
     """Draw a chip and a workload that stress every contended resource now and then."""
     rng = np.random.default_rng(seed)
@@ -71,6 +78,7 @@ def random_plan(seed: int) -> Plan:
             "pes": pick(1, 2, 4), "pe": {"crossbars": pick(1, 4)},
             "crossbar": {"rows": pick(32, 64), "cols": pick(128, 256)},
             "buffers": {"size_kb": pick(0.125, 0.5, 64.0)},
+            **several_tiers(seed, switched=switched),
         },
         noc={
             "kind": pick("mesh", "torus", "cmesh", "ring", "full"),
@@ -110,7 +118,7 @@ def random_plan(seed: int) -> Plan:
 
 def test_engines_agree_on_random_chips_and_workloads(scaled: Callable[[int], int]) -> None:
     policies: set[int] = set()
-    switching = contention = waiting = limited = crossed = apart = 0
+    switching = contention = waiting = limited = crossed = apart = stacked = turned = 0
     for seed in range(scaled(300)):
         plan = random_plan(seed)
         slow = run_reference(plan)
@@ -123,9 +131,13 @@ def test_engines_agree_on_random_chips_and_workloads(scaled: Callable[[int], int
             apart += len(np.unique(plan.slots.chip[slow.slot_loads > 0])) > 1
         contention += bool(slow.parts_ps[:, 0].sum())
         limited += bool(slow.power_stall_ps)
+        stacked += bool(slow.tier_switches.any())
+        turned += bool(plan.sites.tier_turns.any())
         crossed += bool(slow.link_used[plan.transport.first_chip_link :].any())
         waiting += bool((slow.peak_buffer_bytes >= plan.tile_buffer_bytes).any())
     # The draw covers what it is for.
+    assert stacked
+    assert turned
     assert switching
     assert apart  # experts switched on several chips of a system
     assert policies == set(POLICIES.values())

@@ -305,6 +305,7 @@ def _row(chip, model, tokens, seeds, experts, tiles, latency, energy) -> Row:
         "dies": 1,
         "chip_link_bytes_per_token": 0.0,
         "io_bytes_per_token": 260.0,
+        "tier_switches_per_token": 0.0,
         "tiles": len(held),
         "cell_utilisation": 0.71,
         "expert_switch_bytes": 1_234_567 if "switching" in name else 0,

@@ -52,7 +52,8 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None, flit: bool 
         job_ps=plan.step.job_ps, attention_ps=plan.step.attention_ps,
         embed_ps=plan.memory.embed_ps,
         published=np.zeros((n, layers), dtype=np.uint8),
-        servers=sites.servers, tiles=sites.tiles, ins=sites.in_tiles,
+        servers=sites.servers, tiles=sites.tiles, tier=sites.tier, tier_turns=sites.tier_turns,
+        ins=sites.in_tiles,
         pairs=_records(
             len(sites.pair_round), r.PAIR, round=sites.pair_round, source=sites.pair_source,
             target=sites.pair_target, flits=sites.pair_flits,
@@ -145,6 +146,7 @@ def _constants(plan: Plan, *, record: bool, max_events: int | None, flit: bool) 
         cycle_ps=plan.transport.timing.cycle_ps,
         most_events=NONE if max_events is None else max_events,
         power_limit_nw=plan.power_limit_nw, least_loaded=plan.least_loaded, flit=flit,
+        tiers=plan.tiers, tier_switch_ps=plan.tier_switch_ps,
     )  # fmt: skip
 
 

@@ -65,6 +65,7 @@ def outcome(x: Tables, link_used: NDArray[np.int64] | None = None) -> RawRun:
         writes=log(x.load_log, "load_rows"),
         memory=log(x.memory_log, "memory_rows"),
         peak_buffer_bytes=column(x.tile, "peak_bytes"),
+        tier_switches=column(x.tile, "tier_switches"),
         events=scalar(x, "events"),
         end_ps=end,
     )

@@ -54,8 +54,12 @@ DIGITAL_UNIT = _record("free_ps", "busy_ps")
 CHIP = _record("memory_free_ps", "memory_busy_ps", "drawing", "queue_first", "queued")
 """Memory channels of a chip, its visits that draw power, and its queue for slots (a ring)."""
 
-TILE = _record("held_bytes", "peak_bytes", "armed", "head", "tail", "release", "releases")
-"""A tile's buffer: the queue before it, and where its heap of releases is."""
+TILE = _record(
+    "held_bytes", "peak_bytes", "armed", "head", "tail", "release", "releases", "tier",
+    "tier_from_ps", "tier_free_ps", "tier_switches",
+)  # fmt: skip
+"""A tile's buffer: the queue before it, and where its heap of releases is. Its active tier, from
+when on it is, until when visits read it, and how often it changed."""
 
 RELEASE = _record("time_ps", "bytes")
 """Room of a buffer that will be given back."""
@@ -104,7 +108,7 @@ SCALARS = _record(
 CONSTANTS = _record(
     "concurrency", "sequential", "open", "latency_ps", "capacity_bytes", "first_digital",
     "first_channel", "channels", "record", "policy", "n_experts", "top_k", "steps", "cycle_ps",
-    "most_events", "power_limit_nw", "least_loaded", "flit",
+    "most_events", "power_limit_nw", "least_loaded", "flit", "tiers", "tier_switch_ps",
 )  # fmt: skip
 """What never changes; `flit` says that transfers happen elsewhere (`events.flit`)."""
 

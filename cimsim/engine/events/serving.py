@@ -1,7 +1,8 @@
 """Visits on their tiles: ADC groups, transfers inside a visit, the power limit, results.
 
 A visit holds all ADC groups (PEs) of its site from its first vector until its last one has been
-taken in; they are free at a known time, first come first served. It then moves partial sums and
+taken in; they are free at a known time, first come first served, as are the tiers of its tiles
+where tiles have several. It then moves partial sums and
 activations between its tiles, round by round. When all visits of a flight's stage have begun, their
 results travel back: as one sum over the network where experts are added, else one by one.
 """
@@ -16,6 +17,7 @@ from cimsim.engine.events.sending import digital_port, move
 from cimsim.engine.events.servers import hold_servers, servers_free_ps
 from cimsim.engine.events.slots import unpin
 from cimsim.engine.events.streams import reach_digital
+from cimsim.engine.events.tiers import take_tiers, tiers_ready_ps
 from cimsim.engine.network import set_tokens
 from cimsim.engine.noc.kernel import ZERO, inlined, inner
 from cimsim.engine.raw import ADC, COMPUTE, NOC, QUEUE, VISIT_PARTS
@@ -33,12 +35,16 @@ def on_visit(x: Machine, v: int) -> None:
     site, size = x.site[visit.site], visit.size
     work = site.interval_ps * size
     start = servers_free_ps(x, visit.site)
+    if x.fixed[0].tiers > 1:
+        start = max(start, tiers_ready_ps(x, visit.site))
     if x.fixed[0].power_limit_nw > 0:
         start = power_start_ps(x, site.chip, start, site.power_nw)
     taken_in = max(start + work, visit.tail_ps + site.interval_ps)
     if x.fixed[0].power_limit_nw > 0:
         draw(x, site.chip, taken_in, site.power_nw)
     hold_servers(x, visit.site, taken_in, work, ZERO)
+    if x.fixed[0].tiers > 1:
+        take_tiers(x, visit.site, start, taken_in)
     visit.start_ps, visit.first_ps = start, start + site.interval_ps + site.fill_ps
     visit.finish_ps = _inside(x, v, start + site.interval_ps, taken_in) + site.fill_ps
     x.visit_parts[v, QUEUE] += start - now_ps

@@ -25,6 +25,8 @@ class Tables(NamedTuple):
         job_ps, attention_ps, embed_ps: times of jobs and of reading embeddings.
         published, prefix: keys and values, [flights, layers] and [streams, layers].
         servers, tiles, ins, pairs, outs: ranges of the sites, flattened.
+        tier, tier_turns: beside `tiles`: the tier that a visit begins with there, and switches of
+            tiers inside it; empty where tiles have one tier.
         group_ptr, group_sites, expert_sites: sites of copies.
         token_key, experts: the routing.
         releases: per tile a heap of what will be given back.
@@ -65,6 +67,8 @@ class Tables(NamedTuple):
     prefix: Int64
     servers: Int64
     tiles: Int64
+    tier: Int64
+    tier_turns: Int64
     ins: Int64
     pairs: Records
     outs: Records

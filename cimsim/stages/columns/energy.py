@@ -65,6 +65,10 @@ ENERGY: tuple[Column[ChipMeasurement], ...] = (
             / m.main.result.counts.tokens
         ),
     ),
+    number("tier_switches_per_token", "1",
+           f"Changes of the active tier over all tiles (tile.tiers); {AT_BATCH}.",
+           lambda m: m.main.result.counts.tier_switches / m.main.result.counts.tokens,
+           better="lower"),
     number("prefill_energy_per_token_nj", "nJ", "Energy per token in prefill.",
            lambda m: m.before.prefill.energy_per_token_nj, better="lower"),
     *_top(1, "Largest"),

@@ -315,6 +315,7 @@ class ReferenceEngine(ReferenceTiles):
             writes=np.array(self.load_log, dtype=np.int64).reshape(-1, 7),
             memory=np.array(self.memory_log, dtype=np.int64).reshape(-1, 6),
             peak_buffer_bytes=np.array(self.buffers.peak_bytes, dtype=np.int64),
+            tier_switches=np.array(self.tier_switches, dtype=np.int64),
             events=self.events,
             end_ps=end,
         )

@@ -87,6 +87,12 @@ class ReferenceTiles:
         for expert, sites in enumerate(rows_of(plan.copies.expert_ptr, plan.copies.expert_sites)):
             for site in sites:
                 self.expert_of_site[site] = expert
+        self.switch_ps = plan.tier_switch_ps
+        # Reservations of every tile that has tiers: (start, end, tier, alone), in order of asking.
+        self.readings: list[list[tuple[int, int, int, bool]]] = [
+            [] for _ in range(plan.mesh.n_tiles)
+        ]
+        self.tier_switches = [0] * plan.mesh.n_tiles
         self.visit_log: list[tuple[int, ...]] = []
         self.load_log: list[tuple[int, ...]] = []
         self.memory_log: list[tuple[int, ...]] = []
@@ -97,6 +103,9 @@ class ReferenceTiles:
         plan, sites = self.plan, self.plan.sites
         self.servers_of = rows_of(sites.server_ptr, sites.servers)
         self.tiles_of = rows_of(sites.tile_ptr, sites.tiles)
+        tiers = [sites.tiles, sites.tier, sites.tier_turns]
+        columns = [rows_of(sites.tile_ptr, c) for c in tiers] if plan.tiers > 1 else []
+        self.tiers_of = [list(zip(*row, strict=True)) for row in zip(*columns, strict=True)]
         self.in_tiles = rows_of(sites.in_ptr, sites.in_tiles)
         out_tiles = rows_of(sites.out_ptr, sites.out_tiles)
         out_flits = rows_of(sites.out_ptr, sites.out_flits)
@@ -209,6 +218,8 @@ class ReferenceTiles:
         self.replicas.begin(site, size)
         interval = self.interval_ps[site]
         start = max(now, *[self.server_free[s] for s in self.servers_of[site]])
+        if self.plan.tiers > 1:
+            start = max(start, self._tiers_ready(site))
         if self.power_limited:
             power, ready = self.power_nw[site], start
             start = self.power[self.chip_of[site]].start_ps(now, start, power)
@@ -218,6 +229,8 @@ class ReferenceTiles:
         taken_in = max(start + interval * size, visit.tail_ps + interval)
         if self.power_limited:
             self.power[self.chip_of[site]].reserve(taken_in, power)
+        if self.plan.tiers > 1:
+            self._read_tiers(site, start, taken_in)
         for server in self.servers_of[site]:
             self.server_free[server] = taken_in
             self.server_busy[server] += interval * size
@@ -246,6 +259,35 @@ class ReferenceTiles:
         self.pending[visit.flight] -= 1
         if self.pending[visit.flight] == 0:
             self._gather(visit.flight)
+
+    def _tiers_ready(self, site: int) -> int:
+        """Return when a visit may begin that asks last.
+
+        It shares a tile only with readings of its own tier; another tier needs a switch, once all
+        are over; its own tier is there from when the visit begins that switched to it.
+        """
+        now = ready = self.env.now
+        for tile, tier, turns in self.tiers_of[site]:
+            readings = self.readings[tile]
+            for _, end, other, alone in readings:
+                if other != tier or alone or turns:
+                    ready = max(ready, end)
+            if tier != (readings[-1][2] if readings else 0):
+                over = max([now, *[end for _, end, _, _ in readings]])
+                ready = max(ready, over + self.switch_ps)
+            first = len(readings)
+            while first and readings[first - 1][2] == tier:
+                first -= 1
+            if first < len(readings) and (first or tier):
+                ready = max(ready, readings[first][0])
+        return ready
+
+    def _read_tiers(self, site: int, start: int, end: int) -> None:
+        for tile, tier, turns in self.tiers_of[site]:
+            readings = self.readings[tile]
+            active = readings[-1][2] if readings else 0
+            self.tier_switches[tile] += int(tier != active) + turns
+            readings.append((start, end, tier, turns > 0))
 
     def _inside(self, visit: Visit, first_ps: int, last_ps: int) -> int:
         """Move partial sums and activations between the tiles of a visit."""
