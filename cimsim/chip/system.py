@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+import numpy as np
+
 from cimsim.chip.mesh import ChipMesh, build_mesh
 from cimsim.chip.placement import Seat
 from cimsim.chip.units import Unit
-from cimsim.config import ChipConfig
+from cimsim.config import ChipConfig, Tile
 from cimsim.errors import CimsimError
 
 __all__ = ["assign_chips", "build_system", "seats_in_order"]
@@ -80,6 +82,9 @@ def build_system(config: ChipConfig, units: Sequence[Unit]) -> ChipMesh:
 def seats_in_order(config: ChipConfig, mesh: ChipMesh, units: Sequence[Unit]) -> tuple[Seat, ...]:
     """Return one copy of every unit, in program order on consecutive crossbars of its chip.
 
+    Where tiles have tiers, the first tier of all tiles is filled first, then the next one: what
+    runs together then lies on one tier of several stacks, not on several tiers of one.
+
     Args:
         config: says what is spread over the chips.
         mesh: the geometry, with room for every unit on its chip.
@@ -91,8 +96,20 @@ def seats_in_order(config: ChipConfig, mesh: ChipMesh, units: Sequence[Unit]) ->
     for unit, chip in zip(units, assign_chips(config, units), strict=True):
         start = free[chip]
         free[chip] += unit.crossbars
-        seats.append(Seat(unit.key, 0, range(start, free[chip])))
+        crossbars = range(start, free[chip])
+        seats.append(Seat(unit.key, 0, _tier_by_tier(config.tile, mesh, crossbars)))
     return tuple(seats)
+
+
+def _tier_by_tier(tile: Tile, mesh: ChipMesh, turn: range) -> Sequence[int]:
+    """Return the crossbars of a chip whose turn it is, counted tier by tier over all tiles."""
+    if tile.tiers == 1:
+        return turn
+    chip, place = np.divmod(np.array(turn), mesh.chip_tiles * mesh.crossbars_per_tile)
+    tier, place = np.divmod(place, mesh.chip_tiles * tile.crossbars)
+    number, place = np.divmod(place, tile.crossbars)
+    found = (chip * mesh.chip_tiles + number) * tile.stacked_crossbars
+    return tuple((found + tier * tile.crossbars + place).tolist())
 
 
 def _cut(sizes: Sequence[int], chips: int) -> list[int]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cimsim.chip import Seat, pe_numbers, tier_numbers
-from cimsim.chip.system import build_system
+from cimsim.chip.system import build_system, seats_in_order
 from cimsim.chip.units import analog_units
 from cimsim.config import ChipConfig
 from cimsim.config.load import find_chip, load_chip
@@ -203,6 +203,18 @@ def test_mapping_knows_that_experts_on_one_stack_collide() -> None:
         layer_times_ps(problem, found)[of_experts].max(axis=1).sum() for found in (blind, knowing)
     ]
     assert slowest[1] < 0.9 * slowest[0]
+
+
+def test_in_order_the_first_tier_of_all_tiles_is_filled_first() -> None:
+    config = isaac("tile.tiers=2", "tile.pe.crossbars=4", "chip.tiles=16")
+    units = analog_units(build_shape(make_shape(layers=2, experts=8, top_k=2)), config)
+    mesh = build_system(config, units)
+    seats = seats_in_order(config, mesh, units)
+    found = [c for seat in seats for c in seat.crossbars]
+    # 16 tiles of 4 crossbars: 0 to 3 of tile 0, then tile 1, which begins at 8; 114 in all.
+    assert found[:6] == [0, 1, 2, 3, 8, 9]
+    assert found[64:69] == [4, 5, 6, 7, 12]
+    assert len(set(found)) == len(found) == 114
 
 
 def test_a_part_of_a_copy_lies_on_one_tier_where_one_has_room() -> None:
