@@ -118,6 +118,21 @@ class Cost(Section):
     cells_per_product: int = knob(
         1, "Digital crossbars: stored weight bits that take turns at one product gate.", ge=1, le=64
     )
+    tree_registers: int = knob(
+        0,
+        "Digital crossbars: ranks of registers that cut an adder tree into parts that work side "
+        "by side; a read then takes the time of the longest part and of a register.",
+        ge=0,
+        le=13,
+        late=True,
+    )
+    register_ns: float | None = knob(
+        None,
+        "Set-up and output time of such a register.",
+        unit="ns",
+        within=READ_NS,
+        late=True,
+    )
     digital_bit_fj: float | None = knob(
         None,
         "Measured energy of a digital crossbar per row, output, weight bit and input bit; null "
@@ -196,6 +211,13 @@ class Cost(Section):
         description="Published table rows by component name; a new name adds a component.",
         json_schema_extra={"unit": "1"},
     )
+
+    @model_validator(mode="after")
+    def _registers_take_time(self) -> Cost:
+        if self.tree_registers and self.register_ns is None:
+            message = "tree_registers needs register_ns, the set-up and output time of a register"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _never_both(self) -> Cost:

@@ -74,6 +74,7 @@ _TIMES = (
     ("tile", "tier_switch_ns"),
     ("cost", "drive_ns"),
     ("cost", "stage_interval_ns"),
+    ("cost", "register_ns"),
 )
 _RATES = (
     ("technology", "clock_ghz"),

@@ -20,6 +20,7 @@ from cimsim.cost.constant import Constant
 from cimsim.cost.density import charged_density
 from cimsim.cost.price import Number, Price
 from cimsim.cost.technology import scale_logic
+from cimsim.cost.tree_registers import register_bits
 from cimsim.elementary import log2
 from cimsim.errors import CimsimError
 
@@ -151,7 +152,9 @@ def _digital_mac_fj(config: ChipConfig, bit_density: Number, level: Number) -> N
     # The weight input of a product gate stands still: half of its load switches.
     product_fj = 0.5 * _NAND_CAP.value * gates.products * bit_density
     accumulate_fj = gates.accumulator_bits * (full_fj + _DFF_CAP.value) * bit_density
-    return (product_fj + gates.adders * adder_fj + accumulate_fj) * (factor / rows)
+    register_fj = register_bits(config) * _DFF_CAP.value * bit_density
+    switched_fj = product_fj + gates.adders * adder_fj + accumulate_fj + register_fj
+    return switched_fj * (factor / rows)
 
 
 @dataclass(frozen=True)
@@ -188,4 +191,6 @@ def _digital_logic_um2(config: ChipConfig) -> float:
     adder = 3 * _NAND_AREA.value + 2 * _XOR_AREA.value
     gates = _digital_gates(config)
     accumulate = gates.accumulator_bits * (adder + _DFF_AREA.value)
-    return outputs * (gates.products * _NAND_AREA.value + gates.adders * adder + accumulate)
+    registers = register_bits(config) * _DFF_AREA.value
+    logic = gates.products * _NAND_AREA.value + gates.adders * adder + accumulate
+    return outputs * (logic + registers)

@@ -28,6 +28,7 @@ from math import ceil, log2
 from cimsim.chip import Tiling, Unit
 from cimsim.chip.tiling import column_layout
 from cimsim.config import ChipConfig
+from cimsim.cost.tree_registers import pipelined_ps
 from cimsim.units import period_ps, ps_from_ns
 
 __all__ = ["VisitTiming", "crossbars_an_adc", "pipeline_depth", "read_ps", "visit_timing"]
@@ -126,8 +127,9 @@ def matrix_timing(
     reduce_ps = ceil(log2(len(tiling.row_blocks))) * clock
     if _is_digital(config):
         published = config.cost.stage_interval_ns
-        step = read_ps(config) if published is None else ps_from_ns(published)
-        return VisitTiming(clock + reduce_ps, _reads(tiling) * step)
+        step = pipelined_ps(config, read_ps(config)) if published is None else ps_from_ns(published)
+        drain = config.cost.tree_registers * step
+        return VisitTiming(clock + reduce_ps + drain, _reads(tiling) * step)
     step = stage_ps(config, _conversions(tiling) * converted, sharing)
     drain = 2 * step if config.tile.pe.sample_hold == "double" else clock
     return VisitTiming(drain + reduce_ps, _reads(tiling) * step)

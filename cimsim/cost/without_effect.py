@@ -34,6 +34,8 @@ def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
         "drive_ns": digital or sram or tile.dac.kind == "pwm",
         "cell_cap_ff": digital or not sram,
         "booth": not digital or cost.digital_bit_fj is not None,
+        "tree_registers": not digital,
+        "register_ns": not digital or not cost.tree_registers,
         "digital_bit_fj": not digital,
         "digital_row_fj": not digital or cost.digital_bit_fj is None,
         "input_bit_density": not reads_density(config),

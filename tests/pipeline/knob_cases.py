@@ -87,6 +87,7 @@ TRANSFER = (
     "source: test, rows: [[0, 0, 0.2], [1, 255, 0.2]]}",
     *TILES,
 )
+REGISTERS = ("cost.tree_registers=2", "cost.register_ns=0.1")
 PWM = ("tile.input.signed=two_phase", "tile.dac={kind: pwm, bits: 4, unit_ns: 10.0}")
 PCM = ("tile.device={kind: pcm, technology: pcm, age_s: 100}", "run.chip_seeds=1")
 
@@ -241,6 +242,8 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "cost.mean_level_fraction": ("isaac", (), "0.9"),
     "cost.booth": ("sram_digital_28nm", (), "true"),
     "cost.cells_per_product": ("sram_digital_28nm", (), "4"),
+    "cost.tree_registers": ("sram_digital_28nm", ("cost.register_ns=0.1",), "2"),
+    "cost.register_ns": ("sram_digital_28nm", REGISTERS, "3.0"),
     "cost.digital_bit_fj": ("sram_digital_28nm", (), "3.0"),
     "cost.digital_row_fj": ("sram_digital_28nm", ("cost.digital_bit_fj=3.0",), "2.0"),
     "cost.stage_interval_ns": ("isaac", (), "300"),
