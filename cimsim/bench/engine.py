@@ -6,7 +6,8 @@ analog; the digital side costs no time, so that the engine and not a bottleneck 
 `olmoe_1b_7b_64_chips`: the same tiles on 64 chips of 16, a quarter of a layer each, joined as
 an 8 x 8 mesh of chips, with contention on every link.
 `olmoe_1b_7b_long`: the first case over many tokens on the compiled engine, with the time per token
-over that of a quarter of the tokens, and the largest memory of the process.
+over that of a quarter of the tokens, and the largest memory of the process; then decode of the same
+tokens at batch 1, 8 and 32 with contention, and all phases together, plans included.
 `small`: 4 layers, 8 experts, top-2, d_model 512, every matrix analog.
 
 `compile_s`: CPU time of a process of its own that compiles every kernel of a system of one chip
@@ -55,6 +56,7 @@ SEQUENCES, LENGTH = 16, 256
 SMALL = DecoderShape("small", "olmoe", 4, 512, 8, 8, 64, 1024, 8, 2, 512, source="bench")
 SPREAD = 64
 REPEATS = 3
+DECODE_BATCHES = (1, 8, 32)
 COLD = """
 from time import process_time
 from cimsim.bench.engine import _small, run_compiled
@@ -169,6 +171,15 @@ def run_long_bench(tokens: int) -> dict[str, object]:
             f"{name}_time_a_token_over_that_of_a_quarter": whole_s / sequences / part_s * quarter,
         }
         del plan, raw
+    phases_s = sum(float(str(row[f"compiled_noc{part}_s"])) for part in ("", "_plan"))
+    for batch in DECODE_BATCHES:
+        start = process_time()
+        raw = run_compiled(_olmoe("packet", sequences=sequences, batch=batch), record=False)
+        row[f"decode_b{batch}_noc_s"] = process_time() - start
+        phases_s += process_time() - start
+        row[f"decode_b{batch}_visits"] = int(raw.site_visits.sum())
+        del raw
+    row["prefill_and_decode_noc_s"] = phases_s
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"olmoe_1b_7b_long": {**row, "peak_memory_gb": kib * 1024 / 1e9}}
 
@@ -192,7 +203,8 @@ def _compile_s() -> float:
     return cold - warm
 
 
-def _olmoe(contention: str, chips: int = 1, sequences: int = SEQUENCES) -> Plan:
+def _olmoe(contention: str, chips: int = 1, sequences: int = SEQUENCES, batch: int = 0) -> Plan:
+    """Return prefill, or decode at a batch size."""
     config = ChipConfig.model_validate({
         "name": "bench-olmoe",
         "system": {"chips": chips},
@@ -204,7 +216,7 @@ def _olmoe(contention: str, chips: int = 1, sequences: int = SEQUENCES) -> Plan:
         "workload": {"tokens": sequences * LENGTH, "context": LENGTH, "in_flight": SEQUENCES},
         "run": {"flight_tokens": 1},
     })  # fmt: skip
-    return _plan(config, shape_program("olmoe-1b-7b"), sequences)
+    return _plan(config, shape_program("olmoe-1b-7b"), sequences, batch)
 
 
 def _small() -> Plan:
@@ -231,7 +243,7 @@ class _Placed:
     cost: _Costs
 
 
-def _plan(config: ChipConfig, program: Program, sequences: int = SEQUENCES) -> Plan:
+def _plan(config: ChipConfig, program: Program, sequences: int = SEQUENCES, batch: int = 0) -> Plan:
     units = analog_units(program, config)
     mesh = build_system(config, units)
     seats = seats_in_order(config, mesh, units)
@@ -241,7 +253,7 @@ def _plan(config: ChipConfig, program: Program, sequences: int = SEQUENCES) -> P
     )
     return build_plan(
         _Placed(config, mesh, placement, program, _Costs()), trace,
-        phase="prefill", batch=1, correction=CorrectionWork(),
+        phase="decode" if batch else "prefill", batch=batch or 1, correction=CorrectionWork(),
     )  # fmt: skip
 
 

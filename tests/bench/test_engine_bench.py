@@ -36,5 +36,8 @@ def test_a_long_run_takes_whole_sequences_and_every_token_to_its_experts() -> No
     assert isinstance(row, dict)
     assert row["tokens"] == 1024
     assert row["compiled_visits"] == row["compiled_noc_visits"] == 1024 * 16 * 8
+    assert [row[f"decode_b{b}_visits"] for b in (1, 8, 32)] == [1024 * 16 * 8] * 3
+    decoded = sum(row[f"decode_b{b}_noc_s"] for b in (1, 8, 32))
+    assert row["prefill_and_decode_noc_s"] > decoded + row["compiled_noc_s"]
     assert row["compiled_time_a_token_over_that_of_a_quarter"] > 0
     assert row["peak_memory_gb"] > 0.05
