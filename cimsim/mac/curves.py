@@ -76,6 +76,8 @@ def curve_of(adc: Adc) -> NDArray[np.float32]:
         rows = np.array(adc.rows)
         found = np.interp(place, rows[:, 0], rows[:, 1])
         return _unless_straight(found - place * top)
+    if adc.curve == STRAIGHT:
+        return np.zeros(0, dtype=np.float32)
     found = np.asarray(_CURVES.named(adc.curve)(place), dtype=np.float64)
     fits = found.shape == place.shape and bool(np.isfinite(found).all())
     if not (fits and found[0] == 0.0 and found[-1] == 1.0 and (np.diff(found) >= 0.0).all()):

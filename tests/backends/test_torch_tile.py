@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 
 from cimsim.backends.torch import NoisePool, TorchTile
 from cimsim.backends.torch.folded import FoldedTile
-from cimsim.backends.torch.normals import column_normals, normals_of_words, philox
+from cimsim.backends.torch.normals import (
+    column_normals,
+    normals_of_words,
+    philox,
+    plain_column_normals,
+)
 from cimsim.backends.torch.packed import coarse
 from cimsim.config import Tile
 from cimsim.config.load import load_chip
@@ -45,9 +50,13 @@ def test_words_and_normals_are_those_of_the_product() -> None:
 @given(st.integers(1, 300), st.integers(0, 2**32 - 1), st.integers(0, 500))
 @settings(max_examples=20)
 def test_columns_have_the_normals_of_the_product(count: int, word: int, first: int) -> None:
-    words = (torch.tensor([3]), torch.tensor([word]), torch.tensor([5]))
-    z = column_normals(count, words, (1, 2), first=first)[0]
-    assert np.array_equal(z.numpy(), normals_at(first + count, (3, word, 5), (1, 2))[first:])
+    words = (torch.tensor([[3], [7]]), torch.tensor([word, 1]), torch.tensor([5]))
+    drawn = column_normals(count, words, (1, 2**32 - 2), first=first)
+    assert drawn.shape == (2, 2, count)
+    for i, j, address in ((0, 0, (3, word, 5)), (1, 1, (7, 1, 5))):
+        expected = normals_at(first + count, address, (1, 2**32 - 2))[first:]
+        assert np.array_equal(drawn[i, j].numpy(), expected)
+    assert torch.equal(drawn, plain_column_normals(count, words, (1, 2**32 - 2), first=first))
 
 
 def _compare(programmed: ProgrammedMatrix, x: np.ndarray, keys: TokenKeys) -> None:

@@ -8,6 +8,7 @@ operation is one torch call, so that nothing is contracted.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -143,7 +144,12 @@ def _variance(held: Held, g: int, sums: Tensor, power: Tensor, driven: Tensor) -
 
 def _number(value: float, like: Tensor) -> Tensor:
     """Return a number rounded to the type of a tensor, on its device."""
-    return torch.tensor(value, dtype=like.dtype, device=like.device)
+    return _rounded(value, like.dtype, like.device)
+
+
+@lru_cache(maxsize=4096)
+def _rounded(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((), value, dtype=dtype, device=device)
 
 
 def sums_of_groups(q: Tensor, held: Held) -> Iterator[tuple[Tensor, Tensor | None]]:
