@@ -90,6 +90,7 @@ def accept_loss(task: Task, correction: Correction) -> AcceptLoss:
     """
     mode = task.accept_mode or task.mode
     linear = task.deployment.linear(correction, read_seed=task.read_seeds[1], mode=mode)
+    task.passed.tokens += task.text.accept.size
     return loss_of(task, linear, correction)
 
 

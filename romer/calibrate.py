@@ -26,10 +26,15 @@ class Calibrated:
     Attributes:
         correction: what to apply; the identity if no step was kept.
         verdicts: one per step that had something to propose.
+        start_nats: expected loss of the ACCEPT text before the first step, nats per token above the
+            clean model's; None where nothing was measured.
+        pass_tokens: tokens of text that were sent through the chip for it.
     """
 
     correction: Correction
     verdicts: tuple[Verdict, ...]
+    start_nats: float | None = None
+    pass_tokens: int = 0
 
 
 class Untreated:
@@ -95,10 +100,12 @@ def calibrate(
             allowed="a linear router and top-k experts in at least one layer",
         )
     verdicts: list[Verdict] = []
+    before = task.passed.tokens
     untreated = untreated or Untreated(task)
     loss = untreated.loss if first else accept_loss(task, current)
-    if loss.expected.mean() < NOTHING_TO_CORRECT_NATS:
-        return Calibrated(current, ())
+    start_nats = float(loss.expected.mean())
+    if start_nats < NOTHING_TO_CORRECT_NATS:
+        return Calibrated(current, (), start_nats, task.passed.tokens - before)
     routers: Routers = untreated.routers if first else lazy_routers(task, current)
     for name in names:
         proposed = step_of(name)(task, current, routers)
@@ -112,7 +119,8 @@ def calibrate(
         if verdict.kept:
             current, loss = proposed, new_loss
             routers = lazy_routers(task, current)
-    return Calibrated(replace(current, method=method), tuple(verdicts))
+    passed = task.passed.tokens - before
+    return Calibrated(replace(current, method=method), tuple(verdicts), start_nats, passed)
 
 
 def lazy_routers(task: Task, correction: Correction) -> Routers:
@@ -120,6 +128,7 @@ def lazy_routers(task: Task, correction: Correction) -> Routers:
 
     @cache
     def record() -> RouterRecord:
+        task.passed.tokens += task.text.fit.size
         return record_routers(task.decoder, task.linear(correction), correction, task.text.fit)
 
     return record

@@ -28,6 +28,8 @@ class BroughtUp:
         copy: which copy, from 0.
         source: whose weights they hold: another expert's where a slot was rewritten.
         top: greatest magnitude of test inputs: 1 where every token has a scale of its own.
+        lsb: float32 [n_out], what one LSB of the source's weights stands for, by column; a router
+            that was refitted and written anew has other ones.
         read: float32 [n, n_in] inputs to float32 [n, n_out], after the converters.
     """
 
@@ -35,6 +37,7 @@ class BroughtUp:
     copy: int
     source: MatrixId
     top: float
+    lsb: Floats
     read: Callable[[Floats], Floats]
 
 
@@ -79,6 +82,11 @@ class Deployment(Protocol):
             expert: routed expert, or -1 for a part that no router selects.
             part: part of the model.
         """
+        ...
+
+    @property
+    def recodes(self) -> bool:
+        """Whether the model can be written in other codes, columns clipped and scaled anew."""
         ...
 
     def room_for(self, parts: Sequence[AnalogPart]) -> int:

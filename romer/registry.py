@@ -64,6 +64,8 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "romer": ("replace_e2", "match_r4"),
     # Beyond the paper.
     "romer_plus": ("copy_dense", "digital_terms", "replace_e2"),
+    # Codes for the error of the cells, then columns, then the steps beyond the paper.
+    "recommended": ("clip_columns", "trim_columns", "copy_dense", "digital_terms", "replace_e2"),
 }
 
 

@@ -58,6 +58,7 @@ def fit_in_one_pass(task: Task, correction: Correction, fit: Fit) -> None:
     """
     windows = task.text.fit
     chip = task.linear(correction)
+    task.passed.tokens += windows.size
     # Columns and low-rank terms are what is being fitted: the other steps stay.
     base = replace(correction, columns={}, low_rank={})
     fitter = _Fitter(task, chip, fit, correction.router_refit)

@@ -16,7 +16,14 @@ from romer.algebra import Algebra, algebra_of
 from romer.deployment import Deployment, Mode
 from romer.record import RouterRecord, record_routers
 
-__all__ = ["WINDOWS_AT_ONCE", "CalibrationText", "CleanReference", "Task", "split_documents"]
+__all__ = [
+    "WINDOWS_AT_ONCE",
+    "CalibrationText",
+    "CleanReference",
+    "Passed",
+    "Task",
+    "split_documents",
+]
 
 Windows = NDArray[np.int64]
 
@@ -163,6 +170,17 @@ class CleanReference:
         return cls(record, tuple(algebra.log_probabilities(z[:, :-1]) for z in logits))
 
 
+@dataclass
+class Passed:
+    """Counts the tokens of text that a calibration sends through its chip.
+
+    Attributes:
+        tokens: so far.
+    """
+
+    tokens: int = 0
+
+
 @dataclass(frozen=True)
 class Task:
     """Everything that a calibrator sees.
@@ -180,6 +198,7 @@ class Task:
         chip_hash: opaque identity of the chip.
         min_gain_nats: gain below which a step is not kept, nats per token.
         accept_mode: tile mode of the passes that decide whether a step is kept, None for `mode`.
+        passed: counts what is sent through the chip.
     """
 
     decoder: Decoder
@@ -194,6 +213,7 @@ class Task:
     chip_hash: str
     min_gain_nats: float
     accept_mode: Mode | None = None
+    passed: Passed = field(default_factory=Passed, repr=False, compare=False)
 
     @cached_property
     def algebra(self) -> Algebra:

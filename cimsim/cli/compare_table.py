@@ -53,6 +53,11 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     )
     errors = ", ".join(map(_error, comparison.systems))
     lines += wrap(f"ms, 95 % of their mean: {errors}", WIDTH, subsequent_indent="  ")
+    lines += wrap(
+        f"calibrating, nJ per token served (tiny model): {_calibrating(comparison)}",
+        WIDTH,
+        subsequent_indent="  ",
+    )
     for told in _surety(comparison):
         lines += wrap(told, WIDTH, subsequent_indent="  ")
     for pair in comparison.pairs:
@@ -123,6 +128,16 @@ def _error(system: ComparedSystem) -> str:
     if not isinstance(error, int | float):
         return f"{system.chip.name} not known"
     return f"{system.chip.name} ±{short(100 * error / number_of(scale, 'latency_us'), 2)} %"
+
+
+def _calibrating(comparison: Comparison) -> str:
+    costs = [
+        (s.chip.name, s.chip.row.get("calibration_energy_per_token_nj")) for s in comparison.systems
+    ]
+    return ", ".join(
+        f"{name} {short(cost, 2) if isinstance(cost, int | float) else 'none'}"
+        for name, cost in costs
+    )
 
 
 def fit_number(value: float, width: int) -> str:

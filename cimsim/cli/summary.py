@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from cimsim.cli.answer import answer_lines, short
-from cimsim.results import Cell, Row, RunResults
+from cimsim.results import Cell, Row, RunResults, number_of
 from cimsim.results.destroyed import advice_of
 from cimsim.stages.memory import machine_bytes
 from cimsim.stages.plan import RunPlan
@@ -59,7 +59,8 @@ def print_summary(run: RunResults, *, as_json: bool, folder: str, tiny: bool = F
     print("\n".join(answer_lines(run)))
     if tiny:
         _print_tiny(names, rows)
-    for line in (*_destroyed(names, rows), *_advice(run, names), *_extrapolated(run)):
+    told = (*_destroyed(names, rows), *_advice(run, names), *_extrapolated(run), *_parts(rows))
+    for line in told:
         print(line)
     print(f"report: {folder}/report.html")
 
@@ -97,6 +98,16 @@ def _advice(run: RunResults, names: Sequence[str]) -> list[str]:
         for told in advice_of(chip.warnings)
         for line in wrap(f"{name}: {told}", 80, subsequent_indent="  ")
     ]
+
+
+def _parts(rows: Sequence[Row]) -> list[str]:
+    """Say what each part of calibrating brought, and how many chips are good: of a single chip."""
+    if len(rows) > 1 or rows[0]["calibration_parts"] is None:
+        return []
+    low, high = (100 * number_of(rows[0], f"yield_ci_{end}") for end in ("low", "high"))
+    share = f"good chips: {100 * number_of(rows[0], 'yield'):.0f} % ({low:.0f} to {high:.0f} %)"
+    parts = f"calibration, loss in nats: {rows[0]['calibration_parts']}"
+    return [*wrap(parts, 80, subsequent_indent="  "), share]
 
 
 def _extrapolated(run: RunResults) -> list[str]:

@@ -29,10 +29,13 @@ __all__ = [
     "ENERGY_PJ",
     "ENERGY_PJ_PER_BIT",
     "FACTOR",
+    "HOURS",
     "LANES",
     "LATENCY_NS",
     "LENGTH_MM",
     "LEVELS",
+    "LIFE_TOKENS",
+    "LIMIT",
     "LSB",
     "LSB_PER_C",
     "MEMORY_KB",
@@ -105,6 +108,9 @@ DECADE_SHARE = Bounds(1e-9, 1, "the whole of a gain per decade of time")
 COMMON_GAIN = Bounds(1 / 1024, 1024, "a reference off by the range of a converter of ten bits")
 TEMPERATURE_C = Bounds(-55, 150, "the range that silicon is specified for")
 THRESHOLD_MV_PER_C = Bounds(-10, 10, "published cells move by one or two mV per degree")
+LIFE_TOKENS = Bounds(1, 1e18, "a token, to a million a second for as long as chips are sold")
+LIMIT = Bounds(1, 1e6, "no chip is better than its model; far beyond every vocabulary")
+HOURS = Bounds(1e-6, 1e6, "a few milliseconds to a century")
 LEVELS = Bounds(1e-6, 1e9, "all cells of the largest column at their highest level, a hundredfold")
 MEMORY_KB = Bounds(1e-3, 1e9, "a byte to a terabyte")
 DEVICE_GB = Bounds(1e-6, 1e4, "a kilobyte to ten terabytes")

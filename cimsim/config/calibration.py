@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cimsim.config.bounds import FACTOR, TOKENS
+from cimsim.config.bounds import FACTOR, HOURS, LIFE_TOKENS, TOKENS
 from cimsim.config.section import Section, knob
 
 __all__ = ["Calibration"]
@@ -42,5 +42,26 @@ class Calibration(Section):
         unit="token",
         within=TOKENS,
         ge=512,
+        late=True,
+    )
+    life_tokens: float = knob(
+        1e9,
+        "Tokens that a chip serves in its life, over which the cost of calibrating it is shared "
+        "out (assumed: a year at 30 a second).",
+        unit="token",
+        within=LIFE_TOKENS,
+        late=True,
+    )
+    interval_hours: float | None = knob(
+        None,
+        "Time after which a chip that drifts is calibrated anew, decoding at its largest batch all "
+        "the while; null calibrates once in its life.",
+        unit="h",
+        within=HOURS,
+        late=True,
+    )
+    shards: Literal["same", "own"] = knob(
+        "same",
+        "Text that chip seeds calibrate on: the same for all, or every one its own documents.",
         late=True,
     )

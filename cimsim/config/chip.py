@@ -22,6 +22,7 @@ from cimsim.config.bounds import (
     ENERGY_PJ_PER_BIT,
     LANES,
     LATENCY_NS,
+    LIMIT,
     MEMORY_KB,
     POWER_W,
     TILES,
@@ -223,6 +224,13 @@ class Run(Section):
     seed: int = knob(0, "Seed of every fresh random number.", ge=0, le=2**63 - 1)
     chip_seeds: int = knob(
         3, "Chips drawn: seeds 0, 1, ... of the frozen randomness.", ge=1, le=1000
+    )
+    perplexity_limit: float = knob(
+        1.1,
+        "Greatest perplexity of a chip that counts as good, over that of the float model: the "
+        "share of good chips is the yield.",
+        within=LIMIT,
+        late=True,
     )
     tile_mode: Literal["detailed", "folded"] = knob(
         "detailed", "Scored tokens see every slice, cycle and conversion, or a folded tile."

@@ -5,7 +5,7 @@ Who applies what:
 * The decoder applies the router steps (affine, quantile map, clamp, margin, copied rows),
   digital router refits, per-column and low-rank corrections, and norm gains.
 * Whoever builds the `Linear` applies what is behind converters (`trims`) and what changes cells
-  or moves work: `rewrites` (a
+  or moves work: `clip_lsb` (the whole model is written anew, in other codes), `rewrites` (a
   slot's crossbars are programmed with the source expert's matrices, which draws new errors),
   `router_refit` with ``where == "reprogrammed"`` (the router's crossbars are programmed
   with the new weights, which draws new errors), `replicas` (that many programmed copies of an
@@ -64,6 +64,8 @@ class Correction:
         router_clamp: layer to lambda of reading R1.
         router_margin: layer to lambda of reading R2.
         router_refit: layer to new router weights.
+        clip_lsb: error of a stored weight, in LSB, for which columns are clipped and get a scale
+            each; 0 leaves the model as it was written.
         trims: matrix to gains and offsets behind the converters of its copies.
         columns: matrix to scale and offset of its outputs.
         low_rank: matrix to low-rank correction of its outputs.
@@ -84,6 +86,7 @@ class Correction:
     router_clamp: Mapping[int, float] = field(default_factory=dict)
     router_margin: Mapping[int, float] = field(default_factory=dict)
     router_refit: Mapping[int, RouterRefit] = field(default_factory=dict)
+    clip_lsb: float = 0.0
     trims: Mapping[MatrixId, ColumnTrim] = field(default_factory=dict)
     columns: Mapping[MatrixId, ColumnCorrection] = field(default_factory=dict)
     low_rank: Mapping[MatrixId, LowRank] = field(default_factory=dict)
@@ -139,6 +142,8 @@ class Correction:
         """Return everything but the arrays, ready for JSON."""
         return {
             **{name: getattr(self, name) for name in _NAMES},
+            # Left out where codes are as written, so that older digests stay as they are.
+            **({"clip_lsb": self.clip_lsb} if self.clip_lsb else {}),
             "router_clamp": {str(layer): v for layer, v in self.router_clamp.items()},
             "router_margin": {str(layer): v for layer, v in self.router_margin.items()},
             "rewrites": [_record(r) for r in self.rewrites],

@@ -100,9 +100,10 @@ def _unit(replica: Replica, program: Program) -> tuple[Matrix, ...]:
 def rewritten_matrices(correction: Correction, program: Program) -> list[Matrix]:
     """Return the matrices that are programmed beyond the deployment's own, with repetition.
 
-    Rewritten slots, reprogrammed routers, and every copy of a replica but the first.
+    Rewritten slots, reprogrammed routers, and every copy of a replica but the first; all matrices
+    where columns are clipped.
     """
-    out: list[Matrix] = []
+    out: list[Matrix] = list(program.matrices()) if correction.clip_lsb else []
     for rewrite in correction.rewrites:
         out.extend(program.layers[rewrite.layer].experts[rewrite.slot])
     for layer, refit in correction.router_refit.items():

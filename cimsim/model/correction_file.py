@@ -24,6 +24,7 @@ __all__ = ["load_correction", "save_correction"]
 
 KEY = "cimsim_correction"  # one key, so that the bytes of the header do not vary
 VERSION = 1
+MOST_LSB = 1 << 15  # half the range of the widest weight: such a chip holds nothing
 MOST_COPIES = 1024  # more than experts of any released model; each one is programmed
 
 
@@ -95,6 +96,7 @@ class _Content(BaseModel, frozen=True, extra="forbid"):
     method: Name
     model_hash: Name
     chip_hash: Name
+    clip_lsb: Annotated[float, Field(ge=0, le=MOST_LSB, allow_inf_nan=False)] = 0.0
     router_clamp: dict[Name, Lambda]
     router_margin: dict[Name, Lambda]
     rewrites: tuple[_Rewrite, ...]
@@ -125,6 +127,7 @@ def _decode(data: _Content, tensors: dict[str, NDArray[np.float32]]) -> Correcti
         method=printable(data.method),
         model_hash=data.model_hash,
         chip_hash=data.chip_hash,
+        clip_lsb=data.clip_lsb,
         rewrites=tuple(SlotRewrite(**dict(r)) for r in data.rewrites),
         replicas=tuple(Replica(**dict(r)) for r in data.replicas),
         offload_parts=data.offload_parts,

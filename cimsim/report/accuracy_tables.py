@@ -104,15 +104,42 @@ def _change(design: Design) -> str:
     return f"{found.mean:+.3g} [{found.low:+.3g}, {found.high:+.3g}]{sure}"
 
 
+def _words(design: Design, column: str) -> str:
+    found = design.row[column]
+    return EMPTY if found is None else str(found)
+
+
+def _chips_and_text(design: Design) -> str:
+    low, high = (
+        optional(design.row, f"ppl_calibrated_chips_and_text_{e}") for e in ("low", "high")
+    )
+    if low is None or high is None:
+        return "calibration not covered"
+    return f"{significant(low, 4)} to {significant(high, 4)}"
+
+
+def _yield(design: Design) -> str:
+    share, low, high = (number(design.row, n) for n in ("yield", "yield_ci_low", "yield_ci_high"))
+    return f"{percent(share)} [{percent(low)}, {percent(high)}]"
+
+
 def calibration_grids(view: View) -> tuple[Grid, ...]:
     """What calibration changed: routing and accuracy, then load, time and cost."""
+    return _routing_grid(view), _effect_grid(view)
+
+
+def _routing_grid(view: View) -> Grid:
     clean = _two("expert_load_cv", significant)
-    routing = Grid.of(
+    return Grid.of(
         "Calibration: perplexity and routing (tiny model)",
         (
             *WHO,
             Field("calibrator", lambda d: text(d.row, "calibrator"), words=True),
+            Field("loss by part", lambda d: _words(d, "calibration_parts"), words=True),
             Field("perplexity change [95\u00a0%]", _change),
+            Field("over chips and text [95\u00a0%]", _chips_and_text),
+            Field("worst chip", lambda d: significant(number(d.row, "ppl_calibrated_worst"), 4)),
+            Field("yield [95\u00a0%]", _yield),
             Field(
                 "float, calibrated",
                 lambda d: significant(optional(d.row, "ppl_float_calibrated"), 4),
@@ -126,11 +153,17 @@ def calibration_grids(view: View) -> tuple[Grid, ...]:
         ),
         view.groups,
         "Perplexity change is paired over the same chip seeds; “not sure” means that its interval "
-        "contains zero. Float, calibrated: the correction applied to a model without errors. "
+        "contains zero. Loss by part: expected loss, nats, of calibration text no step saw, above "
+        "the float model's. Over chips and text: perplexity, chips and windows both drawn anew. "
+        "Yield: chips within run.perplexity_limit of the float model. Float, calibrated: the "
+        "correction applied to a model without errors. "
         "Expert load CV: float model, on the chip, calibrated.",
         page_only=True,
     )
-    effect = Grid.of(
+
+
+def _effect_grid(view: View) -> Grid:
+    return Grid.of(
         "Calibration: load, time and cost (tiny model)",
         (
             *WHO,
@@ -142,6 +175,14 @@ def calibration_grids(view: View) -> tuple[Grid, ...]:
             Field("tile load max/mean", _two("tile_load_max_over_mean", significant)),
             Field("p50 us", _two("latency_p50_us", significant)),
             Field("nJ per token", _two("energy_per_token_nj", lambda v: significant(v, 4))),
+            Field(
+                "nJ to calibrate",
+                lambda d: significant(optional(d.row, "calibration_all_energy_nj")),
+            ),
+            Field(
+                "the same per token served",
+                lambda d: significant(optional(d.row, "calibration_energy_per_token_nj")),
+            ),
             Field("cells rewritten", lambda d: whole(optional(d.row, "calibration_cells_written"))),
             Field(
                 "added operations per token",
@@ -153,4 +194,3 @@ def calibration_grids(view: View) -> tuple[Grid, ...]:
         "routing without copies.",
         page_only=True,
     )
-    return routing, effect

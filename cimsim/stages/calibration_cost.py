@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cimsim.chip import UnitKey
 from cimsim.cost import ActionCounts, Ledger
@@ -57,9 +57,9 @@ def calibration_cost(chip: PlacedChip, correction: Correction) -> CalibrationCos
     written: dict[UnitKey, int] = {}
     cells = 0
     read, time_ps = _bring_up(chip, correction)
-    for key in dict.fromkeys(UnitKey.of(m.id) for m in rewritten_matrices(correction, program)):
-        unit = placement.units.get(key)
-        if unit is None:
+    by_steps = rewritten_matrices(replace(correction, clip_lsb=0.0), program)
+    for key in dict.fromkeys(UnitKey.of(m.id) for m in by_steps):
+        if key not in placement.units:
             continue
         copies = len(placement.seats_of.get(key, ())) or 1
         if key in averaged and key.part != "experts":
@@ -68,8 +68,11 @@ def calibration_cost(chip: PlacedChip, correction: Correction) -> CalibrationCos
             if copies < 1:
                 continue
         written[key] = copies
-        cells += copies * unit.cells
-        time_ps += copies * cost.programming_ps(unit)
+    for key, copies in _all_copies(chip).items() if correction.clip_lsb else ():
+        written[key] = written.get(key, 0) + copies
+    for key, copies in written.items():
+        cells += copies * placement.units[key].cells
+        time_ps += copies * cost.programming_ps(placement.units[key])
     ledger = Ledger()
     if written or read:
         counts = ActionCounts("calibration", 0, time_ps, read, programmed=written)
@@ -92,14 +95,26 @@ def calibration_cost(chip: PlacedChip, correction: Correction) -> CalibrationCos
     )
 
 
+def _all_copies(chip: PlacedChip) -> dict[UnitKey, int]:
+    """Return how many copies of every unit the chip holds when it starts."""
+    holds = chip.copies
+    placed = {key: holds.resident.get(key, int(key in holds.starts)) for key in holds.units}
+    return {key: copies for key, copies in placed.items() if copies}
+
+
 def _bring_up(chip: PlacedChip, correction: Correction) -> tuple[dict[UnitKey, int], int]:
-    """Return vectors by unit that trimming multiplied, all copies, and the time, in ps."""
+    """Return test vectors by unit, of all copies, and the time, in ps.
+
+    Trimming multiplies them; so does measuring for which error columns are clipped, before it.
+    """
     vectors: dict[UnitKey, int] = {}
-    time_ps = 0
     for matrix, trim in correction.trims.items():
         key = UnitKey.of(matrix)
         if key not in vectors and key in chip.placement.units:
             vectors[key] = TRIM_VECTORS * len(trim.gain)
-            unit = chip.placement.units[key]
-            time_ps += vectors[key] * chip.cost.visit_timing(unit).interval_ps
+    for key, copies in _all_copies(chip).items() if correction.clip_lsb else ():
+        if key not in chip.copies.dealt:
+            vectors[key] = vectors.get(key, 0) + TRIM_VECTORS * copies
+    units, timing = chip.placement.units, chip.cost.visit_timing
+    time_ps = sum(n * timing(units[key]).interval_ps for key, n in vectors.items())
     return vectors, time_ps

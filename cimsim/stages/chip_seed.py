@@ -22,6 +22,7 @@ from cimsim.results.packed import digest_of
 from cimsim.stages.coupled import CoupledChip
 from cimsim.stages.identity import chip_identity
 from cimsim.stages.programmed_chip import ProgrammedChip
+from cimsim.stages.recoding import Recoding
 from cimsim.stages.scoring import (
     Noisy,
     Seed,
@@ -118,24 +119,33 @@ class ChipSeeds:
         text, config = digest_of(self.subject.texts.calibration), self.config
         more = config.calibration.accept_tokens
         wanted = (text, config.calibration.tokens, config.workload.context)
-        return {"text": wanted if more is None else (*wanted, more)}
+        own = {"shards": config.run.chip_seeds} if self._own_shards else {}
+        return {"text": wanted if more is None else (*wanted, more), **own}
 
-    def calibration(self) -> tuple[CalibrationText, CleanReference]:
-        """Return calibration text and what the clean model does on it: measured when needed."""
+    @property
+    def _own_shards(self) -> bool:
+        return self.config.calibration.shards == "own" and self.config.run.chip_seeds > 1
+
+    def calibration(self, index: int) -> tuple[CalibrationText, CleanReference]:
+        """Return a seed's calibration text and the clean model on it: measured when needed."""
+        if self._own_shards:
+            return self._measured(index)
         with self._lock:
-            return self._calibration
+            return self._shared
 
     @cached_property
-    def _calibration(self) -> tuple[CalibrationText, CleanReference]:
+    def _shared(self) -> tuple[CalibrationText, CleanReference]:
+        return self._measured(None)
+
+    def _measured(self, index: int | None) -> tuple[CalibrationText, CleanReference]:
+        """Return the text of all seeds, or the documents of one: every so many-th."""
         config, subject = self.config, self.subject
         tokens, context = config.calibration.tokens, config.workload.context
-        text = split_documents(
-            subject.checkpoint,
-            subject.texts.calibration,
-            tokens,
-            context,
-            accept_tokens=config.calibration.accept_tokens,
-        )
+        whole = subject.texts.calibration
+        if index is not None:
+            whole = "\n\n".join(whole.split("\n\n")[index :: config.run.chip_seeds])
+        more = config.calibration.accept_tokens
+        text = split_documents(subject.checkpoint, whole, tokens, context, accept_tokens=more)
         needed = bool(steps_of(calibration_method(config)))
         read = text if needed else replace(text, fit=text.fit[:1])
         return text, CleanReference.measure(subject.decoder, subject.digital, read)
@@ -160,7 +170,7 @@ class _Programmed:
     def _deployment(self) -> ProgrammedChip:
         self._progress("programming", 0.0)
         subject, config = self._seeds.subject, self._config
-        return ProgrammedChip.program(
+        chip = ProgrammedChip.program(
             config.tile,
             config.technology.temperature_c,
             subject.checkpoint,
@@ -170,6 +180,8 @@ class _Programmed:
             self._index,
             subject.compute,
         )
+        recoding = Recoding(config, subject.decoder, self._holds, subject.profile, subject.compute)
+        return replace(chip, recoding=recoding)
 
     def noisy(self) -> Noisy:
         seeds, subject = self._seeds, self._seeds.subject
@@ -182,7 +194,7 @@ class _Programmed:
         seeds, subject = self._seeds, self._seeds.subject
         wanted: Correction | Task
         if seeds.given is None:
-            text, reference = seeds.calibration()
+            text, reference = seeds.calibration(self._index)
             wanted = calibration_task(
                 self._config, subject.decoder, self._deployment, reference, text, ""
             )

@@ -78,6 +78,7 @@ _USE = (
         "run",
         (
             "chip_seeds",
+            "perplexity_limit",
             "tile_mode",
             "flight_tokens",
             "decode_batch",
@@ -89,7 +90,18 @@ _USE = (
             "precision",
         ),
     ),
-    ("calibration", ("method", "min_gain_nats", "accept_mode", "accept_tokens")),
+    (
+        "calibration",
+        (
+            "method",
+            "min_gain_nats",
+            "accept_mode",
+            "accept_tokens",
+            "life_tokens",
+            "interval_hours",
+            "shards",
+        ),
+    ),
 )
 
 

@@ -8,6 +8,7 @@ from cimsim.mac.statistics import MatrixCounts
 from cimsim.model import Correction, ScoreResult
 from cimsim.model.correction_steps import (
     ColumnCorrection,
+    ColumnTrim,
     LowRank,
     Replica,
     RouterRefit,
@@ -27,6 +28,7 @@ KEPT: tuple[type, ...] = (
     AdcRange,
     Calibrated,
     ColumnCorrection,
+    ColumnTrim,
     Correction,
     LowRank,
     MacStatistics,

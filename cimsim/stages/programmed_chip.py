@@ -35,8 +35,15 @@ from cimsim.model import (
 from cimsim.stages.compute import NUMBA, Compute
 from cimsim.stages.exactness import is_exact
 from cimsim.stages.linear import AnalogLinear, Copy
+from cimsim.stages.recoded import Recodes
+from cimsim.stages.slot_rewrites import (
+    average_slots,
+    check_slots_apart,
+    is_offloaded,
+    replicated,
+)
 from cimsim.stages.stored_copies import Maker, StoredCopies
-from cimsim.stages.trimmed import behind_trims, input_top, read_copies
+from cimsim.stages.trimmed import behind_trims, input_top, lsb_of, read_copies
 from cimsim.workload.matrix import NO_EXPERT, AnalogPart, MatrixId
 from romer.deployment import BroughtUp
 
@@ -63,6 +70,9 @@ class ProgrammedChip:
         programmed: copies of every analog matrix.
         drawn: experts in slots as written for passes of calibration text, by count.
         compute: writes the cells and reads them.
+        recoding: other codes that the model can be written in, or None.
+        written: times that the whole model was written before.
+        anew: the chip as it is written anew, by the error that columns are clipped for.
     """
 
     tile: Tile
@@ -75,6 +85,9 @@ class ProgrammedChip:
     programmed: StoredCopies = field(repr=False)
     drawn: dict[int, StoredCopies] = field(default_factory=dict, repr=False)
     compute: Compute = NUMBA
+    recoding: Recodes | None = field(default=None, repr=False)
+    written: int = 0
+    anew: dict[float, ProgrammedChip] = field(default_factory=dict, repr=False)
 
     @classmethod
     def program(
@@ -95,16 +108,46 @@ class ProgrammedChip:
         they err, a run writes it again, and so does calibration (`linear`).
         """
         none = StoredCopies({}, 0)
-        bare = cls(
+        return cls(
             tile, temperature_c, checkpoint, holds, ranges, digital, chip_seed, none,
             compute=compute,
-        )  # fmt: skip
+        )._with_cells()  # fmt: skip
+
+    def _with_cells(self) -> ProgrammedChip:
+        """Return the chip with every matrix written."""
         makers: dict[MatrixId, Maker] = {
-            tiling.matrix.id: partial(bare._stored, key, tiling.matrix.id, count=0)
-            for key, unit in holds.units.items()
+            tiling.matrix.id: partial(self._stored, key, tiling.matrix.id, count=self.written)
+            for key, unit in self.holds.units.items()
             for tiling in unit.tilings
         }
-        return replace(bare, programmed=StoredCopies(makers, compute.kept_bytes))
+        return replace(self, programmed=StoredCopies(makers, self.compute.kept_bytes), drawn={})
+
+    @property
+    def recodes(self) -> bool:
+        """Whether the model can be written in other codes, columns clipped and scaled anew."""
+        return self.recoding is not None and self.recoding.possible
+
+    def written_anew(self, error_lsb: float) -> ProgrammedChip:
+        """Return the chip once its columns are clipped for an error: cells err anew.
+
+        Raises:
+            CimsimError: if the chip's weights have no other codes.
+        """
+        if self.recoding is None or not self.recoding.possible:
+            raise CimsimError(
+                "the correction clips columns, and weights of this chip have no other codes",
+                key="calibration.method",
+                hint="take a method without clip_columns",
+            )
+        if error_lsb not in self.anew:
+            self.anew.clear()  # a programmed chip is a quarter of a gigabyte
+            tile, checkpoint, ranges = self.recoding.for_error(error_lsb)
+            other = replace(
+                self, tile=tile, checkpoint=checkpoint, ranges=ranges, written=self.written + 1,
+                recoding=None, anew={},
+            )  # fmt: skip
+            self.anew[error_lsb] = other._with_cells()
+        return self.anew[error_lsb]
 
     def linear(
         self,
@@ -152,6 +195,10 @@ class ProgrammedChip:
         statistics: MacStatistics | None,
     ) -> AnalogLinear:
         """Return the products; experts in slots are those of a write for calibration, if any."""
+        if correction is not None and correction.clip_lsb:
+            other = self.written_anew(correction.clip_lsb)
+            rest = replace(correction, clip_lsb=0.0)
+            return other._join(rest, count, read_seed, mode, statistics)
         programmed = self.programmed.makers()
         if count is not None:
             programmed.update(self._draw(count).makers())
@@ -160,16 +207,16 @@ class ProgrammedChip:
             programmed.update(self._reprogrammed_routers(correction))
             programmed.update(self._rewritten_slots(correction, count))
             if self.holds.slots:
-                _check_slots_apart(correction)
+                check_slots_apart(correction)
             averaged |= self._copy_dense_parts(programmed, correction)
             for matrix, trim in correction.trims.items():
                 if matrix in programmed:
                     known, top = programmed[matrix], input_top(self.tile, self.ranges[matrix])
                     behind = partial(behind_trims, known, trim, top, self.digital.backend)
                     programmed[matrix] = behind
-            averaged |= _average_slots(programmed, correction)
-            averaged |= self._check_replicas(correction)
-            for matrix in [m for m in programmed if _is_offloaded(m, correction)]:
+            averaged |= average_slots(programmed, correction)
+            averaged |= replicated(correction, self.programmed)
+            for matrix in [m for m in programmed if is_offloaded(m, correction)]:
                 del programmed[matrix]
         return AnalogLinear(
             self.programmed.changed(programmed),
@@ -184,6 +231,10 @@ class ProgrammedChip:
         self, correction: Correction | None, *, read_seed: int, mode: Mode
     ) -> Iterator[BroughtUp]:
         """Yield every copy of every matrix with a place of its own, as a bring-up reads it."""
+        if correction is not None and correction.clip_lsb:
+            other, rest = self.written_anew(correction.clip_lsb), replace(correction, clip_lsb=0.0)
+            yield from other.bring_up(rest, read_seed=read_seed, mode=mode)
+            return
         programmed = self.programmed.makers()
         if correction is not None:
             programmed.update(self._reprogrammed_routers(correction))
@@ -196,12 +247,21 @@ class ProgrammedChip:
             at = (matrix.layer, matrix.routed)
             source = matrix._replace(expert=moved[at]) if at in moved else matrix
             names, top = (matrix, source), input_top(self.tile, self.ranges[matrix])
-            yield from read_copies(stored[matrix], names, top, backend, (read_seed, mode))
+            lsb = lsb_of(self.checkpoint.matrix(source), self.tile)
+            yield from read_copies(stored[matrix], names, top, lsb, backend, (read_seed, mode))
+
+    def forget_drawn(self) -> None:
+        """Free the experts that were written into slots for passes of calibration text."""
+        self.drawn.clear()
+        for other in self.anew.values():
+            other.drawn.clear()
 
     def forget_folded(self) -> None:
         """Free the folded forms of every copy: a quarter of a programmed chip."""
         for copy in self.programmed.kept():
             copy.forget_folded()
+        for other in self.anew.values():
+            other.forget_folded()
 
     def copies(self, layer: int, expert: int, part: AnalogPart = "experts") -> int:
         """Return how many copies of a unit are placed.
@@ -218,7 +278,9 @@ class ProgrammedChip:
             if refit.where == "reprogrammed" and matrix in self.programmed:
                 key, adc_range = UnitKey.of(matrix), self.ranges[matrix]
                 weight = GivenWeight(refit.weight)
-                written[matrix] = partial(self._write, key, matrix, weight, adc_range, count=1)
+                written[matrix] = partial(
+                    self._write, key, matrix, weight, adc_range, count=self.written + 1
+                )
         return written
 
     def _rewritten_slots(self, correction: Correction, count: int | None) -> dict[MatrixId, Maker]:
@@ -234,7 +296,7 @@ class ProgrammedChip:
                 slot = (matrix.layer, matrix.expert) == (rewrite.layer, rewrite.slot)
                 if slot and matrix.part == "experts":
                     source = matrix._replace(expert=rewrite.source)
-                    key, times = UnitKey.of(matrix), 1 if count is None else count
+                    key, times = UnitKey.of(matrix), self.written + 1 if count is None else count
                     written[matrix] = partial(self._stored, key, matrix, count=times, source=source)
         return written
 
@@ -248,33 +310,6 @@ class ProgrammedChip:
             }
             self.drawn[count] = StoredCopies(makers, self.compute.kept_bytes)
         return self.drawn[count]
-
-    def writes_at_start(self, correction: Correction | None) -> dict[UnitKey, int]:
-        """Return how often every switched expert was programmed before a run starts.
-
-        Once where a slot holds it, and once more if calibration rewrote that slot.
-        """
-        rewrites = () if correction is None else correction.rewrites
-        again = {UnitKey(r.layer, "experts", r.slot) for r in rewrites}
-        starts = self.holds.starts
-        return {key: 1 + (key in again) if key in starts else 0 for key in self.holds.dealt}
-
-    def _check_replicas(self, correction: Correction) -> set[tuple[int, int]]:
-        """Return the experts whose placed copies are averaged; all of them must be placed."""
-        wanted: set[tuple[int, int]] = set()
-        for replica in correction.replicas:
-            if replica.part != "experts":
-                continue
-            placed = len(self.programmed.get(MatrixId(replica.layer, "gate", replica.expert), ()))
-            if placed < replica.copies:
-                raise CimsimError(
-                    f"the correction averages {replica.copies} copies of expert {replica.expert} "
-                    f"of layer {replica.layer} and {placed} are placed",
-                    key="mapping.replicas",
-                    hint="give the chip more spare crossbars (chip.spare_fraction)",
-                )
-            wanted.add((replica.layer, replica.expert))
-        return wanted
 
     def room_for(self, parts: Sequence[AnalogPart]) -> int:
         """Return how many further copies of all units of some parts idle crossbars hold."""
@@ -360,40 +395,3 @@ class ProgrammedChip:
         self, matrix: MatrixId, *, copy: int, count: int = 0, slot: int = NO_SLOT
     ) -> Writing:
         return Writing(self.chip_seed, matrix, copy, count, slot, temperature_c=self.temperature_c)
-
-
-def _check_slots_apart(correction: Correction) -> None:
-    """Refuse corrections that read two experts at once where one may not be resident."""
-    for rewrite in correction.rewrites:
-        if rewrite.copy_router and rewrite.sharing == "average":
-            raise CimsimError(
-                f"the correction averages experts {rewrite.source} and {rewrite.slot} of layer "
-                f"{rewrite.layer}, and on a chip that switches experts one of them may not be "
-                "resident",
-                key="calibration.method",
-                hint="take a method without averaging, or a chip that holds all experts",
-            )
-
-
-def _average_slots(
-    programmed: dict[MatrixId, Maker], correction: Correction
-) -> set[tuple[int, int]]:
-    """Let a source expert answer with the mean of itself and the slots rewritten with it."""
-    found: set[tuple[int, int]] = set()
-    for rewrite in correction.rewrites:
-        if rewrite.copy_router and rewrite.sharing == "average":
-            found.add((rewrite.layer, rewrite.source))
-            for matrix in [m for m in programmed if m.part == "experts"]:
-                if (matrix.layer, matrix.expert) == (rewrite.layer, rewrite.slot):
-                    source = matrix._replace(expert=rewrite.source)
-                    programmed[source] = partial(_both, programmed[source], programmed[matrix])
-    return found
-
-
-def _both(first: Maker, second: Maker) -> tuple[Copy, ...]:
-    return (*first(), *second())
-
-
-def _is_offloaded(matrix: MatrixId, correction: Correction) -> bool:
-    expert = (matrix.layer, matrix.expert) in correction.offload_experts
-    return matrix.part in correction.offload_parts or (expert and matrix.part == "experts")

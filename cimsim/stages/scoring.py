@@ -241,7 +241,7 @@ def score_treated(
     if chosen.is_identity:
         return Treated(calibration)
     if coupled is not None:
-        deployment.drawn.clear()
+        deployment.forget_drawn()
     score, phases = _deployed(
         config, decoder, deployment, windows, coupled, chosen, None,
         lambda share: progress(f"{TOGETHER}, calibrated", 0.6 + 0.4 * share),

@@ -27,6 +27,7 @@ from cimsim.mac import AgeGrid, MacStatistics, Mode, ProgrammedMatrix
 from cimsim.model import Correction
 from cimsim.stages.linear import Copy
 from cimsim.stages.programmed_chip import ProgrammedChip
+from cimsim.stages.slot_rewrites import writes_at_start
 from cimsim.stages.trimmed import TrimmedCopy
 from cimsim.units import PS_PER_S
 from cimsim.workload.matrix import MatrixId, TokenKeys
@@ -80,7 +81,7 @@ class TimedLinear:
         self._start_s = deployment.tile.device.age_s
         self._grid = AgeGrid.of(deployment.tile, age_step)
         self._aged: dict[tuple[MatrixId, int], tuple[float, Copy]] = {}
-        self._writes = deployment.writes_at_start(correction)
+        self._writes = writes_at_start(deployment.holds, correction)
         self._slots: defaultdict[int, _Slot] = defaultdict(_Slot)
         self._now_ps, self._replica, self._slot = 0, 0, NONE
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cimsim.config import Tile
 from cimsim.mac import AdcRange, MacStatistics, Mode
 from cimsim.mac.inputs import static_scale
-from cimsim.mac.quantize import greatest_integer
+from cimsim.mac.quantize import greatest_integer, quantize_weights
 from cimsim.model import ColumnTrim
 from cimsim.model.array_backend import ArrayBackend
 from cimsim.stages.linear import Copy
@@ -21,7 +21,7 @@ from cimsim.stages.stored_copies import Maker
 from cimsim.workload.matrix import MatrixId, TokenKeys
 from romer.deployment import BroughtUp
 
-__all__ = ["TrimmedCopy", "behind_trims", "input_top", "read_copies"]
+__all__ = ["TrimmedCopy", "behind_trims", "input_top", "lsb_of", "read_copies"]
 
 BRING_UP = 1 << 62  # sequence number of a bring-up's reads: no text reaches it
 Floats = NDArray[np.float32]
@@ -89,10 +89,17 @@ def input_top(tile: Tile, adc_range: AdcRange) -> float | None:
     return scale * greatest_integer(tile.input.bits) if scale else None
 
 
+def lsb_of(weight: Floats, tile: Tile) -> Floats:
+    """Return what one LSB of a stored weight stands for, float32 [n_out]."""
+    form = tile.weight
+    return quantize_weights(weight, form.bits, per_column=form.scale == "per_column")[1]
+
+
 def read_copies(
     copies: tuple[Copy, ...],
     names: tuple[MatrixId, MatrixId],
     top: float | None,
+    lsb: Floats,
     backend: ArrayBackend,
     how: tuple[int, Mode],
 ) -> Iterator[BroughtUp]:
@@ -102,12 +109,13 @@ def read_copies(
         copies: of the matrix.
         names: the matrix, and whose weights its cells hold.
         top: greatest input of a static scale, or None.
+        lsb: float32 [n_out], what one LSB of a stored weight stands for.
         backend: whose arrays copies take.
         how: seed of the read noise, and mode.
     """
     for number, copy in enumerate(copies):
         read = partial(_read, copy, number, backend, how)
-        yield BroughtUp(names[0], number, names[1], 1.0 if top is None else top, read)
+        yield BroughtUp(names[0], number, names[1], 1.0 if top is None else top, lsb, read)
 
 
 def _read(

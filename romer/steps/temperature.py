@@ -59,6 +59,8 @@ def _outputs(
     """Return the logits [n, vocab] of FIT tokens and the tokens that followed, [n]."""
     windows = task.text.fit[:WINDOWS]
     sequences = np.arange(len(windows), dtype=np.int64)
+    if linear is not task.clean:
+        task.passed.tokens += windows.size
     out = task.decoder.forward(windows, linear, sequences=sequences, correction=correction)
     logits = out.logits[:, :-1]
     return logits.reshape(-1, logits.shape[-1]), windows[:, 1:].reshape(-1)

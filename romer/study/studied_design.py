@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
@@ -14,6 +14,7 @@ from cimsim.stages.models import calibration_windows, read_text, spread_windows
 from cimsim.stages.placed_chip import PlacedChip, place_chip
 from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.ranges import measure_ranges
+from cimsim.stages.recoding import Recoding
 from cimsim.stages.scoring import CALIBRATION_READ_SEEDS, score_clean
 from cimsim.workload.matrix import MatrixId
 from romer import Task
@@ -37,6 +38,7 @@ class StudiedDesign:
         digital: its float products.
         placed: the chip with the model on it.
         ranges: ADC range of every analog matrix.
+        recoding: other codes that its chips can be written in.
         compute: what carries out the numbers.
     """
 
@@ -47,6 +49,7 @@ class StudiedDesign:
     digital: FloatLinear
     placed: PlacedChip
     ranges: dict[MatrixId, AdcRange]
+    recoding: Recoding
     compute: Compute
 
     @classmethod
@@ -81,11 +84,14 @@ class StudiedDesign:
         ranging = decoder if stored is checkpoint else Decoder(stored, subject.compute.backend)
         compute = subject.compute
         ranges = measure_ranges(config, ranging, placed.copies, profile, compute=compute)
-        return cls(config, checkpoint, stored, decoder, digital, placed, ranges, compute)
+        recoding = Recoding(config, decoder, placed.copies, profile, compute)
+        return cls(
+            config, checkpoint, stored, decoder, digital, placed, ranges, recoding, compute
+        )  # fmt: skip
 
     def deploy(self, chip_seed: int) -> ProgrammedChip:
         """Program one chip."""
-        return ProgrammedChip.program(
+        chip = ProgrammedChip.program(
             self.config.tile,
             self.config.technology.temperature_c,
             self.stored,
@@ -95,6 +101,7 @@ class StudiedDesign:
             chip_seed,
             self.compute,
         )
+        return replace(chip, recoding=self.recoding)
 
     def task(
         self, prepared: Prepared, deployment: ProgrammedChip, chip_seed: int, mode: Mode = "folded"

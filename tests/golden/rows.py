@@ -49,6 +49,13 @@ LEFT_OUT |= {"adc_range", "adc_range_levels", "adc_range_error", "adc_range_leas
 """Columns that came after the values were stored: `tests/mac` holds what they say."""
 LEFT_OUT |= {"tier_switches_per_token"}
 """A column that came after the values were stored: `tests/engine` holds what it says."""
+LEFT_OUT |= {
+    "calibration_parts", "calibration_pass_tokens", "calibration_all_energy_nj",
+    "calibration_all_time_us", "calibration_energy_per_token_nj", "calibration_time_per_token_us",
+    "calibration_writes_per_token", "ppl_calibrated_worst", "ppl_calibrated_chips_and_text_low",
+    "ppl_calibrated_chips_and_text_high", "yield", "yield_ci_low", "yield_ci_high",
+}  # fmt: skip
+"""Columns that came after the values were stored: `tests/pipeline` holds what they say."""
 
 
 def digest(found: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from cimsim.model.kernels.product import product
 from cimsim.workload.matrix import MatrixId, TokenKeys
 from cimsim.zoo import calibration_text
 from romer import CalibrationText, CleanReference, Task, split_documents
+from romer.deployment import BroughtUp
 
 CONTEXT = 48
 TOKENS = 30 * CONTEXT
@@ -41,7 +42,9 @@ class ArrayLinear:
 
 
 class ArrayDeployment:
-    """A chip whose only noise is a frozen error of relative size `error`."""
+    """A chip whose only noise is a frozen error of relative size `error`; nothing is brought up."""
+
+    recodes = False
 
     def __init__(self, checkpoint: Checkpoint, error: float) -> None:
         self._checkpoint, self._error = checkpoint, error
@@ -56,6 +59,12 @@ class ArrayDeployment:
                 slot = MatrixId(r.layer, role, r.slot)
                 swapped[slot] = MatrixId(r.layer, role, r.source)
         return ArrayLinear(self._checkpoint, self._error, swapped)
+
+    def bring_up(
+        self, correction: Correction | None, *, read_seed: int, mode: str
+    ) -> Iterator[BroughtUp]:
+        del correction, read_seed, mode
+        return iter(())
 
     def copies(self, layer: int, expert: int, part: str = "experts") -> int:
         del layer, expert, part

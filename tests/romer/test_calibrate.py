@@ -337,8 +337,8 @@ def test_the_number_of_a_step_reaches_it(bench: Bench) -> None:
 
 def test_the_protocol_shows_a_calibrator_nothing_but_products() -> None:
     public = [n for n in vars(Deployment) if not n.startswith("_")]
-    assert public == ["linear", "bring_up", "copies", "room_for"]
-    assert [f.name for f in fields(BroughtUp)] == ["matrix", "copy", "source", "top", "read"]
+    assert public == ["linear", "bring_up", "copies", "recodes", "room_for"]
+    assert [f.name for f in fields(BroughtUp)] == ["matrix", "copy", "source", "top", "lsb", "read"]
     hints = get_type_hints(Deployment.linear)
     assert hints["return"].__name__ == "Linear"
     names = set(inspect.signature(Task).parameters)

@@ -13,6 +13,7 @@ from cimsim.results.loads import EXPERT_LOAD, LATENCY, TILE_LOAD
 from cimsim.results.pairs import PAIRS
 from cimsim.results.run import DEFAULT_BATCHES
 from cimsim.results.table import Table
+from cimsim.stages.columns.calibration import CALIBRATION
 from cimsim.stages.columns.details import PER_LAYER, PER_SEED, RESOURCES
 from cimsim.stages.columns.energy import AREA
 from cimsim.stages.columns.energy import ENERGY as ENERGY_COLUMNS
@@ -85,6 +86,7 @@ def results_table(batches: Sequence[int] = DEFAULT_BATCHES) -> Table[Any]:
         *ENERGY_COLUMNS,
         *AREA,
         *WRITING,
+        *CALIBRATION,
         reasons_column(),
     )
     return extended(Table("results", "One row per chip and model.", columns, check_identities))

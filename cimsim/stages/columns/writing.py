@@ -12,7 +12,7 @@ from cimsim.units import FJ_PER_NJ, PS_PER_S, PS_PER_US
 if TYPE_CHECKING:
     from cimsim.stages.measured import ChipMeasurement
 
-__all__ = ["WRITING"]
+__all__ = ["IDENTITY", "WRITING", "calibrating"]
 
 HOLDS_ALL = Empty("the chip holds every expert, or none is on tiles")
 NO_VISITS = Empty("no expert was asked for")
@@ -41,7 +41,7 @@ def _lifetime(m: ChipMeasurement) -> float | Empty:
     return ENDURES if m.wear.lifetime_s is None else m.wear.lifetime_s
 
 
-def _calibrating(
+def calibrating(
     value: Callable[[ChipMeasurement], float],
 ) -> Callable[[ChipMeasurement], float | Empty]:
     """Return the value of a calibration, or why there is none."""
@@ -94,14 +94,14 @@ WRITING: tuple[Column[ChipMeasurement], ...] = (
         better="higher",
     ),
     count("calibration_tokens", "token", "Tokens that calibration saw.",
-          _calibrating(lambda m: m.calibration.tokens), IDENTITY),
+          calibrating(lambda m: m.calibration.tokens), IDENTITY),
     count("calibration_cells_written", "1", "Cells rewritten by calibration.",
-          _calibrating(lambda m: m.calibration.cells), IDENTITY),
+          calibrating(lambda m: m.calibration.cells), IDENTITY),
     number("calibration_energy_nj", "nJ", "Energy of rewriting them.",
-           _calibrating(lambda m: m.calibration.energy_nj), IDENTITY),
+           calibrating(lambda m: m.calibration.energy_nj), IDENTITY),
     number("calibration_time_us", "us", "Time of rewriting them.",
-           _calibrating(lambda m: m.calibration.time_us), IDENTITY),
+           calibrating(lambda m: m.calibration.time_us), IDENTITY),
     number("correction_ops_per_token", "1",
            "Digital operations that calibration adds to every token.",
-           _calibrating(lambda m: m.calibration.ops_per_token), IDENTITY),
+           calibrating(lambda m: m.calibration.ops_per_token), IDENTITY),
 )  # fmt: skip
