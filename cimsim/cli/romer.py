@@ -145,6 +145,39 @@ def replicas(
 
 
 @app.command()
+def gap(
+    config: Annotated[str, typer.Argument(help="Chip file, or the name of a bundled chip.")],
+    model: Annotated[str, typer.Option(help="Bundled model or Hugging Face folder.")] = (
+        "olmoe-tiny"
+    ),
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="A method, or steps joined by '+'; may repeat."),
+    ] = None,
+    chips: Annotated[int, typer.Option(min=1, help="Chip seeds 0, 1, ...")] = 3,
+    tokens: Annotated[int, typer.Option(min=512, help="Scored tokens.")] = 8192,
+    overrides: Overrides = None,
+    plugins: Plugins = None,
+) -> None:
+    """Measure which share of the gap to the float model calibrating closes, in nats."""
+    from cimsim.config.load import find_chip, load_chip
+    from romer.study.gap import measure_gaps
+    from romer.study.subject import CleanModel
+
+    load(plugins)
+    chip = load_chip(find_chip(config), tuple(overrides or ()))
+    subject = CleanModel(model, chip.workload.context, tokens)
+    wanted = tuple(methods or ("recommended", "trim_columns", "romer_plus"))
+    found = measure_gaps(chip, subject, wanted, range(chips), chip.calibration.tokens)
+    mean = sum(found[0].gap_nats) / chips
+    print(f"{model} on {chip.name}: gap {mean:.4f} nats, {chips} chips, {tokens} tokens")
+    for one in found:
+        share = one.share
+        sure = f" [{100 * share.low:.1f}, {100 * share.high:.1f}]" if chips > 1 else ""
+        print(f"{one.method}: {100 * share.mean:.1f} %{sure} closed; {one.parts()}")
+
+
+@app.command()
 def study(
     out: Annotated[Path, typer.Option(help="Folder of the study; a started one is resumed.")],
     plan: Annotated[
