@@ -29,6 +29,9 @@ INTERRUPTED = 130
 ENDS = {"SIGTERM": "terminated", "SIGHUP": "hung up"}
 FAILED = 1
 BUG = 3
+NO_MEMORY = "there is not enough memory for this; fewer --jobs or a smaller chip need less"
+# How the dynamic linker says that the code of a module found no room.
+NOT_MAPPED = "failed to map segment from shared object"
 PROCESS_SETTINGS = (
     # One BLAS thread per process: parallelism is over chips, and the sums stay ordered.
     ("OPENBLAS_NUM_THREADS", "1"),
@@ -134,10 +137,10 @@ def _run(app: typer.Typer, program: str) -> int:  # noqa: PLR0911 - one return a
         return 0
     except OSError as error:
         return _environment(error)
-    except MemoryError:
-        _say("error: there is not enough memory for this; fewer --jobs or a smaller chip need less")
-        return FAILED
     except Exception as error:  # the last border: anything else is our bug
+        if isinstance(error, MemoryError) or NOT_MAPPED in str(error):
+            _say(f"error: {NO_MEMORY}")
+            return FAILED
         return _bug(error)
     return int(code) if isinstance(code, int) else 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -147,19 +147,29 @@ class Checkpoint:
         switched off. They make sentences into batches; here they would cut text off, or
         score padding as if it were text.
         """
-        from tokenizers import Tokenizer  # noqa: PLC0415 - not needed to run from token ids
-
         path = self.folder / "tokenizer.json"
         if not path.is_file():
             raise CimsimError("the checkpoint has no tokenizer.json", file=self.folder)
         text = read_text_file(path, "tokenizer")
         try:
-            tokenizer = Tokenizer.from_str(text)
+            return _tokenizer_of(text)
         except Exception as error:  # the library raises bare Exception
             raise CimsimError("the tokenizer cannot be read", file=path) from error
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return tokenizer
+
+
+@lru_cache(maxsize=4)
+def _tokenizer_of(text: str) -> Tokenizer:
+    """Return the tokenizer that a ``tokenizer.json`` describes.
+
+    One for all models of a process that have the same: the library (0.23.3) never gives back what
+    a tokenizer remembers of words, four megabytes a run.
+    """
+    from tokenizers import Tokenizer  # noqa: PLC0415 - not needed to run from token ids
+
+    tokenizer = Tokenizer.from_str(text)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def build_program(checkpoint: Checkpoint) -> Program:
