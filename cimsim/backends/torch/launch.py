@@ -317,7 +317,9 @@ def _refusals(held: Held, noise: int, *, native: bool) -> Iterator[tuple[str, st
     if held.values.dtype == torch.float64:
         yield "column sums beyond 24 bits", "tile.device.cell_bits", formats.cell_bits
     if held.curve is not None:
-        yield "transfer curves of converters", "tile.adc.curve", tile.adc.curve
+        measured = tile.adc.kind == "measured"
+        key, value = ("kind", tile.adc.kind) if measured else ("curve", tile.adc.curve)
+        yield "transfer curves of converters", f"tile.adc.{key}", value
     if tile.adc.bits > 16:
         yield "converters of more than 16 bits", "tile.adc.bits", tile.adc.bits
     if noise and held.squares is not None:
