@@ -11,6 +11,7 @@ matrix may have one scale or one per column. The whole model is written again.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, fields
 
@@ -69,10 +70,16 @@ class _Clipped(Checkpoint):
         bound = np.float32(self.clip_rms * np.sqrt(np.mean(np.square(weight, dtype=np.float64))))
         return np.clip(weight, -bound, bound)
 
+    def bfloat16(self, matrix: MatrixId) -> None:
+        """Return None: what is stored in the file is not what is clipped."""
+
 
 def clipped(checkpoint: Checkpoint, quantiser: Quantiser) -> Checkpoint:
     """Return the checkpoint as a quantiser stores it; the same one if it clips nothing."""
     if quantiser.clip_rms is None:
         return checkpoint
     values = {f.name: getattr(checkpoint, f.name) for f in fields(Checkpoint)}
+    # Weights that were read are known by their model: these are others.
+    named = f"{checkpoint.hash} clipped at {quantiser.clip_rms!r} rms"
+    values["hash"] = hashlib.sha256(named.encode()).hexdigest()
     return _Clipped(**values, clip_rms=quantiser.clip_rms)
