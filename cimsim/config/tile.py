@@ -258,8 +258,8 @@ class Tile(Section):
     )
     tier_switch_ns: float = knob(
         0.0,
-        "Time to make another tier of a tile the active one; the simulator of Buechel et al. 2025 "
-        "(doi 10.1038/s43588-024-00753-x) takes none.",
+        "Time to make another tier of a tile the active one; 0 is assumed, for want of a published "
+        "figure (tiers as in Buechel et al. 2025, doi 10.1038/s43588-024-00753-x).",
         unit="ns",
         ge=0,
         within=WRITE_NS,
@@ -267,7 +267,7 @@ class Tile(Section):
     )
     tier_switch_pj: float = knob(
         0.0,
-        "Energy of making another tier of a tile the active one; none after Buechel et al. 2025.",
+        "Energy of making another tier of a tile the active one; 0 is assumed, as for its time.",
         unit="pJ",
         ge=0,
         within=ENERGY_PJ,
