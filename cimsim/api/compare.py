@@ -73,7 +73,10 @@ class Compared(CallResult):
         return DataFrame(list(self.comparison.pairs))
 
     def beside(self, *baselines: str) -> Compared:
-        """Return the same with digital baselines: h200, a100, tpu_v4i, or files.
+        """Return the same with digital baselines beside the chips.
+
+        Args:
+            baselines: h200, a100, tpu_v4i, or files.
 
         Raises:
             CimsimError: if a baseline does not exist or its file does not hold one.

@@ -74,6 +74,7 @@ def full(model_hash: str) -> Correction:
         columns={MatrixId(0, "q"): ColumnCorrection(normal(8, D), normal(9, D))},
         low_rank={MatrixId(1, "down", 4): LowRank(normal(10, 20, 2), normal(11, 2, D))},
         norm_gain={(0, "attention"): normal(12, D), (3, "final"): normal(13, D)},
+        clip_lsb=2.0,
         rewrites=(SlotRewrite(1, 3, 5), SlotRewrite(2, 0, 1, copy_router=True, sharing="average")),
         replicas=(Replica(1, 6, 3),),
         offload_parts=("head",),
@@ -458,7 +459,9 @@ def test_digital_operations_by_hand(checkpoint: Checkpoint) -> None:
 def test_rewritten_matrices_are_slots_routers_and_further_copies(checkpoint: Checkpoint) -> None:
     whole, program = full(checkpoint.hash), checkpoint.program
     expert = 3 * D * 20
-    found = rewritten_matrices(whole, program)
+    found = rewritten_matrices(replace(whole, clip_lsb=0.0), program)
     assert sum(m.size for m in found) == 2 * expert + D * N_EXPERTS + 2 * expert
     assert len(found) == 3 * 2 + 1 + 3 * 2
     assert not rewritten_matrices(identity("m", "c"), program)
+    # Where columns are clipped, the whole model is written once more before all of these.
+    assert rewritten_matrices(whole, program) == [*program.matrices(), *found]

@@ -147,7 +147,8 @@ def test_accuracy_and_timing_columns_are_always_numbers(run_tiny: Runner) -> Non
         row = run_tiny(chip).row
         for name, value in row.items():
             if name.startswith(("ppl_", "latency_p50", "tokens_per_s", "energy_per", "topk")):
-                empty_by_contract = name == "ppl_float_calibrated"
+                # The interval over chips and text asks for five chips; see its reason.
+                empty_by_contract = name == "ppl_float_calibrated" or "chips_and_text" in name
                 assert isinstance(value, int | float) or empty_by_contract, name
 
 
