@@ -6,9 +6,8 @@ the matrix stood before (`tile.weight.scale`); `cimsim.stages.recoding` makes th
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -18,23 +17,21 @@ from cimsim.config import Tile
 from cimsim.mac import AdcRange
 from cimsim.mac.clip import least_error_bounds
 from cimsim.model import Checkpoint
-from cimsim.model.stored_weights import MatrixCache
+from cimsim.model.changed_checkpoint import ChangedCheckpoint, changed
 from cimsim.workload.matrix import NO_EXPERT, PART_OF_ROLE, MatrixId
 
 __all__ = ["Recoded", "Recodes", "clipped_columns"]
 
 
 @dataclass(frozen=True)
-class _ClippedColumns(Checkpoint):
+class _ClippedColumns(ChangedCheckpoint):
     """A checkpoint whose columns are clipped when they are asked for.
 
     Attributes:
-        plain: the checkpoint on disk.
         error_lsb: what a stored weight is off by.
         bits: of a stored weight.
     """
 
-    plain: Checkpoint = field(repr=False, kw_only=True)
     error_lsb: float = field(kw_only=True)
     bits: int = field(kw_only=True)
 
@@ -46,17 +43,11 @@ class _ClippedColumns(Checkpoint):
         bounds = least_error_bounds(weight, self.error_lsb, self.bits)
         return np.clip(weight, -bounds, bounds).T
 
-    def bfloat16(self, matrix: MatrixId) -> None:
-        """Return None: clipped weights are in float32."""
-        del matrix
-
 
 def clipped_columns(checkpoint: Checkpoint, error_lsb: float, bits: int) -> Checkpoint:
     """Return a model as its columns are stored; arguments are those of `least_error_bounds`."""
-    values = {f.name: getattr(checkpoint, f.name) for f in fields(Checkpoint)}
-    name = f"{checkpoint.hash} clipped {error_lsb!r} {bits}"
-    values |= {"hash": hashlib.sha256(name.encode()).hexdigest(), "_cache": MatrixCache()}
-    return _ClippedColumns(**values, plain=checkpoint, error_lsb=error_lsb, bits=bits)
+    values = changed(checkpoint, f"clipped {error_lsb!r} {bits}")
+    return _ClippedColumns(**values, error_lsb=error_lsb, bits=bits)
 
 
 class Recoded(NamedTuple):

@@ -16,16 +16,15 @@ A head that is tied to the embedding is so no more.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model import Checkpoint, Decoder, FloatLinear
-from cimsim.model.stored_weights import MatrixCache
+from cimsim.model.changed_checkpoint import ChangedCheckpoint, changed
 from cimsim.workload.matrix import NO_EXPERT, PART_OF_ROLE, Matrix, MatrixId, TokenKeys
 from cimsim.workload.operations import Experts, Head, Norm, Operation
 from cimsim.workload.program import Program
@@ -41,18 +40,16 @@ _SECOND = ("down", "shared_down", "dense_down")
 
 
 @dataclass(frozen=True)
-class _Reparametrised(Checkpoint):
+class _Reparametrised(ChangedCheckpoint):
     """A checkpoint whose matrices and gains are changed when they are asked for.
 
     Attributes:
-        plain: the checkpoint on disk.
         rows: of a matrix to float32 [n_in], multiplied onto its rows.
         columns: of a matrix to float32 [n_out], multiplied onto its columns.
         gains: (layer, role) of a norm to its gain.
         signs: float32 [d_model] of the rotation, or None.
     """
 
-    plain: Checkpoint = field(repr=False, kw_only=True)
     rows: Mapping[MatrixId, Floats] = field(repr=False, kw_only=True)
     columns: Mapping[MatrixId, Floats] = field(repr=False, kw_only=True)
     gains: Mapping[tuple[int, str], Floats] = field(repr=False, kw_only=True)
@@ -122,18 +119,9 @@ def reparametrise(
         draw = np.random.Generator(np.random.Philox(key=SIGNS_KEY))
         signs = np.float32(1.0) - 2.0 * draw.integers(0, 2, checkpoint.program.d_model)
         signs = signs.astype(np.float32)
-    values = {f.name: getattr(checkpoint, f.name) for f in fields(Checkpoint)}
-    state = hashlib.sha256(f"{checkpoint.hash} {form}".encode())
-    for scale in (*rows.values(), *columns.values()):
-        state.update(scale.tobytes())
-    values |= {
-        "hash": state.hexdigest(),
-        "program": _untied(checkpoint.program),
-        "_cache": MatrixCache(),
-    }
-    return _Reparametrised(
-        **values, plain=checkpoint, rows=rows, columns=columns, gains=gains, signs=signs
-    )
+    scales = (scale.tobytes() for scale in (*rows.values(), *columns.values()))
+    values = changed(checkpoint, form, *scales) | {"program": _untied(checkpoint.program)}
+    return _Reparametrised(**values, rows=rows, columns=columns, gains=gains, signs=signs)
 
 
 def _untied(program: Program) -> Program:

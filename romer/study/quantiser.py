@@ -11,15 +11,15 @@ matrix may have one scale or one per column. The whole model is written again.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint
+from cimsim.model.changed_checkpoint import ChangedCheckpoint, changed
 from cimsim.workload.matrix import MatrixId
 
 __all__ = ["PLAIN", "Quantiser", "clipped", "quantiser_of"]
@@ -59,27 +59,21 @@ def quantiser_of(name: str) -> Quantiser:
 
 
 @dataclass(frozen=True)
-class _Clipped(Checkpoint):
+class _Clipped(ChangedCheckpoint):
     """A checkpoint whose matrices are clipped when they are asked for."""
 
-    clip_rms: float = 0.0
+    clip_rms: float = field(kw_only=True)
 
     def matrix(self, matrix: MatrixId) -> NDArray[np.float32]:
         """Return a weight matrix, clipped."""
-        weight = super().matrix(matrix)
+        weight = self.plain.matrix(matrix)
         bound = np.float32(self.clip_rms * np.sqrt(np.mean(np.square(weight, dtype=np.float64))))
         return np.clip(weight, -bound, bound)
-
-    def bfloat16(self, matrix: MatrixId) -> None:
-        """Return None: what is stored in the file is not what is clipped."""
 
 
 def clipped(checkpoint: Checkpoint, quantiser: Quantiser) -> Checkpoint:
     """Return the checkpoint as a quantiser stores it; the same one if it clips nothing."""
     if quantiser.clip_rms is None:
         return checkpoint
-    values = {f.name: getattr(checkpoint, f.name) for f in fields(Checkpoint)}
-    # Weights that were read are known by their model: these are others.
-    named = f"{checkpoint.hash} clipped at {quantiser.clip_rms!r} rms"
-    values["hash"] = hashlib.sha256(named.encode()).hexdigest()
+    values = changed(checkpoint, f"clipped at {quantiser.clip_rms!r} rms")
     return _Clipped(**values, clip_rms=quantiser.clip_rms)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cimsim.model import Checkpoint, Decoder, FloatLinear
 from cimsim.stages.inspecting import inspect_model
+from cimsim.stages.models import open_model
 from cimsim.stages.reparametrised import hadamard, reparametrise
 from cimsim.workload.matrix import MatrixId
 
@@ -37,6 +38,15 @@ def test_another_form_is_the_same_model_in_float(
     changed = other.matrix(plain.program.head.id)
     assert np.abs(changed - plain.matrix(plain.program.head.id)).max() > 1e-3
     np.testing.assert_allclose(logits(other, windows[2:]), logits(plain, windows[2:]), atol=2e-3)
+
+
+@pytest.mark.parametrize("form", ["smooth", "rotate"])
+def test_what_is_stored_is_not_what_another_form_has(form: Form) -> None:
+    plain = open_model("olmoe-tiny")
+    matrix = plain.program.layers[0].experts[0][0].id
+    assert plain.bfloat16(matrix) is not None
+    # A device that takes bfloat16 as it is stored would compute with the model on disk.
+    assert reparametrise(plain, form, np.zeros((1, 8), dtype=np.int64)).bfloat16(matrix) is None
 
 
 @given(st.sampled_from([1, 2, 6, 16, 48]), st.integers(0, 99))
