@@ -17,7 +17,7 @@ from cimsim.config.bounds import (
     POWER_W,
     TERAOPS,
 )
-from cimsim.config.bundled import bundled_folder
+from cimsim.config.bundled import bundled_files
 from cimsim.config.section import Section, knob
 from cimsim.config.section_file import load_section
 from cimsim.errors import CimsimError, nearest
@@ -75,7 +75,7 @@ class Baseline(Section):
 
 def bundled_baselines() -> dict[str, Path]:
     """Return the files of the bundled baselines by name."""
-    return {p.stem: p for p in sorted((bundled_folder() / "baselines").glob("*.yaml"))}
+    return bundled_files("baselines")
 
 
 def open_baseline(name: str) -> Baseline:

@@ -11,6 +11,7 @@ from cimsim.text_file import is_file
 __all__ = [
     "KINDS",
     "bundled_chips",
+    "bundled_files",
     "bundled_folder",
     "find_chip",
     "find_parent",
@@ -28,9 +29,14 @@ def bundled_folder() -> Path:
     return packaged if packaged.is_dir() else Path(str(files("cimsim"))).parent / "arch_configs"
 
 
+def bundled_files(folder: str) -> dict[str, Path]:
+    """Return the YAML files of a folder of the bundled ones by name."""
+    return {p.stem: p for p in sorted((bundled_folder() / folder).glob("*.yaml"))}
+
+
 def bundled_chips() -> dict[str, Path]:
     """Return the bundled runnable chips by name."""
-    return {p.stem: p for p in sorted(bundled_folder().glob("*.yaml"))}
+    return bundled_files(".")
 
 
 def find_chip(name: str | Path) -> Path:

@@ -272,9 +272,7 @@ def _explain(error: ErrorDetails, tree: YamlTree, path: Path) -> CimsimError:
     if error["type"] == "extra_forbidden":
         texts, kind = tuple(str(k) for k in keys), _kind_at(tree.value, keys[:-1])
         return _unknown_key(texts, str(path), tree.marks.get(keys), kind)
-    mark = next(
-        (tree.marks[keys[:n]] for n in range(len(keys), -1, -1) if keys[:n] in tree.marks), None
-    )
+    mark = tree.nearest_mark(keys)
     dotted = ".".join(str(k) for k in keys)
     allowed = hint = None
     named = ".".join(str(k) for k in keys if not isinstance(k, int))  # of the list, for an item

@@ -68,7 +68,7 @@ def put_measurements(tree: YamlTree, path: Path) -> None:
             continue  # rows of a resolved chip; what is no name is refused with the rest
         del section["file"]
         keys = ("tile", name, "file")
-        mark = next((tree.marks[keys[:n]] for n in (3, 2, 1) if keys[:n] in tree.marks), None)
+        mark = tree.nearest_mark(keys)
         named_by = mark.file if mark else str(path)
         found = Path() if named_by == "--set" else Path(named_by).parent
         bundled = bundled_folder() / "measured" / file

@@ -94,8 +94,7 @@ def _explain(
         case kind:
             allowed = _allowed(model, str(next(k for k in reversed(keys) if isinstance(k, str))))
             message = "has the wrong type" if kind.endswith("_type") else message
-    found = (tree.marks[keys[:n]] for n in range(len(keys), -1, -1) if keys[:n] in tree.marks)
-    mark = next(found, Mark(str(path)))
+    mark = tree.nearest_mark(keys) or Mark(str(path))
     return CimsimError(
         message,
         file=mark.file,

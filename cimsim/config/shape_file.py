@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
-from cimsim.config.bundled import bundled_folder
+from cimsim.config.bundled import bundled_files
 from cimsim.config.section_file import SectionFile, load_section
 from cimsim.config.shape import AnyOperation, WorkloadShape
 from cimsim.config.yaml_tree import read_yaml
@@ -15,7 +15,7 @@ __all__ = ["bundled_shapes", "is_shape", "load_shape"]
 
 def bundled_shapes() -> dict[str, Path]:
     """Return the bundled shape files by name."""
-    return {p.stem: p for p in sorted((bundled_folder() / "shapes").glob("*.yaml"))}
+    return bundled_files("shapes")
 
 
 def is_shape(path: Path) -> bool:

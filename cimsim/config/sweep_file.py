@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from cimsim.config.bundled import bundled_files
 from cimsim.config.knobs import find_knobs
-from cimsim.config.load import bundled_folder
 from cimsim.config.section import Section
 from cimsim.config.sweep import Fidelity, Sample, SearchKnobs, Span, SweepPlan
 from cimsim.config.yaml_tree import Mark, YamlTree, parse_scalar, parse_yaml, read_yaml
@@ -27,7 +27,7 @@ SECTIONS: dict[str, type[Section]] = {
 
 def bundled_sweeps() -> dict[str, Path]:
     """Return the bundled plans by name."""
-    return {p.stem: p for p in sorted((bundled_folder() / "sweeps").glob("*.yaml"))}
+    return bundled_files("sweeps")
 
 
 def find_sweep(name: str | Path) -> Path | None:
@@ -147,8 +147,7 @@ def _telling(errors: list[ErrorDetails], tree: YamlTree) -> ErrorDetails:
 
 def _explain(error: ErrorDetails, tree: YamlTree, file: str) -> CimsimError:
     keys = tuple(k for k in error["loc"] if not str(k).startswith(("tuple[", "Span", "function-")))
-    found = [keys[:n] for n in range(len(keys), -1, -1) if keys[:n] in tree.marks]
-    mark = tree.marks[found[0]] if found and found[0] else Mark(file)
+    mark = tree.nearest_mark(keys) or Mark(file)
     hint = allowed = None
     message = error["msg"].removeprefix("Value error, ").replace("Input", "value", 1)
     if error["type"] == "extra_forbidden":

@@ -48,6 +48,11 @@ class YamlTree:
     value: dict[str, Value]
     marks: dict[Path_, Mark] = field(default_factory=dict)
 
+    def nearest_mark(self, path: Path_) -> Mark | None:
+        """Return the mark of a path, or of the innermost section of it that has one."""
+        above = (path[:n] for n in range(len(path), -1, -1))
+        return next((self.marks[part] for part in above if part in self.marks), None)
+
 
 def parse_scalar(text: str) -> Value:
     """Return the value of a plain scalar under the YAML 1.2 core schema."""
