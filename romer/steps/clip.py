@@ -20,19 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model import Correction
-from cimsim.model.kernels.product import product
 from romer.exact_sums import column_products
 from romer.record import Routers
 from romer.registry import register_step
-from romer.steps.trim import fit_trim, vectors_of
+from romer.steps.trim import fit_trim, read_vectors
 from romer.task import Task
 
 __all__ = ["STEPS_PER_OCTAVE", "clip_columns", "half_octave", "measured_error_lsb"]
 
 STEPS_PER_OCTAVE = 2
 LEAST_LSB = 0.125  # below it rounding decides
-
-Floats = NDArray[np.float32]
 
 
 @register_step("clip_columns")
@@ -57,13 +54,7 @@ def half_octave(error_lsb: float) -> float:
 def measured_error_lsb(task: Task) -> float | None:
     """Return what a stored weight is off by, in LSB, median over columns; None if none is read."""
     found: list[NDArray[np.float64]] = []
-    vectors: dict[int, Floats] = {}
-    for copy in task.deployment.bring_up(None, read_seed=task.read_seeds[0], mode=task.mode):
-        weight = task.decoder.checkpoint.matrix(copy.source)
-        if len(weight) not in vectors:
-            vectors[len(weight)] = vectors_of(len(weight))
-        x = vectors[len(weight)] * np.float32(copy.top)
-        y, target = copy.read(x), product(x, weight)
+    for copy, x, y, target in read_vectors(task, None):
         gain, offset = fit_trim(y, target)
         left = gain * y + offset - target
         power = float(column_products(x, x).sum())

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,16 @@ FAR = 1e4  # quartile ranges beyond a fence: further than any logit
 NARROW = 1e-3  # a quartile range below this share of the median's size is taken as this wide
 
 Floats = NDArray[np.float64]
-Knots = Callable[[Floats, Floats, Floats, Floats], tuple[list[Floats], list[Floats]]]
+_Knots = tuple[list[Floats], list[Floats]]  # logits, and what becomes of them
+
+
+class _Quartiles(NamedTuple):
+    """Of every expert's logits, float64 [experts]; `wide` is what their range counts as."""
+
+    low: Floats
+    mid: Floats
+    high: Floats
+    wide: Floats
 
 
 @register_step("fragment_apart", LAMBDA)
@@ -58,11 +68,9 @@ def pull_apart(
     """Raise logits above their expert's median by lambda IQR, lower those below it."""
     del task
 
-    def knots(
-        low: Floats, mid: Floats, high: Floats, wide: Floats
-    ) -> tuple[list[Floats], list[Floats]]:
-        x = [mid - wide, mid - JUMP * wide, mid + JUMP * wide, mid + wide]
-        shift = amount * (high - low)
+    def knots(q: _Quartiles) -> _Knots:
+        x = [q.mid - q.wide, q.mid - JUMP * q.wide, q.mid + JUMP * q.wide, q.mid + q.wide]
+        shift = amount * (q.high - q.low)
         return x, [x[0] - shift, x[1] - shift, x[2] + shift, x[3] + shift]
 
     return _mapped(correction, routers, knots)
@@ -75,13 +83,11 @@ def pull_together(
     """Bring logits nearer to their expert's median by lambda IQR, at most onto it."""
     del task
 
-    def knots(
-        low: Floats, mid: Floats, high: Floats, wide: Floats
-    ) -> tuple[list[Floats], list[Floats]]:
-        reach = np.maximum(amount * (high - low), JUMP * wide)
-        return [mid - reach - wide, mid - reach, mid + reach, mid + reach + wide], [
-            mid - wide, mid, mid, mid + wide
-        ]  # fmt: skip
+    def knots(q: _Quartiles) -> _Knots:
+        mid, wide = q.mid, q.wide
+        reach = np.maximum(amount * (q.high - q.low), JUMP * wide)
+        x = [mid - reach - wide, mid - reach, mid + reach, mid + reach + wide]
+        return x, [mid - wide, mid, mid, mid + wide]
 
     return _mapped(correction, routers, knots)
 
@@ -91,13 +97,12 @@ def fence(task: Task, correction: Correction, routers: Routers, amount: float = 
     """Keep every expert's logits within its quartiles plus and minus lambda IQR."""
     del task
 
-    def knots(
-        low: Floats, mid: Floats, high: Floats, wide: Floats
-    ) -> tuple[list[Floats], list[Floats]]:
-        del mid
-        reach = amount * (high - low)
-        bottom, top = low - reach, np.maximum(high + reach, low - reach + JUMP * wide)
-        return [bottom - FAR * wide, bottom, top, top + FAR * wide], [bottom, bottom, top, top]
+    def knots(q: _Quartiles) -> _Knots:
+        reach = amount * (q.high - q.low)
+        bottom = q.low - reach
+        top = np.maximum(q.high + reach, bottom + JUMP * q.wide)
+        x = [bottom - FAR * q.wide, bottom, top, top + FAR * q.wide]
+        return x, [bottom, bottom, top, top]
 
     return _mapped(correction, routers, knots)
 
@@ -129,13 +134,16 @@ def affine_logits(correction: Correction, layer: int, logits: NDArray[np.float32
     return z
 
 
-def _mapped(correction: Correction, routers: Routers, knots: Knots) -> Correction:
+def _mapped(
+    correction: Correction, routers: Routers, knots: Callable[[_Quartiles], _Knots]
+) -> Correction:
     """Return a correction with a map of each expert; a known quantile map is replaced."""
     maps = {}
     for layer, logits in routers().logits.items():
         z = affine_logits(correction, layer, logits)
         low, mid, high = np.quantile(z, [0.25, 0.5, 0.75], axis=0)
         wide = np.maximum(high - low, NARROW * (1.0 + np.abs(mid)))
-        x, y = (np.stack(side, axis=1).astype(np.float32) for side in knots(low, mid, high, wide))
+        found = knots(_Quartiles(low, mid, high, wide))
+        x, y = (np.stack(side, axis=1).astype(np.float32) for side in found)
         maps[layer] = QuantileMap(x, y)
     return replace(correction, router_quantiles=maps)

@@ -16,7 +16,7 @@ trim is trimmed as it is written (`trimmed_again`).
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import replace
 
 import numpy as np
@@ -26,12 +26,13 @@ from cimsim.model import TRIM_VECTORS, ColumnTrim, Correction
 from cimsim.model.kernels.product import product
 from cimsim.rng import normals_at
 from cimsim.workload.matrix import MatrixId
+from romer.deployment import BroughtUp
 from romer.exact_sums import column_products, column_sums
 from romer.record import Routers
 from romer.registry import register_step
 from romer.task import Task
 
-__all__ = ["fit_trim", "trim_columns", "trimmed_again", "vectors_of"]
+__all__ = ["fit_trim", "read_vectors", "trim_columns", "trimmed_again", "vectors_of"]
 
 Floats = NDArray[np.float32]
 
@@ -64,6 +65,23 @@ def _trims_of(
     """Return the trims of some matrices, or of all, under the writes of a correction."""
     gains: dict[MatrixId, list[Floats]] = {}
     offsets: dict[MatrixId, list[Floats]] = {}
+    for copy, _, y, target in read_vectors(task, correction, which):
+        gain, offset = fit_trim(y, target)
+        gains.setdefault(copy.matrix, []).append(gain)
+        offsets.setdefault(copy.matrix, []).append(offset / np.float32(copy.top))
+    return {m: ColumnTrim(np.stack(gains[m]), np.stack(offsets[m])) for m in gains}
+
+
+def read_vectors(
+    task: Task, correction: Correction | None, which: Set[MatrixId] | None = None
+) -> Iterator[tuple[BroughtUp, Floats, Floats, Floats]]:
+    """Yield copies of matrices with test vectors, what they give for them, and exact products.
+
+    Args:
+        task: the chip.
+        correction: whose writes the copies hold; None for the chip as it was deployed.
+        which: matrices, or None for all.
+    """
     vectors: dict[int, Floats] = {}
     copies = task.deployment.bring_up(correction, read_seed=task.read_seeds[0], mode=task.mode)
     for copy in copies:
@@ -73,10 +91,7 @@ def _trims_of(
         if len(weight) not in vectors:
             vectors[len(weight)] = vectors_of(len(weight))
         x = vectors[len(weight)] * np.float32(copy.top)
-        gain, offset = fit_trim(copy.read(x), product(x, weight))
-        gains.setdefault(copy.matrix, []).append(gain)
-        offsets.setdefault(copy.matrix, []).append(offset / np.float32(copy.top))
-    return {m: ColumnTrim(np.stack(gains[m]), np.stack(offsets[m])) for m in gains}
+        yield copy, x, copy.read(x), product(x, weight)
 
 
 def vectors_of(n_in: int) -> Floats:
@@ -106,8 +121,9 @@ def fit_trim(y: Floats, target: Floats) -> tuple[Floats, Floats]:
     return gain.astype(np.float32), (mean_t - gain * mean_y).astype(np.float32)
 
 
-def _weight(task: Task, correction: Correction, matrix: MatrixId) -> Floats:
-    refit = correction.router_refit.get(matrix.layer) if matrix.role == "router" else None
+def _weight(task: Task, correction: Correction | None, matrix: MatrixId) -> Floats:
+    refits = {} if correction is None else correction.router_refit
+    refit = refits.get(matrix.layer) if matrix.role == "router" else None
     if refit is not None and refit.where == "reprogrammed":
         return refit.weight
     weight: Floats = task.decoder.checkpoint.matrix(matrix)
