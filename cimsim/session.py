@@ -232,6 +232,8 @@ def _finished_before(plan: RunPlan, listener: Listener) -> dict[str, ChipResult]
 
 
 def _jobs(plan: RunPlan, done: Container[str]) -> list[ChipJob]:
+    left = [task for task in plan.tasks if task.name not in done]
+    digests = {model: open_model(model).known_digests for model in {t.model for t in left}}
     return [
         ChipJob(
             task.name,
@@ -242,8 +244,7 @@ def _jobs(plan: RunPlan, done: Container[str]) -> list[ChipJob]:
             force=plan.force,
             threads=plan.threads,
             cache=plan.cache,
-            digests=open_model(task.model).known_digests,
+            digests=digests[task.model],
         )
-        for task in plan.tasks
-        if task.name not in done
+        for task in left
     ]
