@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from tiny_model import SMALL
 
+from tests.run_files import files_of
 from tests.sweep.test_processes import gone
 
 CHIPS = ("isaac", "sram_digital_28nm", "hermes")
 PLUGIN = "from tests.small_shape import NAME, SHAPES, SMALL_SHAPE\nSHAPES[NAME] = SMALL_SHAPE\n"
-APART = {"manifest.json"}  # times and paths
 
 
 def command(folder: Path, model: Path, out: str, *options: str) -> list[str]:
@@ -35,14 +35,6 @@ def finish(words: list[str]) -> str:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stderr
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {
-        str(p.relative_to(folder)): p.read_bytes()
-        for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name not in APART
-    }
 
 
 def children_of(pid: int) -> list[int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_model import SMALL
 
+from tests.run_files import files_of
 from tests.torture.killed import CHIPS, small_run
 
 # What is changed, and how: variables of the environment, and words of the command.
@@ -22,15 +23,6 @@ SURROUNDINGS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "BLAS threads": ({"OPENBLAS_NUM_THREADS": "2"}, ()),
     "columns of the terminal": ({"COLUMNS": "40"}, ()),
 }
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of every file of a run but those that hold times and paths."""
-    return {
-        str(p.relative_to(folder)): p.read_bytes()
-        for p in folder.rglob("*")
-        if p.is_file() and p.name != "manifest.json"
-    }
 
 
 def run(words: list[str], cwd: Path, environment: dict[str, str]) -> None:
