@@ -1,6 +1,6 @@
 """``python -m cimsim``."""
 
-from cimsim.cli import main
+from cimsim.cli.own_process import cimsim
 
 if __name__ == "__main__":
-    main()
+    cimsim()

@@ -2,9 +2,5 @@
 
 from importlib import import_module
 
-__all__ = ["main"]
-
-main = import_module("cimsim.cli.moe_mapping").main
-
 if __name__ == "__main__":
-    main()
+    import_module("cimsim.cli.own_process").moe_mapping()

@@ -18,7 +18,11 @@ from unittest.mock import patch
 
 __all__ = ["run_here"]
 
-_MAIN = {"cimsim": "cimsim.cli", "moe_mapping": "moe_mapping.__main__", "romer": "romer.__main__"}
+_MAIN = {
+    "cimsim": "cimsim.cli",
+    "moe_mapping": "cimsim.cli.moe_mapping",
+    "romer": "cimsim.cli.romer",
+}
 
 
 def _stream() -> io.TextIOWrapper:

@@ -14,6 +14,6 @@ if __name__ in {"__main__", "__mp_main__"}:
     SHAPES[NAME] = SMALL_SHAPE
 
 if __name__ == "__main__":
-    from cimsim.cli import main
+    from cimsim.cli.own_process import own_process
 
-    main()
+    own_process("cimsim.cli")

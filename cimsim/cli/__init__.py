@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from cimsim.cli.entry import new_app, run_app
-
 __all__ = ["main"]
 
 COMMANDS = (
@@ -51,6 +49,8 @@ def main() -> None:
     if len(sys.argv) == 1:
         print(WELCOME)
         return
+    from cimsim.cli.entry import new_app, run_app
+
     app = new_app("Simulate analog compute-in-memory chips that run mixture-of-experts models.")
     for name in COMMANDS:
         import_module(f"cimsim.cli.{name}").register(app)

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 import typer
 
@@ -24,9 +21,6 @@ from cimsim.text_file import OUT_OF_PLACE, unusable
 
 __all__ = ["new_app", "run_app"]
 
-INTERRUPTED = 130
-# Signals that end a command as an interrupt does, with what it says then.
-ENDS = {"SIGTERM": "terminated", "SIGHUP": "hung up"}
 FAILED = 1
 BUG = 3
 NO_MEMORY = "there is not enough memory for this; fewer --jobs or a smaller chip need less"
@@ -61,18 +55,17 @@ def new_app(help_text: str) -> typer.Typer:
 
 
 def run_app(app: typer.Typer, program: str) -> None:
-    """Run a command line and exit with the project's codes."""
+    """Run a command line and exit with the project's codes.
+
+    Raises:
+        KeyboardInterrupt: passed on; `own_process` says which signal it was.
+    """
     _open_streams()
     # Figures need none, and with one that is not installed matplotlib cannot be imported.
     os.environ.pop("MPLBACKEND", None)
     for name, value in PROCESS_SETTINGS:
         os.environ.setdefault(name, value)
-    with _ends_as_interrupts() as received:
-        code = _run(app, program)
-    if code == INTERRUPTED:
-        _say(ENDS[received[0].name] if received else "interrupted")
-        code = 128 + received[0] if received else code
-    sys.exit(code)
+    sys.exit(_run(app, program))
 
 
 def _open_streams() -> None:
@@ -89,30 +82,6 @@ def _open_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-@contextmanager
-def _ends_as_interrupts() -> Iterator[list[signal.Signals]]:
-    """Let signals that end a process end a command as Ctrl-C does; yields those that came.
-
-    A signal that is ignored, as `nohup` wants it, stays ignored.
-    """
-    received: list[signal.Signals] = []
-
-    def end(number: int, _: FrameType | None) -> None:
-        received.append(signal.Signals(number))
-        raise KeyboardInterrupt
-
-    before = {}
-    for name in ENDS:
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-            before[number] = signal.signal(number, end)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _run(app: typer.Typer, program: str) -> int:  # noqa: PLR0911 - one return an exit code
     try:
         code = app(prog_name=program, standalone_mode=False)
@@ -123,8 +92,10 @@ def _run(app: typer.Typer, program: str) -> int:  # noqa: PLR0911 - one return a
         text = error.format_message() if hasattr(error, "format_message") else str(error)
         _say(f"error: {shortened(' '.join(text.split()), 500)}")
         return 2
-    except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
+    except typer.Abort as stop:  # what typer makes of an interrupt, and of an EOFError
+        if isinstance(stop.__cause__, EOFError):
+            return _bug(stop.__cause__)
+        raise KeyboardInterrupt from stop
     except CimsimError as error:
         _say(f"error: {error.sentence()}")
         return error.exit_code

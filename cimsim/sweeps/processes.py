@@ -22,7 +22,7 @@ from typing import Any, Self, TypeVar
 
 from cimsim.errors import SimulationError
 from cimsim.sweeps.executor import Finished, PlanTask, Tell
-from cimsim.sweeps.worker import READY, THREAD_VARIABLES, die_with_parent, serve
+from cimsim.sweeps.worker import READY, THREAD_VARIABLES, deaf_to_interrupts, die_with_parent, serve
 
 __all__ = ["LocalProcesses", "choose", "killed"]
 
@@ -48,7 +48,7 @@ class LocalProcesses:
         """Run tasks, several at once."""
         left = list(tasks)
         self._team = [member for member in self._team if not member.gone]
-        with _one_thread():
+        with _one_thread(), deaf_to_interrupts():
             while len(self._team) < min(self._jobs, len(left)):
                 self._team.append(_start(self._plugins))
         try:

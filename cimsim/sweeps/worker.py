@@ -11,7 +11,9 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from threading import Lock, Thread
@@ -22,7 +24,7 @@ from cimsim.plugins import load_plugins
 from cimsim.stages.heap import release_heap
 from cimsim.sweeps.executor import Finished, PlanTask, Workplace, carry_out
 
-__all__ = ["READY", "THREAD_VARIABLES", "die_with_parent", "serve"]
+__all__ = ["READY", "THREAD_VARIABLES", "deaf_to_interrupts", "die_with_parent", "serve"]
 
 THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS",
@@ -74,6 +76,24 @@ def die_with_parent() -> None:
     """Ask Linux to kill this process when the thread that started it ends."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that are started meanwhile never hear of Ctrl-C, which is their parent's.
+
+    The terminal sends it to all of them, and they import for a second before they could say so.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Python starts it with the first process, and then lets interrupts through again.
+    import_module("multiprocessing.resource_tracker").ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _send(connection: Connection, finished: Finished[Any]) -> None:

@@ -44,22 +44,26 @@ def small_run(folder: Path, model: Path, knobs: tuple[str, ...], jobs: int) -> l
     ]
 
 
-def stop(command: list[str], when: Callable[[float], bool], number: int) -> Stopped:
-    """Start a command and send its parent process a signal when `when` (seconds) says so."""
+def stop(
+    command: list[str], when: Callable[[float], bool], number: int, all_of_it: bool = False
+) -> Stopped:
+    """Start a command and send it a signal when `when` (seconds) says so.
+
+    The signal goes to the parent process, or to all of them, as a terminal and `timeout` do it.
+    """
     with subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # In the background a shell has it ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        preexec_fn=_foreground,  # noqa: PLW1509 - Popen comes before any thread
     ) as process:
         begun = time.monotonic()
         while process.poll() is None and not when(time.monotonic() - begun):
             time.sleep(0.01)
         if process.poll() is None:
-            os.kill(process.pid, number)
+            (os.killpg if all_of_it else os.kill)(process.pid, number)
         said = process.stderr.read() if number != signal.SIGKILL and process.stderr else ""
         code = process.wait(timeout=60)
         until = time.monotonic() + 5.0
@@ -68,6 +72,12 @@ def stop(command: list[str], when: Callable[[float], bool], number: int) -> Stop
         for orphan in left:
             os.kill(orphan, signal.SIGKILL)
         return Stopped(code, said, left)
+
+
+def _foreground() -> None:
+    """In the background a shell has an interrupt ignored, and `nohup` a hang-up."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def alive(session: int) -> tuple[int, ...]:
