@@ -38,30 +38,39 @@ class Calibrated:
 
 
 class Untreated:
-    """What a chip says before anything is corrected: where every method starts.
+    """What a chip says before a method corrects anything: where the method starts.
 
     Measured when first asked for and kept, so that several methods on one chip share it.
 
     Args:
         task: what the calibrator sees.
+        correction: what is corrected already; None for nothing.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, correction: Correction | None = None) -> None:
         self.task = task
-        self._identity = identity(task.model_hash, task.chip_hash)
+        self.correction = correction or identity(task.model_hash, task.chip_hash)
+        self._after: dict[str, tuple[Calibrated, Untreated]] = {}
 
     @cached_property
     def loss(self) -> AcceptLoss:
         """Losses of the ACCEPT text."""
-        return accept_loss(self.task, self._identity)
+        return accept_loss(self.task, self.correction)
 
     @cached_property
     def _record(self) -> RouterRecord:
-        return lazy_routers(self.task, self._identity)()
+        return lazy_routers(self.task, self.correction)()
 
     def routers(self) -> RouterRecord:
         """Return what the routers saw and said over the FIT text."""
         return self._record
+
+    def after(self, method: str) -> tuple[Calibrated, Untreated]:
+        """Return what a method does, kept whatever it does to a text, and the start after it."""
+        if method not in self._after:
+            found = calibrate(self.task, method, guarded=False, untreated=self)
+            self._after[method] = found, Untreated(self.task, found.correction)
+        return self._after[method]
 
 
 def calibrate(
@@ -70,7 +79,6 @@ def calibrate(
     *,
     guarded: bool = True,
     untreated: Untreated | None = None,
-    start: Correction | None = None,
 ) -> Calibrated:
     """Calibrate a deployed model.
 
@@ -79,18 +87,16 @@ def calibrate(
         method: registered method, or steps joined by '+'.
         guarded: keep a step only if it lowers the ACCEPT loss as `romer.acceptance` says;
             False keeps every step (for studies).
-        untreated: of the same task, to share it among methods.
-        start: what is corrected already; None starts at nothing.
+        untreated: where it starts, of the same task, to share it among methods; None starts at
+            nothing.
 
     Raises:
         CimsimError: if the method is unknown, the model has no router, or statistics are not
             finite.
     """
     names = steps_of(method)
-    first = start is None or start.is_identity
-    current = identity(task.model_hash, task.chip_hash, method)
-    if start is not None:
-        current = replace(start, method=method)
+    untreated = untreated or Untreated(task)
+    current = replace(untreated.correction, method=method)
     if not names:
         return Calibrated(current, ())
     if not task.decoder.program.moe_layers:
@@ -101,12 +107,11 @@ def calibrate(
         )
     verdicts: list[Verdict] = []
     before = task.passed.tokens
-    untreated = untreated or Untreated(task)
-    loss = untreated.loss if first else accept_loss(task, current)
+    loss = untreated.loss
     start_nats = float(loss.expected.mean())
     if start_nats < NOTHING_TO_CORRECT_NATS:
         return Calibrated(current, (), start_nats, task.passed.tokens - before)
-    routers: Routers = untreated.routers if first else lazy_routers(task, current)
+    routers: Routers = untreated.routers
     for name in names:
         proposed = step_of(name)(task, current, routers)
         if proposed is current or proposed.digest() == current.digest():

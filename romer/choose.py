@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cimsim.model import Correction, identity
 from romer.acceptance import LEAST_ERRORS, Verdict, accept_loss, compare
 from romer.calibrate import NOTHING_TO_CORRECT_NATS, Calibrated, Untreated, lazy_routers
 from romer.registry import step_of
@@ -38,24 +37,19 @@ def choose(
     groups: Sequence[Sequence[str]],
     *,
     untreated: Untreated | None = None,
-    start: Correction | None = None,
 ) -> Calibrated:
     """Return a correction of at most one step of each group, in their order.
 
     Args:
         task: what the calibrator sees.
         groups: names of steps, of which each group is one choice.
-        untreated: of the same task, to share it.
-        start: what is corrected already; None starts at nothing.
+        untreated: where it starts, of the same task, to share it; None starts at nothing.
 
     Returns:
         The correction; verdicts are those of the best candidate of each group.
     """
-    first = start is None or start.is_identity
-    current = identity(task.model_hash, task.chip_hash) if start is None else start
     untreated = untreated or Untreated(task)
-    loss = untreated.loss if first else accept_loss(task, current)
-    routers = untreated.routers if first else lazy_routers(task, current)
+    current, loss, routers = untreated.correction, untreated.loss, untreated.routers
     verdicts: list[Verdict] = []
     if loss.expected.mean() < NOTHING_TO_CORRECT_NATS:
         return Calibrated(current, ())

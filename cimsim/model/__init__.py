@@ -24,7 +24,7 @@ from cimsim.model.decoder import Decoder, ForwardResult, ScoreResult
 from cimsim.model.flight import Flight, Stream, next_tokens
 from cimsim.model.float_linear import FloatLinear
 from cimsim.model.interpreter import Interpreter
-from cimsim.model.linear import ExpertCall, Linear
+from cimsim.model.linear import ExpertCall, Linear, Registers
 from cimsim.model.observer import Observer
 from cimsim.model.router_correction import QuantileMap
 from cimsim.model.routing import Routing, RoutingRecord
@@ -51,6 +51,7 @@ __all__ = [
     "LowRank",
     "Observer",
     "QuantileMap",
+    "Registers",
     "Replica",
     "RouterRefit",
     "Routing",

@@ -13,7 +13,7 @@ from cimsim.model.correction_steps import ColumnCorrection, LowRank
 from cimsim.model.routing import Routing
 from cimsim.workload.matrix import Matrix, MatrixId, TokenKeys
 
-__all__ = ["ExpertCall", "ExpertLinear", "Linear"]
+__all__ = ["ExpertCall", "ExpertLinear", "Linear", "Registers"]
 
 Array = NDArray[np.float32]
 
@@ -43,6 +43,21 @@ class Linear(Protocol):
 
 
 @dataclass(frozen=True)
+class Registers:
+    """Trim registers behind the converters of one copy: y' = gain y + offset m.
+
+    Attributes:
+        gain: float32 [n_out], an array of the backend.
+        offset: float32 [n_out], in units of m, the greatest magnitude of a token's inputs.
+        top: m where the input scale is static, None where each token has its own.
+    """
+
+    gain: Array
+    offset: Array
+    top: float | None
+
+
+@dataclass(frozen=True)
 class ExpertCall:
     """The products of all routed experts of a layer at once.
 
@@ -54,6 +69,7 @@ class ExpertCall:
         routing: where they go.
         columns: digital corrections of columns, by matrix.
         low_rank: digital low-rank terms, by matrix.
+        trims: registers behind the converters of the copies that are read, by matrix.
     """
 
     layer: int
@@ -63,6 +79,7 @@ class ExpertCall:
     routing: Routing
     columns: Mapping[MatrixId, ColumnCorrection] = field(default_factory=dict)
     low_rank: Mapping[MatrixId, LowRank] = field(default_factory=dict)
+    trims: Mapping[MatrixId, Registers] = field(default_factory=dict)
 
 
 @runtime_checkable

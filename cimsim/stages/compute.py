@@ -21,7 +21,7 @@ from cimsim.mac import AdcRange, Writing, calibrate_range, ideal_integer, progra
 from cimsim.model import Weight
 from cimsim.model.array_backend import ArrayBackend, NumbaBackend
 from cimsim.plugins import find_installed
-from cimsim.stages.linear import Copy
+from cimsim.stages.copy import Copy
 from cimsim.workload.matrix import MatrixId
 
 __all__ = ["NUMBA", "Compute", "NumbaCompute", "computed_by", "open_compute", "open_others"]

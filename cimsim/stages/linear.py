@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,46 +11,14 @@ from numpy.typing import NDArray
 
 from cimsim.chip import copy_of_token
 from cimsim.mac import MacStatistics, Mode
-from cimsim.model import ExpertCall, FloatLinear
+from cimsim.model import ExpertCall, FloatLinear, Registers
+from cimsim.stages.copy import Copy
+from cimsim.stages.trimmed import TrimmedCopy
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
-__all__ = ["AnalogLinear", "Copy", "JoinsExperts"]
+__all__ = ["AnalogLinear", "JoinsExperts"]
 
 Floats = NDArray[np.float32]
-
-
-class Copy(Protocol):
-    """One copy of a matrix on crossbars, whichever library computes its products.
-
-    `cimsim.mac.ProgrammedMatrix` and `IdealMatrix` are copies; arrays are the backend's.
-    """
-
-    @property
-    def folds(self) -> bool:
-        """Whether the folded form is faithful."""
-        ...
-
-    def multiply(
-        self,
-        x: Floats,
-        keys: TokenKeys,
-        *,
-        read_seed: int,
-        mode: Mode,
-        replica: int,
-        statistics: MacStatistics | None,
-    ) -> Floats:
-        """Return the product of tokens, as `ProgrammedMatrix.multiply` does."""
-        ...
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes that it takes, its folded form included."""
-        ...
-
-    def forget_folded(self) -> None:
-        """Free the folded form; it is made again when it is next used."""
-        ...
 
 
 @runtime_checkable
@@ -120,14 +88,22 @@ class AnalogLinear:
         if self.mode != "folded" or not isinstance(backend, JoinsExperts):
             return None
         lone: dict[int, tuple[Copy, ...]] = {}
+        trims: dict[MatrixId, Registers] = {}
         for number, three in enumerate(call.experts):
             if (call.layer, number) in self.averaged:
                 continue
             copies = [self.programmed[m.id] for m in three if m.id in self.programmed]
             if len(copies) == len(three) and all(len(some) == 1 for some in copies):
-                lone[number] = tuple(some[0] for some in copies)
+                alone = [some[0] for some in copies]
+                for matrix, copy in zip(three, alone, strict=True):
+                    if isinstance(copy, TrimmedCopy):
+                        trims[matrix.id] = copy.registers
+                lone[number] = tuple(c.copy if isinstance(c, TrimmedCopy) else c for c in alone)
         return backend.join_experts(
-            lone, call, read_seed=self.read_seed, statistics=self.statistics
+            lone,
+            replace(call, trims=trims),
+            read_seed=self.read_seed,
+            statistics=self.statistics,
         )
 
     def mean(self, copies: tuple[Copy, ...], x: Floats, tokens: TokenKeys) -> Floats:

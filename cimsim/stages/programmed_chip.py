@@ -33,8 +33,9 @@ from cimsim.model import (
     Weight,
 )
 from cimsim.stages.compute import NUMBA, Compute
+from cimsim.stages.copy import Copy
 from cimsim.stages.exactness import is_exact
-from cimsim.stages.linear import AnalogLinear, Copy
+from cimsim.stages.linear import AnalogLinear
 from cimsim.stages.recoded import Recodes
 from cimsim.stages.slot_rewrites import (
     average_slots,

@@ -15,8 +15,9 @@ from cimsim.mac import AdcRange, MacStatistics
 from cimsim.model import Correction, Decoder, FloatLinear, Linear, ScoreResult
 from cimsim.model.text import perplexity
 from cimsim.stages.compute import Compute
+from cimsim.stages.copy import Copy
 from cimsim.stages.coupled import CoupledChip, CoupledPhase
-from cimsim.stages.linear import AnalogLinear, Copy
+from cimsim.stages.linear import AnalogLinear
 from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.stored_copies import Maker, StoredCopies
 from cimsim.workload.matrix import MatrixId

@@ -8,7 +8,7 @@ from functools import partial
 from cimsim.chip import LogicalCopies, UnitKey
 from cimsim.errors import CimsimError
 from cimsim.model import Correction
-from cimsim.stages.linear import Copy
+from cimsim.stages.copy import Copy
 from cimsim.stages.stored_copies import Maker
 from cimsim.workload.matrix import MatrixId
 

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from cimsim.stages.linear import Copy
+from cimsim.stages.copy import Copy
 from cimsim.workload.matrix import MatrixId
 
 __all__ = ["Maker", "StoredCopies"]

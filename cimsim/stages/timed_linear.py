@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from cimsim.chip import UnitKey
 from cimsim.mac import AgeGrid, MacStatistics, Mode, ProgrammedMatrix
 from cimsim.model import Correction
-from cimsim.stages.linear import Copy
+from cimsim.stages.copy import Copy
 from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.slot_rewrites import writes_at_start
 from cimsim.stages.trimmed import TrimmedCopy

@@ -14,9 +14,9 @@ from cimsim.config import Tile
 from cimsim.mac import AdcRange, MacStatistics, Mode
 from cimsim.mac.inputs import static_scale
 from cimsim.mac.quantize import greatest_integer, quantize_weights
-from cimsim.model import ColumnTrim
+from cimsim.model import ColumnTrim, Registers
 from cimsim.model.array_backend import ArrayBackend
-from cimsim.stages.linear import Copy
+from cimsim.stages.copy import Copy
 from cimsim.stages.stored_copies import Maker
 from cimsim.workload.matrix import MatrixId, TokenKeys
 from romer.deployment import BroughtUp
@@ -33,16 +33,12 @@ class TrimmedCopy:
 
     Attributes:
         copy: the copy.
-        gain: float32 [n_out], an array of the backend.
-        offset: float32 [n_out], in units of the greatest magnitude of a token's inputs.
-        top: that magnitude where the input scale is static, None where each token has its own.
+        registers: of its columns.
         backend: whose arrays these are.
     """
 
     copy: Copy
-    gain: Any
-    offset: Any
-    top: float | None
+    registers: Registers
     backend: ArrayBackend
 
     @property
@@ -66,8 +62,9 @@ class TrimmedCopy:
         )
         if not len(x):
             return y
-        m = self.backend.greatest(x) if self.top is None else self.top
-        return y * self.gain + self.offset * m
+        its = self.registers
+        m = self.backend.greatest(x) if its.top is None else its.top
+        return y * its.gain + its.offset * m
 
     @property
     def held_bytes(self) -> int:
@@ -135,7 +132,7 @@ def behind_trims(
     array, count = backend.array, len(trim.gain)
     copies = known()
     behind = [
-        TrimmedCopy(copy, array(trim.gain[i]), array(trim.offset[i]), top, backend)
+        TrimmedCopy(copy, Registers(array(trim.gain[i]), array(trim.offset[i]), top), backend)
         for i, copy in enumerate(copies[:count])
     ]
     return (*behind, *copies[count:])

@@ -33,18 +33,13 @@ def treat(untreated: Untreated, name: str, *, guarded: bool = True) -> Calibrate
         name: of the treatment, a method, or steps joined by +.
         guarded: keep what passes the guard alone; a trim is kept in any case.
     """
-    task = untreated.task
     first, plus, rest = name.partition("+")
-    if first != TRIM:
-        if name == TWO_STEPS:
-            return choose(task, READINGS, untreated=untreated)
-        return calibrate(task, name, guarded=guarded, untreated=untreated)
-    trimmed = calibrate(task, "trim_columns", guarded=False, untreated=untreated)
-    if not plus:
-        return trimmed
-    start = trimmed.correction
-    if rest == TWO_STEPS:
-        found = choose(task, READINGS, untreated=untreated, start=start)
-    else:
-        found = calibrate(task, rest, guarded=guarded, untreated=untreated, start=start)
-    return Calibrated(found.correction, (*trimmed.verdicts, *found.verdicts))
+    if first == TRIM:
+        trimmed, start = untreated.after("trim_columns")
+        if not plus:
+            return trimmed
+        found = treat(start, rest, guarded=guarded)
+        return Calibrated(found.correction, (*trimmed.verdicts, *found.verdicts))
+    if name == TWO_STEPS:
+        return choose(untreated.task, READINGS, untreated=untreated)
+    return calibrate(untreated.task, name, guarded=guarded, untreated=untreated)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,9 +23,12 @@ from cimsim.backends.torch.order import Order
 from cimsim.backends.torch.stack import FoldedStack, write_stack
 from cimsim.config.load import find_chip, load_chip
 from cimsim.mac import MacStatistics, Writing, calibrate_range
-from cimsim.model import GivenWeight
+from cimsim.model import ColumnCorrection, GivenWeight, LowRank, Registers, identity
+from cimsim.model.corrected_linear import CorrectedLinear
 from cimsim.model.linear import ExpertCall
 from cimsim.model.routing import Routing
+from cimsim.stages.linear import AnalogLinear
+from cimsim.stages.trimmed import TrimmedCopy
 from cimsim.workload.matrix import Matrix, MatrixId, TokenKeys
 from tests.backends.helpers import KERNEL_TILES
 from tests.mac.helpers import make_tile, normal
@@ -149,6 +154,51 @@ def test_experts_together_give_what_each_gives_alone() -> None:
         assert mine == alone.counts[matrix]
 
 
+@pytest.mark.parametrize("corrected", [False, True])
+def test_experts_behind_trim_registers_are_read_together_too(corrected: bool) -> None:
+    rng = np.random.default_rng(0)
+    compute = TorchCompute("cpu", "fast", 0)
+    array = compute.backend.array
+    call, keys = _call(torch.from_numpy(normal(rng, TOKENS, D_MODEL)), rng)
+    call = ExpertCall(1, call.experts, array(call.x), keys, call.routing)
+    programmed, columns, low_rank = {}, {}, {}
+    for e, three in enumerate(call.experts):
+        for role, matrix in enumerate(three):
+            weight, n_out = normal(rng, matrix.n_in, matrix.n_out), matrix.n_out
+            found = calibrate_range(weight, matrix.id, EFLASH, normal(rng, 40, matrix.n_in))
+            copy = compute.write(GivenWeight(weight), EFLASH, Writing(1, matrix.id), found)
+            if (e, role) != (2, 1):  # one that has none, and one that is dead
+                gain = 1.0 + 0.2 * normal(rng, n_out)
+                gain[3] = 0.0
+                both = array(gain), array(0.3 * normal(rng, n_out))
+                copy = TrimmedCopy(copy, Registers(*both, None), compute.backend)
+            programmed[matrix.id] = (copy,)
+            columns[matrix.id] = ColumnCorrection(
+                1.0 + 0.1 * normal(rng, n_out), normal(rng, n_out)
+            )
+        last = three[2]
+        low_rank[last.id] = LowRank(
+            0.1 * normal(rng, last.n_in, 2), 0.1 * normal(rng, 2, last.n_out)
+        )
+    digital: Any = SimpleNamespace(backend=compute.backend)
+    linear: Any = AnalogLinear(programmed, digital, 4, "folded")
+    if corrected:
+        correction = replace(identity("m", "c"), columns=columns, low_rank=low_rank)
+        linear = CorrectedLinear(linear, correction, compute.backend)
+    found = linear.serve_experts(call)
+    assert found is not None
+    assert found[1] == set(range(EXPERTS))
+    total = torch.zeros_like(found[0])
+    for e, (gate, up, down) in enumerate(call.experts):
+        rows = np.flatnonzero((call.routing.experts == e).any(1))
+        some = TokenKeys(keys.sequence[rows], keys.position[rows])
+        x = torch.as_tensor(call.x)[rows]
+        hidden = torch.nn.functional.silu(linear(gate.id, x, some)) * linear(up.id, x, some)
+        share = (call.routing.gates * (call.routing.experts == e)).sum(1)[rows]
+        total[rows] += linear(down.id, hidden, some) * torch.from_numpy(share)[:, None]
+    assert float((found[0] - total).norm() / total.norm()) < 0.02
+
+
 def _experts(orders: list[list[Order]], kind: type[FoldedExperts], **more: Any) -> FoldedExperts:
     gates, ups, down = (write_stack(some) for some in orders)
     weight = torch.cat([gates.weight, ups.weight], 1)
@@ -159,9 +209,9 @@ def _experts(orders: list[list[Order]], kind: type[FoldedExperts], **more: Any) 
 
 @runs
 @pytest.mark.gpu
-@pytest.mark.parametrize("corrected", [False, True])
+@pytest.mark.parametrize("corrected", ["plain", "corrected", "trimmed"])
 @pytest.mark.parametrize("tile", [EFLASH, SLICED], ids=["eflash", "sliced"])
-def test_grouped_kernels_are_those_of_their_twin(tile: Any, corrected: bool) -> None:
+def test_grouped_kernels_are_those_of_their_twin(tile: Any, corrected: str) -> None:
     pytest.importorskip("triton")
     from cimsim.backends.torch.fused_experts import FusedExperts
 
@@ -178,7 +228,7 @@ def test_grouped_kernels_are_those_of_their_twin(tile: Any, corrected: bool) -> 
     visits = Visits.of(call.routing.experts, call.routing.gates, chosen, device)
     tokens = tuple(torch.from_numpy(k).to(device) for k in keys)
     terms = Terms()
-    if corrected:
+    if corrected != "plain":
 
         def some(*shape: int) -> Tensor:
             return 0.1 * torch.from_numpy(normal(rng, *shape)).to(device)
@@ -189,6 +239,8 @@ def test_grouped_kernels_are_those_of_their_twin(tile: Any, corrected: bool) -> 
              (1.0 + some(EXPERTS, d_model), some(EXPERTS, d_model))),
             (some(EXPERTS, width, 3), some(EXPERTS, 3, d_model)),
         )  # fmt: skip
+        if corrected == "trimmed":
+            terms = replace(terms, trims=terms.columns)
     found = [e.multiply(x, visits, (tokens[0], tokens[1]), terms, read_seed=9)
              for e in (ours, twin)]  # fmt: skip
     assert float((found[0] - found[1]).norm() / found[1].norm()) < 0.02

@@ -27,9 +27,18 @@ from cimsim.errors import CimsimError
 from cimsim.rng import Key, derive_key
 from cimsim.workload.matrix import MatrixId
 
-__all__ = ["PURPOSE_FOLDED", "FoldedExperts", "Terms", "TwinExperts", "Visits", "folded_normals"]
+__all__ = [
+    "PURPOSE_FOLDED",
+    "FoldedExperts",
+    "Terms",
+    "TwinExperts",
+    "Visits",
+    "behind_trims",
+    "folded_normals",
+]
 
 PURPOSE_FOLDED = 35
+_NO_GAIN = 1e-30  # of a register: what stands for 0 where it divides
 
 
 @dataclass(frozen=True)
@@ -41,10 +50,13 @@ class Terms:
             downs [experts, d_model].
         down: factors of low-rank terms of downs, [experts, width, rank] and [experts, rank,
             d_model].
+        trims: gain and offset of trim registers, which come before the others; shapes are those
+            of `columns`, offsets in units of the greatest magnitude of a token's inputs.
     """
 
     columns: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     down: tuple[Tensor, Tensor] | None = None
+    trims: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +130,30 @@ def folded_normals(n_out: int, tokens: Tokens, key: Key) -> Tensor:
         r = (u.log() * -2.0).sqrt()
         found += [r * angle.cos(), r * angle.sin()]
     return torch.stack(found, 2).flatten(1)[:, :n_out]
+
+
+def behind_trims(
+    terms: Terms, first: FoldedStack, down: FoldedStack
+) -> tuple[Terms, Tensor, Tensor]:
+    """Return corrections that hold the trims, and the biases of both stacks with theirs.
+
+    The greatest magnitude m of a token's inputs is its scale times the greatest code, so that
+    registers y' = g y + o m turn (P + b + s z) scale into g (P + b + o code / g + s z) scale.
+    """
+    if terms.trims is None:
+        return terms, first.bias, down.bias
+    columns, biases, low = [], [], terms.down
+    for i, stack in enumerate((first, down)):
+        gain, offset = terms.trims[i]
+        gain = torch.where(gain.abs() < _NO_GAIN, _NO_GAIN, gain)
+        biases.append(stack.bias + (offset * stack.input_max / gain).reshape(stack.bias.shape))
+        if terms.columns is None:
+            columns.append((gain, torch.zeros_like(gain)))
+        else:
+            columns.append((terms.columns[i][0] * gain, terms.columns[i][1]))
+        if stack is down and low is not None:  # they are added behind the registers
+            low = low[0], low[1] / gain[:, None]
+    return Terms((columns[0], columns[1]), low), biases[0], biases[1]
 
 
 class FoldedExperts:
@@ -200,6 +236,7 @@ class TwinExperts(FoldedExperts):
     ) -> Tensor:
         """Return the sum by gates of the experts' outputs."""
         total = torch.zeros_like(x)
+        terms, bias, down_bias = behind_trims(terms, self.first, self.down)
         q, scale = _codes(x, self.first.input_max)
         keys, down_keys = self.keys(read_seed)
         start = 0
@@ -210,7 +247,7 @@ class TwinExperts(FoldedExperts):
             parts = []
             for i, columns in enumerate(acc.chunk(2, 1)):
                 one = slice(i * self.width, (i + 1) * self.width)
-                constants = (self.first.bias[e, one], self.first.spread[e, one])
+                constants = (bias[e, one], self.first.spread[e, one])
                 y = _finish(columns, constants, scale[token], some, keys[e][i])
                 if terms.columns is not None:
                     y = y * terms.columns[0][0][e, i] + terms.columns[0][1][e, i]
@@ -218,7 +255,7 @@ class TwinExperts(FoldedExperts):
             hidden = torch.nn.functional.silu(parts[0]) * parts[1]
             codes, each = _codes(hidden, self.down.input_max)
             acc = torch.matmul(codes, self.down.weight[e].float().T).bfloat16().float()
-            y = _finish(acc, (self.down.bias[e], self.down.spread[e]), each, some, down_keys[e])
+            y = _finish(acc, (down_bias[e], self.down.spread[e]), each, some, down_keys[e])
             if terms.down is not None:
                 u, v = (f[e].bfloat16().float() for f in terms.down)
                 y = y + (hidden.bfloat16().float() @ u) @ v

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,8 @@ class Forms:
         if place is not None and joined is not None:
             return LoneFolded(joined.experts.part(place.expert, place.role), self.later)
         found: LoneFolded = self._get(
-            (order,), lambda: LoneFolded(write_stack([order], None, self._known), self.later)
+            _Group((order,)),
+            lambda: LoneFolded(write_stack([order], None, self._known), self.later),
         )
         self._known[order] = found.faithful, found.level
         return found
@@ -69,37 +71,54 @@ class Forms:
             ):
                 known.update(zip(three, zip(fine, levels, strict=True), strict=True))
             if all(fine for three in found.faithful for fine in three):
-                flat = tuple(o for three in orders.values() for o in three)
-                self._join(flat, lambda: found)
+                self._join(_Group.of(orders.values()), lambda: found)
         fold = [e for e in orders if all(known[o][0] for o in orders[e])]
         if not fold:
             return None, fold
         chosen = [orders[e] for e in fold]
-        flat = tuple(o for three in chosen for o in three)
-        joined = self._join(flat, lambda: _joined(chosen, known, self.later))
+        joined = self._join(_Group.of(chosen), lambda: _joined(chosen, known, self.later))
         return joined.experts, fold
 
-    def _join(self, flat: tuple[Order, ...], make: Callable[[], _Joined]) -> _Joined:
+    def _join(self, group: _Group, make: Callable[[], _Joined]) -> _Joined:
         """Return experts together, kept; each of their matrices is a part of them from now on."""
 
         def made() -> _Joined:
-            places = (_Among(flat, e, role) for e in range(len(flat) // 3) for role in range(3))
-            self._joined_in |= dict(zip(flat, places, strict=True))
+            for i, order in enumerate(group.orders):
+                self._joined_in[order] = _Among(group, i // 3, i % 3)
             return make()
 
-        joined: _Joined = self._get(flat, made)
+        joined: _Joined = self._get(group, made)
         return joined
 
-    def _get(self, key: tuple[Order, ...], make: Callable[[], Any]) -> Any:
-        comes = sum(2 * o.writer.formats.n_in * o.writer.formats.n_out for o in key)
-        return self.recent.get(key, comes, make)
+    def _get(self, group: _Group, make: Callable[[], Any]) -> Any:
+        comes = sum(2 * o.writer.formats.n_in * o.writer.formats.n_out for o in group.orders)
+        return self.recent.get(group, comes, make)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Matrices that are kept together; some hundred, so that their hash is found once."""
+
+    orders: tuple[Order, ...]
+
+    @classmethod
+    def of(cls, experts: Iterable[Three]) -> _Group:
+        """Return gate, up and down of some experts."""
+        return cls(tuple(order for three in experts for order in three))
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.orders)
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True)
 class _Among:
     """Where a matrix is among experts that are kept together: gate (0), up (1) or down (2)."""
 
-    key: tuple[Order, ...]
+    key: _Group
     expert: int
     role: int
 
@@ -146,7 +165,24 @@ def _terms_of(call: ExpertCall, chosen: Sequence[int], device: torch.device) -> 
         columns = (first[0], first[1]), (per_role[2][0], per_role[2][1])
     if any(three[2] in call.low_rank for three in matrices):
         down = _low_rank_of(call, [three[2] for three in matrices], device)
-    return Terms(columns, down)
+    trims = None
+    if any(m in call.trims for three in matrices for m in three):
+        gate, up, last = (
+            _registers_of(call, [three[role] for three in matrices], n_out, device)
+            for role, n_out in enumerate(m.n_out for m in call.experts[chosen[0]])
+        )
+        trims = (torch.stack([gate[0], up[0]], 1), torch.stack([gate[1], up[1]], 1)), last
+    return Terms(columns, down, trims)
+
+
+def _registers_of(
+    call: ExpertCall, matrices: Sequence[MatrixId], n_out: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return gains and offsets, [experts, n_out]; 1 and 0 where a copy has no registers."""
+    none = torch.ones(n_out, device=device), torch.zeros(n_out, device=device)
+    known = [call.trims.get(matrix) for matrix in matrices]
+    both: list[tuple[Any, Any]] = [none if r is None else (r.gain, r.offset) for r in known]
+    return torch.stack([g for g, _ in both]), torch.stack([o for _, o in both])
 
 
 def _columns_of(
@@ -186,6 +222,8 @@ def serve(
     """Return the sum of the experts that fold, and the level of the cells of each; or None."""
     if any(m.id in call.low_rank for e in orders for m in call.experts[e][:2]):
         return None  # low-rank terms of gates and ups are not served together
+    if any(registers.top is not None for registers in call.trims.values()):
+        return None  # nor static scales
     experts, chosen = forms.experts(orders)
     if experts is None:
         return None

@@ -8,7 +8,13 @@ import torch
 import triton
 from torch import Tensor
 
-from cimsim.backends.torch.experts import FoldedExperts, Terms, Visits, refuse_infinite
+from cimsim.backends.torch.experts import (
+    FoldedExperts,
+    Terms,
+    Visits,
+    behind_trims,
+    refuse_infinite,
+)
 from cimsim.backends.torch.experts_kernel import combine_experts, finish_product, hidden_codes
 from cimsim.backends.torch.feed_kernel import feed_tokens
 from cimsim.backends.torch.grouped_product import grouped_product
@@ -60,6 +66,7 @@ class FusedExperts(FoldedExperts):
         out = torch.zeros((n, d_model), dtype=torch.float32, device=device)
         if not rows:
             return out
+        terms, bias, down_bias = behind_trims(terms, self.first, self.down)
         first_keys, down_keys = self._keys_of(read_seed)
         address = low_words(tokens[0]), low_words(tokens[1])
         wrong = torch.zeros(1, dtype=torch.int32, device=device)
@@ -69,7 +76,7 @@ class FusedExperts(FoldedExperts):
         keep = terms.down is not None
         hidden = torch.empty_like(codes) if keep else codes
         each = torch.empty(rows, dtype=torch.float32, device=device)
-        shared = (self.first.bias, self.first.spread)
+        shared = (bias, self.first.spread)
         columns = shared if terms.columns is None else terms.columns[0]
         hidden_codes[(rows,)](
             product, codes, each, hidden, wrong,
@@ -80,7 +87,7 @@ class FusedExperts(FoldedExperts):
         )  # fmt: skip
         product = self._grouped(codes, self.down.weight, visits.ends)
         low = product if terms.down is None else self._low_rank(hidden, terms.down, visits.ends)
-        shared = (self.down.bias, self.down.spread)
+        shared = (down_bias, self.down.spread)
         columns = shared if terms.columns is None else terms.columns[1]
         block = min(_OUTPUTS, triton.next_power_of_2(d_model))
         combine_experts[(n, triton.cdiv(d_model, block))](
