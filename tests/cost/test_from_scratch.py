@@ -59,4 +59,7 @@ def test_chips_from_scratch_use_no_fitted_number() -> None:
         assert not config.cost.overrides
         assert not config.cost.tables
         assert config.tile.adc.kind != "table"
-        assert config.cost.scope == "macro"
+        assert config.cost.scope in ("macro", "system")
+        shares = (config.cost.control_share, config.cost.control_area_share)
+        assert shares == (None, None)
+        assert config.cost.system_factor is None
