@@ -2,8 +2,9 @@
 
 Of a figure the factor is model / publication; how far it lies from 1 either way, max(f, 1 / f), is
 what an architect should expect of a chip that nobody fitted. Every chip was described and stored
-before it was run once; `data/from_scratch_outcome.yaml` holds what that run gave, with a word on
-each miss. Later models give other numbers, which are shown beside and called so.
+before it was run once; `data/from_scratch_outcome.yaml` and the outcome of the second set hold what
+that run gave, with a word on each miss. Later models give other numbers, which are shown beside and
+called so.
 """
 
 from __future__ import annotations
@@ -17,13 +18,21 @@ from typing import Any
 
 from cimsim.config.yaml_tree import parse_yaml
 from cimsim.cost.peak_report import wrapped
-from cimsim.cost.validation import FROM_SCRATCH, CheckResult, load_checks, run_checks
+from cimsim.cost.validation import (
+    FROM_SCRATCH,
+    FROM_SCRATCH_SECOND,
+    Check,
+    CheckResult,
+    load_checks,
+    run_checks,
+)
 
 __all__ = [
     "Factors",
     "RecordedFigure",
     "as_dict",
     "as_lines",
+    "checks_from_scratch",
     "factors_of",
     "load_outcomes",
     "outcomes",
@@ -31,6 +40,13 @@ __all__ = [
 
 _MOST = 0.8
 _EFFICIENCY = "TOPS/W"
+_SETS = {"first": FROM_SCRATCH, "second": FROM_SCRATCH_SECOND}
+# Kinds of figures by their unit.
+_KINDS = {
+    "TOPS/W and power": (_EFFICIENCY, "W"),
+    "throughput": ("TOPS", "GOPS", "ns"),
+    "area and density": ("TOPS/mm2", "mm2"),
+}
 
 
 @dataclass(frozen=True)
@@ -65,22 +81,28 @@ class Factors:
     worst: float
 
 
+def checks_from_scratch() -> tuple[tuple[str, Check], ...]:
+    """Return every figure with the name of its set, in the order in which the sets came."""
+    return tuple((name, check) for name, file in _SETS.items() for check in load_checks(file))
+
+
 @cache
 def load_outcomes() -> dict[str, RecordedFigure]:
     """Return the recorded outcome of every figure, by its name."""
-    name = "from_scratch_outcome.yaml"
-    text = (files("cimsim.cost") / "data" / name).read_text(encoding="utf-8")
-    tree: Any = parse_yaml(text, name).value
-    return {
-        figure: RecordedFigure(float(row["simulated"]), row.get("why", ""))
-        for figure, row in tree["outcomes"].items()
-    }
+    found = {}
+    for checks in _SETS.values():
+        name = checks.replace(".yaml", "_outcome.yaml")
+        text = (files("cimsim.cost") / "data" / name).read_text(encoding="utf-8")
+        tree: Any = parse_yaml(text, name).value
+        for figure, row in tree["outcomes"].items():
+            found[figure] = RecordedFigure(float(row["simulated"]), row.get("why", ""))
+    return found
 
 
 @cache
 def outcomes() -> tuple[CheckResult, ...]:
     """Return every figure with what the model says today."""
-    return run_checks(load_checks(FROM_SCRATCH))
+    return run_checks(tuple(check for _, check in checks_from_scratch()))
 
 
 def factors_of(pairs: tuple[tuple[float, float], ...]) -> Factors:
@@ -102,10 +124,11 @@ def factors_of(pairs: tuple[tuple[float, float], ...]) -> Factors:
 def as_dict() -> dict[str, Any]:
     """Return the factors as recorded and as they are today, and one row a figure."""
     recorded, rows = load_outcomes(), []
-    for result in outcomes():
-        check, once = result.check, recorded[result.check.name]
+    for (name, check), result in zip(checks_from_scratch(), outcomes(), strict=True):
+        once = recorded[check.name]
         rows.append(
             {
+                "set": name,
                 "item": check.item,
                 "figure": check.name,
                 "published": check.published,
@@ -123,6 +146,14 @@ def as_dict() -> dict[str, Any]:
     return {
         "recorded": vars(_factors("recorded", rows)),
         "recorded_tops_per_w": vars(_factors("recorded", efficiency)),
+        "recorded_by_set": {
+            name: vars(_factors("recorded", [row for row in rows if row["set"] == name]))
+            for name in _SETS
+        },
+        "recorded_by_kind": {
+            kind: vars(_factors("recorded", [row for row in rows if row["unit"] in units]))
+            for kind, units in _KINDS.items()
+        },
         "today": vars(_factors("simulated", rows)),
         "rows": rows,
     }
@@ -151,7 +182,16 @@ def as_lines() -> list[str]:
         *lines,
         "",
         *_summary("that run", found["recorded"]),
-        *_summary("of it TOPS/W alone", found["recorded_tops_per_w"]),
+        *(
+            line
+            for name, one in found["recorded_by_set"].items()
+            for line in _summary(f"of it the {name} set", one)
+        ),
+        *(
+            line
+            for kind, one in found["recorded_by_kind"].items()
+            for line in _summary(f"of it {kind} alone", one)
+        ),
         *_summary("today", found["today"]),
     ]
 

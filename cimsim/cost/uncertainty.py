@@ -16,7 +16,7 @@ The deviations are derived from the published figures that the model is checked 
     assumed   the largest e of any figure of these, a lower bound of what an assumption may be off
 
 Whole chips that were described from their published inputs alone are missed by more (a median
-factor of 1.55, `cimsim.cost.from_scratch`), since a description and what no model holds are wrong
+factor of 2.1, `cimsim.cost.from_scratch`), since a description and what no model holds are wrong
 there too: that is no property of a constant, and comes on top of these intervals.
 
 A draw multiplies each constant by exp(sigma z), z standard normal and a function of the

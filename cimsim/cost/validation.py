@@ -29,6 +29,7 @@ from cimsim.errors import CimsimInternalError
 __all__ = [
     "CLASSES",
     "FROM_SCRATCH",
+    "FROM_SCRATCH_SECOND",
     "Check",
     "CheckResult",
     "ClassSummary",
@@ -138,6 +139,8 @@ class ValidationSummary:
 
 FROM_SCRATCH = "from_scratch.yaml"
 """Checks of chips that were described before they were run."""
+FROM_SCRATCH_SECOND = "from_scratch_second.yaml"
+"""Checks of a second set of such chips."""
 
 
 @cache
@@ -145,7 +148,7 @@ def load_checks(name: str = "validation.yaml") -> tuple[Check, ...]:
     """Return every check of a data file, in its order.
 
     Args:
-        name: `validation.yaml`, or `FROM_SCRATCH`, whose figures no constant comes from.
+        name: `validation.yaml`, or a set from scratch, whose figures no constant comes from.
     """
     text = (files("cimsim.cost") / "data" / name).read_text(encoding="utf-8")
     tree: Any = parse_yaml(text, name).value
