@@ -69,10 +69,11 @@ class InputFormat(Section):
         "after the other; a shift by half the range that is subtracted digitally. Inputs of one "
         "bit drive the rows of -1, those of +1 and then those of -1, or those of +1.",
     )
-    scale: Literal["per_token", "static"] = knob(
+    scale: Literal["per_token", "static", "per_channel"] = knob(
         "per_token",
-        "Input scale from each token's own maximum (of one bit: mean magnitude), or fixed from "
-        "calibration text.",
+        "Input scale from each token's own maximum (of one bit: mean magnitude), fixed from "
+        "calibration text for a matrix, or fixed for every input, which a digital unit divides by "
+        "before the DAC and the row of weights carries. cost.input_scale charges what that takes.",
     )
 
 

@@ -57,7 +57,7 @@ def calibrate_range(
     encoded = encode(weight, matrix, tile)
     chosen = tile.adc.range
     some = inputs is not None and inputs.shape[0] > 0
-    static = tile.input.scale == "static"
+    static = tile.input.scale != "per_token"
     formats, digital = encoded.formats, tile.crossbar.kind == "digital"
     lossless = digital or (chosen.kind in {"auto", "full"} and is_lossless(tile, formats))
     if not some and (static or (isinstance(chosen, AutoRange | PercentileRange) and not lossless)):

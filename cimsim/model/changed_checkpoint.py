@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cimsim.model.checkpoint import Checkpoint
 from cimsim.model.stored_weights import MatrixCache
@@ -22,6 +26,11 @@ class ChangedCheckpoint(Checkpoint):
     """
 
     plain: Checkpoint = field(repr=False, kw_only=True)
+
+    @property
+    def input_scales(self) -> Mapping[MatrixId, NDArray[np.float32]]:
+        """What inputs of matrices are divided by before the product, float32 [n_in]."""
+        return self.plain.input_scales
 
     def bfloat16(self, matrix: MatrixId) -> None:
         """Return None: what is stored in the files is not what this model has."""

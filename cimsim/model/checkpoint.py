@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -74,6 +75,11 @@ class Checkpoint:
     def shape_of(self, matrix: MatrixId) -> tuple[int, int]:
         """Return inputs and outputs of a matrix without reading it."""
         return self._weights.shape(self._place_of(matrix))
+
+    @property
+    def input_scales(self) -> Mapping[MatrixId, NDArray[np.float32]]:
+        """What inputs of matrices are divided by before the product, float32 [n_in]."""
+        return {}
 
     @property
     def known_digests(self) -> tuple[KnownDigest, ...]:

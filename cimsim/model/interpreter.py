@@ -180,8 +180,9 @@ class Interpreter:
         """Compute experts whose products are served together; return which."""
         if not isinstance(operation, Experts) or not isinstance(self._linear, ExpertLinear):
             return NO_EXPERTS
-        if not operation.experts:
-            return NO_EXPERTS
+        scales = self._parameters.input_scales
+        if not operation.experts or operation.experts[0][0].id in scales:
+            return NO_EXPERTS  # each expert's products divide their inputs
         routing, x = flight.routings[-1], flight.inputs
         call = ExpertCall(operation.layer, operation.experts, x, flight.keys, routing)
         found = self._linear.serve_experts(call)
@@ -242,7 +243,8 @@ class Interpreter:
         if self._observer is not None or correction is not None or operation.choice is not None:
             logits = host(logits)
         if self._observer is not None:
-            self._observer.router(layer, flight.keys, flight.inputs, logits)
+            taken = self._parameters.scaled(operation.router.id, flight.inputs)
+            self._observer.router(layer, flight.keys, taken, logits)
         routing = route_logits(logits, flight.keys, operation, correction, self._chooser(operation))
         if self._observer is not None:
             self._observer.routing(layer, flight.keys, routing)
@@ -320,7 +322,7 @@ class Interpreter:
         return found
 
     def _product(self, matrix: Matrix, x: Array, tokens: TokenKeys) -> Array:
-        y = self._linear(matrix.id, x, tokens)
+        y = self._linear(matrix.id, self._parameters.scaled(matrix.id, x), tokens)
         if y.shape[0] != x.shape[0] or y.dtype != x.dtype:
             raise CimsimInternalError(f"the product {matrix.id} came back as {y.dtype} {y.shape}")
 

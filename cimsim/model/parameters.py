@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from cimsim.model.checkpoint import Checkpoint
 from cimsim.model.rotary import rotary_tables
 from cimsim.workload.heads import Heads
 from cimsim.workload.latent import RotateLatent
+from cimsim.workload.matrix import MatrixId
 from cimsim.workload.operations import Rotate
 
 __all__ = ["Parameters", "read_parameters"]
@@ -27,10 +28,17 @@ class Parameters:
     Attributes:
         arrays: (layer, role) of an operation's parameter to its array.
         rotary: heads to cosines and sines of their positions, float32 [positions, rotated / 2].
+        input_scales: what inputs of a matrix are divided by before the product, float32 [n_in].
     """
 
     arrays: Mapping[tuple[int, str], Array]
     rotary: Mapping[Heads, tuple[Array, Array]]
+    input_scales: Mapping[MatrixId, Array] = field(default_factory=dict)
+
+    def scaled(self, matrix: MatrixId, x: Array) -> Array:
+        """Return inputs of a matrix as its product takes them."""
+        scale = self.input_scales.get(matrix)
+        return x if scale is None else x / scale
 
     def with_norm_gain(self, gain: Mapping[tuple[int, str], Array]) -> Parameters:
         """Return the parameters with gains multiplied onto norms.
@@ -58,4 +66,9 @@ def read_parameters(checkpoint: Checkpoint, backend: ArrayBackend) -> Parameters
     for heads in {o.heads for o in operations if isinstance(o, Rotate | RotateLatent)}:
         cos, sin = rotary_tables(heads, heads.context)
         rotary[heads] = backend.array(cos), backend.array(sin)
-    return Parameters(arrays, rotary)
+    shared: dict[int, Array] = {}  # matrices of a layer have one scale
+    scales = {
+        matrix: shared.setdefault(id(scale), backend.array(scale))
+        for matrix, scale in checkpoint.input_scales.items()
+    }
+    return Parameters(arrays, rotary, scales)

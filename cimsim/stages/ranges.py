@@ -44,6 +44,7 @@ class _RangeFinder:
     ) -> None:
         self._tile, self._checkpoint, self._rows = config.tile, decoder.checkpoint, rows
         self._backend, self._compute = decoder.backend, compute
+        self._parameters = decoder.parameters
         self._digital = FloatLinear(decoder.checkpoint, decoder.backend)
         self._inputs: dict[MatrixId, list[Floats]] = {}
         self._waiting = list(holds.units.values())
@@ -92,7 +93,8 @@ class _RangeFinder:
         gate, up, down = (t.matrix.id for t in unit.tilings)
         x, backend = self._seen(MatrixId(unit.key.layer, "router")), self._backend
         through = [backend.product(x, backend.weight(self._checkpoint, m)) for m in (gate, up)]
-        return {gate: x, up: x, down: backend.swiglu(*through)}
+        hidden = self._parameters.scaled(down, backend.swiglu(*through))
+        return {gate: x, up: x, down: hidden}
 
 
 def find_ranges(

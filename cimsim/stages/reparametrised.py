@@ -24,12 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model import Checkpoint, Decoder, FloatLinear
+from cimsim.model.array_backend import ArrayBackend
 from cimsim.model.changed_checkpoint import ChangedCheckpoint, changed
 from cimsim.workload.matrix import NO_EXPERT, PART_OF_ROLE, Matrix, MatrixId, TokenKeys
 from cimsim.workload.operations import Experts, Head, Norm, Operation
 from cimsim.workload.program import Program
 
-__all__ = ["hadamard", "reparametrise"]
+__all__ = ["LargestInputs", "hadamard", "readers_of_norms", "reparametrise", "untied"]
 
 Floats = NDArray[np.float32]
 Windows = NDArray[np.int64]
@@ -112,7 +113,7 @@ def reparametrise(
         signs = None
     else:
         rows, gains, columns = {}, {}, {}
-        for norm, readers in _readers(checkpoint.program):
+        for norm, readers in readers_of_norms(checkpoint.program):
             gain = checkpoint.parameter(norm.layer, f"{norm.name}_norm")
             rows |= {m.id: gain for m in readers}
             gains[norm.layer, f"{norm.name}_norm"] = np.ones_like(gain)
@@ -120,11 +121,11 @@ def reparametrise(
         signs = np.float32(1.0) - 2.0 * draw.integers(0, 2, checkpoint.program.d_model)
         signs = signs.astype(np.float32)
     scales = (scale.tobytes() for scale in (*rows.values(), *columns.values()))
-    values = changed(checkpoint, form, *scales) | {"program": _untied(checkpoint.program)}
+    values = changed(checkpoint, form, *scales) | {"program": untied(checkpoint.program)}
     return _Reparametrised(**values, rows=rows, columns=columns, gains=gains, signs=signs)
 
 
-def _untied(program: Program) -> Program:
+def untied(program: Program) -> Program:
     """Return a program whose head is a matrix of its own."""
     operations = tuple(
         replace(o, tied=False) if isinstance(o, Head) else o for o in program.operations
@@ -132,7 +133,7 @@ def _untied(program: Program) -> Program:
     return replace(program, operations=operations)
 
 
-def _readers(program: Program) -> Iterable[tuple[Norm, list[Matrix]]]:
+def readers_of_norms(program: Program) -> Iterable[tuple[Norm, list[Matrix]]]:
     """Yield every norm with the matrices that take what it normed."""
     for index, operation in enumerate(program.operations):
         if isinstance(operation, Norm):
@@ -149,15 +150,16 @@ def _after(operations: Iterable[Operation]) -> Iterable[Matrix]:
             return
 
 
-class _Largest(FloatLinear):
+class LargestInputs(FloatLinear):
     """Float products that keep the largest magnitude of every input of every matrix."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        super().__init__(checkpoint)
+    def __init__(self, checkpoint: Checkpoint, backend: ArrayBackend | None = None) -> None:
+        super().__init__(checkpoint, backend)
         self.seen: dict[MatrixId, Floats] = {}
 
     def __call__(self, matrix: MatrixId, x: Floats, tokens: TokenKeys) -> Floats:
-        top = np.abs(x).max(axis=0, initial=0.0)
+        """Return x @ W."""
+        top = np.abs(self.backend.host(x)).max(axis=0, initial=0.0)
         self.seen[matrix] = np.maximum(self.seen.get(matrix, 0.0), top)
         return super().__call__(matrix, x, tokens)
 
@@ -166,13 +168,13 @@ def _smooth(
     checkpoint: Checkpoint, windows: Windows
 ) -> tuple[dict[MatrixId, Floats], dict[MatrixId, Floats], dict[tuple[int, str], Floats]]:
     """Return what multiplies rows, what multiplies columns, and the gains of norms."""
-    largest = _Largest(checkpoint)
+    largest = LargestInputs(checkpoint)
     decoder = Decoder(checkpoint)
     decoder.score(windows, largest, sequences=np.arange(len(windows), dtype=np.int64))
     rows: dict[MatrixId, Floats] = {}
     columns: dict[MatrixId, Floats] = {}
     gains: dict[tuple[int, str], Floats] = {}
-    for norm, readers in _readers(checkpoint.program):
+    for norm, readers in readers_of_norms(checkpoint.program):
         scale = _scale(checkpoint, largest, readers)
         rows |= {m.id: scale for m in readers}
         role = f"{norm.name}_norm"
@@ -186,7 +188,7 @@ def _smooth(
     return rows, columns, gains
 
 
-def _scale(checkpoint: Checkpoint, largest: _Largest, members: list[Matrix]) -> Floats:
+def _scale(checkpoint: Checkpoint, largest: LargestInputs, members: list[Matrix]) -> Floats:
     """Return s of the channels that some matrices share; 1 where one of the maxima is 0."""
     none = np.zeros(members[0].n_in, dtype=np.float32)
     inputs, weights = none, none

@@ -13,6 +13,7 @@ from cimsim.config import ChipConfig
 from cimsim.model import Checkpoint, Decoder, FloatLinear, ScoreResult
 from cimsim.results.packed import digest_of
 from cimsim.stages.compute import Compute, computed_by, open_compute, open_others
+from cimsim.stages.input_channels import scale_channels
 from cimsim.stages.models import (
     Texts,
     calibration_windows,
@@ -127,6 +128,9 @@ def open_subject(
     profile = calibration_windows(checkpoint, texts, *budget)[:PROFILE_WINDOWS]
     if config.calibration.inputs != "as_trained":
         checkpoint = reparametrise(checkpoint, config.calibration.inputs, profile)
+    if config.tile.input.scale == "per_channel":
+        parts = config.chip.analog_parts
+        checkpoint = scale_channels(checkpoint, parts, profile, compute.backend)
     found = ModelOnText(
         decoder=Decoder(checkpoint, compute.backend),
         digital=FloatLinear(checkpoint, compute.backend),

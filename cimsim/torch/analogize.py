@@ -66,7 +66,7 @@ def analogize(
 
     Raises:
         CimsimError: if the model has nothing that the chip could hold, calibration text is needed
-            and missing, or the model is analog already.
+            and missing, the chip has a scale for every input, or the model is analog already.
     """
     config = chip if isinstance(chip, ChipConfig) else load_chip(find_chip(chip))
     wanted = _parts(config, parts)
@@ -105,8 +105,14 @@ def _parts(config: ChipConfig, parts: Collection[str] | None) -> frozenset[str]:
     """Return the parts to put on tiles.
 
     Raises:
-        CimsimError: if there is no such part.
+        CimsimError: if there is no such part, or the chip has a scale for every input.
     """
+    if config.tile.input.scale == "per_channel":
+        raise CimsimError(
+            "a module of torch has no scale for every input",
+            key="tile.input.scale", value="per_channel", allowed="per_token or static",
+            hint="cimsim run takes models with such scales",
+        )  # fmt: skip
     known = set(PART_OF_ROLE.values())
     wanted = frozenset(config.chip.analog_parts if parts is None else parts)
     for part in wanted - known:

@@ -74,6 +74,14 @@ class StudiedDesign:
                 allowed="as_trained",
                 hint="cimsim run calibrates models in other forms",
             )
+        if config.tile.input.scale == "per_channel":
+            raise CimsimError(
+                "romer calibrates models whose inputs have one scale",
+                key="tile.input.scale",
+                value=config.tile.input.scale,
+                allowed="per_token or static",
+                hint="cimsim run calibrates chips with a scale for every input",
+            )
         checkpoint, decoder, digital = subject.checkpoint, subject.decoder, subject.digital
         stored = stored or checkpoint
         texts, budget = read_text(None), (config.calibration.tokens, config.workload.context)

@@ -95,11 +95,13 @@ def test_products_of_a_chip_have_the_bits_of_numba(chip: str, tiny_model: Path) 
 Runner = Callable[..., ChipResult]
 
 
+@pytest.mark.parametrize("scale", ["per_token", "per_channel"])
 @pytest.mark.parametrize("chip", ["eflash_40nm", "isaac"])
 def test_a_run_differs_by_less_than_a_thousandth_of_a_nat(
-    chip: str, run_tiny: Runner, seen: list[ChipMeasurement]
+    chip: str, scale: str, run_tiny: Runner, seen: list[ChipMeasurement]
 ) -> None:
-    ours, theirs = run_tiny(chip), run_tiny(chip, TORCH)
+    knob = f"tile.input.scale={scale}"
+    ours, theirs = run_tiny(chip, knob), run_tiny(chip, knob, TORCH)
     for name in ("ppl_float", "ppl_ideal_int", "ppl_noisy_mean", "ppl_calibrated_mean"):
         assert abs(np.log(ours.row[name] / theirs.row[name])) < 1e-3, name
     first, second = (m.accuracy.seeds[0] for m in seen)

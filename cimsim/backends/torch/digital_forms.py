@@ -39,7 +39,7 @@ def range_on_device(
     That of `cimsim.mac.calibrate_range`; None where cells are not written here, or inputs have
     one bit or a static scale.
     """
-    if tile.input.bits == 1 or tile.input.scale == "static" or not len(inputs):
+    if tile.input.bits == 1 or tile.input.scale != "per_token" or not len(inputs):
         return None
     writer = _error_free(tile, matrix, weight, {} if known is None else known)
     if writer is None:
