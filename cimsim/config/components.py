@@ -148,6 +148,13 @@ class Cost(Section):
         ge=0,
         within=ENERGY_FJ,
     )
+    input_scale: Literal["free", "charged"] = knob(
+        "free",
+        "Whether energy, time and area of bringing inputs to their codes are charged: the greatest "
+        "magnitude of a vector and the product of every input (tile.input.scale); free takes "
+        "them as part of what makes the inputs.",
+        late=True,
+    )
     stage_interval_ns: float | None = knob(
         None,
         "Published time of one pipeline stage; null derives it from read and conversion. ADCs that "

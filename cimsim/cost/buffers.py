@@ -15,7 +15,15 @@ from cimsim.cost.price import Price
 from cimsim.cost.technology import scale_logic
 from cimsim.elementary import exp, log, log2
 
-__all__ = ["CONSTANTS", "SRAM_CONSTANTS", "Sram", "price_bus", "price_tile_buffer", "sram"]
+__all__ = [
+    "CONSTANTS",
+    "SRAM_CONSTANTS",
+    "Sram",
+    "coefficient_sram",
+    "price_bus",
+    "price_tile_buffer",
+    "sram",
+]
 
 _CACTI = "CACTI as bundled in hwcomponents-cacti 1.0.40, fitted to its points"
 # ln(quantity at 32 nm) = c0 + c1 x + c2 x^2 with x = log2(kB); plus `step` at 22 nm.
@@ -125,6 +133,13 @@ def sram(size_kb: float, node_nm: float, vdd_v: float) -> Sram:
         leakage_uw=_LEAK.value * size_kb,
         notes=tuple(notes),
     )
+
+
+def coefficient_sram(config: ChipConfig) -> Sram:
+    """Return the memory of a tile for a 16-bit scale of every row of its crossbars."""
+    tile, tech = config.tile, config.technology
+    size_kb = tile.stacked_crossbars * tile.crossbar.rows * 2 / 1024
+    return sram(size_kb, tech.node_nm, tech.vdd_v)
 
 
 def price_tile_buffer(config: ChipConfig, *, write: bool) -> Price:

@@ -23,6 +23,7 @@ from cimsim.cost import (
     density,
     digital,
     dram,
+    input_scale,
     merge,
     noc,
     programming,
@@ -183,6 +184,9 @@ def _tile_prices(config: ChipConfig) -> dict[str, Price]:
     if tile.tiers > 1:
         switch_fj = tile.tier_switch_pj * FJ_PER_PJ
         found.append(Price("tier_switch", switch_fj, "tile.tier_switch_pj"))
+    scaler = input_scale.price_input_scale(config)
+    if scaler is not None:
+        found.append(scaler)
     prices = {p.component: p for p in found}
     prices["tile_buffer_write"] = buffers.price_tile_buffer(config, write=True)
     return prices
@@ -200,6 +204,8 @@ def _instances(config: ChipConfig) -> dict[str, float]:
         "tile_buffer": 1.0,
         "tile_bus": 1.0,
     }
+    if input_scale.is_charged(config):
+        counts["input_scale"] = 1.0
     if tile.crossbar.kind == "analog":
         counts["adc"] = float(tile.pes * tile.adc.per_pe)
         counts["sample_hold"] = crossbars * tile.crossbar.cols
@@ -254,7 +260,7 @@ def _derived(
     for use, component in digital.COMPONENT_OF_MAC.items():
         found[component] = replace(unit, component=component, energy_fj=digital.mac_fj(config, use))
     for use, component in digital.COMPONENT_OF_ELEMENT.items():
-        if component not in found:
+        if component not in found and component != "input_scale":  # a part of tiles, if any
             energy = digital.element_fj(config, use)
             found[component] = replace(unit, component=component, energy_fj=energy)
     kv = digital.price_unit_memory(config, "kv")
@@ -283,7 +289,7 @@ def _derived(
 def _broadcast(config: ChipConfig, prices: Mapping[str, Price]) -> Price:
     """Price the wire from the bus to one crossbar: the side of a PE."""
     per_tile = _instances(config)
-    inside = [n for n in per_tile if n not in {"tile_buffer", "tile_bus"}]
+    inside = [n for n in per_tile if n not in {"tile_buffer", "tile_bus", "input_scale"}]
     pe_um2 = sum(per_tile[n] * (prices[n].area_um2 or 0.0) for n in inside) / config.tile.pes
     side_mm = sqrt(pe_um2 / UM2_PER_MM2)
     return Price(

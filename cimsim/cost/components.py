@@ -33,6 +33,10 @@ COMPONENTS: Mapping[str, tuple[str, str]] = {
     "activation": ("one element of gate x up", "2 16-bit MACs + look-up"),
     "router_digital": ("one expert score", "16-bit MAC + 2 adds + look-up + 8 compares"),
     "combine": ("one element of an expert's output", "16-bit MAC"),
+    "input_scale": (
+        "one input brought to its code",
+        "16-bit MAC + compare (per_token) or 16 bits of memory (per_channel)",
+    ),
     "correction": ("one MAC or element that calibration adds", "16-bit MAC"),
     "kv_read": ("one bit of keys and values read", "SRAM fit, or memory.pj_per_bit"),
     "kv_write": ("one bit of keys and values written", "SRAM fit, or memory.pj_per_bit"),

@@ -42,7 +42,8 @@ class ActionCounts:
         io_in_bytes, io_out_bytes: between the system and its host: token ids, logits.
         digital_macs: MACs by use: attention, linear, correction.
         digital_elements: elementwise operations by use: norm, rope, softmax, router,
-            activation, combine, embedding, correction.
+            activation, combine, embedding, correction, input_maximum, input_reciprocal,
+            input_scaling.
         buffer_read_bits: bits read from tile buffers.
         buffer_write_bits: bits written to tile buffers.
         psum_bits: bits of partial sums moved between crossbars, PEs and tiles.

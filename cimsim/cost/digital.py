@@ -5,14 +5,22 @@ from __future__ import annotations
 from math import ceil
 
 from cimsim.config import ChipConfig
-from cimsim.cost.buffers import SRAM_CONSTANTS, sram
+from cimsim.cost.buffers import SRAM_CONSTANTS, coefficient_sram, sram
 from cimsim.cost.constant import Constant
 from cimsim.cost.price import Price
 from cimsim.cost.technology import energy_factor, scale_logic
 from cimsim.elementary import log, power
 from cimsim.units import period_ps
 
-__all__ = ["COMPONENT_OF_ELEMENT", "CONSTANTS", "digital_ps", "element_fj", "price_digital"]
+__all__ = [
+    "COMPONENT_OF_ELEMENT",
+    "CONSTANTS",
+    "SCALER_CONSTANTS",
+    "digital_ps",
+    "element_fj",
+    "price_digital",
+    "scaler_um2",
+]
 
 _MAC = Constant(
     "digital.mac8_energy",
@@ -38,16 +46,22 @@ _SIGMOID = Constant(
 )
 _MULT_AREA = Constant("digital.mult32_area", 6350.0, "um2", "Aladdin 32-bit multiplier", 40.0, "A")
 _ADD_AREA = Constant("digital.add32_area", 278.0, "um2", "Aladdin 32-bit adder", 40.0, "A")
+_COMPARE_AREA = Constant("digital.compare32_area", 71.0, "um2", "Aladdin comparator", 40.0, "A")
 _SIGMOID_AREA = Constant(
     "digital.sigmoid_area", 300.0, "um2", "ISAAC sigmoid unit, 0.0006 mm2 for two", 32.0, "C"
 )
 
-CONSTANTS = (_MAC, _MAC7, _ADD, _COMPARE, _SIGMOID, _MULT_AREA, _ADD_AREA, _SIGMOID_AREA)
+SCALER_CONSTANTS = (_MULT_AREA, _COMPARE_AREA)
+CONSTANTS = (
+    *(_MAC, _MAC7, _ADD, _COMPARE, _SIGMOID),
+    *(_MULT_AREA, _ADD_AREA, _SIGMOID_AREA, _COMPARE_AREA),
+)
 
 # Operations of one element: 16-bit multiply-adds, 32-bit adds, table look-ups, compares.
 # norm squares, accumulates and scales; rope rotates a pair (two products per element);
 # softmax subtracts the maximum, looks up exp, accumulates and scales; the router's scores
-# pass a softmax and top-k comparisons; SiLU is a look-up and two products (gate x up).
+# pass a softmax and top-k comparisons; SiLU is a look-up and two products (gate x up). An input's
+# code is its product with the reciprocal of a scale (`cimsim.cost.input_scale`).
 _OPS: dict[str, tuple[float, float, float, float]] = {
     "norm": (2.0, 0.0, 0.0, 0.0),
     "rope": (2.0, 0.0, 0.0, 0.0),
@@ -57,6 +71,9 @@ _OPS: dict[str, tuple[float, float, float, float]] = {
     "combine": (1.0, 0.0, 0.0, 0.0),
     "embedding": (0.0, 1.0, 0.0, 0.0),
     "correction": (1.0, 0.0, 0.0, 0.0),
+    "input_maximum": (0.0, 0.0, 0.0, 1.0),
+    "input_reciprocal": (0.0, 0.0, 1.0, 0.0),
+    "input_scaling": (1.0, 0.0, 0.0, 0.0),
 }
 COMPONENT_OF_ELEMENT: dict[str, str] = {
     "norm": "norm",
@@ -67,6 +84,9 @@ COMPONENT_OF_ELEMENT: dict[str, str] = {
     "combine": "combine",
     "embedding": "digital_linear",
     "correction": "correction",
+    "input_maximum": "input_scale",
+    "input_reciprocal": "input_scale",
+    "input_scaling": "input_scale",
 }
 COMPONENT_OF_MAC = {
     "attention": "digital_attention",
@@ -84,11 +104,31 @@ def element_fj(config: ChipConfig, use: str) -> float:
     tech = config.technology
     at32 = scale_logic(32.0, tech.node_nm, tech.vdd_v).energy
     at40 = scale_logic(40.0, tech.node_nm, tech.vdd_v).energy
-    return 1e3 * (
+    logic_fj = 1e3 * (
         mac * mac8_pj(config) * 4
         + (add * _ADD.value + compare * _COMPARE.value) * at40
         + look * _SIGMOID.value * at32
     )
+    if use == "input_scaling" and config.tile.input.scale == "per_channel":
+        return logic_fj + _OPERAND_BITS * coefficient_sram(config).read_fj
+    return logic_fj
+
+
+def scaler_um2(config: ChipConfig) -> float:
+    """Return the area of what scales one input a cycle: a 16-bit multiplier, and a comparator.
+
+    Only scales of tokens take a comparator (`cimsim.cost.input_scale`).
+    """
+    tech = config.technology
+    lane_um2 = _MULT_AREA.value * (_OPERAND_BITS / 32) ** 2
+    lane_um2 += _comparator_um2(config)
+    return lane_um2 * scale_logic(40.0, tech.node_nm, tech.vdd_v).area
+
+
+def _comparator_um2(config: ChipConfig) -> float:
+    """Return the area at 40 nm of a comparator that finds maxima of inputs, 0 without them."""
+    finds = config.cost.input_scale == "charged" and config.tile.input.scale == "per_token"
+    return _COMPARE_AREA.value if finds else 0.0
 
 
 def mac_fj(config: ChipConfig, use: str) -> float:
@@ -126,7 +166,8 @@ def price_digital(config: ChipConfig) -> Price:
     # An array multiplier grows with the square of its operands.
     mac_um2 = _MULT_AREA.value * (_OPERAND_BITS / 32) ** 2 + _ADD_AREA.value
     area = unit.macs_per_cycle * mac_um2 * at40.area
-    area += unit.lanes * ((mac_um2 + _ADD_AREA.value) * at40.area + _SIGMOID_AREA.value * at32.area)
+    lane_um2 = mac_um2 + _ADD_AREA.value + _comparator_um2(config)
+    area += unit.lanes * (lane_um2 * at40.area + _SIGMOID_AREA.value * at32.area)
     return Price(
         "digital_unit",
         None,

@@ -19,7 +19,7 @@ __all__ = ["LEAKING", "NOT_MODELLED", "LeakageRow", "leakage_rows", "leaking_ns"
 NOT_MODELLED = "not modelled"
 _TILE = (
     *("adc", "tile_buffer", "crossbar", "dac", "sample_hold", "shift_add"),
-    *("input_register", "output_register", "tile_bus", "macro_control"),
+    *("input_register", "output_register", "tile_bus", "input_scale", "macro_control"),
 )
 LEAKING = (*_TILE, "noc_router", *PARTS)
 """Components that can leak."""

@@ -28,6 +28,7 @@ from math import ceil, log2
 from cimsim.chip import Tiling, Unit
 from cimsim.chip.tiling import column_layout
 from cimsim.config import ChipConfig
+from cimsim.cost.input_scale import scaler_ps
 from cimsim.cost.tree_registers import pipelined_ps
 from cimsim.units import period_ps, ps_from_ns
 
@@ -154,8 +155,9 @@ def visit_timing(config: ChipConfig, unit: Unit, in_pe: int | None = None) -> Vi
 
     Matrices that share an input (gate and up; q, k and v) run in parallel; their results
     feed the next (down) after one clock of activation, which streams behind the
-    shift-and-add. The stages form a pipeline: the interval is the slowest matrix's, or that of
-    an ADC which several stages share; the latency of one vector is the sum over stages.
+    shift-and-add, and after the tile's scaler, if that is charged (`input_scale`). The stages
+    form a pipeline: the interval is the slowest matrix's, or that of an ADC which several stages
+    share, or of the scaler; the latency of one vector is the sum over stages.
 
     Args:
         config: the chip.
@@ -183,8 +185,12 @@ def _unit_timing(config: ChipConfig, unit: Unit, sharing: int, *, converted: boo
     for i, stage in enumerate(stages):
         waiting = min(sharing, sum(t.crossbars for t in stage))
         times = [matrix_timing(config, t, waiting, converted=converted) for t in stage]
-        latency += max(t.latency_ps for t in times) + (clock if i else 0)
+        latency += max(t.latency_ps for t in times)
         interval = max(interval, *(t.interval_ps for t in times))
+        if i:
+            scaled_ps, each_ps = scaler_ps(config, stage[0].matrix.n_in)
+            latency += clock + scaled_ps
+            interval = max(interval, each_ps)
     if converted and sharing > 1 and len(stages) > 1:
         interval = max(interval, _shared_adc_ps(config, unit, sharing))
     return VisitTiming(latency - interval, interval)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cimsim.config import ChipConfig
 from cimsim.cost.catalogue import covered
+from cimsim.cost.input_scale import is_charged
 
 __all__ = ["knobs_without_effect", "reads_density"]
 
@@ -40,6 +41,7 @@ def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
         "digital_row_fj": not digital or cost.digital_bit_fj is None,
         "input_bit_density": not reads_density(config),
         "mean_level_fraction": not _cells_read_density(config),
+        "input_scale": tile.input.scale == "static",
         "cells_per_product": not digital or cost.cell_area_um2 is not None,
     }
     found = _scope_without_effect(config)
@@ -57,6 +59,8 @@ def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
         absent.add("bit_line")
     if digital or tile.pe.merge.kind == "none":
         absent.add("merge")
+    if not is_charged(config):
+        absent.add("input_scale")
     if tile.tiers == 1:
         absent.add("tier_switch")
         found += [

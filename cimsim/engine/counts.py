@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from cimsim.chip import UnitKey
 from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts
+from cimsim.cost.input_scale import scaled_elements
 from cimsim.engine.memory import EMBEDDING_BYTES, kv_traffic, most_kv_layers
 from cimsim.engine.noc.packet import BUSY_PS, FLITS
 from cimsim.engine.plan import Plan
 from cimsim.engine.raw import RawRun
-from cimsim.engine.steps import NONE
+from cimsim.engine.steps import NONE, Step
 from cimsim.errors import CimsimInternalError
 from cimsim.workload.program import Program
 
@@ -35,7 +36,7 @@ def count_run(
     """Count the actions of a run."""
     flights = plan.flights
     tokens = int(flights.size.sum())
-    macs, elements, streamed = _digital_work(program, plan, tokens)
+    macs, elements, streamed = _digital_work(config, program, plan, tokens)
     concurrency = min(plan.concurrency, flights.n_streams)
     kv_layers = most_kv_layers(plan.step.kv, plan.step.chip)
     traffic = kv_traffic(config, program, flights, concurrency, kv_layers)
@@ -91,7 +92,7 @@ def count_run(
 
 
 def _digital_work(
-    program: Program, plan: Plan, tokens: int
+    config: ChipConfig, program: Program, plan: Plan, tokens: int
 ) -> tuple[dict[str, int], dict[str, int], int]:
     """Return MACs and elements by use over all tokens, and bytes streamed per flight."""
     macs: dict[str, int] = {}
@@ -108,6 +109,7 @@ def _digital_work(
             elements["softmax"] = elements.get("softmax", 0) + context * program.n_heads
         if step.moe_layer != NONE or step.shared:
             _tile_work(program, step.layer, elements, tokens, shared=step.shared)
+            _scale_hidden(config, program, step, elements, tokens)
         streamed += step.work.stream_bytes
     return macs, elements, streamed
 
@@ -124,6 +126,19 @@ def _tile_work(
         terms += 1
     elements["activation"] = elements.get("activation", 0) + tokens * width
     elements["combine"] = elements.get("combine", 0) + tokens * terms * program.d_model
+
+
+def _scale_hidden(
+    config: ChipConfig, program: Program, step: Step, elements: dict[str, int], tokens: int
+) -> None:
+    """Add what tiles do to bring the inputs of downs to codes."""
+    layer = program.layers[step.layer]
+    downs = [layer.experts[0][-1]] * layer.top_k if step.moe_layer != NONE else []
+    # A product of any network is no pair of stages.
+    downs += [m for m in layer.shared if step.shared and m.id.role.endswith("down")]
+    work = scaled_elements(config, sum(m.n_in for m in downs), len(downs))
+    for use, count in work.items():
+        elements[use] = elements.get(use, 0) + tokens * count
 
 
 def _buffer_bits(plan: Plan, raw: RawRun) -> tuple[int, int]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from math import ceil
 
 from cimsim.config import ChipConfig
+from cimsim.cost.input_scale import scaled_elements
 from cimsim.engine.weight_reads import WeightReads
-from cimsim.workload.latent import RotateLatent
+from cimsim.workload.latent import ProjectByHead, RotateLatent
 from cimsim.workload.matrix import Matrix
 from cimsim.workload.operations import (
     Experts,
@@ -170,6 +172,8 @@ class _StepBuilder:
         self.streamed = digital_matrices(program, config)
         self.bits = config.tile.weight.bits
         self.reads = reads
+        self.scaled = partial(scaled_elements, config)
+        self.is_scaled = False  # whether the inputs of products at hand are codes already
         self.steps: list[Step] = []
         self.work = Work()
         self.kv_layer = NONE
@@ -187,6 +191,13 @@ class _StepBuilder:
         """End the job collected so far with an analog stage, or with none."""
         self.steps.append(Step(layer, operation, self.work, self.kv_layer, unit, moe_layer, shared))
         self.work, self.kv_layer = Work(), NONE
+
+    def scale(self, inputs: int, vectors: int = 1) -> None:
+        """Add what brings inputs to codes that go to tiles, once for all matrices they go to."""
+        if not self.is_scaled:
+            for use, count in self.scaled(inputs, vectors).items():
+                self.work.add(use, count)
+        self.is_scaled = True
 
     def take(self, index: int, operation: Operation) -> None:
         """Add an operation to the job, or end the job with it."""
@@ -209,6 +220,8 @@ class _StepBuilder:
                 self.product(index, operation, ("shared", "all"))
         for use, count in operation.elements.items():
             self.work.add(use, count)
+        # Experts take the inputs that a router took; all else makes or takes others.
+        self.is_scaled = self.is_scaled and isinstance(operation, Route)
         if isinstance(operation, Route) and (self.correction.macs or self.correction.elements):
             self.work.macs["correction"] = self.correction.macs
             self.work.add("correction", self.correction.elements)
@@ -216,6 +229,7 @@ class _StepBuilder:
     def product(self, index: int, operation: Operation, unit: tuple[str, str]) -> None:
         """Let tiles compute products that every token needs, or add them to the job."""
         if unit[0] in self.parts:
+            self.scale(*_inputs_of(operation))
             self.close(operation.layer, index, unit=unit)
         else:
             self.work.multiply(operation.matrices, self.streamed, self.bits, self.reads.dense)
@@ -235,6 +249,9 @@ class _StepBuilder:
             self.work.multiply(block.shared, self.streamed, self.bits, self.reads.dense)
             self.work.add("activation", block.shared_width)
         if routed or shared:
+            first = block.experts[0][0] if routed else block.shared[0]
+            self.scale(first.n_in)
+            self.is_scaled = False
             moe_layer = moe_layer if routed else NONE
             self.close(block.layer, index, moe_layer=moe_layer, shared=shared)
 
@@ -244,6 +261,16 @@ class _StepBuilder:
             str(same[0].id): max(self.streamed.get(str(m.id), 0) for m in same)
             for same in zip(*block.experts, strict=True)
         }
+
+
+def _inputs_of(operation: Operation) -> tuple[int, int]:
+    """Return the inputs that a token brings to products, and how many vectors have a scale."""
+    match operation:
+        case ProjectByHead():
+            return operation.n_in, len(operation.weights)
+        case Multiply():
+            return operation.sent, 1
+    return operation.matrices[0].n_in, 1
 
 
 def build_steps(

@@ -90,6 +90,7 @@ COMPONENTS: tuple[Component, ...] = (
 _SELDOM: tuple[Component, ...] = (
     Component("bit_line", "crossbar", "Bit lines that a clamp holds."),
     Component("merge", "DAC and sampling", "Capacitors that merge slices before a conversion."),
+    Component("input_scale", "other digital", "Inputs brought to codes: maxima and products."),
     Component("tier_switch", "crossbar", "Tiers of tiles made active, one after another."),
     Component("macro_control", "other", "Control of macros, by a share."),
     Component("system_rest", "other", "What a chip draws beside its macros, by a share."),

@@ -347,6 +347,7 @@ def test_every_component_can_be_overridden() -> None:
         # For bit_line, merge and tier_switch.
         tile = {"crossbar": {"sense": {"kind": "clamp"}}, "pe": {"merge": {"kind": "binary"}}}
         tile |= {"tiers": 2}
+        cost |= {"input_scale": "charged"}
         config = chip(cost=cost, system=system, tile=tile)
         assert price_chip(config, 5).prices[name].energy_fj == 3.0
 

@@ -47,7 +47,7 @@ LEFT_OUT |= {"from_scratch"}
 """Figures of chips that came after the values were stored: `tests/cost` holds what they say."""
 LEFT_OUT |= {"adc_range", "adc_range_levels", "adc_range_error", "adc_range_least_error"}
 """Columns that came after the values were stored: `tests/mac` holds what they say."""
-LEFT_OUT |= {"tier_switches_per_token"}
+LEFT_OUT |= {"tier_switches_per_token", "energy_leakage_input_scale_nj"}
 """A column that came after the values were stored: `tests/engine` holds what it says."""
 LEFT_OUT |= {
     "calibration_parts", "calibration_pass_tokens", "calibration_all_energy_nj",
