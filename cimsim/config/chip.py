@@ -39,7 +39,7 @@ from cimsim.config.tile import Tile
 AnalogPart = Literal["attention", "router", "experts", "shared", "head"]
 ShapeName = Literal[
     "olmoe-1b-7b", "qwen1.5-moe-a2.7b", "deepseek-moe-16b", "mixtral-8x7b", "moe-671b",
-    "llama-2-7b", "lstm-ptb", "mlp-mnist", "resnet20-cifar10",
+    "llama-2-7b", "lstm-ptb", "mlp-mnist", "cnn10-cifar10", "resnet20-cifar10",
 ]  # fmt: skip
 SHAPE_FILES = (".json", ".yaml", ".yml")
 

@@ -58,6 +58,25 @@ def test_a_sweep_of_the_supply_follows_the_published_efficiency() -> None:
     assert [low["value"], high["value"]] == ["0.85", "1.2"]
 
 
+@pytest.mark.parametrize(
+    ("bits", "signed", "published_uj", "factor"),
+    [(4, "twos_complement", 105.2, 1.05), (1, "shift", 5.31, 1.7)],
+)
+def test_the_energy_an_image_is_near_the_published_one(
+    bits: int, signed: str, published_uj: float, factor: float
+) -> None:
+    # Jia et al., JSSC 2020 (abstract): the whole chip on a ten-layer network, 1 and 4 bits.
+    knobs = {
+        "technology.vdd_v": 0.85,
+        "tile.weight.bits": bits,
+        "tile.input.bits": bits,
+        "tile.input.signed": signed,
+    }
+    (found,) = peak("sram_analog_65nm_peak", overrides=knobs, shape="cnn10-cifar10").reports
+    ratio = found["workload"]["energy_uj"] / published_uj
+    assert max(ratio, 1 / ratio) < factor
+
+
 def test_a_sweep_is_the_peak_at_every_value() -> None:
     swept = peak_sweep("hermes_peak", BITS, ["4", "8"], shape="mlp-mnist").reports
     for report in swept:
