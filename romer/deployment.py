@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -28,8 +28,8 @@ class BroughtUp:
         copy: which copy, from 0.
         source: whose weights they hold: another expert's where a slot was rewritten.
         top: greatest magnitude of test inputs: 1 where every token has a scale of its own.
-        lsb: float32 [n_out], what one LSB of the source's weights stands for, by column; a router
-            that was refitted and written anew has other ones.
+        lsb: gives what one LSB of the source's weights stands for, by column, float32 [n_out]; a
+            router that was refitted and written anew has other ones.
         read: float32 [n, n_in] inputs to float32 [n, n_out], after the converters.
     """
 
@@ -37,7 +37,7 @@ class BroughtUp:
     copy: int
     source: MatrixId
     top: float
-    lsb: Floats
+    lsb: Callable[[], Floats]
     read: Callable[[Floats], Floats]
 
 
@@ -59,9 +59,14 @@ class Deployment(Protocol):
         ...
 
     def bring_up(
-        self, correction: Correction | None, *, read_seed: int, mode: Mode
+        self,
+        correction: Correction | None,
+        *,
+        read_seed: int,
+        mode: Mode,
+        which: Set[MatrixId] | None = None,
     ) -> Iterator[BroughtUp]:
-        """Yield every copy of every analog matrix with a place of its own, without trims.
+        """Yield every copy of some analog matrices with a place of their own, without trims.
 
         Slots of a chip that switches experts are left out: what they hold changes.
 
@@ -69,6 +74,7 @@ class Deployment(Protocol):
             correction: slots and routers to rewrite, copies to make; None for none.
             read_seed: which draw of the fresh read noise.
             mode: detailed or folded.
+            which: matrices, None for all.
         """
         ...
 

@@ -7,7 +7,7 @@ this protocol alone, so they never see conductances, noise, the chip seed or sig
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -17,13 +17,7 @@ from numpy.typing import NDArray
 from cimsim.chip import LogicalCopies, UnitKey
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
-from cimsim.mac import (
-    NO_SLOT,
-    AdcRange,
-    MacStatistics,
-    Mode,
-    Writing,
-)
+from cimsim.mac import NO_SLOT, AdcRange, MacStatistics, Mode, Writing
 from cimsim.model import (
     Checkpoint,
     CheckpointWeight,
@@ -42,7 +36,8 @@ from cimsim.stages.slot_rewrites import (
     check_slots_apart,
     is_offloaded,
     replicated,
-)
+    source_of,
+)  # fmt: skip
 from cimsim.stages.stored_copies import Maker, StoredCopies
 from cimsim.stages.trimmed import behind_trims, input_top, lsb_of, read_copies
 from cimsim.workload.matrix import NO_EXPERT, AnalogPart, MatrixId
@@ -229,26 +224,30 @@ class ProgrammedChip:
         )
 
     def bring_up(
-        self, correction: Correction | None, *, read_seed: int, mode: Mode
+        self,
+        correction: Correction | None,
+        *,
+        read_seed: int,
+        mode: Mode,
+        which: Set[MatrixId] | None = None,
     ) -> Iterator[BroughtUp]:
-        """Yield every copy of every matrix with a place of its own, as a bring-up reads it."""
+        """Yield every copy of some matrices with places of their own, as a bring-up reads them."""
         if correction is not None and correction.clip_lsb:
             other, rest = self.written_anew(correction.clip_lsb), replace(correction, clip_lsb=0.0)
-            yield from other.bring_up(rest, read_seed=read_seed, mode=mode)
+            yield from other.bring_up(rest, read_seed=read_seed, mode=mode, which=which)
             return
         programmed = self.programmed.makers()
         if correction is not None:
             programmed.update(self._reprogrammed_routers(correction))
             programmed.update(self._rewritten_slots(correction, None))
             self._copy_dense_parts(programmed, correction)
-        rewrites = () if correction is None else correction.rewrites
-        moved = {(r.layer, r.slot): r.source for r in rewrites}
         stored, backend = self.programmed.changed(programmed), self.digital.backend
-        for matrix in (m for m in programmed if UnitKey.of(m) not in self.holds.dealt):
-            at = (matrix.layer, matrix.routed)
-            source = matrix._replace(expert=moved[at]) if at in moved else matrix
+        for matrix in programmed if which is None else [m for m in programmed if m in which]:
+            if UnitKey.of(matrix) in self.holds.dealt:
+                continue
+            source = source_of(matrix, correction)
             names, top = (matrix, source), input_top(self.tile, self.ranges[matrix])
-            lsb = lsb_of(self.checkpoint.matrix(source), self.tile)
+            lsb = partial(lsb_of, self.checkpoint, source, self.tile)
             yield from read_copies(stored[matrix], names, top, lsb, backend, (read_seed, mode))
 
     def forget_drawn(self) -> None:

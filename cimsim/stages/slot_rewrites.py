@@ -12,7 +12,14 @@ from cimsim.stages.copy import Copy
 from cimsim.stages.stored_copies import Maker
 from cimsim.workload.matrix import MatrixId
 
-__all__ = ["average_slots", "check_slots_apart", "is_offloaded", "replicated", "writes_at_start"]
+__all__ = [
+    "average_slots",
+    "check_slots_apart",
+    "is_offloaded",
+    "replicated",
+    "source_of",
+    "writes_at_start",
+]
 
 
 def check_slots_apart(correction: Correction) -> None:
@@ -84,3 +91,11 @@ def writes_at_start(holds: LogicalCopies, correction: Correction | None) -> dict
     again = {UnitKey(r.layer, "experts", r.slot) for r in rewrites}
     starts = holds.starts
     return {key: first + (key in again) if key in starts else 0 for key in holds.dealt}
+
+
+def source_of(matrix: MatrixId, correction: Correction | None) -> MatrixId:
+    """Return whose weights the cells of a matrix hold: another expert's in a rewritten slot."""
+    for rewrite in () if correction is None else correction.rewrites:
+        if (rewrite.layer, rewrite.slot) == (matrix.layer, matrix.routed):
+            return matrix._replace(expert=rewrite.source)
+    return matrix

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from cimsim.config import Tile
 from cimsim.mac import AdcRange, MacStatistics, Mode
 from cimsim.mac.inputs import static_scale
 from cimsim.mac.quantize import greatest_integer, quantize_weights
-from cimsim.model import ColumnTrim, Registers
+from cimsim.model import Checkpoint, ColumnTrim, Registers
 from cimsim.model.array_backend import ArrayBackend
 from cimsim.stages.copy import Copy
 from cimsim.stages.stored_copies import Maker
@@ -86,17 +86,19 @@ def input_top(tile: Tile, adc_range: AdcRange) -> float | None:
     return scale * greatest_integer(tile.input.bits) if scale else None
 
 
-def lsb_of(weight: Floats, tile: Tile) -> Floats:
+def lsb_of(checkpoint: Checkpoint, matrix: MatrixId, tile: Tile) -> Floats:
     """Return what one LSB of a stored weight stands for, float32 [n_out]."""
     form = tile.weight
-    return quantize_weights(weight, form.bits, per_column=form.scale == "per_column")[1]
+    return quantize_weights(
+        checkpoint.matrix(matrix), form.bits, per_column=form.scale == "per_column"
+    )[1]
 
 
 def read_copies(
     copies: tuple[Copy, ...],
     names: tuple[MatrixId, MatrixId],
     top: float | None,
-    lsb: Floats,
+    lsb: Callable[[], Floats],
     backend: ArrayBackend,
     how: tuple[int, Mode],
 ) -> Iterator[BroughtUp]:
@@ -106,7 +108,7 @@ def read_copies(
         copies: of the matrix.
         names: the matrix, and whose weights its cells hold.
         top: greatest input of a static scale, or None.
-        lsb: float32 [n_out], what one LSB of a stored weight stands for.
+        lsb: gives what one LSB of a stored weight stands for, float32 [n_out].
         backend: whose arrays copies take.
         how: seed of the read noise, and mode.
     """

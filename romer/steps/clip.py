@@ -58,6 +58,6 @@ def measured_error_lsb(task: Task) -> float | None:
         gain, offset = fit_trim(y, target)
         left = gain * y + offset - target
         power = float(column_products(x, x).sum())
-        square = column_products(left, left) / (copy.lsb.astype(np.float64) ** 2 * power)
+        square = column_products(left, left) / (copy.lsb().astype(np.float64) ** 2 * power)
         found.append(np.sqrt(square))
     return float(np.median(np.concatenate(found))) if found else None

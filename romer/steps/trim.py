@@ -83,10 +83,9 @@ def read_vectors(
         which: matrices, or None for all.
     """
     vectors: dict[int, Floats] = {}
-    copies = task.deployment.bring_up(correction, read_seed=task.read_seeds[0], mode=task.mode)
-    for copy in copies:
-        if which is not None and copy.matrix not in which:
-            continue
+    for copy in task.deployment.bring_up(
+        correction, read_seed=task.read_seeds[0], mode=task.mode, which=which
+    ):
         weight = _weight(task, correction, copy.source)
         if len(weight) not in vectors:
             vectors[len(weight)] = vectors_of(len(weight))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,9 +61,14 @@ class ArrayDeployment:
         return ArrayLinear(self._checkpoint, self._error, swapped)
 
     def bring_up(
-        self, correction: Correction | None, *, read_seed: int, mode: str
+        self,
+        correction: Correction | None,
+        *,
+        read_seed: int,
+        mode: str,
+        which: Set[MatrixId] | None = None,
     ) -> Iterator[BroughtUp]:
-        del correction, read_seed, mode
+        del correction, read_seed, mode, which
         return iter(())
 
     def copies(self, layer: int, expert: int, part: str = "experts") -> int:
