@@ -43,7 +43,8 @@ class _Fitter:
             target = algebra.taken(task.clean(matrix, x, tokens), backend)
         else:
             target = algebra.product(seen, algebra.array(refit.weight))
-        return backend.array(self._fit(matrix, seen, algebra.taken(y, backend), target))
+        there = backend.of_layer(matrix.layer)
+        return there.array(self._fit(matrix, seen, algebra.taken(y, backend), target))
 
 
 def fit_in_one_pass(task: Task, correction: Correction, fit: Fit) -> None:

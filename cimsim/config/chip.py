@@ -269,7 +269,7 @@ class Run(Section):
     device: str = knob(
         "cpu",
         "Where torch computes: cpu, cuda, or cuda:N; several, such as cuda:0,cuda:1, share out the "
-        "chip seeds.",
+        "chip seeds, and the layers of a pass where there are more of them than chip seeds.",
     )
     device_gb: float | None = knob(
         None,

@@ -50,6 +50,10 @@ class ArrayBackend(Protocol):
         """Tokens taken through a layer together: bounds memory and not results."""
         ...
 
+    def of_layer(self, layer: int) -> ArrayBackend:
+        """Return what computes a layer, -1 before the first: itself, or one of several devices."""
+        ...
+
     def array(self, values: Array) -> Array:
         """Return values as a contiguous array of this library."""
         ...
@@ -185,6 +189,11 @@ class NumbaBackend:
     select = staticmethod(select)
     select_in_groups = staticmethod(select_in_groups)
     negative_log_likelihood = staticmethod(negative_log_likelihood)
+
+    def of_layer(self, layer: int) -> NumbaBackend:
+        """Return itself."""
+        del layer
+        return self
 
     def array(self, values: Array) -> Array:
         """Return values, copied only if they are not contiguous."""

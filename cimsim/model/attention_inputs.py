@@ -32,7 +32,7 @@ def rotate_heads(
     if operation.clip is not None:
         q, k, v = (backend.clip(a, operation.clip) for a in (q, k, v))
     q, k, v = (a.reshape(len(flight.ids), -1, heads.head_dim) for a in (q, k, v))
-    cos, sin = parameters.rotary[heads]
+    cos, sin = parameters.rotary[operation.layer, heads]
     position = flight.keys.position
     rotated = (backend.rotate(a, position, cos, sin) for a in (q, k))
     flight.outputs = (*rotated, v)
@@ -68,7 +68,7 @@ def rotate_latent(
     """Join queries in the latent space and latents with what is rotated of them."""
     heads, n, position = operation.heads, len(flight.ids), flight.keys.position
     latent, key, query = flight.kept
-    cos, sin = parameters.rotary[heads]
+    cos, sin = parameters.rotary[operation.layer, heads]
     key = backend.columns(key, _halves(heads.rotated, interleaved=operation.interleaved))
     key = backend.rotate(key.reshape(n, 1, heads.rotated), position, cos, sin)
     query = backend.rotate(query, position, cos, sin)

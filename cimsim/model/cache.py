@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimInternalError
+from cimsim.model.array_backend import ArrayBackend
 from cimsim.workload.heads import Heads
 from cimsim.workload.matrix import TokenKeys
 
@@ -26,7 +27,7 @@ class KVCache:
         heads: give the widths.
         sequences: global numbers of the sequences that it holds.
         capacity: positions per sequence.
-        zeros: `ArrayBackend.zeros`: whose arrays hold keys and values.
+        backend: whose arrays hold keys and values.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class KVCache:
         heads: Heads,
         sequences: Sequence[int],
         capacity: int,
-        zeros: Callable[[tuple[int, ...]], Array],
+        backend: ArrayBackend,
     ) -> None:
         numbers = [int(s) for s in sequences]
         self._slot = {sequence: slot for slot, sequence in enumerate(numbers)}
@@ -42,7 +43,7 @@ class KVCache:
             raise CimsimInternalError("a sequence number occurs twice in a cache")
         self.capacity = capacity
         self._heads = (len(numbers), heads.n_kv_heads)
-        self._widths, self._zeros = (heads.head_dim, heads.value_dim), zeros
+        self._widths, self._backend = (heads.head_dim, heads.value_dim), backend
         self._layers: dict[int, tuple[Array, Array, NDArray[np.int64]]] = {}
 
     def slots(self, tokens: TokenKeys) -> NDArray[np.int64]:
@@ -101,7 +102,8 @@ class KVCache:
 
     def _layer(self, layer: int) -> tuple[Array, Array, NDArray[np.int64]]:
         if layer not in self._layers:
-            keys = self._zeros((*self._heads, self._widths[0], self.capacity))
-            values = self._zeros((*self._heads, self.capacity, self._widths[1]))
+            zeros = self._backend.of_layer(layer).zeros
+            keys = zeros((*self._heads, self._widths[0], self.capacity))
+            values = zeros((*self._heads, self.capacity, self._widths[1]))
             self._layers[layer] = (keys, values, np.zeros(self._heads[0], dtype=np.int64))
         return self._layers[layer]

@@ -30,28 +30,28 @@ class CorrectedLinear:
     """
 
     def __init__(self, linear: Linear, correction: Correction, backend: ArrayBackend) -> None:
-        self._linear, self._product, self._correction = linear, backend.product, correction
-        array = backend.array
-        self._columns = {
-            matrix: (array(c.scale), array(c.offset)) for matrix, c in correction.columns.items()
-        }
-        self._low_rank = {
-            matrix: (array(term.u), array(term.v)) for matrix, term in correction.low_rank.items()
-        }
+        self._linear, self._of, self._correction = linear, backend.of_layer, correction
+
+        def there(matrix: MatrixId, *values: Array) -> tuple[Array, ...]:
+            return tuple(backend.of_layer(matrix.layer).array(each) for each in values)
+
+        self._columns = {m: there(m, c.scale, c.offset) for m, c in correction.columns.items()}
+        self._low_rank = {m: there(m, term.u, term.v) for m, term in correction.low_rank.items()}
+        routers = {MatrixId(layer, "router"): r for layer, r in correction.router_refit.items()}
         self._routers = {
-            MatrixId(layer, "router"): array(refit.weight)
-            for layer, refit in correction.router_refit.items()
+            matrix: there(matrix, refit.weight)[0]
+            for matrix, refit in routers.items()
             if refit.where == "digital"
         }
 
     def __call__(self, matrix: MatrixId, x: Array, tokens: TokenKeys) -> Array:
         """Return the corrected product, float32 [n, n_out]."""
-        router = self._routers.get(matrix)
-        y = self._linear(matrix, x, tokens) if router is None else self._product(x, router)
+        product, router = self._of(matrix.layer).product, self._routers.get(matrix)
+        y = self._linear(matrix, x, tokens) if router is None else product(x, router)
         low_rank = self._low_rank.get(matrix)
         if low_rank is not None:
             u, v = low_rank
-            y = y + self._product(self._product(x, u), v)
+            y = y + product(product(x, u), v)
         columns = self._columns.get(matrix)
         if columns is not None:
             scale, offset = columns

@@ -126,7 +126,10 @@ class Decoder:
         if correction is not None:
             check_correction(correction, self.program, self.checkpoint.hash)
             linear = CorrectedLinear(linear, correction, self.backend)
-            gains = {place: self.backend.array(g) for place, g in correction.norm_gain.items()}
+            gains = {
+                place: self.backend.of_layer(place[0]).array(gain)
+                for place, gain in correction.norm_gain.items()
+            }
             parameters = parameters.with_norm_gain(gains)
         return Interpreter(
             self.program, parameters, self.backend, linear, correction, observer, on_tiles
@@ -136,7 +139,7 @@ class Decoder:
         """Return an empty cache for some sequences of up to `capacity` positions."""
         heads = self.program.heads
         heads.refuse_beyond(capacity)
-        return KVCache(heads, sequences.tolist(), capacity, self.backend.zeros)
+        return KVCache(heads, sequences.tolist(), capacity, self.backend)
 
     def flight(
         self,

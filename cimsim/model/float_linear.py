@@ -34,4 +34,5 @@ class FloatLinear:
     ) -> NDArray[np.float32]:
         """Return x @ W; `tokens` has no influence on a noiseless product."""
         del tokens
-        return self.backend.product(x, self.backend.weight(self._checkpoint, matrix))
+        backend = self.backend.of_layer(matrix.layer)
+        return backend.product(x, backend.weight(self._checkpoint, matrix))

@@ -96,9 +96,20 @@ class Interpreter:
         if flight.at > stop:
             raise CimsimInternalError("a flight goes back to an operation that it has passed")
         while flight.at < stop:
-            with self._backend.together():
+            with self._of(self._operations[flight.at]).together():
                 self._compute(flight, NO_PARTS)
             self._end(flight)
+
+    def _of(self, operation: Operation) -> ArrayBackend:
+        """Return what computes an operation."""
+        return self._backend.of_layer(operation.layer)
+
+    def _arrive(self, flight: Flight, operation: Operation) -> ArrayBackend:
+        """Return what computes the next operation, where the residual stream is then."""
+        backend = self._of(operation)
+        if flight.at and self._operations[flight.at - 1].layer != operation.layer:
+            flight.x = backend.array(flight.x)
+        return backend
 
     def prepare(self, flight: Flight) -> None:
         """Compute of the next operation what no tile serves; the rest waits for `serve`."""
@@ -124,7 +135,7 @@ class Interpreter:
         match operation:
             case ProjectByHead():
                 heads = self._by_head(operation, x, keys)
-                _keep(flight, operation.stage, rows, self._backend.beside(heads))
+                _keep(flight, operation.stage, rows, self._of(operation).beside(heads))
             case Project():
                 for matrix in operation.weights:
                     y = self._product(matrix, x, keys)
@@ -148,8 +159,8 @@ class Interpreter:
 
     def _compute(self, flight: Flight, on_tiles: frozenset[str]) -> None:
         """Compute the next operation but for the parts on tiles."""
-        operation, backend = self._operations[flight.at], self._backend
-        arrays = self._parameters.arrays
+        operation = self._operations[flight.at]
+        backend, arrays = self._arrive(flight, operation), self._parameters.arrays
         match operation:
             case Embed():
                 flight.x = backend.take(arrays[operation.layer, "embedding"], flight.ids)
@@ -192,7 +203,7 @@ class Interpreter:
         def refuse(_infinite: bool) -> None:  # noqa: FBT001 - as the backend calls it
             raise CimsimInternalError(f"the experts of layer {operation.layer} are not finite")
 
-        self._backend.refuse_infinite(found[0], refuse)
+        self._of(operation).refuse_infinite(found[0], refuse)
         _keep(flight, "experts", None, found[0])
         return found[1]
 
@@ -228,7 +239,7 @@ class Interpreter:
         slots = stream.cache.slots(keys)
         stored = stream.cache.arrays(layer)
         scale = operation.heads.scale
-        mixed = self._backend.attend(flight.outputs[0], slots, keys.position, *stored, scale)
+        mixed = self._of(operation).attend(flight.outputs[0], slots, keys.position, *stored, scale)
         flight.inputs = mixed.reshape(len(flight.ids), -1)
         if stream.ends:
             stream.cache.drop(layer)
@@ -237,7 +248,7 @@ class Interpreter:
         """Return where tokens go: as forced, or as the router's logits say."""
         if flight.forced is not None:
             return flight.forced.layer(len(flight.routings))
-        host, layer = self._backend.host, operation.layer
+        host, layer = self._of(operation).host, operation.layer
         logits = self._joined(flight, "router")
         correction = None if self._correction is None else self._correction.router(layer)
         if self._observer is not None or correction is not None or operation.choice is not None:
@@ -252,7 +263,7 @@ class Interpreter:
 
     def _chooser(self, route: Route) -> Chooser:
         """Return what finds experts and gates from logits."""
-        backend, k = self._backend, route.top_k
+        backend, k = self._of(route), route.top_k
         renormalise, scale, choice = route.renormalise, route.gate_scale, route.choice
         if choice is None:
             return lambda logits: backend.select(logits, k, renormalise=renormalise, scale=scale)
@@ -264,7 +275,7 @@ class Interpreter:
 
     def _sum(self, flight: Flight, operation: Experts) -> Array:
         """Return the weighted sum over experts and the shared or dense block."""
-        backend = self._backend
+        backend = self._of(operation)
         if "experts" in flight.pieces:
             total = self._joined(flight, "experts")
         else:
@@ -294,29 +305,32 @@ class Interpreter:
         for first in range(0, len(scored), ROWS_OF_LOGITS):
             some = scored[first : first + ROWS_OF_LOGITS]
             logits = self._product(operation.weight, *self._rows(flight, some))
-            flight.nll[some] = self._backend.negative_log_likelihood(logits, following[some])
+            flight.nll[some] = self._of(operation).negative_log_likelihood(logits, following[some])
 
     def _rows(self, flight: Flight, rows: Rows | None) -> tuple[Array, TokenKeys]:
         """Return inputs and addresses of some rows."""
         if rows is None:
             return flight.inputs, flight.keys
-        return self._backend.take(flight.inputs, rows), flight.keys.take(rows)
+        backend = self._of(self._operations[flight.at])
+        return backend.take(flight.inputs, rows), flight.keys.take(rows)
 
     def _joined(self, flight: Flight, name: str) -> Array:
         """Return all rows of a product."""
-        return self._backend.join(flight.pieces.pop(name), len(flight.ids))
+        backend = self._of(self._operations[flight.at])
+        return backend.join(flight.pieces.pop(name), len(flight.ids))
 
     def _gated(self, weights: tuple[Matrix, ...], x: Array, tokens: TokenKeys) -> Array:
         """Return down(silu(gate(x)) * up(x)), float32 [n, d_model]."""
         gate, up, down = weights
-        hidden = self._backend.swiglu(self._product(gate, x, tokens), self._product(up, x, tokens))
+        swiglu = self._backend.of_layer(down.id.layer).swiglu
+        hidden = swiglu(self._product(gate, x, tokens), self._product(up, x, tokens))
         return self._product(down, hidden, tokens)
 
     def _by_head(self, operation: ProjectByHead, x: Array, tokens: TokenKeys) -> list[Array]:
         """Return the products of each head's part of the inputs."""
         found, start = [], 0
         for matrix in operation.weights:
-            part = self._backend.columns(x, np.arange(start, start + matrix.n_in))
+            part = self._of(operation).columns(x, np.arange(start, start + matrix.n_in))
             found.append(self._product(matrix, part, tokens))
             start += matrix.n_in
         return found
@@ -334,8 +348,9 @@ class Interpreter:
                 "not finite"
             )
 
-        self._backend.refuse_infinite(y, refuse)
-        return self._backend.array(y)
+        backend = self._backend.of_layer(matrix.id.layer)
+        backend.refuse_infinite(y, refuse)
+        return backend.array(y)
 
 
 def _keep(flight: Flight, name: str, rows: Rows | None, y: Array) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,12 @@ class Parameters:
 
     Attributes:
         arrays: (layer, role) of an operation's parameter to its array.
-        rotary: heads to cosines and sines of their positions, float32 [positions, rotated / 2].
+        rotary: (layer, heads) to cosines and sines of positions, float32 [positions, rotated / 2].
         input_scales: what inputs of a matrix are divided by before the product, float32 [n_in].
     """
 
     arrays: Mapping[tuple[int, str], Array]
-    rotary: Mapping[Heads, tuple[Array, Array]]
+    rotary: Mapping[tuple[int, Heads], tuple[Array, ...]]
     input_scales: Mapping[MatrixId, Array] = field(default_factory=dict)
 
     def scaled(self, matrix: MatrixId, x: Array) -> Array:
@@ -58,17 +59,28 @@ def read_parameters(checkpoint: Checkpoint, backend: ArrayBackend) -> Parameters
     """Return the digital parameters of a checkpoint as arrays of a library."""
     operations = checkpoint.program.operations
     arrays = {
-        (o.layer, role): backend.array(checkpoint.parameter(o.layer, role))
+        (o.layer, role): backend.of_layer(o.layer).array(checkpoint.parameter(o.layer, role))
         for o in operations
         for role in o.parameters
     }
-    rotary: dict[Heads, tuple[Array, Array]] = {}
-    for heads in {o.heads for o in operations if isinstance(o, Rotate | RotateLatent)}:
-        cos, sin = rotary_tables(heads, heads.context)
-        rotary[heads] = backend.array(cos), backend.array(sin)
-    shared: dict[int, Array] = {}  # matrices of a layer have one scale
+    # What several layers read is there once on every device.
+    shared: dict[tuple[int, object], tuple[Array, ...]] = {}
+
+    def there(layer: int, what: object, values: Callable[[], Sequence[Array]]) -> tuple[Array, ...]:
+        part = backend.of_layer(layer)
+        if (id(part), what) not in shared:
+            shared[id(part), what] = tuple(part.array(each) for each in values())
+        return shared[id(part), what]
+
+    rotary = {
+        (o.layer, o.heads): there(
+            o.layer, o.heads, partial(rotary_tables, o.heads, o.heads.context)
+        )
+        for o in operations
+        if isinstance(o, Rotate | RotateLatent)
+    }
     scales = {
-        matrix: shared.setdefault(id(scale), backend.array(scale))
+        matrix: there(matrix.layer, id(scale), partial(tuple, (scale,)))[0]
         for matrix, scale in checkpoint.input_scales.items()
     }
     return Parameters(arrays, rotary, scales)

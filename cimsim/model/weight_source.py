@@ -49,7 +49,7 @@ class CheckpointWeight:
 
     def __call__(self) -> Any:
         """Return the weights."""
-        return self.backend.weight(self.checkpoint, self.matrix)
+        return self.backend.of_layer(self.matrix.layer).weight(self.checkpoint, self.matrix)
 
     def __hash__(self) -> int:
         return hash((self.checkpoint.hash, self.matrix))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +25,15 @@ from cimsim.plugins import find_installed
 from cimsim.stages.copy import Copy
 from cimsim.workload.matrix import MatrixId
 
-__all__ = ["NUMBA", "Compute", "NumbaCompute", "computed_by", "open_compute", "open_others"]
+__all__ = [
+    "NUMBA",
+    "Compute",
+    "NumbaCompute",
+    "computed_by",
+    "open_compute",
+    "open_others",
+    "open_shared",
+]
 
 Floats = NDArray[np.float32]
 
@@ -124,6 +133,30 @@ def open_others(run: Run) -> tuple[Compute, ...]:
     """
     names = run.device.split(",")[1:]
     return tuple(open_compute(run.model_copy(update={"device": name})) for name in names)
+
+
+def open_shared(run: Run, seeds: int, layers: int) -> tuple[Compute, ...]:
+    """Return what computes a run: one for each chip seed that has a device of its own.
+
+    Devices are shared out to chip seeds; where there are more of them, those of one seed share its
+    layers (`cimsim.backends.torch.spread`).
+
+    Args:
+        run: names the devices.
+        seeds: chip seeds that are drawn.
+        layers: of the model.
+
+    Raises:
+        CimsimError: as `open_compute`.
+    """
+    devices = (open_compute(run), *open_others(run))
+    count = min(len(devices), seeds)
+    if count == len(devices):
+        return devices
+    from cimsim.backends.torch.spread import spread  # noqa: PLC0415 - torch is optional
+
+    bounds = [i * len(devices) // count for i in range(count + 1)]
+    return tuple(spread(devices[i:j], layers) for i, j in pairwise(bounds))
 
 
 def computed_by(config: ChipConfig) -> str:

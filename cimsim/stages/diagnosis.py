@@ -110,7 +110,8 @@ def diagnosis(measured: ChipMeasurement, subject: ModelOnText) -> tuple[str, ...
     if config.tile.crossbar.kind == "digital" or not accuracy.ranges:
         return ()
     matrix, inputs = _typical(subject, accuracy.ranges)
-    weight = subject.decoder.backend.weight(subject.checkpoint, matrix)
+    backend = subject.decoder.backend.of_layer(matrix.layer)
+    weight = backend.weight(subject.checkpoint, matrix)
     host = np.ascontiguousarray(subject.decoder.backend.host(weight), dtype=np.float32)
     return (_explained(config, matrix, host, inputs),)
 

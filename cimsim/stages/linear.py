@@ -74,7 +74,7 @@ class AnalogLinear:
         if (matrix.layer, matrix.routed) in self.averaged:
             return self.mean(copies, x, tokens)
         chosen = copy_of_token(tokens.sequence, tokens.position, len(copies))
-        backend, pieces = self.digital.backend, []
+        backend, pieces = self.digital.backend.of_layer(matrix.layer), []
         for replica, copy in enumerate(copies):
             rows = np.flatnonzero(chosen == replica)
             if len(rows):
@@ -84,7 +84,7 @@ class AnalogLinear:
 
     def serve_experts(self, call: ExpertCall) -> tuple[Floats, frozenset[int]] | None:
         """Return the sum of the experts that the backend reads together, folded copies alone."""
-        backend = self.digital.backend
+        backend = self.digital.backend.of_layer(call.layer)
         if self.mode != "folded" or not isinstance(backend, JoinsExperts):
             return None
         lone: dict[int, tuple[Copy, ...]] = {}

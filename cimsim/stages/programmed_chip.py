@@ -208,7 +208,8 @@ class ProgrammedChip:
             for matrix, trim in correction.trims.items():
                 if matrix in programmed:
                     known, top = programmed[matrix], input_top(self.tile, self.ranges[matrix])
-                    behind = partial(behind_trims, known, trim, top, self.digital.backend)
+                    backend = self.digital.backend.of_layer(matrix.layer)
+                    behind = partial(behind_trims, known, trim, top, backend)
                     programmed[matrix] = behind
             averaged |= average_slots(programmed, correction)
             averaged |= replicated(correction, self.programmed)

@@ -58,7 +58,7 @@ class _RangeFinder:
         kept = self._inputs.setdefault(matrix, [])
         room = min(self._rows - sum(len(part) for part in kept), len(x))
         if room > 0:
-            kept.append(self._backend.take(x, np.arange(room)))
+            kept.append(self._backend.of_layer(matrix.layer).take(x, np.arange(room)))
         return self._digital(matrix, x, tokens)
 
     def finish(self, units: list[Unit] | None = None) -> None:
@@ -69,7 +69,8 @@ class _RangeFinder:
             if unit.key.part == "experts" and min(map(len, seen.values())) < LEAST_ROWS:
                 seen = self._borrowed(unit)
             for matrix, inputs in seen.items():
-                weight = self._backend.weight(self._checkpoint, matrix)
+                backend = self._backend.of_layer(matrix.layer)
+                weight = backend.weight(self._checkpoint, matrix)
                 found = self._compute.calibrate(weight, matrix, self._tile, inputs)
                 self.ranges[matrix] = found
         self._waiting = [unit for unit in self._waiting if unit not in units]
@@ -77,12 +78,12 @@ class _RangeFinder:
 
     def _seen(self, matrix: MatrixId) -> Floats:
         """Return the inputs kept of a matrix, float32 [rows, n_in]; none gives no rows."""
-        parts = self._inputs.get(matrix)
+        parts, backend = self._inputs.get(matrix), self._backend.of_layer(matrix.layer)
         if not parts:
-            return self._backend.zeros((0, 0))
+            return backend.zeros((0, 0))
         ends = np.cumsum([len(part) for part in parts])
         places = np.split(np.arange(ends[-1]), ends[:-1])
-        return self._backend.join(list(zip(places, parts, strict=True)), int(ends[-1]))
+        return backend.join(list(zip(places, parts, strict=True)), int(ends[-1]))
 
     def _borrowed(self, unit: Unit) -> dict[MatrixId, Floats]:
         """Return inputs for an expert that few calibration tokens chose.
@@ -91,7 +92,8 @@ class _RangeFinder:
         its down sees what they make of them.
         """
         gate, up, down = (t.matrix.id for t in unit.tilings)
-        x, backend = self._seen(MatrixId(unit.key.layer, "router")), self._backend
+        layer = unit.key.layer
+        x, backend = self._seen(MatrixId(layer, "router")), self._backend.of_layer(layer)
         through = [backend.product(x, backend.weight(self._checkpoint, m)) for m in (gate, up)]
         hidden = self._parameters.scaled(down, backend.swiglu(*through))
         return {gate: x, up: x, down: hidden}

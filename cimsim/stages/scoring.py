@@ -138,7 +138,7 @@ def score_ideal(
     """Return the perplexity with exact integer products at the chip's bits."""
 
     def written(matrix: MatrixId) -> tuple[Copy, ...]:
-        weight = decoder.backend.weight(decoder.checkpoint, matrix)
+        weight = decoder.backend.of_layer(matrix.layer).weight(decoder.checkpoint, matrix)
         return (compute.ideal(weight, config.tile, matrix, ranges[matrix]),)
 
     tilings = [t for unit in holds.units.values() for t in unit.tilings]

@@ -12,7 +12,8 @@ from cimsim.cache import NO_CACHE, Stages
 from cimsim.config import ChipConfig
 from cimsim.model import Checkpoint, Decoder, FloatLinear, ScoreResult
 from cimsim.results.packed import digest_of
-from cimsim.stages.compute import Compute, computed_by, open_compute, open_others
+from cimsim.stages.compute import Compute, computed_by, open_shared
+from cimsim.stages.exactness import is_exact
 from cimsim.stages.input_channels import scale_channels
 from cimsim.stages.models import (
     Texts,
@@ -122,8 +123,9 @@ def open_subject(
     Raises:
         CimsimError: if model and texts do not go together.
     """
-    compute = open_compute(config.run)
     checkpoint = open_model(model, texts.bos)
+    drawn = 1 if is_exact(config.tile) else config.run.chip_seeds
+    compute, *others = open_shared(config.run, drawn, len(checkpoint.program.layers))
     budget = (config.calibration.tokens, config.workload.context)
     profile = calibration_windows(checkpoint, texts, *budget)[:PROFILE_WINDOWS]
     if config.calibration.inputs != "as_trained":
@@ -142,6 +144,5 @@ def open_subject(
         computed=computed_by(config),
         stages=stages,
     )
-    others = open_others(config.run)
     compute.enter()
     return replace(found, elsewhere=tuple(found.on(other) for other in others))

@@ -113,7 +113,7 @@ def read_copies(
         how: seed of the read noise, and mode.
     """
     for number, copy in enumerate(copies):
-        read = partial(_read, copy, number, backend, how)
+        read = partial(_read, copy, number, backend.of_layer(names[0].layer), how)
         yield BroughtUp(names[0], number, names[1], 1.0 if top is None else top, lsb, read)
 
 

@@ -27,6 +27,10 @@ class PlainBackend:
 
     batch_tokens = 64
 
+    def of_layer(self, layer: int) -> PlainBackend:
+        del layer
+        return self
+
     def array(self, values: Array) -> Array:
         return np.array(values, dtype=np.float64)
 

@@ -58,6 +58,11 @@ class TorchBackend:
         """Look at what is found wrong on a device once, at the end."""
         return self._later.together()
 
+    def of_layer(self, layer: int) -> TorchBackend:
+        """Return itself: one device computes all layers."""
+        del layer
+        return self
+
     def array(self, values: Array) -> Array:
         """Return values as a contiguous tensor on the device."""
         if isinstance(values, torch.Tensor):
