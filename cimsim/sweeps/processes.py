@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -175,25 +176,26 @@ def _one_thread() -> Iterator[None]:
 def choose(left: Sequence[Affinity], mine: Affinity, others: Sequence[Affinity]) -> int:
     """Return the index of the task to take.
 
-    The one that shares most with what the process has open; of equal ones, one of the affinity
-    with most tasks left per process that works on it; of those, the first.
+    The one that shares most with what the process has open. Of equal ones, where affinities part:
+    the branch with most tasks left per process that works on it, down to a single affinity; of
+    those the first. What a branch has in common is thus opened by few processes.
 
     Args:
         left: affinities of the tasks that are left.
         mine: of the process's last task.
         others: of the tasks that are running.
     """
-    work: dict[Affinity, int] = {}
-    for affinity in left:
-        work[affinity] = work.get(affinity, 0) + 1
+    work = Counter(branch for affinity in left for branch in _branches(affinity))
+    busy = Counter(branch for affinity in others for branch in _branches(affinity))
 
-    def worth(affinity: Affinity) -> tuple[int, float]:
-        same = 0
-        for a, b in zip(affinity, mine, strict=False):
-            if a != b:
-                break
-            same += 1
-        return same, work[affinity] / (1 + others.count(affinity))
+    def worth(affinity: Affinity) -> tuple[int, tuple[float, ...]]:
+        branches = _branches(affinity)
+        same = sum(a == b for a, b in zip(branches, _branches(mine), strict=False))
+        return same, tuple(work[b] / (1 + busy[b]) for b in branches[same:])
 
-    best = max(work, key=worth)
-    return left.index(best)
+    return left.index(max(dict.fromkeys(left), key=worth))
+
+
+def _branches(affinity: Affinity) -> list[Affinity]:
+    """Return every beginning of an affinity, the shortest first."""
+    return [affinity[: i + 1] for i in range(len(affinity))]

@@ -30,8 +30,17 @@ before trimming of the untreated chip's gap, after trimming of what trimming lea
 model has no share: in a collapse any change shows tens of per cent."""
 
 
-def write_map(plan: MapPlan, measured: Sequence[PlaceMeasurement], out: Path) -> None:
-    """Write map.csv, report.md, report.html and figures."""
+def write_map(
+    plan: MapPlan, measured: Sequence[PlaceMeasurement], out: Path, *, places: int
+) -> None:
+    """Write map.csv, report.md, report.html and figures.
+
+    Args:
+        plan: of the map.
+        measured: the places of it that are whole.
+        out: folder of the results.
+        places: of the plan; the page says how many of them are missing.
+    """
     from cimsim.report.page import html_page  # noqa: PLC0415 - half a second to import
     from romer.study.map_figures import map_figures  # noqa: PLC0415
 
@@ -43,6 +52,8 @@ def write_map(plan: MapPlan, measured: Sequence[PlaceMeasurement], out: Path) ->
     about = "Errors of chips under which the paper's two steps alone win, after the plan."
     if plan.reduced:
         about = "A reduced version of the map's plan: few chips and little text."
+    if missing := places - len(measured):
+        about += f" {missing} of its {places} cells are not measured yet."
     told = "Where ROMER works", about, _sections(plan, rows, pictures)
     write_whole(out / "report.md", markdown_report(*told, fit=False).encode("utf-8"))
     write_whole(out / "report.html", html_page(*told).encode("utf-8"))

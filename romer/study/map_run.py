@@ -85,22 +85,24 @@ class MapStudy:
         self._setting = Setting(plan["chip"], plan["test_tokens"], folders, fresh=True)
 
     def run(self) -> int:
-        """Measure what time allows; write the results once nothing is missing.
+        """Measure what time allows; write the results of the places that are whole.
 
         Returns:
-            How many measurements are still missing; 0 once the results are written.
+            How many measurements are still missing.
         """
         places = [self._jobs_of(place) for place in self._plan.places()]
         with open_executor(self._jobs, cluster=self._cluster) as executor:
             where = Measuring(executor, self._records.cache, self._setting, self._until, self._say)
             # What answers the question comes first: a map that is cut short has its primary cells.
             first = [p for p in places if p.place.primary or p.place.readings]
-            if left := where.measure([j for p in first for j in p.all], "primary cells"):
-                return left
-            if left := where.measure([j for p in places for j in p.all], "map"):
-                return left
-        write_map(self._plan, [self._measured(p) for p in places], self._out)
-        return 0
+            left = where.measure([j for p in first for j in p.all], "primary cells")
+            if not left:
+                left = where.measure([j for p in places for j in p.all], "map")
+        whole = [p for p in places if all(self._records.cache.get(j.name) for j in p.all)]
+        if whole:
+            measured = [self._measured(p) for p in whole]
+            write_map(self._plan, measured, self._out, places=len(places))
+        return left
 
     def _jobs_of(self, place: Place) -> _Jobs:
         chips = self._plan.chips(place)

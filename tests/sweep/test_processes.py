@@ -104,6 +104,17 @@ def test_a_process_takes_what_suits_what_it_has_open() -> None:
     assert choose(left, (), [("n", 1)] * 3) == 0  # of which others take care
 
 
+def test_a_process_leaves_a_branch_to_those_that_have_it_open() -> None:
+    chips = [("m", kind, chip) for kind in "abc" for chip in range(3) for _ in range(2)]
+    others = [("m", "a", 0), ("m", "b", 2)]
+    assert chips[choose(chips, (), others)][1] == "c"
+    assert chips[choose(chips, ("m", "b", 2), others)] == ("m", "b", 2)
+    assert chips[choose(chips, ("m", "c", 7), others)] == ("m", "c", 0)
+    # Once all branches are open the fullest one is shared.
+    fewer = chips[2:]
+    assert fewer[choose(fewer, (), [*others, ("m", "c", 0)])][1] == "b"
+
+
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_its_parent(end: signal.Signals, tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-m", "tests.sweep.endless", str(tmp_path)])
