@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from cimsim.model.linear import Linear
 from cimsim.model.observer import Observer
 from cimsim.model.parameters import read_parameters
 from cimsim.model.routing import RoutingRecord
+from cimsim.model.side_by_side import Share, pass_side_by_side
 from cimsim.workload.matrix import TokenKeys
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
@@ -187,7 +188,7 @@ class Decoder:
             routing: a routing of the same tokens to force on every MoE layer.
         """
         interpreter = self.interpreter(linear, correction=correction, observer=observer)
-        logits, trace, gates = self._run(interpreter, tokens, sequences, routing, scored=False)
+        logits, trace, gates = self._run(interpreter, tokens, sequences, routing, (), scored=False)
         shape = (*tokens.shape, self.program.vocab_size)
         return ForwardResult(gates, trace, logits.reshape(shape))
 
@@ -213,7 +214,8 @@ class Decoder:
         """
         interpreter = self.interpreter(linear, correction=correction)
         shape = (-1, tokens.shape[1], self.program.vocab_size)
-        for flight in self._flights(interpreter, tokens, sequences, None, at_once, scored=False):
+        flights = self._flights(tokens, sequences, None, at_once, scored=False)
+        for flight in _passed(flights, interpreter, self._layer_ends):
             found = flight.logits
             flight.logits = NOTHING
             yield found.reshape(shape)
@@ -227,14 +229,18 @@ class Decoder:
         correction: Correction | None = None,
         observer: Observer | None = None,
         routing: RoutingRecord | None = None,
+        side_by_side: bool = False,
     ) -> ScoreResult:
         """Return the negative log likelihood of windows of tokens, and their routing.
 
         Arguments are those of `forward`. Logits are not kept; the head is evaluated for
-        the T - 1 positions that predict a token of the window.
+        the T - 1 positions that predict a token of the window. Where several devices share the
+        layers they work at once, each on other windows, if products may be asked for from several
+        threads (`side_by_side`); of one layer they are asked for in order.
         """
         interpreter = self.interpreter(linear, correction=correction, observer=observer)
-        nll, trace, gates = self._run(interpreter, tokens, sequences, routing, scored=True)
+        shares = self._shares(interpreter) if side_by_side else ()
+        nll, trace, gates = self._run(interpreter, tokens, sequences, routing, shares, scored=True)
         nll = np.ascontiguousarray(nll.reshape(tokens.shape)[:, :-1])
         return ScoreResult(gates, trace, nll)
 
@@ -244,6 +250,7 @@ class Decoder:
         windows: Tokens,
         sequences: Tokens,
         forced: RoutingRecord | None,
+        shares: Sequence[Share],
         *,
         scored: bool,
     ) -> tuple[NDArray[Any], RoutingTrace, Array]:
@@ -251,8 +258,14 @@ class Decoder:
         context = windows.shape[1]
         step = max(1, self.backend.batch_tokens // context)
         found, records = [], []
-        flights = self._flights(interpreter, windows, sequences, forced, step, scored=scored)
-        for flight in flights:
+        flights = self._flights(windows, sequences, forced, step, scored=scored)
+        whole = len(shares) < 2 or len(flights) < 2
+        passed = (
+            _passed(flights, interpreter, self._layer_ends)
+            if whole
+            else (pass_side_by_side(flights, shares))
+        )
+        for flight in passed:
             found.append(flight.nll if scored else self.backend.host(flight.logits))
             flight.logits = NOTHING
             records.append(flight.record())
@@ -263,28 +276,31 @@ class Decoder:
 
     def _flights(
         self,
-        interpreter: Interpreter,
         windows: Tokens,
         sequences: Tokens,
         forced: RoutingRecord | None,
         step: int,
         *,
         scored: bool,
-    ) -> Iterator[Flight]:
-        """Yield flights of `step` windows at the end of the program, one after another."""
+    ) -> list[Flight]:
+        """Return flights of `step` windows that have not begun."""
         self._check(windows, sequences)
         context, flights = windows.shape[1], []
         for start in range(0, len(windows), step):
             some = slice(start, start + step)
             given = None if forced is None else forced.rows(start * context, some.stop * context)
             flights.append(self.flight(windows[some], sequences[some], scored=scored, forced=given))
-        # Layer by layer for all windows: the weights of one need not be there with another's.
-        for stop in self._layer_ends[:-1]:
-            for flight in flights:
-                interpreter.advance(flight, stop)
-        for flight in flights:
-            interpreter.advance(flight)
-            yield flight
+        return flights
+
+    def _shares(self, interpreter: Interpreter) -> list[Share]:
+        """Return what takes a flight through the layers of each device, in order."""
+        ends: list[tuple[ArrayBackend, int]] = []
+        for stop in self._layer_ends:
+            part = self.backend.of_layer(self.program.operations[stop - 1].layer)
+            if ends and ends[-1][0] is part:
+                ends.pop()
+            ends.append((part, stop))
+        return [partial(interpreter.advance, stop=stop) for _, stop in ends]
 
     def _check(self, tokens: Tokens, sequences: Tokens) -> None:
         if tokens.ndim != 2 or not tokens.size or sequences.shape != tokens.shape[:1]:
@@ -298,3 +314,16 @@ class Decoder:
                 allowed=f"0 to {self.program.vocab_size - 1}",
                 hint="the text was tokenised for another model",
             )
+
+
+def _passed(
+    flights: Sequence[Flight], interpreter: Interpreter, layer_ends: Sequence[int]
+) -> Iterator[Flight]:
+    """Yield flights at the end of the program, one after another."""
+    # Layer by layer for all windows: the weights of one need not be there with another's.
+    for stop in layer_ends[:-1]:
+        for flight in flights:
+            interpreter.advance(flight, stop)
+    for flight in flights:
+        interpreter.advance(flight)
+        yield flight

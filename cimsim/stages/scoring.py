@@ -282,4 +282,6 @@ def _score(
     decoder: Decoder, linear: Linear, windows: Windows, correction: Correction | None
 ) -> ScoreResult:
     sequences = np.arange(len(windows), dtype=np.int64)
-    return decoder.score(windows, linear, sequences=sequences, correction=correction)
+    return decoder.score(
+        windows, linear, sequences=sequences, correction=correction, side_by_side=True
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from threading import Lock
 
 from cimsim.stages.copy import Copy
 from cimsim.workload.matrix import MatrixId
@@ -30,6 +31,7 @@ class StoredCopies(Mapping[MatrixId, tuple[Copy, ...]]):
     def __init__(self, makers: Mapping[MatrixId, Maker], most_bytes: int) -> None:
         self._makers, self._most, self._held = dict(makers), most_bytes, 0
         self._kept: OrderedDict[MatrixId, tuple[Copy, ...]] = OrderedDict()
+        self._lock = Lock()  # devices that share layers ask from a thread each
         self._passed: frozenset[MatrixId] = frozenset()
 
     @classmethod
@@ -56,14 +58,16 @@ class StoredCopies(Mapping[MatrixId, tuple[Copy, ...]]):
     def __getitem__(self, matrix: MatrixId) -> tuple[Copy, ...]:
         if matrix in self._passed:
             return self._makers[matrix]()
-        if matrix in self._kept:
-            self._kept.move_to_end(matrix)
-            return self._kept[matrix]
-        found = self._makers[matrix]()
-        self._held += _bytes(found)
-        while self._kept and self._held > self._most:
-            self._held -= _bytes(self._kept.popitem(last=False)[1])
-        self._kept[matrix] = found
+        with self._lock:
+            if matrix in self._kept:
+                self._kept.move_to_end(matrix)
+                return self._kept[matrix]
+        found = self._makers[matrix]()  # of another matrix in every thread
+        with self._lock:
+            self._held += _bytes(found)
+            while self._kept and self._held > self._most:
+                self._held -= _bytes(self._kept.popitem(last=False)[1])
+            self._kept[matrix] = found
         return found
 
     def __contains__(self, matrix: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, get_ident
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import torch
 from cimsim.backends.torch.arrays import TorchBackend
 from cimsim.backends.torch.compute import TorchCompute
 from cimsim.backends.torch.spread import SpreadBackend, SpreadCompute, place_of
+from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange, Writing
+from cimsim.model.side_by_side import pass_side_by_side
 from cimsim.results.packed import digest_of
 from cimsim.stages import compute as computing
 from cimsim.stages.accuracy import Accuracy, GivenCorrection, measure_accuracy
@@ -66,6 +69,7 @@ class StandIn(TorchBackend):
         super().__init__("cpu", reading)
         self.place = place
         self.came: list[int] = []  # where tensors came from
+        self.threads: set[int] = set()  # that attended here
 
     def _here(self, x: torch.Tensor) -> Placed:
         found = x.as_subclass(Placed)
@@ -79,6 +83,10 @@ class StandIn(TorchBackend):
             with torch._C.DisableTorchFunctionSubclass():
                 return self._here(values.as_subclass(torch.Tensor))
         return self._here(super().array(values))
+
+    def attend(self, *args: Any) -> Any:
+        self.threads.add(get_ident())
+        return super().attend(*args)
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
         return self._here(super().zeros(shape))
@@ -108,7 +116,14 @@ def measured(config: Any, subject: ModelOnText) -> Accuracy:
     ("chip", "knobs"),
     [
         ("eflash_40nm", ("calibration.method=recommended",)),
-        ("isaac", ("tile.device.sigma=0.05", "tile.input.scale=per_channel")),
+        (
+            "isaac",
+            (
+                "tile.device.sigma=0.05",
+                "tile.input.scale=per_channel",
+                "calibration.method=identity",
+            ),
+        ),
     ],
 )
 def test_layers_shared_by_devices_give_the_bits_of_one(
@@ -118,6 +133,8 @@ def test_layers_shared_by_devices_give_the_bits_of_one(
     subject = open_subject(str(tiny_model), read_text(None), config)
     devices = [Device(place) for place in range(2)]
     layers = len(subject.program.layers)
+    for backend in (subject.decoder.backend, *(d.stand_in for d in devices)):
+        backend.batch_tokens = 64  # four windows at a time
     both = subject.on(SpreadCompute(devices, layers))
     alone, shared = measured(config, subject), measured(config, both)
     assert np.array_equal(alone.clean.nll, shared.clean.nll)
@@ -133,6 +150,43 @@ def test_layers_shared_by_devices_give_the_bits_of_one(
     assert devices[1].layers <= halves[1]
     assert all(device.layers for device in devices)
     assert set(devices[1].stand_in.came) == {0}
+    main = {get_ident()}
+    assert all(device.stand_in.threads - main for device in devices)
+
+
+def test_devices_work_at_once_each_on_another_flight() -> None:
+    flights: Any = ["first", "second"]
+    passed: list[tuple[int, str]] = []
+    second_has_first = Event()
+
+    def one(flight: Any) -> None:
+        # Ends only if the second device has begun with the first flight meanwhile.
+        assert flight == "first" or second_has_first.wait(20)
+        passed.append((0, flight))
+
+    def two(flight: Any) -> None:
+        second_has_first.set()
+        passed.append((1, flight))
+
+    assert list(pass_side_by_side(flights, [one, two])) == flights
+    assert [f for d, f in passed if d == 1] == flights
+    assert passed.index((1, "first")) < passed.index((0, "second"))
+
+
+def test_what_goes_wrong_on_a_device_ends_the_pass() -> None:
+    flights: Any = ["first", "second", "third"]
+    reached: list[str] = []
+
+    def one(flight: Any) -> None:
+        if flight == "second":
+            raise CimsimError("too little memory")
+
+    found = pass_side_by_side(flights, [one, reached.append])
+    assert next(found) == "first"
+    with pytest.raises(CimsimError, match="too little memory"):
+        next(found)
+    assert reached[0] == "first"
+    assert "second" not in reached
 
 
 def test_a_tensor_on_the_wrong_device_is_seen() -> None:

@@ -3,7 +3,10 @@
 Layers go to devices in order, as evenly as they divide; what comes before the first is with the
 first device, the head with the last. Between two devices the residual stream moves, and nothing
 else: keys, values, weights and cells of a layer lie where it is computed. Every product has the
-shapes that it has on one device, so that `exact` has its bits on devices of one kind.
+shapes that it has on one device, so that `exact` has its bits on devices of one kind. Where text
+is scored in several batches (`TorchBackend.batch_tokens`) devices work at once, each on another
+batch (`cimsim.model.side_by_side`); in one batch they wait for each other, and memory alone is
+shared out.
 """
 
 from __future__ import annotations
