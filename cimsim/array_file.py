@@ -85,8 +85,8 @@ def unpack_archive(
     Raises:
         ArrayFileError: if it is not an archive of plain arrays.
     """
-    _check_directory(file)
     try:
+        _check_directory(file)
         with zipfile.ZipFile(file) as archive:
             members: dict[str, zipfile.ZipInfo] = {}
             for info in archive.infolist():

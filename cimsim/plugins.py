@@ -25,9 +25,17 @@ from pathlib import Path
 
 from cimsim.errors import CimsimError
 
-__all__ = ["Plugin", "find_installed", "import_installed", "load_plugins", "loaded_plugins"]
+__all__ = [
+    "Plugin",
+    "failed_in_plugin",
+    "find_installed",
+    "import_installed",
+    "load_plugins",
+    "loaded_plugins",
+]
 
 PREFIX = "cimsim_plugin_"
+MOST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,29 @@ def loaded_plugins() -> tuple[str, ...]:
     """Return the hashes of all plug-ins of this process, sorted."""
     found = (name for name in sys.modules if name.startswith(PREFIX))
     return tuple(sorted(name.removeprefix(PREFIX) for name in found))
+
+
+def failed_in_plugin(error: BaseException) -> CimsimError | None:
+    """Return the refusal of the plug-in whose code raised an error or led to it, None if none.
+
+    Its author needs file and line, and is no reader of our own lines around them.
+    """
+    files = {
+        str(module.__file__): Path(str(module.__file__))
+        for name, module in sys.modules.items()
+        if name.startswith(PREFIX)
+    }
+    frames = traceback.extract_tb(error.__traceback__)
+    last = next((f for f in reversed(frames) if f.filename in files), None)
+    if last is None:
+        return None
+    said = "".join(traceback.format_exception_only(error)).strip()
+    return CimsimError(
+        f"the plug-in failed in {last.name}: {said}",
+        file=files[last.filename],
+        line=last.lineno,
+        key="--plugin",
+    )
 
 
 def import_installed(name: str, key: str) -> None:
@@ -108,12 +139,15 @@ def _without_working_folder() -> Iterator[None]:
 def _load(path: Path) -> Plugin:
     if not path.is_file():
         raise CimsimError("plug-in not found", file=path, key="--plugin")
+    if path.stat().st_size > MOST_BYTES:
+        allowed = f"up to {MOST_BYTES >> 20} MiB"
+        raise CimsimError("plug-in is too large", file=path, key="--plugin", allowed=allowed)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     name = f"{PREFIX}{digest}"
     if name in sys.modules:
         return Plugin(path, digest)
     spec = spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py" or spec is None or spec.loader is None:
         raise CimsimError(
             "a plug-in is a Python file", file=path, key="--plugin", allowed="FILE.py"
         )
@@ -121,20 +155,22 @@ def _load(path: Path) -> Plugin:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # one that calls sys.exit has not joined either
         del sys.modules[name]
         raise _refusal(path, error) from error
     return Plugin(path, digest)
 
 
-def _refusal(path: Path, error: Exception) -> CimsimError:
+def _refusal(path: Path, error: BaseException) -> CimsimError:
     """Say in one sentence what is wrong with a plug-in, and in which line."""
     if isinstance(error, SyntaxError):
         line, what = error.lineno, f"SyntaxError: {error.msg}"
     else:
         frames = traceback.extract_tb(error.__traceback__)
         line = next((f.lineno for f in reversed(frames) if f.filename == str(path)), None)
-        what = f"{type(error).__name__}: {error}"
+        what = "".join(traceback.format_exception_only(error)).strip()  # whatever its str does
     if isinstance(error, CimsimError):
         return CimsimError(
             error.message, file=path, line=line, key="--plugin", value=error.value, hint=error.hint

@@ -10,8 +10,10 @@ number or column name. Every text that comes from outside is therefore read here
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
+import time
 from pathlib import Path
 
 from cimsim.errors import CimsimError, SimulationError
@@ -29,6 +31,8 @@ __all__ = [
 UTF8_MARK = b"\xef\xbb\xbf"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 MOST_BYTES = 64 << 20
+WRITER_S = 10.0
+WAIT_S = 0.02
 OUT_OF_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """What a disk says that is full or broken, however right the path is."""
 
@@ -59,8 +63,8 @@ def read_text_file(
 ) -> str:
     """Return the text of a file: without byte order mark, with line feeds between lines.
 
-    A pipe that nobody writes into would be waited for without end, so one is read only where
-    the user named it; no more is read than `most_bytes`.
+    A pipe is read only where the user named it, and its writer is waited for `WRITER_S`; no more
+    is read than `most_bytes`.
 
     Args:
         path: the file.
@@ -70,7 +74,8 @@ def read_text_file(
         pipe: whether the user may have named a pipe.
 
     Raises:
-        CimsimError: if the file is missing, a folder, unreadable, too large or not UTF-8.
+        CimsimError: if the file is missing, a folder, unreadable, too large or not UTF-8, or a
+            pipe that nobody writes into.
     """
     try:
         kind = path.stat().st_mode
@@ -78,8 +83,11 @@ def read_text_file(
             raise CimsimError(f"is a folder, not a {what}", file=path, key=key)
         if not (stat.S_ISREG(kind) or (pipe and (stat.S_ISFIFO(kind) or stat.S_ISCHR(kind)))):
             raise CimsimError(f"is a pipe or a device, not a {what}", file=path, key=key)
-        with path.open("rb") as file:
-            data = file.read(most_bytes + 1)
+        if stat.S_ISFIFO(kind):
+            data = _of_pipe(path, most_bytes, key)
+        else:
+            with path.open("rb") as file:
+                data = file.read(most_bytes + 1)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise CimsimError(f"{what} not found", file=path, key=key) from error
     except OSError as error:
@@ -99,6 +107,19 @@ def read_text_file(
             hint="it begins as UTF-16 does: save it as UTF-8" if wide else None,
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _of_pipe(path: Path, most_bytes: int, key: str | None) -> bytes:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
+        until, begin = time.monotonic() + WRITER_S, b""
+        # Without a writer there is nothing at once; with one, None until it writes.
+        while begin == b"":
+            if time.monotonic() > until:
+                raise CimsimError("nobody writes into this pipe", file=path, key=key)
+            time.sleep(WAIT_S)
+            begin = pipe.read(1)
+        os.set_blocking(pipe.fileno(), True)
+        return (begin or b"") + io.BufferedReader(pipe).read(most_bytes + 1)
 
 
 def without_mark(data: bytes) -> bytes:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 # Here and not later, when it would take the name of the function `moe_mapping.policies`.
 import moe_mapping.policies  # noqa: F401
+from cimsim.errors import CimsimError
 from cimsim.registry import Registry
 from moe_mapping.assignment import Assignment
 from moe_mapping.plan import arrays_of, assignment_of
@@ -115,11 +116,20 @@ def solve(problem: MappingProblem, policy: str | Policy = DEFAULT, seed: int = 0
         seed: of the policies that draw random numbers; same seed, same assignment.
 
     Raises:
-        CimsimError: for an unknown policy, or one that does not fit the problem.
+        CimsimError: for an unknown policy, or one that does not fit the problem or places
+            other units.
     """
     place = policy_named(policy) if isinstance(policy, str) else policy
     order = canonical_order(problem, by_load=not goes_by_index(policy))
-    found = place(problem.reorder(order), seed).reorder(np.argsort(order))
+    answer = place(problem.reorder(order), seed)
+    if not isinstance(answer, Assignment) or len(answer.copies) != problem.n_units:
+        raise CimsimError(
+            "the policy gives no copies of the units that it is asked to place",
+            key="mapping.policy",
+            value=policy if isinstance(policy, str) else None,
+            allowed=f"an Assignment of {problem.n_units} units",
+        )
+    found = answer.reorder(np.argsort(order))
     problem.check(found)
     return found
 

@@ -11,11 +11,11 @@ To add a topology: a section with a `kind` of its own in `cimsim.config.noc`, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import count
-from math import ceil, isqrt, sqrt
+from math import ceil, inf, isqrt, sqrt
 from typing import Any, TypeVar
 
 import networkx as nx
@@ -171,6 +171,7 @@ def _plugin(noc: Any, tiles: int, chips: int) -> Topology:
         key = ".".join(["options", *map(str, first["loc"])])
         raise _refusal(first["msg"], key, first["input"]) from error
     graph = found.build(options, tiles)
+    _check_graph(graph)
     channels = noc.virtual_channels
     return wire(graph, tiles, chips, virtual_channels=channels, kind=noc.topology)
 
@@ -190,6 +191,31 @@ def _refusal(
     message: str, key: str, value: object, allowed: str | None = None, hint: str | None = None
 ) -> CimsimError:
     return CimsimError(message, key=f"noc.{key}", value=value, allowed=allowed, hint=hint)
+
+
+def _check_graph(graph: object) -> None:
+    """Refuse what is no graph as `wire` takes it."""
+    fault = None
+    if not isinstance(graph, nx.Graph) or graph.is_directed():
+        fault = "an undirected networkx graph of routers"
+    elif not all(isinstance(name, str) and name.isprintable() for name in graph):
+        fault = "routers by name, a printable text each"
+    elif not all(_is_tiles(found) for _, found in graph.nodes(data="tiles", default=())):
+        fault = "tiles of a node as a list of whole numbers"
+    elif not all(_is_length(found) for *_, found in graph.edges(data="length", default=1.0)):
+        fault = "lengths of edges as positive numbers"
+    if fault is not None:
+        raise CimsimError(
+            "the topology of the plug-in builds another thing", key="noc.topology", allowed=fault
+        )
+
+
+def _is_tiles(found: object) -> bool:
+    return isinstance(found, Iterable) and all(isinstance(t, int | np.integer) for t in found)
+
+
+def _is_length(found: object) -> bool:
+    return isinstance(found, int | float) and 0.0 < found < inf
 
 
 def _check_size(kind: str, routers: int) -> None:

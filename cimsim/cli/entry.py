@@ -16,6 +16,7 @@ from pathlib import Path
 import typer
 
 from cimsim.errors import CimsimError
+from cimsim.plugins import failed_in_plugin
 from cimsim.printable import printable, shortened
 from cimsim.text_file import OUT_OF_PLACE, unusable
 
@@ -97,11 +98,12 @@ def _run(app: typer.Typer, program: str) -> int:  # noqa: PLR0911 - one return a
             return _bug(stop.__cause__)
         raise KeyboardInterrupt from stop
     except CimsimError as error:
-        _say(f"error: {error.sentence()}")
-        return error.exit_code
+        return _refused(error)
     except (BrokenPipeError, SystemExit) as error:
         # Typer turns a closed pipe into SystemExit(1), which here means a failed simulation.
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            if foreign := failed_in_plugin(error):
+                return _refused(foreign)
             raise
         # The reader of our output went away: nothing to say and nobody to say it to.
         _discard_stdout()
@@ -112,8 +114,14 @@ def _run(app: typer.Typer, program: str) -> int:  # noqa: PLR0911 - one return a
         if isinstance(error, MemoryError) or NOT_MAPPED in str(error):
             _say(f"error: {NO_MEMORY}")
             return FAILED
-        return _bug(error)
+        foreign = failed_in_plugin(error)
+        return _bug(error) if foreign is None else _refused(foreign)
     return int(code) if isinstance(code, int) else 0
+
+
+def _refused(error: CimsimError) -> int:
+    _say(f"error: {error.sentence()}")
+    return error.exit_code
 
 
 def _flushed(code: int) -> int:

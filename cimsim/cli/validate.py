@@ -49,7 +49,7 @@ def validate(
     from cimsim.mac import knobs_without_effect, unpaid_writes, unused_range
     from cimsim.model import build_program
     from cimsim.stages.models import open_model
-    from cimsim.stages.shapes import is_shape_name
+    from cimsim.stages.shapes import is_shape_name, open_shape
 
     load(plugins)
     if not files and model is None:
@@ -75,6 +75,7 @@ def validate(
         if _is_macro(config, needed):
             _validate_macro(path, config)
             continue
+        open_shape(config.workload.shape)
         mesh = build_system(config, units)
         have = mesh.n_tiles * mesh.crossbars_per_tile
         chips = f" on each of {mesh.chips} chips" if mesh.chips > 1 else ""

@@ -132,7 +132,10 @@ def _place(
 
 def _allowed(model: type[Section], key: str) -> str | None:
     """Return what a key may be, in words, from its schema."""
-    field = model.model_json_schema()["properties"].get(key, {})
+    schema = model.model_json_schema()
+    # A section that may hold itself is described under its name.
+    schema = schema if "properties" in schema else schema["$defs"][model.__name__]
+    field = schema["properties"].get(key, {})
     if "enum" in field:
         return ", ".join(map(str, field["enum"]))
     if "const" in field:

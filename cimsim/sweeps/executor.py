@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from cimsim.errors import CimsimError
+from cimsim.plugins import failed_in_plugin
 
 __all__ = ["Executor", "Finished", "InThisProcess", "PlanTask", "Tell", "Workplace", "carry_out"]
 
@@ -119,6 +120,9 @@ def carry_out(task: PlanTask[T], place: Workplace) -> Finished[T]:
         return Finished(task.name, task.run(place))
     except Exception as error:
         if not isinstance(error, CimsimError):
+            foreign = failed_in_plugin(error)
+            if foreign is not None:
+                return Finished(task.name, None, foreign)
             error.add_note("".join(traceback.format_exception(error)))
         return Finished(task.name, None, error)
 

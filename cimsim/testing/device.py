@@ -13,6 +13,7 @@ from cimsim.config.tile import WeightFormat
 from cimsim.mac import DeviceModel, ProgrammedMatrix, Writing, calibrate_range, program_matrix
 from cimsim.mac.cells import CellTables, cell_tables
 from cimsim.mac.devices import device_model
+from cimsim.mac.devices.base import fault_of_moments
 from cimsim.testing.battery import run_checks
 from cimsim.testing.slow_writing import column_values, conductance_of_lines
 from cimsim.workload.matrix import MatrixId
@@ -50,7 +51,7 @@ def check_device_model(device: Device) -> tuple[str, ...]:
     return run_checks(
         f"device {getattr(device, 'kind', type(device).__name__)}",
         [
-            ("moments are finite and sigma is not negative", lambda: _moments(model)),
+            ("moments are finite and sigma is not negative", lambda: fault_of_moments(model)),
             ("moments are pure functions", lambda: _pure(model)),
             ("drift exponents and 1/f noise are finite and not negative", lambda: _time(model)),
             ("written cells have the moments that the model promises", written.moments),
@@ -59,20 +60,6 @@ def check_device_model(device: Device) -> tuple[str, ...]:
             ("the compiled writer agrees with its slow twin", lambda: _twin(tile)),
         ],
     )
-
-
-def _moments(model: DeviceModel) -> str | None:
-    if model.whole_weight:
-        sigma = model.weight_sigma_lsb(_GRID)
-        bias = model.weight_shift_lsb(2.0 * _GRID - 1.0)
-    else:
-        found = model.programming(_GRID)
-        bias, sigma = found.bias, found.sigma
-    if bias.shape != _GRID.shape or sigma.shape != _GRID.shape:
-        return f"shapes {bias.shape} and {sigma.shape} for {_GRID.shape} targets"
-    if not (np.isfinite(bias).all() and np.isfinite(sigma).all()):
-        return "a moment is not finite"
-    return f"sigma {sigma.min():g} is negative" if sigma.min() < 0.0 else None
 
 
 def _pure(model: DeviceModel) -> str | None:

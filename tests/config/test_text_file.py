@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,30 @@ def test_a_pipe_is_read_as_a_file_is(tmp_path: Path) -> None:
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(b"words",))
     writer.start()
     assert read_text_file(tmp_path / "pipe", "text file", pipe=True) == "words"
+    writer.join()
+
+
+def test_a_pipe_that_nobody_writes_into_is_refused_and_a_slow_writer_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr("cimsim.text_file.WRITER_S", 0.2)
+    with pytest.raises(CimsimError, match="nobody writes into this pipe"):
+        read_text_file(tmp_path / "pipe", "text file", pipe=True)
+
+    def write_slowly() -> None:
+        with (tmp_path / "pipe").open("wb") as file:
+            time.sleep(0.5)
+            file.write(b"x" * 101)
+
+    writer = threading.Thread(target=write_slowly)
+    writer.start()
+    assert len(read_text_file(tmp_path / "pipe", "text file", pipe=True)) == 101
+    writer.join()
+    writer = threading.Thread(target=write_slowly)
+    writer.start()
+    with pytest.raises(CimsimError, match="too large"):
+        read_text_file(tmp_path / "pipe", "text file", most_bytes=100, pipe=True)
     writer.join()
 
 

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from tiny_model import SMALL
 
+from cimsim.errors import CimsimError
+from cimsim.plugins import load_plugins
+
 HERE = Path(__file__).parent
 ALL = [HERE / f"{name}.py" for name in ("star", "cell", "policy", "step")]
 CHIP = """
@@ -119,6 +122,11 @@ def test_a_plugin_family_reads_its_checkpoints(tmp_path: Path, tiny_model: Path)
         ("import numpy\nimport no_such_module\n", ("own.py:2: ", "No module named")),
         ("x = 1\ny = (\n", ("own.py:2: ", "SyntaxError")),
         ("\n\n1 / 0\n", ("own.py:3: ", "ZeroDivisionError")),
+        ("import sys\nsys.exit(0)\n", ("own.py:2: ", "SystemExit")),
+        (
+            "class Odd(BaseException):\n    __str__ = None\nraise Odd\n",
+            ("own.py:3: ", "Odd: <exception str() failed>"),
+        ),
         (
             "from cimsim.mac import DeviceModel, register_device\n\n\n"
             "@register_device('pcm')\nclass Mine(DeviceModel):\n    pass\n",
@@ -148,6 +156,62 @@ def test_a_bad_plugin_is_one_sentence_with_file_and_line(
     (line,) = done.stderr.splitlines()
     for part in says:
         assert part in line
+
+
+DEVICE = """import numpy as np
+from cimsim.mac import DeviceModel, WriteError, register_device
+@register_device("odd")
+class Odd(DeviceModel):
+    def programming(self, target):
+        return {}
+"""
+TOPOLOGY = """import networkx as nx, sys
+from cimsim.chip import register_topology
+from cimsim.config.section import Section
+@register_topology("odd", Section)
+def odd(options, tiles):
+    return {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (DEVICE.format("1 / 0"), ("own.py:6: ", "failed in programming", "ZeroDivisionError")),
+        (DEVICE.format("None"), ("tile.device.model", "NoneType, not a WriteError", "'odd'")),
+        (DEVICE.format("WriteError(np.zeros(3), target)"), ("bias is no array with a number",)),
+        (DEVICE.format("WriteError(target, target * np.nan)"), ("sigma is not finite",)),
+        (DEVICE.format("WriteError(target, target - 1)"), ("sigma -1 is negative",)),
+        (TOPOLOGY.format("odd(options, tiles)"), ("own.py:6: ", "RecursionError")),
+        (TOPOLOGY.format("sys.exit(3)"), ("own.py:6: ", "SystemExit")),
+        (TOPOLOGY.format("None"), ("noc.topology", "an undirected networkx graph")),
+        (TOPOLOGY.format("nx.path_graph(3)"), ("routers by name",)),
+        (TOPOLOGY.format("nx.Graph([('a', 'b', {'length': -1})])"), ("lengths of edges",)),
+    ],
+)
+def test_a_plugin_that_fails_at_work_is_blamed_and_not_cimsim(
+    text: str, says: tuple[str, ...], tmp_path: Path
+) -> None:
+    own = write(tmp_path, text)
+    chip = {
+        DEVICE[:12]: "tile: {device: {kind: custom, model: odd, technology: reram}}\n",
+        TOPOLOGY[:12]: "noc: {kind: plugin, topology: odd}\n",
+    }[text[:12]]
+    write(tmp_path, "extends: isaac\n" + chip, "own.yaml")
+    done = cimsim(tmp_path, "validate", "own.yaml", *given(own))
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert all(part in line for part in says), line
+
+
+def test_a_plugin_is_a_python_file_of_at_most_16_mib(tmp_path: Path) -> None:
+    own = write(tmp_path, "")
+    with own.open("r+b") as file:
+        file.truncate((16 << 20) + 1)
+    with pytest.raises(CimsimError, match="plug-in is too large"):
+        load_plugins([own])
+    with pytest.raises(CimsimError, match=r"a plug-in is a Python file.*FILE\.py"):
+        load_plugins([write(tmp_path, "", "own.so")])
 
 
 def test_a_plugin_that_does_not_exist_is_refused(tmp_path: Path) -> None:

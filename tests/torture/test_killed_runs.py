@@ -112,7 +112,7 @@ def test_of_two_runs_into_one_folder_the_second_is_refused(
     folder = tmp_path / "run"
     started = [
         subprocess.Popen(
-            [*small_run(folder, tiny_model, SMALL, 1)[:-1], "--seed", str(seed)],
+            [*small_run(folder, tiny_model, SMALL, 1), "--seed", str(seed)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

@@ -12,6 +12,7 @@ from cimsim.errors import CimsimError
 from cimsim.stages.shapes import identity_of, open_shape
 from cimsim.workload.operations import Elements, Multiply
 from cimsim.workload.shapes import SHAPES, build_shape
+from tests.command_line import run_here
 
 EMBED = "kind: embed, vocabulary: 2, width: 2"
 
@@ -134,6 +135,23 @@ def test_what_is_no_program_is_refused_with_line_and_what_is_allowed(
         open_shape(write(tmp_path, *operations))
     said = str(caught.value)
     assert all(any(one in said for one in word.split("|")) for word in words), said
+
+
+@pytest.mark.parametrize("inside", ["[1]", "null", "[[]]", "x"])
+def test_what_is_no_operation_within_a_repetition_is_refused_with_its_line(
+    inside: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, EMBED, f"kind: repeat, times: 2, operations: {inside}")
+    with pytest.raises(CimsimError, match=r"net.yaml:4.*operations.1.operations.*wrong type"):
+        open_shape(path)
+
+
+def test_a_chip_whose_shape_is_none_is_not_valid(tmp_path: Path) -> None:
+    (tmp_path / "net.yaml").write_text("shape: 1\noperations: []\n")
+    (tmp_path / "chip.yaml").write_text("extends: isaac\nworkload: {shape: net.yaml}\n")
+    done = run_here("validate", "chip.yaml", folder=tmp_path)
+    assert done.returncode == 2
+    assert "net.yaml:2" in done.stderr
 
 
 def test_no_operation_is_too_few(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "DriftLaw",
     "WriteError",
     "device_model",
+    "fault_of_moments",
     "polynomial",
     "register_device",
     "registered_devices",
@@ -157,6 +158,9 @@ def polynomial(coefficients: tuple[float, ...], r: Fractions) -> Fractions:
     return value
 
 
+_GRID = np.linspace(0.0, 1.0, 17)
+MOST_MOMENT = 1e6  # of the range of a cell, or of LSB: beyond all that sums are exact for
+
 _DEVICES: Registry[type[DeviceModel]] = Registry(
     "device model", "tile.device.kind", "cimsim.mac.devices"
 )
@@ -192,4 +196,26 @@ def device_model(config: Device, weight_bits: int) -> DeviceModel:
             value=kind,
             hint=f"use tile.device.kind {kind}",
         )
-    return model(config, weight_bits)
+    chosen = model(config, weight_bits)
+    fault = fault_of_moments(chosen) if isinstance(config, CustomDevice) else None
+    if fault is not None:
+        message = f"this device model is none: {fault}"
+        raise CimsimError(message, key="tile.device.model", value=kind)
+    return chosen
+
+
+def fault_of_moments(model: DeviceModel) -> str | None:
+    """Return what is wrong with bias and sigma that a model gives, None if nothing is."""
+    if model.whole_weight:
+        bias, sigma = model.weight_shift_lsb(2.0 * _GRID - 1.0), model.weight_sigma_lsb(_GRID)
+    else:
+        found: object = model.programming(_GRID)
+        if not isinstance(found, WriteError):
+            return f"a write gives {type(found).__name__}, not a WriteError"
+        bias, sigma = found.bias, found.sigma
+    for name, values in (("bias", bias), ("sigma", sigma)):
+        if not isinstance(values, np.ndarray) or values.shape != _GRID.shape:
+            return f"{name} is no array with a number for every target"
+        if not (np.abs(values) <= MOST_MOMENT).all():
+            return f"{name} is not finite, or greater than {MOST_MOMENT:g}"
+    return f"sigma {sigma.min():g} is negative" if sigma.min() < 0.0 else None
