@@ -64,8 +64,9 @@ def time_stages(
     formats, products, conversion = programmed.formats, programmed.products, programmed.conversion
     tokens = min(programmed.chunk_tokens, x.shape[0])
     q, scale = quantized_inputs(x[:tokens], formats.input_bits, 0.0, programmed.matrix)
-    planes, _ = programmed.planes_of(q, MatrixCounts())
-    power = conversion.power_planes(q, planes)
+    counts = MatrixCounts()
+    drive, _ = conversion.drive(q, products, counts)
+    (planes,), (power,) = drive.planes, drive.power
     sums = products.empty_sums(planes)
     acc = np.zeros((tokens, formats.n_out), dtype=np.float32)
     units = np.zeros((tokens, formats.units))
@@ -78,7 +79,7 @@ def time_stages(
     def convert() -> None:
         part = Tokens(q, scale, keys.sequence[:tokens], keys.position[:tokens], (0, 0))
         for group in groups:
-            conversion.convert(group, sums, power, target, part)
+            conversion.convert(group, (sums,), drive, target, part, counts)
 
     def multiply_squares() -> None:
         if squares is not None:

@@ -16,7 +16,7 @@ from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.workload.matrix import Matrix
 
-__all__ = ["ColumnLayout", "Tiling", "column_layout", "tile_matrix"]
+__all__ = ["ColumnLayout", "Tiling", "column_layout", "recovery_slices", "tile_matrix"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class ColumnLayout:
         cycles: input cycles of one vector.
         reads: reads of one row group for one vector, each of which is converted: its input
             cycles, or 1 where charge accumulates over them before the conversion.
+        recoveries: further cycles of one vector, in which columns that were out of range are
+            converted again.
     """
 
     slices: int
@@ -45,6 +47,7 @@ class ColumnLayout:
     weights_per_crossbar: int
     cycles: int
     reads: int
+    recoveries: int
 
 
 def column_layout(tile: Tile) -> ColumnLayout:
@@ -85,11 +88,20 @@ def column_layout(tile: Tile) -> ColumnLayout:
             f"{device.cell_bits}-bit cells",
         )
     phases = 2 if tile.input.signed == "two_phase" else 1
-    # Two phases feed magnitudes, which need one bit less.
-    fed_bits = max(1, tile.input.bits - 1) if phases == 2 else tile.input.bits
-    cycles = phases * ceil(fed_bits / tile.dac.bits)
+    cycles = phases * ceil(tile.input.fed_bits / tile.dac.bits)
     reads = 1 if analog and tile.pe.accumulate_cycles else cycles
-    return ColumnLayout(slices, pair, per_weight, merged, converted, unit, fit, cycles, reads)
+    again = phases * sum(recovery_slices(tile)) * analog
+    return ColumnLayout(
+        slices, pair, per_weight, merged, converted, unit, fit, cycles, reads, again
+    )
+
+
+def recovery_slices(tile: Tile) -> tuple[int, ...]:
+    """Return in how many recovery cycles each input cycle of one sign is repeated."""
+    again, step, fed = tile.dac.recovery_bits, tile.dac.bits, tile.input.fed_bits
+    if again is None:
+        return (0,) * ceil(fed / step)
+    return tuple(ceil(min(step, fed - place) / again) for place in range(0, fed, step))
 
 
 @dataclass(frozen=True)
@@ -148,12 +160,12 @@ class Tiling:
         return weights + self.layout.unit_columns
 
     def reads_per_vector(self, row_block: int) -> int:
-        """Reads of one input vector on one row block, each of which is converted."""
-        return self.layout.reads * self.row_groups[row_block]
+        """Reads of one input vector on one row block, those of recovery cycles included."""
+        return (self.layout.reads + self.layout.recoveries) * self.row_groups[row_block]
 
     @property
     def conversions_per_vector(self) -> int:
-        """ADC samples of one input vector over all crossbars of the matrix."""
+        """ADC samples of one input vector over all crossbars: none skipped, none recovered."""
         columns = sum(self.conversions_per_read(c) for c in range(len(self.column_blocks)))
         return columns * self.layout.reads * sum(self.row_groups)
 

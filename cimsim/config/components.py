@@ -111,6 +111,22 @@ class Cost(Section):
         ge=0,
         le=1,
     )
+    skipped_share: float | None = knob(
+        None,
+        "Share of reads that tile.input.skip_zeros leaves out, at which energy is charged; null "
+        "takes what a run measured, without a run none.",
+        ge=0,
+        le=1,
+        late=True,
+    )
+    recovered_share: float | None = knob(
+        None,
+        "Share of the conversions of recovery cycles (tile.dac.recovery_bits) that are made, at "
+        "which energy is charged; null takes what a run measured, without a run that of RAELLA.",
+        ge=0,
+        le=1,
+        late=True,
+    )
     booth: bool = knob(
         False,  # noqa: FBT003 - the default of a knob
         "Digital crossbars: radix-4 Booth recoding lets two input bits share one adder tree.",

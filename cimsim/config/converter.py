@@ -307,3 +307,32 @@ class Dac(Section):
     )
     bits: int = knob(1, "Bits of an input applied in one cycle.", unit="bit", ge=1, le=8)
     unit_ns: float = knob(1.0, "Length of one unit pulse (pwm only).", unit="ns", within=READ_NS)
+    recovery_bits: int | None = knob(
+        None,
+        "Bits of an input that a recovery cycle applies: a column whose code of a cycle of `bits` "
+        "bits lies at an end of the range is converted again in cycles of these, which always run "
+        "(speculation and recovery as RAELLA does); null converts no column again.",
+        unit="bit",
+        ge=1,
+        le=7,
+        late=True,
+    )
+
+    @model_validator(mode="after")
+    def _recovers_in_narrower_cycles(self) -> Dac:
+        again = self.recovery_bits
+        if again is None:
+            return self
+        if again >= self.bits:
+            message = (
+                f"recovery_bits, {again}, must be less than bits, {self.bits}: a recovery cycle "
+                "applies fewer bits than the cycle that it repeats"
+            )
+            raise ValueError(message)
+        if self.kind != "pwm":
+            message = (
+                "recovery_bits needs kind pwm: one pulse weighs alike in both kinds of cycles, "
+                "where a level would have to be lowered"
+            )
+            raise ValueError(message)
+        return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cimsim.config.bounds import (
     CAPACITANCE_FF,
@@ -75,6 +75,17 @@ class InputFormat(Section):
         "calibration text for a matrix, or fixed for every input, which a digital unit divides by "
         "before the DAC and the row of weights carries. cost.input_scale charges what that takes.",
     )
+    skip_zeros: bool = knob(
+        default=False,
+        description="Rows that are driven at once and whose inputs of a cycle are all 0 are "
+        "neither driven nor converted: their code is 0. The cycle keeps its time.",
+        late=True,
+    )
+
+    @property
+    def fed_bits(self) -> int:
+        """Bits that drivers apply: two phases feed magnitudes, which need one bit less."""
+        return max(1, self.bits - 1) if self.signed == "two_phase" else self.bits
 
 
 class IdealSense(Section):
@@ -282,6 +293,27 @@ class Tile(Section):
     adc: AnyAdc = Field(IsaacAdc(), description="Column converters.")
     device: AnyDevice = Field(IdealDevice(), description="Cells.")
     buffers: Buffers = Field(Buffers(), description="Tile buffer.")
+
+    @model_validator(mode="after")
+    def _has_something_to_recover(self) -> Tile:
+        """Refuse recovery of what has no wider cycle, or of ranges that are sought without it."""
+        again = self.dac.recovery_bits
+        if again is None:
+            return self
+        message = None
+        if self.input.fed_bits <= again:
+            message = f"inputs that feed {self.input.fed_bits} bits have no wider cycle to recover"
+        elif self.pe.accumulate_cycles:
+            message = "pe.accumulate_cycles leaves one conversion of all cycles: none to recover"
+        elif self.adc.range.kind == "auto":
+            message = (
+                "adc.range auto seeks the range of least error as if no column was recovered: "
+                "take fixed or percentile"
+            )
+        if message is not None:
+            error = f"dac.recovery_bits {again}: {message}"
+            raise ValueError(error)
+        return self
 
     @property
     def crossbars(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip import UnitKey
+from cimsim.chip.tiling import column_layout
 from cimsim.config import ChipConfig
 from cimsim.cost.actions import UnitActions
 from cimsim.cost.bit_line import sense_fj
@@ -17,7 +18,7 @@ from cimsim.cost.catalogue import COMPANION, Catalogue, covered
 from cimsim.cost.counts import ActionCounts, Density
 from cimsim.cost.crossbar import cell_read_fj
 from cimsim.cost.dac import drive_fj
-from cimsim.cost.density import charged_density
+from cimsim.cost.density import charged_density, conversions_asked, recovers, skips_reads
 from cimsim.cost.digital import (
     COMPONENT_OF_ELEMENT,
     COMPONENT_OF_MAC,
@@ -96,7 +97,9 @@ class Charger:
             a: self.actions.column(a)[rows] * vectors
             for a in ("row_drives", "cell_reads", "column_reads", "input_bits", "output_bits")
         }
-        converted = float((self.actions.column("conversions")[rows] * vectors).sum())
+        asked = self.actions.column("conversions")[rows] * vectors
+        each, read, how = self._asked(keys, density)
+        converted = float((asked * each).sum())
         self._add("input_broadcast", float(total["input_bits"].sum()))
         # Written once, read once.
         self._add("input_register", 2 * float(total["input_bits"].sum()))
@@ -107,13 +110,15 @@ class Charger:
         self._add("crossbar", reads, energy_fj=each_fj, note=note)
         if "bit_line" in self.catalogue.prices:
             held = self._own("bit_line", sense_fj(self.config, d, m))
-            sensed, each_fj = _mean(total["column_reads"], held)
+            sensed, each_fj = _mean(total["column_reads"] * read, held)
             self._add("bit_line", sensed, energy_fj=each_fj, note=note)
+        if recovers(self.config):
+            self._charge_recovery_cycles(keys, density, total, m, read)
         if converted:
             if "merge" in self.catalogue.prices:
                 self._add("merge", converted)
             self._add("sample_hold", converted)
-            self._add("adc", converted)
+            self._add("adc", converted, note=how)
             self._add("shift_add", converted)
         self._add("output_register", 2 * float(total["output_bits"].sum()))
         if "tier_switch" in self.catalogue.prices:
@@ -130,6 +135,46 @@ class Charger:
         origins = Counter(f.origin for f in found if f.origin != "measured")
         notes = [f" [{o} densities for {n} of {len(keys)} units]" for o, n in origins.items()]
         return d, m, "".join(notes)
+
+    def _asked(
+        self, keys: list[UnitKey], density: Mapping[UnitKey, Density] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+        """Return conversions made and reads made, over all of each unit, and where it is from."""
+        if not recovers(self.config) and not skips_reads(self.config):
+            return np.ones(len(keys)), np.ones(len(keys)), ""
+        measured = {} if density is None else density
+        found = [charged_density(self.config, measured.get(k)) for k in keys]
+        read = np.array([1.0 - f.skipped_share for f in found])
+        each = np.array([conversions_asked(self.config, f) for f in found])
+        origins = ", ".join(dict.fromkeys(f.origin for f in found))
+        return each, read, f" [conversions that data ask for: {origins}]"
+
+    def _charge_recovery_cycles(
+        self,
+        keys: list[UnitKey],
+        density: Mapping[UnitKey, Density] | None,
+        total: Mapping[str, NDArray[np.float64]],
+        level: NDArray[np.float64],
+        read: NDArray[np.float64],
+    ) -> None:
+        """Charge drivers, cells and bit lines of recovery cycles, which always run."""
+        tile, measured = self.config.tile, {} if density is None else density
+        layout = column_layout(tile)
+        share = layout.recoveries / layout.cycles
+        narrow = tile.dac.model_copy(update={"bits": tile.dac.recovery_bits, "recovery_bits": None})
+        config = self.config.model_copy(update={"tile": tile.model_copy(update={"dac": narrow})})
+        found = [charged_density(self.config, measured.get(k)) for k in keys]
+        d = np.array([f.recovery_bit_density for f in found], dtype=np.float64)
+        parts = [
+            ("dac", total["row_drives"], drive_fj(config, d)),
+            ("crossbar", total["cell_reads"], cell_read_fj(config, d, level)),
+        ]
+        if "bit_line" in self.catalogue.prices:
+            held = sense_fj(config, d, level)
+            parts.append(("bit_line", total["column_reads"] * read, held))
+        for component, counts, energy in parts:
+            number, each_fj = _mean(counts * share, self._own(component, energy))
+            self._add(component, number, energy_fj=each_fj, note=" [recovery cycles]")
 
     def charge_traffic(self) -> None:
         """Charge buffers, bus, partial sums and network.

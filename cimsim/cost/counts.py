@@ -20,11 +20,19 @@ class Density:
         mean_level_fraction: mean conductance of the used cells over g_max, the lowest level's
             included (SRAM: share of ones); in [0, 1].
         origin: measured, default (documented) or chip file.
+        skipped_share: share of reads that no input asked for and that were left out
+            (`tile.input.skip_zeros`).
+        recovered_share: conversions made in recovery cycles over those of all their columns
+            (`tile.dac.recovery_bits`).
+        recovery_bit_density: as `input_bit_density`, of recovery cycles.
     """
 
     input_bit_density: float
     mean_level_fraction: float
     origin: str = "measured"
+    skipped_share: float = 0.0
+    recovered_share: float = 0.0
+    recovery_bit_density: float = 0.0
 
 
 @dataclass(frozen=True)

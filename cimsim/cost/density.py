@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from cimsim.chip.tiling import column_layout
 from cimsim.config import ChipConfig
 from cimsim.cost.constant import Constant
 from cimsim.cost.counts import Density
 
-__all__ = ["CONSTANTS", "charged_density", "default_density", "density_words"]
+__all__ = [
+    "CONSTANTS",
+    "charged_density",
+    "conversions_asked",
+    "default_density",
+    "density_words",
+    "mean_density",
+    "recovers",
+    "skips_reads",
+]
 
 _DEFAULT = "documented default: fed bits and sliced digits are about uniform"
 _BITS = Constant("crossbar.default_bit_density", 0.5, "1", _DEFAULT, None, "D")
@@ -37,7 +52,17 @@ _WHOLE_PAIR = Constant(
     None,
     "D",
 )
-CONSTANTS = (_BITS, _SINGLE, _SLICED_PAIR, _WHOLE_PAIR)
+_RECOVERED = Constant(
+    "adc.recovered_share",
+    0.045,
+    "1",
+    "RAELLA by its authors (CiMLoop, macro raella_isca_2023): 0.42 of 8 conversions a column, 3 of "
+    "them speculative",
+    None,
+    "A",
+    "(0.42 x 8 - 3) / 8",
+)
+CONSTANTS = (_BITS, _SINGLE, _SLICED_PAIR, _WHOLE_PAIR, _RECOVERED)
 
 
 def default_density(config: ChipConfig) -> Density:
@@ -54,26 +79,78 @@ def default_density(config: ChipConfig) -> Density:
         level = level / ((1 << device.cell_bits) - 1)  # one level, however many a cell has
     if device.technology != "sram" and device.on_off_ratio is not None:
         level = level + (1.0 - level) / device.on_off_ratio
-    return Density(_BITS.value, level, origin="default")
+    if not recovers(config):
+        return Density(_BITS.value, level, origin="default")
+    return Density(
+        _BITS.value, level, "default",
+        recovered_share=_RECOVERED.value, recovery_bit_density=_BITS.value,
+    )  # fmt: skip
+
+
+def mean_density(found: Iterable[Density]) -> Density | None:
+    """Return the mean of what was measured, None of nothing."""
+    every = list(found)
+    if not every:
+        return None
+
+    def mean(name: str) -> float:
+        return float(np.mean([getattr(d, name) for d in every]))
+
+    return Density(
+        mean("input_bit_density"),
+        mean("mean_level_fraction"),
+        skipped_share=mean("skipped_share"),
+        recovered_share=mean("recovered_share"),
+        recovery_bit_density=mean("recovery_bit_density"),
+    )
 
 
 def charged_density(config: ChipConfig, found: Density | None = None) -> Density:
     """Return the density that energy is charged at.
 
     Args:
-        config: the chip; `cost.input_bit_density` and `cost.mean_level_fraction` win.
+        config: the chip; `cost.input_bit_density`, `mean_level_fraction`, `skipped_share` and
+            `recovered_share` win.
         found: what a run measured; None takes the documented default.
     """
     base = default_density(config) if found is None else found
     bits, level = config.cost.input_bit_density, config.cost.mean_level_fraction
-    if bits is None and level is None:
+    skipped, recovered = config.cost.skipped_share, config.cost.recovered_share
+    stated = {
+        "input_bit_density": bits, "recovery_bit_density": bits, "mean_level_fraction": level,
+        "skipped_share": skipped, "recovered_share": recovered,
+    }  # fmt: skip
+    if not recovers(config):
+        del stated["recovery_bit_density"], stated["recovered_share"]
+    if not skips_reads(config):
+        del stated["skipped_share"]
+    known = {name: value for name, value in stated.items() if value is not None}
+    if not known:
         return base
-    both = bits is not None and level is not None
-    return Density(
-        base.input_bit_density if bits is None else bits,
-        base.mean_level_fraction if level is None else level,
-        origin="chip file" if both else f"chip file and {base.origin}",
-    )
+    origin = "chip file" if len(known) == len(stated) else f"chip file and {base.origin}"
+    return replace(base, **known, origin=origin)
+
+
+def conversions_asked(config: ChipConfig, density: Density) -> float:
+    """Return conversions that are made over one of every column, read and cycle.
+
+    1 - skipped + recovered x recovery cycles / cycles.
+    """
+    if not recovers(config):
+        return 1.0 - density.skipped_share
+    layout = column_layout(config.tile)
+    again = density.recovered_share * layout.recoveries / layout.reads
+    return 1.0 - density.skipped_share + again
+
+
+def recovers(config: ChipConfig) -> bool:
+    """Return whether columns out of range are converted again in recovery cycles."""
+    return config.tile.dac.recovery_bits is not None and config.tile.crossbar.kind == "analog"
+
+
+def skips_reads(config: ChipConfig) -> bool:
+    """Return whether reads that no input asks for are left out."""
+    return config.tile.input.skip_zeros and config.tile.crossbar.kind == "analog"
 
 
 def density_words(density: Density | None) -> str:
@@ -81,4 +158,9 @@ def density_words(density: Density | None) -> str:
     if density is None:
         return "the same energy whatever the data"
     bits, level = density.input_bit_density, density.mean_level_fraction
-    return f"input bit density {bits:.3g}, mean level {level:.3g} ({density.origin})"
+    shares = ""
+    if density.skipped_share:
+        shares += f", {density.skipped_share:.1%} of reads skipped"
+    if density.recovered_share:
+        shares += f", {density.recovered_share:.1%} of columns converted again"
+    return f"input bit density {bits:.3g}, mean level {level:.3g}{shares} ({density.origin})"

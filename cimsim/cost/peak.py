@@ -18,7 +18,7 @@ from cimsim.chip import ChipMesh, Unit, UnitKey, build_mesh, tile_matrix
 from cimsim.chip.tiling import column_layout
 from cimsim.config import ChipConfig, Tile
 from cimsim.cost.counts import ActionCounts, Density
-from cimsim.cost.density import charged_density
+from cimsim.cost.density import charged_density, conversions_asked
 from cimsim.cost.ledger import Ledger
 from cimsim.cost.model import CostModel
 from cimsim.cost.timing import VisitTiming, pipeline_depth, visit_timing
@@ -142,7 +142,7 @@ def peak(config: ChipConfig, density: Density | None = None) -> Peak:
     unit = _full_pe(config)
     cost = CostModel(config, mesh, None, units=(unit,))
     timing = cost.visit_timing(unit)
-    pes = mesh.n_tiles * config.tile.pes
+    pes, charged = mesh.n_tiles * config.tile.pes, charged_density(config, density)
     ledger = Ledger()
     cost.charge(
         ledger,
@@ -157,8 +157,8 @@ def peak(config: ChipConfig, density: Density | None = None) -> Peak:
         timing=timing,
         depth=pipeline_depth(unit.tilings[0]),
         macs=pes * unit.tilings[0].matrix.size,
-        conversions=pes * cost.conversions(unit.key),
-        density=charged_density(config, density) if reads_density(config) else None,
+        conversions=round(pes * cost.conversions(unit.key) * conversions_asked(config, charged)),
+        density=charged if reads_density(config) else None,
     )
 
 

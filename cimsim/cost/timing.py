@@ -6,9 +6,9 @@ stage takes
     step = max(read, convert)   with double-buffered sample-and-hold, else read + convert
     convert = conversions per read and ADC / rate x crossbars that wait for one ADC
 
-and the interval is cycles x row groups x step. The first result leaves two stages after
-its last read (sample and convert, then shift-and-add), which gives ISAAC's 18 of 22
-cycles and PUMA's 2,304 ns = (16 + 2) x 128 ns.
+and the interval is cycles x row groups x step, with recovery cycles, which always run, among the
+cycles. The first result leaves two stages after its last read (sample and convert, then
+shift-and-add), which gives ISAAC's 18 of 22 cycles and PUMA's 2,304 ns = (16 + 2) x 128 ns.
 
 A PE deals its ADCs to its crossbars evenly. Where it has fewer ADCs than crossbars, the
 crossbars of one PE that a visit reads wait for each other, those of its later stages included:

@@ -111,7 +111,9 @@ def range_of_counts(
         top = chosen.levels
     else:
         top = full if chosen.kind == "full" else best
-    error, least = (seen.error(step_of(tile, formats, AdcRange(t))) for t in (top, best))
+    # What clips is converted again: neither error is that of the outputs.
+    known = (top, best) if not formats.recoveries else ()
+    error, least = [seen.error(step_of(tile, formats, AdcRange(t))) for t in known] or (None, None)
     found = AdcRange(top, input_scale, error=error, least_error=least)
     return _with_clip_rate(found, counts, width, tile, formats)
 

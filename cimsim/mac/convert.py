@@ -12,9 +12,18 @@ from numba import njit
 from cimsim.kernel_cache import cached
 from cimsim.rng import fill_normals
 
-__all__ = ["convert", "convert_noisy", "convert_units", "finish", "histogram"]
+__all__ = [
+    "BLOCK",
+    "add_codes",
+    "convert",
+    "convert_noisy",
+    "convert_units",
+    "finish",
+    "histogram",
+    "read_columns",
+]
 
-_BLOCK = 512  # columns at a time: their numbers stay in the first-level cache
+BLOCK = 512  # columns at a time: their numbers stay in the first-level cache
 
 
 @cached
@@ -70,7 +79,24 @@ def convert(sums, acc, plane_weight, column_weight, signs, inverse, low, high): 
 def _codes_of_row(  # type: ignore[no-untyped-def]
     codes, values, squares, shared, noise, errors, first, bounds, address, z, bits
 ):
-    """Fill codes of one conversion of some columns; return how many were clipped.
+    """Fill codes of one conversion of some columns; return how many were clipped."""
+    low, high = bounds[0], bounds[1]
+    read_columns(codes, values, squares, shared, noise, errors, first, bounds, address, z, bits)
+    count = np.int32(0)  # vectorises, where a 64-bit count would not
+    for c in range(codes.size):
+        code = np.rint(codes[c])
+        kept = min(max(code, low), high)
+        count += np.int32(code != kept)
+        codes[c] = kept
+    return count
+
+
+@cached
+@njit(error_model="numpy")
+def read_columns(  # type: ignore[no-untyped-def]
+    codes, values, squares, shared, noise, errors, first, bounds, address, z, bits
+):
+    """Fill what the converters of some columns see, in codes before rounding.
 
     Every operation is in the precision of the sums and in this order.
     """
@@ -102,13 +128,6 @@ def _codes_of_row(  # type: ignore[no-untyped-def]
             for c in range(columns):
                 variance = max(values[c] * slope + shared, zero)
                 codes[c] += np.sqrt(variance) * codes.dtype.type(z[c])
-    count = np.int32(0)  # vectorises, where a 64-bit count would not
-    for c in range(columns):
-        code = np.rint(codes[c])
-        kept = min(max(code, low), high)
-        count += np.int32(code != kept)
-        codes[c] = kept
-    return count
 
 
 @cached
@@ -138,6 +157,7 @@ def convert_noisy(  # type: ignore[no-untyped-def]
     scales,
     row_variance,
     errors,
+    driven,
     sequence,
     position,
     group,
@@ -160,6 +180,7 @@ def convert_noisy(  # type: ignore[no-untyped-def]
             deviation of the transfer curve as `cimsim.mac.curves` gives it).
         row_variance: float32 [n x planes], variance that all columns share, codes^2.
         errors: float32 [3, columns] gain, offset and bow of the converters, or [3, 0].
+        driven: bool [n x planes], which planes are converted, or [0]: all.
         sequence: int64 [n].
         position: int64 [n].
         group: row group.
@@ -175,18 +196,20 @@ def convert_noisy(  # type: ignore[no-untyped-def]
     f = sums.dtype.type
     noise = (f(scales[0]), f(scales[3]), f(scales[4]), scales[5])
     bounds = (f(scales[1]), f(scales[2]), f(1.0) / (f(scales[2]) - f(scales[1])), scales[6])
-    z = np.zeros(_BLOCK, np.float32)
-    bits = np.empty(_BLOCK, np.uint32)
-    codes = np.empty(_BLOCK, sums.dtype)
+    z = np.zeros(BLOCK, np.float32)
+    bits = np.empty(BLOCK, np.uint32)
+    codes = np.empty(BLOCK, sums.dtype)
     clipped = 0
     for t in range(n):
         units[t, :] = 0.0
         for k in range(planes):
             row = t * planes + k
+            if driven.size > 0 and not driven[row]:
+                continue
             second = squares[row] if squares.size > 0 else squares[:0, 0]
             address = (group * 64 + k, position[t], sequence[t], k0, k1)
-            for first in range(0, columns, _BLOCK):
-                last = min(first + _BLOCK, columns)
+            for first in range(0, columns, BLOCK):
+                last = min(first + BLOCK, columns)
                 padded = ((last - first + 63) // 64) * 64
                 part = codes[: last - first]
                 count = _codes_of_row(
@@ -194,13 +217,13 @@ def convert_noisy(  # type: ignore[no-untyped-def]
                     errors, first, bounds, address, z[:padded], bits[:padded],
                 )  # fmt: skip
                 clipped += int(count)
-                _add_codes(part, first, plane_weight[k], column_weight, signs, acc[t], units[t])
+                add_codes(part, first, plane_weight[k], column_weight, signs, acc[t], units[t])
     return clipped
 
 
 @cached
 @njit(error_model="numpy")
-def _add_codes(codes, first, plane_weight, column_weight, signs, out, units):  # type: ignore[no-untyped-def]
+def add_codes(codes, first, plane_weight, column_weight, signs, out, units):  # type: ignore[no-untyped-def]
     """Weigh the codes of the columns from `first` on and add them to outputs and units."""
     n_out = out.size
     last = first + codes.size

@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 from cimsim.config import Tile
 from cimsim.mac.adc import AdcRange, step_of
 from cimsim.mac.columns import NO_SIGNS, columns_of
-from cimsim.mac.conversion import Conversion
+from cimsim.mac.conversion import Conversion, Drive
 from cimsim.mac.convert import add_units, finish, flush
 from cimsim.mac.encode import Encoded
-from cimsim.mac.feed import fed_planes
 from cimsim.mac.formats import Formats
 from cimsim.mac.inputs import Tokens
-from cimsim.mac.products import Planes, Products
+from cimsim.mac.products import Products, Real
 from cimsim.mac.program import Cells
 from cimsim.mac.statistics import MatrixCounts
 
@@ -72,6 +71,8 @@ class DetailedMatrix:
             self.cells = replace(self.cells, squares=cells.squares.astype(np.int16))
         most = sum(abs(self.formats.plane_weight)) * sum(abs(self.columns.weight))
         most *= max(self.conversion.high, -self.conversion.low) * len(self.formats.groups)
+        if self.formats.recoveries:  # codes of recovery cycles, added up, pass the range
+            most *= 2.0 * self.formats.recovery_share.max()
         self._acc_dtype = np.float32 if most <= 2.0**24 else np.float64
 
     def output_gain(self, row_block: int) -> NDArray[np.float64]:
@@ -81,42 +82,40 @@ class DetailedMatrix:
             return np.ones(self.formats.n_out)
         return np.asarray(gain[row_block, self.columns.block_of_output])
 
-    def planes_of(
-        self, q: NDArray[np.int32], counts: MatrixCounts
-    ) -> tuple[Planes, NDArray[np.float64]]:
-        """Return what rows are driven with, [n x planes, n_in], and the sum of fed inputs."""
-        planes = self.products.empty_planes(q.shape[0] * self.formats.planes)
-        fed, ones = fed_planes(q, self.formats, planes)
-        counts.code_sum += ones
-        return planes, fed
-
     def codes_of(self, tokens: Tokens) -> NDArray[np.int32]:
         """Return every ADC code, int32 [row groups, n, planes, columns].
 
-        Columns are stored columns x outputs, then unit columns. The same kernels convert
-        here and in `multiply_detailed`; only one plane and column counts at a time.
+        Columns are stored columns x outputs, then unit columns; of a column that was converted
+        again, what replaces its code. The same kernels convert here and in `multiply_detailed`;
+        only one plane and column counts at a time.
         """
         formats, n = self.formats, tokens.q.shape[0]
-        planes, _ = self.planes_of(tokens.q, MatrixCounts())
-        power = self.conversion.power_planes(tokens.q, planes)
+        ignored = MatrixCounts()
+        drive, _ = self.conversion.drive(tokens.q, self.products, ignored)
         shape = (len(formats.groups), n, formats.planes, formats.columns)
         found = np.empty(shape, dtype=np.int32)
-        sums = self.products.empty_sums(planes)
+        sums = tuple(self.products.empty_sums(p) for p in drive.planes)
         for g in range(len(formats.groups)):
-            self.products.fill(planes, g, sums)
+            self._fill(drive, g, sums)
             for k in range(formats.planes):
                 only = np.zeros(formats.planes)
                 only[k] = 1.0
                 acc = np.zeros((n, formats.columns))
                 target = (acc, np.zeros((n, 0)), only, np.ones(1), NO_SIGNS)
-                self.conversion.convert(g, sums, power, target, tokens)
+                self.conversion.convert(g, sums, drive, target, tokens, ignored)
                 found[g, :, k] = acc.astype(np.int32)
         return found
+
+    def _fill(self, drive: Drive, g: int, sums: tuple[Real, ...]) -> None:
+        """Fill the column sums of a row group, of planes and of recovery cycles."""
+        for planes, room in zip(drive.planes, sums, strict=True):
+            self.products.fill(planes, g, room)
 
     @property
     def chunk_tokens(self) -> int:
         """Tokens whose sums are held at a time; no result depends on it."""
-        per_token = self.formats.planes * (self.formats.columns + self.formats.n_in)
+        cycles = self.formats.planes + self.formats.recoveries
+        per_token = cycles * (self.formats.columns + self.formats.n_in)
         most = _CHUNK_BYTES_BLAS if self.products.packed is None else _CHUNK_BYTES
         return max(1, most // (max(4, self.cells.values.itemsize) * per_token))
 
@@ -126,6 +125,9 @@ class DetailedMatrix:
         n, chunk = out.shape[0], self.chunk_tokens
         counts = MatrixCounts(vectors=n, conversions=n * formats.tiling.conversions_per_vector)
         counts.code_slots = n * formats.planes * formats.n_in * formats.full_code
+        counts.recoverable = n * formats.recoveries * len(formats.groups) * formats.columns
+        top = (1 << formats.recovery_bits) - 1
+        counts.recovery_code_slots = n * formats.recoveries * formats.n_in * top
         for start in range(0, n, chunk):
             rows = slice(start, min(start + chunk, n))
             self._multiply_chunk(tokens.part(rows), out[rows], counts)
@@ -136,17 +138,16 @@ class DetailedMatrix:
     ) -> None:
         formats, columns, gain = self.formats, self.columns, self.cells.gain
         n, n_out = out.shape
-        planes, fed = self.planes_of(tokens.q, counts)
-        power = self.conversion.power_planes(tokens.q, planes)
+        drive, fed = self.conversion.drive(tokens.q, self.products, counts)
         acc = np.zeros((n, n_out), dtype=self._acc_dtype)
         units = np.zeros((n, formats.units), dtype=np.float64)
         extra = np.zeros((n, n_out) if formats.units else (0, 0), dtype=np.float64)
-        sums = self.products.empty_sums(planes)
+        sums = tuple(self.products.empty_sums(p) for p in drive.planes)
         total = np.zeros(acc.shape if gain is not None else (0, 0))
         for g, group in enumerate(formats.groups):
-            self.products.fill(planes, g, sums)
+            self._fill(drive, g, sums)
             target = (acc, units, formats.plane_weight, columns.weight, columns.signs[g])
-            counts.clipped += self.conversion.convert(g, sums, power, target, tokens)
+            self.conversion.convert(g, sums, drive, target, tokens, counts)
             if gain is not None:
                 if formats.units:
                     units *= gain[group.row_block]

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from cimsim.kernel_cache import cached
 from cimsim.mac.formats import Formats
 
-__all__ = ["cycle_power", "fed_planes", "row_power"]
+__all__ = ["cycle_power", "driven_planes", "fed_planes", "recovery_planes", "row_power"]
+
+Planes = NDArray[np.int16] | NDArray[np.float32] | NDArray[np.float64]
 
 
 def cycle_power(q: NDArray[np.int32], formats: Formats) -> NDArray[np.float64]:
@@ -28,7 +30,7 @@ def cycle_power(q: NDArray[np.int32], formats: Formats) -> NDArray[np.float64]:
 def fed_planes(
     q: NDArray[np.int32],
     formats: Formats,
-    planes: NDArray[np.int16] | NDArray[np.float32] | NDArray[np.float64],
+    planes: Planes,
 ) -> tuple[NDArray[np.float64], int]:
     """Cut inputs q [n, n_in] into planes [>= n x planes of a token, >= n_in], which are filled.
 
@@ -41,6 +43,62 @@ def fed_planes(
         formats.halved_inputs, max(1, formats.planes // 2), fed,
     )  # fmt: skip
     return fed, int(ones)
+
+
+def recovery_planes(planes: Planes, n: int, formats: Formats, out: Planes) -> int:
+    """Cut the planes of n tokens into those of recovery cycles.
+
+    Args:
+        planes: [>= n x planes of a token, >= n_in].
+        n: tokens.
+        formats: of the matrix.
+        out: [>= n x recovery cycles of a token, >= n_in], filled.
+
+    Returns:
+        The sum of all their codes.
+    """
+    ones = _cut_again(planes, n, formats.n_in, formats.first_recovery, formats.recovery_bits, out)
+    return int(ones)
+
+
+@cached
+@njit(error_model="numpy")
+def _cut_again(planes, n, n_in, first, bits, out):  # type: ignore[no-untyped-def]
+    """Cut the codes of each plane into narrower ones, lowest bits first; return their sum."""
+    count, again = first.size - 1, first[first.size - 1]
+    mask = (1 << bits) - 1
+    total = 0
+    for t in range(n):
+        for k in range(count):
+            row = planes[t * count + k]
+            for i in range(first[k], first[k + 1]):
+                place = bits * (i - first[k])
+                narrow = out[t * again + i]
+                for j in range(n_in):
+                    code = (np.int64(row[j]) >> place) & mask
+                    narrow[j] = code
+                    total += code
+    return total
+
+
+@cached
+@njit(error_model="numpy")
+def driven_planes(planes, start, stop, driven):  # type: ignore[no-untyped-def]
+    """Fill whether each plane drives a row of a group.
+
+    Args:
+        planes: number [>= rows, >= stop].
+        start: first row of the group.
+        stop: one past its last row.
+        driven: bool [rows], filled.
+    """
+    for r in range(driven.size):
+        found = False
+        for i in range(start, stop):
+            if planes[r, i] != 0:
+                found = True
+                break
+        driven[r] = found
 
 
 @cached

@@ -7,10 +7,10 @@ and every random error of the detailed form is drawn once per output:
     y_int = X W_eff + coefficient sum(X) + sqrt(variance) z
     variance = sum_k w_k^2 sum_s 4^(c s) (step^2 / 12 + converter noise + read noise)
 
-summed over row groups. That holds only where rounding is an independent uniform error and
-clipping is rare: a matrix that clips more than one conversion in a thousand, or whose mean
-square error on random tokens differs from the detailed one's by more than a tenth, is not
-folded.
+summed over row groups. That holds only where rounding is an independent uniform error,
+clipping is rare and every read is converted once: a matrix that clips more than one conversion in
+a thousand, or whose mean square error on random tokens differs from the detailed one's by more
+than a tenth, is not folded, nor is one whose conversions are skipped or repeated.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ class FoldedMatrix:
         tile, adc_range = programmed.tile, programmed.adc_range
         if tile.adc.inl_lsb > 0.0 or not is_straight(tile.adc):
             return False
+        if self._formats.recoveries or self._formats.skip_zeros:
+            return False  # what is converted depends on the data, and is to be counted
         rate = 0.0 if tile.adc.range.kind == "full" else adc_range.clip_rate
         if rate is None or rate > _CLIP_LIMIT:
             return False

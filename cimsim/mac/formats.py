@@ -37,6 +37,9 @@ An input of one bit is +-1, one plane of one bit:
 With `pe.accumulate_cycles` the charge of all planes is weighed and summed before one
 conversion, which is a single plane of X itself (X + 2^(A-1) for shift; of one bit -s, or b for
 shift, which counts 2).
+
+With `dac.recovery_bits` every plane is fed again in narrower ones for columns that were out of
+range (`cimsim.mac.recovery`).
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip.tiling import Tiling, tile_matrix
+from cimsim.chip.tiling import Tiling, recovery_slices, tile_matrix
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac.quantize import greatest_integer
@@ -103,6 +106,10 @@ class Formats:
         input_bits: bits of X.
         groups: row groups in order.
         signed_sums: column sums can be negative.
+        recovery_bits: bits of a recovery cycle's codes, 0 without such cycles.
+        first_recovery: int64 [planes + 1], where the recovery cycles of each plane begin, and
+            their number.
+        skip_zeros: planes that drive no row of a group are not converted.
     """
 
     tiling: Tiling
@@ -127,6 +134,9 @@ class Formats:
     input_bits: int
     groups: tuple[RowGroup, ...]
     signed_sums: bool
+    recovery_bits: int
+    first_recovery: NDArray[np.int64]
+    skip_zeros: bool
 
     @property
     def n_in(self) -> int:
@@ -152,6 +162,19 @@ class Formats:
     def written_columns(self) -> int:
         """Column sums that the slices of a logical column give, merged or not."""
         return self.slices * self.sides
+
+    @property
+    def recoveries(self) -> int:
+        """Recovery cycles of one vector."""
+        return int(self.first_recovery[-1])
+
+    @property
+    def recovery_share(self) -> NDArray[np.float64]:
+        """What a code of each recovery cycle counts in codes of its plane, [recoveries]."""
+        within = np.arange(self.recoveries) - np.repeat(
+            self.first_recovery[:-1], np.diff(self.first_recovery)
+        )
+        return np.ldexp(1.0, self.recovery_bits * within)
 
     @property
     def stored_columns(self) -> int:
@@ -273,7 +296,16 @@ def formats_of(matrix: MatrixId, n_in: int, n_out: int, tile: Tile) -> Formats:
         input_bits=tile.input.bits,
         groups=_row_groups(tiling),
         signed_sums=analog_difference or negative_codes,
+        recovery_bits=0 if digital else tile.dac.recovery_bits or 0,
+        first_recovery=_first_recovery(tile, planes.size),
+        skip_zeros=tile.input.skip_zeros and not digital,
     )
+
+
+def _first_recovery(tile: Tile, planes: int) -> NDArray[np.int64]:
+    slices = recovery_slices(tile)
+    repeated = slices * (planes // len(slices)) if any(slices) else (0,) * planes
+    return np.concatenate([[0], np.cumsum(repeated)]).astype(np.int64)
 
 
 def _halves_inputs(tile: Tile) -> bool:

@@ -92,6 +92,8 @@ def predict_error(
     encoded = encode(weight, matrix, tile)
     if encoded.formats.merged:
         return PredictedError(None, {}, ("slices merged before the converter",))
+    if encoded.formats.recoveries:
+        return PredictedError(None, {}, ("columns converted again",))
     x = np.ascontiguousarray(inputs, dtype=np.float32)
     static = static_scale(tile, adc_range)
     q, scale = quantized_inputs(x, encoded.formats.input_bits, static, matrix)
@@ -134,6 +136,7 @@ def _left_out(parts: _Parts, adc_range: AdcRange, step: float) -> tuple[str, ...
         "transfer curve": not is_straight(tile.adc),
         "reference": tile.adc.reference_gain != 1.0 or tile.adc.drift.reference_per_c != 0.0,
         "supply droop": tile.pe.supply_droop > 0.0,
+        "skipped conversions": parts.formats.skip_zeros,
         "stuck columns": tile.crossbar.stuck_columns_high + tile.crossbar.stuck_columns_low > 0.0,
         # Errors below half a code vanish there, larger ones become a whole code.
         _WHOLE: step == 1.0 and not lossless,

@@ -26,18 +26,28 @@ class MatrixCounts:
 
     Attributes:
         vectors: input vectors multiplied.
-        conversions: ADC samples.
-        clipped: samples outside the range of the converter.
+        conversions: ADC samples that were made.
+        skipped: of one for every column, read and plane, those that no driven row asked for.
+        recovered: samples of recovery cycles, of columns that were out of range.
+        clipped: samples outside the range of the converter that no others replaced.
         code_sum: sum of the absolute codes that drove rows.
         code_slots: the greatest that sum could have been.
+        recoverable: samples of recovery cycles if all columns took them.
+        recovery_code_sum: as `code_sum`, of recovery cycles.
+        recovery_code_slots: as `code_slots`, of recovery cycles.
         level_fraction_sum: mean conductance over g_max of the cells, times vectors.
     """
 
     vectors: int = 0
     conversions: int = 0
+    skipped: int = 0
+    recovered: int = 0
     clipped: int = 0
     code_sum: int = 0
     code_slots: int = 0
+    recoverable: int = 0
+    recovery_code_sum: int = 0
+    recovery_code_slots: int = 0
     level_fraction_sum: float = 0.0
 
     def add(self, other: MatrixCounts) -> None:
@@ -49,6 +59,23 @@ class MatrixCounts:
     def input_bit_density(self) -> float:
         """Mean code over the greatest code: the share of word line time that is driven."""
         return self.code_sum / self.code_slots if self.code_slots else 0.0
+
+    @property
+    def skipped_share(self) -> float:
+        """Share of reads that no input asked for and that were left out."""
+        every = self.conversions - self.recovered + self.skipped
+        return self.skipped / every if every else 0.0
+
+    @property
+    def recovered_share(self) -> float:
+        """Conversions made in recovery cycles over those of all their columns."""
+        return self.recovered / self.recoverable if self.recoverable else 0.0
+
+    @property
+    def recovery_bit_density(self) -> float:
+        """As `input_bit_density`, of recovery cycles."""
+        slots = self.recovery_code_slots
+        return self.recovery_code_sum / slots if slots else 0.0
 
     @property
     def mean_level_fraction(self) -> float:

@@ -19,6 +19,8 @@ _REFERENCE_C = 25.0
 _MOST_UNPAID = 1.1
 # What only an analog crossbar has: sections of the tile and their knobs.
 _ANALOG = {
+    "input": ("skip_zeros",),
+    "dac": ("recovery_bits",),
     "pe": ("subtract", "accumulate_cycles", "sample_hold", "merge", "supply_droop"),
     "crossbar": ("wire_ohm", "v_read_v", "stuck_columns_high", "stuck_columns_low"),
     "adc": (

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from cimsim.chip import ChipMesh, UnitKey
 from cimsim.config import ChipConfig
 from cimsim.config.load import bundled_folder, load_chip
 from cimsim.cost import Density
+from cimsim.cost.density import mean_density
 from cimsim.cost.peak import peak
 from cimsim.cost.validation import load_checks
 from cimsim.results import Row
@@ -39,19 +38,11 @@ def peak_rows(
     sized = config.model_copy(
         update={"chip": config.chip.model_copy(update={"tiles": mesh.chip_tiles})}
     )
-    forms = [PeakForm(config.name, model, AS_RUN, config.name, peak(sized, _mean(density)))]
+    found = peak(sized, mean_density(density.values()))
+    forms = [PeakForm(config.name, model, AS_RUN, config.name, found)]
     preset = f"{config.name}_peak"
     path = bundled_folder() / "published" / f"{preset}.yaml"
     if any(c.preset == preset and c.published is not None for c in load_checks()):
         published = peak(load_chip(path))
         forms.append(PeakForm(config.name, model, AS_PUBLISHED, preset, published))
     return tuple(extended(PEAK).measure(form) for form in forms)
-
-
-def _mean(density: Mapping[UnitKey, Density]) -> Density | None:
-    if not density:
-        return None
-    return Density(
-        float(np.mean([d.input_bit_density for d in density.values()])),
-        float(np.mean([d.mean_level_fraction for d in density.values()])),
-    )

@@ -31,6 +31,7 @@ from cimsim.chip import (
 )
 from cimsim.config import AnalogPart, ChipConfig
 from cimsim.cost import CostModel, Density
+from cimsim.cost.density import mean_density
 from cimsim.elementary_arrays import log_of
 from cimsim.results import Row
 from cimsim.results.scale_rows import FREE_MEMORY
@@ -202,14 +203,9 @@ def _spread_density(
     parts: dict[str, list[Density]] = {}
     for key, measured in density.items():
         parts.setdefault(key.part, []).append(measured)
-    means = {
-        part: Density(
-            float(np.mean([d.input_bit_density for d in found])),
-            float(np.mean([d.mean_level_fraction for d in found])),
-        )
-        for part, found in parts.items()
-    }
-    return {u.key: means[u.key.part] for u in units if u.key.part in means}
+    means = {part: mean_density(found) for part, found in parts.items()}
+    mine = ((u.key, means.get(u.key.part)) for u in units)
+    return {key: mean for key, mean in mine if mean is not None}
 
 
 def route_shape(

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from cimsim.array_file import read_array
 from cimsim.chip import Unit, UnitKey, build_mesh, tile_matrix
 from cimsim.config import ChipConfig
-from cimsim.cost.counts import ActionCounts, Density
+from cimsim.cost.counts import ActionCounts
 from cimsim.cost.ledger import Ledger
 from cimsim.cost.model import CostModel
 from cimsim.engine.sites import PSUM_BITS
 from cimsim.errors import CimsimError
 from cimsim.mac import TileStudy, knobs_without_effect, study_tile, unpaid_writes, unused_range
 from cimsim.rng import derive_key, normals_at
+from cimsim.stages.timing import density_of
 from cimsim.workload.matrix import Matrix, MatrixId
 
 __all__ = [
@@ -204,7 +205,7 @@ def _cost(
             psum_bits=(len(tiling.row_blocks) - 1) * made.n_out * PSUM_BITS,
             busy_ps={"tile": tiles * timing.interval_ps},
         ),
-        {unit.key: Density(study.counts.input_bit_density, study.counts.mean_level_fraction)},
+        {unit.key: density_of(study.counts)},
         mapped_tiles=tiles,
     )
     energy: dict[str, float] = {}
@@ -216,7 +217,7 @@ def _cost(
         interval_ps=timing.interval_ps,
         latency_ps=timing.latency_ps,
         energy_fj=dict(sorted(energy.items(), key=lambda item: -item[1])),
-        conversions=model.conversions(unit.key),
+        conversions=round(study.counts.conversions / study.counts.vectors),
     )
     return cost, model.notes
 

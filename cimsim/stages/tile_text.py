@@ -144,6 +144,17 @@ def _converter(page: TilePage) -> list[str]:
     ]
 
 
+def _data_dependent(page: TilePage) -> list[str]:
+    """Say what the inputs made of conversions, where they decide."""
+    counts, tile = page.study.counts, page.config.tile
+    lines = []
+    if tile.input.skip_zeros:
+        lines.append(f"  {counts.skipped_share:.1%} of reads skipped: no row of theirs is driven")
+    if tile.dac.recovery_bits is not None:
+        lines.append(f"  {counts.recovered_share:.1%} of columns converted again, out of range")
+    return lines
+
+
 def _mvm(page: TilePage) -> list[str]:
     cost, counts = page.cost, page.study.counts
     plural = "" if cost.crossbars == 1 else "s"
@@ -151,6 +162,7 @@ def _mvm(page: TilePage) -> list[str]:
         f"  one MVM on {cost.crossbars} crossbar{plural}: {cost.total_fj / FJ_PER_PJ:.4g} pJ "
         f"dynamic, {cost.interval_ps / PS_PER_NS:g} ns each, "
         f"{cost.latency_ps / PS_PER_NS:g} ns the first",
+        *_data_dependent(page),
         f"  {cost.conversions} conversions, word lines driven {counts.input_bit_density:.1%} of "
         f"the time, mean conductance {counts.mean_level_fraction:.1%}",
     ]

@@ -17,7 +17,7 @@ from cimsim.chip import Placement, UnitKey
 from cimsim.config import ChipConfig
 from cimsim.cost import ActionCounts, Density, Ledger
 from cimsim.engine import CorrectionWork, EngineResult, simulate
-from cimsim.mac import MacStatistics
+from cimsim.mac import MacStatistics, MatrixCounts
 from cimsim.stages.placed_chip import PlacedChip
 from cimsim.units import FJ_PER_J, FJ_PER_NJ, PS_PER_S, PS_PER_US
 from cimsim.workload.trace import RoutingTrace
@@ -27,6 +27,7 @@ __all__ = [
     "TimedPhases",
     "charge_phase",
     "densities",
+    "density_of",
     "longest_ps",
     "peak_power_w",
     "phase_plan",
@@ -203,18 +204,25 @@ def densities(chip: PlacedChip, statistics: MacStatistics) -> dict[UnitKey, Dens
     """Return what the tiles measured, by unit; units that no token reached are left out."""
     found: dict[UnitKey, Density] = {}
     for key, unit in chip.placement.units.items():
-        codes = slots = vectors = 0
-        level = 0.0
+        total = MatrixCounts()
         for tiling in unit.tilings:
             counts = statistics.counts.get(tiling.matrix.id)
             if counts is not None:
-                codes += counts.code_sum
-                slots += counts.code_slots
-                vectors += counts.vectors
-                level += counts.level_fraction_sum
-        if vectors and slots:
-            found[key] = Density(codes / slots, level / vectors)
+                total.add(counts)
+        if total.vectors and total.code_slots:
+            found[key] = density_of(total)
     return found
+
+
+def density_of(counts: MatrixCounts) -> Density:
+    """Return what a tile measured, as the cost of its vectors takes it."""
+    return Density(
+        counts.input_bit_density,
+        counts.mean_level_fraction,
+        skipped_share=counts.skipped_share,
+        recovered_share=counts.recovered_share,
+        recovery_bit_density=counts.recovery_bit_density,
+    )
 
 
 def peak_power_w(chip: PlacedChip, phase: Phase, window_ps: int = PS_PER_US) -> float:

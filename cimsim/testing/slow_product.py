@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cimsim.config import Tile
 from cimsim.mac.curves import curve_of
+from cimsim.mac.formats import RowGroup
 from cimsim.mac.inputs import static_scale
 from cimsim.mac.matrix import ProgrammedMatrix
 from cimsim.mac.writing import matrix_words
@@ -93,49 +94,100 @@ def codes(
 ) -> Ints:
     """Return ADC codes [row groups, n, planes, columns] of a programmed matrix.
 
-    The grid of conductances is the programmed one, in whole numbers.
+    Of a column that is converted again, what the codes of its recovery cycles add up to. The grid
+    of conductances is the programmed one, in whole numbers.
     """
-    tile, formats, cells = programmed.tile, programmed.formats, programmed.cells
+    tile, formats = programmed.tile, programmed.formats
     q, _ = quantize(x, tile, static_scale(tile, programmed.adc_range))
     planes, _ = planes_of(q, tile)  # [planes, n, n_in]
     power = _power_of(q, planes, tile)
-    values = cells.values.astype(np.int64)
-    f = np.float64 if cells.values.dtype == np.float64 else np.float32
     key = derive_key(read_seed, _PURPOSE_READ, *matrix_words(programmed.matrix), replica)
-    conversion, noise = programmed.conversion, programmed.conversion.noise
-    found = np.zeros((len(formats.groups), x.shape[0], planes.shape[0], formats.columns), np.int64)
+    low, high = programmed.conversion.low, programmed.conversion.high
+    count, again = planes.shape[0], tile.dac.recovery_bits
+    found = np.zeros((len(formats.groups), x.shape[0], count, formats.columns), np.int64)
+    for g, group in enumerate(formats.groups):
+        later = g * 64 + count
+        for k in range(count):
+            v = _seen(programmed, g, planes[k], power[k], (g * 64 + k, keys, key))
+            code = np.clip(np.rint(v), low, high)
+            if again is not None:
+                failed = (code == high) | ((code == low) & (low < 0))
+                width = min(tile.dac.bits, tile.input.fed_bits - tile.dac.bits * _place(k, tile))
+                recovered = np.zeros(code.shape)
+                for place in range(0, width, again):
+                    narrow = planes[k] >> place & ((1 << again) - 1)
+                    squares = narrow.astype(np.float64) ** 2
+                    v = _seen(programmed, g, narrow, squares, (later, keys, key))
+                    codes_again = np.clip(np.rint(v), low, high)
+                    codes_again[_idle(narrow, group, tile)] = 0
+                    recovered += codes_again * 2.0**place
+                    later += 1
+                code = np.where(failed, recovered, code)
+            code[_idle(planes[k], group, tile)] = 0
+            found[g, :, k] = code.astype(np.int64)
+    return found
+
+
+def _place(k: int, tile: Tile) -> int:
+    """Return which cycle of its sign a plane is."""
+    return k % -(-tile.input.fed_bits // tile.dac.bits)
+
+
+def _idle(codes_fed: Ints, group: RowGroup, tile: Tile) -> NDArray[np.bool_]:
+    """Return which tokens drive no row of a group, where those are skipped."""
+    none = ~(codes_fed[:, group.start : group.stop] != 0).any(axis=1)
+    return np.asarray(none & tile.input.skip_zeros)
+
+
+def _seen(
+    programmed: ProgrammedMatrix,
+    g: int,
+    fed: Ints,
+    power: Floats,
+    address: tuple[int, TokenKeys, tuple[int, int]],
+) -> Reals:
+    """Return what the converters of a row group see, in codes before rounding, [n, columns].
+
+    Args:
+        programmed: the matrix.
+        g: row group.
+        fed: DAC codes, [n, n_in].
+        power: squared weighed codes, [n, n_in].
+        address: of the noise: group and plane, tokens, key.
+    """
+    tile, formats, cells = programmed.tile, programmed.formats, programmed.cells
+    conversion, noise, group = programmed.conversion, programmed.conversion.noise, formats.groups[g]
+    f = np.float64 if cells.values.dtype == np.float64 else np.float32
     low, high = f(conversion.low), f(conversion.high)
     span = f(1.0) / (high - low)
-    curve = curve_of(tile.adc)
-    for g, group in enumerate(formats.groups):
-        rows = slice(group.start, group.stop)
-        for k in range(planes.shape[0]):
-            sums = (planes[k][:, rows] @ values[rows]).astype(f)  # exact: below 2^24 or 2^53
-            v = sums * f(cells.grid / programmed.step_levels)
-            v = _bent(v, low, high, curve)
-            if cells.converters is not None:
-                frozen: Floats = np.asarray(cells.converters.of(group.row_block), np.float64)
-                gain, offset, bow = (f(1.0) * frozen[e].astype(sums.dtype) for e in range(3))
-                u = (v - low) * span
-                v = (v * gain + offset) + bow * (u * (f(1.0) - u))
-            if conversion.has_fresh_noise:
-                driven = power[k][:, rows].sum(axis=1)
-                shared = driven * noise.row_variance + noise.adc_variance
-                shared = shared.astype(np.float32).astype(f)
-                variance = sums * f(noise.slope)
-                if cells.squares is not None:
-                    second = power[k][:, rows] @ cells.squares[rows].astype(np.float64)
-                    variance = second.astype(f) * f(noise.square_scale) + variance
-                variance = np.maximum(variance + shared[:, None], f(0.0))
-                z = np.stack(
-                    [
-                        normals_at(formats.columns, (g * 64 + k, int(p), int(s)), key)
-                        for s, p in zip(keys.sequence, keys.position, strict=True)
-                    ]
-                )
-                v = v + np.sqrt(variance) * z.astype(f)
-            found[g, :, k] = np.clip(np.rint(v), low, high).astype(np.int64)
-    return found
+    rows = slice(group.start, group.stop)
+    values: Ints = cells.values[rows].astype(np.int64)
+    sums: Reals = (fed[:, rows] @ values).astype(f)  # exact: below 2^24 or 2^53
+    v = sums * f(cells.grid / programmed.step_levels)
+    v = _bent(v, low, high, curve_of(tile.adc))
+    if cells.converters is not None:
+        frozen: Floats = np.asarray(cells.converters.of(group.row_block), np.float64)
+        gain, offset, bow = (f(1.0) * frozen[e].astype(sums.dtype) for e in range(3))
+        u = (v - low) * span
+        v = (v * gain + offset) + bow * (u * (f(1.0) - u))
+    if conversion.has_fresh_noise:
+        driven = power[:, rows].sum(axis=1)
+        shared = driven * noise.row_variance + noise.adc_variance
+        shared = shared.astype(np.float32).astype(f)
+        variance = sums * f(noise.slope)
+        if cells.squares is not None:
+            second: Reals = (power[:, rows] @ cells.squares[rows].astype(np.float64)).astype(f)
+            variance = second * f(noise.square_scale) + variance
+        variance = np.maximum(variance + shared[:, None], f(0.0))
+        plane, keys, key = address
+        z = np.stack(
+            [
+                normals_at(formats.columns, (plane, int(p), int(s)), key)
+                for s, p in zip(keys.sequence, keys.position, strict=True)
+            ]
+        )
+        v = v + np.sqrt(variance) * z.astype(f)
+    return np.asarray(v)
 
 
 def _bent(v: Reals, low: np.floating, high: np.floating, curve: NDArray[np.float32]) -> Reals:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -205,3 +206,26 @@ def test_the_bench_is_refused_without_a_device_in_one_sentence() -> None:
     assert found.returncode == 2
     assert found.stderr.count("\n") == 1
     assert "needs triton" in found.stderr or "no CUDA device" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("sections", "key"),
+    [
+        ({"input": {"bits": 8, "skip_zeros": True}}, "tile.input.skip_zeros"),
+        (
+            {
+                "dac": {"kind": "pwm", "bits": 4, "recovery_bits": 1},
+                "input": {"bits": 8, "signed": "two_phase"},
+            },
+            "tile.dac.recovery_bits",
+        ),
+    ],
+)
+def test_conversions_that_data_decide_are_refused_by_name(
+    sections: dict[str, Any], key: str
+) -> None:
+    rng = np.random.default_rng(0)
+    programmed = program(normal(rng, 8, 4), make_tile(**sections))
+    with pytest.raises(CimsimError, match="converts every column of every read once") as refused:
+        TorchTile(programmed)
+    assert refused.value.key == key

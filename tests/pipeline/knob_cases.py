@@ -89,6 +89,9 @@ TRANSFER = (
 )
 REGISTERS = ("cost.tree_registers=2", "cost.register_ns=0.1")
 PWM = ("tile.input.signed=two_phase", "tile.dac={kind: pwm, bits: 4, unit_ns: 10.0}")
+AGAIN = (*PWM, "tile.pes=1", "tile.adc.range={kind: percentile, percentile: 98}")
+RECOVERY = (*AGAIN, "tile.dac.recovery_bits=1")
+SKIPPING = ("tile.crossbar.rows_active=4", *TILES)
 PCM = ("tile.device={kind: pcm, technology: pcm, age_s: 100}", "run.chip_seeds=1")
 
 
@@ -180,6 +183,10 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "technology.vdd_v": ("isaac", BASE, "1.0"),
     "technology.typed_at_vdd_v": ("isaac", BASE, "1.0"),
     "cost.leakage_at_vdd_v": ("isaac", BASE, "1.0"),
+    "tile.dac.recovery_bits": ("isaac", AGAIN, "1"),
+    "tile.input.skip_zeros": ("isaac", SKIPPING, "true"),
+    "cost.recovered_share": ("isaac", RECOVERY, "0.5"),
+    "cost.skipped_share": ("isaac", (*SKIPPING, "tile.input.skip_zeros=true"), "0.5"),
     "tile.pe.merge.kind": ("isaac", MERGED[:2], "binary"),
     "tile.crossbar.sense.kind": ("isaac", (), "clamp"),
     "cost.scope": ("isaac", (), "system"),

@@ -21,7 +21,7 @@ from cimsim.backends.torch.device_cells import (
 )
 from cimsim.backends.torch.digital_forms import Known, ideal_on_device, range_on_device
 from cimsim.backends.torch.forms import Forms
-from cimsim.backends.torch.held import HostCells, hold_ideal
+from cimsim.backends.torch.held import HostCells, hold_ideal, refuse_data_dependent
 from cimsim.backends.torch.ideal import TorchIdeal
 from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.memory import DeviceMemory, Recent
@@ -101,7 +101,12 @@ class TorchCompute:
         return (memory.limit_bytes or memory.free_bytes()) if self._on_cuda else None
 
     def calibrate(self, weight: Any, matrix: MatrixId, tile: Tile, inputs: Any) -> AdcRange:
-        """Find the converter range of a matrix on inputs, as `cimsim.mac.calibrate_range`."""
+        """Find the converter range of a matrix on inputs, as `cimsim.mac.calibrate_range`.
+
+        Raises:
+            CimsimError: if data decide what the tile converts.
+        """
+        refuse_data_dependent(tile)
         if self._device.type == "cuda":
             stored = self.backend.array(weight.T)
             seen = self.backend.array(inputs)
@@ -113,7 +118,12 @@ class TorchCompute:
     def write(
         self, weight: Weight, tile: Tile, writing: Writing, adc_range: AdcRange
     ) -> TorchCopy | TorchIdeal:
-        """Write a weight matrix [n_in, n_out] into crossbars, when it is first read."""
+        """Write a weight matrix [n_in, n_out] into crossbars, when it is first read.
+
+        Raises:
+            CimsimError: if data decide what the tile converts.
+        """
+        refuse_data_dependent(tile)
         if tile.crossbar.kind == "digital":
             return self.ideal(weight(), tile, writing.matrix, adc_range)
         fast = self._reading.precision == "fast"

@@ -32,6 +32,7 @@ __all__ = [
     "hold_faithful",
     "hold_folded",
     "hold_ideal",
+    "refuse_data_dependent",
     "without_cells",
 ]
 
@@ -99,8 +100,34 @@ class Held:
         return derive_key(read_seed, _PURPOSE_READ, *self.words, replica)
 
 
+def refuse_data_dependent(tile: Tile) -> None:
+    """Refuse a tile whose conversions the data decide.
+
+    Raises:
+        CimsimError: it names the knob.
+    """
+    asked = {
+        "tile.dac.recovery_bits": (tile.dac.recovery_bits, None),
+        "tile.input.skip_zeros": (tile.input.skip_zeros, False),
+    }
+    for key, (value, allowed) in asked.items():
+        if value != allowed and tile.crossbar.kind == "analog":
+            raise CimsimError(
+                "the torch backend converts every column of every read once",
+                key=key,
+                value=value,
+                allowed="null" if allowed is None else "false",
+                hint="run it with run.backend=numba",
+            )
+
+
 def hold(programmed: ProgrammedMatrix, device: torch.device) -> Held:
-    """Return what products with a programmed matrix need, on a device."""
+    """Return what products with a programmed matrix need, on a device.
+
+    Raises:
+        CimsimError: as `refuse_data_dependent`.
+    """
+    refuse_data_dependent(programmed.tile)
 
     def on(array: NDArray[np.generic] | np.generic) -> Tensor:
         return torch.tensor(array, device=device)
