@@ -95,14 +95,11 @@ def _answers(rows: Sequence[Row]) -> list[str]:
             f"Hypothesis (typical sizes, after trimming, under 10 %): holds in {len(under)} of "
             f"{len(after)} primary cells with a gap."
         )
-    for name, word in zip(ENDPOINTS, ("before", "after"), strict=True):
-        won = [r for r in rows if r["treatment"] == name and r["share_closed"] >= 0.5]
-        places = ", ".join(
-            f"{r['error']} {r['size']:g} ({r['size_class']}, {r['parts'].replace('_', ' ')}, "
-            f"{r['share_closed']:.0%})"
-            for r in won
-        )
-        found.append(f"The two steps close half or more {word} trimming in: {places or 'no cell'}.")
+    smallest = smallest_sizes(rows)
+    found += [
+        f"The two steps close half or more {word} trimming: {_won(smallest, word)}."
+        for word in ("before", "after")
+    ]
     wide = [r for r in primary if (r["share_high"] - r["share_low"]) / 2 > HALF_WIDTH]
     found.append(
         f"Precision: {len(primary) - len(wide)} of {len(primary)} primary cells with a gap have a "
@@ -112,14 +109,33 @@ def _answers(rows: Sequence[Row]) -> list[str]:
         r for r in rows
         if r["treatment"] in ENDPOINTS and r["nll_after"] > r["nll_before"] and r["p_value"] < ALPHA
     ]  # fmt: skip
-    names = ", ".join(f"{r['error']} {r['size']:g} {r['parts']}" for r in harm)
-    found.append(f"The guarded steps raise the loss significantly in: {names or 'no cell'}.")
+    harm.sort(key=lambda r: r["nll_before"] - r["nll_after"])
+    names = ", ".join(
+        f"{r['error']} {r['size']:g} ({r['model']}, {r['parts'].replace('_', ' ')}, from "
+        f"{r['starts_at']}) {r['nll_after'] - r['nll_before']:+.4f}"
+        for r in harm
+    )
+    found.append(
+        f"The guarded steps raise the loss significantly (p < {ALPHA}, corrected in primary cells "
+        f"alone), nats: {names or 'nowhere'}."
+    )
     gone = [r for r in rows if r["destroyed"] and r["starts_at"] == "untreated"]
     lost = dict.fromkeys(
-        f"{r['error']} {r['size']:g} ({r['parts'].replace('_', ' ')})" for r in gone
+        f"{r['error']} {r['size']:g} ({r['model']}, {r['parts'].replace('_', ' ')})" for r in gone
     )
     found.append(f"Destroyed before treatment: {', '.join(lost) or 'none'}.")
     return found
+
+
+def _won(smallest: Sequence[Row], word: str) -> str:
+    """Say from which size on the two steps close half of the gap, by error and parts."""
+    by_error: dict[str, list[str]] = {}
+    for row in smallest:
+        size = row[f"{word} trimming"]
+        if size != "-":
+            name = f"{row['error']} ({row['parts'].replace('_', ' ')})"
+            by_error.setdefault(name, []).append(f"from {size} on in {row['model']}")
+    return "; ".join(f"{name} {', '.join(at)}" for name, at in by_error.items()) or "in no cell"
 
 
 def _smallest(rows: Sequence[Row]) -> Grid:
