@@ -194,7 +194,7 @@ def charge_phases(
     density: Mapping[UnitKey, Density],
     copies: Mapping[UnitKey, int] | None,
 ) -> TimedPhases:
-    """Return the time and energy of a coupled run; arguments are those of `time_routing`."""
+    """Return the time and energy of a coupled run; arguments are those of `time_routings`."""
     return TimedPhases(
         tuple(charge_phase(chip, p.name, p.batch, p.result, density, copies) for p in phases)
     )

@@ -27,7 +27,7 @@ from cimsim.stages.scale import (
     route_shape,
 )
 from cimsim.stages.shapes import open_shape
-from cimsim.stages.timing import time_phase
+from cimsim.stages.timing import Replay, time_phase
 from cimsim.workload.program import Program
 from cimsim.workload.synthetic import zipf_popularity
 from cimsim.workload.trace import RoutingTrace
@@ -73,7 +73,7 @@ def fitted_phase(config: ChipConfig, skew: float) -> FullSize:
     return FullSize(
         chip=chip,
         model=f"zipf {skew:g}",
-        phase=time_phase(chip, routed, None, name="decode", batch=batch),
+        phase=time_phase(chip, Replay(routed), None, name="decode", batch=batch),
         context=CONTEXT,
         mean_context=mean_context(SHORT_STEPS),
         dies=dies,

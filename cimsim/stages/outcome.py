@@ -15,7 +15,7 @@ from cimsim.stages.coupled import CoupledChip, charge_phases
 from cimsim.stages.coupling import drifts_within, refuse_torch, refuse_trace
 from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.subject import ModelOnText
-from cimsim.stages.timing import TimedPhases, densities, longest_ps, time_routing
+from cimsim.stages.timing import Replay, TimedPhases, densities, longest_ps, time_routings
 from cimsim.workload.matrix import MatrixId
 
 __all__ = ["Outcome", "evaluate"]
@@ -107,10 +107,10 @@ def _outcome(
         before = charge_phases(chip, first.phases, density, None)
         after = charge_phases(chip, first.calibrated_phases, density, paid.copies)
     else:
-        load = subject.expected.load()
-        before = time_routing(chip, first.noisy.trace, density, None, None, load)
-        after = before  # what changes nothing takes the same time
+        replays = [Replay(first.noisy.trace)]
         if not first.calibration.correction.is_identity:
-            calibrated = first.calibrated.trace
-            after = time_routing(chip, calibrated, density, paid.work, paid.copies, load)
+            replays.append(Replay(first.calibrated.trace, paid.work, paid.copies))
+        load = subject.expected.load()
+        timed = time_routings(chip, replays, density, expected_load=load, threads=threads)
+        before, after = timed[0], timed[-1]  # what changes nothing takes the same time
     return Outcome(accuracy, paid, density, before, after)

@@ -41,7 +41,7 @@ from cimsim.stages.columns.scale import SCALE, FullSize
 from cimsim.stages.dies import count_dies
 from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.shapes import open_shape
-from cimsim.stages.timing import time_phase
+from cimsim.stages.timing import Replay, time_phase
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
 
@@ -106,7 +106,7 @@ def scale_rows(
             FullSize(
                 chip=chip,
                 model=model,
-                phase=time_phase(chip, routed, spread, name=name, batch=batch),
+                phase=time_phase(chip, Replay(routed), spread, name=name, batch=batch),
                 context=CONTEXT,
                 mean_context=attended,
                 dies=dies,

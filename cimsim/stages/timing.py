@@ -7,7 +7,8 @@ batch size. Energy is what the phases counted times what an action costs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +25,7 @@ from cimsim.workload.trace import RoutingTrace
 
 __all__ = [
     "Phase",
+    "Replay",
     "TimedPhases",
     "charge_phase",
     "densities",
@@ -32,7 +34,7 @@ __all__ = [
     "peak_power_w",
     "phase_plan",
     "time_phase",
-    "time_routing",
+    "time_routings",
     "utilisation_of",
 ]
 
@@ -107,63 +109,74 @@ class TimedPhases:
         return next(p for p in self.phases[1:] if p.batch == batch)
 
 
-def time_routing(
+@dataclass(frozen=True)
+class Replay:
+    """A routing to replay on the engine.
+
+    Attributes:
+        trace: the routing.
+        correction: digital work that a calibration adds.
+        copies: units whose copies are all read for every token, and averaged. Copies work side by
+            side: their energy is charged, their time is that of one.
+    """
+
+    trace: RoutingTrace
+    correction: CorrectionWork | None = None
+    copies: Mapping[UnitKey, int] | None = None
+
+
+def time_routings(
     chip: PlacedChip,
-    trace: RoutingTrace,
+    replays: Sequence[Replay],
     density: Mapping[UnitKey, Density],
-    correction: CorrectionWork | None,
-    copies: Mapping[UnitKey, int] | None = None,
+    *,
     expected_load: NDArray[np.int64] | None = None,
-) -> TimedPhases:
+    threads: int = 1,
+) -> tuple[TimedPhases, ...]:
     """Run prefill and every decode batch on the event engine, and charge what they counted.
+
+    No phase knows of another one, so that they go side by side.
 
     Args:
         chip: the chip with its program.
-        trace: routing to replay.
+        replays: routings.
         density: bit and level densities that the tiles measured.
-        correction: digital work that a calibration adds.
-        copies: units whose copies are all read for every token, and averaged. Copies work
-            side by side: their energy is charged, their time is that of one.
         expected_load: [MoE layers, experts], visits that the pinned switching policy expects.
+        threads: phases at once, at most.
     """
-    return TimedPhases(
-        tuple(
-            time_phase(
-                chip,
-                trace,
-                density,
-                name=name,
-                batch=batch,
-                correction=correction,
-                copies=copies,
-                expected_load=expected_load,
-            )
-            for name, batch in phase_plan(chip.config)
+    plan = phase_plan(chip.config)
+
+    def timed(one: tuple[Replay, tuple[str, int]]) -> Phase:
+        replay, (name, batch) = one
+        return time_phase(
+            chip, replay, density, name=name, batch=batch, expected_load=expected_load
         )
-    )
+
+    every = [(replay, phase) for replay in replays for phase in plan]
+    with ThreadPoolExecutor(max(1, min(threads, len(every)))) as pool:
+        found = tuple(pool.map(timed, every))
+    return tuple(TimedPhases(found[i : i + len(plan)]) for i in range(0, len(found), len(plan)))
 
 
 def time_phase(
     chip: PlacedChip,
-    trace: RoutingTrace,
+    replay: Replay,
     density: Mapping[UnitKey, Density] | None,
     *,
     name: str,
     batch: int,
-    correction: CorrectionWork | None = None,
-    copies: Mapping[UnitKey, int] | None = None,
     expected_load: NDArray[np.int64] | None = None,
 ) -> Phase:
-    """Run one phase and charge it; arguments are those of `time_routing`."""
+    """Run one phase and charge it; arguments are those of `time_routings`."""
     result = simulate(
         chip,
-        trace,
+        replay.trace,
         phase=name.split("_", maxsplit=1)[0],
         batch=batch,
-        correction=correction,
+        correction=replay.correction,
         expected_load=expected_load,
     )
-    return charge_phase(chip, name, batch, result, density, copies)
+    return charge_phase(chip, name, batch, result, density, replay.copies)
 
 
 def longest_ps(*timings: TimedPhases) -> int:
@@ -185,7 +198,7 @@ def charge_phase(
     density: Mapping[UnitKey, Density] | None,
     copies: Mapping[UnitKey, int] | None = None,
 ) -> Phase:
-    """Charge what a phase counted; arguments are those of `time_routing`."""
+    """Charge what a phase counted; arguments are those of `time_routings`."""
     ledger = Ledger()
     counts = _read_all_copies(result.counts, copies or {})
     chip.cost.charge(ledger, counts, density, mapped_tiles=len(chip.placement.occupied_tiles))

@@ -10,7 +10,7 @@ from cimsim.model import Correction
 from cimsim.results.statistics import percentile
 from cimsim.stages.calibration_cost import CalibrationCost, calibration_cost
 from cimsim.stages.placed_chip import PlacedChip
-from cimsim.stages.timing import time_phase
+from cimsim.stages.timing import Replay, time_phase
 from cimsim.units import OPS_PER_MAC, PS_PER_US
 from cimsim.workload.program import Program
 from cimsim.workload.trace import RoutingTrace
@@ -70,15 +70,8 @@ def decode(
         99th percentile of the time per output token (None with too few samples), energy per
         token, and the busiest tile's load over the mean of tiles that hold weights.
     """
-    phase = time_phase(
-        chip,
-        trace,
-        None,
-        name=f"decode_b{batch}",
-        batch=batch,
-        correction=cost.work if cost else None,
-        copies=cost.copies if cost else None,
-    )
+    replay = Replay(trace) if cost is None else Replay(trace, cost.work, cost.copies)
+    phase = time_phase(chip, replay, None, name=f"decode_b{batch}", batch=batch)
     p99_ps = percentile(phase.result.tpot_ps, 99)
     load = phase.result.tile_load_ps[chip.placement.occupied_tiles]
     return {

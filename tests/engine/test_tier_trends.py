@@ -14,7 +14,7 @@ import numpy as np
 
 from cimsim.config.load import find_chip, load_chip
 from cimsim.stages.scale import decode_window, fit_shape, route_shape
-from cimsim.stages.timing import time_phase
+from cimsim.stages.timing import Replay, time_phase
 from cimsim.workload.shapes import SHAPES, DecoderShape, build_shape
 from tests.engine.chips import make_shape
 
@@ -41,9 +41,8 @@ def decode(shape: DecoderShape, *overrides: str) -> Decoded:
     config = load_chip(find_chip("isaac"), ("noc.level=packet", *overrides))
     full = fit_shape(config, program)
     even = np.ones((len(program.moe_layers), program.n_experts))
-    phase = time_phase(
-        full, route_shape(program, even, *decode_window(1, 4)), {}, name="decode", batch=1
-    )
+    routed = Replay(route_shape(program, even, *decode_window(1, 4)))
+    phase = time_phase(full, routed, {}, name="decode", batch=1)
     result = phase.result
     compute = result.parts_ps[:, result.parts.index("compute")].mean()
     return Decoded(

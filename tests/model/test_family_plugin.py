@@ -18,7 +18,7 @@ from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint, Decoder, FloatLinear, load_checkpoint
 from cimsim.model.families import FAMILIES
 from cimsim.stages.placed_chip import place_chip
-from cimsim.stages.timing import time_phase
+from cimsim.stages.timing import Replay, time_phase
 
 # Like OLMoE, but the first layer is dense and takes the weights of the first expert.
 PLUGIN = """
@@ -86,7 +86,7 @@ def test_a_family_from_outside_is_computed_placed_and_timed(
     scored = Decoder(checkpoint).score(windows[:2], FloatLinear(checkpoint), sequences=np.arange(2))
     assert np.isfinite(scored.nll).all()
     chip = place_chip(ChipConfig(name="plain"), program, scored.trace)
-    phase = time_phase(chip, scored.trace, None, name="prefill", batch=2)
+    phase = time_phase(chip, Replay(scored.trace), None, name="prefill", batch=2)
     visits = {str(key): n for key, n in phase.result.counts.unit_vectors.items()}
     assert visits["0.shared"] == 80
     assert sum(n for key, n in visits.items() if key.startswith("1.experts")) == 80 * 4

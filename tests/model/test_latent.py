@@ -9,7 +9,7 @@ from cimsim.chip import analog_units
 from cimsim.config import ChipConfig
 from cimsim.model import Checkpoint, Decoder, FloatLinear
 from cimsim.stages.placed_chip import place_chip
-from cimsim.stages.timing import time_phase
+from cimsim.stages.timing import Replay, time_phase
 
 
 @pytest.mark.parametrize("name", ["deepseek-v3", "deepseek-v2-lite"])
@@ -25,7 +25,7 @@ def test_projections_of_latent_attention_are_placed_visited_and_cached_once(
     assert len(unit.tilings) == (4 if whole else 3) + 2 * 4
     scored = Decoder(checkpoint).score(windows[:2], FloatLinear(checkpoint), sequences=np.arange(2))
     placed = place_chip(chip, program, scored.trace)
-    counts = time_phase(placed, scored.trace, None, name="prefill", batch=2).result.counts
+    counts = time_phase(placed, Replay(scored.trace), None, name="prefill", batch=2).result.counts
     # A latent of 14 numbers and a key of 8 for each of 2 x 40 tokens in 2 layers.
     written = 2 * 80 * -(-22 * chip.memory.kv_bits // 8)
     assert counts.kv_write_bytes == written

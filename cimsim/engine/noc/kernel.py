@@ -6,6 +6,8 @@ network runs five times as fast without), and a good part of the time to compile
 that allocate nothing need no counts, and `_nrt=False` leaves them out. Numba refuses at
 compile time to allocate in such a function.
 
+Phases of a run go side by side in threads: kernels give up the interpreter's lock.
+
 Numba also wraps every function for calls from Python and from C. Those that only kernels call
 go without.
 """
@@ -24,7 +26,7 @@ __all__ = ["ONE", "ZERO", "allocating", "inlined", "inner", "kernel"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_OPTIONS: dict[str, Any] = {"_nrt": False}
+_OPTIONS: dict[str, Any] = {"_nrt": False, "nogil": True}
 _INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _COUNTED: dict[str, Any] = {"_nrt": True}
 
