@@ -22,6 +22,7 @@ __all__ = [
     "OUT_OF_PLACE",
     "is_file",
     "is_folder",
+    "is_stream",
     "read_text_file",
     "unusable",
     "without_mark",
@@ -51,6 +52,19 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):
         return False
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether a user's path is that of a device or a pipe that takes what is written.
+
+    So is ``/dev/stdout``, which is a link, wherever it leads.
+    """
+    try:
+        kind, link = path.stat().st_mode, path.is_symlink()
+    except (OSError, ValueError):
+        return False
+    open_file = link and path.absolute().parts[1:2] in {("dev",), ("proc",)}
+    return stat.S_ISCHR(kind) or stat.S_ISFIFO(kind) or open_file
 
 
 def read_text_file(
@@ -131,12 +145,16 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all.
 
     Args:
-        path: where; missing folders are made.
+        path: where; missing folders are made. A device or a pipe is written into, never replaced:
+            ``/dev/null`` belongs to everybody.
         data: its bytes.
 
     Raises:
         CimsimError: if the place cannot be written.
     """
+    if is_stream(path):
+        _write_into(path, data)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,6 +166,18 @@ def write_whole(path: Path, data: bytes) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise unusable(error, path, "cannot be written") from error
+
+
+def _write_into(path: Path, data: bytes) -> None:
+    try:
+        # A pipe that nobody reads from is refused at once and not waited for.
+        how = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(path, how)
+        with os.fdopen(descriptor, "wb") as stream:
+            os.set_blocking(descriptor, True)
+            stream.write(data)
     except OSError as error:
         raise unusable(error, path, "cannot be written") from error
 

@@ -46,11 +46,10 @@ All commands: cimsim --help"""
 
 def main() -> None:
     """Run ``python -m cimsim``."""
-    if len(sys.argv) == 1:
-        print(WELCOME)
-        return
     from cimsim.cli.entry import new_app, run_app
 
+    if len(sys.argv) == 1:
+        run_app(lambda **_: print(WELCOME), "cimsim")
     app = new_app("Simulate analog compute-in-memory chips that run mixture-of-experts models.")
     for name in COMMANDS:
         import_module(f"cimsim.cli.{name}").register(app)

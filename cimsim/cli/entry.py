@@ -10,8 +10,10 @@ import io
 import os
 import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
+from typing import Any, NoReturn, TextIO, cast
 
 import typer
 
@@ -43,6 +45,19 @@ UsageError: type[Exception] = next(
 )
 
 
+class _Shown:
+    """A stdout that writes out what no terminal should be sent, whoever printed it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write("\n".join(map(printable, text.split("\n"))))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def new_app(help_text: str) -> typer.Typer:
     """Return an empty command line in the project's style."""
     return typer.Typer(
@@ -55,7 +70,7 @@ def new_app(help_text: str) -> typer.Typer:
     )
 
 
-def run_app(app: typer.Typer, program: str) -> None:
+def run_app(app: Callable[..., object], program: str) -> NoReturn:
     """Run a command line and exit with the project's codes.
 
     Raises:
@@ -66,7 +81,9 @@ def run_app(app: typer.Typer, program: str) -> None:
     os.environ.pop("MPLBACKEND", None)
     for name, value in PROCESS_SETTINGS:
         os.environ.setdefault(name, value)
-    sys.exit(_run(app, program))
+    with redirect_stdout(cast("TextIO", _Shown(sys.stdout))):
+        code = _run(app, program)
+    sys.exit(code)
 
 
 def _open_streams() -> None:
@@ -83,7 +100,7 @@ def _open_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _run(app: typer.Typer, program: str) -> int:  # noqa: PLR0911 - one return an exit code
+def _run(app: Callable[..., object], program: str) -> int:  # noqa: PLR0911 - one return an exit code
     try:
         code = app(prog_name=program, standalone_mode=False)
         sys.stdout.flush()  # here, where what goes wrong becomes a sentence
@@ -153,7 +170,8 @@ def _discard_stdout() -> None:
 
 
 def _bug(error: Exception) -> int:
-    print("".join(traceback.format_exception(error)), file=sys.stderr, end="")
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        print(printable(line), file=sys.stderr)
     _say(
         f"error: this is a bug in cimsim ({type(error).__name__}: {error}); please report it with "
         "the lines above and the run's manifest.json"

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from cimsim.errors import CimsimError
-from cimsim.text_file import is_folder
+from cimsim.text_file import is_folder, is_stream
 
 __all__ = ["check_figure", "check_place"]
 
@@ -45,7 +45,8 @@ def check_place(path: Path | None, option: str) -> None:
         return
     if is_folder(path):
         raise CimsimError("is a folder, not a file", file=path, key=option)
-    if not is_folder(path.parent) or not os.access(path.parent, os.W_OK | os.X_OK):
+    place, need = (path, os.W_OK) if is_stream(path) else (path.parent, os.W_OK | os.X_OK)
+    if not (is_stream(path) or is_folder(place)) or not os.access(place, need):
         raise CimsimError(
             "cannot be written", file=path, key=option, allowed="a file in a folder that is there"
         )

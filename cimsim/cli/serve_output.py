@@ -72,7 +72,7 @@ def _flat(point: ServedPoint) -> dict[str, object]:
 
 def _line(p: ServedPoint) -> str:
     def number(value: float | None, width: int) -> str:
-        return ("-" if value is None else f"{value:.4g}").rjust(width)
+        return " " + ("-" if value is None else f"{value:.4g}").rjust(width - 1)
 
     share = 100 * p.parts_us["queue"] / p.latency_mean_us
     return (

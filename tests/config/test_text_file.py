@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import codecs
 import os
+import stat
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from cimsim.errors import CimsimError
-from cimsim.text_file import read_text_file
+from cimsim.errors import CimsimError, SimulationError
+from cimsim.text_file import read_text_file, write_whole
 
 
 def refusal(path: Path, most_bytes: int = 100) -> str:
@@ -88,3 +89,44 @@ def test_what_is_no_text_is_called_what_it_is(tmp_path: Path) -> None:
     assert "text file is too large" in refusal(path)
     path.write_bytes(b"x" * 100)
     assert len(read_text_file(path, "text file", most_bytes=100)) == 100
+
+
+def test_a_device_or_a_pipe_is_written_into_and_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(CimsimError, match="cannot be written"):
+        write_whole(pipe, b"nobody reads")
+    data, read = bytes(200_000), bytearray()
+    opened = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(opened, True)
+    with os.fdopen(opened, "rb") as end:
+        writer = threading.Thread(target=write_whole, args=(pipe, data))
+        writer.start()
+        while len(read) < len(data):
+            read += end.read1()  # nothing, until the writer has opened the pipe
+        writer.join()
+    assert bytes(read) == data
+    assert pipe.is_fifo()
+
+
+def test_a_device_of_the_system_stays_one(tmp_path: Path) -> None:
+    # Its own node in a folder of ours: a mistake here would take the machine's.
+    full = tmp_path / "full"
+    try:
+        os.mknod(full, 0o600 | stat.S_IFCHR, os.makedev(1, 7))
+    except OSError:
+        pytest.skip("this user may make no device")
+    with pytest.raises(SimulationError, match="No space left"):
+        write_whole(full, b"x")
+    assert full.is_char_device()
+    assert list(tmp_path.iterdir()) == [full]
+
+
+def test_a_file_of_the_shell_behind_dev_fd_is_written_at_its_end(tmp_path: Path) -> None:
+    target = tmp_path / "out.txt"
+    target.write_bytes(b"before\n")
+    with target.open("ab") as file:
+        number = file.fileno()
+        write_whole(Path(f"/proc/self/fd/{number}"), b"after\n")
+    assert target.read_bytes() == b"before\nafter\n"
+    assert list(tmp_path.iterdir()) == [target]

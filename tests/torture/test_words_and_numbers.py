@@ -153,6 +153,17 @@ def test_the_command_line_prints_no_escape_code(words: tuple[str, ...], tmp_path
     assert r"\x1b" in done.stderr
 
 
+def test_answers_name_a_place_with_an_escape_code_in_it_and_print_none(tmp_path: Path) -> None:
+    for words in (
+        ("new", "reram", "\x1b[31m.yaml"),
+        ("run", "isaac", "--dry-run", "--out", "a\x1b]0;b\u202e"),
+    ):
+        done = run_here(*words, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert r"\x1b" in done.stdout
+        assert all(line.isprintable() for line in done.stdout.split("\n"))
+
+
 def test_names_that_no_file_can_have_are_user_errors(tmp_path: Path) -> None:
     for words in (
         ("validate", "x" * 300),
@@ -174,10 +185,11 @@ def test_names_that_no_file_can_have_are_user_errors(tmp_path: Path) -> None:
         ("2>&- >/dev/null", 0, ""),
     ],
 )
+@pytest.mark.parametrize("words", ["explain tile.adc.bits", ""])
 def test_an_output_that_is_full_or_closed_is_said_in_one_sentence(
-    redirection: str, code: int, said: str
+    words: str, redirection: str, code: int, said: str
 ) -> None:
-    command = f"{sys.executable} -m cimsim explain tile.adc.bits {redirection}"
+    command = f"{sys.executable} -m cimsim {words} {redirection}"
     done = subprocess.run(
         ["sh", "-c", command], capture_output=True, text=True, check=False, env=dict(os.environ)
     )
