@@ -173,7 +173,21 @@ OLMOE_DEAD = ModelSpec(
     qk_norm=True,
     balance=0.0001,  # 0.001 leaves almost no expert idle with this optimizer
 )
-# Too large for the repository: whoever studies it trains it first, in ten minutes on one GPU.
+# Too large for the repository: whoever studies them trains them first, in ten minutes on one GPU.
+OLMOE_61M = ModelSpec(
+    "olmoe-61m",
+    "olmoe",
+    experts=64,
+    top_k=8,
+    expert_width=112,
+    qk_norm=True,
+    balance=0.0025,
+    layers=8,
+    width=320,
+    heads=5,
+    context=512,
+    grouped=True,
+)
 OLMOE_317M = ModelSpec(
     "olmoe-317m",
     "olmoe",
@@ -189,5 +203,5 @@ OLMOE_317M = ModelSpec(
     grouped=True,
 )
 SPECS: dict[str, ModelSpec] = {
-    s.name: s for s in (OLMOE, QWEN_MOE, DEEPSEEK_MOE, OLMOE_DEAD, OLMOE_317M)
+    s.name: s for s in (OLMOE, QWEN_MOE, DEEPSEEK_MOE, OLMOE_DEAD, OLMOE_61M, OLMOE_317M)
 }

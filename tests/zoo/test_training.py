@@ -201,7 +201,9 @@ def test_the_weights_with_the_least_development_loss_are_kept(
     assert not torch.equal(seen[1], seen[3])
 
 
-@pytest.mark.parametrize("name", ["olmoe-tiny", "qwen-moe-tiny", "deepseek-moe-tiny", "olmoe-317m"])
+@pytest.mark.parametrize(
+    "name", ["olmoe-tiny", "qwen-moe-tiny", "deepseek-moe-tiny", "olmoe-61m", "olmoe-317m"]
+)
 def test_training_lowers_the_loss_and_saves_what_it_reports(
     name: str,
     tmp_path: Path,
