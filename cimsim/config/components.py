@@ -127,6 +127,14 @@ class Cost(Section):
         le=1,
         late=True,
     )
+    search_cycles: float | None = knob(
+        None,
+        "Mean comparisons of a conversion that tile.adc.search lsb_first takes, at which energy is "
+        "charged; null takes what a run measured, without a run those of a binary search.",
+        gt=0,
+        le=64,
+        late=True,
+    )
     booth: bool = knob(
         False,  # noqa: FBT003 - the default of a knob
         "Digital crossbars: radix-4 Booth recoding lets two input bits share one adder tree.",

@@ -167,6 +167,13 @@ class Adc(Section):
     noise_lsb: float = knob(
         0.0, "Std of fresh input noise of a conversion.", unit="LSB", ge=0, within=LSB
     )
+    search: Literal["binary", "lsb_first"] = knob(
+        "binary",
+        "How a successive approximation finds a code: by halves from the highest bit, in as many "
+        "comparisons as it has bits, or from 0 by doubling steps and then by halves, so that small "
+        "codes take few comparisons and large ones more; energy follows, the rate does not.",
+        late=True,
+    )
 
 
 class RegressionAdc(Adc):
@@ -264,13 +271,27 @@ class MeasuredAdc(TypedAdc):
         return self
 
 
-class FlashAdc(Adc):
+class _WithoutSearch(Adc):
+    """A converter that approximates nothing step by step."""
+
+    @model_validator(mode="after")
+    def _searches_nothing(self) -> _WithoutSearch:
+        if self.search != "binary":
+            message = (
+                f"search {self.search} is for successive approximation; a {self.kind} converter "  # type: ignore[attr-defined]
+                "has none"
+            )
+            raise ValueError(message)
+        return self
+
+
+class FlashAdc(_WithoutSearch):
     """A comparator for each step, all at once: what few bits are converted by."""
 
     kind: Literal["flash"] = "flash"
 
 
-class CounterAdc(Adc):
+class CounterAdc(_WithoutSearch):
     """Time-based: a ramp or an integrator and a comparator stop a counter."""
 
     kind: Literal["counter"] = "counter"

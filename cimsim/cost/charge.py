@@ -18,7 +18,13 @@ from cimsim.cost.catalogue import COMPANION, Catalogue, covered
 from cimsim.cost.counts import ActionCounts, Density
 from cimsim.cost.crossbar import cell_read_fj
 from cimsim.cost.dac import drive_fj
-from cimsim.cost.density import charged_density, conversions_asked, recovers, skips_reads
+from cimsim.cost.density import (
+    charged_density,
+    conversions_asked,
+    recovers,
+    searches,
+    skips_reads,
+)
 from cimsim.cost.digital import (
     COMPONENT_OF_ELEMENT,
     COMPONENT_OF_MAC,
@@ -118,7 +124,11 @@ class Charger:
             if "merge" in self.catalogue.prices:
                 self._add("merge", converted)
             self._add("sample_hold", converted)
-            self._add("adc", converted, note=how)
+            searched_fj = None
+            if searches(self.config):
+                factor = self._search_factor(keys, density, asked * each)
+                searched_fj = factor * self.catalogue.fj("adc")
+            self._add("adc", converted, energy_fj=searched_fj, note=how)
             self._add("shift_add", converted)
         self._add("output_register", 2 * float(total["output_bits"].sum()))
         if "tier_switch" in self.catalogue.prices:
@@ -140,7 +150,7 @@ class Charger:
         self, keys: list[UnitKey], density: Mapping[UnitKey, Density] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
         """Return conversions made and reads made, over all of each unit, and where it is from."""
-        if not recovers(self.config) and not skips_reads(self.config):
+        if not any(by(self.config) for by in (recovers, skips_reads, searches)):
             return np.ones(len(keys)), np.ones(len(keys)), ""
         measured = {} if density is None else density
         found = [charged_density(self.config, measured.get(k)) for k in keys]
@@ -148,6 +158,18 @@ class Charger:
         each = np.array([conversions_asked(self.config, f) for f in found])
         origins = ", ".join(dict.fromkeys(f.origin for f in found))
         return each, read, f" [conversions that data ask for: {origins}]"
+
+    def _search_factor(
+        self,
+        keys: list[UnitKey],
+        density: Mapping[UnitKey, Density] | None,
+        conversions: NDArray[np.float64],
+    ) -> float:
+        """Return mean comparisons of a conversion over those of a binary search: its energy."""
+        measured, bits = {} if density is None else density, self.config.tile.adc.bits
+        found = [charged_density(self.config, measured.get(k)).search_cycles for k in keys]
+        each = np.array([cycles / bits if cycles else 1.0 for cycles in found])
+        return _mean(conversions, each)[1]
 
     def _charge_recovery_cycles(
         self,

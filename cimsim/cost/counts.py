@@ -25,6 +25,7 @@ class Density:
         recovered_share: conversions made in recovery cycles over those of all their columns
             (`tile.dac.recovery_bits`).
         recovery_bit_density: as `input_bit_density`, of recovery cycles.
+        search_cycles: mean comparisons of a conversion (`tile.adc.search`), 0 where not counted.
     """
 
     input_bit_density: float
@@ -33,6 +34,7 @@ class Density:
     skipped_share: float = 0.0
     recovered_share: float = 0.0
     recovery_bit_density: float = 0.0
+    search_cycles: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ __all__ = [
     "density_words",
     "mean_density",
     "recovers",
+    "searches",
     "skips_reads",
 ]
 
@@ -102,6 +103,7 @@ def mean_density(found: Iterable[Density]) -> Density | None:
         skipped_share=mean("skipped_share"),
         recovered_share=mean("recovered_share"),
         recovery_bit_density=mean("recovery_bit_density"),
+        search_cycles=mean("search_cycles"),
     )
 
 
@@ -119,11 +121,14 @@ def charged_density(config: ChipConfig, found: Density | None = None) -> Density
     stated = {
         "input_bit_density": bits, "recovery_bit_density": bits, "mean_level_fraction": level,
         "skipped_share": skipped, "recovered_share": recovered,
+        "search_cycles": config.cost.search_cycles,
     }  # fmt: skip
     if not recovers(config):
         del stated["recovery_bit_density"], stated["recovered_share"]
     if not skips_reads(config):
         del stated["skipped_share"]
+    if not searches(config):
+        del stated["search_cycles"]
     known = {name: value for name, value in stated.items() if value is not None}
     if not known:
         return base
@@ -141,6 +146,11 @@ def conversions_asked(config: ChipConfig, density: Density) -> float:
     layout = column_layout(config.tile)
     again = density.recovered_share * layout.recoveries / layout.reads
     return 1.0 - density.skipped_share + again
+
+
+def searches(config: ChipConfig) -> bool:
+    """Return whether the comparisons of a conversion depend on its code."""
+    return config.tile.adc.search == "lsb_first" and config.tile.crossbar.kind == "analog"
 
 
 def recovers(config: ChipConfig) -> bool:
@@ -163,4 +173,6 @@ def density_words(density: Density | None) -> str:
         shares += f", {density.skipped_share:.1%} of reads skipped"
     if density.recovered_share:
         shares += f", {density.recovered_share:.1%} of columns converted again"
+    if density.search_cycles:
+        shares += f", {density.search_cycles:.3g} comparisons a conversion"
     return f"input bit density {bits:.3g}, mean level {level:.3g}{shares} ({density.origin})"

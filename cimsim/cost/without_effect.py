@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cimsim.config import ChipConfig
 from cimsim.cost.catalogue import covered
-from cimsim.cost.density import recovers, skips_reads
+from cimsim.cost.density import recovers, searches, skips_reads
 from cimsim.cost.input_scale import is_charged
 
 __all__ = ["knobs_without_effect", "reads_density"]
@@ -45,6 +45,7 @@ def knobs_without_effect(config: ChipConfig) -> tuple[str, ...]:
         "input_scale": tile.input.scale == "static",
         "skipped_share": not skips_reads(config),
         "recovered_share": not recovers(config),
+        "search_cycles": not searches(config),
         "cells_per_product": not digital or cost.cell_area_um2 is not None,
     }
     found = _scope_without_effect(config)

@@ -9,6 +9,7 @@ none of whose rows is driven is not converted: its codes are 0, without noise or
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +31,13 @@ from cimsim.mac.noise import fresh_noise
 from cimsim.mac.products import Planes, Products, Real
 from cimsim.mac.program import Cells, greatest_power
 from cimsim.mac.recovery import convert_recovered
+from cimsim.mac.search import comparisons
 from cimsim.mac.statistics import MatrixCounts
 
 __all__ = ["Conversion", "Drive", "Target"]
 
 _NO_ERRORS = np.zeros((3, 0), dtype=np.float32)
+_UNCOUNTED = np.zeros(0, dtype=np.int64)
 # Codes of outputs, codes of unit columns, weight of planes and of columns, signs of columns.
 Target = tuple[
     Real, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]
@@ -84,6 +87,9 @@ class Conversion:
         errs = self.has_fresh_noise or cells.converters is not None or self._curve.size > 0
         self._plain = not errs
         self._inverse = cells.grid / step_levels
+        searches = tile.adc.search == "lsb_first"
+        self._comparisons = comparisons(self.low, self.high) if searches else _UNCOUNTED
+        self._follows_data = formats.recoveries > 0 or searches
 
     def drive(
         self, q: NDArray[np.int32], products: Products, counts: MatrixCounts
@@ -154,7 +160,7 @@ class Conversion:
         formats, n = self.formats, target[0].shape[0]
         rows = (n * formats.planes, n * formats.recoveries)
         driven = self._driven(g, drive.planes, rows, counts)
-        if self._plain and not formats.recoveries:
+        if self._plain and not self._follows_data:
             # A plane that drives no row gives the code 0 here, skipped or not.
             acc, units, plane_weight = target[:3]
             bounds = (self._inverse, self.low, self.high)
@@ -173,15 +179,16 @@ class Conversion:
             self.has_fresh_noise, self._curve,
         )  # fmt: skip
         address = (tokens.sequence, tokens.position, g, *tokens.key)
-        if not formats.recoveries:
+        if not self._follows_data:
             counts.clipped += convert_noisy(
                 sums[0], squares[0], *target, scales, variance[0], errors, driven[0], *address
             )
             return
-        clipped, made = convert_recovered(
-            sums, squares, variance, driven, *target, scales, errors,
-            formats.first_recovery, formats.recovery_share, *address,
+        clipped, made, searched = convert_recovered(
+            _both(sums), _both(squares), _both(variance), _both(driven), *target, scales,
+            errors, self._comparisons, formats.first_recovery, formats.recovery_share, *address,
         )  # fmt: skip
+        counts.searched += searched
         counts.clipped += clipped
         counts.recovered += made
         counts.conversions += made
@@ -212,3 +219,8 @@ class Conversion:
         squares = self.squares.empty_sums(power)
         self.squares.fill(power, g, squares)
         return squares, variance
+
+
+def _both(found: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Return what is of planes and of recovery cycles; without these, nothing reads theirs."""
+    return found[0], found[-1]

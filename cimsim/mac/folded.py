@@ -92,7 +92,8 @@ class FoldedMatrix:
         tile, adc_range = programmed.tile, programmed.adc_range
         if tile.adc.inl_lsb > 0.0 or not is_straight(tile.adc):
             return False
-        if self._formats.recoveries or self._formats.skip_zeros:
+        searches = tile.adc.search != "binary"
+        if self._formats.recoveries or self._formats.skip_zeros or searches:
             return False  # what is converted depends on the data, and is to be counted
         rate = 0.0 if tile.adc.range.kind == "full" else adc_range.clip_rate
         if rate is None or rate > _CLIP_LIMIT:

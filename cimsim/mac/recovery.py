@@ -16,6 +16,8 @@ Source: RAELLA, Andrulis, Emer and Sze, ISCA 2023, doi 10.1145/3579371.3589062: 
 4 bits, a success flag a column, recovery in slices of one bit, of failed columns alone, at 11/8 of
 the cycles (as modelled by its authors in CiMLoop, macro raella_isca_2023).
 
+The same kernel counts the comparisons of converters that search from 0 (`cimsim.mac.search`).
+
 The plain twin is `cimsim.testing.slow_product.codes`.
 """
 
@@ -45,6 +47,7 @@ def convert_recovered(  # type: ignore[no-untyped-def]
     signs,
     scales,
     errors,
+    comparisons,
     first_recovery,
     share,
     sequence,
@@ -68,7 +71,9 @@ def convert_recovered(  # type: ignore[no-untyped-def]
         signs: float32 [stored columns x n_out], or [0].
         scales: as `cimsim.mac.convert.convert_noisy`.
         errors: float32 [3, columns], or [3, 0].
-        first_recovery: int64 [planes + 1].
+        comparisons: int64 [codes], what the search of each code takes, or [0]: not counted.
+        first_recovery: int64 [planes + 1]; without recovery cycles all 0, and what is theirs is
+            not read.
         share: float64 [recoveries], what a code of a recovery cycle counts in its plane.
         sequence: int64 [n].
         position: int64 [n].
@@ -77,7 +82,7 @@ def convert_recovered(  # type: ignore[no-untyped-def]
         k1: second word of the noise key.
 
     Returns:
-        How many codes clipped for good, and how many conversions recovery took.
+        How many codes clipped for good, how many conversions recovery took, and all comparisons.
     """
     n, n_out = acc.shape
     planes = plane_weight.size
@@ -90,8 +95,9 @@ def convert_recovered(  # type: ignore[no-untyped-def]
     bits = np.empty(BLOCK, np.uint32)
     codes = np.empty(BLOCK, sums[0].dtype)
     again = np.empty(BLOCK, sums[0].dtype)
-    failed = np.empty(BLOCK, np.bool_)
-    clipped = made = 0
+    failed, everyone = np.empty(BLOCK, np.bool_), np.ones(BLOCK, np.bool_)
+    clipped = made = searched = 0
+    recovers = first_recovery[planes] > 0
     for t in range(n):
         units[t, :] = 0.0
         for k in range(planes):
@@ -103,12 +109,14 @@ def convert_recovered(  # type: ignore[no-untyped-def]
                 last = min(first + BLOCK, columns)
                 padded = ((last - first + 63) // 64) * 64
                 part, draws = codes[: last - first], (z[:padded], bits[:padded])
+                repeated = again[: last - first]
                 address = (group * 64 + k, position[t], sequence[t], k0, k1)
                 read_columns(
                     part, sums[0][row, first:last], second[first:last], f(row_variance[0][row]),
                     noise, errors, first, bounds, address, draws[0], draws[1],
                 )  # fmt: skip
-                lost, beyond = _flag(part, failed, low, high)
+                searched += _search(part, everyone, low, high, comparisons)
+                lost, beyond = _flag(part, failed, low, high, recovers)
                 clipped += beyond
                 if lost > 0:
                     for i in range(first_recovery[k], first_recovery[k + 1]):
@@ -120,19 +128,33 @@ def convert_recovered(  # type: ignore[no-untyped-def]
                             second_again = squares[1][at]
                         address = (group * 64 + planes + i, position[t], sequence[t], k0, k1)
                         read_columns(
-                            again[: last - first], sums[1][at, first:last],
+                            repeated, sums[1][at, first:last],
                             second_again[first:last], f(row_variance[1][at]),
                             noise, errors, first, bounds, address, draws[0], draws[1],
                         )  # fmt: skip
-                        clipped += _recover(part, again, failed, f(share[i]), low, high)
+                        searched += _search(repeated, failed, low, high, comparisons)
+                        clipped += _recover(part, repeated, failed, f(share[i]), low, high)
                         made += lost
                 add_codes(part, first, plane_weight[k], column_weight, signs, acc[t], units[t])
-    return clipped, made
+    return clipped, made, searched
 
 
 @cached
 @njit(error_model="numpy")
-def _flag(codes, failed, low, high):  # type: ignore[no-untyped-def]
+def _search(codes, asked, low, high, comparisons):  # type: ignore[no-untyped-def]
+    """Return what the search of the codes of some columns takes in comparisons."""
+    total = 0
+    if comparisons.size > 0:
+        for c in range(codes.size):
+            if asked[c]:
+                kept = min(max(np.rint(codes[c]), low), high)
+                total += comparisons[np.int64(kept - low)]
+    return total
+
+
+@cached
+@njit(error_model="numpy")
+def _flag(codes, failed, low, high, recovers):  # type: ignore[no-untyped-def]
     """Round codes and flag those at an end of the range, which become 0.
 
     Returns:
@@ -142,7 +164,7 @@ def _flag(codes, failed, low, high):  # type: ignore[no-untyped-def]
     for c in range(codes.size):
         code = np.rint(codes[c])
         kept = min(max(code, low), high)
-        failed[c] = kept == high or (low < 0 and kept == low)
+        failed[c] = recovers and (kept == high or (low < 0 and kept == low))
         if failed[c]:
             lost += 1
             kept = codes.dtype.type(0.0)

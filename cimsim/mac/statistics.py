@@ -29,6 +29,7 @@ class MatrixCounts:
         conversions: ADC samples that were made.
         skipped: of one for every column, read and plane, those that no driven row asked for.
         recovered: samples of recovery cycles, of columns that were out of range.
+        searched: comparisons of all samples, counted with `tile.adc.search` lsb_first.
         clipped: samples outside the range of the converter that no others replaced.
         code_sum: sum of the absolute codes that drove rows.
         code_slots: the greatest that sum could have been.
@@ -42,6 +43,7 @@ class MatrixCounts:
     conversions: int = 0
     skipped: int = 0
     recovered: int = 0
+    searched: int = 0
     clipped: int = 0
     code_sum: int = 0
     code_slots: int = 0
@@ -70,6 +72,11 @@ class MatrixCounts:
     def recovered_share(self) -> float:
         """Conversions made in recovery cycles over those of all their columns."""
         return self.recovered / self.recoverable if self.recoverable else 0.0
+
+    @property
+    def search_cycles(self) -> float:
+        """Mean comparisons of a sample, 0 where they were not counted."""
+        return self.searched / self.conversions if self.conversions else 0.0
 
     @property
     def recovery_bit_density(self) -> float:

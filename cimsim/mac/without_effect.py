@@ -25,7 +25,7 @@ _ANALOG = {
     "crossbar": ("wire_ohm", "v_read_v", "stuck_columns_high", "stuck_columns_low"),
     "adc": (
         "kind", "bits", "enob", "rate_gsps", "per_pe", "range", "offset_lsb", "gain_sigma",
-        "inl_lsb", "curve", "noise_lsb", "reference_gain", "drift",
+        "inl_lsb", "curve", "noise_lsb", "reference_gain", "drift", "search",
     ),
     "device": (
         "kind", "on_off_ratio", "age_s", "drift_compensation", "stuck_low", "stuck_high",

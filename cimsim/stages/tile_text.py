@@ -152,6 +152,11 @@ def _data_dependent(page: TilePage) -> list[str]:
         lines.append(f"  {counts.skipped_share:.1%} of reads skipped: no row of theirs is driven")
     if tile.dac.recovery_bits is not None:
         lines.append(f"  {counts.recovered_share:.1%} of columns converted again, out of range")
+    if tile.adc.search == "lsb_first":
+        lines.append(
+            f"  {counts.search_cycles:.3g} comparisons a conversion, where a binary search takes "
+            f"{tile.adc.bits}"
+        )
     return lines
 
 

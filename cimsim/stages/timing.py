@@ -235,6 +235,7 @@ def density_of(counts: MatrixCounts) -> Density:
         skipped_share=counts.skipped_share,
         recovered_share=counts.recovered_share,
         recovery_bit_density=counts.recovery_bit_density,
+        search_cycles=counts.search_cycles,
     )
 
 

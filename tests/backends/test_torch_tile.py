@@ -219,6 +219,7 @@ def test_the_bench_is_refused_without_a_device_in_one_sentence() -> None:
             },
             "tile.dac.recovery_bits",
         ),
+        ({"adc": {"bits": 8, "search": "lsb_first"}}, "tile.adc.search"),
     ],
 )
 def test_conversions_that_data_decide_are_refused_by_name(

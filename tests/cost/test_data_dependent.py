@@ -132,3 +132,22 @@ def test_shares_of_what_a_chip_does_not_do_have_no_effect() -> None:
     assert "cost.recovered_share has no effect" in found
     both = pulsed(again=1, skip=True, cost={"skipped_share": 0.5, "recovered_share": 0.5})
     assert not knobs_without_effect(both)
+
+
+def test_converters_that_search_from_zero_are_charged_for_their_comparisons() -> None:
+    """3.5 comparisons where a binary search of 7 bits takes 7: half of the energy."""
+    adc = PULSED["adc"] | {"search": "lsb_first"}
+    config, plain = chip(tile=PULSED | {"adc": adc}), pulsed()
+    binary, unit = charged(plain, Density(0.2, 0.3))
+    found, _ = charged(config, Density(0.2, 0.3, search_cycles=3.5))
+    assert count(found, "adc") == asked(unit)
+    assert found.total_fj(component="adc") == pytest.approx(binary.total_fj(component="adc") / 2)
+    assumed, _ = charged(config, None)  # without a run: those of a binary search
+    assert assumed.total_fj(component="adc") == binary.total_fj(component="adc")
+    stated = chip(tile=PULSED | {"adc": adc}, cost={"search_cycles": 14})
+    twice, _ = charged(stated, Density(0.2, 0.3, search_cycles=3.5))
+    assert twice.total_fj(component="adc") == pytest.approx(2 * binary.total_fj(component="adc"))
+    assert not knobs_without_effect(stated)
+    assert "cost.search_cycles has no effect" in " ".join(
+        knobs_without_effect(pulsed(cost={"search_cycles": 4}))
+    )

@@ -11,7 +11,7 @@ import pytest
 from tests.command_line import run_here
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "macros.md").read_text("utf-8")
-RECOVERED, SKIPPED = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)[0].splitlines()
+RECOVERED, SKIPPED, SEARCHED = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)[0].splitlines()
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,9 @@ RECOVERED, SKIPPED = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)[0].splitlin
     [
         (RECOVERED, "5.7% of columns converted again, out of range"),
         (SKIPPED, "18.2% of reads skipped: no row of theirs is driven"),
+        (SEARCHED, "6 comparisons a conversion, where a binary search takes 7"),
     ],
-    ids=["recovery", "skipped"],
+    ids=["recovery", "skipped", "searched"],
 )
 def test_a_command_of_the_page_shows_what_data_decide(line: str, said: str, tmp_path: Path) -> None:
     done = run_here(*shlex.split(line)[1:], folder=tmp_path)

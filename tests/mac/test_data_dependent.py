@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from cimsim.chip.tiling import column_layout
 from cimsim.config import Tile
 from cimsim.mac import AdcRange, MacStatistics, MatrixCounts
+from cimsim.mac.search import comparisons
 from tests.mac.helpers import keys_of, make_tile, normal, program
 from tests.mac.test_twin import _compare, tiles
 
@@ -117,9 +118,13 @@ def test_fast_tile_and_slow_twin_agree_bit_for_bit(
     skip: bool, again: int | None, scaled: Callable[[int], int]
 ) -> None:
     @settings(max_examples=scaled(60), deadline=None, derandomize=True, database=None)
-    @given(tiles(), st.integers(0, 2**40), st.sampled_from([1, 3, 17]))
-    def check(tile: Tile, seed: int, n: int) -> None:
+    @given(
+        tiles(), st.integers(0, 2**40), st.sampled_from([1, 3, 17]),
+        st.sampled_from(["binary", "lsb_first"]),
+    )  # fmt: skip
+    def check(tile: Tile, seed: int, n: int, search: str) -> None:
         data = tile.model_dump()
+        data["adc"]["search"] = search
         data["input"]["skip_zeros"] = skip
         data["crossbar"]["rows_active"] = 3
         if again is not None:
@@ -185,3 +190,61 @@ def test_recovery_cycles_by_hand() -> None:
 def test_contradictions_are_refused_in_a_sentence(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         pulsed(**changed)
+
+
+def _search(value: float, low: int, high: int) -> tuple[int, int]:
+    """Find the code of a value as the converter does: sign, doubling steps, halves."""
+    asked, sign, reach = 0, 1, high
+    if low < 0:
+        asked += 1
+        if value < 0.0:
+            sign, reach = -1, -low
+    magnitude, step, least = sign * value, 1, 0
+    while step <= reach:
+        asked += 1
+        if magnitude < step - 0.5:
+            break
+        least, step = step, 2 * step
+    half = least // 2
+    while half >= 1:
+        asked += 1
+        if magnitude >= least + half - 0.5:
+            least += half
+        half //= 2
+    return sign * least, asked
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 15), (-8, 7), (0, 127), (-64, 63), (-2, 1)])
+def test_comparisons_are_those_of_the_search_itself(low: int, high: int) -> None:
+    found = comparisons(low, high)
+    for code in range(low, high + 1):
+        assert _search(float(code), low, high) == (code, found[code - low])
+
+
+def test_comparisons_by_hand() -> None:
+    """Four bits: 0 asks the sign and 1; 5 asks the sign, 1, 2, 4 (8 is beyond), 6 and 5."""
+    found = comparisons(-8, 7)
+    assert [found[code + 8] for code in (0, 1, -1, 3, 5, 7, -8)] == [2, 3, 3, 5, 6, 6, 8]
+
+
+@pytest.mark.parametrize("again", [None, 1])
+def test_comparisons_of_every_code_are_counted(again: int | None) -> None:
+    rng = np.random.default_rng(7)
+    weight, x = normal(rng, 20, 5), normal(rng, 9, 20)
+    dac = {"kind": "pwm", "bits": 4} | ({} if again is None else {"recovery_bits": again})
+    adc = {"bits": 7, "range": {"kind": "fixed", "levels": 63}, "search": "lsb_first"}
+    found, counts, programmed = counted(weight, pulsed(adc=adc, dac=dac), x)
+    same, _, _ = counted(weight, pulsed(adc=adc | {"search": "binary"}, dac=dac), x)
+    np.testing.assert_array_equal(found, same)
+    assert not programmed.folds
+    if again is None:
+        codes = programmed.codes(x, keys_of(9), read_seed=0)
+        assert counts.searched == comparisons(-64, 63)[codes + 64].sum()
+        assert counts.search_cycles == counts.searched / counts.conversions
+    else:
+        assert counts.searched > 2 * counts.conversions > 2 * counts.recovered > 0
+
+
+def test_only_successive_approximation_searches() -> None:
+    with pytest.raises(ValidationError, match="a flash converter has none"):
+        make_tile(adc={"kind": "flash", "bits": 3, "search": "lsb_first"})

@@ -185,6 +185,8 @@ _SPECIAL: dict[str, tuple[str, tuple[str, ...], str]] = {
     "cost.leakage_at_vdd_v": ("isaac", BASE, "1.0"),
     "tile.dac.recovery_bits": ("isaac", AGAIN, "1"),
     "tile.input.skip_zeros": ("isaac", SKIPPING, "true"),
+    "tile.adc.search": ("isaac", TILES, "lsb_first"),
+    "cost.search_cycles": ("isaac", (*TILES, "tile.adc.search=lsb_first"), "3.5"),
     "cost.recovered_share": ("isaac", RECOVERY, "0.5"),
     "cost.skipped_share": ("isaac", (*SKIPPING, "tile.input.skip_zeros=true"), "0.5"),
     "tile.pe.merge.kind": ("isaac", MERGED[:2], "binary"),

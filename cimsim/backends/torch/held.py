@@ -109,14 +109,15 @@ def refuse_data_dependent(tile: Tile) -> None:
     asked = {
         "tile.dac.recovery_bits": (tile.dac.recovery_bits, None),
         "tile.input.skip_zeros": (tile.input.skip_zeros, False),
+        "tile.adc.search": (tile.adc.search, "binary"),
     }
     for key, (value, allowed) in asked.items():
         if value != allowed and tile.crossbar.kind == "analog":
             raise CimsimError(
-                "the torch backend converts every column of every read once",
+                "the torch backend converts every column of every read once, and counts nothing",
                 key=key,
                 value=value,
-                allowed="null" if allowed is None else "false",
+                allowed="null" if allowed is None else str(allowed).lower(),
                 hint="run it with run.backend=numba",
             )
 
