@@ -26,7 +26,7 @@ _ROWS_OF_LOGITS = 1024  # at a time in float64
 
 
 class DeviceAlgebra:
-    """Tensors of one device.
+    """Tensors of one device; predictions stay where they were made.
 
     Args:
         device: where they lie.
@@ -128,7 +128,8 @@ class DeviceAlgebra:
         """Return losses of the following tokens and divergences from the clean model."""
         vocab = log_p.shape[-1]
         found, wanted = log_p.reshape(-1, vocab), clean.reshape(-1, vocab)
-        at = torch.from_numpy(np.ascontiguousarray(following)).to(self._device).reshape(-1, 1)
+        # Where logits lie: of several devices that share layers, the last.
+        at = torch.from_numpy(np.ascontiguousarray(following)).to(log_p.device).reshape(-1, 1)
         apart = []
         for first in range(0, len(found), _ROWS_OF_LOGITS):
             some = slice(first, first + _ROWS_OF_LOGITS)

@@ -25,6 +25,7 @@ from cimsim.stages.models import read_text
 from cimsim.stages.placed_chip import place_chip
 from cimsim.stages.ranges import find_ranges
 from cimsim.stages.subject import ModelOnText, open_subject
+from romer.device_algebra import DeviceAlgebra
 from tests.pipeline.conftest import tiny_chip
 
 TORCH = "run.backend=torch"
@@ -105,6 +106,14 @@ class Device(TorchCompute):
         return super().write(weight, tile, writing, adc_range)
 
 
+@pytest.fixture
+def _fits_on_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let fits lie on the first device, which does not take tensors of the second."""
+    first = StandIn(None, 0)
+    monkeypatch.setattr(DeviceAlgebra, "array", lambda _, values: first.array(values))
+    monkeypatch.setattr(DeviceAlgebra, "taken", lambda _, x, _backend: first.array(x))
+
+
 def measured(config: Any, subject: ModelOnText) -> Accuracy:
     chip = place_chip(config, subject.program, subject.expected)
     ranges = find_ranges(config, subject, chip.copies)
@@ -112,6 +121,7 @@ def measured(config: Any, subject: ModelOnText) -> Accuracy:
     return measure_accuracy(config, subject, chip.copies, ranges, given, None, 1, lambda *_: None)
 
 
+@pytest.mark.usefixtures("_fits_on_the_first")
 @pytest.mark.parametrize(
     ("chip", "knobs"),
     [
