@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cimsim.config import ChipConfig
+from cimsim.config import ChipConfig, Tile
 from cimsim.cost.constant import Constant
 from cimsim.cost.price import Price
 from cimsim.cost.technology import scale_logic
@@ -22,6 +22,7 @@ __all__ = [
     "coefficient_sram",
     "price_bus",
     "price_tile_buffer",
+    "scaled_rows",
     "sram",
 ]
 
@@ -136,10 +137,14 @@ def sram(size_kb: float, node_nm: float, vdd_v: float) -> Sram:
 
 
 def coefficient_sram(config: ChipConfig) -> Sram:
-    """Return the memory of a tile for a 16-bit scale of every row of its crossbars."""
-    tile, tech = config.tile, config.technology
-    size_kb = tile.stacked_crossbars * tile.crossbar.rows * 2 / 1024
-    return sram(size_kb, tech.node_nm, tech.vdd_v)
+    """Return the memory of a tile for 16-bit scales of the inputs that it scales."""
+    tech = config.technology
+    return sram(scaled_rows(config.tile) * 2 / 1024, tech.node_nm, tech.vdd_v)
+
+
+def scaled_rows(tile: Tile) -> int:
+    """Return the most inputs of a vector that one tile scales: the rows of a PE's crossbars."""
+    return tile.pe.crossbars * tile.crossbar.rows
 
 
 def price_tile_buffer(config: ChipConfig, *, write: bool) -> Price:

@@ -9,26 +9,30 @@ A vector x of n inputs is driven as codes round(x / s). `tile.input.scale` says 
 
 Inputs that come over the network are scaled by the digital unit that sends them, once for all the
 matrices that take them, `digital.lanes` a cycle: scales of tokens take every vector twice, for its
-maximum and for its codes. Between gate and up and down a scaler in the tile does it, as wide as the
-bus between buffer and PEs (b lanes for `tile.buffers.bus_bits` and `tile.input.bits`). It compares
-results as they come; what it adds to the latency of a vector of n is, in clocks,
+maximum and for its codes. Between gate and up and down a scaler in the tile does it. It is as wide
+as it must be (assumed): crossbars of a PE hold other rows, PEs other columns, so that a tile scales
+r = `pe.crossbars` x `crossbar.rows` inputs at most, with b lanes that do so while a vector is read;
+longer vectors are those of several tiles. It compares results as they come. What it adds to the
+latency of a vector of n is, in clocks, with m = min(n, r),
 
-    per_token     ceil(log2 b) + 1 + ceil(n / b)     tree of comparators, reciprocal, products
+    per_token     ceil(log2 b) + 1 + ceil(m / b)     tree of comparators, reciprocal, products
     per_channel   1                                  products as results come
 
-and it takes a vector every ceil(n / b) clocks. Its area is a 16-bit multiplier a lane, and a
-comparator (per_token) or a memory of a scale a row of the tile's crossbars (per_channel).
+and it takes a vector every ceil(m / b) clocks. Its area is a 16-bit multiplier a lane, and a
+comparator (per_token) or a memory of r scales (per_channel). That tiles which share a vector tell
+each other their maxima is not modelled.
 """
 
 from __future__ import annotations
 
 from math import ceil, log2
 
+from cimsim.chip.tiling import column_layout
 from cimsim.config import ChipConfig
-from cimsim.cost.buffers import SRAM_CONSTANTS, coefficient_sram
+from cimsim.cost.buffers import SRAM_CONSTANTS, coefficient_sram, scaled_rows
 from cimsim.cost.digital import SCALER_CONSTANTS, element_fj, scaler_um2
 from cimsim.cost.price import Price
-from cimsim.units import period_ps
+from cimsim.units import period_ps, ps_from_ns
 
 __all__ = ["is_charged", "price_input_scale", "scaled_elements", "scaler_ps"]
 
@@ -59,7 +63,7 @@ def scaler_ps(config: ChipConfig, inputs: int) -> tuple[int, int]:
     if not is_charged(config):
         return 0, 0
     clock, lanes = period_ps(config.technology.clock_ghz), _lanes(config)
-    passes = ceil(inputs / lanes)
+    passes = ceil(min(inputs, scaled_rows(config.tile)) / lanes)
     if config.tile.input.scale == "per_channel":
         return clock, passes * clock
     return (ceil(log2(lanes)) + 1 + passes) * clock, passes * clock
@@ -88,5 +92,7 @@ def price_input_scale(config: ChipConfig) -> Price | None:
 
 
 def _lanes(config: ChipConfig) -> int:
-    """Return the inputs that the bus between buffer and PEs takes at a time."""
-    return max(1, config.tile.buffers.bus_bits // config.tile.input.bits)
+    """Return the inputs that a tile's scaler takes a clock."""
+    tile = config.tile
+    reads_ps = column_layout(tile).cycles * ps_from_ns(tile.crossbar.read_ns)
+    return ceil(scaled_rows(tile) * period_ps(config.technology.clock_ghz) / reads_ps)

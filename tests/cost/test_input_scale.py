@@ -86,25 +86,25 @@ def test_an_input_costs_a_compare_or_a_read_and_a_product() -> None:
     assert element_fj(token, "input_reciprocal") == pytest.approx(260 / 1.2 * at32)
     assert element_fj(token, "input_scaling") == pytest.approx(product_fj)
     assert price_chip(token, 5).fj("input_scale") == pytest.approx(product_fj + 29.0 * at40)
-    # 8 PEs of 8 crossbars of 128 rows, two bytes each.
-    memory = sram(8 * 8 * 128 * 2 / 1024, 32.0, channel.technology.vdd_v)
+    # 8 crossbars of a PE have 128 rows each, two bytes a row.
+    memory = sram(8 * 128 * 2 / 1024, 32.0, channel.technology.vdd_v)
     read_fj = 16 * memory.read_fj
     assert element_fj(channel, "input_scaling") == pytest.approx(product_fj + read_fj)
     assert price_chip(channel, 5).fj("input_scale") == pytest.approx(product_fj + read_fj)
 
 
-def test_a_tile_has_a_scaler_as_wide_as_its_bus() -> None:
+def test_a_tile_has_a_scaler_that_keeps_up_with_its_reads() -> None:
     at40 = scale_logic(40.0, 32.0, chip().technology.vdd_v).area
     multiplier_um2, comparator_um2 = 6350.0 / 4, 71.0
     found = price_chip(scaled("per_token"), 5)
-    # 256 bits of 8: 32 inputs a clock.
-    area_um2 = 32 * (multiplier_um2 + comparator_um2) * at40
+    # 1,024 rows of a PE in eight reads of 100 ns, at 1 or 1.2 GHz: two a clock.
+    area_um2 = 2 * (multiplier_um2 + comparator_um2) * at40
     assert found.prices["input_scale"].area_um2 == pytest.approx(area_um2)
     assert found.per_tile["input_scale"] == 1
     assert found.tile_um2 - price_chip(chip(), 5).tile_um2 == pytest.approx(area_um2)
-    memory = sram(8 * 8 * 128 * 2 / 1024, 32.0, chip().technology.vdd_v)
+    memory = sram(8 * 128 * 2 / 1024, 32.0, chip().technology.vdd_v)
     other = price_chip(scaled("per_channel"), 5).prices["input_scale"]
-    assert other.area_um2 == pytest.approx(32 * multiplier_um2 * at40 + memory.area_um2)
+    assert other.area_um2 == pytest.approx(2 * multiplier_um2 * at40 + memory.area_um2)
     assert other.leakage_uw == memory.leakage_uw
     # Lanes of digital units compare too.
     units = [price_chip(c, 5).prices["digital_unit"] for c in (scaled("per_token"), chip())]
@@ -121,22 +121,26 @@ def test_a_down_waits_for_the_maximum_of_what_gate_and_up_give() -> None:
         timing[scale] = visit_timing(each, Unit(UnitKey(0, "experts", 0), tuple(tilings)))
     clock = 1000.0 / config["static"].technology.clock_ghz
     plain = timing["static"]
-    # A tree over 32 lanes, the reciprocal, and 1000 products 32 at a time.
+    # A tree over two lanes, the reciprocal, and 1000 products two at a time.
     token = timing["per_token"].latency_ps - plain.latency_ps
-    assert token == pytest.approx((5 + 1 + 32) * clock)
+    assert token == pytest.approx((1 + 1 + 500) * clock)
     assert timing["per_channel"].latency_ps - plain.latency_ps == pytest.approx(clock)
     assert timing["per_token"].interval_ps == plain.interval_ps  # reads take longer
-    assert scaler_ps(config["per_token"], 1000)[1] == pytest.approx(32 * clock)
+    assert scaler_ps(config["per_token"], 1000)[1] == pytest.approx(500 * clock)
+    # What is longer than a tile's rows is scaled by several.
+    assert scaler_ps(config["per_token"], 5000)[1] == pytest.approx(512 * clock)
 
 
-def test_a_narrow_scaler_sets_the_pace_of_fast_tiles() -> None:
-    shapes = (("up", 64, 1000), ("down", 1000, 8))
-    tile = {"buffers": {"bus_bits": 8}, "input": {"scale": "per_channel"},
-            "crossbar": {"kind": "digital", "read_ns": 1}}  # fmt: skip
-    config = chip(tile=tile, cost={"input_scale": "charged"})
-    tilings = [tile_matrix(Matrix(MatrixId(0, r, 0), i, o), config.tile) for r, i, o in shapes]
-    timing = visit_timing(config, Unit(UnitKey(0, "experts", 0), tuple(tilings)))
-    assert timing.interval_ps == pytest.approx(1000 * 1000 / config.technology.clock_ghz)
+def test_a_scaler_is_wider_where_tiles_are_faster() -> None:
+    def area_um2(read_ns: float) -> float:
+        tile = {"crossbar": {"read_ns": read_ns}, "input": {"scale": "per_token"}}
+        config = chip(tile=tile, cost={"input_scale": "charged"}, technology={"clock_ghz": 1.0})
+        return price_chip(config, 5).prices["input_scale"].area_um2 or 0.0
+
+    # 1,024 rows in 8 x 100, 8 x 10 and 8 x 1 ns at 1 GHz: 2, 13 and 128 lanes.
+    slow, fast, fastest = (area_um2(ns) for ns in (100, 10, 1))
+    assert fast == pytest.approx(slow * 13 / 2)
+    assert fastest == pytest.approx(slow * 128 / 2)
 
 
 def test_the_identity_of_chips_stays_and_pointless_knobs_are_named() -> None:
