@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 from cimsim.errors import CimsimError, SimulationError
 
@@ -24,6 +26,8 @@ __all__ = [
     "is_folder",
     "is_stream",
     "read_text_file",
+    "stored_bytes",
+    "stored_json",
     "unusable",
     "without_mark",
     "write_whole",
@@ -121,6 +125,30 @@ def read_text_file(
             hint="it begins as UTF-16 does: save it as UTF-8" if wide else None,
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def stored_bytes(path: Path) -> bytes:
+    """Return a file of an earlier run.
+
+    Raises:
+        OSError: if it cannot be read, or is a pipe, which would be waited for without end.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "is no file", str(path))
+    return path.read_bytes()
+
+
+def stored_json(path: Path) -> Any:
+    """Return what a JSON file of an earlier run holds.
+
+    Raises:
+        OSError: as `stored_bytes`.
+        ValueError: if it is no JSON, or nested without end.
+    """
+    try:
+        return json.loads(stored_bytes(path))
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
 
 
 def _of_pipe(path: Path, most_bytes: int, key: str | None) -> bytes:

@@ -28,6 +28,7 @@ from typing import Any
 
 from cimsim.errors import CimsimError
 from cimsim.results.packed import DamagedError, pack, unpack
+from cimsim.text_file import stored_bytes, stored_json
 
 __all__ = ["Store", "StoreSize", "cache_folder"]
 
@@ -87,7 +88,7 @@ class Store:
         found = []
         for path in sorted(self._root.glob(f"{stage}/*.json")):
             with suppress(OSError, ValueError):
-                found.append(tuple(map(str, json.loads(path.read_bytes()))))
+                found.append(tuple(map(str, stored_json(path))))
         return found
 
     def add_reads(self, stage: str, name: str, reads: Sequence[str]) -> None:
@@ -103,7 +104,7 @@ class Store:
         """
         path = self._path(stage, key)
         try:
-            data = path.read_bytes()
+            data = stored_bytes(path)
             value = unpack(data, classes)
         except OSError:
             return None
@@ -152,7 +153,7 @@ class Store:
         """Check every entry's checksum; yield and remove those that are damaged."""
         for path, _, _ in self._entries():
             try:
-                unpack(path.read_bytes(), ())
+                unpack(stored_bytes(path), ())
             except DamagedError as error:
                 if "checksum" in str(error):
                     with suppress(OSError):

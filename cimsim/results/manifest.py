@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cimsim.errors import CimsimError
+from cimsim.text_file import stored_json
 
 __all__ = ["Manifest", "package_versions"]
 
@@ -86,7 +87,7 @@ class Manifest:
             CimsimError: if it is not a run's manifest.
         """
         try:
-            found = json.loads(path.read_bytes())
+            found = stored_json(path)
             if found["program"] != "cimsim":
                 raise CimsimError("is not the manifest of a run", file=path)
             seconds = {str(name): float(s) for name, s in found["chip_seconds"].items()}

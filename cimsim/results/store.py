@@ -26,7 +26,7 @@ from cimsim.results.packed import pack, unpack
 from cimsim.results.run import CHIP_RECORDS, ChipResult, RunResults
 from cimsim.results.table import Table
 from cimsim.results.trace_json import CHIP_SLICES, trace_json, write_gzip
-from cimsim.text_file import unusable, write_whole
+from cimsim.text_file import stored_bytes, stored_json, unusable, write_whole
 
 __all__ = ["RunFolder"]
 
@@ -153,7 +153,7 @@ class RunFolder:
         """
         manifest = Manifest.read(self.path / MANIFEST)
         try:
-            text_name = printable(str(json.loads((self.path / PLAN).read_bytes())["text_name"]))
+            text_name = printable(str(stored_json(self.path / PLAN)["text_name"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CimsimError("is not the plan of a run", file=self.path / PLAN) from error
         self._lock = FolderLock(self.path)
@@ -168,7 +168,7 @@ class RunFolder:
 
     def _refuse_another(self, wanted: object) -> None:
         try:
-            known = json.loads((self.path / PLAN).read_bytes())
+            known = stored_json(self.path / PLAN)
         except (OSError, ValueError) as error:
             raise CimsimError("cannot be read", file=self.path / PLAN) from error
         if different := differences(known, wanted):
@@ -241,7 +241,7 @@ class RunFolder:
         path = self.path / self.chip_folder(name) / RESULT
         if not self.resumes or not path.is_file():
             return None
-        found: ChipResult = unpack(path.read_bytes(), CHIP_RECORDS)
+        found: ChipResult = unpack(stored_bytes(path), CHIP_RECORDS)
         return found
 
     def write_run(self, run: RunResults) -> None:
@@ -267,7 +267,7 @@ class RunFolder:
 def _is_run(manifest: Path) -> bool:
     """Whether a manifest was written by this program."""
     try:
-        found = json.loads(manifest.read_bytes())
+        found = stored_json(manifest)
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and found.get("program") == "cimsim"

@@ -22,7 +22,7 @@ from cimsim.results.code_version import code_version
 from cimsim.results.differences import differences, first_of
 from cimsim.sweeps.points import Point
 from cimsim.sweeps.tasks import Evaluated
-from cimsim.text_file import write_whole
+from cimsim.text_file import stored_json, write_whole
 
 __all__ = ["SweepFolder", "plan_identity"]
 
@@ -84,7 +84,7 @@ class SweepFolder:
                 )
             return
         try:
-            known = json.loads((self.path / PLAN).read_bytes())
+            known = stored_json(self.path / PLAN)
         except (OSError, ValueError) as error:
             raise CimsimError("cannot be read", file=self.path / PLAN) from error
         different = differences(known, self._identity)
@@ -141,7 +141,7 @@ class SweepFolder:
 def _intact(path: Path) -> Evaluated | None:
     """Return what a file says, None if it is not what was written."""
     try:
-        found = json.loads(path.read_bytes())
+        found = stored_json(path)
         point = found["point"]
         digest = hashlib.sha256(json.dumps(point).encode()).hexdigest()
         known = Evaluated(dict(point["row"]), float(point["seconds"]))

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copytree
 
@@ -14,6 +15,7 @@ import pytest
 from tiny_model import SMALL
 
 from cimsim.cli.serve_output import HEADER, _line
+from cimsim.results import Manifest, RunFolder
 from cimsim.stages.serving import ServedPoint
 from tests.command_line import run_here
 
@@ -101,3 +103,26 @@ def test_a_chip_has_a_name_that_a_folder_can_have(name: str, tmp_path: Path) -> 
     done = run_here("validate", "chip.yaml", folder=tmp_path)
     assert done.returncode == 2
     assert "chip.yaml:2" in done.stderr and "name" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "plan.json"])
+@pytest.mark.parametrize("kind", ["deep", "pipe", "folder", "digits"])
+def test_a_run_folder_that_was_damaged_is_refused_in_one_sentence(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    started = datetime(2026, 1, 1, tzinfo=UTC)
+    made = RunFolder(folder)
+    made.prepare(Manifest("ab" * 32, ("cimsim", "run"), started, ("a",)), {"text_name": "t"})
+    made.release()
+    path = folder / name
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"[" * 200_000 if kind == "deep" else b"9" * 100_000)
+    done = run_here("report", folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {folder}") and done.stderr.count("\n") == 1
