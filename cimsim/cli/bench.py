@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     bench = typer.Typer(help="Measure speed: ratios, interleaved, medians.", no_args_is_help=True)
     bench.command("mac")(mac)
     bench.command("engine")(engine)
+    bench.command("network")(network)
     bench.command("mapping")(mapping)
     bench.command("cost")(cost)
     bench.command("memory")(memory)
@@ -47,6 +48,31 @@ def engine(
     from cimsim.bench.engine import run_engine_bench, run_long_bench
 
     _print(run_engine_bench() if tokens is None else run_long_bench(tokens), as_json=as_json)
+
+
+def network(
+    chips: Annotated[
+        list[str] | None, typer.Argument(help="Chip files, or names of bundled chips (all).")
+    ] = None,
+    clock: Annotated[
+        list[float] | None,
+        typer.Option(min=0.01, max=100, help="Factor on the network's clock; may repeat (1)."),
+    ] = None,
+    model: Annotated[str, typer.Option(help="Bundled model, or folder.")] = "olmoe-tiny",
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="Timed tokens, instead of each chip's own.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the error of the packet-level network against the flit level."""
+    from cimsim.bench.network import run_network_bench
+    from cimsim.config.bundled import bundled_chips
+
+    sets = () if tokens is None else (f"workload.tokens={tokens}",)
+    rows = list(run_network_bench(chips or [*bundled_chips()], clock or (1.0,), model, sets))
+    if not rows:
+        raise CimsimError("no phase of these chips can be run at both levels")
+    print_rows(rows, as_json=as_json)
 
 
 def mapping(

@@ -2,7 +2,8 @@
 
 `noc.level: auto` runs at the packet level, which both engines know, and asks its validity
 (`cimsim.engine.noc.validity`). A run that left the range is made again at the flit level if
-that level can do it: on one chip, and with no more work than `MOST_FLIT_HOPS`. The flit level
+that level can do it: on one chip, and with no more work than `MOST_FLIT_HOPS`. Otherwise the
+report says so, and how long it would take. The flit level
 is the SimPy engine's; `run.engine` says which one runs the packet level, so that it decides
 about time and never about results. Where numbers depend on time, the routing expected
 beforehand is judged in the same way and the model then runs beside the chosen level. The report
@@ -22,11 +23,13 @@ from cimsim.errors import CimsimError
 
 __all__ = [
     "FLIT_LEVEL", "MOST_FLIT_HOPS", "PACKET_LEVEL", "NetworkLevel", "flit_obstacle", "flit_work",
-    "network_without_effect", "refuse_flit",
+    "network_without_effect", "refuse_flit", "too_large",
 ]  # fmt: skip
 
 MOST_FLIT_HOPS = 4_000_000
-"""Flits times links of the largest run that `auto` makes flit by flit: a few seconds."""
+"""Flits times links of the largest run that `auto` makes flit by flit: two seconds or less."""
+FLIT_HOPS_PER_S = 2_000_000
+"""What a core does: 2.2 to 3.7 million on the bundled chips, the more the longer the messages."""
 MOST_CHANNELS = 1 << 14
 """Most virtual channels per port, over all routers: some hundred MB of state."""
 
@@ -93,6 +96,14 @@ def refuse_flit(config: ChipConfig, engine: str, shape: Topology) -> None:
 def flit_work(raw: RawRun) -> int:
     """Return flits times links of a run, which is the same at both levels."""
     return int(raw.link_used[:, FLITS].sum())
+
+
+def too_large(raw: RawRun) -> str:
+    """Return that a run would take too long flit by flit, or an empty string."""
+    work = flit_work(raw)
+    if work <= MOST_FLIT_HOPS:
+        return ""
+    return f"too large for the flit level, which would take about {-(-work // FLIT_HOPS_PER_S)} s"
 
 
 def network_without_effect(config: ChipConfig, networks: tuple[str, ...]) -> tuple[str, ...]:

@@ -17,12 +17,11 @@ from cimsim.engine.events.flit_loop import run_flit
 from cimsim.engine.events.simpy_loop import run_simpy
 from cimsim.engine.network_choice import (
     FLIT_LEVEL,
-    MOST_FLIT_HOPS,
     PACKET_LEVEL,
     NetworkLevel,
     flit_obstacle,
-    flit_work,
     refuse_flit,
+    too_large,
 )
 from cimsim.engine.numbers import Numbers
 from cimsim.engine.placed_program import PlacedProgram
@@ -160,9 +159,7 @@ def _first_level(config: ChipConfig, plan: Plan, wanted: str) -> NetworkLevel:
 
 def _next_level(config: ChipConfig, plan: Plan, raw: RawRun) -> NetworkLevel:
     """Return what serves a run that left the packet level's range."""
-    why = flit_obstacle(config, plan.transport.shape)
-    if not why and flit_work(raw) > MOST_FLIT_HOPS:
-        why = "too large for the flit level"
+    why = flit_obstacle(config, plan.transport.shape) or too_large(raw)
     return NetworkLevel(why=why) if why else FLIT_LEVEL
 
 

@@ -40,6 +40,7 @@ NOT_RUN = {
     "cimsim bench mac": MINUTES,
     "cimsim bench engine": MINUTES,
     "cimsim bench mapping": MINUTES,
+    "cimsim bench network": MINUTES,
     "cimsim bench mapping --ablation --reference tests/mapping/data": MINUTES,
     "cimsim bench torch": "needs a CUDA device: make test-gpu",
     "cimsim explain NAME": "NAME stands for any knob, column or component",

@@ -11,7 +11,7 @@ import pytest
 from cimsim.engine.counts import check_conservation
 from cimsim.engine.events.flit_loop import FlitLoop, run_flit
 from cimsim.engine.events.simpy_loop import SimpyRun, run_simpy
-from cimsim.engine.network_choice import flit_work, network_without_effect
+from cimsim.engine.network_choice import FLIT_HOPS_PER_S, flit_work, network_without_effect
 from cimsim.engine.noc.packet import BUSY_PS, FLITS
 from cimsim.engine.plan import Plan
 from cimsim.engine.result import EngineResult
@@ -213,9 +213,11 @@ def test_auto_judges_the_routing_expected_where_numbers_depend_on_time() -> None
 def test_auto_says_why_it_did_not_go_to_the_flit_level(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_at("packet", noc=BUSY).network == ("packet level, out of range: noc.level is packet")
     assert "chips" in run_at("auto", noc=BUSY, system={"chips": 2}).network
-    monkeypatch.setattr("cimsim.engine.run.MOST_FLIT_HOPS", 10)
+    monkeypatch.setattr("cimsim.engine.network_choice.MOST_FLIT_HOPS", 10)
     large = run_at("auto", noc=BUSY)
-    assert large.network == "packet level, out of range: too large for the flit level"
+    seconds = -(-flit_work(large.raw) // FLIT_HOPS_PER_S)
+    why = f"too large for the flit level, which would take about {seconds} s"
+    assert large.network == f"packet level, out of range: {why}"
     assert any("too large for the flit level" in caution for caution in large.cautions)
     assert flit_work(large.raw) > 10
 
