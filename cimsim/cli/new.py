@@ -20,11 +20,12 @@ def new(
     """Write a chip file of a kind, with comments, the fields that matter first."""
     from cimsim.config.bundled import template
     from cimsim.errors import CimsimError
+    from cimsim.printable import printable
     from cimsim.text_file import write_whole
 
     path = Path(f"{kind}.yaml") if file is None else file
-    text = template(kind, path.stem)
-    if path.exists():
+    text = template(kind, printable(path.stem))
+    if path.exists() or path.is_symlink():
         raise CimsimError("exists already", file=path, hint="give another name")
     write_whole(path, text.encode())
     print(f"{path}: written; `cimsim validate {path}` checks it")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -98,4 +100,5 @@ def template(kind: str, name: str) -> str:
             hint=nearest(kind, KINDS),
         )
     text = (bundled_folder() / "templates" / f"{kind}.yaml").read_text(encoding="utf-8")
-    return text.replace(f"\nname: {kind}\n", f"\nname: {name}\n")
+    plain = re.fullmatch(r"[A-Za-z]\w*_\w+|[a-z]\w{5,}", name)  # never a number or null
+    return text.replace(f"\nname: {kind}\n", f"\nname: {name if plain else json.dumps(name)}\n")

@@ -105,6 +105,13 @@ def test_a_chip_has_a_name_that_a_folder_can_have(name: str, tmp_path: Path) -> 
     assert "chip.yaml:2" in done.stderr and "name" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["12", "null", "a: b", "#x", "{a", "it's \"", "mine", "\x1b"])
+def test_a_new_chip_is_valid_whatever_its_file_is_called(name: str, tmp_path: Path) -> None:
+    for words in (("new", "reram"), ("validate",)):
+        done = run_here(*words, f"{name}.yaml", folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "plan.json"])
 @pytest.mark.parametrize("kind", ["deep", "pipe", "folder", "digits"])
 def test_a_run_folder_that_was_damaged_is_refused_in_one_sentence(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -138,3 +139,34 @@ def test_damaged_texts_are_refused_or_scored(
         carry_out(tally, f"text {seed}", *words, folder=tmp_path)
     assert tally.codes[2]
     assert tally.faults == []
+
+
+PLACES = (
+    "", ".", "..", "a\nb", "file/x", "file", "mine", "loop", "nowhere/deep/x", "x" * 300, "pipe",
+    "\x1b[2J", "caf\udce9",
+)  # fmt: skip
+OUTPUTS = (
+    ("run", "isaac", "--dry-run", "--out"),
+    ("sweep", "isaac", "--axis", "tile.adc.bits=6,7", "--dry-run", "--out"),
+    ("new", "reram"),
+    ("report",),
+    ("tile", "isaac", "--rows", "4", "--cols", "2", "--tokens", "1", "--figure"),
+)
+
+
+def test_bad_outputs_are_refused_and_harm_nothing(
+    tallies: Tallies, scaled: Scaled, tmp_path: Path
+) -> None:
+    tally = tallies["bad outputs"]
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    pairs = [(place, words) for place in PLACES for words in OUTPUTS]
+    for place, words in pairs[:: len(pairs) // scaled(len(pairs))]:
+        carry_out(tally, f"{words[0]} {place!r}", *words, place, folder=tmp_path)
+    assert tally.faults == []
+    assert (tmp_path / "file").read_text() == "mine"
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "loop").is_symlink()
