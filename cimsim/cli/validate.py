@@ -45,6 +45,7 @@ def validate(
     from cimsim.config.bundled import find_published
     from cimsim.config.load import config_hash, load_chip
     from cimsim.config.sweep_file import find_sweep, load_sweep
+    from cimsim.cost import CostModel
     from cimsim.errors import CimsimError
     from cimsim.mac import knobs_without_effect, unpaid_writes, unused_range
     from cimsim.model import build_program
@@ -77,6 +78,7 @@ def validate(
             continue
         open_shape(config.workload.shape)
         mesh = build_system(config, units)
+        CostModel(config, mesh, program)  # a price that cannot be is refused before a run
         have = mesh.n_tiles * mesh.crossbars_per_tile
         chips = f" on each of {mesh.chips} chips" if mesh.chips > 1 else ""
         print(

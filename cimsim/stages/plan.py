@@ -9,6 +9,7 @@ from pathlib import Path
 from cimsim.chip import analog_units, build_system
 from cimsim.config import ChipConfig
 from cimsim.config.open_chip import open_chip
+from cimsim.cost import CostModel
 from cimsim.engine.network_choice import refuse_flit
 from cimsim.errors import CimsimError
 from cimsim.model import Checkpoint, build_program
@@ -204,7 +205,9 @@ def _checked_task(
     """Return a task whose chip, model and texts go together."""
     policy_named(config.mapping.policy)
     steps_of(config.calibration.method)
-    mesh = build_system(config, analog_units(build_program(checkpoint), config))
+    program = build_program(checkpoint)
+    mesh = build_system(config, analog_units(program, config))
+    CostModel(config, mesh, program)  # a price that cannot be is refused before anything runs
     refuse_flit(config, config.run.engine, mesh.network)
     scored_windows(checkpoint, texts, config.workload)
     calibration_windows(checkpoint, texts, config.calibration.tokens, config.workload.context)

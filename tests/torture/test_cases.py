@@ -133,3 +133,13 @@ def test_a_run_folder_that_was_damaged_is_refused_in_one_sentence(
     done = run_here("report", folder)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {folder}") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [("validate",), ("run", "--dry-run")])
+def test_a_price_that_cannot_be_is_refused_before_a_run(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    given = ("eflash_40nm", "--set", "cost.drive_ns=1e5")
+    done = run_here(words[0], *given, *words[1:], folder=tmp_path)
+    assert done.returncode == 2
+    assert "cost.drive_ns" in done.stderr and "at most tile.crossbar.read_ns" in done.stderr
