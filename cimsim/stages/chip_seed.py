@@ -19,6 +19,7 @@ from cimsim.config import ChipConfig
 from cimsim.mac import AdcRange
 from cimsim.model import Correction
 from cimsim.results.packed import digest_of
+from cimsim.stages.calibration_text import calibration_text, has_shards
 from cimsim.stages.coupled import CoupledChip
 from cimsim.stages.identity import chip_identity
 from cimsim.stages.programmed_chip import ProgrammedChip
@@ -35,7 +36,7 @@ from cimsim.stages.scoring import (
 )
 from cimsim.stages.subject import ModelOnText
 from cimsim.workload.matrix import MatrixId
-from romer import CalibrationText, CleanReference, Task, split_documents, steps_of
+from romer import CalibrationText, CleanReference, Task, steps_of
 
 __all__ = ["ChipSeeds"]
 
@@ -119,16 +120,12 @@ class ChipSeeds:
         text, config = digest_of(self.subject.texts.calibration), self.config
         more = config.calibration.accept_tokens
         wanted = (text, config.calibration.tokens, config.workload.context)
-        own = {"shards": config.run.chip_seeds} if self._own_shards else {}
+        own = {"shards": config.run.chip_seeds} if has_shards(config) else {}
         return {"text": wanted if more is None else (*wanted, more), **own}
-
-    @property
-    def _own_shards(self) -> bool:
-        return self.config.calibration.shards == "own" and self.config.run.chip_seeds > 1
 
     def calibration(self, index: int) -> tuple[CalibrationText, CleanReference]:
         """Return a seed's calibration text and the clean model on it: measured when needed."""
-        if self._own_shards:
+        if has_shards(self.config):
             return self._measured(index)
         with self._lock:
             return self._shared
@@ -140,12 +137,7 @@ class ChipSeeds:
     def _measured(self, index: int | None) -> tuple[CalibrationText, CleanReference]:
         """Return the text of all seeds, or the documents of one: every so many-th."""
         config, subject = self.config, self.subject
-        tokens, context = config.calibration.tokens, config.workload.context
-        whole = subject.texts.calibration
-        if index is not None:
-            whole = "\n\n".join(whole.split("\n\n")[index :: config.run.chip_seeds])
-        more = config.calibration.accept_tokens
-        text = split_documents(subject.checkpoint, whole, tokens, context, accept_tokens=more)
+        text = calibration_text(config, subject.checkpoint, subject.texts, index)
         needed = bool(steps_of(calibration_method(config)))
         read = text if needed else replace(text, fit=text.fit[:1])
         return text, CleanReference.measure(subject.decoder, subject.digital, read)

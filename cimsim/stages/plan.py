@@ -16,6 +16,7 @@ from cimsim.model import Checkpoint, build_program
 from cimsim.plugins import Plugin, load_plugins
 from cimsim.results import RunFolder
 from cimsim.stages.accuracy import GivenCorrection, foreign_seeds
+from cimsim.stages.calibration_text import check_calibration_text
 from cimsim.stages.compute import Compute, open_compute, open_others
 from cimsim.stages.cores import usable_cores
 from cimsim.stages.gate import CheckRule, pass_gate
@@ -211,6 +212,7 @@ def _checked_task(
     refuse_flit(config, config.run.engine, mesh.network)
     scored_windows(checkpoint, texts, config.workload)
     calibration_windows(checkpoint, texts, config.calibration.tokens, config.workload.context)
+    check_calibration_text(config, checkpoint, texts)
     name = f"{config.name}.{checkpoint.name}" if several else config.name
     return ChipTask(config, model, name)
 

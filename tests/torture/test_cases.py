@@ -143,3 +143,10 @@ def test_a_price_that_cannot_be_is_refused_before_a_run(
     done = run_here(words[0], *given, *words[1:], folder=tmp_path)
     assert done.returncode == 2
     assert "cost.drive_ns" in done.stderr and "at most tile.crossbar.read_ns" in done.stderr
+
+
+def test_text_that_is_too_short_to_accept_on_is_refused_before_a_run(tmp_path: Path) -> None:
+    given = ("isaac", "--set", "calibration.accept_tokens=16777200", "--dry-run")
+    done = run_here("run", *given, folder=tmp_path)
+    assert done.returncode == 2
+    assert "calibration.accept_tokens" in done.stderr and "at most" in done.stderr
