@@ -25,6 +25,7 @@ MOVES_PER_UNIT = 4_000
 """Proposals of one run for each unit; what is left goes to further runs."""
 
 MOST_RUNS = 8
+SEEDS = 1 << 63  # that a kernel takes
 
 HEAT, COOL = 0.6, 0.004
 """First and last temperature in mean changes of a random move: for hop-bytes."""
@@ -57,5 +58,5 @@ def cool_down(fixed: Fixed, plan: WorkingPlan, seed: int) -> WorkingPlan:
         moves = min(MOVES, MOVES_PER_UNIT * units)
         for run in range(min(MOST_RUNS, MOVES // moves)):
             runs.append(copy_plan(plan))
-            anneal(fixed, runs[-1], moves, HEAT, COOL, seed * MOST_RUNS + run)
+            anneal(fixed, runs[-1], moves, HEAT, COOL, (seed * MOST_RUNS + run) % SEEDS)
     return min(runs, key=lambda found: value(fixed, found))

@@ -67,7 +67,7 @@ def test_chips_at_the_edge_of_their_bounds_run_to_figures_that_a_chip_can_have(
         if carry_out(tally, name, *words, folder=tmp_path) == 0:
             with (tmp_path / out / "results.csv").open(newline="") as file:
                 (row,) = csv.DictReader(file)
-            found = impossible({k: _number(v) for k, v in row.items()})
+            found = impossible({k: _number(v) for k, v in row.items() if "hash" not in k})
             tally.faults += [f"{name}: {what}" for what in found]
     assert tally.faults == []
 

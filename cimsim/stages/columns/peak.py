@@ -73,9 +73,10 @@ PEAK: Table[PeakForm] = Table(
                "Mean input over the greatest, at which energy is charged.",
                lambda s: None if s.peak.density is None else s.peak.density.input_bit_density,
                NO_DATA, maximum=1.0),
+        # Above 1 where cells err beyond the greatest level.
         number("mean_level_fraction", "1", "Mean conductance over the greatest, of the same.",
                lambda s: None if s.peak.density is None else s.peak.density.mean_level_fraction,
-               NO_DATA, maximum=1.0),
+               NO_DATA),
         text("density_origin",
              "Where both are from: measured by the run, chip file or documented default; none "
              "where energy does not depend on them.",
