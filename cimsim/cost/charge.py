@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,13 +98,17 @@ class Charger:
         keys = [k for k, n in self.counts.unit_vectors.items() if n]
         rows = [self.actions.index[k] for k in keys]
         vectors = np.array([self.counts.unit_vectors[k] for k in keys], dtype=np.float64)
-        d, m, note = self._densities(keys, density)
+        measured = {} if density is None else density
+        found = [charged_density(self.config, measured.get(k)) for k in keys]
+        d = np.array([f.input_bit_density for f in found], dtype=np.float64)
+        m = np.array([f.mean_level_fraction for f in found], dtype=np.float64)
+        note = _assumed(found)
         total = {
             a: self.actions.column(a)[rows] * vectors
             for a in ("row_drives", "cell_reads", "column_reads", "input_bits", "output_bits")
         }
         asked = self.actions.column("conversions")[rows] * vectors
-        each, read, how = self._asked(keys, density)
+        each, read, how = self._asked(found)
         converted = float((asked * each).sum())
         self._add("input_broadcast", float(total["input_bits"].sum()))
         # Written once, read once.
@@ -119,14 +123,14 @@ class Charger:
             sensed, each_fj = _mean(total["column_reads"] * read, held)
             self._add("bit_line", sensed, energy_fj=each_fj, note=note)
         if recovers(self.config):
-            self._charge_recovery_cycles(keys, density, total, m, read)
+            self._charge_recovery_cycles(found, total, m, read)
         if converted:
             if "merge" in self.catalogue.prices:
                 self._add("merge", converted)
             self._add("sample_hold", converted)
             searched_fj = None
             if searches(self.config):
-                factor = self._search_factor(keys, density, asked * each)
+                factor = self._search_factor(found, asked * each)
                 searched_fj = factor * self.catalogue.fj("adc")
             self._add("adc", converted, energy_fj=searched_fj, note=how)
             self._add("shift_add", converted)
@@ -134,58 +138,35 @@ class Charger:
         if "tier_switch" in self.catalogue.prices:
             self._add("tier_switch", self.counts.tier_switches)
 
-    def _densities(
-        self, keys: list[UnitKey], density: Mapping[UnitKey, Density] | None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
-        """Return input bit density and mean level of each unit, and where assumed ones are from."""
-        measured = {} if density is None else density
-        found = [charged_density(self.config, measured.get(k)) for k in keys]
-        d = np.array([f.input_bit_density for f in found], dtype=np.float64)
-        m = np.array([f.mean_level_fraction for f in found], dtype=np.float64)
-        origins = Counter(f.origin for f in found if f.origin != "measured")
-        notes = [f" [{o} densities for {n} of {len(keys)} units]" for o, n in origins.items()]
-        return d, m, "".join(notes)
-
     def _asked(
-        self, keys: list[UnitKey], density: Mapping[UnitKey, Density] | None
+        self, found: Sequence[Density]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
         """Return conversions made and reads made, over all of each unit, and where it is from."""
         if not any(by(self.config) for by in (recovers, skips_reads, searches)):
-            return np.ones(len(keys)), np.ones(len(keys)), ""
-        measured = {} if density is None else density
-        found = [charged_density(self.config, measured.get(k)) for k in keys]
+            return np.ones(len(found)), np.ones(len(found)), ""
         read = np.array([1.0 - f.skipped_share for f in found])
         each = np.array([conversions_asked(self.config, f) for f in found])
         origins = ", ".join(dict.fromkeys(f.origin for f in found))
         return each, read, f" [conversions that data ask for: {origins}]"
 
-    def _search_factor(
-        self,
-        keys: list[UnitKey],
-        density: Mapping[UnitKey, Density] | None,
-        conversions: NDArray[np.float64],
-    ) -> float:
+    def _search_factor(self, found: Sequence[Density], conversions: NDArray[np.float64]) -> float:
         """Return mean comparisons of a conversion over those of a binary search: its energy."""
-        measured, bits = {} if density is None else density, self.config.tile.adc.bits
-        found = [charged_density(self.config, measured.get(k)).search_cycles for k in keys]
-        each = np.array([cycles / bits if cycles else 1.0 for cycles in found])
+        bits = self.config.tile.adc.bits
+        each = np.array([f.search_cycles / bits if f.search_cycles else 1.0 for f in found])
         return _mean(conversions, each)[1]
 
     def _charge_recovery_cycles(
         self,
-        keys: list[UnitKey],
-        density: Mapping[UnitKey, Density] | None,
+        found: Sequence[Density],
         total: Mapping[str, NDArray[np.float64]],
         level: NDArray[np.float64],
         read: NDArray[np.float64],
     ) -> None:
         """Charge drivers, cells and bit lines of recovery cycles, which always run."""
-        tile, measured = self.config.tile, {} if density is None else density
-        layout = column_layout(tile)
+        tile, layout = self.config.tile, column_layout(self.config.tile)
         share = layout.recoveries / layout.cycles
         narrow = tile.dac.model_copy(update={"bits": tile.dac.recovery_bits, "recovery_bits": None})
         config = self.config.model_copy(update={"tile": tile.model_copy(update={"dac": narrow})})
-        found = [charged_density(self.config, measured.get(k)) for k in keys]
         d = np.array([f.recovery_bit_density for f in found], dtype=np.float64)
         parts = [
             ("dac", total["row_drives"], drive_fj(config, d)),
@@ -321,6 +302,12 @@ class Charger:
         if "system_rest" in self.catalogue.prices:
             control = self.ledger.total_fj(phase=self.counts.phase, component="macro_control")
             self._add("system_rest", rest_fj(self.config, macro_fj + control, outside_fj))
+
+
+def _assumed(found: Sequence[Density]) -> str:
+    """Return in words where densities that no run measured are from."""
+    origins = Counter(f.origin for f in found if f.origin != "measured")
+    return "".join(f" [{o} densities for {n} of {len(found)} units]" for o, n in origins.items())
 
 
 def _mean(counts: NDArray[np.float64], energy_fj: NDArray[np.float64]) -> tuple[float, float]:
