@@ -81,7 +81,7 @@ def scale_channels(
     for group in _groups(checkpoint.program):
         members = [m.id for m in group if m.id.part in parts]
         if members:
-            scales |= dict.fromkeys(members, _scale(checkpoint, largest.seen, members))
+            scales |= dict.fromkeys(members, _scale(largest, members))
     values = changed(checkpoint, "input channels", *(s.tobytes() for s in scales.values()))
     values["program"] = untied(checkpoint.program)
     return _Scaled(**values, scales=scales)
@@ -103,13 +103,8 @@ def _groups(program: Program) -> Iterator[list[Matrix]]:
     yield from left.values()
 
 
-def _scale(
-    checkpoint: Checkpoint, seen: Mapping[MatrixId, Floats], members: list[MatrixId]
-) -> Floats:
-    """Return the scale of channels that matrices share; 1 where one of the maxima is 0."""
-    inputs = np.max([seen[m] for m in members if m in seen], axis=0, initial=0.0)
-    weights = np.max([np.abs(checkpoint.matrix(m)).max(axis=1) for m in members], axis=0)
-    known = (inputs > 0.0) & (weights > 0.0)
-    inputs, weights = np.where(known, inputs, 1.0), np.where(known, weights, 1.0)
+def _scale(largest: LargestInputs, members: list[MatrixId]) -> Floats:
+    """Return the scale of channels that matrices share."""
+    inputs, weights = largest.maxima(members)
     scale: Floats = (inputs**MIGRATION / weights ** (1.0 - MIGRATION)).astype(np.float32)
     return scale

@@ -16,7 +16,7 @@ A head that is tied to the embedding is so no more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -163,6 +163,19 @@ class LargestInputs(FloatLinear):
         self.seen[matrix] = np.maximum(self.seen.get(matrix, 0.0), top)
         return super().__call__(matrix, x, tokens)
 
+    def maxima(self, members: Sequence[MatrixId]) -> tuple[Floats, Floats]:
+        """Return the largest input and weight of every channel that some matrices share.
+
+        float32 [n_in] each; 1 and 1 where one of them is 0.
+        """
+        none = np.float32(0.0)
+        inputs = weights = np.zeros((), dtype=np.float32)
+        for matrix in members:
+            inputs = np.maximum(inputs, self.seen.get(matrix, none))
+            weights = np.maximum(weights, np.abs(self._checkpoint.matrix(matrix)).max(axis=1))
+        known = (inputs > 0.0) & (weights > 0.0)
+        return np.where(known, inputs, 1.0), np.where(known, weights, 1.0)
+
 
 def _smooth(
     checkpoint: Checkpoint, windows: Windows
@@ -175,7 +188,7 @@ def _smooth(
     columns: dict[MatrixId, Floats] = {}
     gains: dict[tuple[int, str], Floats] = {}
     for norm, readers in readers_of_norms(checkpoint.program):
-        scale = _scale(checkpoint, largest, readers)
+        scale = _scale(largest, readers)
         rows |= {m.id: scale for m in readers}
         role = f"{norm.name}_norm"
         gains[norm.layer, role] = checkpoint.parameter(norm.layer, role) / scale
@@ -183,18 +196,12 @@ def _smooth(
         if not isinstance(block, Experts):
             continue
         for _, up, down in (*block.experts, *([block.shared] if block.shared else [])):
-            scale = _scale(checkpoint, largest, [down])
+            scale = _scale(largest, [down])
             rows[down.id], columns[up.id] = scale, np.float32(1.0) / scale
     return rows, columns, gains
 
 
-def _scale(checkpoint: Checkpoint, largest: LargestInputs, members: list[Matrix]) -> Floats:
-    """Return s of the channels that some matrices share; 1 where one of the maxima is 0."""
-    none = np.zeros(members[0].n_in, dtype=np.float32)
-    inputs, weights = none, none
-    for matrix in members:
-        inputs = np.maximum(inputs, largest.seen.get(matrix.id, none))
-        weights = np.maximum(weights, np.abs(checkpoint.matrix(matrix.id)).max(axis=1))
-    known = (inputs > 0.0) & (weights > 0.0)
-    ratio = np.where(known, inputs, 1.0) / np.where(known, weights, 1.0)
-    return np.sqrt(ratio).astype(np.float32)
+def _scale(largest: LargestInputs, members: list[Matrix]) -> Floats:
+    """Return s of the channels that some matrices share."""
+    inputs, weights = largest.maxima([m.id for m in members])
+    return np.asarray(np.sqrt(inputs / weights), dtype=np.float32)
