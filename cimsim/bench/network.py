@@ -8,19 +8,20 @@ levels. The clock of the network is the load: halved, links are twice as busy. T
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from cimsim.config import ChipConfig
 from cimsim.config.load import find_chip, load_chip
-from cimsim.engine import EngineResult, simulate
+from cimsim.engine import EngineResult
 from cimsim.engine.cautions import network_validity
 from cimsim.engine.network_choice import flit_obstacle, flit_work
 from cimsim.engine.raw import NOC
 from cimsim.stages.models import read_text
 from cimsim.stages.placed_chip import PlacedChip, place_chip
 from cimsim.stages.subject import ModelOnText, open_subject
-from cimsim.stages.timing import phase_plan
+from cimsim.stages.timing import Replay, phase_plan, time_phase
 from cimsim.workload.trace import RoutingTrace
 
 __all__ = ["run_network_bench"]
@@ -96,8 +97,8 @@ def _timed(
 ) -> EngineResult:
     noc = chip.config.noc.model_copy(update={"level": level})
     config = chip.config.model_copy(update={"noc": noc})
-    at_level = PlacedChip(config, chip.program, chip.mesh, chip.cost, chip.placement)
-    return simulate(at_level, trace, phase=phase.split("_", maxsplit=1)[0], batch=batch)
+    at_level = replace(chip, config=config)
+    return time_phase(at_level, Replay(trace), None, name=phase, batch=batch).result
 
 
 def _error(found: float, true: float) -> float:

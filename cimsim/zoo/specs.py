@@ -5,7 +5,7 @@ No torch here, so that a reader (and the tests) can look at a specification with
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 VOCABULARY = 4096
@@ -174,20 +174,6 @@ OLMOE_DEAD = ModelSpec(
     balance=0.0001,  # 0.001 leaves almost no expert idle with this optimizer
 )
 # Too large for the repository: whoever studies them trains them first, in ten minutes on one GPU.
-OLMOE_61M = ModelSpec(
-    "olmoe-61m",
-    "olmoe",
-    experts=64,
-    top_k=8,
-    expert_width=112,
-    qk_norm=True,
-    balance=0.0025,
-    layers=8,
-    width=320,
-    heads=5,
-    context=512,
-    grouped=True,
-)
 OLMOE_317M = ModelSpec(
     "olmoe-317m",
     "olmoe",
@@ -201,6 +187,9 @@ OLMOE_317M = ModelSpec(
     heads=8,
     context=512,
     grouped=True,
+)
+OLMOE_61M = replace(
+    OLMOE_317M, name="olmoe-61m", expert_width=112, balance=0.0025, layers=8, width=320, heads=5
 )
 SPECS: dict[str, ModelSpec] = {
     s.name: s for s in (OLMOE, QWEN_MOE, DEEPSEEK_MOE, OLMOE_DEAD, OLMOE_61M, OLMOE_317M)
