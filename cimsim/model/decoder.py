@@ -259,12 +259,10 @@ class Decoder:
         step = max(1, self.backend.batch_tokens // context)
         found, records = [], []
         flights = self._flights(windows, sequences, forced, step, scored=scored)
-        whole = len(shares) < 2 or len(flights) < 2
-        passed = (
-            _passed(flights, interpreter, self._layer_ends)
-            if whole
-            else (pass_side_by_side(flights, shares))
-        )
+        if len(shares) < 2 or len(flights) < 2:
+            passed = _passed(flights, interpreter, self._layer_ends)
+        else:
+            passed = pass_side_by_side(flights, shares)
         for flight in passed:
             found.append(flight.nll if scored else self.backend.host(flight.logits))
             flight.logits = NOTHING

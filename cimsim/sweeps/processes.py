@@ -187,10 +187,11 @@ def choose(left: Sequence[Affinity], mine: Affinity, others: Sequence[Affinity])
     """
     work = Counter(branch for affinity in left for branch in _branches(affinity))
     busy = Counter(branch for affinity in others for branch in _branches(affinity))
+    opened = _branches(mine)
 
     def worth(affinity: Affinity) -> tuple[int, tuple[float, ...]]:
         branches = _branches(affinity)
-        same = sum(a == b for a, b in zip(branches, _branches(mine), strict=False))
+        same = sum(a == b for a, b in zip(branches, opened, strict=False))
         return same, tuple(work[b] / (1 + busy[b]) for b in branches[same:])
 
     return left.index(max(dict.fromkeys(left), key=worth))
