@@ -196,7 +196,7 @@ def study(
         typer.Option(min=0, help="Begin no measurement after so many seconds; run again to go on."),
     ] = None,
     models_dir: Annotated[
-        Path | None, typer.Option(help="Folder that holds the plan's extra models.")
+        Path | None, typer.Option(help="Folder that holds the plan's models that are not bundled.")
     ] = None,
     model: Annotated[
         str | None,
@@ -233,7 +233,10 @@ def study(
     found: Study | MapStudy
     if is_map(plan):
         wide = read_map(plan, reduced=reduced, chips=chips, device=device)
-        found = MapStudy(wide, out, jobs=jobs, cluster=cluster, seconds=seconds, say=_say)
+        found = MapStudy(
+            wide, out, models_dir=models_dir, jobs=jobs, cluster=cluster, seconds=seconds,
+            say=_say,
+        )  # fmt: skip
     else:
         wanted = read_plan(plan, reduced=reduced, chips=chips)
         found = Study(

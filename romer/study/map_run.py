@@ -11,6 +11,7 @@ from cimsim.errors import CimsimError
 from cimsim.stages.models import open_model
 from cimsim.sweeps.open_executor import open_executor
 from romer.study.cells import Cell
+from romer.study.folders import model_folders
 from romer.study.jobs import StudyJob
 from romer.study.map_page import write_map
 from romer.study.map_plan import MapPlan, Place
@@ -52,6 +53,7 @@ class MapStudy:
     Args:
         plan: what to do.
         out: folder of the tables, figures, the page and the cache.
+        models_dir: folder that holds the models which are not bundled, or None.
         jobs: processes at once.
         cluster: Dask cluster to measure on, or None for this machine.
         seconds: no measurement is begun after so many seconds; None measures all.
@@ -66,6 +68,7 @@ class MapStudy:
         plan: MapPlan,
         out: Path,
         *,
+        models_dir: Path | None = None,
         jobs: int = 1,
         cluster: str | None = None,
         seconds: float | None = None,
@@ -76,13 +79,15 @@ class MapStudy:
         self._plan, self._out, self._say = plan, out, say
         self._jobs, self._cluster = jobs, cluster
         self._until = float("inf") if seconds is None else time.time() + seconds
-        hashes = {name: open_model(name).hash for name in plan["models"]}
+        folders = _folders(plan, models_dir)
+        hashes = {name: open_model(folder).hash for name, folder in folders.items()}
         for place in plan.places():
             configure(plan["chip"], place.kind)  # a slip of the plan costs no measurement
         scored = {"fresh_tokens": plan["test_tokens"]}
         self._records = Records(out / "cache", plan["chip"], hashes, scored)
-        folders = tuple((name, name) for name in plan["models"])
-        self._setting = Setting(plan["chip"], plan["test_tokens"], folders, fresh=True)
+        self._setting = Setting(
+            plan["chip"], plan["test_tokens"], tuple(folders.items()), fresh=True
+        )
 
     def run(self) -> int:
         """Measure what time allows; write the results of the places that are whole.
@@ -143,3 +148,17 @@ class MapStudy:
         record = self._records.record
         treated = {n: tuple(record(j.name) for j in some) for n, some in jobs.treated.items()}
         return PlaceMeasurement(jobs.place, record(jobs.shared.name), treated)
+
+
+def _folders(plan: MapPlan, models_dir: Path | None) -> dict[str, str]:
+    """Return where each model is; a map without one of its models is none."""
+    folders, missing = model_folders(plan["models"], models_dir)
+    if missing:
+        raise CimsimError(
+            "models of the plan are neither bundled nor there",
+            file=models_dir,
+            key="--models-dir",
+            value=", ".join(missing),
+            hint="train them with python -m cimsim.zoo.train, each into a folder of its name",
+        )
+    return folders

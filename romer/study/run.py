@@ -11,7 +11,6 @@ from cimsim.errors import CimsimError
 from cimsim.stages.models import open_model
 from cimsim.sweeps.executor import Executor, InThisProcess
 from cimsim.sweeps.open_executor import open_executor
-from cimsim.zoo import bundled_models
 from romer.study.cells import Cell, Kind, cells_of, check_plan
 from romer.study.choices import (
     choose_level,
@@ -19,6 +18,7 @@ from romer.study.choices import (
     level_kinds,
     quantiser_kinds,
 )
+from romer.study.folders import model_folders
 from romer.study.jobs import StudyJob
 from romer.study.measured import CellMeasurement
 from romer.study.measuring import Measuring
@@ -60,13 +60,12 @@ class Study:
     ) -> None:
         if out.exists() and not out.is_dir():
             raise CimsimError("is not a folder", file=out, key="--out")
-        if models_dir is not None and not models_dir.is_dir():
-            raise CimsimError("is not a folder", file=models_dir, key="--models-dir")
         check_plan(plan)
         self._plan, self._out, self._say = plan, out, say
         self._jobs, self._cluster = jobs, cluster
         self._until = float("inf") if seconds is None else time.time() + seconds
-        self._folders, self.missing = _folders(plan, models_dir)
+        names = [*plan["models"], *(plan["extra_models"] or {})]
+        self._folders, self.missing = model_folders(names, models_dir)
         models = {name: open_model(folder) for name, folder in self._folders.items()}
         hashes = {name: model.hash for name, model in models.items()}
         for warning in (w for model in models.values() for w in model.warnings):
@@ -202,17 +201,3 @@ class _CellRecords:
             tuple(record(j.name) for j in self._treated),
             tuple(record(self._masks[0].name)["windows"]) if self._masks else None,
         )
-
-
-def _folders(plan: StudyPlan, models_dir: Path | None) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return where each model is, and which extra ones are not there."""
-    folders: dict[str, str] = {name: name for name in plan["models"]}
-    missing = []
-    for name in plan["extra_models"] or {}:
-        if name in bundled_models():
-            folders[name] = name
-        elif models_dir is not None and (models_dir / name).is_dir():
-            folders[name] = str(models_dir / name)
-        else:
-            missing.append(name)
-    return folders, tuple(missing)

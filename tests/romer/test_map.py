@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -17,11 +18,12 @@ from typer.testing import CliRunner
 
 from cimsim.cli.romer import app
 from cimsim.errors import CimsimError
-from cimsim.zoo import calibration_text, fresh_text, heldout_text
+from cimsim.zoo import calibration_text, fresh_text, heldout_text, model_folder
 from romer import Untreated, calibrate
 from romer.choose import READINGS, choose
 from romer.study.map_page import write_map
 from romer.study.map_plan import MapPlan, read_map
+from romer.study.map_run import MapStudy
 from romer.study.map_tables import PlaceMeasurement, map_rows, smallest_sizes, two_sided_p
 
 
@@ -182,3 +184,40 @@ def test_a_small_map_stops_goes_on_and_is_written(tmp_path: Path) -> None:
     written = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     assert "written:" in study()
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == written
+
+
+def test_the_ladder_has_three_sizes_second_seeds_and_five_chips_a_cell() -> None:
+    plan = read_map(Path(str(files("romer.study").joinpath("ladder.yaml"))))
+    assert {"olmoe-tiny", "olmoe-61m", "olmoe-317m", "olmoe-61m-seed1"} <= set(plan["models"])
+    places = plan.places()
+    assert len(places) == 6 * 5 * 2
+    assert {len(plan.chips(place)) for place in places} == {5}
+    assert not any(place.primary for place in places)
+
+
+def test_models_that_are_nowhere_are_named_before_anything_is_measured(tmp_path: Path) -> None:
+    plan = read_map(Path(str(files("romer.study").joinpath("ladder.yaml"))))
+    (tmp_path / "olmoe-61m").mkdir()
+    with pytest.raises(CimsimError) as caught:
+        MapStudy(plan, tmp_path / "out", models_dir=tmp_path, say=lambda _: None)
+    assert caught.value.key == "--models-dir"
+    assert "olmoe-317m" in str(caught.value.value)
+    assert "olmoe-61m," not in str(caught.value.value)
+    with pytest.raises(CimsimError, match="is not a folder"):
+        MapStudy(plan, tmp_path / "out", models_dir=tmp_path / "none", say=lambda _: None)
+
+
+def test_a_model_of_the_users_is_measured_where_it_lies(tmp_path: Path) -> None:
+    shutil.copytree(model_folder("olmoe-tiny"), tmp_path / "models" / "mine")
+    data = yaml.safe_load(files("romer.study").joinpath("ladder.yaml").read_text(encoding="utf-8"))
+    data["reduced"] |= {"models": ["mine"], "treatments": ["trim"], "other_treatments": ["trim"]}
+    data["reduced"] |= {"test_tokens": 512}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(data))
+    plan = read_map(tmp_path / "plan.yaml", reduced=True)
+    told: list[str] = []
+    study = MapStudy(plan, tmp_path / "out", models_dir=tmp_path / "models", say=told.append)
+    assert study.run() == 0
+    with (tmp_path / "out" / "map.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {(r["model"], r["parts"]) for r in rows} == {("mine", "router"), ("mine", "all_analog")}
+    assert all(r["chips"] == "2" for r in rows)
