@@ -6,13 +6,22 @@
 
 Pure functions of loads, traffic, the chip's geometry and a seed. `place_slots` takes the
 problem as EPLB states it: expert slots on devices.
+
+Public names are imported on first use: ``python -m moe_mapping`` imports this package before it
+can take signals.
 """
 
-from moe_mapping.assignment import Assignment
-from moe_mapping.objective import Objective, evaluate, lower_bound_ps, tile_times_ps
-from moe_mapping.problem import MappingProblem, Weights, no_traffic
-from moe_mapping.registry import policies, register_policy, solve
-from moe_mapping.slots import SlotPlan, place_slots
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moe_mapping.assignment import Assignment
+    from moe_mapping.objective import Objective, evaluate, lower_bound_ps, tile_times_ps
+    from moe_mapping.problem import MappingProblem, Weights, no_traffic
+    from moe_mapping.registry import policies, register_policy, solve
+    from moe_mapping.slots import SlotPlan, place_slots
 
 __all__ = [
     "Assignment",
@@ -29,3 +38,30 @@ __all__ = [
     "solve",
     "tile_times_ps",
 ]
+
+_LAZY = {
+    "Assignment": "assignment",
+    "MappingProblem": "problem",
+    "Objective": "objective",
+    "SlotPlan": "slots",
+    "Weights": "problem",
+    "evaluate": "objective",
+    "lower_bound_ps": "objective",
+    "no_traffic": "problem",
+    "place_slots": "slots",
+    "policies": "registry",
+    "register_policy": "registry",
+    "solve": "registry",
+    "tile_times_ps": "objective",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(import_module(f"moe_mapping.{_LAZY[name]}"), name)
+    message = f"module 'moe_mapping' has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,7 +10,7 @@ name. So results do not depend on the order in which the caller lists units, and
 units with different loads get relabelled places. Round robin, which is defined by the
 index, sees units by name.
 
-Every file in `moe_mapping/policies` registers its own; files of users do the same, and
+Every file in `moe_mapping/policy` registers its own; files of users do the same, and
 installed packages name theirs in the entry point group `moe_mapping.policies` (name =
 module:function).
 """
@@ -24,8 +24,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-# Here and not later, when it would take the name of the function `moe_mapping.policies`.
-import moe_mapping.policies  # noqa: F401
 from cimsim.errors import CimsimError
 from cimsim.registry import Registry
 from moe_mapping.assignment import Assignment
@@ -52,7 +50,7 @@ DEFAULT = "auto"
 ENTRY_POINT_GROUP = "moe_mapping.policies"
 
 _POLICIES: Registry[Policy] = Registry(
-    "mapping policy", "mapping.policy", "moe_mapping.policies", ENTRY_POINT_GROUP
+    "mapping policy", "mapping.policy", "moe_mapping.policy", ENTRY_POINT_GROUP
 )
 _BY_INDEX: set[str] = set()
 

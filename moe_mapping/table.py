@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from moe_mapping.assignment import Assignment
 from moe_mapping.objective import Objective, evaluate, lower_bound_ps, tile_times_ps
-from moe_mapping.policies.eplb import divides
+from moe_mapping.policy.eplb import divides
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import policies, solve
 from moe_mapping.slots import SlotPlan, SlotShape, layer_problem, place_slots

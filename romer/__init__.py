@@ -14,11 +14,20 @@ immutable `Correction`.
 `METHODS`           the registered methods
 `register_step`     makes a step of a function
 ==================  =============================================================
+
+Public names are imported on first use: ``python -m romer`` imports this package before it can take
+signals.
 """
 
-from romer.calibrate import Calibrated, Untreated, calibrate
-from romer.registry import METHODS, register_step, steps_of
-from romer.task import CalibrationText, CleanReference, Task, split_documents
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from romer.calibration import Calibrated, Untreated, calibrate
+    from romer.registry import METHODS, register_step, steps_of
+    from romer.task import CalibrationText, CleanReference, Task, split_documents
 
 __all__ = [
     "METHODS",
@@ -32,3 +41,27 @@ __all__ = [
     "split_documents",
     "steps_of",
 ]
+
+_LAZY = {
+    "METHODS": "registry",
+    "Calibrated": "calibration",
+    "CalibrationText": "task",
+    "CleanReference": "task",
+    "Task": "task",
+    "Untreated": "calibration",
+    "calibrate": "calibration",
+    "register_step": "registry",
+    "split_documents": "task",
+    "steps_of": "registry",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(import_module(f"romer.{_LAZY[name]}"), name)
+    message = f"module 'romer' has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

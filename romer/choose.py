@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from romer.acceptance import LEAST_ERRORS, Verdict, accept_loss, compare
-from romer.calibrate import NOTHING_TO_CORRECT_NATS, Calibrated, Untreated, lazy_routers
+from romer.calibration import NOTHING_TO_CORRECT_NATS, Calibrated, Untreated, lazy_routers
 from romer.registry import step_of
 from romer.task import Task
 

@@ -13,8 +13,8 @@ from cimsim.api.overrides import Overrides
 from cimsim.model.correction_file import save_correction
 from cimsim.stages.compute import open_compute
 from cimsim.stages.models import given_text
-from romer.calibrate import Calibrated
-from romer.calibrate import calibrate as run_calibration
+from romer.calibration import Calibrated
+from romer.calibration import calibrate as run_calibration
 from romer.registry import steps_of
 from romer.steps.low_rank import unfitted_experts, unfitted_sentence
 from romer.study.studied_design import StudiedDesign

@@ -33,7 +33,7 @@ from cimsim.zoo import bundled_models
 from moe_mapping import Assignment, MappingProblem, Weights, evaluate, policies, solve
 from moe_mapping.loads import read_loads, read_reference
 from moe_mapping.plan import arrays_of, assignment_of
-from moe_mapping.policies.local_search import PARTS, search
+from moe_mapping.policy.local_search import PARTS, search
 from moe_mapping.registry import DEFAULT
 from moe_mapping.remap import remap
 from moe_mapping.slots import layer_problem

@@ -15,7 +15,7 @@ from cimsim.cli.entry import new_app, run_app
 from cimsim.cli.options import Cluster, Device, Plugins, load
 
 if TYPE_CHECKING:
-    from romer.calibrate import Calibrated
+    from romer.calibration import Calibrated
 
 __all__ = ["main"]
 

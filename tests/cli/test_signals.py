@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
@@ -16,6 +18,7 @@ ENDS = {
     signal.SIGHUP: (129, "hung up"),
     signal.SIGINT: (130, "interrupted"),
 }
+PROGRAMS = ("cimsim", "moe_mapping", "romer")
 SEND = "import atexit, os, signal, sys, time\nsend = lambda: os.kill(os.getpid(), {})\n"
 WAIT = "time.sleep(60)\n"
 # The module of a command line, by the phase in which the signal comes.
@@ -123,16 +126,40 @@ def test_an_end_of_file_within_a_command_is_no_interrupt(tmp_path: Path) -> None
     assert "this is a bug in cimsim (EOFError: here)" in err
 
 
-@pytest.mark.parametrize("words", [("-m", "cimsim"), ("-m", "romer"), ("-m", "moe_mapping")])
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_every_command_line_takes_its_signals_before_it_imports(
-    words: tuple[str, str], tmp_path: Path
+    program: str, tmp_path: Path
 ) -> None:
     (tmp_path / "typer.py").write_text((SEND + "send()\n" + WAIT).format(int(signal.SIGTERM)))
     done = subprocess.run(
-        [sys.executable, *words, "--help"],
+        [sys.executable, "-m", program, "--help"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "terminated\n")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_little_is_imported_before_signals_are_taken(program: str) -> None:
+    """``python -m`` imports the package before it carries out what takes the signals."""
+    code = (
+        f"import sys; before = set(sys.modules); import {program}, cimsim.cli.own_process\n"
+        "after = set(sys.modules) - before\n"
+        "print(*sorted(m for m in after if m.partition('.')[0] not in sys.stdlib_module_names))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    library = {f"cimsim{m}" for m in ("", ".errors", ".printable", ".cli", ".cli.own_process")}
+    assert set(done.stdout.split()) <= {program, *library}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_public_name_stays_what_it_is_whatever_was_imported_before(program: str) -> None:
+    package = import_module(program)
+    modules = {module.name for module in iter_modules(package.__path__)}
+    assert modules.isdisjoint(package.__all__)
+    assert all(getattr(package, name) is not None for name in package.__all__)
+    assert dir(package) == sorted(package.__all__)
+    with pytest.raises(AttributeError, match=f"module '{program}' has no attribute 'nothing'"):
+        _ = package.nothing

@@ -16,7 +16,7 @@ from cimsim.cli.entry import new_app
 from cimsim.errors import CimsimError
 from moe_mapping import evaluate, lower_bound_ps, policies, solve
 from moe_mapping.plan import arrays_of, assignment_of
-from moe_mapping.policies.local_search import PARTS, search
+from moe_mapping.policy.local_search import PARTS, search
 from moe_mapping.slots import SlotShape, layer_problem
 
 DATA = Path(__file__).parent / "data"

@@ -27,8 +27,8 @@ from moe_mapping.balance import prune
 from moe_mapping.layering import layer_counts
 from moe_mapping.objective import lower_bound_ps, serial_bound_ps
 from moe_mapping.plan import arrays_of, assignment_of, plan_of
-from moe_mapping.policies.affinity import partition
-from moe_mapping.policies.lpt import longest_first
+from moe_mapping.policy.affinity import partition
+from moe_mapping.policy.lpt import longest_first
 from moe_mapping.separate import neighbours, separate
 from moe_mapping.state import value
 from moe_mapping.testing import KINDS, check_mapper, generated_case

@@ -12,7 +12,7 @@ from cimsim.errors import CimsimError
 from moe_mapping import Assignment, MappingProblem, Weights, evaluate, lower_bound_ps, solve
 from moe_mapping.objective import scale_of, serial_bound_ps
 from moe_mapping.plan import arrays_of, assignment_of, plan_of
-from moe_mapping.policies.annealing import cool_down
+from moe_mapping.policy.annealing import cool_down
 from moe_mapping.state import value
 from moe_mapping.testing import KINDS, generated_case
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from moe_mapping.balance import NONE, STEPS, lower_peak, prune
 from moe_mapping.objective import lower_bound_ps
 from moe_mapping.packing import pack, replica_counts
-from moe_mapping.policies.lpt import longest_first
+from moe_mapping.policy.lpt import longest_first
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
 from moe_mapping.state import Fixed, WorkingPlan, peak, value

@@ -19,7 +19,7 @@ from moe_mapping.anneal import anneal
 from moe_mapping.balance import lower_peak
 from moe_mapping.bisect import exchange_halves
 from moe_mapping.plan import copy_plan
-from moe_mapping.policies.local_search import search
+from moe_mapping.policy.local_search import search
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
 from moe_mapping.state import Fixed, WorkingPlan, peak, rebuild, value

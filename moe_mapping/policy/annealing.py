@@ -11,7 +11,7 @@ from __future__ import annotations
 from moe_mapping.anneal import anneal
 from moe_mapping.layering import layered
 from moe_mapping.plan import copy_plan
-from moe_mapping.policies.local_search import search
+from moe_mapping.policy.local_search import search
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
 from moe_mapping.state import Fixed, WorkingPlan, value

@@ -16,15 +16,15 @@ from __future__ import annotations
 from moe_mapping.assignment import Assignment
 from moe_mapping.objective import evaluate, lower_bound_ps, serial_bound_ps
 from moe_mapping.plan import arrays_of, assignment_of, plan_of
-from moe_mapping.policies import exact
-from moe_mapping.policies.affinity import part
-from moe_mapping.policies.annealing import cool_down
-from moe_mapping.policies.compact import compact
-from moe_mapping.policies.eplb import divides, place_hierarchical, replicate_and_pack
-from moe_mapping.policies.local_search import search
-from moe_mapping.policies.lpt import longest_first
-from moe_mapping.policies.round_robin import deal
-from moe_mapping.policies.uniform import scatter
+from moe_mapping.policy import exact
+from moe_mapping.policy.affinity import part
+from moe_mapping.policy.annealing import cool_down
+from moe_mapping.policy.compact import compact
+from moe_mapping.policy.eplb import divides, place_hierarchical, replicate_and_pack
+from moe_mapping.policy.local_search import search
+from moe_mapping.policy.lpt import longest_first
+from moe_mapping.policy.round_robin import deal
+from moe_mapping.policy.uniform import scatter
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_policy
 from moe_mapping.remap import remap

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from moe_mapping.balance import lower_peak, prune
 from moe_mapping.objective import lower_bound_ps
 from moe_mapping.packing import pack_in_turn
-from moe_mapping.policies.local_search import NEAR_BOUND, kicks_for, search
+from moe_mapping.policy.local_search import NEAR_BOUND, kicks_for, search
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
 from moe_mapping.state import Fixed, WorkingPlan, peak, value
