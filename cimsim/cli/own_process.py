@@ -1,13 +1,15 @@
 """How a command line ends as a process of its own: what signals do to it, from first to last.
 
 SIGINT, SIGTERM and SIGHUP end a command as Ctrl-C does, with 130, 143 and 129: while it imports,
-while it works, and while Python lets go of what it holds. Who carries out a command in a process
-of their own making (`cimsim.cli.main`) keeps their signals.
+while it works, and while Python lets go of what it holds. From the signal on nothing is said but
+its one word: libraries make errors of their own of an interrupt, and those are nobody's bug. Who
+carries out a command in a process of their own making (`cimsim.cli.main`) keeps their signals.
 """
 
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import signal
 import sys
@@ -76,6 +78,7 @@ class _Signals:
         self.over = False
         self._last_s = -SAME_S
         self._taken: list[signal.Signals] = []
+        self._stderr = sys.stderr
 
     def take(self) -> None:
         """Take every signal but those that are ignored, as `nohup` wants it."""
@@ -96,6 +99,7 @@ class _Signals:
             os._exit(128 + number)  # what is done at exit hangs
         self.received, self._last_s = self.received or signal.Signals(number), now_s
         if not self.over:
+            sys.stderr = io.StringIO()
             raise KeyboardInterrupt
 
     def _unraisable(self, lost: UnraisableHookArgs) -> None:
@@ -115,6 +119,7 @@ class _Signals:
             signal.signal(number, signal.SIG_IGN)
         if self.received is None:
             return
+        sys.stderr = self._stderr
         _say(SAID[self.received.name])
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):  # closed, or nobody reads it
