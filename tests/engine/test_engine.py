@@ -133,6 +133,17 @@ def test_tile_buffers_hold_visits_back_and_are_never_overfilled() -> None:
     assert narrow.counts.unit_vectors == wide.counts.unit_vectors
 
 
+def test_a_tile_buffer_takes_memory_for_what_waits_in_it_whatever_it_holds() -> None:
+    """A buffer of a terabyte would hold ten thousand million results."""
+    wide = make_system(config=make_config(tile={"buffers": {"size_kb": 64}}))
+    huge = make_system(config=make_config(tile={"buffers": {"size_kb": 1e9}}))
+    for phase in ("prefill", "decode"):
+        ours, theirs = run(huge, phase), run(wide, phase)
+        np.testing.assert_array_equal(ours.latency_ps, theirs.latency_ps)
+        np.testing.assert_array_equal(ours.peak_buffer_bytes, theirs.peak_buffer_bytes)
+        assert (ours.makespan_ps, ours.events) == (theirs.makespan_ps, theirs.events)
+
+
 def test_switching_counts_what_it_fetches_and_writes() -> None:
     system = make_system(slots=6, resident=3)
     result = run(system, "decode", batch=2)

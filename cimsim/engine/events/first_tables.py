@@ -37,7 +37,7 @@ def make_tables(plan: Plan, *, record: bool, max_events: int | None, flit: bool 
     loads = 2 * bound + len(slots.site) if record and switched else 0
     heap = pool + live + plan.mesh.n_tiles + len(slots.site) + 8
     learns = plan.experts.shape[1] - 1 if switched else 0
-    tile, releases = _tile_table(plan)
+    tile, releases = _tile_table(plan, pool)
     visit = np.zeros(pool, dtype=r.VISIT_STATE)
     visit["next"] = np.arange(1, pool + 1)
     return Tables(
@@ -199,13 +199,22 @@ def _site_table(plan: Plan) -> Records:
     return table
 
 
-def _tile_table(plan: Plan) -> tuple[Records, Records]:
-    """Return the tile table and room for what each tile's buffer will give back."""
+def _tile_table(plan: Plan, visits: int) -> tuple[Records, Records]:
+    """Return the tile table and room for what each tile's buffer will give back.
+
+    That is no more than fits a buffer, and no more than the visits that are under way at once:
+    who takes room first drops what is free by then, and a flight is at one stage until its last
+    result is ready.
+
+    Args:
+        plan: what runs.
+        visits: under way at once, at most.
+    """
     sites, capacity = plan.sites, plan.tile_buffer_bytes
     least = np.full(plan.mesh.n_tiles, capacity, dtype=np.int64)
     of_tile = np.repeat(np.arange(sites.count), np.diff(sites.tile_ptr))
     np.minimum.at(least, sites.tiles, np.minimum(sites.buffer_bytes, capacity)[of_tile])
-    room = capacity // np.maximum(least, 1) + 1
+    room = np.minimum(capacity // np.maximum(least, 1) + 1, visits)
     table = _records(
         plan.mesh.n_tiles, r.TILE, head=NONE, tail=NONE, release=np.cumsum(room) - room
     )
