@@ -89,31 +89,83 @@ def _sharing(fixed: Fixed) -> Ints:
 
 
 @inner
-def _place_copy(
+def _comes_first(slowest: NDArray[np.float64], sharing: Ints, one: int, other: int) -> bool:
+    """Tell which of two sites takes a copy: the least loaded, of equals what shares least."""
+    if slowest[one] != slowest[other]:
+        return bool(slowest[one] < slowest[other])
+    if sharing[one] != sharing[other]:
+        return bool(sharing[one] < sharing[other])
+    return one < other
+
+
+@inner
+def _sink(heap: Ints, size: int, at: int, slowest: NDArray[np.float64], sharing: Ints) -> None:
+    """Restore a heap of sites, the first of all on top, of which one may come too early."""
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            return
+        if child + 1 < size and _comes_first(slowest, sharing, heap[child + 1], heap[child]):
+            child += 1
+        if not _comes_first(slowest, sharing, heap[child], heap[at]):
+            return
+        heap[at], heap[child] = heap[child], heap[at]
+        at = child
+
+
+@inner
+def _place_copies(
     fixed: Fixed,
     plan: WorkingPlan,
     load: NDArray[np.float64],
     sharing: Ints,
     unit: int,
     share: float,
-) -> bool:
-    """Put a copy on the least loaded site with room, of equals on that shared the least."""
-    best = -1
-    least = np.inf
+    count: int,
+) -> int:
+    """Put each copy on the least loaded site with room, of equals on that shared the least.
+
+    Sites wait in a heap. While copies of one unit are placed loads only rise and room only
+    falls, so that what is known of a site is at most too good: it is looked at again on top.
+
+    Returns:
+        How many of `count` copies found a site.
+    """
+    slowest = np.empty(sharing.size)
+    heap, size = np.empty(sharing.size, dtype=np.int64), 0
     for site in sites_of(fixed, unit):
-        slowest = 0.0
-        for part in range(fixed.site_start[site], fixed.site_start[site + 1]):
-            slowest = max(slowest, load[fixed.site_tile[part]])
-        tied = best >= 0 and slowest == least and sharing[site] < sharing[best]
-        if (slowest >= least and not tied) or not fits_site(fixed, plan, unit, site):
+        if fits_site(fixed, plan, unit, site):
+            slowest[site] = _site_load(fixed, load, site)
+            heap[size] = site
+            size += 1
+    for at in range(size // 2 - 1, -1, -1):
+        _sink(heap, size, at, slowest, sharing)
+    placed = 0
+    while placed < count and size > 0:
+        site = heap[0]
+        if not fits_site(fixed, plan, unit, site) or (
+            plan.copies[unit] >= fixed.limits[1]
+            and copies_near(fixed, plan, unit, site, -1) >= fixed.limits[1]
+        ):
+            size -= 1
+            heap[0] = heap[size]
+        elif _site_load(fixed, load, site) > slowest[site]:
+            slowest[site] = _site_load(fixed, load, site)
+        else:
+            _take(fixed, plan, load, unit, site, share)
+            placed += 1
             continue
-        if copies_near(fixed, plan, unit, site, -1) >= fixed.limits[1]:
-            continue
-        least, best = slowest, site
-    if best < 0:
-        return False
-    _take(fixed, plan, load, unit, best, share)
-    return True
+        _sink(heap, size, 0, slowest, sharing)
+    return placed
+
+
+@inner
+def _site_load(fixed: Fixed, load: NDArray[np.float64], site: int) -> float:
+    """Return the load of the slowest tile of a site."""
+    slowest = 0.0
+    for part in range(fixed.site_start[site], fixed.site_start[site + 1]):
+        slowest = max(slowest, load[fixed.site_tile[part]])
+    return slowest
 
 
 @inner
@@ -173,10 +225,18 @@ def _pack_kernel(fixed: Fixed, plan: WorkingPlan, counts: Ints, order: Ints) -> 
     """Pack copies in order; return a unit that is left without any copy, or -1."""
     load = np.zeros(fixed.room.size)
     sharing = _sharing(fixed)
-    for unit in order:
+    at = 0
+    while at < order.size:
+        unit, count = order[at], 1
+        while at + count < order.size and order[at + count] == unit:
+            count += 1
+        at += count
         share = fixed.time_ps[unit] / counts[unit]
-        if not _place_copy(fixed, plan, load, sharing, unit, share):
-            _make_room(fixed, plan, load, counts, unit)
+        while count > 0:
+            count -= _place_copies(fixed, plan, load, sharing, unit, share, count)
+            if count == 0 or not _make_room(fixed, plan, load, counts, unit):
+                break  # where nothing moves aside, the copies that are left find no room either
+            count -= 1
     left_out = -1
     for unit in range(counts.size):
         if plan.copies[unit] == 0:

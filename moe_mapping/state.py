@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moe_mapping.kernel import inner, kernel
-from moe_mapping.tournament import add_layer_time, add_site_time, play
+from moe_mapping.tournament import add_layer_time, add_site_time, add_sites_time, play
 
 __all__ = [
     "HOPS",
@@ -40,6 +40,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 HOPS, REPLICAS, REWRITTEN, SERIAL = 0, 1, 2, 3
+_CLIMB = 8  # nodes that a change of a leaf takes: of more sites, playing all again costs less
 
 
 class Fixed(NamedTuple):
@@ -210,8 +211,18 @@ def _reshare(fixed: Fixed, plan: WorkingPlan, unit: int, before: int, after: int
     """Give every copy in the list 1 / after of the load instead of 1 / before."""
     if before > 0 and after > 0:
         change = fixed.time_ps[unit] / after - fixed.time_ps[unit] / before
-        for k in range(min(before, after)):
-            _add_time(fixed, plan, unit, plan.site[unit, k], change)
+        sites = plan.site[unit, : min(before, after)]
+        if sites.size * _CLIMB < plan.tree.size:
+            for site in sites:
+                _add_time(fixed, plan, unit, site, change)
+            return
+        start, tile = fixed.site_start, fixed.site_tile
+        add_sites_time(start, tile, plan.tree, sites, change)
+        if plan.layers.shape[0] > 0:
+            tree = plan.layers[fixed.layer[unit]]
+            slowest = tree[1]
+            add_sites_time(start, tile, tree, sites, change)
+            plan.totals[SERIAL] += tree[1] - slowest
 
 
 @inner

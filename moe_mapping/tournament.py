@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from moe_mapping.kernel import inlined, inner
 
-__all__ = ["add_layer_time", "add_site_time", "play", "slowest_leaf"]
+__all__ = ["add_layer_time", "add_site_time", "add_sites_time", "play", "slowest_leaf"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -52,6 +52,17 @@ def play(tree: Floats) -> None:
     """Play the tournament of a tree whose leaves are set."""
     for node in range(tree.size // 2 - 1, 0, -1):
         tree[node] = max(tree[2 * node], tree[2 * node + 1])
+
+
+@inner
+def add_sites_time(
+    site_start: Ints, site_tile: Ints, tree: Floats, sites: Ints, time: float
+) -> None:
+    """Add busy time to every tile of many sites, then play the whole tournament."""
+    for site in sites:
+        for part in range(site_start[site], site_start[site + 1]):
+            tree[tree.size // 2 + site_tile[part]] += time
+    play(tree)
 
 
 @inner
