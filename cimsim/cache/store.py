@@ -40,19 +40,30 @@ CLAIMS = "claims"
 
 
 def cache_folder() -> Path:
-    """Return the folder of the cache: CIMSIM_CACHE_DIR, or the user's (XDG_CACHE_HOME)."""
+    """Return the folder of the cache: CIMSIM_CACHE_DIR, or the user's (XDG_CACHE_HOME).
+
+    Who has no home, as numbered users of containers, gets one that cannot be made.
+    """
     if own := os.environ.get("CIMSIM_CACHE_DIR"):
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cimsim"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cimsim"
+    except RuntimeError:
+        return Path(os.devnull) / "cimsim"
 
 
 def why_unusable(folder: Path) -> str | None:
-    """Make a folder for the cache; return why it cannot be used, or None."""
+    """Make a folder for the cache; return why it cannot be used, or None.
+
+    Folders inside may be those of another user, whose files are nobody else's.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        inside = [p for pattern in (VERSION, f"{VERSION}/*/") for p in folder.glob(pattern)]
     except OSError as error:
         return f"{folder}: {error.strerror}"
-    return None if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written"
+    closed = (p for p in (folder, *inside) if not os.access(p, os.R_OK | os.W_OK | os.X_OK))
+    return next((f"{place} cannot be written" for place in closed), None)
 
 
 @dataclass(frozen=True)

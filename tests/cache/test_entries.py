@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import time
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -12,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cimsim.cache import StageCache, Store
+from cimsim.cache import StageCache, Store, cache_folder
+from cimsim.cache.store import why_unusable
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 
@@ -43,6 +45,28 @@ def test_a_damaged_entry_is_said_removed_and_can_be_kept_anew(tmp_path: Path) ->
     assert not files(tmp_path)
     store.put("s", KEY, [1, 2])
     assert store.get("s", KEY, ()) == ([1, 2],)
+
+
+@pytest.mark.parametrize("place", ["", "v1", "v1/s"])
+def test_a_cache_that_another_user_keeps_to_himself_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    Store(tmp_path).put("s", KEY, 1)
+    assert why_unusable(tmp_path) is None
+    closed, may = tmp_path / place, os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and may(path, mode))
+    assert why_unusable(tmp_path) == f"{closed} cannot be written"
+
+
+def test_who_has_no_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CIMSIM_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nobody(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert why_unusable(cache_folder()) == f"{os.devnull}/cimsim: Not a directory"
 
 
 def test_verify_finds_and_removes_damage_alone(tmp_path: Path) -> None:

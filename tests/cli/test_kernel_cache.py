@@ -7,6 +7,7 @@ of its own that inlines the noise of one module and a constant of another.
 from __future__ import annotations
 
 import ast
+import ctypes
 import os
 import shutil
 import subprocess
@@ -68,8 +69,21 @@ def _run(package: Path, code: str = ANSWER, **more: str) -> subprocess.Completed
     environment = kept | {"PYTHONDONTWRITEBYTECODE": "1"} | more
     command = [sys.executable, "-c", code]
     return subprocess.run(
-        command, cwd=package.parent, env=environment, capture_output=True, text=True, check=True
+        command,
+        cwd=package.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=_without_rights_of_root,
     )
+
+
+def _without_rights_of_root() -> None:
+    """Root reads and writes what nobody else may; a process that starts after this does not."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        if os.geteuid() == 0:
+            ctypes.CDLL(None, use_errno=True).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
 def _answer(package: Path, code: str = ANSWER, **more: str) -> tuple[np.float32, int]:
@@ -157,6 +171,27 @@ def test_without_a_folder_to_write_kernels_run_and_one_warning_says_so(tmp_path:
     found = _run(package, HOME=os.devnull, XDG_CACHE_HOME=os.devnull)
     assert np.float32(found.stdout.split()[0]) == NOISE
     assert found.stderr.count("compiled kernels cannot be kept on disk") == 1
+
+
+@pytest.mark.parametrize("folder", [0o755, 0o555, 0o000], ids=oct)
+def test_kernels_that_another_user_keeps_to_himself_are_compiled(
+    tmp_path: Path, folder: int
+) -> None:
+    """An installation by root under umask 077, used by somebody else."""
+    package = _tree(tmp_path)
+    assert _answer(package) == (NOISE, 0)
+    kept = package / "__pycache__"
+    for path in kept.iterdir():
+        path.chmod(0o000)
+    kept.chmod(folder)
+    home = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "home")}
+    nobody = _run(package, HOME=os.devnull, XDG_CACHE_HOME=os.devnull)
+    assert np.float32(nobody.stdout.split()[0]) == NOISE
+    warned = nobody.stderr.count("compiled kernels cannot be kept on disk")
+    assert warned == int(folder != 0o755)
+    assert _answer(package, **home)[0] == NOISE
+    assert _answer(package, **home) == (NOISE, 1)
+    kept.chmod(0o755)
 
 
 def test_every_kernel_of_the_packages_is_cached_under_the_sources_and_not_by_numba() -> None:
