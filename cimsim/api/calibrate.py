@@ -110,7 +110,7 @@ def calibrate(
     steps_of(wanted)
     compute = open_compute(config.run)
     words = None if text is None else given_text(text)
-    subject = CleanModel(str(model), config.workload.context, compute=compute, text=words)
+    subject = CleanModel(str(model), config.workload.context, compute, text=words)
     design = StudiedDesign.open(config, subject)
     prepared = subject.prepared(tokens or config.calibration.tokens)
     task = design.task(prepared, design.deploy(chip_seed), chip_seed)

@@ -118,12 +118,13 @@ def replicas(
 ) -> None:
     """Measure what copies of busy units in idle crossbars do to latency."""
     from cimsim.config.load import find_chip, load_chip
+    from cimsim.stages.compute import open_compute
     from romer.study.replicas import measure_replicas
     from romer.study.subject import CleanModel
 
     load(plugins)
     chip = load_chip(find_chip(config), tuple(overrides or ()))
-    subject = CleanModel(model, context)
+    subject = CleanModel(model, context, open_compute(chip.run))
     for warning in subject.checkpoint.warnings:
         _say(f"warning: {warning}")
     found = measure_replicas(chip, subject, batch=batch, context=context, skew=skew)
@@ -158,15 +159,18 @@ def gap(
     tokens: Annotated[int, typer.Option(min=512, help="Scored tokens.")] = 8192,
     overrides: Overrides = None,
     plugins: Plugins = None,
+    device: Device = None,
 ) -> None:
     """Measure which share of the gap to the float model calibrating closes, in nats."""
     from cimsim.config.load import find_chip, load_chip
+    from cimsim.stages.compute import open_compute
     from romer.study.gap import measure_gaps
     from romer.study.subject import CleanModel
 
     load(plugins)
-    chip = load_chip(find_chip(config), tuple(overrides or ()))
-    subject = CleanModel(model, chip.workload.context, tokens)
+    where = () if device is None else (f"run.device={device}",)
+    chip = load_chip(find_chip(config), (*(overrides or ()), *where))
+    subject = CleanModel(model, chip.workload.context, open_compute(chip.run), tokens)
     wanted = tuple(methods or ("recommended", "trim_columns", "romer_plus"))
     found = measure_gaps(chip, subject, wanted, range(chips), chip.calibration.tokens)
     mean = sum(found[0].gap_nats) / chips
@@ -270,7 +274,7 @@ def _table(
     texts = read_text(text)
     moved = [[f"{key}={value}" for value in values] for key, values in axes.items() if values]
     kinds = [load_chip(find_chip(config), (*knobs, *some)) for some in product(*moved)]
-    subject = CleanModel(model, kinds[0].workload.context, compute=open_compute(kinds[0].run))
+    subject = CleanModel(model, kinds[0].workload.context, open_compute(kinds[0].run))
     for warning in subject.checkpoint.warnings:
         _say(f"warning: {warning}")
     windows = scored_windows(subject.checkpoint, texts, kinds[0].workload)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.model import Decoder, FloatLinear, ScoreResult
-from cimsim.stages.compute import NUMBA, Compute
+from cimsim.stages.compute import Compute
 from cimsim.stages.models import open_model, read_text, unigram_ppl
 from romer import CalibrationText, CleanReference, split_documents
 from romer.study.heldout import fresh_windows, other_documents, test_windows
@@ -32,8 +32,8 @@ class CleanModel:
     Args:
         model: bundled model, or checkpoint folder.
         context: length of a window.
+        compute: what carries out the numbers: that of the chips' run.
         test_tokens: TEST text that is scored; read only when asked for.
-        compute: what carries out the numbers.
         text: calibration text, documents apart by an empty line; the bundled one by default.
         fresh: score fresh text in the place of TEST.
     """
@@ -42,8 +42,8 @@ class CleanModel:
         self,
         model: str,
         context: int,
+        compute: Compute,
         test_tokens: int = 0,
-        compute: Compute = NUMBA,
         text: str | None = None,
         *,
         fresh: bool = False,

@@ -84,8 +84,8 @@ class Worker:
             subject = CleanModel(
                 self._folders[kind.model],
                 config.workload.context,
-                setting.test_tokens,
                 open_compute(config.run),
+                setting.test_tokens,
                 fresh=setting.fresh,
             )
             self._subject = (kind.model, subject)

@@ -15,6 +15,7 @@ from cimsim.backends.torch.device_cells import (
 )
 from cimsim.backends.torch.digital_forms import ideal_on_device, range_on_device
 from cimsim.backends.torch.held import hold, hold_faithful, hold_ideal
+from cimsim.backends.torch.verdicts import Verdicts
 from cimsim.config import Tile
 from cimsim.config.load import find_chip, load_chip
 from cimsim.mac import ProgrammedMatrix, calibrate_range, ideal_integer, program_matrix
@@ -78,6 +79,25 @@ def test_some_of_these_matrices_fold_and_some_do_not() -> None:
         stored = torch.from_numpy(weight.T.copy())
         folds.append(DeviceCells.write(stored, writer, found, {}).folded() is not None)
     assert folds == [True, False]
+
+
+def test_whether_a_matrix_folds_is_found_for_each_tile_that_holds_it() -> None:
+    # A study writes the same weights by the same act into one kind of chip after another.
+    rng = np.random.default_rng(3)
+    weight, some = normal(rng, 150, 70), normal(rng, 40, 150)
+    stored = torch.from_numpy(weight.T.copy())
+    sections = KERNEL_TILES["charge"] | WIDE
+    usual = make_tile(**sections)
+    bent = make_tile(**(sections | {"adc": WIDE["adc"] | {"inl_lsb": 2.0}}))
+    found = calibrate_range(weight, FIRST.matrix, usual, some)
+    for order in ((usual, bent), (bent, usual), (usual, bent, usual)):
+        verdicts = Verdicts()
+        for tile in order:
+            writer = writes_on_device(tile, FIRST, 150, 70)
+            assert writer is not None
+            cells = DeviceCells.write(stored, writer, found, verdicts.of(writer.tile))
+            assert (cells.folded() is not None) == (tile is usual)
+            assert (cells.folded() is not None) == (tile is usual)
 
 
 @pytest.mark.parametrize("scale", ["per_matrix", "per_column"])

@@ -246,6 +246,29 @@ def test_grouped_kernels_are_those_of_their_twin(tile: Any, corrected: str) -> N
     assert float((found[0] - found[1]).norm() / found[1].norm()) < 0.02
 
 
+@runs
+@pytest.mark.gpu
+@pytest.mark.parametrize("width", [1, 2, 3, 5])
+def test_a_matrix_of_one_output_is_finished_as_any_other(width: int) -> None:
+    # The gate of a shared expert has one; a call of Philox fills four.
+    pytest.importorskip("triton")
+    from cimsim.backends.torch.fused_experts import finished
+
+    device, rng = CPU if INTERPRETED else torch.device("cuda"), np.random.default_rng(3)
+    product, bias, spread, scale = (
+        torch.from_numpy(normal(rng, *shape)).to(device)
+        for shape in ((TOKENS, width), (width,), (width,), (TOKENS,))
+    )
+    tokens = torch.arange(TOKENS), torch.arange(TOKENS) + 7
+    there = tokens[0].to(device), tokens[1].to(device)
+    z = folded_normals(width, tokens, (11, 12)).to(device)
+    expected = (product + bias + spread * z) * scale[:, None]
+    found = finished(
+        product.clone(), scale, bias, spread, there, (11, 12), noisy=True, native=not INTERPRETED
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_normals_of_folded_outputs_are_normal() -> None:
     place = torch.arange(4000)
     z = folded_normals(32, (place, place + 7), (11, 12)).double()

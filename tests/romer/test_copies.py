@@ -10,6 +10,7 @@ import pytest
 from cimsim.config.load import find_chip, load_chip
 from cimsim.errors import CimsimError
 from cimsim.model import Replica, identity
+from cimsim.stages.compute import NUMBA
 from cimsim.workload.matrix import MatrixId, TokenKeys
 from romer.study.studied_design import StudiedDesign
 from romer.study.subject import CleanModel
@@ -24,7 +25,7 @@ def design() -> StudiedDesign:
         "mapping.replicas=false",
     )
     return StudiedDesign.open(
-        load_chip(find_chip("eflash_40nm"), knobs), CleanModel("olmoe-tiny", 64)
+        load_chip(find_chip("eflash_40nm"), knobs), CleanModel("olmoe-tiny", 64, NUMBA)
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from cimsim.cli.romer import app
 from cimsim.config.load import find_chip, load_chip
 from cimsim.errors import CimsimError
+from cimsim.stages.compute import NUMBA
 from romer.study.gap import GapClosed, measure_gaps
 from romer.study.subject import CleanModel
 
@@ -25,7 +27,7 @@ def test_share_is_what_is_closed_over_the_gap_chip_by_chip() -> None:
 
 def test_identity_closes_nothing_and_other_codes_close_a_share() -> None:
     config = load_chip(find_chip("eflash_40nm"), NOISY)
-    subject = CleanModel("olmoe-tiny", 64, 2048)
+    subject = CleanModel("olmoe-tiny", 64, NUMBA, 2048)
     none, clip = measure_gaps(config, subject, ("identity", "clip_columns"), (0,), 640)
     assert none.closed_nats == (0.0,)
     assert none.gap_nats == clip.gap_nats
@@ -53,3 +55,14 @@ def test_the_command_prints_a_line_for_each_method() -> None:
     first, none = result.stdout.splitlines()
     assert first.endswith("nats, 1 chips, 2048 tokens")
     assert none.startswith("identity: 0.0 % closed")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize(
+    "command", [["gap", "--device", "cuda"], ["replicas", "--set=run.device=cuda"]]
+)
+def test_where_numbers_are_computed_is_what_was_asked_for(command: list[str]) -> None:
+    name, *where = command
+    result = CliRunner().invoke(app, [name, "eflash_40nm", *where])
+    assert isinstance(result.exception, CimsimError)
+    assert "CUDA" in result.exception.sentence()

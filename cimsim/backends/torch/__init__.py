@@ -35,6 +35,7 @@ does not do. Nothing falls back from one to the other.
 | `folded.py`, `fused_folded.py` (Triton) | slices and cycles as one product, an error an output |
 | `stack.py`, `forms.py`, `lone.py` | matrices written and folded together, and which are kept |
 | `experts.py`, `fused_experts.py`, `experts_kernel.py` (Triton) | experts of a layer at once |
+| `verdicts.py` | which folded forms are faithful, by tile |
 | `memory.py` | how much of a device is kept full |
 | `normals.py`, `pool.py` | addressed normals, and the pool of ``fast`` |
 """

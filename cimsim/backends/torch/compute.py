@@ -28,6 +28,7 @@ from cimsim.backends.torch.memory import DeviceMemory, Recent
 from cimsim.backends.torch.order import Order
 from cimsim.backends.torch.programming import Writer
 from cimsim.backends.torch.tile import Precision
+from cimsim.backends.torch.verdicts import Verdicts
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.mac import (
@@ -82,7 +83,7 @@ class TorchCompute:
         self.backend = TorchBackend(device, self._reading)
         self._writers: dict[tuple[int, int, float | None, float], tuple[Tile, Writer | None]] = {}
         self._error_free: Known = {}
-        self._folds: dict[tuple[Writing, int, float], bool] = {}  # what is faithful is found once
+        self._verdicts = Verdicts()
 
     def enter(self) -> None:
         """Make its device the one that kernels of this thread are launched on."""
@@ -179,7 +180,7 @@ class TorchCompute:
     def _on_device(self, weight: Weight, writer: Writer, adc_range: AdcRange) -> DeviceCells:
         """Write weights on the device."""
         stored = self.backend.array(weight().T)
-        return DeviceCells.write(stored, writer, adc_range, self._folds)
+        return DeviceCells.write(stored, writer, adc_range, self._verdicts.of(writer.tile))
 
     def _as_bytes(self, weight: Weight, writer: Writer, adc_range: AdcRange) -> Bytes:
         """Write weights on the device as the bytes that kernels read."""

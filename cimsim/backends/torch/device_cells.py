@@ -27,6 +27,7 @@ from cimsim.backends.torch.programming import (
     unit_levels,
 )
 from cimsim.backends.torch.sending import constant, sent
+from cimsim.backends.torch.verdicts import Written
 from cimsim.config import Tile
 from cimsim.elementary import whole_log2
 from cimsim.mac import AdcRange, Writing
@@ -76,8 +77,7 @@ class DeviceCells:
         adc_range: range of its converters.
         variance: of a read of a cell at g_max in levels^2.
         mean_fraction: mean conductance of its cells over g_max.
-        faithful: which folded forms were found faithful, by act of writing and sums of what was
-            written; calibration may write other weights in the same act.
+        faithful: which folded forms of its tile were found faithful.
     """
 
     held: Held
@@ -86,7 +86,7 @@ class DeviceCells:
     adc_range: AdcRange
     variance: float
     mean_fraction: float
-    faithful: dict[tuple[Writing, int, float], bool]
+    faithful: dict[Written, bool]
 
     @classmethod
     def write(
@@ -94,7 +94,7 @@ class DeviceCells:
         weight: Tensor,
         writer: Writer,
         adc_range: AdcRange,
-        faithful: dict[tuple[Writing, int, float], bool],
+        faithful: dict[Written, bool],
     ) -> DeviceCells:
         """Write weights [n_out, n_in]; `faithful` is what is known of folded forms."""
         integers, values = levels_of_cells(weight, writer)
@@ -105,8 +105,8 @@ class DeviceCells:
 
     def folded(self) -> HeldFolded | None:
         """Return the folded form, None where it is not faithful to the detailed one."""
-        written = int(self.integers.q.sum()), float(self.held.column_scale.sum())
-        key = (self.writer.writing, *written)
+        sums = int(self.integers.q.sum()), float(self.held.column_scale.sum())
+        key = (self.writer.writing, self.adc_range, *sums)
         if key not in self.faithful:
             found = self._checked()
             self.faithful[key] = found is not None

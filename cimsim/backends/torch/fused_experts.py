@@ -83,13 +83,13 @@ class FusedExperts(FoldedExperts):
             visits.token, visits.expert, scale, *shared, *columns, first_keys, *address,
             width, float(self.down.input_max),
             NOISY=self.first.noisy, TERMS=terms.columns is not None, KEEP=keep,
-            NATIVE=self._native, BLOCK=triton.next_power_of_2(width), num_warps=4,
+            NATIVE=self._native, BLOCK=_block(width), num_warps=4,
         )  # fmt: skip
         product = self._grouped(codes, self.down.weight, visits.ends)
         low = product if terms.down is None else self._low_rank(hidden, terms.down, visits.ends)
         shared = (down_bias, self.down.spread)
         columns = shared if terms.columns is None else terms.columns[1]
-        block = min(_OUTPUTS, triton.next_power_of_2(d_model))
+        block = min(_OUTPUTS, _block(d_model))
         combine_experts[(n, triton.cdiv(d_model, block))](
             product, out, visits.place, visits.matrix, visits.gates, each, low,
             *shared, *columns, down_keys, *address, rows, d_model,
@@ -154,12 +154,17 @@ def finished(
     """Return (product + bias + spread z) scale of one matrix, in the place of the product."""
     n, width = product.shape
     keys = sent([_signed(key)], product.device, torch.int32)
-    block = min(_OUTPUTS, triton.next_power_of_2(width))
+    block = min(_OUTPUTS, _block(width))
     finish_product[(n, triton.cdiv(width, block))](
         product, product, scale, bias, spread, keys, low_words(tokens[0]), low_words(tokens[1]),
         width, NOISY=noisy, NATIVE=native, BLOCK=block, num_warps=4,
     )  # fmt: skip
     return product
+
+
+def _block(width: int) -> int:
+    """Return the outputs of a program that covers a width: normals come in fours (Philox)."""
+    return max(4, int(triton.next_power_of_2(width)))
 
 
 def _feed(x: Tensor, top: int, wrong: Tensor) -> tuple[Tensor, Tensor]:
