@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     bench.command("mac")(mac)
     bench.command("engine")(engine)
     bench.command("network")(network)
+    bench.command("messages")(messages)
     bench.command("mapping")(mapping)
     bench.command("cost")(cost)
     bench.command("memory")(memory)
@@ -73,6 +74,30 @@ def network(
     if not rows:
         raise CimsimError("no phase of these chips can be run at both levels")
     print_rows(rows, as_json=as_json)
+
+
+def messages(
+    mesh: Annotated[str, typer.Option(help="Routers, as WIDTHxHEIGHT.")] = "4x4",
+    pattern: Annotated[
+        list[str] | None, typer.Option(help="Traffic pattern; may repeat (all).")
+    ] = None,
+    flits: Annotated[
+        list[int] | None,
+        typer.Option(min=1, max=1 << 16, help="Flits of a message; may repeat (4 to 4,096)."),
+    ] = None,
+    load: Annotated[
+        list[float] | None,
+        typer.Option(min=0.001, max=1, help="Utilisation of the busiest link; may repeat."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the error of the packet-level network on single messages."""
+    from cimsim.bench.messages import LENGTHS, LOADS, PATTERNS, run_message_bench
+    from cimsim.engine.noc.request import read_mesh
+
+    shape = read_mesh(mesh, "mesh", None)
+    rows = run_message_bench(shape, pattern or PATTERNS, flits or LENGTHS, load or LOADS)
+    print_rows(list(rows), as_json=as_json)
 
 
 def mapping(
