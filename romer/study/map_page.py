@@ -11,7 +11,7 @@ from cimsim.report.blocks import Block, Bullets, Field, Grid, Illustration, Repo
 from cimsim.report.canvas import Picture
 from cimsim.report.markdown import markdown_report
 from cimsim.text_file import write_whole
-from romer.study.map_plan import MapPlan
+from romer.study.map_plan import CLASSES, MapPlan
 from romer.study.map_tables import ENDPOINTS, PlaceMeasurement, map_rows, smallest_sizes
 from romer.study.summary import write_table
 
@@ -71,6 +71,10 @@ def _sections(
     for parts in plan["parts"]:
         title = f"All treatments, {parts.replace('_', ' ')}"
         blocks[title] = (_treatments(title, [r for r in rows if r["parts"] == parts]),)
+    if _harmed(rows):
+        blocks["Where the guarded steps raise the loss"] = (_where_harmed(rows),)
+    if any(map(_destroyed, rows)):
+        blocks["Destroyed before treatment"] = (_where_destroyed(rows),)
     blocks["Limits"] = (
         Text(
             "Small models trained by us; errors are drawn independently of each other, one kind "
@@ -105,37 +109,86 @@ def _answers(rows: Sequence[Row]) -> list[str]:
         f"Precision: {len(primary) - len(wide)} of {len(primary)} primary cells with a gap have a "
         f"half-width of 10 points or less."
     )
-    harm = [
-        r for r in rows
-        if r["treatment"] in ENDPOINTS and r["nll_after"] > r["nll_before"] and r["p_value"] < ALPHA
-    ]  # fmt: skip
-    harm.sort(key=lambda r: r["nll_before"] - r["nll_after"])
-    names = ", ".join(
-        f"{r['error']} {r['size']:g} ({r['model']}, {r['parts'].replace('_', ' ')}, from "
-        f"{r['starts_at']}) {r['nll_after'] - r['nll_before']:+.4f}"
-        for r in harm
-    )
+    harm = _harmed(rows)
+    worst = f", by {_rise(harm[-1]):.4f} to {_rise(harm[0]):.4f} nats: listed below" if harm else ""
     found.append(
         f"The guarded steps raise the loss significantly (p < {ALPHA}, corrected in primary cells "
-        f"alone), nats: {names or 'nowhere'}."
+        f"alone) in {len(harm)} of {sum(r['treatment'] in ENDPOINTS for r in rows)} places{worst}."
     )
-    gone = [r for r in rows if r["destroyed"] and r["starts_at"] == "untreated"]
-    lost = dict.fromkeys(
-        f"{r['error']} {r['size']:g} ({r['model']}, {r['parts'].replace('_', ' ')})" for r in gone
-    )
-    found.append(f"Destroyed before treatment: {', '.join(lost) or 'none'}.")
+    gone = len(dict.fromkeys(_cell(r) for r in rows if _destroyed(r)))
+    cells = len(dict.fromkeys(_cell(r) for r in rows))
+    listed = ", listed below" if gone else ""
+    found.append(f"Destroyed before treatment: {gone} of {cells} cells{listed}.")
     return found
 
 
+def _harmed(rows: Sequence[Row]) -> list[Row]:
+    """Return where the guarded steps raise the loss, the most first."""
+    found = [
+        r for r in rows if r["treatment"] in ENDPOINTS and _rise(r) > 0 and r["p_value"] < ALPHA
+    ]
+    return sorted(found, key=_rise, reverse=True)
+
+
+def _rise(r: Row) -> float:
+    return float(r["nll_after"] - r["nll_before"])
+
+
+def _destroyed(r: Row) -> bool:
+    return bool(r["destroyed"]) and r["starts_at"] == "untreated"
+
+
+def _cell(r: Row) -> tuple[Any, ...]:
+    return r["model"], r["error"], r["size"], r["parts"]
+
+
+def _where_harmed(rows: Sequence[Row]) -> Grid:
+    fields = [
+        *_where(),
+        Field[Row]("starts from", lambda r: r["starts_at"], "from", words=True),
+        Field[Row]("gap, nats", lambda r: f"{r['gap_nats']:.3f}", "gap"),
+        Field[Row]("rise, nats", lambda r: f"{_rise(r):.4f}", "rise"),
+        Field[Row]("steps kept", lambda r: r["steps"], "", words=True),
+    ]
+    return Grid.of("Where the guarded steps raise the loss", fields, [("", _harmed(rows))])
+
+
+def _where_destroyed(rows: Sequence[Row]) -> Grid:
+    """Return the sizes that leave no working model, a row a model, kind and parts."""
+    sizes: dict[tuple[str, str, str], dict[str, None]] = {}
+    for r in filter(_destroyed, rows):
+        at = r["model"], r["error"], r["parts"]
+        sizes.setdefault(at, {})[f"{r['size']:g}"] = None
+    lines = [
+        {"model": model, "error": error, "parts": parts, "sizes": ", ".join(found)}
+        for (model, error, parts), found in sizes.items()
+    ]
+    fields = [
+        Field[Row]("model", lambda line: line["model"], "model", words=True),
+        Field[Row]("error", lambda line: line["error"], "error", words=True),
+        Field[Row]("parts", lambda line: line["parts"], "parts", words=True),
+        Field[Row]("sizes", lambda line: line["sizes"], "sizes", words=True),
+    ]
+    return Grid.of("Destroyed before treatment", fields, [("", lines)])
+
+
 def _won(smallest: Sequence[Row], word: str) -> str:
-    """Say from which size on the two steps close half of the gap, by error and parts."""
+    """Say from which class of sizes on the two steps close half of the gap, by error and parts."""
+    models = dict.fromkeys(row["model"] for row in smallest)
     by_error: dict[str, list[str]] = {}
     for row in smallest:
         size = row[f"{word} trimming"]
         if size != "-":
             name = f"{row['error']} ({row['parts'].replace('_', ' ')})"
-            by_error.setdefault(name, []).append(f"from {size} on in {row['model']}")
-    return "; ".join(f"{name} {', '.join(at)}" for name, at in by_error.items()) or "in no cell"
+            by_error.setdefault(name, []).append(size.split("(")[1].rstrip(")"))
+    return (
+        "; ".join(
+            f"{name} from {min(classes, key=CLASSES.index)} sizes on, {len(classes)} of "
+            f"{len(models)} models"
+            for name, classes in by_error.items()
+        )
+        or "in no cell"
+    )
 
 
 def _smallest(rows: Sequence[Row]) -> Grid:

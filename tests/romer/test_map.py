@@ -110,9 +110,23 @@ def test_shares_are_of_the_gap_that_there_was_where_a_treatment_starts(tmp_path:
     page = " ".join((tmp_path / "report.md").read_text(encoding="utf-8").split())
     assert "2 of its 3 cells are not measured yet" in page
     assert (
-        "close half or more before trimming: cells (router) from 5 (bad) on in olmoe-tiny." in page
+        "close half or more before trimming: cells (router) from bad sizes on, 1 of 1 models."
+        in page
     )
     assert (tmp_path / "figures" / "phases_olmoe-tiny_router.svg").is_file()
+
+
+def test_the_page_lists_where_the_steps_harm_and_what_is_destroyed(tmp_path: Path) -> None:
+    plan = read_map(None, reduced=True)
+    write_map(plan, [_measured(plan, 2.0, 2.1, math.log(120.0), 1.2)], tmp_path, places=1)
+    page = " ".join((tmp_path / "report.md").read_text(encoding="utf-8").split())
+    assert "in 1 of 2 places, by 0.1000 to 0.1000 nats: listed below" in page
+    assert "## Where the guarded steps raise the loss" in page
+    assert "Destroyed before treatment: 0 of 1 cells." in page
+    write_map(plan, [_measured(plan, math.log(120.0), 2.1, 1.9, 1.2)], tmp_path, places=1)
+    page = " ".join((tmp_path / "report.md").read_text(encoding="utf-8").split())
+    assert "Destroyed before treatment: 1 of 1 cells, listed below." in page
+    assert "in 0 of 2 places." in page
 
 
 def test_destroyed_cells_and_small_gaps_have_no_share() -> None:
