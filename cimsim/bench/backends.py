@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from time import perf_counter
 from typing import Any, Literal
 
@@ -113,9 +112,9 @@ def _ratios(model: str, tokens: int, repetitions: int) -> dict[str, Any]:
         times = np.array([[side.time(mode) for side in sides] for _ in range(repetitions)])
         found[mode] = {
             part: {
-                "numba_s": round(median(times[:, 0, i]), 4),
-                "torch_s": round(median(times[:, 1, i]), 4),
-                "ratio": round(median(times[:, 1, i] / times[:, 0, i]), 3),
+                "numba_s": round(float(np.median(times[:, 0, i])), 4),
+                "torch_s": round(float(np.median(times[:, 1, i])), 4),
+                "ratio": round(float(np.median(times[:, 1, i] / times[:, 0, i])), 3),
             }
             for i, part in enumerate(("write", "score"))
         }

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cimsim.backends.torch.copies import TorchCopy
+from cimsim.backends.torch.host_copy import HostCopy
 from cimsim.backends.torch.ideal import TorchIdeal
 from cimsim.errors import CimsimError
 from cimsim.mac import Mode
@@ -61,7 +62,7 @@ class TileProduct:
         read_seed: of fresh noise.
     """
 
-    def __init__(self, copy: TorchCopy | TorchIdeal, mode: Mode, read_seed: int) -> None:
+    def __init__(self, copy: TorchCopy | TorchIdeal | HostCopy, mode: Mode, read_seed: int) -> None:
         self._copy, self._mode, self._read_seed = copy, mode, read_seed
 
     @torch.compiler.disable

@@ -16,12 +16,7 @@ from hypothesis import strategies as st
 
 from cimsim.backends.torch import NoisePool, TorchTile
 from cimsim.backends.torch.folded import FoldedTile
-from cimsim.backends.torch.normals import (
-    column_normals,
-    normals_of_words,
-    philox,
-    plain_column_normals,
-)
+from cimsim.backends.torch.normals import column_normals, normals_of_words, philox
 from cimsim.backends.torch.packed import coarse
 from cimsim.config import Tile
 from cimsim.config.load import load_chip
@@ -57,7 +52,6 @@ def test_columns_have_the_normals_of_the_product(count: int, word: int, first: i
     for i, j, address in ((0, 0, (3, word, 5)), (1, 1, (7, 1, 5))):
         expected = normals_at(first + count, address, (1, 2**32 - 2))[first:]
         assert np.array_equal(drawn[i, j].numpy(), expected)
-    assert torch.equal(drawn, plain_column_normals(count, words, (1, 2**32 - 2), first=first))
 
 
 def _compare(programmed: ProgrammedMatrix, x: np.ndarray, keys: TokenKeys) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -56,8 +57,16 @@ def _deployed(config: ChipConfig, subject: ModelOnText) -> tuple[ProgrammedChip,
 
 
 @pytest.mark.parametrize("chip", CHIPS)
-def test_products_of_a_chip_have_the_bits_of_numba(chip: str, tiny_model: Path) -> None:
-    config = tiny_chip(chip, "chip.spare_fraction=1.0")
+@pytest.mark.parametrize("compiled", [True, False])
+def test_products_of_a_chip_have_the_bits_of_numba(
+    compiled: bool, chip: str, tiny_model: Path
+) -> None:
+    """Of those that a processor uses, and of plain torch, which is the twin of the kernels."""
+    with patch.object(TorchCompute, "compiled", compiled):
+        _compare(tiny_chip(chip, "chip.spare_fraction=1.0"), tiny_model)
+
+
+def _compare(config: ChipConfig, tiny_model: Path) -> None:
     subject = open_subject(str(tiny_model), read_text(None), config)
     ours, theirs = _deployed(config, subject)
     rng = np.random.default_rng(0)

@@ -21,12 +21,14 @@ reference. What a chip seed freezes, and what a conversion draws, have the same 
 
 **What computes** is named by the caller: `TorchTile` is torch alone, on any device, and the twin of
 every kernel; `fused.FusedTile` needs a CUDA device and Triton, and refuses by name what its kernel
-does not do. Nothing falls back from one to the other.
+does not do. Nothing falls back from one to the other. On a processor `exact` products of a run are
+those of the Numba tile itself (`host_copy.HostCopy`).
 
 | file | what it is |
 |---|---|
 | `tile.py` | `TorchTile`: one programmed matrix and its product with tokens |
-| `held.py` | what a product needs of a programmed matrix, as tensors; all that knows `cimsim.mac` |
+| `held.py` | what a product needs of a programmed matrix, as tensors: what it is in `cimsim.mac` |
+| `host_copy.py` | products of `cimsim.mac` for tensors on the processor |
 | `plain.py` | the product in plain torch, equation by equation |
 | `fused.py` | `FusedTile`: the same through Triton |
 | `kernel.py` | the fused product: slices x cycles x row groups with a conversion each |

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import cross_entropy
 
 from cimsim.backends.torch.copies import Reading
 from cimsim.backends.torch.later import Later
@@ -48,6 +49,7 @@ class TorchBackend:
     def __init__(self, device: torch.device | str = "cpu", reading: Reading | None = None) -> None:
         self.device, self._reading = torch.device(device), reading
         on_cuda = self.device.type == "cuda"
+        self._moves = self.device.type != "cpu"  # asking for that takes as long as a small product
         self._fast = on_cuda and reading is not None and reading.precision == "fast"
         self.batch_tokens = 16384 if on_cuda else 4096
         self._weights: dict[tuple[str, MatrixId], torch.Tensor] = {}
@@ -66,18 +68,18 @@ class TorchBackend:
     def array(self, values: Array) -> Array:
         """Return values as a contiguous tensor on the device."""
         if isinstance(values, torch.Tensor):
-            return values.to(self.device).contiguous()
+            return (values.to(self.device) if self._moves else values).contiguous()
         values = np.ascontiguousarray(values)
         if not values.flags.writeable:
             values = values.copy()  # a tensor over it would promise that it may be written
-        return torch.from_numpy(values).to(self.device, non_blocking=True)
+        return self._sent(torch.from_numpy(values))
 
     def weight(self, checkpoint: Checkpoint, matrix: MatrixId) -> Array:
         """Return the weights of a matrix [n_in, n_out]: a view of what is stored.
 
         On a device they are kept in the type in which they are stored, as far as memory goes.
         """
-        if self.device.type == "cpu":
+        if not self._moves:
             return self.array(checkpoint.matrix(matrix))
         kept = self._weights.get((checkpoint.hash, matrix))
         if kept is None:
@@ -166,6 +168,8 @@ class TorchBackend:
 
     def refuse_infinite(self, x: Array, refuse: Callable[[bool], None]) -> None:
         """Call `refuse` unless every entry is finite: when a device is looked at."""
+        if not self._moves and math.isfinite(x.sum().item()):
+            return  # quick, but finite entries may add up to more than float32 holds
 
         def look(found: Sequence[float]) -> None:
             if not math.isfinite(found[0]):
@@ -240,8 +244,9 @@ class TorchBackend:
             rows = np.flatnonzero(slots == slot)
             last = int(position[rows].max()) + 1
             at, reach = self._index(rows), self._index(position[rows])
-            k = keys[int(slot), :, :, :last].repeat_interleave(group, 0)
-            v = values[int(slot), :, :last].repeat_interleave(group, 0)
+            k, v = keys[int(slot), :, :, :last], values[int(slot), :, :last]
+            if group > 1:
+                k, v = k.repeat_interleave(group, 0), v.repeat_interleave(group, 0)
             score = torch.matmul(q[at].transpose(0, 1), k) * scale
             later = torch.arange(last, device=self.device)[None, :] > reach[:, None]
             share = score.masked_fill(later, -torch.inf).softmax(2)
@@ -250,7 +255,7 @@ class TorchBackend:
 
     def swiglu(self, gate: Array, up: Array) -> Array:
         """Return silu(gate) * up."""
-        return torch.nn.functional.silu(gate) * up
+        return torch.nn.functional.silu(gate).mul_(up)
 
     def scale_rows_by_sigmoid(self, y: Array, logit: Array) -> Array:
         """Return y * sigmoid(logit), logit [n, 1]."""
@@ -265,14 +270,14 @@ class TorchBackend:
         found, at = [], self._index(target)
         for first in range(0, len(target), _ROWS_OF_LOGITS):
             rows = slice(first, first + _ROWS_OF_LOGITS)
-            wide = logits[rows].double()
-            chosen = wide.gather(1, at[rows, None])[:, 0]
-            found.append(wide.logsumexp(1) - chosen)
+            found.append(cross_entropy(logits[rows].double(), at[rows], reduction="none"))
         return np.asarray(torch.cat(found).cpu().numpy())
 
     def _index(self, rows: Index) -> torch.Tensor:
-        index = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64))
-        return index.to(self.device, non_blocking=True)
+        return self._sent(torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64)))
+
+    def _sent(self, values: torch.Tensor) -> torch.Tensor:
+        return values.to(self.device, non_blocking=True) if self._moves else values
 
 
 def _whole_windows(slots: Index, position: Index, windows: int) -> bool:

@@ -22,6 +22,7 @@ from cimsim.backends.torch.device_cells import (
 from cimsim.backends.torch.digital_forms import Known, ideal_on_device, range_on_device
 from cimsim.backends.torch.forms import Forms
 from cimsim.backends.torch.held import HostCells, hold_ideal, refuse_data_dependent
+from cimsim.backends.torch.host_copy import HostCopy
 from cimsim.backends.torch.ideal import TorchIdeal
 from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.memory import DeviceMemory, Recent
@@ -118,8 +119,8 @@ class TorchCompute:
 
     def write(
         self, weight: Weight, tile: Tile, writing: Writing, adc_range: AdcRange
-    ) -> TorchCopy | TorchIdeal:
-        """Write a weight matrix [n_in, n_out] into crossbars, when it is first read.
+    ) -> TorchCopy | TorchIdeal | HostCopy:
+        """Write a weight matrix [n_in, n_out] into crossbars, on a device when it is first read.
 
         Raises:
             CimsimError: if data decide what the tile converts.
@@ -128,6 +129,8 @@ class TorchCompute:
         if tile.crossbar.kind == "digital":
             return self.ideal(weight(), tile, writing.matrix, adc_range)
         fast = self._reading.precision == "fast"
+        if self.compiled and not fast:
+            return HostCopy(program_matrix(self._host(weight()), tile, writing, adc_range))
         writer = self._writer(tile, writing, weight.shape) if fast or self._on_cuda else None
         write: Callable[[], WrittenCells]
         if writer is None or not self._on_cuda:
@@ -148,6 +151,11 @@ class TorchCompute:
     def _on_cuda(self) -> bool:
         return self._device.type == "cuda"
 
+    @property
+    def compiled(self) -> bool:
+        """Whether exact products are those of the compiled tile: on a processor."""
+        return not self._on_cuda
+
     def _writer(self, tile: Tile, writing: Writing, shape: tuple[int, int]) -> Writer | None:
         """Return what writes a matrix on the device; its tables are those of the last of a shape.
 
@@ -162,13 +170,15 @@ class TorchCompute:
         formats = formats_of(writing.matrix, *shape, tile)
         return replace(writer, writing=writing, formats=formats, later=self._later)
 
-    def ideal(self, weight: Any, tile: Tile, matrix: MatrixId, adc_range: AdcRange) -> TorchIdeal:
+    def ideal(
+        self, weight: Any, tile: Tile, matrix: MatrixId, adc_range: AdcRange
+    ) -> TorchIdeal | HostCopy:
         """Return the exact integer product, as `cimsim.mac.ideal_integer`."""
-        if self._device.type == "cuda" and tile.weight.bits > 1:
+        if self._on_cuda and tile.weight.bits > 1:
             stored = self.backend.array(weight.T)
             return TorchIdeal(ideal_on_device(stored, tile, matrix, adc_range))
         ideal = ideal_integer(self._host(weight), tile, matrix=matrix, adc_range=adc_range)
-        return TorchIdeal(hold_ideal(ideal, self._device))
+        return HostCopy(ideal) if self.compiled else TorchIdeal(hold_ideal(ideal, self._device))
 
     def _on_host(
         self, weight: Weight, tile: Tile, writing: Writing, adc_range: AdcRange

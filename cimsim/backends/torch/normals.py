@@ -1,4 +1,4 @@
-"""Addressed random numbers in torch: the bits of `cimsim.rng`, whose kernels draw on a processor.
+"""Addressed random numbers in plain torch: the bits of `cimsim.rng`.
 
 Words of 32 bits live in int64, because torch has no arithmetic of unsigned words; products of two
 words wrap modulo 2^64, of which the upper half is taken without its sign.
@@ -8,20 +8,12 @@ from __future__ import annotations
 
 from functools import cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from cimsim.backends.torch.host_normals import host_normals
 from cimsim.rng import _QUANTILE, _SLOPE, CHUNK, Key
 
-__all__ = [
-    "column_normals",
-    "normals_of_words",
-    "packed_table",
-    "philox",
-    "plain_column_normals",
-]
+__all__ = ["column_normals", "normals_of_words", "packed_table", "philox"]
 
 _LOW = 0xFFFFFFFF
 _MUL0, _MUL1 = 0xD2511F53, 0xCD9E8D57
@@ -90,17 +82,6 @@ def column_normals(
     Returns:
         float32 [shape of the words, columns].
     """
-    if words[0].device.type != "cpu":
-        return plain_column_normals(columns, words, key, first=first)
-    rows = np.stack(np.broadcast_arrays(*(w.numpy() for w in words)), axis=-1)
-    found = host_normals(columns, rows.reshape(-1, 3), key, first)
-    return torch.from_numpy(found.reshape(*rows.shape[:-1], columns))
-
-
-def plain_column_normals(
-    columns: int, words: tuple[Tensor, Tensor, Tensor], key: Key, *, first: int = 0
-) -> Tensor:
-    """Return the same in plain torch."""
     column = torch.arange(first, first + columns, device=words[0].device)
     low, high = first // CHUNK, (first + columns - 1) // CHUNK + 1
     block = torch.arange(low * _LANES, high * _LANES, device=column.device)

@@ -19,6 +19,7 @@ import torch
 from cimsim.backends.torch.arrays import TorchBackend
 from cimsim.backends.torch.compute import TorchCompute
 from cimsim.backends.torch.copies import TorchCopy
+from cimsim.backends.torch.host_copy import HostCopy
 from cimsim.backends.torch.ideal import TorchIdeal
 from cimsim.config import Tile
 from cimsim.mac import AdcRange, Writing
@@ -92,11 +93,13 @@ class SpreadCompute:
 
     def write(
         self, weight: Weight, tile: Tile, writing: Writing, adc_range: AdcRange
-    ) -> TorchCopy | TorchIdeal:
+    ) -> TorchCopy | TorchIdeal | HostCopy:
         """Write a weight matrix [n_in, n_out] into crossbars, when it is first read."""
         return self._of(writing.matrix).write(weight, tile, writing, adc_range)
 
-    def ideal(self, weight: Any, tile: Tile, matrix: MatrixId, adc_range: AdcRange) -> TorchIdeal:
+    def ideal(
+        self, weight: Any, tile: Tile, matrix: MatrixId, adc_range: AdcRange
+    ) -> TorchIdeal | HostCopy:
         """Return the exact integer product."""
         return self._of(matrix).ideal(weight, tile, matrix, adc_range)
 
