@@ -150,6 +150,8 @@ def measure_accuracy(
         for each in (subject, *subject.elsewhere)
     ]
     ideal = scorings[0].ideal()
+    # What is freed lies between cached weights, in pieces too small for the cells of a chip.
+    release_heap()
     seeds = _all_seeds(scorings, drawn, threads, progress)
     warnings = given.warnings
     if config.run.tile_mode == "folded":

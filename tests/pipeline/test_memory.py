@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from cimsim.bench.memory import watch
 from cimsim.errors import CimsimError
-from cimsim.stages import models
+from cimsim.results import ChipResult
+from cimsim.stages import accuracy, models
+from cimsim.stages.chip_seed import ChipSeeds
 from cimsim.stages.heap import release_heap
 from cimsim.stages.models import calibration_windows, open_model, read_text
 
@@ -48,6 +51,20 @@ def test_releasing_keeps_what_is_in_use() -> None:
     values = np.arange(10_000.0)
     release_heap()
     assert values[-1] == 9_999.0
+
+
+def test_exact_matrices_go_back_to_the_system_before_a_chip_is_written(
+    run_tiny: Callable[..., ChipResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    for name in ("ideal", "seed"):
+        whole = getattr(ChipSeeds, name)
+        monkeypatch.setattr(
+            ChipSeeds, name, lambda *given, n=name, f=whole: (done.append(n), f(*given))[1]
+        )
+    monkeypatch.setattr(accuracy, "release_heap", lambda: done.append("release"))
+    run_tiny("eflash_40nm", "run.chip_seeds=1", "calibration.method=identity")
+    assert done == ["ideal", "release", "seed", "release"]
 
 
 @pytest.mark.parametrize("characters", [1, 3, 5])
