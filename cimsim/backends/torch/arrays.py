@@ -255,7 +255,9 @@ class TorchBackend:
 
     def swiglu(self, gate: Array, up: Array) -> Array:
         """Return silu(gate) * up."""
-        return torch.nn.functional.silu(gate).mul_(up)
+        gated = torch.nn.functional.silu(gate)
+        # In its own place where that rounds nothing: forms of a layer may differ in type.
+        return gated.mul_(up) if gated.dtype == up.dtype else gated * up
 
     def scale_rows_by_sigmoid(self, y: Array, logit: Array) -> Array:
         """Return y * sigmoid(logit), logit [n, 1]."""
