@@ -28,14 +28,12 @@ class Noc(Section):
     )
     virtual_channels: int = knob(
         4,
-        "Virtual channels of a port at the flit level; a torus or ring needs two, a graph as many "
-        "as its routes have layers.",
+        "Virtual channels of a port; a torus or ring needs two, a graph as many as its routes have "
+        "layers. At the packet level their buffers together are what a waiting vector can fill.",
         ge=1,
         le=64,
     )
-    vc_buffer_flits: int = knob(
-        8, "Buffer of a virtual channel at the flit level.", unit="flit", ge=1, le=4096
-    )
+    vc_buffer_flits: int = knob(8, "Buffer of a virtual channel.", unit="flit", ge=1, le=4096)
     packet_flits: int = knob(
         8,
         "Longest packet at the flit level: a vector is cut into packets, each no longer than a "

@@ -82,6 +82,7 @@ def scatter_between(
     masks: UInt64,
     count: int,
     flits: int,
+    firsts_ps: Int64,
     arrivals_ps: Int64,
 ) -> None:
     """`scatter_trains` to several chips."""
@@ -100,7 +101,18 @@ def scatter_between(
                 away[w] |= wanted[chip, w]
     first, last = np.zeros(chips, dtype=np.int64), np.zeros(chips, dtype=np.int64)
     last[home] = _scatter_on(
-        net, home, now_ps, now_ps, source, targets, masks, count, flits, arrivals_ps, away
+        net,
+        home,
+        now_ps,
+        now_ps,
+        source,
+        targets,
+        masks,
+        count,
+        flits,
+        firsts_ps,
+        arrivals_ps,
+        away,
     )
     first[home] = last[home] - _noc_span(net, flits, count_tokens(away))
     _cross_chips(net, after, home, wanted, flits, first, last)
@@ -109,7 +121,7 @@ def scatter_between(
         if chip != home and count_tokens(wanted[chip]) > 0:
             _scatter_on(
                 net, chip, first[chip], last[chip], net.gateway[chip], targets, masks, count,
-                flits, arrivals_ps, none,
+                flits, firsts_ps, arrivals_ps, none,
             )  # fmt: skip
 
 
@@ -124,6 +136,7 @@ def _scatter_on(
     masks: UInt64,
     count: int,
     flits: int,
+    firsts_ps: Int64,
     arrivals_ps: Int64,
     away: UInt64,
 ) -> int:
@@ -146,11 +159,11 @@ def _scatter_on(
         here[sent] = net.gateway[chip]
         set_tokens(tokens, sent, away)
         sent += 1
-    out = np.empty(sent, dtype=np.int64)
-    scatter_local(net, first_ps, last_ps, source, here, tokens, sent, flits, out)
+    first, last = np.empty(sent, dtype=np.int64), np.empty(sent, dtype=np.int64)
+    scatter_local(net, first_ps, last_ps, source, here, tokens, sent, flits, first, last)
     for k in range(found):
-        arrivals_ps[index[k]] = out[k]
-    return int(out[sent - 1])
+        firsts_ps[index[k]], arrivals_ps[index[k]] = first[k], last[k]
+    return int(last[sent - 1])
 
 
 @allocating

@@ -154,6 +154,7 @@ def _transport(config: ChipConfig, mesh: ChipMesh, largest: int) -> Transport:
         cycle_ps=period_ps(noc.clock_ghz),
         router_cycles=noc.router_cycles,
         link_cycles=noc.link_cycles,
+        buffer_flits=noc.virtual_channels // shape.classes * noc.vc_buffer_flits,
     )
     routers = [
         *mesh.router_of_tiles.tolist(),

@@ -10,26 +10,26 @@ from cimsim.engine.plan import Transport
 
 __all__ = ["make_network"]
 
+WORD_BITS = 64
+
 
 def make_network(transport: Transport) -> Network:
     """Return an idle network."""
     shape = transport.shape
-    state = packet_state(shape, transport.timing)
     closed = not transport.contended and shape.is_open_grid
     chips, between = transport.between.chips, transport.between
     rows = shape.height * shape.chips
     links = transport.first_chip_link + len(between.pairs)
-    reserved = np.zeros((links, state.reserved.shape[1]), dtype=np.int64)
-    used = np.zeros((links, state.used.shape[1]), dtype=np.int64)
+    vectors = 1 if transport.single else WORD_BITS * transport.words
     return Network(
-        packet=state._replace(reserved=reserved, used=used),
+        packet=packet_state(shape, transport.timing, links=links, vectors=vectors),
         router=transport.ports.router,
         flags=np.array([transport.contended, 0, closed, transport.single], dtype=np.int64),
         mark=np.zeros(links, dtype=np.int64),
         head=np.zeros(links, dtype=np.int64),
         tail=np.zeros(links, dtype=np.int64),
         union=np.zeros((links, transport.words), dtype=np.uint64),
-        path=np.zeros((2, links), dtype=np.int64),
+        path=np.zeros((3, links), dtype=np.int64),
         order=np.zeros(links, dtype=np.int64),
         spans=np.zeros((2, 4, rows + 1, shape.width + 1), dtype=np.int64),
         chip=transport.ports.router // shape.chip_routers,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip.routes import ROUTERS, WIDTH
+from cimsim.chip.routes import LINKS, ROUTERS, WIDTH, fill_way
 from cimsim.engine.noc.kernel import inner, kernel
 from cimsim.engine.noc.packet import (
     BUSY_PS,
@@ -21,12 +21,11 @@ from cimsim.engine.noc.packet import (
     PACKETS,
     PacketState,
     hold,
-    reserve,
 )
 
 __all__ = [
-    "FLIT_FS", "FS_PER_PS", "LATENCY_PS", "Network", "count_tokens", "set_tokens",
-    "settle", "take_chip_link", "take_link",
+    "FLIT_FS", "FS_PER_PS", "LATENCY_PS", "Network", "count_bits", "count_tokens", "find_way",
+    "first_port", "set_tokens", "settle", "take_chip_link", "use_link",
 ]  # fmt: skip
 
 # Entries of Network.between.
@@ -47,9 +46,10 @@ class Network(NamedTuple):
             is taken in closed form (a grid of open rows); whether every flight is one
             token.
         mark: [links], epoch in which a link joined a tree.
-        head, tail: [links], times of the train on a link of a tree.
+        head, tail: [links], times of the train or vector on a link of a tree.
         union: [links, words], tokens that pass a link of a tree.
-        path: [2, links], links of the way at hand; the link behind each in a tree.
+        path: [3, links], links of the way at hand; the link behind each in a tree; how many
+            parts of a sum meet before it.
         order: [links], links of a reduction, farthest first.
         spans: [2, 4, rows + 1, width + 1], flits and packets that start (positive) or end
             (negative) to use links in a direction; only where links are not contended, see
@@ -105,10 +105,8 @@ def settle(net: Network) -> Int64:
 
 
 @inner
-def take_link(net: Network, link: int, ready_ps: int, flits: int) -> int:
-    """Reserve a link, or only count its use where links are not contended."""
-    if net.flags[0] != 0:
-        return reserve(net.packet, link, ready_ps, flits)
+def use_link(net: Network, link: int, ready_ps: int, flits: int) -> int:
+    """Count the use of a link that nobody waits for; return when its head starts."""
     used = net.packet.used[link]
     used[BUSY_PS] += flits * net.packet.config[CYCLE_PS]
     used[FLITS] += flits
@@ -150,15 +148,34 @@ def set_tokens(rows: UInt64, row: int, tokens: UInt64) -> None:
 
 
 @kernel
+def count_bits(word: np.uint64) -> int:
+    """Return the number of tokens in a word of a set."""
+    # Sums of bits in fields of 2, 4, 8 bits, then of all bytes at once by a product.
+    word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
+    pairs = np.uint64(0x3333333333333333)
+    word = (word & pairs) + ((word >> np.uint64(2)) & pairs)
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return int((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@kernel
 def count_tokens(words: UInt64) -> int:
     """Return the number of tokens in a set."""
-    # Sums of bits in fields of 2, 4, 8 bits, then of all bytes at once by a product.
     count = 0
     for i in range(words.size):
-        word = words[i]
-        word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
-        pairs = np.uint64(0x3333333333333333)
-        word = (word & pairs) + ((word >> np.uint64(2)) & pairs)
-        word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-        count += int((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
+        count += count_bits(words[i])
     return count
+
+
+@inner
+def first_port(net: Network) -> int:
+    """Return the number of the first link between a router and a port."""
+    geometry = net.packet.routes.geometry
+    return int(geometry[LINKS] * geometry[ROUTERS])
+
+
+@inner
+def find_way(net: Network, source: int, target: int) -> int:
+    """Write the links between the routers of two ports into `net.path`; return how many."""
+    way, routes = net.path[0], net.packet.routes
+    return int(fill_way(routes, net.router[source], net.router[target], way))

@@ -115,9 +115,10 @@ def network_without_effect(config: ChipConfig, networks: tuple[str, ...]) -> tup
     """
     noc = config.noc
     fields = type(noc).model_fields
-    names = ["virtual_channels", "vc_buffer_flits", "packet_flits"]
+    names = ["packet_flits"]
     if noc.contention == "none":
-        names, reason = ["level", *names], "noc.contention is none"
+        names = ["level", "virtual_channels", "vc_buffer_flits", *names]
+        reason = "noc.contention is none"
     elif "flit level" in networks:
         return ()
     else:

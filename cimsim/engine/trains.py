@@ -1,9 +1,9 @@
-"""Moving vectors over the network of one chip: trains, multicast and reduction.
+"""Moving vectors over the network of one chip: one by one, or as trains where nothing contends.
 
-A *train* is the packets of the vectors of one flight that share a link, one packet per
-vector. Its head reaches a link when it has passed the router before; its tail follows the
-last flit of the train or the last flit that the sender had ready, whichever is later. Links
-are reserved through `cimsim.engine.noc.packet.reserve`; a link of a multicast or reduction
+Where links are contended, `vectors` sends every vector by itself. Where they are not, vectors that
+share a link move as a *train*, the packets of the vectors of one flight, in one go. Its head
+reaches a link when it has passed the router before; its tail follows the last flit of the train or
+the last flit that the sender had ready, whichever is later. A link of a multicast or reduction
 tree carries each token once, however many experts of that token lie behind it.
 
 `transport` joins the chips of a system.
@@ -14,11 +14,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.chip.routes import LINKS, ROUTERS, fill_way
 from cimsim.engine.free_routes import reduce_free, scatter_free, send_free
-from cimsim.engine.network import Network, count_tokens, take_link
+from cimsim.engine.network import Network, count_tokens, find_way, first_port, use_link
 from cimsim.engine.noc.kernel import ZERO, inlined, inner
 from cimsim.engine.noc.packet import CYCLE_PS, INTERFACE_PS, LINK_PS, ROUTER_PS
+from cimsim.engine.sums import reduce_vectors
+from cimsim.engine.vectors import scatter_vectors, send_vectors
 
 __all__ = ["reduce_local", "scatter_local", "send_local"]
 
@@ -41,6 +42,8 @@ def send_local(
         flits: flits per vector.
         vectors: how many.
     """
+    if net.flags[0] != 0:
+        return send_vectors(net, first_ps, last_ps, source, target, flits, vectors)
     config = net.packet.config
     cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
     total = flits * vectors
@@ -48,30 +51,16 @@ def send_local(
     depart = max(first_ps, last_ps - (vectors - 1) * flits * cycle) + config[INTERFACE_PS]
     if net.flags[2] != 0:
         return send_free(net, depart, source, target, total)
-    base, way = _first_port(net), net.path[0]
-    start = take_link(net, base + 2 * source, depart, total)
+    base, way = first_port(net), net.path[0]
+    start = use_link(net, base + 2 * source, depart, total)
     head, tail = start + link_ps, start + (total - 1) * cycle + link_ps
-    hops = _find_way(net, source, target)
+    hops = find_way(net, source, target)
     way[hops] = base + 2 * target + 1
     for k in range(hops + 1):
-        start = take_link(net, way[k], head + router_ps, total)
+        start = use_link(net, way[k], head + router_ps, total)
         tail = max(tail + router_ps, start + (total - 1) * cycle) + link_ps
         head = start + link_ps
     return int(tail)
-
-
-@inner
-def _find_way(net: Network, source: int, target: int) -> int:
-    """Write the links between the routers of two ports into `net.path`; return how many."""
-    way, routes = net.path[0], net.packet.routes
-    return int(fill_way(routes, net.router[source], net.router[target], way))
-
-
-@inner
-def _first_port(net: Network) -> int:
-    """Return the number of the first link between a router and a port."""
-    geometry = net.packet.routes.geometry
-    return int(geometry[LINKS] * geometry[ROUTERS])
 
 
 @inner
@@ -103,13 +92,13 @@ def _mark_tree(net: Network, source: int, targets: Int64, masks: UInt64, count: 
 
     Routes are walked from their ends, and only to where the tree has the tokens already.
     """
-    base, way = _first_port(net), net.path[0]
+    base, way = first_port(net), net.path[0]
     net.flags[1] += 1
     for k in range(count):
         mask = masks[k]
         if _join(net, base + 2 * targets[k] + 1, mask):
             continue
-        hop = _find_way(net, source, targets[k]) - 1
+        hop = find_way(net, source, targets[k]) - 1
         while hop >= 0 and not _join(net, way[hop], mask):
             hop -= 1
         if hop < 0:
@@ -126,6 +115,7 @@ def scatter_local(
     masks: UInt64,
     count: int,
     flits: int,
+    firsts_ps: Int64,
     arrivals_ps: Int64,
 ) -> None:
     """Send the vectors of a flight from one port to several, each token once per link.
@@ -139,26 +129,53 @@ def scatter_local(
         masks: [>= count, words], tokens that each target takes.
         count: number of targets.
         flits: flits per vector.
+        firsts_ps: out, [>= count], when all of the first vector is at each target.
         arrivals_ps: out, [>= count], when the last flit reaches each target.
     """
+    if net.flags[0] != 0:
+        scatter_vectors(
+            net, first_ps, last_ps, source, targets, masks, count, flits, firsts_ps, arrivals_ps
+        )
+        return
     if net.flags[2] != 0 and net.flags[3] != 0:
         scatter_free(net, last_ps, source, targets, count, flits, arrivals_ps)
+        for k in range(count):
+            firsts_ps[k] = arrivals_ps[k]
         return
+    _scatter_train(
+        net, first_ps, last_ps, source, targets, masks, count, flits, firsts_ps, arrivals_ps
+    )
+
+
+@inlined
+def _scatter_train(
+    net: Network,
+    first_ps: int,
+    last_ps: int,
+    source: int,
+    targets: Int64,
+    masks: UInt64,
+    count: int,
+    flits: int,
+    firsts_ps: Int64,
+    arrivals_ps: Int64,
+) -> None:
+    """Send the vectors of a flight as one train that branches."""
     config = net.packet.config
     cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
-    base, way = _first_port(net), net.path[0]
+    base, way = first_port(net), net.path[0]
     inject = base + 2 * source
     _mark_tree(net, source, targets, masks, count)
     total = flits * count_tokens(net.union[inject])
     depart = max(first_ps, last_ps - (total - flits) * cycle) + config[INTERFACE_PS]
-    start = take_link(net, inject, depart, total)
+    start = use_link(net, inject, depart, total)
     net.head[inject] = start + link_ps
     net.tail[inject] = start + (total - 1) * cycle + link_ps
     for k in range(count):
         eject = base + 2 * targets[k] + 1
         if net.head[eject] < 0:
             # Back to where the tree is reserved already, then forwards again.
-            hops = _find_way(net, source, targets[k])
+            hops = find_way(net, source, targets[k])
             way[hops] = eject
             hop = hops
             while hop > 0 and net.head[way[hop - 1]] < 0:
@@ -168,11 +185,12 @@ def scatter_local(
             for step in range(hop, hops + 1):
                 link = way[step]
                 train = flits * count_tokens(net.union[link])
-                left = take_link(net, link, head + router_ps, train)
+                left = use_link(net, link, head + router_ps, train)
                 tail = max(tail + router_ps, left + (train - 1) * cycle) + link_ps
                 head = left + link_ps
                 net.head[link], net.tail[link] = head, tail
         arrivals_ps[k] = net.tail[eject]
+        firsts_ps[k] = arrivals_ps[k] - (count_tokens(masks[k]) - 1) * flits * cycle
 
 
 @inlined
@@ -194,12 +212,12 @@ def _enter_tree(
     Returns:
         The number of links found so far.
     """
-    config, base, way = net.packet.config, _first_port(net), net.path[0]
+    config, base, way = net.packet.config, first_port(net), net.path[0]
     cycle, link_ps, total = config[CYCLE_PS], config[LINK_PS], len(net.mark)
     epoch, size = net.flags[1], count_tokens(mask)
     depart = max(first_ps, last_ps - (size - 1) * flits * cycle) + config[INTERFACE_PS]
-    start = take_link(net, base + 2 * source, depart, flits * size)
-    hops = _find_way(net, source, target)
+    start = use_link(net, base + 2 * source, depart, flits * size)
+    hops = find_way(net, source, target)
     way[hops] = base + 2 * target + 1
     for hop in range(hops + 1):
         link = way[hop]
@@ -258,6 +276,8 @@ def reduce_local(
         target: receiving port.
         flits: flits per vector.
     """
+    if net.flags[0] != 0:
+        return reduce_vectors(net, first_ps, last_ps, sources, masks, count, target, flits)
     if net.flags[2] != 0 and net.flags[3] != 0:
         return reduce_free(net, last_ps, sources, count, target, flits)
     config = net.packet.config
@@ -275,7 +295,7 @@ def reduce_local(
     for k in range(found):
         link = (-tree[k]) % total_links
         total = flits * count_tokens(net.union[link])
-        start = take_link(net, link, net.head[link] + router_ps, total)
+        start = use_link(net, link, net.head[link] + router_ps, total)
         tail = max(net.tail[link] + router_ps, start + (total - 1) * cycle) + link_ps
         after = net.path[1, link]
         if after >= 0:

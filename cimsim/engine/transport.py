@@ -56,6 +56,7 @@ def scatter_trains(
     masks: UInt64,
     count: int,
     flits: int,
+    firsts_ps: Int64,
     arrivals_ps: Int64,
 ) -> None:
     """Send the vectors of a flight from one port to several, each token once per link.
@@ -68,12 +69,17 @@ def scatter_trains(
         masks: [>= count, words], tokens that each target takes.
         count: number of targets.
         flits: flits per vector.
+        firsts_ps: out, [>= count], when all of the first vector is at each target.
         arrivals_ps: out, [>= count], when the last flit reaches each target.
     """
     if _is_local(net, source, targets, count):
-        scatter_local(net, now_ps, now_ps, source, targets, masks, count, flits, arrivals_ps)
+        scatter_local(
+            net, now_ps, now_ps, source, targets, masks, count, flits, firsts_ps, arrivals_ps
+        )
     else:
-        scatter_between(net, net.after, now_ps, source, targets, masks, count, flits, arrivals_ps)
+        scatter_between(
+            net, net.after, now_ps, source, targets, masks, count, flits, firsts_ps, arrivals_ps
+        )
 
 
 @inlined

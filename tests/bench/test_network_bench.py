@@ -39,14 +39,14 @@ def test_a_slower_network_carries_the_same_and_is_busier(rows: list[dict[str, ob
         assert float(str(slow["share"])) > float(str(fast["share"]))
 
 
-def test_lonely_tokens_are_as_fast_at_both_levels_but_for_joins(
+def test_lonely_tokens_are_as_fast_at_both_levels(
     rows: list[dict[str, object]],
 ) -> None:
     alone = [row for row in rows if row["phase"] == "decode_b1"]
     assert len(alone) == 2
     for row in alone:
-        # Flit by flit a sum costs six cycles a join, and a transfer begins with a cycle.
-        assert -0.1 < float(str(row["mean_error"])) < 0
+        # Flit by flit a transfer begins with a cycle.
+        assert -0.005 < float(str(row["mean_error"])) <= 0
         assert row["makespan_error"] == pytest.approx(row["mean_error"])
 
 

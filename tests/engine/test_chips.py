@@ -84,7 +84,7 @@ def test_a_token_crosses_a_link_once_however_many_tiles_want_it() -> None:
     net = network(3, "mesh")  # a row of three chips
     targets = np.array([1, 5, 6, 9, 10, 11], dtype=np.int64)
     out = np.zeros(6, dtype=np.int64)
-    scatter_trains(net, 0, 0, targets, np.ones((6, 1), dtype=np.uint64), 6, 4, out)
+    scatter_trains(net, 0, 0, targets, np.ones((6, 1), dtype=np.uint64), 6, 4, out.copy(), out)
     crossed = dict(
         zip(
             sorted(system_topology("mesh", 3).graph.edges),
@@ -101,7 +101,8 @@ def test_a_link_carries_the_tokens_of_all_chips_behind_it() -> None:
     net = network(3, "mesh", single=False)
     targets = np.array([4, 8], dtype=np.int64)
     masks = np.array([[0b0111], [0b1100]], dtype=np.uint64)
-    scatter_trains(net, 0, 0, targets, masks, 2, 1, np.zeros(2, dtype=np.int64))
+    out = np.zeros((2, 2), dtype=np.int64)
+    scatter_trains(net, 0, 0, targets, masks, 2, 1, out[0], out[1])
     crossed = dict(
         zip(
             sorted(system_topology("mesh", 3).graph.edges),
@@ -127,8 +128,9 @@ def test_partial_results_are_added_on_the_way_over_chips() -> None:
         )
     )
     assert crossed == {(0, 1): 0, (1, 0): 4, (1, 2): 0, (2, 1): 4}
-    # Chip 2 decides: its tile (0, 0) to the gateway, two links, the gateway of chip 0 to tile 0.
-    assert arrival == 2 * local_ps(3, 4) + 2 * (4 * FLIT_PS + LATENCY_PS)
+    # Chip 2 decides: its tile (0, 0) to the gateway, two links, the gateway of chip 0 to tile 0;
+    # parts meet on chips 2 and 0, where adding takes six cycles.
+    assert arrival == 2 * (local_ps(3, 4) + 6_000) + 2 * (4 * FLIT_PS + LATENCY_PS)
 
 
 def test_uncontended_multicasts_equal_single_sends(scaled: Callable[[int], int]) -> None:
@@ -141,7 +143,7 @@ def test_uncontended_multicasts_equal_single_sends(scaled: Callable[[int], int])
         targets = rng.integers(0, 4 * chips, count)
         masks = np.ones((count, 1), dtype=np.uint64)
         out = np.zeros(count, dtype=np.int64)
-        scatter_trains(net, 50, source, targets, masks, count, flits, out)
+        scatter_trains(net, 50, source, targets, masks, count, flits, out.copy(), out)
         sent = [send_train(net, 50, 50, source, int(t), flits, 1) for t in targets]
         assert out.tolist() == sent
         ready = rng.integers(0, 90_000, count)

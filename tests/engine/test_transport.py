@@ -38,8 +38,8 @@ def test_uncontended_routes_in_closed_form_equal_the_walk(scaled: Callable[[int]
             masks = np.ones((count, 1), dtype=np.uint64)
             results = []
             for net in nets:
-                out = np.zeros(count, dtype=np.int64)
-                scatter_trains(net, 7_000, source, others, masks, count, flits, out)
+                first, out = np.zeros((2, count), dtype=np.int64)
+                scatter_trains(net, 7_000, source, others, masks, count, flits, first, out)
                 back = reduce_train(net, ready, ready, others, masks, count, source, flits)
                 sent = send_train(net, 5_000, 90_000, source, int(others[0]), flits, 3)
                 results.append([*out.tolist(), back, sent])
@@ -51,7 +51,7 @@ def test_a_multicast_tree_carries_a_token_once_a_link() -> None:
     net = network(width=4, height=1, contended=True)
     targets = np.array([2, 3], dtype=np.int64)
     out = np.zeros(2, dtype=np.int64)
-    scatter_trains(net, 0, 0, targets, np.ones((2, 1), dtype=np.uint64), 2, 5, out)
+    scatter_trains(net, 0, 0, targets, np.ones((2, 1), dtype=np.uint64), 2, 5, out.copy(), out)
     used = settle(net)[:, FLITS]
     assert used[[0, 4, 8]].tolist() == [5, 5, 5]  # links 0-1, 1-2, 2-3
     # interface, injection, then router and link for 3 or 4 routers, then 4 more flits.
@@ -62,7 +62,8 @@ def test_links_carry_the_union_of_tokens_behind_them() -> None:
     net = network(width=3, height=1, contended=True, single=False)
     targets = np.array([1, 2], dtype=np.int64)
     masks = np.array([[0b0111], [0b1100]], dtype=np.uint64)
-    scatter_trains(net, 0, 0, targets, masks, 2, 1, np.zeros(2, dtype=np.int64))
+    out = np.zeros((2, 2), dtype=np.int64)
+    scatter_trains(net, 0, 0, targets, masks, 2, 1, out[0], out[1])
     used = settle(net)[:, FLITS]
     assert used[0] == 4  # tokens 0 to 3 leave together
     assert used[4] == 2  # only 2 and 3 go on
@@ -75,8 +76,9 @@ def test_a_reduction_adds_and_passes_each_token_once() -> None:
     masks = np.ones((2, 1), dtype=np.uint64)
     arrival = reduce_train(net, ready, ready, sources, masks, 2, 0, 5)
     assert settle(net)[[5, 9], FLITS].tolist() == [5, 5]
-    # The late source decides: interface, injection, two routers with links, 4 more flits.
-    assert arrival == 50_000 + (1 + 1 + 4 * 2 + 4) * 1000
+    # The late source decides: interface, injection, two routers with links, 4 more flits, and
+    # six cycles into the adder beside its router and out again.
+    assert arrival == 50_000 + (1 + 1 + 4 * 2 + 4 + 6) * 1000
 
 
 def test_contended_trains_wait_for_each_other() -> None:

@@ -6,9 +6,11 @@ from cimsim.chip.topology import Topology
 from cimsim.engine.noc.packet import NocTiming
 from tests.noc.ways import route_links
 
+CREDIT_CYCLES = 3
+
 
 class PacketTwin:
-    """Reserves links like `packet.send`, with every interval kept."""
+    """Reserves links and holds senders up like `packet.send`, with every interval kept."""
 
     def __init__(self, shape: Topology, timing: NocTiming) -> None:
         self.shape, self.timing = shape, timing
@@ -18,10 +20,17 @@ class PacketTwin:
         """Return when the tail arrives."""
         timing, cycle = self.timing, self.timing.cycle_ps
         head = now + timing.interface_cycles * cycle
-        for number, link in enumerate(route_links(self.shape, source, target)):
+        links = route_links(self.shape, source, target)
+        starts = []
+        for number, link in enumerate(links):
             if number:
                 head += timing.router_cycles * cycle
-            head = self._start(link, head, flits * cycle) + timing.link_cycles * cycle
+            starts.append(self._start(link, head, flits * cycle))
+            head = starts[-1] + timing.link_cycles * cycle
+        room = (timing.buffer_flits - CREDIT_CYCLES) * cycle
+        # A packet that waits for its k-th link fills k buffers.
+        last = max(start - k * room for k, start in enumerate(starts))
+        self._hold(links[0], starts[0] + flits * cycle, last + flits * cycle)
         return head + (flits - 1) * cycle
 
     def _start(self, link: int, ready: int, hold: int) -> int:
@@ -30,3 +39,9 @@ class PacketTwin:
             start = min(b for a, b in self.busy[link] if a < start + hold and start < b)
         self.busy[link].append((start, start + hold))
         return start
+
+    def _hold(self, link: int, end: int, until: int) -> None:
+        """Hold a link until a time, or until somebody else has it."""
+        until = min([until, *[a for a, _ in self.busy[link] if a >= end]])
+        if until > end:
+            self.busy[link].append((end, until))

@@ -16,7 +16,6 @@ from cimsim.chip.topology import Topology
 from cimsim.engine.noc.packet import (
     BUSY_PS,
     FLITS,
-    INTERVALS,
     PACKETS,
     NocTiming,
     packet_state,
@@ -70,7 +69,7 @@ def test_flits_of_a_packet_are_its_payload_in_link_widths() -> None:
     assert [TIMING.flits(b) for b in (0, 1, 16, 17, 512)] == [1, 1, 1, 2, 32]
 
 
-@pytest.mark.parametrize("name", ["flit_bytes", "cycle_ps", "link_cycles"])
+@pytest.mark.parametrize("name", ["flit_bytes", "cycle_ps", "link_cycles", "buffer_flits"])
 def test_a_link_without_width_clock_or_delay_is_refused(name: str) -> None:
     values = {"flit_bytes": 16, "cycle_ps": 500, name: 0}
     with pytest.raises(CimsimError, match=name):
@@ -103,20 +102,48 @@ def test_links_carry_every_flit_once_and_never_two_at_a_time(sent) -> None:
         assert (np.diff(bounds) > 0).all()
 
 
-@given(
-    st.sampled_from([MESH, Topology("torus", 3, 4), Topology("cmesh", 2, 2, 4)]),
-    st.lists(
-        st.tuples(st.integers(0, 40), st.integers(0, 11), st.integers(0, 11), st.integers(1, 12)),
-        min_size=1,
-        max_size=INTERVALS,
-    ),
+SHAPES = st.sampled_from([MESH, Topology("torus", 3, 4), Topology("cmesh", 2, 2, 4)])
+SENT = st.lists(
+    st.tuples(st.integers(0, 400), st.integers(0, 11), st.integers(0, 11), st.integers(1, 60)),
+    min_size=1,
+    max_size=40,
 )
-def test_the_kernel_and_its_plain_twin_give_the_same_arrivals(shape: Topology, sent) -> None:
-    # With no more packets than intervals a link keeps, nothing is given up.
-    timing = NocTiming(16, 7, router_cycles=2, link_cycles=3, interface_cycles=0)
-    state, twin = packet_state(shape, timing), PacketTwin(shape, timing)
+
+
+@given(SHAPES, st.integers(1, 40), SENT)
+def test_the_kernel_and_its_plain_twin_give_the_same_arrivals(
+    shape: Topology, buffer: int, sent
+) -> None:
+    timing = NocTiming(16, 7, 2, 3, interface_cycles=0, buffer_flits=buffer)
+    state, twin = packet_state(shape, timing, vectors=40), PacketTwin(shape, timing)
     for now, source, target, flits in sent:
         assert send(state, now, source, target, flits) == twin.send(now, source, target, flits)
+
+
+@given(SHAPES, SENT)
+def test_a_link_that_gives_up_gaps_is_late_and_never_serves_two(shape: Topology, sent) -> None:
+    timing = NocTiming(16, 1, buffer_flits=1 << 20)
+    state = packet_state(shape, timing)
+    state = state._replace(reserved=np.zeros((shape.links, 2 + 2 * 4), dtype=np.int64))
+    flits = np.zeros(shape.links, dtype=np.int64)
+    for now, source, target, size in sent:
+        arrival = send(state, now, source, target, size)
+        flits[route_links(shape, source, target)] += size
+        assert arrival >= now + cycles(route_length(shape, source, target), size)
+    for row, carried in zip(state.reserved, flits, strict=True):
+        bounds = row[2 : 2 + 2 * row[0]]
+        assert (np.diff(bounds) > 0).all()
+        assert row[1] + (bounds[1::2] - bounds[::2]).sum() >= carried
+
+
+def test_a_message_that_waits_holds_its_sender_up() -> None:
+    state = packet_state(MESH, NocTiming(16, 1, buffer_flits=8))
+    send(state, 0, 1, 2, 100)
+    # Starts on link 1 -> 2 in cycle 105, when the first has left it.
+    second = send(state, 0, 0, 2, 40)
+    assert second == 105 + 1 + 4 + 39
+    # Node 0 sends its next message, to another side, when the tail has room: 105 + 40 - 2 (8 - 3).
+    assert send(state, 0, 0, 4, 1) == 105 + 40 - 2 * 5 + 1 + 2 * 4
 
 
 def test_a_multicast_uses_every_link_of_its_tree_once() -> None:

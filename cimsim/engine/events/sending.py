@@ -80,10 +80,12 @@ def send(x: Machine, flight: int) -> None:
     for k in range(now.outgoing):
         count = _add_targets(x, x.outbox[k], count)
     port = digital_port(x, flight)
-    scatter_trains(x.net, now.time_ps, port, x.ports, x.port_masks, count, flits, x.times[0])
+    scatter_trains(
+        x.net, now.time_ps, port, x.ports, x.port_masks, count, flits, x.times[0], x.times[1]
+    )
     at = ZERO
     for k in range(now.outgoing):
-        at = _arrive(x, x.outbox[k], at, flits)
+        at = _arrive(x, x.outbox[k], at)
     now.outgoing = 0
 
 
@@ -99,16 +101,15 @@ def _add_targets(x: Machine, v: int, count: int) -> int:
 
 
 @inlined
-def _arrive(x: Machine, v: int, at: int, flits: int) -> int:
+def _arrive(x: Machine, v: int, at: int) -> int:
     """Schedule the arrival of a visit that was sent; return the next target's index."""
     visit, now_ps = x.visit[v], x.now[0].time_ps
     site = x.site[visit.site]
     tiles = site.ins_end - site.ins
-    tail = x.times[0, at]
+    first, tail = x.times[0, at], x.times[1, at]
     for k in range(1, tiles):
-        tail = max(tail, x.times[0, at + k])
+        first, tail = max(first, x.times[0, at + k]), max(tail, x.times[1, at + k])
     visit.tail_ps = tail
-    first = tail - (visit.size - 1) * flits * x.fixed[0].cycle_ps
     x.visit_parts[v, NOC] += first - now_ps
     push(x, first, VISIT, v)
     return int(at + tiles)

@@ -19,9 +19,10 @@ from cimsim.engine.events.slots import unpin
 from cimsim.engine.events.streams import reach_digital
 from cimsim.engine.events.tiers import take_tiers, tiers_ready_ps
 from cimsim.engine.network import set_tokens
-from cimsim.engine.noc.kernel import ZERO, inlined, inner
+from cimsim.engine.noc.kernel import ONE, ZERO, inlined, inner
 from cimsim.engine.raw import ADC, COMPUTE, NOC, QUEUE, VISIT_PARTS
 from cimsim.engine.transport import reduce_train, send_train
+from cimsim.engine.vectors import vector_ready
 
 __all__ = ["on_back", "on_begin", "on_finish", "on_visit"]
 
@@ -45,8 +46,12 @@ def on_visit(x: Machine, v: int) -> None:
     hold_servers(x, visit.site, taken_in, work, ZERO)
     if x.fixed[0].tiers > 1:
         take_tiers(x, visit.site, start, taken_in)
-    visit.start_ps, visit.first_ps = start, start + site.interval_ps + site.fill_ps
-    visit.finish_ps = _inside(x, v, start + site.interval_ps, taken_in) + site.fill_ps
+    visit.start_ps = start
+    if x.net.flags[0] != 0:
+        _inside_each(x, v, start + site.interval_ps, taken_in)
+    else:
+        visit.first_ps = start + site.interval_ps + site.fill_ps
+        visit.finish_ps = _inside(x, v, start + site.interval_ps, taken_in) + site.fill_ps
     x.visit_parts[v, QUEUE] += start - now_ps
     _count(x, v)
     if x.fixed[0].record != 0:
@@ -72,6 +77,28 @@ def _inside(x: Machine, v: int, first_ps: int, last_ps: int) -> int:
             last_ps = max(last_ps, done)
             at += 1
     return int(last_ps)
+
+
+@inlined
+def _inside_each(x: Machine, v: int, first_ps: int, last_ps: int) -> None:
+    """Move each vector between the tiles of a visit when it has been taken in."""
+    visit, site = x.visit[v], x.site[x.visit[v].site]
+    size, first, last = visit.size, first_ps, last_ps
+    if site.pairs < site.pairs_end:
+        last = ZERO
+        for k in range(size):
+            ready = vector_ready(first_ps, last_ps, k, size)
+            at = site.pairs
+            while at < site.pairs_end:
+                current, left = x.pairs[at].round, ready
+                while at < site.pairs_end and x.pairs[at].round == current:
+                    pair = x.pairs[at]
+                    done = send_train(x.net, left, left, pair.source, pair.target, pair.flits, ONE)
+                    ready = max(ready, done)
+                    at += 1
+            first = ready if k == 0 else min(first, ready)
+            last = max(last, ready)
+    visit.first_ps, visit.finish_ps = first + site.fill_ps, last + site.fill_ps
 
 
 @inner
@@ -125,6 +152,8 @@ def _gather(x: Machine, flight: int) -> None:
             set_tokens(x.port_masks, count, x.masks[v])
             x.times[0, count], x.times[1, count] = visit.first_ps, visit.finish_ps
             count += 1
+        elif x.net.flags[0] != 0:
+            arrival = max(arrival, _results(x, v, port))
         else:
             for at in range(site.outs, site.outs_end):
                 out = x.outs[at]
@@ -140,6 +169,19 @@ def _gather(x: Machine, flight: int) -> None:
     arrival = move(x, flight, row.step, arrival)
     _close(x, flight, arrival)
     push(x, arrival, STAGE_DONE, flight)
+
+
+@inlined
+def _results(x: Machine, v: int, port: int) -> int:
+    """Send the results of a visit back, each in the pieces that its tiles have of it."""
+    visit, site, last = x.visit[v], x.site[x.visit[v].site], ZERO
+    for k in range(visit.size):
+        ready = vector_ready(visit.first_ps, visit.finish_ps, k, visit.size)
+        for at in range(site.outs, site.outs_end):
+            out = x.outs[at]
+            done = send_train(x.net, ready, ready, out.tile, port, out.flits, ONE)
+            last = max(last, done)
+    return int(last)
 
 
 @inner

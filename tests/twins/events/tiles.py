@@ -7,7 +7,8 @@ visits through them. `reference` adds streams, keys and values, and digital unit
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -173,14 +174,16 @@ class ReferenceTiles:
                 count += 1
         flits = self.in_flits[self.at_step[flight]]
         port = self._digital_port(flight)
-        scatter_trains(self.net, now, port, self.ports, self.masks, count, flits, self.times[0])
+        scatter_trains(
+            self.net, now, port, self.ports, self.masks, count, flits, self.times[0], self.times[1]
+        )
         at = 0
-        arrivals = self.times[0, :count].tolist()
+        firsts, arrivals = self.times[:, :count].tolist()
         for visit in visits:
             tiles = len(self.in_tiles[visit.site])
             visit.tail_ps = max(arrivals[at : at + tiles])
+            first = max(firsts[at : at + tiles])
             at += tiles
-            first = visit.tail_ps - (visit.size - 1) * flits * self.cycle_ps
             visit.parts[NOC] += first - now
             self._at(first, self._on_visit, visit)
 
@@ -234,9 +237,13 @@ class ReferenceTiles:
         for server in self.servers_of[site]:
             self.server_free[server] = taken_in
             self.server_busy[server] += interval * size
-        after = self._inside(visit, start + interval, taken_in)
+        if self.plan.transport.contended:
+            moved = self._inside_each(visit, start + interval, taken_in)
+            first, after = min(moved), max(moved)
+        else:
+            first, after = start + interval, self._inside(visit, start + interval, taken_in)
         visit.arrived_ps = now
-        visit.first_ps = start + interval + self.fill_ps[site]
+        visit.first_ps = first + self.fill_ps[site]
         visit.finish_ps = after + self.fill_ps[site]
         visit.parts[QUEUE] += start - now
         converting = self.adc_interval_ps[site] * size + self.adc_fill_ps[site]
@@ -302,6 +309,31 @@ class ReferenceTiles:
                 at += 1
         return last_ps
 
+    def _inside_each(self, visit: Visit, first_ps: int, last_ps: int) -> list[int]:
+        """Move each vector as it has been taken in, round by round; return when it is there."""
+        moved = []
+        for time_ps in spread(first_ps, last_ps, visit.size):
+            ready = time_ps
+            for _, pairs in groupby(self.pairs_of[visit.site], itemgetter(0)):
+                leave = ready
+                for _, source, target, flits in pairs:
+                    ready = max(ready, self._one(leave, source, target, flits))
+            moved.append(ready)
+        return moved
+
+    def _one(self, ready: int, source: int, target: int, flits: int) -> int:
+        """Send one vector; return when it is there."""
+        return send_train(self.net, ready, ready, source, target, flits, 1)
+
+    def _results(self, visit: Visit, port: int) -> int:
+        """Send every piece of each result when it is ready; return the last arrival."""
+        outs = list(zip(*self.outs[visit.site], strict=True))
+        return max(
+            self._one(ready, tile, port, flits)
+            for ready in spread(visit.first_ps, visit.finish_ps, visit.size)
+            for tile, flits in outs
+        )
+
     def _gather(self, flight: int) -> None:
         """All visits of a stage have started: send their results back."""
         visits, step = self.visits_of[flight], self.at_step[flight]
@@ -318,6 +350,9 @@ class ReferenceTiles:
             )  # fmt: skip
         else:
             for visit in visits:
+                if self.plan.transport.contended:
+                    arrival = max(arrival, self._results(visit, port))
+                    continue
                 for tile, flits in zip(*self.outs[visit.site], strict=True):
                     done = send_train(
                         self.net, visit.first_ps, visit.finish_ps, tile, port, flits, visit.size
@@ -449,6 +484,13 @@ class ReferenceTiles:
             self.residency.pins[slot] -= 1
             if self.residency.pins[slot] == 0:
                 self._serve_slots(self.residency.chip[slot])
+
+
+def spread(first: int, last: int, count: int) -> list[int]:
+    """Return when each of some vectors is ready, evenly from the first to the last."""
+    if count == 1:
+        return [max(first, last)]
+    return [first + (last - first) * k // (count - 1) for k in range(count)]
 
 
 def rows_of(pointer: NDArray[np.int64], flat: NDArray[np.int64]) -> list[list[int]]:

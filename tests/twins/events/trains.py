@@ -36,9 +36,10 @@ def scatter_trains(
     masks: UInt64,
     count: int,
     flits: int,
+    firsts_ps: Int64,
     arrivals_ps: Int64,
 ) -> None:
-    _scatter_trains(net, now_ps, source, targets, masks, count, flits, arrivals_ps)
+    _scatter_trains(net, now_ps, source, targets, masks, count, flits, firsts_ps, arrivals_ps)
 
 
 @kernel
