@@ -181,7 +181,7 @@ def _local(address: str) -> Any:
             allowed="local:N with N processes, or a scheduler's address such as tcp://host:8786",
         )
     # Memory of the processes that workers host is not the workers' own: Dask sees none of it.
-    return LocalCluster(
+    cluster = LocalCluster(
         n_workers=int(count),
         threads_per_worker=1,
         host="127.0.0.1",
@@ -190,6 +190,9 @@ def _local(address: str) -> Any:
         memory_limit=0,
         silence_logs=logging.CRITICAL,
     )
+    # We close it ourselves; at exit Dask would try again and wait 10 s for workers that started.
+    cluster.shutdown_on_close = False
+    return cluster
 
 
 def _connect(where: Any, address: str) -> Any:

@@ -53,8 +53,7 @@ def test_a_signal_ends_workers_within_5_seconds(
     )
     try:
         assert process.stderr is not None
-        while "%" not in process.stderr.readline():  # what it says before workers are at work
-            assert process.poll() is None
+        process.stderr.readline()  # the first word of progress: workers are at work
         process.send_signal(number)
         asked = time.monotonic()
         _, err = process.communicate(timeout=60)
@@ -62,8 +61,7 @@ def test_a_signal_ends_workers_within_5_seconds(
         assert err.splitlines()[-1] == said
         while _alive(process.pid) and time.monotonic() - asked < 60.0:
             time.sleep(0.05)
-        # Dask's own workers are gone in that time too, but closing its cluster can take 12 s.
-        assert time.monotonic() - asked < (5.0 if way[0] == "--jobs" else 20.0)
+        assert time.monotonic() - asked < 5.0
     finally:
         if _alive(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
