@@ -22,7 +22,7 @@ from cimsim.engine.noc.packet import BUSY_PS, FLITS, NocTiming, packet_state, se
 from cimsim.engine.noc.traffic import Pattern, Traffic
 from cimsim.errors import SimulationError
 
-__all__ = ["LENGTHS", "LOADS", "PATTERNS", "measure_messages", "run_message_bench"]
+__all__ = ["LENGTHS", "LOADS", "PATTERNS", "by_flits", "measure_messages", "run_message_bench"]
 
 PATTERNS: tuple[Pattern, ...] = (
     "uniform", "transpose", "tornado", "hotspot", "neighbor", "bitcomp", "shuffle",
@@ -76,7 +76,7 @@ def measure_messages(
     count = min(2000, max(400, 100_000 // flits))
     messages = _messages(shape, pattern, flits, load, count, seed)
     packet, used = _by_packets(shape, flits, messages)
-    flit = _by_flits(shape, flits, messages)
+    flit = by_flits(shape, flits, messages)
     counted = slice(int(WARM_UP * count), None)
     tails = (np.quantile(found[counted], 0.99) for found in (packet, flit))
     return {
@@ -128,8 +128,17 @@ def _by_packets(shape: Topology, flits: int, messages: Load) -> tuple[Int64, flo
     return latency, float(busy.max()) / float((messages[0] + latency).max())
 
 
-def _by_flits(shape: Topology, flits: int, messages: Load) -> Int64:
-    """Return the latency of every message in cycles, cut into packets."""
+def by_flits(shape: Topology, flits: int, messages: Load) -> Int64:
+    """Return the latency of every message in cycles, cut into packets of 8.
+
+    Args:
+        shape: the network.
+        flits: of a message.
+        messages: start cycles in order, sources and targets.
+
+    Raises:
+        SimulationError: if the network is deadlocked.
+    """
     net = FlitNetwork(FlitSettings(shape), PACKET_FLITS, tuple(range(shape.nodes)))
     started: dict[int, int] = {}
     latency = np.zeros(len(messages[0]), dtype=np.int64)

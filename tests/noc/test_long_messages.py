@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cimsim.bench.messages import by_flits
 from cimsim.chip.topology import Topology
-from cimsim.engine.noc.flit_feed import DELIVERED, STUCK
-from cimsim.engine.noc.flit_network import FlitNetwork
-from cimsim.engine.noc.flit_state import FlitSettings
 from cimsim.engine.noc.packet import NocTiming, packet_state, send
 from cimsim.engine.noc.validity import BEYOND, LONGEST_FLITS, PacketValidity
 
@@ -26,29 +24,6 @@ def messages(shape: Topology, flits: int, rate: float, count: int) -> tuple[Cycl
     cycles = np.cumsum(rng.exponential(flits / (rate * nodes), count)).astype(np.int64)
     sources = rng.integers(0, nodes, count)
     return cycles, sources, (sources + rng.integers(1, nodes, count)) % nodes
-
-
-def by_flits(shape: Topology, flits: int, load: tuple[Cycles, Cycles, Cycles]) -> Cycles:
-    """Latency of every message, cut into packets of 8 flits."""
-    net = FlitNetwork(FlitSettings(shape, 4, 8), 8, tuple(range(shape.routers)))
-    started: dict[int, int] = {}
-    latency = np.zeros(len(load[0]), dtype=np.int64)
-
-    def go(until: int) -> None:
-        while net.cycle < until:
-            why, found = net.advance(until)
-            assert why != STUCK
-            for message, _, _ in found:
-                k = started.pop(message)
-                latency[k] = net.cycle - load[0][k]
-            if why != DELIVERED and not net.busy and not started:
-                return
-
-    for k, (cycle, source, target) in enumerate(zip(*load, strict=True)):
-        go(int(cycle))
-        started[net.send(int(source), (int(target),), flits)] = k
-    go(1 << 40)
-    return latency
 
 
 def by_packets(
