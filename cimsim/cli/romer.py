@@ -65,7 +65,6 @@ def calibrate(
     from cimsim.errors import CimsimError
 
     load(plugins)
-    where = () if device is None else (f"run.device={device}",)
     if not out.parent.is_dir():
         raise CimsimError("no such folder", file=out.parent, key="--out")
     found = find_correction(
@@ -76,7 +75,7 @@ def calibrate(
         tokens=tokens,
         method=method,
         guarded=not unguarded,
-        overrides=(*(overrides or ()), *where),
+        overrides=_knobs(overrides, device),
     )
     for warning in found.warnings:
         _say(f"warning: {warning}")
@@ -168,8 +167,7 @@ def gap(
     from romer.study.subject import CleanModel
 
     load(plugins)
-    where = () if device is None else (f"run.device={device}",)
-    chip = load_chip(find_chip(config), (*(overrides or ()), *where))
+    chip = load_chip(find_chip(config), _knobs(overrides, device))
     subject = CleanModel(model, chip.workload.context, open_compute(chip.run), tokens)
     wanted = tuple(methods or ("recommended", "trim_columns", "romer_plus"))
     found = measure_gaps(chip, subject, wanted, range(chips), chip.calibration.tokens)
@@ -226,8 +224,8 @@ def study(
     """Measure what calibration gains: on the bundled models as the plan says, or on one model."""
     if model is not None:
         axes = {"tile.device.sigma_lsb": sigmas, "technology.temperature_c": temperatures}
-        where = () if device is None else (f"run.device={device}",)
-        _table(out, model, text, config, axes, (*(overrides or ()), *where), chips or MANY_CHIPS)
+        knobs = _knobs(overrides, device)
+        _table(out, model, text, config, axes, knobs, chips or MANY_CHIPS)
         return
     from romer.study.map_plan import is_map, read_map
     from romer.study.map_run import MapStudy
@@ -286,6 +284,11 @@ def _table(
     (out / "table.md").write_text(title + table, encoding="utf-8")
     print(table, end="")
     print(f"written: {out}/table.md")
+
+
+def _knobs(overrides: Sequence[str] | None, device: str | None) -> tuple[str, ...]:
+    """Return what changes a chip file: the user's overrides, then where torch computes."""
+    return (*(overrides or ()), *([] if device is None else [f"run.device={device}"]))
 
 
 def _say(text: str) -> None:
