@@ -101,19 +101,9 @@ def scatter_between(
                 away[w] |= wanted[chip, w]
     first, last = np.zeros(chips, dtype=np.int64), np.zeros(chips, dtype=np.int64)
     last[home] = _scatter_on(
-        net,
-        home,
-        now_ps,
-        now_ps,
-        source,
-        targets,
-        masks,
-        count,
-        flits,
-        firsts_ps,
-        arrivals_ps,
+        net, home, now_ps, now_ps, source, targets, masks, count, flits, firsts_ps, arrivals_ps,
         away,
-    )
+    )  # fmt: skip
     first[home] = last[home] - _noc_span(net, flits, count_tokens(away))
     _cross_chips(net, after, home, wanted, flits, first, last)
     none = np.zeros(masks.shape[1], dtype=np.uint64)

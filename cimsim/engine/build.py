@@ -9,6 +9,7 @@ from cimsim.chip import ChipMesh, Placement, token_turn
 from cimsim.config import ChipConfig
 from cimsim.engine.flights import Flights, build_flights
 from cimsim.engine.memory import memory_times, most_kv_layers
+from cimsim.engine.network import WORD_BITS
 from cimsim.engine.noc.packet import NocTiming
 from cimsim.engine.placed import Costs, PlacedSites, finish_slots, place_units, power_limit_nw
 from cimsim.engine.placed_program import PlacedProgram
@@ -26,7 +27,6 @@ __all__ = ["Costs", "build_plan", "check_trace"]
 
 Int64 = NDArray[np.int64]
 NONE = -1
-WORD_BITS = 64
 FS_PER_NS = 1_000_000
 NO_WORK = CorrectionWork()
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from cimsim.engine.network import Network
+from cimsim.engine.network import WORD_BITS, Network
 from cimsim.engine.noc.packet import packet_state
 from cimsim.engine.plan import Transport
 
 __all__ = ["make_network"]
-
-WORD_BITS = 64
 
 
 def make_network(transport: Transport) -> Network:

@@ -24,10 +24,12 @@ from cimsim.engine.noc.packet import (
 )
 
 __all__ = [
-    "FLIT_FS", "FS_PER_PS", "LATENCY_PS", "Network", "count_bits", "count_tokens", "find_way",
-    "first_port", "set_tokens", "settle", "take_chip_link", "use_link",
+    "FLIT_FS", "FS_PER_PS", "LATENCY_PS", "WORD_BITS", "Network", "count_bits", "count_tokens",
+    "find_way", "first_port", "set_tokens", "settle", "take_chip_link", "use_link",
 ]  # fmt: skip
 
+WORD_BITS = 64
+"""Tokens in a word of a set."""
 # Entries of Network.between.
 FLIT_FS, LATENCY_PS = range(2)
 FS_PER_PS = 1000
