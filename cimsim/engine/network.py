@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip.routes import LINKS, ROUTERS, WIDTH, fill_way
-from cimsim.engine.noc.kernel import inner, kernel
+from cimsim.engine.noc.kernel import inlined, inner, kernel
 from cimsim.engine.noc.packet import (
     BUSY_PS,
     CYCLE_PS,
@@ -25,7 +25,7 @@ from cimsim.engine.noc.packet import (
 
 __all__ = [
     "FLIT_FS", "FS_PER_PS", "LATENCY_PS", "WORD_BITS", "Network", "count_bits", "count_tokens",
-    "find_way", "first_port", "set_tokens", "settle", "take_chip_link", "use_link",
+    "find_way", "first_port", "set_tokens", "settle", "sort_few", "take_chip_link", "use_link",
 ]  # fmt: skip
 
 WORD_BITS = 64
@@ -181,3 +181,14 @@ def find_way(net: Network, source: int, target: int) -> int:
     """Write the links between the routers of two ports into `net.path`; return how many."""
     way, routes = net.path[0], net.packet.routes
     return int(fill_way(routes, net.router[source], net.router[target], way))
+
+
+@inlined
+def sort_few(numbers: Int64) -> None:
+    """Sort a few numbers, most of which are in order."""
+    for k in range(1, numbers.size):
+        number, at = numbers[k], k
+        while at > 0 and numbers[at - 1] > number:
+            numbers[at] = numbers[at - 1]
+            at -= 1
+        numbers[at] = number

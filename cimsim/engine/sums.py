@@ -11,7 +11,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.engine.network import Network, count_bits, count_tokens, find_way, first_port
+from cimsim.engine.network import (
+    Network,
+    count_bits,
+    count_tokens,
+    find_way,
+    first_port,
+    sort_few,
+)
 from cimsim.engine.noc.kernel import ZERO, inlined, inner
 from cimsim.engine.noc.packet import (
     CYCLE_PS,
@@ -124,13 +131,10 @@ def _leave(
             net.head[link] = start + link_ps if hop == 0 else 0
             net.path[2, link] = 1
             net.path[1, link] = way[hop + 1] if hop < hops else -1
-            # Farthest first; a router of the tree passes its sum on over one link.
-            number, at = -((hops - hop) * total + link), found
-            while at > 0 and net.order[at - 1] > number:
-                net.order[at] = net.order[at - 1]
-                at -= 1
-            net.order[at] = number
+            # A router of the tree passes its sum on over one link.
+            net.order[found] = -((hops - hop) * total + link)
             found += 1
+    sort_few(net.order[:found])  # farthest first
     return int(found)
 
 

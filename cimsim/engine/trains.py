@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.engine.free_routes import reduce_free, scatter_free, send_free
-from cimsim.engine.network import Network, count_tokens, find_way, first_port, use_link
+from cimsim.engine.network import (
+    Network,
+    count_tokens,
+    find_way,
+    first_port,
+    sort_few,
+    use_link,
+)
 from cimsim.engine.noc.kernel import ZERO, inlined, inner
 from cimsim.engine.noc.packet import CYCLE_PS, INTERFACE_PS, LINK_PS, ROUTER_PS
 from cimsim.engine.sums import reduce_vectors
@@ -238,17 +245,6 @@ def _enter_tree(
     return found
 
 
-@inlined
-def _sort(numbers: Int64) -> None:
-    """Sort a few numbers, most of which are in order."""
-    for k in range(1, numbers.size):
-        number, at = numbers[k], k
-        while at > 0 and numbers[at - 1] > number:
-            numbers[at] = numbers[at - 1]
-            at -= 1
-        numbers[at] = number
-
-
 @inner
 def reduce_local(
     net: Network,
@@ -290,7 +286,7 @@ def reduce_local(
             net, first_ps[k], last_ps[k], sources[k], masks[k], target, flits, found
         )
     tree = net.order[:found]
-    _sort(tree)  # farthest first
+    sort_few(tree)  # farthest first
     tail = np.int64(0)
     for k in range(found):
         link = (-tree[k]) % total_links
