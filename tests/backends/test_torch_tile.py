@@ -18,6 +18,7 @@ from cimsim.backends.torch import NoisePool, TorchTile
 from cimsim.backends.torch.folded import FoldedTile
 from cimsim.backends.torch.normals import column_normals, normals_of_words, philox
 from cimsim.backends.torch.packed import coarse
+from cimsim.backends.torch.pool import STEPS_PER_SIGMA, pool_normals, run_starts
 from cimsim.config import Tile
 from cimsim.config.load import load_chip
 from cimsim.errors import CimsimError
@@ -132,6 +133,16 @@ def test_fast_noise_has_the_law_of_exact_noise(name: str, scaled: Callable[[int]
     assert abs(ratio - 1.0) < 0.02 + 5.0 * (4.0 / (64 * seeds)) ** 0.5
     shift = (fast.mean(0) - exact.mean(0)) / exact.std(0)
     assert float(shift.square().mean()) < 0.05 + 2.0 / seeds  # rounding of cells to bytes
+
+
+def test_a_matrix_as_wide_as_a_vocabulary_reads_the_pool_again_from_its_start() -> None:
+    pool, key, tokens = NoisePool.draw(1, "cpu", 14), (3, 4), (torch.arange(2), torch.arange(2))
+    wide = pool_normals(pool, 0, (1, 1), [160_000], tokens, key)
+    start = run_starts(pool, 0, tokens, key)
+    ring = pool.words[: 1 << 14]
+    for output in (0, 16_383, 16_384, 151_935, 159_999):
+        byte = (ring[(start + output) % (1 << 14)] & 255) - 128
+        assert torch.equal(wide[:, 0, output], byte.float() / STEPS_PER_SIGMA)
 
 
 def test_noise_once_an_output_is_right_without_clipping_and_not_with_it() -> None:

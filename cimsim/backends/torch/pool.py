@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 STEPS_PER_SIGMA = 24
-MOST_OUTPUTS = 1 << 14
+MOST_OUTPUTS = 1 << 18  # beyond any vocabulary
 _PURPOSE_POOL, _PURPOSE_WINDOW = 32, 33
 _LOW = 0xFFFFFFFF
 _AT_ONCE = 1 << 18
@@ -45,8 +45,8 @@ class NoisePool:
     """Normals in bytes on a device.
 
     Attributes:
-        words: int32 [2^bits + MOST_OUTPUTS], four bytes each, stored with 128 added; the end
-            repeats the beginning.
+        words: int32 [2^bits + MOST_OUTPUTS], four bytes each, stored with 128 added; beyond
+            2^bits they begin anew, as often as it takes.
         bits: of the number of words.
     """
 
@@ -63,7 +63,7 @@ class NoisePool:
             bits: 23 are 32 MiB, within the second-level cache of a large GPU.
 
         Raises:
-            CimsimError: if the pool is smaller than the outputs of a matrix may be, or too large.
+            CimsimError: if the pool is too small or too large.
         """
         if not 14 <= bits <= 28:
             raise CimsimError("a pool of normals has 2^14 to 2^28 words", value=bits)
@@ -76,7 +76,8 @@ class NoisePool:
             byte = torch.round(z * STEPS_PER_SIGMA).clamp(-127, 127) + 128
             parts.append(byte.to(torch.uint8).view(torch.int32)[:, 0])
         whole = torch.cat(parts)
-        return cls(torch.cat([whole, whole[:MOST_OUTPUTS]]), bits)
+        words = len(whole) + MOST_OUTPUTS
+        return cls(whole.repeat(-(-words // len(whole)))[:words], bits)
 
     @property
     def shift(self) -> int:
