@@ -66,7 +66,7 @@ def _sections(
         "Answer": (Bullets(tuple(_answers(rows))), Text(READING)),
         "Smallest error at which the two steps close half": (_smallest(rows),),
         "Phase diagrams": tuple(Illustration(p, brief=True) for p in pictures),
-        "Primary cells": (_grid("Primary cells", [r for r in rows if r["primary"]]),),
+        **_with_intervals(plan, rows),
     }
     for parts in plan["parts"]:
         title = f"All treatments, {parts.replace('_', ' ')}"
@@ -88,6 +88,13 @@ def _sections(
     )
 
 
+def _with_intervals(plan: MapPlan, rows: Sequence[Row]) -> dict[str, tuple[Block, ...]]:
+    """Return the cells whose intervals are told: the primary ones, all of a plan without any."""
+    if not plan["primary"]["cells"]:
+        return {"Every cell": (_grid("Every cell", rows),)}
+    return {"Primary cells": (_grid("Primary cells", [r for r in rows if r["primary"]]),)}
+
+
 def _answers(rows: Sequence[Row]) -> list[str]:
     """Say in sentences what the primary cells and the map found."""
     found = []
@@ -104,11 +111,12 @@ def _answers(rows: Sequence[Row]) -> list[str]:
         f"The two steps close half or more {word} trimming: {_won(smallest, word)}."
         for word in ("before", "after")
     ]
-    wide = [r for r in primary if (r["share_high"] - r["share_low"]) / 2 > HALF_WIDTH]
-    found.append(
-        f"Precision: {len(primary) - len(wide)} of {len(primary)} primary cells with a gap have a "
-        f"half-width of 10 points or less."
-    )
+    if primary:
+        wide = [r for r in primary if (r["share_high"] - r["share_low"]) / 2 > HALF_WIDTH]
+        found.append(
+            f"Precision: {len(primary) - len(wide)} of {len(primary)} primary cells with a gap "
+            f"have a half-width of 10 points or less."
+        )
     harm = _harmed(rows)
     worst = f", by {_rise(harm[-1]):.4f} to {_rise(harm[0]):.4f} nats: listed below" if harm else ""
     found.append(

@@ -129,6 +129,19 @@ def test_the_page_lists_where_the_steps_harm_and_what_is_destroyed(tmp_path: Pat
     assert "in 0 of 2 places." in page
 
 
+def test_a_plan_without_primary_cells_tells_the_interval_of_every_cell(tmp_path: Path) -> None:
+    plan = read_map(Path("romer/study/ladder.yaml"), reduced=True)
+    measured = _measured(plan, 2.0, 1.5, 1.25, 1.2)
+    write_map(plan, [replace(measured, place=replace(measured.place, primary=False))], tmp_path,
+              places=1)  # fmt: skip
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "Precision" not in page
+    assert "## Primary cells" not in page
+    told = page.split("## Every cell")[1].split("## All treatments")[0]
+    assert "50% (50% to 50%)" in told
+    assert "trim+two_steps" in told
+
+
 def test_destroyed_cells_and_small_gaps_have_no_share() -> None:
     plan = read_map(None, reduced=True)
     lost = map_rows(plan, [_measured(plan, math.log(120.0), 2.0, 1.25, 1.2)])[0]
