@@ -14,7 +14,16 @@ from cimsim.elementary_arrays import exp_number, log_number
 from moe_mapping.draws import below, uniform
 from moe_mapping.feasibility import copies_near
 from moe_mapping.kernel import inlined, inner, kernel
-from moe_mapping.state import Fixed, Floats, Ints, WorkingPlan, rebuild, rewritten, value
+from moe_mapping.state import (
+    Fixed,
+    Floats,
+    Ints,
+    WorkingPlan,
+    keep_sites,
+    rebuild,
+    rewritten,
+    value,
+)
 from moe_mapping.tournament import add_layer_time, add_site_time
 
 __all__ = ["anneal"]
@@ -243,10 +252,11 @@ def anneal(
     """
     rebuild(fixed, plan)
     best = value(fixed, plan)
-    site = plan.site.copy()
+    copies, site = plan.copies, np.empty_like(plan.site)
+    keep_sites(copies, plan.site, site)
     dense = _dense_traffic(fixed, plan)
     total, fitted = _walk(fixed, plan, dense, seed, 0, _SAMPLE, _BOILING)
-    plan.site[:] = site
+    keep_sites(copies, site, plan.site)
     rebuild(fixed, plan)
     if fitted == 0 or total == 0.0:
         return
@@ -259,8 +269,8 @@ def anneal(
         rebuild(fixed, plan)  # rounding of many moves goes, totals come back
         if value(fixed, plan) < best - 1e-12:
             best = value(fixed, plan)
-            site[:] = plan.site
+            keep_sites(copies, plan.site, site)
         draw += 6 * step
         temperature *= factor
-    plan.site[:] = site
+    keep_sites(copies, site, plan.site)
     rebuild(fixed, plan)

@@ -28,7 +28,18 @@ from moe_mapping.moves import (
     replace_copy,
 )
 from moe_mapping.packing import site_time, sites_of
-from moe_mapping.state import Fixed, WorkingPlan, drop, peak, put, rebuild, shift, swap, value
+from moe_mapping.state import (
+    Fixed,
+    WorkingPlan,
+    drop,
+    keep_sites,
+    peak,
+    put,
+    rebuild,
+    shift,
+    swap,
+    value,
+)
 from moe_mapping.tournament import slowest_leaf
 
 __all__ = ["STEPS", "fill_spare", "lower_peak", "prune"]
@@ -134,8 +145,10 @@ def lower_peak(
     _descend(fixed, plan, table, target, steps, left_out)
     rebuild(fixed, plan)
     best = last = peak(plan)
-    copies, site = plan.copies.copy(), plan.site.copy()
-    last_copies, last_site = plan.copies.copy(), plan.site.copy()
+    copies, site = plan.copies.copy(), np.empty_like(plan.site)
+    last_copies, last_site = plan.copies.copy(), np.empty_like(plan.site)
+    keep_sites(copies, plan.site, site)
+    keep_sites(copies, plan.site, last_site)
     draw = 0
     for kick in range(kicks):
         if best <= target:
@@ -146,14 +159,18 @@ def lower_peak(
         if peak(plan) <= last + slack * (last - target):
             rebuild(fixed, plan)
             last = peak(plan)
-            last_copies[:], last_site[:] = plan.copies, plan.site
+            last_copies[:] = plan.copies
+            keep_sites(last_copies, plan.site, last_site)
             if last < best * _TINY:
                 best = last
-                copies[:], site[:] = plan.copies, plan.site
+                copies[:] = plan.copies
+                keep_sites(copies, plan.site, site)
         else:
-            plan.copies[:], plan.site[:] = last_copies, last_site
+            plan.copies[:] = last_copies
+            keep_sites(last_copies, last_site, plan.site)
             rebuild(fixed, plan)
-    plan.copies[:], plan.site[:] = copies, site
+    plan.copies[:] = copies
+    keep_sites(copies, site, plan.site)
     rebuild(fixed, plan)
 
 

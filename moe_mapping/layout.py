@@ -146,21 +146,29 @@ def _take(room: Ints, order: Ints, need: int, whole: Ints | None) -> _Site | Non
     return tuple(sorted(site))
 
 
-def _tile_chain(hops: Ints) -> Ints:
+@kernel
+def _tile_chain(hops: NDArray[np.signedinteger]) -> Ints:
     """Return tiles in an order where neighbours on the list are neighbours on the chip."""
     n_tiles = hops.shape[0]
     order = np.zeros(n_tiles, dtype=np.int64)
     score = np.zeros(n_tiles, dtype=np.int64)
-    left = np.ones(n_tiles, dtype=np.bool_)
-    far = np.int64(np.iinfo(np.int64).max)
+    left = np.arange(n_tiles)  # in rising order: the first of equals is taken
     for i in range(1, n_tiles):
-        left[order[i - 1]] = False
-        score += hops[order[i - 1]]
-        if i > _NEIGHBOURS:
-            score -= hops[order[i - 1 - _NEIGHBOURS]]
+        last = order[i - 1]
+        at = np.searchsorted(left[: n_tiles - i + 1], last)
+        for k in range(at, n_tiles - i):
+            left[k] = left[k + 1]
         # Next to the last tile first, then near to the last few: compact runs.
-        rank = np.where(left, hops[order[i - 1]] * _NEIGHBOURS + score, far)
-        order[i] = int(np.argmin(rank))
+        best, least = -1, np.int64(0)
+        for k in range(n_tiles - i):
+            tile = left[k]
+            score[tile] += np.int64(hops[last, tile])
+            if i > _NEIGHBOURS:
+                score[tile] -= np.int64(hops[order[i - 1 - _NEIGHBOURS], tile])
+            rank = np.int64(hops[last, tile]) * _NEIGHBOURS + score[tile]
+            if best < 0 or rank < least:
+                best, least = tile, rank
+        order[i] = best
     return order
 
 

@@ -9,7 +9,7 @@ from cimsim.errors import CimsimInternalError
 from moe_mapping.feasibility import can_put, copies_near, fits_site
 from moe_mapping.kernel import inner, kernel
 from moe_mapping.layout import OPEN, first_fit
-from moe_mapping.plan import empty_plan
+from moe_mapping.plan import empty_plan, most_copies
 from moe_mapping.state import Fixed, WorkingPlan, put, rebuild, tile_time
 
 __all__ = [
@@ -280,7 +280,7 @@ def pack(fixed: Fixed, counts: Ints) -> WorkingPlan:
         counts: int64 [U], copies wanted.
     """
     plan = empty_plan(fixed)
-    wanted, order = _in_turn(fixed, plan, counts, np.zeros(counts.size))
+    wanted, order = _in_turn(fixed, counts, np.zeros(counts.size))
     for _ in range(_MOST_RETRIES):
         left_out = _pack_kernel(fixed, plan, wanted, order)
         if left_out < 0:
@@ -305,18 +305,17 @@ def pack_in_turn(fixed: Fixed, counts: Ints, rank: NDArray[np.float64]) -> Worki
         rank: [U], the highest goes first.
 
     Returns:
-        The plan, or None if a unit is left without any copy.
+        The plan, or None if a unit is left without any copy. It has room for these copies and no
+        others: `widened` gives it more.
     """
-    plan = empty_plan(fixed)
-    wanted, order = _in_turn(fixed, plan, counts, rank)
+    wanted, order = _in_turn(fixed, counts, rank)
+    plan = empty_plan(fixed, int(wanted.max()))
     return plan if _pack_kernel(fixed, plan, wanted, order) < 0 else None
 
 
-def _in_turn(
-    fixed: Fixed, plan: WorkingPlan, counts: Ints, rank: NDArray[np.float64]
-) -> tuple[Ints, Ints]:
+def _in_turn(fixed: Fixed, counts: Ints, rank: NDArray[np.float64]) -> tuple[Ints, Ints]:
     """Return copies as far as a plan has room for them, and their units in order of rank."""
-    wanted = np.minimum(counts, plan.site.shape[1])
+    wanted = np.minimum(counts, most_copies(fixed))
     unit_of_copy = np.repeat(np.arange(wanted.size), wanted)
     share = (fixed.time_ps / wanted)[unit_of_copy]
     return wanted, unit_of_copy[np.lexsort((-share, -rank[unit_of_copy]))]

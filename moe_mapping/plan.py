@@ -19,7 +19,9 @@ __all__ = [
     "assignment_of",
     "copy_plan",
     "empty_plan",
+    "most_copies",
     "plan_of",
+    "widened",
 ]
 
 Ints = NDArray[np.int64]
@@ -109,19 +111,33 @@ def _held(problem: MappingProblem) -> tuple[Ints, Ints, Ints]:
     return start, tile, crossbars
 
 
-def empty_plan(fixed: Fixed) -> WorkingPlan:
-    """Return a plan with no unit placed."""
-    units, sites, tiles = fixed.need.size, fixed.site_class.size, fixed.room.size
+def most_copies(fixed: Fixed) -> int:
+    """Return how many copies of a unit a plan has room for, which no budget exceeds."""
+    units, sites = fixed.need.size, fixed.site_class.size
     smallest = int(fixed.need[fixed.replicable].min()) if fixed.replicable.any() else 1
     most = 1 + (int(fixed.limits[0]) // smallest if fixed.replicable.any() else 0)
-    most = max(1, min(most, sites * int(fixed.limits[1]), _MAX_COPY_TABLE // units))
+    return max(1, min(most, sites * int(fixed.limits[1]), _MAX_COPY_TABLE // units))
+
+
+def empty_plan(fixed: Fixed, most: int | None = None) -> WorkingPlan:
+    """Return a plan with no unit placed.
+
+    Args:
+        fixed: the problem.
+        most: copies of a unit that there is room for; None for `most_copies`.
+    """
+    units, sites, tiles = fixed.need.size, fixed.site_class.size, fixed.room.size
     leaves = 1
     while leaves < tiles:
         leaves *= 2
     layers = int(fixed.layer.max()) + 1 if fixed.price[4] > 0.0 else 0
+    # What lies behind a unit's copies is never read. The table for every copy that the budget
+    # allows takes up to 160 megabytes.
+    site = np.empty((units, most or most_copies(fixed)), dtype=np.int64)
+    site[:, 0] = -1
     return WorkingPlan(
         copies=np.zeros(units, dtype=np.int64),
-        site=np.full((units, most), -1, dtype=np.int64),
+        site=site,
         free=fixed.room.copy(),
         taken=np.zeros(sites, dtype=np.int64),
         tree=np.zeros(2 * leaves),
@@ -132,7 +148,20 @@ def empty_plan(fixed: Fixed) -> WorkingPlan:
 
 def copy_plan(plan: WorkingPlan) -> WorkingPlan:
     """Return an independent copy."""
-    return WorkingPlan._make(array.copy() for array in plan)
+    return _with_room(plan, plan.site.shape[1])
+
+
+def widened(fixed: Fixed, plan: WorkingPlan) -> WorkingPlan:
+    """Return an independent copy with room for `most_copies`."""
+    return _with_room(plan, most_copies(fixed))
+
+
+def _with_room(plan: WorkingPlan, most: int) -> WorkingPlan:
+    used = max(1, int(plan.copies.max()))
+    site = np.empty((plan.copies.size, most), dtype=np.int64)
+    site[:, :used] = plan.site[:, :used]
+    rest = {name: getattr(plan, name).copy() for name in plan._fields if name != "site"}
+    return WorkingPlan(site=site, **rest)
 
 
 def assignment_of(fixed: Fixed, plan: WorkingPlan) -> Assignment:

@@ -26,6 +26,7 @@ __all__ = [
     "WorkingPlan",
     "drop",
     "hop_bytes_of",
+    "keep_sites",
     "peak",
     "put",
     "rebuild",
@@ -101,7 +102,7 @@ class WorkingPlan(NamedTuple):
 
     Attributes:
         copies: int64 [U], copies of every unit.
-        site: int64 [U, K], their sites in the first `copies` columns.
+        site: int64 [U, K], their sites in the first `copies` columns; what is behind means nothing.
         free: int64 [T], crossbars left for open units.
         taken: int64 [S], 1 where a wide site is occupied.
         tree: [2 P], tournament of tile times: root at 1, tile t at P + t.
@@ -281,6 +282,14 @@ def swap(fixed: Fixed, plan: WorkingPlan, u: int, k: int, v: int, m: int) -> Non
     a, b = plan.site[u, k], plan.site[v, m]
     shift(fixed, plan, u, k, b)
     shift(fixed, plan, v, m, a)
+
+
+@inner
+def keep_sites(copies: Ints, sites: Ints, kept: Ints) -> None:
+    """Copy the sites of every unit's copies, and no more of the table, into another table."""
+    for unit in range(copies.size):
+        for k in range(copies[unit]):
+            kept[unit, k] = sites[unit, k]
 
 
 @kernel

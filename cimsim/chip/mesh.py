@@ -132,7 +132,7 @@ class ChipMesh:
         return cells
 
     @cached_property
-    def tile_hops(self) -> NDArray[np.int64]:
+    def tile_hops(self) -> NDArray[np.signedinteger]:
         """Hops between the routers of every two tiles of a chip, [chip tiles, chip tiles]."""
         tiles = range(self.chip_tiles)
         return self.network.distances(np.array([self.network.router_of_tile(t) for t in tiles]))

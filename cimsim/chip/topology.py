@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from cimsim.chip.routes import (
     ALTERNATE,
     UPWARDS,
+    WRAP,
     Routes,
     fill_distances,
     fill_next,
@@ -217,11 +218,30 @@ class Topology:
         own = self.wires.ends.reshape(-1, self.router_links)[end - first]
         return end * self.router_links + int(np.flatnonzero(own == start - first)[0])
 
-    def distances(self, routers: Int64) -> Int64:
-        """Return the links between some routers of a chip, [n, n]."""
-        table = np.zeros((len(routers), len(routers)), dtype=np.int64)
-        fill_distances(self.routes, routers, table)
+    def distances(self, routers: Int64) -> NDArray[np.signedinteger]:
+        """Return the links between some routers of a chip, [n, n].
+
+        In numbers of two bytes, where these hold the longest way there and back: the table of a
+        chip of 19,000 tiles then takes 0.7 GB and not 3 GB.
+        """
+        short = 2 * longest_way(self.routes) <= np.iinfo(np.int16).max
+        table = np.empty((len(routers), len(routers)), dtype=np.int16 if short else np.int64)
+        if self.wires is not None:
+            fill_distances(self.routes, routers, table)
+            return table
+        # In a grid they are columns and rows apart, as `router_distance` says of two of them.
+        row, column = np.divmod(routers, self.width)
+        row %= self.height  # rows of several chips are numbered through
+        across = self._apart(self.width, column).astype(table.dtype)
+        down = self._apart(self.height, row).astype(table.dtype)
+        for i in range(len(routers)):
+            np.add(across[column[i]], down[row[i]], out=table[i])
         return table
+
+    def _apart(self, size: int, places: Int64) -> Int64:
+        """Return how far places on a line or ring are from each of its, [size, n]."""
+        apart: Int64 = np.abs(np.arange(size)[:, np.newaxis] - places)
+        return np.minimum(apart, size - apart) if self.routes.geometry[WRAP] else apart
 
     def next_routers(self) -> Int64:
         """Return the router after each on the way to each other of one chip, [r, r]."""

@@ -58,6 +58,8 @@ def place(problem: MappingProblem, seed: int) -> Assignment:
         others.append(place_hierarchical(problem, seed))
     if exact.is_small(problem):
         others.append(exact.place(problem, seed))
+    if not others:  # on a large chip telling what one plan is worth takes seconds
+        return best
     return min([best, *others], key=lambda found: evaluate(problem, found).value)
 
 

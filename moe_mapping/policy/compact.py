@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from moe_mapping.balance import lower_peak, prune
 from moe_mapping.objective import lower_bound_ps
 from moe_mapping.packing import pack_in_turn
+from moe_mapping.plan import widened
 from moe_mapping.policy.local_search import NEAR_BOUND, kicks_for, search
 from moe_mapping.problem import MappingProblem
 from moe_mapping.registry import register_search
@@ -56,18 +57,18 @@ def compact(problem: MappingProblem, fixed: Fixed, plan: WorkingPlan, seed: int)
     bound, slowest = lower_bound_ps(problem), peak(plan)
     if slowest <= bound * NEAR_BOUND:
         return plan
-    packed = []
+    best = None
     for target in np.geomspace(bound, slowest, _TARGETS):
         counts = _copies_for(fixed, float(target))
         if int((counts - 1) @ fixed.need) > int(fixed.limits[0]):
             continue
         for rank in (fixed.need.astype(np.float64), _mean_share(fixed, counts)):
             found = pack_in_turn(fixed, counts, rank)
-            if found is not None:
-                packed.append(found)
-    if not packed:
+            if found is not None and (best is None or value(fixed, found) < value(fixed, best)):
+                best = found
+    if best is None:
         return plan
-    best = min(packed, key=lambda found: value(fixed, found))
+    best = widened(fixed, best)
     lower_peak(fixed, best, bound * NEAR_BOUND, _STEPS, kicks_for(fixed), seed)
     prune(fixed, best)
     return min((plan, best), key=lambda found: value(fixed, found))

@@ -265,6 +265,21 @@ def test_a_graph_like_a_mesh_has_the_distances_of_a_mesh() -> None:
     np.testing.assert_array_equal(network.distances(routers), mesh.distances(routers))
 
 
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda n: f"{n.kind}{n.width}x{n.height}")
+def test_a_table_of_distances_holds_the_links_of_every_way(network: Topology) -> None:
+    # Of the last of several chips, in an order of its own, some routers twice.
+    several = replace(network, chips=3) if network.wires is None else network
+    first = several.routers - several.chip_routers
+    routers = first + np.random.default_rng(0).integers(0, several.chip_routers, 12)
+    found = several.distances(routers)
+    assert found.tolist() == [[several.distance(a, b) for b in routers] for a in routers]
+
+
+def test_distances_that_two_bytes_do_not_hold_take_eight() -> None:
+    far = Topology("mesh", 1 << 15, 1)
+    assert far.distances(np.array([5, (1 << 15) - 1]))[0, 1] == (1 << 15) - 6
+
+
 def test_the_graph_of_the_pages_is_one() -> None:
     page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text("utf-8")
     noc = yaml.safe_load(page.split("```yaml")[1].split("```")[0])["noc"]

@@ -9,9 +9,9 @@ import pytest
 from numba import njit
 
 from moe_mapping import MappingProblem, Weights, no_traffic
-from moe_mapping.layout import OPEN
+from moe_mapping.layout import OPEN, _tile_chain
 from moe_mapping.packing import pack_in_turn, replica_counts
-from moe_mapping.plan import allow_twins, arrays_of, copy_plan, empty_plan
+from moe_mapping.plan import allow_twins, arrays_of, copy_plan, empty_plan, widened
 from moe_mapping.state import Fixed, WorkingPlan, drop, put, rebuild
 from moe_mapping.testing import KINDS, generated_case
 
@@ -82,6 +82,24 @@ def _one_less(fixed: Fixed, plan: WorkingPlan, unit: int, k: int) -> None:
     drop(fixed, plan, unit, k)
 
 
+def chain(hops: np.ndarray) -> list[int]:
+    """Of the tiles left the nearest to the last one and then to the last eight, from tile 0 on."""
+    found, left = [0], set(range(1, len(hops)))
+    while left:
+        near = {t: 8 * hops[found[-1], t] + sum(hops[s, t] for s in found[-8:]) for t in left}
+        found.append(min(sorted(left), key=near.__getitem__))
+        left.remove(found[-1])
+    return found
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int64])
+@pytest.mark.parametrize(("width", "tiles"), [(1, 1), (3, 9), (7, 40), (5, 33)])
+def test_tiles_in_a_row_are_neighbours(width: int, tiles: int, kind: type) -> None:
+    x, y = np.divmod(np.random.default_rng(tiles).permutation(tiles), width)
+    hops = np.abs(x[:, None] - x) + np.abs(y[:, None] - y)
+    assert _tile_chain(hops.astype(kind)).tolist() == chain(hops)
+
+
 @pytest.mark.parametrize("copies", [2, 59])
 def test_tile_times_stay_those_of_the_copies_few_or_many_of_which_change(copies: int) -> None:
     """One copy more or less changes the share of all others, of a unit on nearly all tiles too."""
@@ -98,8 +116,9 @@ def test_tile_times_stay_those_of_the_copies_few_or_many_of_which_change(copies:
         weights=Weights(layers=0.5),
     )
     fixed = arrays_of(problem)
-    plan = pack_in_turn(fixed, np.array([60, copies, 60]), np.zeros(3))
-    assert plan is not None
+    packed = pack_in_turn(fixed, np.array([60, copies, 60]), np.zeros(3))
+    assert packed is not None
+    plan = widened(fixed, packed)
     free = (set(range(tiles)) - set(plan.site[1, :copies].tolist())).pop()
     _one_more(fixed, plan, 1, free)
     assert plan.tree[1] == pytest.approx(6e6 / 60 + 5e6 / (copies + 1) + 7e6 / 60)

@@ -97,6 +97,43 @@ def test_bad_problems_are_refused_in_one_sentence(changes: dict, message: str) -
         problem(**changes)
 
 
+@pytest.mark.parametrize("at", [(0, 1), (600, 3), (601, 600), (1100, 1099)])
+def test_hops_that_differ_on_the_way_back_are_found_wherever_they_are(at: tuple[int, int]) -> None:
+    tiles = np.arange(1101)
+    hops = np.abs(tiles[:, None] - tiles).astype(np.int16)
+    capacity = np.full(1101, 6)
+    assert problem(hops=hops, capacity=capacity).hops.dtype == np.int16
+    hops[at] += 1
+    with pytest.raises(CimsimError, match="the same both ways"):
+        problem(hops=hops, capacity=capacity)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_problem_in_another_order_is_the_one_made_in_that_order(kind: str) -> None:
+    case = generated_case(0, 3, kind)
+    order = np.random.default_rng(1).permutation(case.n_units)
+    found, before = case.reorder(order), case.traffic_bytes.toarray()
+    made = replace(
+        case,
+        units=tuple(case.units[i] for i in order),
+        **{n: getattr(case, n)[order] for n in ("layer", "crossbars", "time_ps", "replicable")},
+        traffic_bytes=case.traffic_bytes[order][:, order],
+        current=None if case.current is None else case.current.reorder(order),
+        group=None if case.group is None else case.group[order],
+    )
+    for name in MappingProblem.__dataclass_fields__:
+        ours, theirs = getattr(found, name), getattr(made, name)
+        if sparse.issparse(ours):
+            for part in ("indptr", "indices", "data"):
+                np.testing.assert_array_equal(getattr(ours, part), getattr(theirs, part))
+        elif isinstance(ours, np.ndarray):
+            assert not ours.flags.writeable
+            np.testing.assert_array_equal(ours, theirs)
+        else:
+            assert ours == theirs
+    np.testing.assert_array_equal(case.traffic_bytes.toarray(), before)
+
+
 def test_weights_must_be_numbers_that_are_not_negative() -> None:
     with pytest.raises(CimsimError, match=r"mapping\.weights\.time"):
         Weights(time=-1.0)
