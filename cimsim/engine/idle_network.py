@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cimsim.chip.routes import longest_way
 from cimsim.engine.network import WORD_BITS, Network
 from cimsim.engine.noc.packet import packet_state
 from cimsim.engine.plan import Transport
@@ -27,8 +28,8 @@ def make_network(transport: Transport) -> Network:
         head=np.zeros(links, dtype=np.int64),
         tail=np.zeros(links, dtype=np.int64),
         union=np.zeros((links, transport.words), dtype=np.uint64),
-        path=np.zeros((3, links), dtype=np.int64),
-        order=np.zeros(links, dtype=np.int64),
+        path=np.zeros((4, links), dtype=np.int64),
+        order=np.full(longest_way(shape.routes) + 1, -1, dtype=np.int64),
         spans=np.zeros((2, 4, rows + 1, shape.width + 1), dtype=np.int64),
         chip=transport.ports.router // shape.chip_routers,
         gateway=np.arange(chips) + (transport.ports.first_gateway if chips > 1 else 0),

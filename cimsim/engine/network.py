@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.chip.routes import LINKS, ROUTERS, WIDTH, fill_way
-from cimsim.engine.noc.kernel import inlined, inner, kernel
+from cimsim.engine.noc.kernel import inner, kernel
 from cimsim.engine.noc.packet import (
     BUSY_PS,
     CYCLE_PS,
@@ -25,7 +25,7 @@ from cimsim.engine.noc.packet import (
 
 __all__ = [
     "FLIT_FS", "FS_PER_PS", "LATENCY_PS", "WORD_BITS", "Network", "count_bits", "count_tokens",
-    "find_way", "first_port", "set_tokens", "settle", "sort_few", "take_chip_link", "use_link",
+    "find_way", "first_port", "join_order", "set_tokens", "settle", "take_chip_link", "use_link",
 ]  # fmt: skip
 
 WORD_BITS = 64
@@ -50,9 +50,11 @@ class Network(NamedTuple):
         mark: [links], epoch in which a link joined a tree.
         head, tail: [links], times of the train or vector on a link of a tree.
         union: [links, words], tokens that pass a link of a tree.
-        path: [3, links], links of the way at hand; the link behind each in a tree; how many
-            parts of a sum meet before it.
-        order: [links], links of a reduction, farthest first.
+        path: [4, links], links of the way at hand; the link behind each in a tree; how many
+            parts of a sum meet before it; the next link of a reduction that is as far from the
+            target, or -1.
+        order: [longest way and a port], a link of a reduction by the links between it and the
+            target; -1 where there is none, and between two reductions.
         spans: [2, 4, rows + 1, width + 1], flits and packets that start (positive) or end
             (negative) to use links in a direction; only where links are not contended, see
             `settle`.
@@ -183,12 +185,13 @@ def find_way(net: Network, source: int, target: int) -> int:
     return int(fill_way(routes, net.router[source], net.router[target], way))
 
 
-@inlined
-def sort_few(numbers: Int64) -> None:
-    """Sort a few numbers, most of which are in order."""
-    for k in range(1, numbers.size):
-        number, at = numbers[k], k
-        while at > 0 and numbers[at - 1] > number:
-            numbers[at] = numbers[at - 1]
-            at -= 1
-        numbers[at] = number
+@inner
+def join_order(net: Network, link: int, hops: int) -> None:
+    """Let a link join the order of a tree.
+
+    Args:
+        net: the network.
+        link: new in the tree.
+        hops: links between it and the target: all ways over it have as many.
+    """
+    net.path[3, link], net.order[hops] = net.order[hops], link

@@ -17,7 +17,7 @@ from cimsim.engine.network import (
     count_tokens,
     find_way,
     first_port,
-    sort_few,
+    join_order,
 )
 from cimsim.engine.noc.kernel import ZERO, inlined, inner
 from cimsim.engine.noc.packet import (
@@ -102,14 +102,14 @@ def _leave(
     target: int,
     flits: int,
 ) -> int:
-    """Let the parts of one token leave their senders; return how many links their tree has.
+    """Let the parts of one token leave their senders; return how far their tree reaches.
 
-    `net.order` names the links of the tree, those farthest from the target first.
+    `net.order` names the links of the tree by how far they are from the target.
     """
     config, base, way = net.packet.config, first_port(net), net.path[0]
-    link_ps, total = config[LINK_PS], len(net.mark)
+    link_ps = config[LINK_PS]
     net.flags[1] += 1
-    epoch, found = net.flags[1], 0
+    epoch, farthest = net.flags[1], 0
     for k in range(count):
         if masks[k, w] & token == np.uint64(0):
             continue
@@ -132,10 +132,9 @@ def _leave(
             net.path[2, link] = 1
             net.path[1, link] = way[hop + 1] if hop < hops else -1
             # A router of the tree passes its sum on over one link.
-            net.order[found] = -((hops - hop) * total + link)
-            found += 1
-    sort_few(net.order[:found])  # farthest first
-    return int(found)
+            join_order(net, link, hops - hop)
+            farthest = max(farthest, hops - hop)
+    return int(farthest)
 
 
 @inner
@@ -152,21 +151,23 @@ def _sum(
     flits: int,
 ) -> int:
     """Add the parts of one token on their way; return when the tail of the sum arrives."""
-    config, base, total = net.packet.config, first_port(net), len(net.mark)
+    config, base = net.packet.config, first_port(net)
     link_ps, router_ps, span = config[LINK_PS], config[ROUTER_PS], flits * config[CYCLE_PS]
-    found = _leave(net, first_ps, last_ps, sources, masks, w, token, count, target, flits)
+    farthest = _leave(net, first_ps, last_ps, sources, masks, w, token, count, target, flits)
     start = longest_ps = ZERO
-    for k in range(found):
-        link = (-net.order[k]) % total
-        head = net.head[link] + router_ps
-        if net.path[2, link] > 1:
-            head += JOIN_CYCLES * config[CYCLE_PS]
-        start = reserve(net.packet, link, head, flits)
-        longest_ps = max(longest_ps, start - head)
-        after = net.path[1, link]
-        if after >= 0:
-            net.head[after] = max(net.head[after], start + link_ps)
-        net.head[link] = start
+    for hops in range(farthest, -1, -1):
+        link, net.order[hops] = net.order[hops], -1
+        while link >= 0:
+            head = net.head[link] + router_ps
+            if net.path[2, link] > 1:
+                head += JOIN_CYCLES * config[CYCLE_PS]
+            start = reserve(net.packet, link, head, flits)
+            longest_ps = max(longest_ps, start - head)
+            after = net.path[1, link]
+            if after >= 0:
+                net.head[after] = max(net.head[after], start + link_ps)
+            net.head[link] = start
+            link = net.path[3, link]
     if longest_ps + link_ps + router_ps > config[ROOM_PS]:  # or buffers hold what waits
         _hold_senders(net, base, sources, masks, w, token, count, span)
     return int(start + span - config[CYCLE_PS] + link_ps)

@@ -20,7 +20,7 @@ from cimsim.engine.network import (
     count_tokens,
     find_way,
     first_port,
-    sort_few,
+    join_order,
     use_link,
 )
 from cimsim.engine.noc.kernel import ZERO, inlined, inner
@@ -209,18 +209,17 @@ def _enter_tree(
     mask: UInt64,
     target: int,
     flits: int,
-    found: int,
 ) -> int:
     """Inject one source's train and mark the links of its way to `target`.
 
-    A router of the tree passes its sum on over one link, where its state is kept. New links are
-    appended to `Network.order`, farthest first after sorting.
+    A router of the tree passes its sum on over one link, where its state is kept. New links join
+    `Network.order`.
 
     Returns:
-        The number of links found so far.
+        The links between the farthest new one and the target.
     """
     config, base, way = net.packet.config, first_port(net), net.path[0]
-    cycle, link_ps, total = config[CYCLE_PS], config[LINK_PS], len(net.mark)
+    cycle, link_ps, farthest = config[CYCLE_PS], config[LINK_PS], 0
     epoch, size = net.flags[1], count_tokens(mask)
     depart = max(first_ps, last_ps - (size - 1) * flits * cycle) + config[INTERFACE_PS]
     start = use_link(net, base + 2 * source, depart, flits * size)
@@ -233,16 +232,16 @@ def _enter_tree(
             net.head[link] = net.tail[link] = 0
             net.union[link] = np.uint64(0)
             net.path[1, link] = way[hop + 1] if hop < hops else -1
-            net.order[found] = -((hops - hop) * total + link)
-            found += 1
+            join_order(net, link, hops - hop)
+            farthest = max(farthest, hops - hop)
         elif hop > 0 and _contains(net.union[link], mask):
-            return found  # the rest of the way has these tokens already
+            return farthest  # the rest of the way has these tokens already
         for w in range(mask.size):
             net.union[link, w] |= mask[w]
         if hop == 0:
             net.head[link] = max(net.head[link], start + link_ps)
             net.tail[link] = max(net.tail[link], start + (flits * size - 1) * cycle + link_ps)
-    return found
+    return farthest
 
 
 @inner
@@ -279,22 +278,20 @@ def reduce_local(
     config = net.packet.config
     cycle, link_ps, router_ps = config[CYCLE_PS], config[LINK_PS], config[ROUTER_PS]
     net.flags[1] += 1
-    total_links = len(net.mark)
-    found = ZERO
+    farthest = ZERO
     for k in range(count):
-        found = _enter_tree(
-            net, first_ps[k], last_ps[k], sources[k], masks[k], target, flits, found
-        )
-    tree = net.order[:found]
-    sort_few(tree)  # farthest first
+        far = _enter_tree(net, first_ps[k], last_ps[k], sources[k], masks[k], target, flits)
+        farthest = max(farthest, far)
     tail = np.int64(0)
-    for k in range(found):
-        link = (-tree[k]) % total_links
-        total = flits * count_tokens(net.union[link])
-        start = use_link(net, link, net.head[link] + router_ps, total)
-        tail = max(net.tail[link] + router_ps, start + (total - 1) * cycle) + link_ps
-        after = net.path[1, link]
-        if after >= 0:
-            net.head[after] = max(net.head[after], start + link_ps)
-            net.tail[after] = max(net.tail[after], tail)
+    for hops in range(farthest, -1, -1):
+        link, net.order[hops] = net.order[hops], -1
+        while link >= 0:
+            total = flits * count_tokens(net.union[link])
+            start = use_link(net, link, net.head[link] + router_ps, total)
+            tail = max(net.tail[link] + router_ps, start + (total - 1) * cycle) + link_ps
+            after = net.path[1, link]
+            if after >= 0:
+                net.head[after] = max(net.head[after], start + link_ps)
+                net.tail[after] = max(net.tail[after], tail)
+            link = net.path[3, link]
     return int(tail)
