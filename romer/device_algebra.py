@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cimsim.errors import CimsimInternalError
 from cimsim.model.array_backend import ArrayBackend
-from romer.exact_sums import summed_bits
+from romer.exact_sums import Moments, summed_bits
 from romer.factorise import ITERATIONS, first_rows
 
 __all__ = ["DeviceAlgebra"]
@@ -68,10 +68,12 @@ class DeviceAlgebra:
         (qx, ux), (qy, uy) = _on_grid(x), _on_grid(y)
         return (qx * qy).sum(0) * ux * uy
 
-    def column_sums(self, x: Tensor) -> Tensor:
-        """Return the sum over the rows of each column, float64."""
-        q, unit = _on_grid(x)
-        return q.sum(0) * unit
+    def column_moments(self, x: Tensor, y: Tensor) -> Moments:
+        """Return the sums of x, y, x x and x y over the rows of each column, float64."""
+        (qx, ux), (qy, uy) = _on_grid(x), _on_grid(y)
+        return Moments(
+            qx.sum(0) * ux, qy.sum(0) * uy, (qx * qx).sum(0) * ux * ux, (qx * qy).sum(0) * ux * uy
+        )
 
     def ridged(self, gram: Tensor, share: float, least: float) -> _Factorised:
         """Factorise gram with a ridge.
@@ -97,8 +99,9 @@ class DeviceAlgebra:
         for i in range(ITERATIONS):
             last = i == ITERATIONS - 1
             basis, failed = _orthonormal((basis @ matrix.T) @ matrix, rounds=2 if last else 1)
-            wrong = wrong + failed
-        if not int(wrong):
+            wrong |= failed
+        # What is once infinite or no number stays so: it is looked for once, at the end.
+        if not bool(wrong.bool() | ~torch.isfinite(basis.sum())):
             return basis
         basis = start
         for _ in range(ITERATIONS):
@@ -167,13 +170,14 @@ def _on_grid(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _orthonormal(rows: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
-    """Return orthonormal rows of the same span, and whether that failed (Cholesky QR)."""
+    """Return rows of the same span, orthonormal if not 0 is returned with them (Cholesky QR)."""
     rows = rows / rows.abs().amax().clamp(min=torch.finfo(torch.float64).tiny)
-    failed = torch.zeros((), dtype=torch.int32, device=rows.device)
-    for _ in range(rounds):
+    lower, failed = torch.linalg.cholesky_ex(rows @ rows.T)
+    rows = torch.linalg.solve_triangular(lower, rows, upper=False)
+    for _ in range(rounds - 1):
         lower, wrong = torch.linalg.cholesky_ex(rows @ rows.T)
         rows = torch.linalg.solve_triangular(lower, rows, upper=False)
-        failed = failed + (wrong != 0) + (~torch.isfinite(rows.sum())).int()
+        failed = failed | wrong
     return rows, failed
 
 

@@ -10,14 +10,25 @@ are 18 bits: the rounding error is at most 2e-6 of a channel's greatest value.
 from __future__ import annotations
 
 from math import ceil, log2
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["column_products", "column_sums", "gram_matrix", "summed_bits"]
+__all__ = ["Moments", "column_moments", "column_products", "gram_matrix", "summed_bits"]
 
 Array = NDArray[np.float32]
 Floats = NDArray[np.float64]
+
+
+class Moments(NamedTuple):
+    """Sums over the tokens of each column, float64 [columns]; NumPy's, or tensors."""
+
+    x: Any
+    y: Any
+    xx: Any
+    xy: Any
+
 
 _EXACT_BITS = 53
 _MOST_BITS = 24  # of a float32
@@ -42,10 +53,14 @@ def column_products(x: Array, y: Array) -> Floats:
     return np.asarray((qx * qy).sum(axis=0) * ux * uy)
 
 
-def column_sums(x: Array) -> Floats:
-    """Return the sum over the tokens of each column, float64 [columns]."""
-    q, unit = _on_grid(x, summed_bits(len(x)))
-    return np.asarray(q.sum(axis=0) * unit)
+def column_moments(x: Array, y: Array) -> Moments:
+    """Return the sums of x, y, x x and x y, both float32 [n, columns]."""
+    bits = summed_bits(len(x))
+    (qx, ux), (qy, uy) = _on_grid(x, bits), _on_grid(y, bits)
+    return Moments(
+        qx.sum(axis=0) * ux, qy.sum(axis=0) * uy,
+        (qx * qx).sum(axis=0) * ux * ux, (qx * qy).sum(axis=0) * ux * uy,
+    )  # fmt: skip
 
 
 def summed_bits(n: int) -> int:

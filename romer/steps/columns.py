@@ -29,9 +29,10 @@ def fit_scale_and_offset(y: Array, target: Array, algebra: Algebra = HOST) -> Co
         algebra: computes sums.
     """
     n = len(y)
-    mean_y, mean_t = algebra.column_sums(y) / n, algebra.column_sums(target) / n
-    power = (algebra.column_products(y, y) - n * mean_y**2).clip(min=0.0)
-    shared = algebra.column_products(y, target) - n * mean_y * mean_t
+    sums = algebra.column_moments(y, target)
+    mean_y, mean_t = sums.x / n, sums.y / n
+    power = (sums.xx - n * mean_y**2).clip(min=0.0)
+    shared = sums.xy - n * mean_y * mean_t
     prior = PRIOR_TOKENS * power / n + 1e-12
     scale = (shared + prior) / (power + prior)
     offset = (mean_t - scale * mean_y) * (n / (n + PRIOR_TOKENS))

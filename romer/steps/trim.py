@@ -27,7 +27,7 @@ from cimsim.model.kernels.product import product
 from cimsim.rng import normals_at
 from cimsim.workload.matrix import MatrixId
 from romer.deployment import BroughtUp
-from romer.exact_sums import column_products, column_sums
+from romer.exact_sums import column_moments
 from romer.record import Routers
 from romer.registry import register_step
 from romer.task import Task
@@ -111,10 +111,11 @@ def fit_trim(y: Floats, target: Floats) -> tuple[Floats, Floats]:
         target: float32 [n, n_out], the exact products.
     """
     n = len(y)
-    mean_y, mean_t = column_sums(y) / n, column_sums(target) / n
-    square = column_products(y, y) / n
+    sums = column_moments(y, target)
+    mean_y, mean_t = sums.x / n, sums.y / n
+    square = sums.xx / n
     power = square - mean_y**2
-    shared = column_products(y, target) / n - mean_y * mean_t
+    shared = sums.xy / n - mean_y * mean_t
     moves = power > _CONSTANT * square
     gain = np.where(moves, shared / np.where(moves, power, 1.0), 1.0)
     return gain.astype(np.float32), (mean_t - gain * mean_y).astype(np.float32)
