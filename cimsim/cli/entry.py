@@ -27,6 +27,10 @@ __all__ = ["new_app", "run_app"]
 FAILED = 1
 BUG = 3
 NO_MEMORY = "there is not enough memory for this; fewer --jobs or a smaller chip need less"
+NO_DEVICE_MEMORY = (
+    "the device has not enough memory left for this: other programs may have taken it since the "
+    "start; fewer --jobs need less, and run.device_gb says what a run may take"
+)
 # How the dynamic linker says that the code of a module found no room.
 NOT_MAPPED = "failed to map segment from shared object"
 PROCESS_SETTINGS = (
@@ -128,12 +132,20 @@ def _run(app: Callable[..., object], program: str) -> int:  # noqa: PLR0911 - on
     except OSError as error:
         return _environment(error)
     except Exception as error:  # the last border: anything else is our bug
-        if isinstance(error, MemoryError) or NOT_MAPPED in str(error):
-            _say(f"error: {NO_MEMORY}")
+        if missing := _missing_memory(error):
+            _say(f"error: {missing}")
             return FAILED
         foreign = failed_in_plugin(error)
         return _bug(error) if foreign is None else _refused(foreign)
     return int(code) if isinstance(code, int) else 0
+
+
+def _missing_memory(error: Exception) -> str | None:
+    """Say whose memory an error is about, None if it is about none."""
+    if isinstance(error, MemoryError) or NOT_MAPPED in str(error):
+        return NO_MEMORY
+    # By its name: torch is not imported to ask.
+    return NO_DEVICE_MEMORY if type(error).__name__ == "OutOfMemoryError" else None
 
 
 def _refused(error: CimsimError) -> int:

@@ -186,6 +186,24 @@ def test_a_bug_asks_for_a_report_and_exits_with_3() -> None:
     assert "this is a bug in cimsim (ZeroDivisionError: here)" in found.stderr
 
 
+def test_a_device_without_memory_is_one_sentence_and_exits_with_1() -> None:
+    code = (
+        "import torch\n"
+        "from cimsim.cli.entry import new_app, run_app\n"
+        "app = new_app('test')\n"
+        "@app.command()\n"
+        "def large() -> None:\n    raise torch.OutOfMemoryError('CUDA out of memory. Tried')\n"
+        "run_app(app, 'cimsim')\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 1
+    (line,) = found.stderr.splitlines()
+    assert line.startswith("error: the device has not enough memory left for this: other programs")
+    assert "run.device_gb" in line
+
+
 def test_a_failed_simulation_exits_with_1() -> None:
     code = (
         "from cimsim.cli.entry import new_app, run_app\n"
