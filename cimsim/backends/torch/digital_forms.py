@@ -65,8 +65,8 @@ def range_on_device(
         counts.scatter_add_(0, bins.flatten(), one.expand(bins.numel()))
     counts = counts.reshape(apart, -1).sum(0)
     signal = (q.double() @ integers.q.T.double()).square().mean()
-    *found, mean_square = torch.cat([counts.double(), signal[None]]).tolist()
-    whole = np.array(found, dtype=np.int64)
+    found = torch.cat([counts.double(), signal[None]]).cpu().numpy()
+    whole, mean_square = found[:-1].astype(np.int64), float(found[-1])
     return range_of_counts(whole, width, tile, formats, mean_square, None)
 
 
