@@ -181,8 +181,10 @@ def _all_seeds(
         scoring = scorings[index % len(scorings)]
         scoring.subject.compute.enter()
         seed = scoring.seed(index, _within(progress, index, drawn))
-        # A programmed chip is a quarter of a gigabyte and part of reference cycles.
+        # A programmed chip is a quarter of a gigabyte and part of reference cycles; on a device
+        # what is kept of it would take the room of the next one, and of other processes.
         release_heap()
+        scoring.subject.compute.forget()
         return seed
 
     if len(scorings) > 1:

@@ -65,6 +65,10 @@ class Compute(Protocol):
         """Make its device the one that kernels of this thread are launched on."""
         ...
 
+    def forget(self) -> None:
+        """Let go of what is kept of written matrices: the chip that they are on is done."""
+        ...
+
     def calibrate(self, weight: Floats, matrix: MatrixId, tile: Tile, inputs: Floats) -> AdcRange:
         """Find the converter range of a matrix on inputs, as `cimsim.mac.calibrate_range`."""
         ...
@@ -88,6 +92,9 @@ class NumbaCompute:
 
     def enter(self) -> None:
         """Do nothing: there is one processor."""
+
+    def forget(self) -> None:
+        """Do nothing: a chip holds its matrices itself."""
 
     def calibrate(self, weight: Floats, matrix: MatrixId, tile: Tile, inputs: Floats) -> AdcRange:
         """Find the converter range of a matrix on inputs [n, n_in]."""

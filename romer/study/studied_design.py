@@ -98,7 +98,8 @@ class StudiedDesign:
         )  # fmt: skip
 
     def deploy(self, chip_seed: int) -> ProgrammedChip:
-        """Program one chip."""
+        """Program one chip; what is kept of the cells of those before goes."""
+        self.compute.forget()
         chip = ProgrammedChip.program(
             self.config.tile,
             self.config.technology.temperature_c,

@@ -9,7 +9,7 @@ import torch
 from cimsim.backends.torch import memory
 from cimsim.backends.torch.arrays import TorchBackend
 from cimsim.backends.torch.later import Later
-from cimsim.backends.torch.memory import DeviceMemory
+from cimsim.backends.torch.memory import DeviceMemory, Kept
 from cimsim.backends.torch.sending import constant, sent
 from cimsim.errors import CimsimError
 
@@ -86,3 +86,29 @@ def test_tables_are_copies_and_those_of_equal_values_are_one() -> None:
     values[0] = 9.0
     assert copy.tolist() == table.tolist() == [1.5, 2.5]
     assert constant(values, torch.device("cpu")).tolist() == [9.0, 2.5]
+
+
+def test_of_passes_that_do_not_fit_what_was_read_first_stays() -> None:
+    made: list[str] = []
+    kept = Kept(lambda _held: 30)
+
+    def read(names: str) -> None:
+        for name in names:
+            assert kept.get(name, 10, lambda name=name: made.append(name) or name) == name
+
+    read("abcd")
+    assert made == list("abcd")
+    made.clear()
+    read("abcd")  # three of four fit: where those read last went none would be there
+    assert made == ["c"]
+    read("abcd")
+    assert made == ["c", "b"]
+    kept.drop("d")
+    assert kept.known("d") is None
+    assert kept.known("c") == "c"
+    kept.clear()
+    made.clear()
+    read("ab")
+    assert made == ["a", "b"]
+    read("ab")
+    assert made == ["a", "b"]

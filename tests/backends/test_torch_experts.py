@@ -18,7 +18,7 @@ from cimsim.backends.torch.device_cells import DeviceCells, writes_on_device
 from cimsim.backends.torch.experts import FoldedExperts, Terms, TwinExperts, Visits, folded_normals
 from cimsim.backends.torch.forms import Forms
 from cimsim.backends.torch.grouped_product import grouped_product
-from cimsim.backends.torch.memory import Recent
+from cimsim.backends.torch.memory import Kept
 from cimsim.backends.torch.order import Order
 from cimsim.backends.torch.stack import FoldedStack, write_stack
 from cimsim.config.load import find_chip, load_chip
@@ -282,7 +282,7 @@ def test_normals_of_folded_outputs_are_normal() -> None:
 def test_a_matrix_of_experts_that_are_kept_together_is_a_part_of_them() -> None:
     gates, ups, downs = _orders(EFLASH, CPU)
     orders = dict(enumerate(zip(gates, ups, downs, strict=True)))
-    kept, alone = (Forms(Recent(lambda _held: 10**9)) for _ in range(2))
+    kept, alone = (Forms(Kept(lambda _held: 10**9)) for _ in range(2))
     _, fold = kept.experts(orders)
     assert fold == list(orders)
     for three in orders.values():
@@ -293,13 +293,13 @@ def test_a_matrix_of_experts_that_are_kept_together_is_a_part_of_them() -> None:
             assert torch.equal(part._stack.spread, whole._stack.spread)
             assert part._stack.words == whole._stack.words
             assert (part.faithful, part.level) == (True, pytest.approx(whole.level))
-    assert len(kept.recent._kept) == 1
+    assert len(kept.kept._things) == 1
 
 
 def test_no_more_forms_are_kept_than_there_is_room_for() -> None:
     orders = _orders(make_tile(**KERNEL_TILES["offset"]), CPU)[0]
     most = [10**9]
-    forms = Forms(Recent(lambda _held: most[0]))
+    forms = Forms(Kept(lambda _held: most[0]))
     first = forms.lone(orders[0])
     assert forms.lone(Order(orders[0].weight, orders[0].writer, orders[0].adc_range, CPU)) is first
     most[0] = 0

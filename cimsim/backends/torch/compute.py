@@ -25,7 +25,7 @@ from cimsim.backends.torch.held import HostCells, hold_ideal, refuse_data_depend
 from cimsim.backends.torch.host_copy import HostCopy
 from cimsim.backends.torch.ideal import TorchIdeal
 from cimsim.backends.torch.later import Later
-from cimsim.backends.torch.memory import DeviceMemory, Recent
+from cimsim.backends.torch.memory import DeviceMemory, Kept
 from cimsim.backends.torch.order import Order
 from cimsim.backends.torch.programming import Writer
 from cimsim.backends.torch.tile import Precision
@@ -77,9 +77,9 @@ class TorchCompute:
         self.enter()
         memory = DeviceMemory(self._device, None if device_gb is None else int(device_gb * 1e9))
         self._later = Later(waits=self._on_cuda)
-        forms = Forms(Recent(memory.form_bytes), self._later)
+        forms = Forms(Kept(memory.form_bytes), self._later)
         self._reading = Reading(
-            self._device, precision, seed, forms, memory, Recent(memory.copy_bytes), self._later
+            self._device, precision, seed, forms, memory, Kept(memory.copy_bytes), self._later
         )
         self.backend = TorchBackend(device, self._reading)
         self._writers: dict[tuple[int, int, float | None, float], tuple[Tile, Writer | None]] = {}
@@ -90,6 +90,13 @@ class TorchCompute:
         """Make its device the one that kernels of this thread are launched on."""
         if self._device.index is not None:
             torch.cuda.set_device(self._device)
+
+    def forget(self) -> None:
+        """Let go of written matrices; what a device had for them is there for other processes."""
+        self._reading.forms.clear()
+        self._reading.tiles.clear()
+        if self._on_cuda:
+            torch.cuda.empty_cache()
 
     @property
     def kept_bytes(self) -> int:

@@ -15,7 +15,7 @@ from cimsim.backends.torch.folded import FoldedTile
 from cimsim.backends.torch.forms import Forms, serve
 from cimsim.backends.torch.held import Held, HeldFolded, without_cells
 from cimsim.backends.torch.later import Later
-from cimsim.backends.torch.memory import DeviceMemory, Recent
+from cimsim.backends.torch.memory import DeviceMemory, Kept
 from cimsim.backends.torch.order import Order
 from cimsim.backends.torch.packed import cell_grid
 from cimsim.backends.torch.plain import Tokens
@@ -57,7 +57,7 @@ class Reading:
     seed: int
     forms: Forms
     memory: DeviceMemory
-    tiles: Recent
+    tiles: Kept
     later: Later = field(default_factory=Later)
     _pool: NoisePool | None = field(default=None, repr=False)
     _keys: TokenKeys | None = field(default=None, repr=False)

@@ -14,7 +14,7 @@ from torch import Tensor
 from cimsim.backends.torch.experts import FoldedExperts, Terms, TwinExperts, Visits
 from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.lone import LoneFolded
-from cimsim.backends.torch.memory import Recent
+from cimsim.backends.torch.memory import Kept
 from cimsim.backends.torch.order import Order
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.sending import sent
@@ -29,28 +29,34 @@ Three = tuple[Order, Order, Order]
 
 @dataclass
 class Forms:
-    """Folded forms by what they are written from; those asked for last are kept.
+    """Folded forms by what they are written from; some of them are kept.
 
     Attributes:
-        recent: keeps them.
+        kept: keeps them.
         later: looks at what kernels found wrong.
     """
 
-    recent: Recent
+    kept: Kept
     later: Later = field(default_factory=Later)
     _joined_in: dict[Order, _Among] = field(default_factory=dict, repr=False)
     _known: dict[Order, tuple[bool, float]] = field(default_factory=dict, repr=False)
 
+    def clear(self) -> None:
+        """Let go of every form, and of what is known of it."""
+        self.kept.clear()
+        self._joined_in.clear()
+        self._known.clear()
+
     def known(self, order: Order) -> tuple[bool, float]:
         """Return whether a matrix folds faithfully, and the level of its cells; found once."""
-        if order not in self._known:
-            self.lone(order)
+        if order not in self._known and not self.lone(order).faithful:
+            self.kept.drop(_Group((order,)))  # it is not read
         return self._known[order]
 
     def lone(self, order: Order) -> LoneFolded:
         """Return a matrix by itself: a part of its layer's experts where those are kept."""
         place = self._joined_in.get(order)
-        joined: _Joined | None = None if place is None else self.recent.kept(place.key)
+        joined: _Joined | None = None if place is None else self.kept.known(place.key)
         if place is not None and joined is not None:
             return LoneFolded(joined.experts.part(place.expert, place.role), self.later)
         found: LoneFolded = self._get(
@@ -92,7 +98,7 @@ class Forms:
 
     def _get(self, group: _Group, make: Callable[[], Any]) -> Any:
         comes = sum(2 * o.writer.formats.n_in * o.writer.formats.n_out for o in group.orders)
-        return self.recent.get(group, comes, make)
+        return self.kept.get(group, comes, make)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["DeviceMemory", "Recent"]
+__all__ = ["DeviceMemory", "Kept"]
 
 _ON_HOST = 2 << 30  # bytes of each kind
 _ASKED_EVERY_S = 0.25
@@ -73,8 +73,13 @@ class DeviceMemory:
 
 
 @dataclass
-class Recent:
-    """What was asked for last, up to some bytes.
+class Kept:
+    """What was made when it was asked for, up to some bytes.
+
+    Passes over a model ask for everything in one order, again and again. So where there is no room
+    for all, what was asked for longest ago stays, as it is the next to be asked for, and what was
+    asked for last goes. Each pass then finds what fits, where with the last ones kept it would
+    find nothing.
 
     Attributes:
         most_bytes: that are kept at most, from those that are held; the one in use is kept
@@ -82,15 +87,24 @@ class Recent:
     """
 
     most_bytes: Callable[[int], int]
-    _kept: OrderedDict[Hashable, tuple[int, Any]] = field(default_factory=OrderedDict, repr=False)
+    _things: OrderedDict[Hashable, tuple[int, Any]] = field(default_factory=OrderedDict, repr=False)
     _held: int = 0
 
-    def kept(self, key: Hashable) -> Any:
+    def clear(self) -> None:
+        """Let go of everything."""
+        self._things.clear()
+        self._held = 0
+
+    def drop(self, key: Hashable) -> None:
+        """Let go of what stands under a key."""
+        self._held -= self._things.pop(key)[0]
+
+    def known(self, key: Hashable) -> Any:
         """Return what stands under a key, None if it is not there."""
-        if key not in self._kept:
+        if key not in self._things:
             return None
-        self._kept.move_to_end(key)
-        return self._kept[key][1]
+        self._things.move_to_end(key)
+        return self._things[key][1]
 
     def get(self, key: Hashable, comes: int, make: Callable[[], Any]) -> Any:
         """Return what stands under a key, made if it is not there.
@@ -100,14 +114,14 @@ class Recent:
             comes: bytes that it takes.
             make: makes it.
         """
-        known = self.kept(key)
+        known = self.known(key)
         if known is not None:
             return known
         # Room is made first, so that what goes and what comes are never there together.
         most = self.most_bytes(self._held)
-        while self._kept and self._held + comes > most:
-            self._held -= self._kept.popitem(last=False)[1][0]
+        while self._things and self._held + comes > most:
+            self._held -= self._things.popitem()[1][0]
         found = make()
-        self._kept[key] = comes, found
+        self._things[key] = comes, found
         self._held += comes
         return found

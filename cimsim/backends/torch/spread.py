@@ -87,6 +87,12 @@ class SpreadCompute:
         """Make the first device the one that kernels of this thread are launched on."""
         self._parts[0].enter()
 
+    def forget(self) -> None:
+        """Let go of written matrices on every device."""
+        for part in self._parts:
+            part.enter()
+            part.forget()
+
     def calibrate(self, weight: Any, matrix: MatrixId, tile: Tile, inputs: Any) -> AdcRange:
         """Find the converter range of a matrix on inputs."""
         return self._of(matrix).calibrate(weight, matrix, tile, inputs)
