@@ -52,6 +52,10 @@ class Algebra(Protocol):
         """Return values as NumPy's float32."""
         ...
 
+    def single(self, values: Array) -> Array:
+        """Return values as float32 where they lie."""
+        ...
+
     def host64(self, sums: Array) -> NDArray[np.float64]:
         """Return sums as NumPy's float64."""
         ...
@@ -123,6 +127,10 @@ class HostAlgebra:
         return values
 
     def host(self, values: Array) -> NDArray[np.float32]:
+        """Return values as float32."""
+        return np.asarray(values, dtype=np.float32)
+
+    def single(self, values: Array) -> Array:
         """Return values as float32."""
         return np.asarray(values, dtype=np.float32)
 

@@ -49,6 +49,10 @@ class DeviceAlgebra:
         """Return values as NumPy's float32."""
         return values.float().cpu().numpy()
 
+    def single(self, values: Tensor) -> Tensor:
+        """Return values as float32 on the device."""
+        return values.float().contiguous()
+
     def host64(self, sums: Tensor) -> NDArray[np.float64]:
         """Return sums as NumPy's float64."""
         return sums.cpu().numpy()

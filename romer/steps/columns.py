@@ -21,7 +21,7 @@ LEAST_TOKENS = 8  # fewer than these fit nothing
 
 
 def fit_scale_and_offset(y: Array, target: Array, algebra: Algebra = HOST) -> ColumnCorrection:
-    """Return scale and offset of every column.
+    """Return scale and offset of every column, where they were computed.
 
     Args:
         y: float32 [n, n_out], the chip's products.
@@ -36,4 +36,4 @@ def fit_scale_and_offset(y: Array, target: Array, algebra: Algebra = HOST) -> Co
     prior = PRIOR_TOKENS * power / n + 1e-12
     scale = (shared + prior) / (power + prior)
     offset = (mean_t - scale * mean_y) * (n / (n + PRIOR_TOKENS))
-    return ColumnCorrection(algebra.host(scale), algebra.host(offset))
+    return ColumnCorrection(algebra.single(scale), algebra.single(offset))

@@ -57,14 +57,18 @@ def _fit(
     def fit(matrix: MatrixId, x: Array, y: Array, target: Array) -> Array:
         rank = ranks.get(matrix, 0)
         if rank and len(x) >= least_tokens(matrix, rank, x.shape[1]):
-            terms[matrix] = fit_reduced_rank(x, target - y, rank, algebra)
-            u, v = algebra.array(terms[matrix].u), algebra.array(terms[matrix].v)
-            y = y + algebra.product(algebra.product(x, u), v)
+            term = terms[matrix] = fit_reduced_rank(x, target - y, rank, algebra)
+            y = y + algebra.product(algebra.product(x, term.u), term.v)
         if columns and len(x) >= LEAST_TOKENS:
-            scales[matrix] = fit_scale_and_offset(y, target, algebra)
-            scale, offset = scales[matrix].scale, scales[matrix].offset
-            y = y * algebra.array(scale) + algebra.array(offset)
+            column = scales[matrix] = fit_scale_and_offset(y, target, algebra)
+            y = y * column.scale + column.offset
         return y
 
     fit_in_one_pass(task, correction, fit)
-    return replace(correction, columns=scales, low_rank=terms)
+    # Together at the end: a device would be waited for at every matrix.
+    host = algebra.host
+    return replace(
+        correction,
+        columns={m: ColumnCorrection(host(c.scale), host(c.offset)) for m, c in scales.items()},
+        low_rank={m: LowRank(host(t.u), host(t.v)) for m, t in terms.items()},
+    )

@@ -129,7 +129,7 @@ def _cost(program: Program, ranks: dict[MatrixId, int]) -> float:
 
 
 def fit_reduced_rank(x: Array, residual: Array, rank: int, algebra: Algebra = HOST) -> LowRank:
-    """Return the best rank-r linear prediction of a residual.
+    """Return the best rank-r linear prediction of a residual, where it was computed.
 
     Args:
         x: float32 [n, n_in].
@@ -148,4 +148,4 @@ def fit_reduced_rank(x: Array, residual: Array, rank: int, algebra: Algebra = HO
     else:
         v = algebra.leading_rows(energy, rank)
         u = algebra.multiply(full, v.T)
-    return LowRank(algebra.host(u), algebra.host(v))
+    return LowRank(algebra.single(u), algebra.single(v))
