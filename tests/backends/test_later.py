@@ -61,6 +61,15 @@ def test_what_is_not_finite_is_told_from_what_is_none(
     assert found == told
 
 
+def test_numbers_of_several_types_are_answered_in_the_order_of_the_question() -> None:
+    later, told = Later(waits=True), []
+    with later.together():
+        later.ask([torch.tensor([3], dtype=torch.int32), torch.tensor(2**40)], told.extend)
+        later.ask([torch.tensor(0.5, dtype=torch.float64)], told.extend)
+        later.ask([torch.tensor(7, dtype=torch.int32), torch.tensor(1.25)], told.extend)
+    assert told == [3.0, 2.0**40, 0.5, 7.0, 1.25]
+
+
 def test_weights_have_a_quarter_whoever_else_has_the_rest_of_the_device(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

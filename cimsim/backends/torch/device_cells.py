@@ -190,7 +190,7 @@ class DeviceCells:
         place = torch.arange(_PROBES, device=device)
         none = torch.zeros_like(place)
         x = column_normals(formats.n_in, (place, none, none), (0, _PROBES))
-        scale = torch.tensor(np.float32(3.0 / formats.input_max), device=device)
+        scale = float(np.float32(3.0 / formats.input_max))
         matrix = self.writer.writing.matrix
         q, _ = plain.whole_inputs(x, formats.input_bits, scale, matrix)
         clean = torch.matmul(q.double(), self.integers.q.double().T) * held.column_scale.double()
@@ -264,9 +264,7 @@ def held_of(
         coefficient=coefficient,
         shift_share=formats.input_shift * sums,
         column_scale=integers.scale,
-        input_scale=torch.full(
-            (), static_scale(tile, adc_range), dtype=torch.float32, device=device
-        ),
+        input_scale=float(np.float32(static_scale(tile, adc_range))),
     )
     return held, variance
 

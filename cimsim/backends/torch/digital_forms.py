@@ -50,8 +50,7 @@ def range_on_device(
         return AdcRange(full, None, 0.0)
     integers, values = levels_of_cells(weight, writer)
     rows = constant(spread_rows(len(inputs)), weight.device)
-    none = torch.zeros((), device=weight.device)
-    q, _ = plain.whole_inputs(inputs[rows].float(), formats.input_bits, none, matrix)
+    q, _ = plain.whole_inputs(inputs[rows].float(), formats.input_bits, 0.0, matrix)
     planes, (empty, width) = plain.cut_planes(q, formats).double(), empty_counts(full)
     # Neighbouring columns count apart: most sums are of few values, whose count is one address.
     apart = _APART if weight.is_cuda else 1
@@ -101,8 +100,6 @@ def ideal_on_device(weight: Tensor, tile: Tile, matrix: MatrixId, adc_range: Adc
         values=q.T.contiguous().to(torch.float32 if exact else torch.float64),
         scale=scale,
         input_bits=tile.input.bits,
-        input_scale=torch.full(
-            (), static_scale(tile, adc_range), dtype=torch.float32, device=weight.device
-        ),
+        input_scale=float(np.float32(static_scale(tile, adc_range))),
         mean_fraction=float(magnitude.sum()) / q.numel() / top,
     )

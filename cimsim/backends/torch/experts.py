@@ -271,8 +271,7 @@ class TwinExperts(FoldedExperts):
 def _codes(x: Tensor, top: int) -> tuple[Tensor, Tensor]:
     """Return whole codes of tokens as float32, and their scales."""
     bits = top.bit_length() + 1
-    none = torch.zeros((), device=x.device)
-    q, scale = plain.whole_inputs(x, bits, none, MatrixId(0, "experts"))
+    q, scale = plain.whole_inputs(x, bits, 0.0, MatrixId(0, "experts"))
     return q.float(), scale
 
 

@@ -81,8 +81,8 @@ def finish_product(  # type: ignore[no-untyped-def]
         bias: float32 [width].
         spread: float32 [width].
         keys: int32 [1, 2] of noise.
-        sequence: int32 [tokens].
-        position: int32 [tokens].
+        sequence: int64 [tokens], of which the low half counts.
+        position: int64 [tokens].
         width: outputs.
         NOISY: outputs have an error.
         NATIVE: with instructions of the device (not in Triton's interpreter).
@@ -92,9 +92,10 @@ def finish_product(  # type: ignore[no-untyped-def]
     at = first + tl.arange(0, BLOCK)[None, :]
     inside = at < width
     y = tl.load(product + t * width + at, mask=inside, other=0.0).to(tl.float32)
+    seq, pos = tl.load(sequence + t).to(tl.int32), tl.load(position + t).to(tl.int32)
     y = _output(
-        y, at, (bias, spread, bias, bias), 0, width, keys, tl.load(position + t),
-        tl.load(sequence + t), inside, first, tl.load(scale + t), NOISY, False, NATIVE, BLOCK,  # noqa: FBT003
+        y, at, (bias, spread, bias, bias), 0, width, keys, pos, seq, inside, first,
+        tl.load(scale + t), NOISY, False, NATIVE, BLOCK,  # noqa: FBT003
     )  # fmt: skip
     tl.store(out + t * width + at, y.to(out.dtype.element_ty), mask=inside)
 
@@ -124,8 +125,8 @@ def hidden_codes(  # type: ignore[no-untyped-def]
         factor: float32 [experts, 2, width], correction of a column, if TERMS.
         shift: float32 [experts, 2, width], if TERMS.
         keys: int32 [experts, 2, 2] of noise.
-        sequence: int32 [tokens].
-        position: int32 [tokens].
+        sequence: int64 [tokens], of which the low half counts.
+        position: int64 [tokens].
         width: of an expert.
         top: greatest code.
         NOISY: outputs have an error.
@@ -138,7 +139,8 @@ def hidden_codes(  # type: ignore[no-untyped-def]
     at = tl.arange(0, BLOCK)[None, :]
     inside = at < width
     t, e = tl.load(token + r), 2 * tl.load(matrix + r)
-    seq, pos, fed = tl.load(sequence + t), tl.load(position + t), tl.load(token_scale + t)
+    seq, pos = tl.load(sequence + t).to(tl.int32), tl.load(position + t).to(tl.int32)
+    fed = tl.load(token_scale + t)
     row = product + r * 2 * width
     constants = (bias, spread, factor, shift)
     gate = tl.load(row + at, mask=inside, other=0.0).to(tl.float32)
@@ -185,8 +187,8 @@ def combine_experts(  # type: ignore[no-untyped-def]
         factor: float32 [experts, width], if TERMS.
         shift: float32 [experts, width], if TERMS.
         keys: int32 [experts, 2] of noise.
-        sequence: int32 [tokens].
-        position: int32 [tokens].
+        sequence: int64 [tokens], of which the low half counts.
+        position: int64 [tokens].
         visits: rows of `product`.
         width: outputs.
         TOP_K: experts of a token.
@@ -199,7 +201,7 @@ def combine_experts(  # type: ignore[no-untyped-def]
     t, first = tl.program_id(0).to(tl.int64), tl.program_id(1) * BLOCK
     at = first + tl.arange(0, BLOCK)[None, :]
     inside = at < width
-    seq, pos = tl.load(sequence + t), tl.load(position + t)
+    seq, pos = tl.load(sequence + t).to(tl.int32), tl.load(position + t).to(tl.int32)
     total = tl.zeros([1, BLOCK], tl.float32)
     constants = (bias, spread, factor, shift)
     for rank in tl.static_range(TOP_K):

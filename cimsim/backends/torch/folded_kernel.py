@@ -30,8 +30,8 @@ def folded_product(  # type: ignore[no-untyped-def]
         token_scale: float32 [m_size].
         bias: float32 [n_size].
         spread: float32 [n_size], sigma of an output's error.
-        sequence: int32 [m_size].
-        position: int32 [m_size].
+        sequence: int64 [m_size], of which the low half counts.
+        position: int64 [m_size].
         m_size: tokens.
         n_size: outputs.
         k_size: inputs.
@@ -62,8 +62,12 @@ def folded_product(  # type: ignore[no-untyped-def]
         acc = tl.dot(xt, tl.trans(wt), acc)
     y = acc + tl.load(bias + rn, mask=in_n, other=0.0)[None, :]
     if NOISY:
-        seq = tl.load(sequence + rm, mask=in_m, other=0).to(tl.uint32, bitcast=True)[:, None]
-        pos = tl.load(position + rm, mask=in_m, other=0).to(tl.uint32, bitcast=True)[:, None]
+        seq = tl.load(sequence + rm, mask=in_m, other=0).to(tl.int32)
+        pos = tl.load(position + rm, mask=in_m, other=0).to(tl.int32)
+        seq, pos = (
+            seq.to(tl.uint32, bitcast=True)[:, None],
+            pos.to(tl.uint32, bitcast=True)[:, None],
+        )
         four = (pn * (BN // 4) + tl.arange(0, BN // 4)).to(tl.uint32, bitcast=True)[None, :]
         place = tl.zeros([1, BN // 4], tl.uint32) + _ALL_GROUPS
         a, b, c, d = philox(

@@ -19,7 +19,6 @@ from cimsim.backends.torch.experts_kernel import combine_experts, finish_product
 from cimsim.backends.torch.feed_kernel import feed_tokens
 from cimsim.backends.torch.grouped_product import grouped_product
 from cimsim.backends.torch.later import Later
-from cimsim.backends.torch.launch import low_words
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.sending import sent
 from cimsim.backends.torch.stack import FoldedStack
@@ -68,7 +67,7 @@ class FusedExperts(FoldedExperts):
             return out
         terms, bias, down_bias = behind_trims(terms, self.first, self.down)
         first_keys, down_keys = self._keys_of(read_seed)
-        address = low_words(tokens[0]), low_words(tokens[1])
+        address = tokens[0].contiguous(), tokens[1].contiguous()
         wrong = torch.zeros(1, dtype=torch.int32, device=device)
         fed, scale = _feed(x, self.first.input_max, wrong)
         product = self._grouped(fed[visits.token], self.first.weight, visits.ends)
@@ -156,7 +155,7 @@ def finished(
     keys = sent([_signed(key)], product.device, torch.int32)
     block = min(_OUTPUTS, _block(width))
     finish_product[(n, triton.cdiv(width, block))](
-        product, product, scale, bias, spread, keys, low_words(tokens[0]), low_words(tokens[1]),
+        product, product, scale, bias, spread, keys, tokens[0].contiguous(), tokens[1].contiguous(),
         width, NOISY=noisy, NATIVE=native, BLOCK=block, num_warps=4,
     )  # fmt: skip
     return product

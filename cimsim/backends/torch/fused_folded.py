@@ -10,7 +10,7 @@ from cimsim.backends.torch.feed_kernel import feed_tokens
 from cimsim.backends.torch.folded import FoldedTile
 from cimsim.backends.torch.folded_kernel import folded_product
 from cimsim.backends.torch.held import Held, HeldFolded, without_cells
-from cimsim.backends.torch.launch import Fed, low_words
+from cimsim.backends.torch.launch import Fed
 from cimsim.backends.torch.plain import Tokens
 from cimsim.errors import CimsimError
 from cimsim.mac import ProgrammedMatrix
@@ -95,7 +95,7 @@ class FusedFolded:
         if n:
             feed_tokens[(n,)](
                 x.contiguous(), self._place, fed.bytes, fed.scale, fed.sums, wrong,
-                n, formats.n_in, formats.n_in, float(self._held.input_scale), formats.input_max, 0,
+                n, formats.n_in, formats.n_in, self._held.input_scale, formats.input_max, 0,
                 PHASES=1, BLOCK=_INPUTS, enable_fp_fusion=False,
             )  # fmt: skip
         if bool(wrong):
@@ -127,7 +127,7 @@ class FusedFolded:
         rows, columns, depth = _BLOCK
         folded_product[(triton.cdiv(n, rows) * triton.cdiv(n_out, columns),)](
             fed.bytes, self.weight, out, fed.scale, self._bias, self._spread,
-            low_words(tokens[0]), low_words(tokens[1]), n, n_out, n_in, k0, k1,
+            tokens[0].contiguous(), tokens[1].contiguous(), n, n_out, n_in, k0, k1,
             NOISY=self._noisy, NATIVE=self._native, BAND=_BAND, BM=rows, BN=columns, BK=depth,
             num_warps=8, num_stages=4,
         )  # fmt: skip

@@ -68,7 +68,7 @@ class Held:
         coefficient: float64 [n_out], what a fed unit counts digitally.
         shift_share: float64 [n_out], share of shifted inputs.
         column_scale: float32 [n_out], weight of one LSB.
-        input_scale: float32 [], static scale of inputs, 0 where each token has its own.
+        input_scale: static scale of inputs, a float32; 0 where each token has its own.
     """
 
     tile: Tile
@@ -93,7 +93,7 @@ class Held:
     coefficient: Tensor
     shift_share: Tensor
     column_scale: Tensor
-    input_scale: Tensor
+    input_scale: float
 
     def read_key(self, read_seed: int, replica: int) -> Key:
         """Return the key of the fresh noise of one copy."""
@@ -170,7 +170,7 @@ def hold(programmed: ProgrammedMatrix, device: torch.device) -> Held:
         coefficient=on(columns.coefficient),
         shift_share=on(columns.shift_share),
         column_scale=on(programmed.encoded.scale),
-        input_scale=on(np.float32(static_scale(programmed.tile, programmed.adc_range))),
+        input_scale=float(np.float32(static_scale(programmed.tile, programmed.adc_range))),
     )
 
 
@@ -233,7 +233,7 @@ class HeldIdeal:
         values: W_q [n_in, n_out], float32 or float64, in which every sum is exact.
         scale: float32 [n_out], weight of one LSB.
         input_bits: bits of inputs.
-        input_scale: float32 [], static scale of inputs, 0 where each token has its own.
+        input_scale: static scale of inputs, a float32; 0 where each token has its own.
         mean_fraction: mean stored magnitude over the greatest.
     """
 
@@ -241,7 +241,7 @@ class HeldIdeal:
     values: Tensor
     scale: Tensor
     input_bits: int
-    input_scale: Tensor
+    input_scale: float
     mean_fraction: float
 
 
@@ -252,7 +252,7 @@ def hold_ideal(ideal: IdealMatrix, device: torch.device) -> HeldIdeal:
         values=torch.tensor(ideal._wq, device=device),
         scale=torch.tensor(ideal._scale, device=device),
         input_bits=ideal._input_bits,
-        input_scale=torch.tensor(np.float32(ideal._input_scale), device=device),
+        input_scale=float(np.float32(ideal._input_scale)),
         mean_fraction=ideal._mean_fraction,
     )
 

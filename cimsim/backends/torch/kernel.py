@@ -191,8 +191,8 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
         clipped: int64 [], conversions outside the range are added if COUNT.
         token_scale: float32 [m_size].
         fed: float64 [m_size], sums of the fed inputs.
-        sequence: int32 [m_size].
-        position: int32 [m_size].
+        sequence: int64 [m_size], of which the low half counts.
+        position: int64 [m_size].
         driven: float32 [m_size, groups, planes] variance that all columns share in codes^2, or
             [1] if it is that of every conversion (of every output, where noise is drawn once an
             output); in squared steps of the pool where that is drawn from, as `slope`.
@@ -254,8 +254,8 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     wp = w + rn.to(tl.int64)[:, None] * depth + rk[None, :]
     phase_stride = tl.cast(m_size, tl.int64) * depth
     digit_stride = tl.cast(n_size, tl.int64) * depth
-    seq = tl.load(sequence + rm, mask=in_m, other=0)
-    pos = tl.load(position + rm, mask=in_m, other=0)
+    seq = tl.load(sequence + rm, mask=in_m, other=0).to(tl.int32)
+    pos = tl.load(position + rm, mask=in_m, other=0).to(tl.int32)
     total = tl.zeros([BM, BN], tl.int32 if WHOLE else tl.float32)
     spread = tl.zeros([BM, BN], tl.float32)
     lost = tl.zeros([BM, BN], tl.int32)

@@ -47,7 +47,22 @@ class Later:
 
     def _answer(self) -> None:
         asked, self._asked = self._asked, []
-        flat = [number.reshape(()).double() for numbers, _ in asked for number in numbers]
-        found = iter(torch.stack(flat).tolist() if flat else ())
+        flat = [number.reshape(()) for numbers, _ in asked for number in numbers]
+        found = iter(_values(flat))
         for numbers, then in asked:
             then([next(found) for _ in numbers])
+
+
+def _values(numbers: Sequence[Tensor]) -> list[float]:
+    """Return numbers of a device, in their order: those of a type go together."""
+    places: dict[torch.dtype, list[int]] = {}
+    for i, number in enumerate(numbers):
+        places.setdefault(number.dtype, []).append(i)
+    if not places:
+        return []
+    parts = [torch.stack([numbers[i] for i in some]).double() for some in places.values()]
+    found = [0.0] * len(numbers)
+    order = [i for some in places.values() for i in some]
+    for i, value in zip(order, torch.cat(parts).tolist(), strict=True):
+        found[i] = value
+    return found

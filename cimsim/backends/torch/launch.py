@@ -31,7 +31,6 @@ __all__ = [
     "Block",
     "Fed",
     "Launch",
-    "low_words",
     "serves",
 ]
 
@@ -176,7 +175,7 @@ class Launch:
         if n:
             feed_tokens[(n,)](
                 x.contiguous(), self._place, fed.bytes, fed.scale, fed.sums, wrong,
-                n, formats.n_in, depth, float(held.input_scale), formats.input_max,
+                n, formats.n_in, depth, held.input_scale, formats.input_max,
                 formats.input_shift, PHASES=self._phases, BLOCK=_INPUTS, enable_fp_fusion=False,
             )  # fmt: skip
         self._later.ask([wrong], self._refuse_infinite)
@@ -233,7 +232,7 @@ class Launch:
         grid = (triton.cdiv(n, block.tokens) * triton.cdiv(n_out, block.outputs),)
         fused_product[grid](
             fed.bytes, self._cells, out, found, counts,
-            fed.scale, fed.sums, low_words(tokens[0]), low_words(tokens[1]), shared, *columns,
+            fed.scale, fed.sums, tokens[0].contiguous(), tokens[1].contiguous(), shared, *columns,
             table, table if pool is None else pool.words, self._signs,
             self._signs if fed.units is None else fed.units, n, n_out, groups, *_signed(key),
             held.grid / held.step_levels, low, high, 1.0 / (high - low),
@@ -273,11 +272,6 @@ def serves(held: Held, precision: Precision) -> bool:
     """Return whether the kernel computes a matrix, with noise at every conversion."""
     noise = ADDRESSED if precision == "exact" else POOL
     return not any(_refusals(held, noise if held.draws else NO_NOISE, native=True))
-
-
-def low_words(number: Tensor) -> Tensor:
-    """Return the low 32 bits of int64 numbers [n], int32: on every device the first half."""
-    return number.contiguous().view(torch.int32)[::2].contiguous()
 
 
 def _greatest_sum(held: Held) -> float:

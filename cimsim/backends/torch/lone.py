@@ -52,10 +52,9 @@ class LoneFolded:
             product = torch.mm(codes, stack.weight[0].T, out_dtype=torch.float32)
             constants = scale, stack.bias[0], stack.spread[0]
             return finished(product, *constants, tokens, key, noisy=stack.noisy)
-        none = torch.zeros((), device=x.device)
         bits = stack.input_max.bit_length() + 1
         matrix = MatrixId(stack.words[0][0], "matrix")
-        q, scale = plain.whole_inputs(x.float(), bits, none, matrix)
+        q, scale = plain.whole_inputs(x.float(), bits, 0.0, matrix)
         y = torch.matmul(q.float(), stack.weight[0].float().T) + stack.bias[0]
         if stack.noisy:
             y = y + stack.spread[0] * folded_normals(y.shape[1], tokens, key)

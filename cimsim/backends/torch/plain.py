@@ -48,7 +48,7 @@ def quantize_inputs(x: Tensor, held: Held) -> tuple[Tensor, Tensor]:
     return whole_inputs(x, held.formats.input_bits, held.input_scale, matrix)
 
 
-def whole_inputs(x: Tensor, bits: int, static: Tensor, matrix: MatrixId) -> tuple[Tensor, Tensor]:
+def whole_inputs(x: Tensor, bits: int, static: float, matrix: MatrixId) -> tuple[Tensor, Tensor]:
     """Return integers X int64 [n, n_in] and the scale of each token, float32 [n].
 
     X = clip(round_half_even(x / scale)); of one bit +-1 and mean|x| (`cimsim.mac.quantize`).
@@ -56,7 +56,7 @@ def whole_inputs(x: Tensor, bits: int, static: Tensor, matrix: MatrixId) -> tupl
     Args:
         x: [n, n_in].
         bits: of X.
-        static: float32 [], scale of every token, 0 where each has its own.
+        static: scale of every token, 0 where each has its own.
         matrix: named in errors.
 
     Raises:
@@ -73,7 +73,7 @@ def whole_inputs(x: Tensor, bits: int, static: Tensor, matrix: MatrixId) -> tupl
         own = magnitude.amax(1) / torch.full_like(x[:, 0], top)
         least = 1.0
     own = torch.where(own >= _TINY, own, least)
-    scale = torch.where(static > 0.0, static, own)
+    scale = torch.full_like(own, static) if static > 0.0 else own
     if bits == 1:
         return torch.where(x >= 0.0, 1, -1), scale
     return torch.round(x / scale[:, None]).clamp(-top, top).long(), scale

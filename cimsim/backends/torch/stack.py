@@ -285,8 +285,8 @@ class _StackPart:
         formats, writer = self._writer.formats, self._writer
         device = self._levels.device
         x = _probes(formats.n_in, device, fresh=False)
-        scale = torch.full((), 3.0 / formats.input_max, dtype=torch.float32, device=device)
-        q, _ = plain.whole_inputs(x, formats.input_bits, scale, writer.writing.matrix)
+        scale, matrix = float(np.float32(3.0 / formats.input_max)), writer.writing.matrix
+        q, _ = plain.whole_inputs(x, formats.input_bits, scale, matrix)
         detailed = self._detailed(q)
         z = _probes(formats.n_out, device, fresh=True)
         folded = torch.matmul(q.float(), self.weight.transpose(1, 2)) + self.bias[:, None]
