@@ -129,6 +129,7 @@ def measure_accuracy(
     coupled: CoupledChip | None,
     threads: int,
     progress: Callable[[str, float], None],
+    first: Callable[[Seed], None] | None = None,
 ) -> Accuracy:
     """Score clean, ideal, noisy and calibrated over all chip seeds.
 
@@ -141,6 +142,7 @@ def measure_accuracy(
         coupled: computes numbers and time together, None for numbers alone.
         threads: chip seeds evaluated at once.
         progress: told (stage, share done).
+        first: given chip seed 0 as soon as it is computed, before any seed that comes after it.
     """
     progress("ideal integers", 0.05)
     exact = is_exact(config.tile)
@@ -152,7 +154,7 @@ def measure_accuracy(
     ideal = scorings[0].ideal()
     # What is freed lies between cached weights, in pieces too small for the cells of a chip.
     release_heap()
-    seeds = _all_seeds(scorings, drawn, threads, progress)
+    seeds = _all_seeds(scorings, drawn, threads, progress, first)
     warnings = given.warnings
     if config.run.tile_mode == "folded":
         warnings += _unfolded(seeds[0])
@@ -174,6 +176,7 @@ def _all_seeds(
     drawn: int,
     threads: int,
     progress: Callable[[str, float], None],
+    first: Callable[[Seed], None] | None,
 ) -> list[Seed]:
     """Return all chip seeds in order; several devices take one after another in turn."""
 
@@ -181,6 +184,8 @@ def _all_seeds(
         scoring = scorings[index % len(scorings)]
         scoring.subject.compute.enter()
         seed = scoring.seed(index, _within(progress, index, drawn))
+        if index == 0 and first is not None:
+            first(seed)
         # A programmed chip is a quarter of a gigabyte and part of reference cycles; on a device
         # what is kept of it would take the room of the next one, and of other processes.
         release_heap()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ from cimsim.stages.calibration_cost import CalibrationCost, calibration_cost
 from cimsim.stages.coupled import CoupledChip, charge_phases
 from cimsim.stages.coupling import drifts_within, refuse_torch, refuse_trace
 from cimsim.stages.placed_chip import PlacedChip
+from cimsim.stages.scoring import Seed
 from cimsim.stages.subject import ModelOnText
 from cimsim.stages.timing import Replay, TimedPhases, densities, longest_ps, time_routings
 from cimsim.workload.matrix import MatrixId
@@ -96,21 +98,49 @@ def _outcome(
 
     `coupled` computes both together; without it, time replays the routing.
     """
-    accuracy = measure_accuracy(
-        chip.config, subject, chip.copies, ranges, given, coupled, threads, progress
-    )
-    progress("events", 1.0)
-    first = accuracy.seeds[0]
-    density = densities(chip, first.statistics)
-    paid = calibration_cost(chip, first.calibration.correction)
-    if coupled is not None:
-        before = charge_phases(chip, first.phases, density, None)
-        after = charge_phases(chip, first.calibrated_phases, density, paid.copies)
-    else:
-        replays = [Replay(first.noisy.trace)]
-        if not first.calibration.correction.is_identity:
-            replays.append(Replay(first.calibrated.trace, paid.work, paid.copies))
-        load = subject.expected.load()
-        timed = time_routings(chip, replays, density, expected_load=load, threads=threads)
-        before, after = timed[0], timed[-1]  # what changes nothing takes the same time
-    return Outcome(accuracy, paid, density, before, after)
+    timed: list[Future[_Timed]] = []
+    with ThreadPoolExecutor(1) as beside:
+
+        def begin(seed: Seed) -> None:
+            together = coupled is not None
+            timed.append(beside.submit(_time, chip, subject, seed, threads, coupled=together))
+
+        # Where a device computes chips one after the other, its processor is free meanwhile.
+        first = None if subject.compute.seeds_at_once else begin
+        accuracy = measure_accuracy(
+            chip.config, subject, chip.copies, ranges, given, coupled, threads, progress, first
+        )
+        progress("events", 1.0)
+        if not timed:
+            begin(accuracy.seeds[0])
+        found = timed[0].result()
+    return Outcome(accuracy, found.calibration, found.density, found.before, found.after)
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """What `Outcome` has beside accuracy."""
+
+    calibration: CalibrationCost
+    density: Mapping[UnitKey, Density]
+    before: TimedPhases
+    after: TimedPhases
+
+
+def _time(
+    chip: PlacedChip, subject: ModelOnText, seed: Seed, threads: int, *, coupled: bool
+) -> _Timed:
+    """Return time and energy of a chip seed, by its routing or as it was computed with it."""
+    density = densities(chip, seed.statistics)
+    paid = calibration_cost(chip, seed.calibration.correction)
+    if coupled:
+        before = charge_phases(chip, seed.phases, density, None)
+        after = charge_phases(chip, seed.calibrated_phases, density, paid.copies)
+        return _Timed(paid, density, before, after)
+    replays = [Replay(seed.noisy.trace)]
+    if not seed.calibration.correction.is_identity:
+        replays.append(Replay(seed.calibrated.trace, paid.work, paid.copies))
+    load = subject.expected.load()
+    timed = time_routings(chip, replays, density, expected_load=load, threads=threads)
+    # What changes nothing takes the same time.
+    return _Timed(paid, density, timed[0], timed[-1])

@@ -1,0 +1,71 @@
+"""Time of chip seed 0 while further chip seeds are computed on a device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from cimsim.stages import outcome
+from cimsim.stages.accuracy import GivenCorrection
+from cimsim.stages.compute import NumbaCompute
+from cimsim.stages.models import read_text
+from cimsim.stages.outcome import Outcome, evaluate
+from cimsim.stages.placed_chip import place_chip
+from cimsim.stages.ranges import find_ranges
+from cimsim.stages.subject import open_subject
+from tests.pipeline.conftest import tiny_chip
+
+
+class Device(NumbaCompute):
+    """A processor that computes one chip at a time, as devices do."""
+
+    seeds_at_once = False
+
+
+def test_the_first_chip_is_timed_while_a_device_computes_the_next_one(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_chip("eflash_40nm", "run.chip_seeds=2", "tile.device.sigma_lsb=3")
+    subject = open_subject(str(tiny_model), read_text(None), config)
+    chip = place_chip(config, subject.program, subject.expected)
+    ranges = find_ranges(config, subject, chip.copies)
+    begun = Event()
+    time_routings = outcome.time_routings
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        begun.set()
+        return time_routings(*args, **kwargs)
+
+    monkeypatch.setattr(outcome, "time_routings", timed)
+
+    def found(compute: NumbaCompute, *, beside: bool) -> Outcome:
+        begun.clear()
+        said: list[str] = []
+
+        def progress(stage: str, _share: float) -> None:
+            said.append(stage)
+            if stage == "scoring, chip 2 of 2":
+                assert begun.wait(60) if beside else not begun.is_set()
+
+        own = replace(subject, compute=compute)
+        answer = evaluate(chip, own, ranges, GivenCorrection(), "trace", 1, progress)
+        assert "scoring, chip 2 of 2" in said
+        assert said[-1] == "events"
+        return answer
+
+    after, beside = found(NumbaCompute(), beside=False), found(Device(), beside=True)
+    assert after.density == beside.density
+    assert after.calibration.cells == beside.calibration.cells
+    for name in ("before", "after"):
+        one, other = getattr(after, name), getattr(beside, name)
+        assert [p.name for p in one.phases] == [p.name for p in other.phases]
+        for p, q in zip(one.phases, other.phases, strict=True):
+            assert p.result.makespan_ps == q.result.makespan_ps
+            assert p.ledger.by_component() == q.ledger.by_component()
+    assert [s.noisy.nll.tolist() for s in after.accuracy.seeds] == [
+        s.noisy.nll.tolist() for s in beside.accuracy.seeds
+    ]
