@@ -68,7 +68,7 @@ def run_chip(
     ranges = find_ranges(config, subject, chip.copies)
     outcome = evaluate(chip, subject, ranges, given, mode, threads, _paths(progress))
     progress("full-size model", 0.9)
-    return chip_result(config.name, chip, subject, outcome, started)
+    return chip_result(config.name, chip, subject, outcome, threads, started)
 
 
 def _paths(progress: Callable[[str, float], None]) -> Callable[[str, float], None]:

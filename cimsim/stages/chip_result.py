@@ -38,7 +38,12 @@ __all__ = ["chip_result"]
 
 
 def chip_result(
-    name: str, chip: PlacedChip, subject: ModelOnText, outcome: Outcome, started_s: float
+    name: str,
+    chip: PlacedChip,
+    subject: ModelOnText,
+    outcome: Outcome,
+    threads: int,
+    started_s: float,
 ) -> ChipResult:
     """Return every table of a run, and the figures of the chip with a model of full size.
 
@@ -47,6 +52,7 @@ def chip_result(
         chip: the chip with its program.
         subject: the model and its texts.
         outcome: numbers, time and energy.
+        threads: phases at full size that are timed at once, at most.
         started_s: `time.monotonic` when the run began.
     """
     config, program = chip.config, chip.program
@@ -67,7 +73,7 @@ def chip_result(
         per_layer=layer_rows(measured),
         per_seed=seed_rows(measured),
         energy=all_energy_rows(measured),
-        scale=_full_size(config, subject, routing, outcome.density),
+        scale=_full_size(config, subject, routing, outcome.density, threads),
         peak=peak_rows(config, program.name, chip.mesh, outcome.density),
         tile_load=measured.tile_load,
         expert_load=expert_load(measured),
@@ -89,6 +95,7 @@ def _full_size(
     subject: ModelOnText,
     routing: RoutingTrace,
     density: Mapping[UnitKey, Density],
+    threads: int,
 ) -> tuple[Row, ...]:
     """Return the figures of the chip with a model of full size: a stage of a run."""
     stage, model = subject.stages.watch(config=config), subject.program.name
@@ -102,7 +109,7 @@ def _full_size(
             "shapes": SHAPES,
             "shape": identity_of(config.workload.shape),
         },
-        lambda: scale_rows(chip, model, routing, density),
+        lambda: scale_rows(chip, model, routing, density, threads),
     )
 
 

@@ -15,6 +15,7 @@ no time (latency and energy stay): what tiles, digital units and network would d
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -72,6 +73,7 @@ def scale_rows(
     model: str,
     trace: RoutingTrace,
     density: Mapping[UnitKey, Density],
+    threads: int = 1,
 ) -> tuple[Row, ...]:
     """Return the rows of scale.csv of one chip and model.
 
@@ -83,6 +85,7 @@ def scale_rows(
         model: name of the checkpoint whose routing is resampled.
         trace: routing of that checkpoint on the chip.
         density: densities that its tiles measured.
+        threads: phases timed at once, at most.
     """
     if config.noc.kind not in FULL_SIZE:
         return ()
@@ -101,19 +104,15 @@ def scale_rows(
     phases.append((FREE_MEMORY, batch, _free_memory(full), routed, attended))
     table = extended(SCALE)
     dies = count_dies(full.cost.area_mm2(), full.mesh.chips)
-    return tuple(
-        table.measure(
-            FullSize(
-                chip=chip,
-                model=model,
-                phase=time_phase(chip, Replay(routed), spread, name=name, batch=batch),
-                context=CONTEXT,
-                mean_context=attended,
-                dies=dies,
-            )
-        )
-        for name, batch, chip, routed, attended in phases
-    )
+
+    def row(phase: tuple[str, int, PlacedChip, RoutingTrace, float]) -> Row:
+        name, batch, chip, routed, attended = phase
+        timed = time_phase(chip, Replay(routed), spread, name=name, batch=batch)
+        return table.measure(FullSize(chip, model, timed, CONTEXT, attended, dies))
+
+    # No phase knows of another one.
+    with ThreadPoolExecutor(max(1, min(threads, len(phases)))) as pool:
+        return tuple(pool.map(row, phases))
 
 
 def _steps(batch: int, routers: int) -> int:

@@ -50,6 +50,13 @@ def rows() -> dict[tuple[object, object], Row]:
     return {(row["phase"], row["batch"]): row for row in found}
 
 
+def test_phases_timed_side_by_side_give_the_same_rows_in_the_same_order(
+    rows: dict[tuple[object, object], Row],
+) -> None:
+    found = full_size(load_chip(find_chip("isaac")), NO_CACHE, threads=3)
+    assert found == tuple(rows.values())
+
+
 def test_leakage_of_components_sums_to_all_leakage(rows: dict[tuple[object, object], Row]) -> None:
     for row in rows.values():
         parts = {k: v for k, v in row.items() if k.startswith("energy_leakage_") and v}

@@ -23,12 +23,14 @@ LOAD = RoutingTrace(
 DENSITY = {UnitKey(0, "experts", 0): Density(0.3, 0.4)}
 
 
-def full_size(config: ChipConfig, stages: Stages) -> tuple[Row, ...] | str:
+def full_size(config: ChipConfig, stages: Stages, threads: int = 1) -> tuple[Row, ...] | str:
     """Return the rows, or why there are none."""
     stage = stages.watch(config=config)
     chip = stage.views["config"]
     with patch.dict(SHAPES, {NAME: SMALL_SHAPE}):
         try:
-            return stage.recall("full size", {}, lambda: scale_rows(chip, "m", LOAD, DENSITY))
+            return stage.recall(
+                "full size", {}, lambda: scale_rows(chip, "m", LOAD, DENSITY, threads)
+            )
         except CimsimError as error:
             return error.sentence()
