@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from moe_mapping.assignment import Assignment
+from moe_mapping.kernel import kernel
 from moe_mapping.layout import OPEN, Layout, carve
 from moe_mapping.objective import scale_of
 from moe_mapping.problem import MappingProblem
@@ -111,6 +112,15 @@ def _held(problem: MappingProblem) -> tuple[Ints, Ints, Ints]:
     return start, tile, crossbars
 
 
+@kernel
+def _site_table(units: int, most: int) -> Ints:
+    """Return a table [units, most] in which nothing is written yet.
+
+    NumPy would ask for huge pages, and the first copy of every unit would then clear it all.
+    """
+    return np.empty((units, most), dtype=np.int64)
+
+
 def most_copies(fixed: Fixed) -> int:
     """Return how many copies of a unit a plan has room for, which no budget exceeds."""
     units, sites = fixed.need.size, fixed.site_class.size
@@ -133,7 +143,7 @@ def empty_plan(fixed: Fixed, most: int | None = None) -> WorkingPlan:
     layers = int(fixed.layer.max()) + 1 if fixed.price[4] > 0.0 else 0
     # What lies behind a unit's copies is never read. The table for every copy that the budget
     # allows takes up to 160 megabytes.
-    site = np.empty((units, most or most_copies(fixed)), dtype=np.int64)
+    site = _site_table(units, most or most_copies(fixed))
     site[:, 0] = -1
     return WorkingPlan(
         copies=np.zeros(units, dtype=np.int64),
@@ -158,7 +168,7 @@ def widened(fixed: Fixed, plan: WorkingPlan) -> WorkingPlan:
 
 def _with_room(plan: WorkingPlan, most: int) -> WorkingPlan:
     used = max(1, int(plan.copies.max()))
-    site = np.empty((plan.copies.size, most), dtype=np.int64)
+    site = _site_table(plan.copies.size, most)
     site[:, :used] = plan.site[:, :used]
     rest = {name: getattr(plan, name).copy() for name in plan._fields if name != "site"}
     return WorkingPlan(site=site, **rest)
