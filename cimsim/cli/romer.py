@@ -200,6 +200,10 @@ def study(
     models_dir: Annotated[
         Path | None, typer.Option(help="Folder that holds the plan's models that are not bundled.")
     ] = None,
+    known: Annotated[
+        list[Path] | None,
+        typer.Option(help="map.csv of the same plan whose cells are not measured; may repeat."),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="Instead of the plan, the paper's table of this model or folder."),
@@ -236,10 +240,14 @@ def study(
     if is_map(plan):
         wide = read_map(plan, reduced=reduced, chips=chips, device=device)
         found = MapStudy(
-            wide, out, models_dir=models_dir, jobs=jobs, cluster=cluster, seconds=seconds,
-            say=_say,
+            wide, out, models_dir=models_dir, known=known or (), jobs=jobs, cluster=cluster,
+            seconds=seconds, say=_say,
         )  # fmt: skip
     else:
+        if known:
+            from cimsim.errors import CimsimError
+
+            raise CimsimError("is of plans of a map", key="--known", hint="see docs/models.md")
         wanted = read_plan(plan, reduced=reduced, chips=chips)
         found = Study(
             wanted, out, models_dir=models_dir, jobs=jobs, cluster=cluster, seconds=seconds,

@@ -12,7 +12,7 @@ from cimsim.report.canvas import Picture
 from cimsim.report.markdown import markdown_report
 from cimsim.text_file import write_whole
 from romer.study.map_plan import CLASSES, MapPlan
-from romer.study.map_tables import ENDPOINTS, PlaceMeasurement, map_rows, smallest_sizes
+from romer.study.map_tables import ENDPOINTS, smallest_sizes
 from romer.study.summary import write_table
 
 __all__ = ["write_map"]
@@ -30,21 +30,17 @@ before trimming of the untreated chip's gap, after trimming of what trimming lea
 model has no share: in a collapse any change shows tens of per cent."""
 
 
-def write_map(
-    plan: MapPlan, measured: Sequence[PlaceMeasurement], out: Path, *, places: int
-) -> None:
+def write_map(plan: MapPlan, rows: Sequence[Row], out: Path) -> None:
     """Write map.csv, report.md, report.html and figures.
 
     Args:
-        plan: of the map.
-        measured: the places of it that are whole.
+        plan: of the map; the page says how many of its cells are missing.
+        rows: of the cells that are whole, from `map_rows`.
         out: folder of the results.
-        places: of the plan; the page says how many of them are missing.
     """
     from cimsim.report.page import html_page  # noqa: PLC0415 - half a second to import
     from romer.study.map_figures import map_figures  # noqa: PLC0415
 
-    rows = map_rows(plan, measured)
     write_table(rows, out / "map.csv")
     pictures = map_figures(rows)
     for drawn in pictures:
@@ -52,7 +48,8 @@ def write_map(
     about = "Errors of chips under which the paper's two steps alone win, after the plan."
     if plan.reduced:
         about = "A reduced version of the map's plan: few chips and little text."
-    if missing := places - len(measured):
+    places, there = len(plan.places()), len({_cell(r) for r in rows})
+    if missing := places - there:
         about += f" {missing} of its {places} cells are not measured yet."
     told = "Where ROMER works", about, _sections(plan, rows, pictures)
     write_whole(out / "report.md", markdown_report(*told, fit=False).encode("utf-8"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from cimsim.sweeps.open_executor import open_executor
 from romer.study.cells import Cell
 from romer.study.folders import model_folders
 from romer.study.jobs import StudyJob
+from romer.study.known_rows import cell_of, read_known
 from romer.study.map_page import write_map
 from romer.study.map_plan import MapPlan, Place
-from romer.study.map_tables import PlaceMeasurement
+from romer.study.map_tables import PlaceMeasurement, map_rows
 from romer.study.measure import configure
 from romer.study.measuring import Measuring
 from romer.study.records import Records
@@ -54,6 +55,8 @@ class MapStudy:
         plan: what to do.
         out: folder of the tables, figures, the page and the cache.
         models_dir: folder that holds the models which are not bundled, or None.
+        known: tables of the same plan from other folders; their cells are not measured here, and
+            models of such cells alone need not be there.
         jobs: processes at once.
         cluster: Dask cluster to measure on, or None for this machine.
         seconds: no measurement is begun after so many seconds; None measures all.
@@ -69,6 +72,7 @@ class MapStudy:
         out: Path,
         *,
         models_dir: Path | None = None,
+        known: Sequence[Path] = (),
         jobs: int = 1,
         cluster: str | None = None,
         seconds: float | None = None,
@@ -79,9 +83,11 @@ class MapStudy:
         self._plan, self._out, self._say = plan, out, say
         self._jobs, self._cluster = jobs, cluster
         self._until = float("inf") if seconds is None else time.time() + seconds
-        folders = _folders(plan, models_dir)
+        self._known = read_known(known, plan)
+        self._here = [p for p in plan.places() if cell_of(p) not in self._known]
+        folders = _folders([p.model for p in self._here], models_dir)
         hashes = {name: open_model(folder).hash for name, folder in folders.items()}
-        for place in plan.places():
+        for place in self._here:
             configure(plan["chip"], place.kind)  # a slip of the plan costs no measurement
         scored = {"fresh_tokens": plan["test_tokens"]}
         self._records = Records(out / "cache", plan["chip"], hashes, scored)
@@ -95,7 +101,7 @@ class MapStudy:
         Returns:
             How many measurements are still missing.
         """
-        places = [self._jobs_of(place) for place in self._plan.places()]
+        places = [self._jobs_of(place) for place in self._here]
         with open_executor(self._jobs, cluster=self._cluster) as executor:
             where = Measuring(executor, self._records.cache, self._setting, self._until, self._say)
             # What answers the question comes first: a map that is cut short has its primary cells.
@@ -104,9 +110,12 @@ class MapStudy:
             if not left:
                 left = where.measure([j for p in places for j in p.all], "map")
         whole = [p for p in places if all(self._records.cache.get(j.name) for j in p.all)]
-        if whole:
-            measured = [self._measured(p) for p in whole]
-            write_map(self._plan, measured, self._out, places=len(places))
+        rows = map_rows(self._plan, [self._measured(p) for p in whole])
+        rows += [row for some in self._known.values() for row in some]
+        if rows:
+            order = {cell_of(place): i for i, place in enumerate(self._plan.places())}
+            rows.sort(key=lambda r: order[r["model"], r["error"], r["size"], r["parts"]])
+            write_map(self._plan, rows, self._out)
         return left
 
     def _jobs_of(self, place: Place) -> _Jobs:
@@ -150,9 +159,9 @@ class MapStudy:
         return PlaceMeasurement(jobs.place, record(jobs.shared.name), treated)
 
 
-def _folders(plan: MapPlan, models_dir: Path | None) -> dict[str, str]:
+def _folders(models: Sequence[str], models_dir: Path | None) -> dict[str, str]:
     """Return where each model is; a map without one of its models is none."""
-    folders, missing = model_folders(plan["models"], models_dir)
+    folders, missing = model_folders(dict.fromkeys(models), models_dir)
     if missing:
         raise CimsimError(
             "models of the plan are neither bundled nor there",

@@ -106,9 +106,10 @@ def test_shares_are_of_the_gap_that_there_was_where_a_treatment_starts(tmp_path:
     assert before["steps"] == "match_r4 2/2"
     (line,) = smallest_sizes(rows)
     assert line["before trimming"] == "-"
-    write_map(plan, [_measured(plan, 2.0, 1.4, 1.25, 1.2)], tmp_path, places=3)
+    write_map(plan, map_rows(plan, [_measured(plan, 2.0, 1.4, 1.25, 1.2)]), tmp_path)
     page = " ".join((tmp_path / "report.md").read_text(encoding="utf-8").split())
-    assert "2 of its 3 cells are not measured yet" in page
+    missing = len(plan.places()) - 1
+    assert f"{missing} of its {missing + 1} cells are not measured yet" in page
     assert (
         "close half or more before trimming: cells (router) from bad sizes on, 1 of 1 models."
         in page
@@ -118,12 +119,12 @@ def test_shares_are_of_the_gap_that_there_was_where_a_treatment_starts(tmp_path:
 
 def test_the_page_lists_where_the_steps_harm_and_what_is_destroyed(tmp_path: Path) -> None:
     plan = read_map(None, reduced=True)
-    write_map(plan, [_measured(plan, 2.0, 2.1, math.log(120.0), 1.2)], tmp_path, places=1)
+    write_map(plan, map_rows(plan, [_measured(plan, 2.0, 2.1, math.log(120.0), 1.2)]), tmp_path)
     page = " ".join((tmp_path / "report.md").read_text(encoding="utf-8").split())
     assert "in 1 of 2 places, by 0.1000 to 0.1000 nats: listed below" in page
     assert "## Where the guarded steps raise the loss" in page
     assert "Destroyed before treatment: 0 of 1 cells." in page
-    write_map(plan, [_measured(plan, math.log(120.0), 2.1, 1.9, 1.2)], tmp_path, places=1)
+    write_map(plan, map_rows(plan, [_measured(plan, math.log(120.0), 2.1, 1.9, 1.2)]), tmp_path)
     page = " ".join((tmp_path / "report.md").read_text(encoding="utf-8").split())
     assert "Destroyed before treatment: 1 of 1 cells, listed below." in page
     assert "in 0 of 2 places." in page
@@ -132,8 +133,8 @@ def test_the_page_lists_where_the_steps_harm_and_what_is_destroyed(tmp_path: Pat
 def test_a_plan_without_primary_cells_tells_the_interval_of_every_cell(tmp_path: Path) -> None:
     plan = read_map(Path("romer/study/ladder.yaml"), reduced=True)
     measured = _measured(plan, 2.0, 1.5, 1.25, 1.2)
-    write_map(plan, [replace(measured, place=replace(measured.place, primary=False))], tmp_path,
-              places=1)  # fmt: skip
+    measured = replace(measured, place=replace(measured.place, primary=False))
+    write_map(plan, map_rows(plan, [measured]), tmp_path)
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "Precision" not in page
     assert "## Primary cells" not in page
@@ -232,6 +233,64 @@ def test_models_that_are_nowhere_are_named_before_anything_is_measured(tmp_path:
     assert "olmoe-61m," not in str(caught.value.value)
     with pytest.raises(CimsimError, match="is not a folder"):
         MapStudy(plan, tmp_path / "out", models_dir=tmp_path / "none", say=lambda _: None)
+
+
+def _table(plan: MapPlan, model: str, path: Path) -> Path:
+    """Write the table of a model's cells as if they had been measured."""
+    measured = []
+    for place in plan.places():
+        if place.model == model:
+            one = _measured(plan, 2.0, 1.5, 1.25, 1.2)
+            names = [name for name, *_ in plan.treatments(place)]
+            treated = {n: one.treated.get(n, one.treated["trim"]) for n in ("noisy", *names)}
+            measured.append(PlaceMeasurement(place, one.shared, treated))
+    path.parent.mkdir()
+    write_map(plan, map_rows(plan, measured), path.parent)
+    return path
+
+
+def test_cells_that_are_known_from_elsewhere_are_shown_and_need_no_model(tmp_path: Path) -> None:
+    plan = read_map(Path(str(files("romer.study").joinpath("ladder.yaml"))))
+    tables = [_table(plan, name, tmp_path / name / "map.csv") for name in plan["models"]]
+    study = MapStudy(plan, tmp_path / "out", known=tables, say=lambda _: None)
+    assert study.run() == 0
+    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "not measured yet" not in page
+    with (tmp_path / "out" / "map.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 60 * len(plan["treatments"])
+    assert list(dict.fromkeys(r["model"] for r in rows)) == plan["models"]  # in the plan's order
+    with tables[2].open(encoding="utf-8") as stream:
+        assert [r for r in rows if r["model"] == plan["models"][2]] == list(csv.DictReader(stream))
+    with pytest.raises(CimsimError) as caught:
+        MapStudy(plan, tmp_path / "out", known=tables[:3], say=lambda _: None)
+    assert str(caught.value.value) == ", ".join(plan["models"][3:])
+
+
+def test_a_table_that_does_not_go_with_the_plan_is_one_sentence(tmp_path: Path) -> None:
+    plan = read_map(Path(str(files("romer.study").joinpath("ladder.yaml"))))
+    table = _table(plan, "olmoe-61m", tmp_path / "a" / "map.csv")
+    whole = table.read_text(encoding="utf-8")
+    lines = whole.splitlines(keepends=True)
+    for text, says in (
+        ("a,b\n1,2\n", "is no table of a map"),
+        (whole.replace("olmoe-61m", "olmoe-62m"), "a cell is not one of the plan"),
+        ("".join(lines[:-1]), "a cell has not the treatments of the plan"),
+        (whole.replace(",false,", ",no,", 1), "is no row of a map"),
+        (whole.replace(",5,bad", ",five,bad", 1), "is no row of a map"),
+    ):
+        table.write_text(text, encoding="utf-8")
+        with pytest.raises(CimsimError, match=says) as caught:
+            MapStudy(plan, tmp_path / "out", known=[table], say=lambda _: None)
+        assert caught.value.key == "--known"
+        assert caught.value.file == str(table)
+    table.write_text(whole, encoding="utf-8")
+    with pytest.raises(CimsimError, match="told twice"):
+        MapStudy(plan, tmp_path / "out", known=[table, table], say=lambda _: None)
+    first = read_map(None)
+    other = _table(first, "olmoe-tiny", tmp_path / "b" / "map.csv")
+    with pytest.raises(CimsimError, match="primary: measure those in one folder"):
+        MapStudy(first, tmp_path / "out", known=[other], say=lambda _: None)
 
 
 def test_a_model_of_the_users_is_measured_where_it_lies(tmp_path: Path) -> None:
