@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from cimsim.chip import LogicalCopies
 from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
 from cimsim.mac import AdcRange
@@ -20,6 +19,7 @@ from cimsim.stages.exactness import is_exact
 from cimsim.stages.heap import release_heap
 from cimsim.stages.identity import chip_identity
 from cimsim.stages.models import scored_bytes, unigram_ppl
+from cimsim.stages.placed_chip import PlacedChip
 from cimsim.stages.scoring import Seed
 from cimsim.stages.subject import ModelOnText
 from cimsim.workload.matrix import MatrixId
@@ -121,9 +121,8 @@ def foreign_seeds(seeds: int) -> str:
 
 
 def measure_accuracy(
-    config: ChipConfig,
+    chip: PlacedChip,
     subject: ModelOnText,
-    holds: LogicalCopies,
     ranges: Mapping[MatrixId, AdcRange],
     given: GivenCorrection,
     coupled: CoupledChip | None,
@@ -134,9 +133,8 @@ def measure_accuracy(
     """Score clean, ideal, noisy and calibrated over all chip seeds.
 
     Args:
-        config: the chip.
+        chip: the chip with the model on it.
         subject: the model and its texts.
-        holds: what the chip holds.
         ranges: ADC ranges, shared by all seeds.
         given: a saved correction, or none to calibrate.
         coupled: computes numbers and time together, None for numbers alone.
@@ -145,10 +143,10 @@ def measure_accuracy(
         first: given chip seed 0 as soon as it is computed, before any seed that comes after it.
     """
     progress("ideal integers", 0.05)
-    exact = is_exact(config.tile)
+    config, exact = chip.config, is_exact(chip.config.tile)
     drawn = 1 if exact else config.run.chip_seeds
     scorings = [
-        ChipSeeds(config, each, holds, ranges, given.correction, coupled)
+        ChipSeeds(config, each, chip.copies, ranges, given.correction, coupled)
         for each in (subject, *subject.elsewhere)
     ]
     ideal = scorings[0].ideal()

@@ -107,9 +107,7 @@ def _outcome(
 
         # Where a device computes chips one after the other, its processor is free meanwhile.
         first = None if subject.compute.seeds_at_once else begin
-        accuracy = measure_accuracy(
-            chip.config, subject, chip.copies, ranges, given, coupled, threads, progress, first
-        )
+        accuracy = measure_accuracy(chip, subject, ranges, given, coupled, threads, progress, first)
         progress("events", 1.0)
         if not timed:
             begin(accuracy.seeds[0])

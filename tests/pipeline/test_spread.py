@@ -118,7 +118,7 @@ def measured(config: Any, subject: ModelOnText) -> Accuracy:
     chip = place_chip(config, subject.program, subject.expected)
     ranges = find_ranges(config, subject, chip.copies)
     given = GivenCorrection()
-    return measure_accuracy(config, subject, chip.copies, ranges, given, None, 1, lambda *_: None)
+    return measure_accuracy(chip, subject, ranges, given, None, 1, lambda *_: None)
 
 
 @pytest.mark.usefixtures("_fits_on_the_first")

@@ -142,9 +142,7 @@ def test_chip_seeds_shared_out_over_devices_are_those_of_one(tiny_model: Path) -
     ranges = find_ranges(config, subject, chip.copies)
     several = replace(subject, elsewhere=two)
     found = [
-        measure_accuracy(
-            config, each, chip.copies, ranges, GivenCorrection(), None, 1, lambda *_: None
-        )
+        measure_accuracy(chip, each, ranges, GivenCorrection(), None, 1, lambda *_: None)
         for each in (subject, several)
     ]
     alone, shared = (accuracy.seeds for accuracy in found)
