@@ -76,6 +76,7 @@ class AnalogModel:
             raise CimsimError("is no chip", key="chip_seed", value=chip_seed, allowed="0 or more")
         self.chip_seed = chip_seed
         self.unfolded.clear()
+        self.compute.forget()  # cells of the chip before would take the room of this one's
         temperature_c = self.chip.technology.temperature_c
         for matrix, slot in self.slots.items():
             writing = Writing(chip_seed, matrix, temperature_c=temperature_c)
