@@ -99,12 +99,13 @@ def _outcome(
     `coupled` computes both together; without it, time replays the routing.
     """
     timed: list[Future[_Timed]] = []
-    with ThreadPoolExecutor(1) as beside:
+    beside = ThreadPoolExecutor(1)
 
-        def begin(seed: Seed) -> None:
-            together = coupled is not None
-            timed.append(beside.submit(_time, chip, subject, seed, threads, coupled=together))
+    def begin(seed: Seed) -> None:
+        together = coupled is not None
+        timed.append(beside.submit(_time, chip, subject, seed, threads, coupled=together))
 
+    try:
         # Where a device computes chips one after the other, its processor is free meanwhile.
         first = None if subject.compute.seeds_at_once else begin
         accuracy = measure_accuracy(chip, subject, ranges, given, coupled, threads, progress, first)
@@ -112,6 +113,8 @@ def _outcome(
         if not timed:
             begin(accuracy.seeds[0])
         found = timed[0].result()
+    finally:
+        beside.shutdown(wait=False)  # who stops a run does not wait for the events of a seed
     return Outcome(accuracy, found.calibration, found.density, found.before, found.after)
 
 

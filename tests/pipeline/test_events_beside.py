@@ -69,3 +69,30 @@ def test_the_first_chip_is_timed_while_a_device_computes_the_next_one(
     assert [s.noisy.nll.tolist() for s in after.accuracy.seeds] == [
         s.noisy.nll.tolist() for s in beside.accuracy.seeds
     ]
+
+
+def test_a_run_that_is_stopped_does_not_wait_for_the_events_of_its_first_chip(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_chip("eflash_40nm", "run.chip_seeds=2", "tile.device.sigma_lsb=3")
+    subject = open_subject(str(tiny_model), read_text(None), config)
+    chip = place_chip(config, subject.program, subject.expected)
+    ranges = find_ranges(config, subject, chip.copies)
+    begun, goes_on, ended = Event(), Event(), Event()
+
+    def timed(*_args: Any, **_kwargs: Any) -> None:
+        begun.set()
+        goes_on.wait(60)
+        ended.set()
+
+    def progress(stage: str, _share: float) -> None:
+        if stage.endswith("chip 2 of 2"):
+            assert begun.wait(60)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(outcome, "_time", timed)
+    own = replace(subject, compute=Device())
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(chip, own, ranges, GivenCorrection(), "trace", 1, progress)
+    assert not ended.is_set()
+    goes_on.set()
