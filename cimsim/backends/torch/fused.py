@@ -72,7 +72,8 @@ class FusedTile(TorchTile):
         if self.held.formats.units:
             units = as_matrix(self.held)
             self._units = Launch(units, exact=exact, noise=NO_NOISE, block=block, cells=others)
-            self._counts = UnitCounts.of(self.held)
+            wide = torch.float64 if exact else torch.float32
+            self._counts = UnitCounts.of(self.held, wide)
         self.held = without_cells(self.held)
 
     def multiply(
@@ -128,7 +129,6 @@ class FusedTile(TorchTile):
         found = None
         if self._units is not None and self._counts is not None:
             found = self._units(fed, tokens, key, clipped=clipped, codes=True)[1]
-            wide = torch.float64 if self.precision == "exact" else torch.float32
-            fed = replace(fed, units=self._counts.share(found, wide))
+            fed = replace(fed, units=self._counts.share(found))
         out, kept = kernel(fed, tokens, key, self.pool, driven, clipped, dtype=dtype, codes=codes)
         return out, kept if found is None or not codes else torch.cat([kept, found], 3)

@@ -51,9 +51,10 @@ class UnitCounts:
     """What codes of unit columns count in outputs, in levels.
 
     Attributes:
-        counts: float64 [column blocks, groups, most outputs of a block], 0 where there is none.
+        counts: [column blocks, groups, most outputs of a block], 0 where there is none; float64, in
+            which sums are exact, or float32.
         place: int64 [n_out], where each output stands among those of all blocks.
-        plane_weight: float64 [planes].
+        plane_weight: [planes], of the type of `counts`.
         step: levels a code.
     """
 
@@ -63,8 +64,8 @@ class UnitCounts:
     step: float
 
     @classmethod
-    def of(cls, held: Held) -> UnitCounts:
-        """Return the counts of a matrix."""
+    def of(cls, held: Held, dtype: torch.dtype) -> UnitCounts:
+        """Return the counts of a matrix, as sums of a type take them."""
         widths = held.formats.tiling.column_blocks
         most, device = max(widths), held.values.device
         start = constant(np.cumsum([0, *widths[:-1]]), device)
@@ -73,17 +74,17 @@ class UnitCounts:
         room = held.unit_coefficient.new_zeros((len(held.formats.groups), len(widths) * most))
         room[:, place] = held.unit_coefficient
         counts = room.reshape(len(room), len(widths), most).transpose(0, 1).contiguous()
-        return cls(counts, place, held.plane_weight, held.step_levels)
+        return cls(counts.to(dtype), place, held.plane_weight.to(dtype), held.step_levels)
 
-    def share(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
+    def share(self, codes: Tensor) -> Tensor:
         """Return what unit columns add to outputs, [n, n_out].
 
         Args:
             codes: int32 [groups, n, planes, column blocks].
-            dtype: of sums: float64, in which they are exact, or float32.
         """
-        weighed = torch.einsum("gnpb,p->bng", codes.to(dtype), self.plane_weight.to(dtype))
-        shares = torch.matmul(weighed.mul_(self.step), self.counts.to(dtype))
+        numbers = codes.to(self.counts.dtype)
+        weighed = torch.einsum("gnpb,p->bng", numbers, self.plane_weight)
+        shares = torch.matmul(weighed.mul_(self.step), self.counts)
         found = shares.transpose(0, 1).flatten(1)
         whole = found.shape[1] == self.place.numel()
         return found.contiguous() if whole else found.index_select(1, self.place)
