@@ -32,7 +32,8 @@ those of the Numba tile itself (`host_copy.HostCopy`).
 | `plain.py` | the product in plain torch, equation by equation |
 | `fused.py` | `FusedTile`: the same through Triton |
 | `kernel.py` | the fused product: slices x cycles x row groups with a conversion each |
-| `feed_kernel.py`, `packed.py` | inputs and cells as the kernel reads them: bytes, padded groups |
+| `feed_kernel.py`, `feeds.py` | inputs as the kernel reads them, kept for what reads the same |
+| `packed.py` | cells as the kernel reads them: bytes, padded groups |
 | `programming.py`, `written.py` (Triton) | weights to integers, levels, noisy cells, bytes |
 | `folded.py`, `fused_folded.py` (Triton) | slices and cycles as one product, an error an output |
 | `stack.py`, `forms.py`, `lone.py` | matrices written and folded together, and which are kept |

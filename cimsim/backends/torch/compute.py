@@ -95,6 +95,7 @@ class TorchCompute:
         """Let go of written matrices; what a device had for them is there for other processes."""
         self._reading.forms.clear()
         self._reading.tiles.clear()
+        self._reading.feeds.clear()
         if self._on_cuda:
             torch.cuda.empty_cache()
 

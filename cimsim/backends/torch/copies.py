@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cimsim.backends.torch.feeds import Feeds
 from cimsim.backends.torch.folded import FoldedTile
 from cimsim.backends.torch.forms import Forms, serve
 from cimsim.backends.torch.held import Held, HeldFolded, without_cells
@@ -50,6 +51,7 @@ class Reading:
         memory: what is kept of weights and written matrices.
         tiles: keeps detailed tiles on a device.
         later: looks at what a device has found.
+        feeds: the tokens that a detailed product was fed last.
     """
 
     device: torch.device
@@ -59,9 +61,13 @@ class Reading:
     memory: DeviceMemory
     tiles: Kept
     later: Later = field(default_factory=Later)
+    feeds: Feeds = field(init=False, repr=False)
     _pool: NoisePool | None = field(default=None, repr=False)
     _keys: TokenKeys | None = field(default=None, repr=False)
     _tokens: Tokens | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.feeds = Feeds(self.later)
 
     def tokens(self, keys: TokenKeys) -> Tokens:
         """Return addresses as tensors; those of the last keys are kept."""
@@ -93,7 +99,7 @@ class Reading:
         if self.in_kernels(held):
             from cimsim.backends.torch.fused import FusedTile  # noqa: PLC0415 - Triton
 
-            return FusedTile(held, precision=self.precision, pool=pool, later=self.later), True
+            return FusedTile(held, precision=self.precision, pool=pool, feeds=self.feeds), True
         return TorchTile(held, precision=self.precision, pool=pool), False
 
     def of_bytes(self, written: Bytes) -> TorchTile:
@@ -102,7 +108,7 @@ class Reading:
 
         cells, pool = (written.weights, written.units), self.pool(written.held)
         return FusedTile(
-            written.held, precision=self.precision, pool=pool, cells=cells, later=self.later
+            written.held, precision=self.precision, pool=pool, cells=cells, feeds=self.feeds
         )
 
     def join(

@@ -7,15 +7,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from cimsim.backends.torch.feeds import Feeds
 from cimsim.backends.torch.held import Held, without_cells
-from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.launch import (
     ADDRESSED,
     NO_NOISE,
     OUTPUT,
     POOL,
     Block,
-    Fed,
     Launch,
 )
 from cimsim.backends.torch.plain import Tokens, driven_variance
@@ -38,7 +37,7 @@ class FusedTile(TorchTile):
         read_noise: of `fast`: drawn at every conversion, or once an output, which is approximate.
         block: how a launch is cut; without it what was fastest on an H200.
         cells: of `fast`: the bytes of weights and of unit columns, if they were written as such.
-        later: looks at whether inputs are finite; None does at once.
+        feeds: the tokens that other matrices were fed last; None keeps those of this one.
 
     Raises:
         CimsimError: as `TorchTile`, and if the kernel does not do what the tile asks for.
@@ -54,7 +53,7 @@ class FusedTile(TorchTile):
         read_noise: ReadNoise = "conversion",
         block: Block | None = None,
         cells: tuple[Tensor, Tensor | None] | None = None,
-        later: Later | None = None,
+        feeds: Feeds | None = None,
     ) -> None:
         super().__init__(
             programmed, device=device, precision=precision, pool=pool, read_noise=read_noise
@@ -66,8 +65,7 @@ class FusedTile(TorchTile):
         weights = units_of_weights(self.held)
         own, others = (None, None) if cells is None else cells
         exact = precision == "exact"
-        self.kernel = Launch(weights, exact=exact, noise=noise, block=block, cells=own, later=later)
-        self._fed: tuple[Tensor, Fed] | None = None
+        self.kernel = Launch(weights, exact=exact, noise=noise, block=block, cells=own, feeds=feeds)
         self._units = self._counts = None
         if self.held.formats.units:
             units = as_matrix(self.held)
@@ -93,13 +91,8 @@ class FusedTile(TorchTile):
         return self._run(x, tokens, read_seed, replica, dtype, clipped, codes=False)[0]
 
     def code_sum(self, x: Tensor) -> Tensor:
-        """Return the sum of the DAC codes of all tokens, int64 []: of a byte by a table.
-
-        Tokens whose clipped conversions were just counted are not quantised again.
-        """
-        kept, self._fed = self._fed, None
-        fed = kept[1] if kept is not None and kept[0] is x else self.kernel.feed(x)
-        codes = self.kernel.codes_of_bytes[fed.bytes.view(torch.uint8).int()]
+        """Return the sum of the DAC codes of all tokens, int64 []: of a byte by a table."""
+        codes = self.kernel.codes_of_bytes[self.kernel.feed(x).bytes.view(torch.uint8).int()]
         return codes.sum(dtype=torch.int64)
 
     def codes(self, x: Tensor, tokens: Tokens, *, read_seed: int, replica: int = 0) -> Tensor:
@@ -125,7 +118,6 @@ class FusedTile(TorchTile):
         if kernel.noise == POOL:
             key = window_key(read_seed, held.words, replica)
         fed = kernel.feed(x)
-        self._fed = None if clipped is None else (x, fed)
         found = None
         if self._units is not None and self._counts is not None:
             found = self._units(fed, tokens, key, clipped=clipped, codes=True)[1]

@@ -7,10 +7,10 @@ import triton
 from torch import Tensor
 
 from cimsim.backends.torch.feed_kernel import feed_tokens
+from cimsim.backends.torch.feeds import Fed
 from cimsim.backends.torch.folded import FoldedTile
 from cimsim.backends.torch.folded_kernel import folded_product
 from cimsim.backends.torch.held import Held, HeldFolded, without_cells
-from cimsim.backends.torch.launch import Fed
 from cimsim.backends.torch.plain import Tokens
 from cimsim.errors import CimsimError
 from cimsim.mac import ProgrammedMatrix

@@ -11,9 +11,9 @@ import triton
 from torch import Tensor
 
 from cimsim.backends.torch.feed_kernel import feed_tokens
+from cimsim.backends.torch.feeds import Fed, Feeds
 from cimsim.backends.torch.held import Held, without_cells
 from cimsim.backends.torch.kernel import fused_product
-from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.normals import packed_table
 from cimsim.backends.torch.packed import cell_bytes, column_order, padded_rows, row_places
 from cimsim.backends.torch.plain import Tokens
@@ -29,7 +29,6 @@ __all__ = [
     "OUTPUT",
     "POOL",
     "Block",
-    "Fed",
     "Launch",
     "serves",
 ]
@@ -59,23 +58,6 @@ class Block:
     native: bool = True
 
 
-@dataclass(frozen=True)
-class Fed:
-    """Quantised tokens as the kernel reads them.
-
-    Attributes:
-        bytes: int8 [phases, n, groups x padded rows]; bf16 [1, n, n_in] of the folded product.
-        scale: float32 [n].
-        sums: float64 [n], sums of the fed inputs.
-        units: [n, n_out], what unit columns add in levels; None without.
-    """
-
-    bytes: Tensor
-    scale: Tensor
-    sums: Tensor
-    units: Tensor | None = None
-
-
 class Launch:
     """Cells of one matrix as the kernel reads them, and what it needs to know of formats.
 
@@ -85,7 +67,7 @@ class Launch:
         noise: where fresh noise comes from.
         block: how a launch is cut, None for what was fastest.
         cells: bytes that were written as such, outputs in their own order; None cuts `held`.
-        later: looks at whether inputs are finite; None does at once.
+        feeds: the tokens that other matrices were fed last; None keeps those of this one.
 
     Attributes:
         noise: as given.
@@ -103,7 +85,7 @@ class Launch:
         noise: int,
         block: Block | None,
         cells: Tensor | None = None,
-        later: Later | None = None,
+        feeds: Feeds | None = None,
     ) -> None:
         native = block is None or block.native
         for problem, key, value in _refusals(held, noise, native=native):
@@ -115,7 +97,7 @@ class Launch:
         if block is None:
             block = _block_of(formats, noise)
         self._held, self._exact, self.noise, self._block = held, exact, noise, block
-        self._later = later or Later()
+        self._feeds = feeds or Feeds()
         order = column_order(held) if noise in {ADDRESSED, OUTPUT} else None
         self._cells = cell_bytes(held, order) if cells is None else cells
         self._place = row_places(formats, device).int()
@@ -157,11 +139,19 @@ class Launch:
         return held.noise.adc_variance * float(weights) * len(held.formats.groups)
 
     def feed(self, x: Tensor) -> Fed:
-        """Quantise tokens [n, n_in] to what rows are driven with.
+        """Quantise tokens [n, n_in] to what rows are driven with; those fed last are kept.
 
         Raises:
             CimsimError: if an input is not finite.
         """
+        formats = self._held.formats
+        form = (
+            formats.n_in, self._cells.shape[2], padded_rows(formats), self._phases,
+            self._held.input_scale, formats.input_max, formats.input_shift,
+        )  # fmt: skip
+        return self._feeds.of(x, form, lambda: self._fed(x))
+
+    def _fed(self, x: Tensor) -> Fed:
         held, formats, n = self._held, self._held.formats, x.shape[0]
         depth = self._cells.shape[2]
         whole = formats.n_in == depth
@@ -178,7 +168,7 @@ class Launch:
                 n, formats.n_in, depth, held.input_scale, formats.input_max,
                 formats.input_shift, PHASES=self._phases, BLOCK=_INPUTS, enable_fp_fusion=False,
             )  # fmt: skip
-        self._later.ask([wrong], self._refuse_infinite)
+        self._feeds.later.ask([wrong], self._refuse_infinite)
         return fed
 
     def _refuse_infinite(self, wrong: Sequence[float]) -> None:
