@@ -114,7 +114,7 @@ def calibrate(
     routers: Routers = untreated.routers
     for name in names:
         proposed = step_of(name)(task, current, routers)
-        if proposed is current or proposed.digest() == current.digest():
+        if proposed is current or proposed.same_as(current):
             continue
         new_loss = accept_loss(task, proposed)
         verdict = compare(name, loss, new_loss, min_gain_nats=task.min_gain_nats)

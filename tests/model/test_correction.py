@@ -279,12 +279,19 @@ def test_the_digest_does_not_depend_on_insertion_order_and_sees_every_field() ->
     first = Correction("test", "m", "c", router_offset={1: a, 2: b})
     second = Correction("test", "m", "c", router_offset={2: b, 1: a})
     assert first.digest() == second.digest()
+    assert first.same_as(second)
+    assert not first.same_as(Correction("test", "m", "c", router_offset={1: a, 2: -b}))
+    assert not first.same_as(Correction("test", "m", "c", router_offset={1: a, 2: b[:-1]}))
     whole, empty = full("model"), identity("model", "chip", "everything")
     digests = {whole.digest(), empty.digest()}
     steps = [n for n in Correction.__dataclass_fields__ if n != "method"]
     for name in steps:
         value = "other" if name.endswith("hash") else getattr(empty, name)
-        digests.add(replace(whole, **{name: value}).digest())
+        other = replace(whole, **{name: value})
+        digests.add(other.digest())
+        assert not other.same_as(whole)
+        assert not whole.same_as(other)
+    assert whole.same_as(full("model"))
     assert len(digests) == len(steps) + 2
 
 
