@@ -343,9 +343,10 @@ class TorchCopy:
         With it, if counted, how many conversions clipped and the sum of DAC codes, int64 [].
         """
         tile, formats = self._tile(counted=counted), self.formats
-        clipped = codes = None
+        sums: list[Tensor] = []  # clipped conversions, codes
         if counted:
-            clipped, codes = torch.zeros((2,), dtype=torch.int64, device=x.device).unbind()
+            sums += torch.zeros((2,), dtype=torch.int64, device=x.device).unbind()
+        clipped = sums[0] if counted else None
         wide = 8 * formats.planes * max(formats.columns, formats.n_in)
         chunk = max(1, _CHUNK_BYTES[x.device.type] // wide)
         sequence, position = self._reading.tokens(keys)
@@ -356,7 +357,7 @@ class TorchCopy:
             found.append(
                 tile.multiply(part, some, read_seed=read_seed, replica=replica, clipped=clipped)
             )
-            if codes is not None:
-                codes += tile.code_sum(part)
+            if counted:
+                sums[1] += tile.code_sum(part)
         out = found[0] if len(found) == 1 else torch.cat(found)
-        return out, [] if clipped is None or codes is None else [clipped, codes]
+        return out, sums

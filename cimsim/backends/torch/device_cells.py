@@ -190,8 +190,7 @@ class DeviceCells:
         place = torch.arange(_PROBES, device=device)
         none = torch.zeros_like(place)
         x = column_normals(formats.n_in, (place, none, none), (0, _PROBES))
-        scale = float(np.float32(3.0 / formats.input_max))
-        matrix = self.writer.writing.matrix
+        scale, matrix = 3.0 / formats.input_max, self.writer.writing.matrix
         q, _ = plain.whole_inputs(x, formats.input_bits, scale, matrix)
         clean = torch.matmul(q.double(), self.integers.q.double().T) * held.column_scale.double()
         total, tokens, key = plain.Total(held), (place, place), (0, _PROBES)
@@ -264,7 +263,7 @@ def held_of(
         coefficient=coefficient,
         shift_share=formats.input_shift * sums,
         column_scale=integers.scale,
-        input_scale=float(np.float32(static_scale(tile, adc_range))),
+        input_scale=static_scale(tile, adc_range),
     )
     return held, variance
 

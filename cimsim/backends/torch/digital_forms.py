@@ -100,6 +100,6 @@ def ideal_on_device(weight: Tensor, tile: Tile, matrix: MatrixId, adc_range: Adc
         values=q.T.contiguous().to(torch.float32 if exact else torch.float64),
         scale=scale,
         input_bits=tile.input.bits,
-        input_scale=float(np.float32(static_scale(tile, adc_range))),
+        input_scale=static_scale(tile, adc_range),
         mean_fraction=float(magnitude.sum()) / q.numel() / top,
     )

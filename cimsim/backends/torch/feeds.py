@@ -42,8 +42,7 @@ class Feeds:
     """
 
     later: Later = field(default_factory=Later)
-    _key: Hashable = field(default=None, repr=False)
-    _last: tuple[Tensor, Fed] | None = field(default=None, repr=False)
+    _last: tuple[Hashable, Tensor, Fed] | None = field(default=None, repr=False)
 
     def of(self, x: Tensor, form: Hashable, feed: Callable[[], Fed]) -> Fed:
         """Return tokens fed in a form: those of the last call, if they are the same.
@@ -56,12 +55,11 @@ class Feeds:
         if x.is_inference():  # nothing tells whether such a tensor was changed since
             return feed()
         key = (x.data_ptr(), x._version, x.shape, x.stride(), x.dtype, form)
-        if self._last is None or key != self._key:
+        if self._last is None or self._last[0] != key:
             self.clear()
-            self._last = x, feed()
-            self._key = key
-        return self._last[1]
+            self._last = key, x, feed()
+        return self._last[2]
 
     def clear(self) -> None:
         """Let them go."""
-        self._key = self._last = None
+        self._last = None

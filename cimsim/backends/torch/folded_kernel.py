@@ -62,12 +62,9 @@ def folded_product(  # type: ignore[no-untyped-def]
         acc = tl.dot(xt, tl.trans(wt), acc)
     y = acc + tl.load(bias + rn, mask=in_n, other=0.0)[None, :]
     if NOISY:
-        seq = tl.load(sequence + rm, mask=in_m, other=0).to(tl.int32)
-        pos = tl.load(position + rm, mask=in_m, other=0).to(tl.int32)
-        seq, pos = (
-            seq.to(tl.uint32, bitcast=True)[:, None],
-            pos.to(tl.uint32, bitcast=True)[:, None],
-        )
+        seq = tl.load(sequence + rm, mask=in_m, other=0)[:, None].to(tl.int32)
+        pos = tl.load(position + rm, mask=in_m, other=0)[:, None].to(tl.int32)
+        seq, pos = seq.to(tl.uint32, bitcast=True), pos.to(tl.uint32, bitcast=True)
         four = (pn * (BN // 4) + tl.arange(0, BN // 4)).to(tl.uint32, bitcast=True)[None, :]
         place = tl.zeros([1, BN // 4], tl.uint32) + _ALL_GROUPS
         a, b, c, d = philox(

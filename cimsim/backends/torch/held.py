@@ -170,7 +170,7 @@ def hold(programmed: ProgrammedMatrix, device: torch.device) -> Held:
         coefficient=on(columns.coefficient),
         shift_share=on(columns.shift_share),
         column_scale=on(programmed.encoded.scale),
-        input_scale=float(np.float32(static_scale(programmed.tile, programmed.adc_range))),
+        input_scale=static_scale(programmed.tile, programmed.adc_range),
     )
 
 

@@ -90,7 +90,6 @@ class SpreadCompute:
     def forget(self) -> None:
         """Let go of written matrices on every device."""
         for part in self._parts:
-            part.enter()
             part.forget()
 
     def calibrate(self, weight: Any, matrix: MatrixId, tile: Tile, inputs: Any) -> AdcRange:

@@ -285,7 +285,7 @@ class _StackPart:
         formats, writer = self._writer.formats, self._writer
         device = self._levels.device
         x = _probes(formats.n_in, device, fresh=False)
-        scale, matrix = float(np.float32(3.0 / formats.input_max)), writer.writing.matrix
+        scale, matrix = 3.0 / formats.input_max, writer.writing.matrix
         q, _ = plain.whole_inputs(x, formats.input_bits, scale, matrix)
         detailed = self._detailed(q)
         z = _probes(formats.n_out, device, fresh=True)
