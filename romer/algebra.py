@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cimsim.model.array_backend import ArrayBackend, NumbaBackend
 from cimsim.model.kernels.product import product
 from cimsim.model.kernels.rows import divergence, log_softmax
-from romer.exact_sums import Moments, column_moments, column_products, gram_matrix
+from romer.exact_sums import Moments, column_moments, gram_matrix
 from romer.factorise import Cholesky, leading_rows, multiply
 
 __all__ = ["HOST", "Algebra", "Factorised", "HostAlgebra", "algebra_of"]
@@ -68,10 +68,6 @@ class Algebra(Protocol):
         """Return x^T y of float32 [n, columns]."""
         ...
 
-    def column_products(self, x: Array, y: Array) -> Array:
-        """Return the sum of x y over the rows of each column."""
-        ...
-
     def column_moments(self, x: Array, y: Array) -> Moments:
         """Return the sums of x, y, x x and x y over the rows of each column."""
         ...
@@ -112,7 +108,6 @@ class HostAlgebra:
 
     product = staticmethod(product)
     gram_matrix = staticmethod(gram_matrix)
-    column_products = staticmethod(column_products)
     column_moments = staticmethod(column_moments)
     leading_rows = staticmethod(leading_rows)
     multiply = staticmethod(multiply)

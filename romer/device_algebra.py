@@ -67,11 +67,6 @@ class DeviceAlgebra:
         qy, uy = (qx, ux) if y is x else _on_grid(y)
         return (qx.T @ qy) * ux[:, None] * uy
 
-    def column_products(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the sum of x y over the rows of each column, float64."""
-        (qx, ux), (qy, uy) = _on_grid(x), _on_grid(y)
-        return (qx * qy).sum(0) * ux * uy
-
     def column_moments(self, x: Tensor, y: Tensor) -> Moments:
         """Return the sums of x, y, x x and x y over the rows of each column, float64."""
         (qx, ux), (qy, uy) = _on_grid(x), _on_grid(y)

@@ -20,6 +20,9 @@ __all__ = ["Moments", "column_moments", "column_products", "gram_matrix", "summe
 Array = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
+_EXACT_BITS = 53
+_MOST_BITS = 24  # of a float32
+
 
 class Moments(NamedTuple):
     """Sums over the tokens of each column, float64 [columns]; NumPy's, or tensors."""
@@ -28,10 +31,6 @@ class Moments(NamedTuple):
     y: Any
     xx: Any
     xy: Any
-
-
-_EXACT_BITS = 53
-_MOST_BITS = 24  # of a float32
 
 
 def gram_matrix(x: Array, y: Array) -> Floats:

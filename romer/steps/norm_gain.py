@@ -43,7 +43,7 @@ def _gain(
     noisy: NDArray[np.float32], clean: NDArray[np.float32], algebra: Algebra
 ) -> NDArray[np.float64]:
     states = algebra.array(noisy)
-    power = algebra.host64(algebra.column_products(states, states))
+    sums = algebra.column_moments(states, algebra.array(clean))
+    power, shared = algebra.host64(sums.xx), algebra.host64(sums.xy)
     prior = PRIOR_TOKENS / len(noisy) * power + 1e-12
-    shared = algebra.host64(algebra.column_products(states, algebra.array(clean)))
     return np.asarray((shared + prior) / (power + prior))
