@@ -15,12 +15,12 @@ from typing import Any
 
 from cimsim.errors import CimsimError
 from cimsim.text_file import read_text_file
-from romer.study.map_plan import MapPlan, Place
+from romer.study.map_plan import Cell, MapPlan, Place
+from romer.study.map_tables import cell_of
 
-__all__ = ["cell_of", "read_known"]
+__all__ = ["read_known"]
 
 Row = dict[str, Any]
-Cell = tuple[str, str, float, str]
 MOST_BYTES = 1 << 26
 _WORDS = {
     "model", "error", "unit", "size_class", "parts", "treatment", "starts_at", "steps",
@@ -34,11 +34,6 @@ _NUMBERS = {
 _KEY = "--known"
 
 
-def cell_of(place: Place) -> Cell:
-    """Return what names a cell of the map."""
-    return place.model, place.error, place.size, place.parts
-
-
 def read_known(paths: Iterable[Path], plan: MapPlan) -> dict[Cell, list[Row]]:
     """Return the rows of cells that were measured elsewhere, by cell.
 
@@ -50,18 +45,15 @@ def read_known(paths: Iterable[Path], plan: MapPlan) -> dict[Cell, list[Row]]:
         CimsimError: if a file is no such table, or a cell is not one of the plan, has not all of
             its treatments, is primary (those are tested together) or is told twice.
     """
-    places = {cell_of(place): place for place in plan.places()}
+    places = {place.cell: place for place in plan.places()}
     found: dict[Cell, list[Row]] = {}
     for path in paths:
         of_file: dict[Cell, list[Row]] = {}
         for line, row in _rows(path):
-            cell = row["model"], row["error"], row["size"], row["parts"]
-            place = places.get(cell)
-            if place is None or place.primary or cell in found:
-                why = "not one of the plan" if place is None else "told twice"
-                why = "primary: measure those in one folder" if place and place.primary else why
+            cell = cell_of(row)
+            if wrong := _wrong_with(places.get(cell), told=cell in found):
                 raise CimsimError(
-                    f"a cell is {why}", file=path, line=line, key=_KEY, value=_named(cell)
+                    f"a cell is {wrong}", file=path, line=line, key=_KEY, value=_named(cell)
                 )
             of_file.setdefault(cell, []).append(row)
         for cell, rows in of_file.items():
@@ -73,6 +65,15 @@ def read_known(paths: Iterable[Path], plan: MapPlan) -> dict[Cell, list[Row]]:
                 )  # fmt: skip
         found |= of_file
     return found
+
+
+def _wrong_with(place: Place | None, *, told: bool) -> str | None:
+    """Return why a row cannot be taken, None if it can."""
+    if place is None:
+        return "not one of the plan"
+    if place.primary:
+        return "primary: measure those in one folder"
+    return "told twice" if told else None
 
 
 def _named(cell: Cell) -> str:

@@ -12,7 +12,7 @@ from cimsim.report.canvas import Picture
 from cimsim.report.markdown import markdown_report
 from cimsim.text_file import write_whole
 from romer.study.map_plan import CLASSES, MapPlan
-from romer.study.map_tables import ENDPOINTS, smallest_sizes
+from romer.study.map_tables import ENDPOINTS, cell_of, smallest_sizes
 from romer.study.summary import write_table
 
 __all__ = ["write_map"]
@@ -48,7 +48,7 @@ def write_map(plan: MapPlan, rows: Sequence[Row], out: Path) -> None:
     about = "Errors of chips under which the paper's two steps alone win, after the plan."
     if plan.reduced:
         about = "A reduced version of the map's plan: few chips and little text."
-    places, there = len(plan.places()), len({_cell(r) for r in rows})
+    places, there = len(plan.places()), len({cell_of(r) for r in rows})
     if missing := places - there:
         about += f" {missing} of its {places} cells are not measured yet."
     told = "Where ROMER works", about, _sections(plan, rows, pictures)
@@ -120,8 +120,8 @@ def _answers(rows: Sequence[Row]) -> list[str]:
         f"The guarded steps raise the loss significantly (p < {ALPHA}, corrected in primary cells "
         f"alone) in {len(harm)} of {sum(r['treatment'] in ENDPOINTS for r in rows)} places{worst}."
     )
-    gone = len(dict.fromkeys(_cell(r) for r in rows if _destroyed(r)))
-    cells = len(dict.fromkeys(_cell(r) for r in rows))
+    gone = len(dict.fromkeys(cell_of(r) for r in rows if _destroyed(r)))
+    cells = len(dict.fromkeys(cell_of(r) for r in rows))
     listed = ", listed below" if gone else ""
     found.append(f"Destroyed before treatment: {gone} of {cells} cells{listed}.")
     return found
@@ -141,10 +141,6 @@ def _rise(r: Row) -> float:
 
 def _destroyed(r: Row) -> bool:
     return bool(r["destroyed"]) and r["starts_at"] == "untreated"
-
-
-def _cell(r: Row) -> tuple[Any, ...]:
-    return r["model"], r["error"], r["size"], r["parts"]
 
 
 def _where_harmed(rows: Sequence[Row]) -> Grid:

@@ -18,7 +18,9 @@ from romer.study.plan import MAX_BYTES
 from romer.study.quantiser import PLAIN, quantiser_of
 from romer.study.treatment import methods_of
 
-__all__ = ["CLASSES", "MapPlan", "Place", "is_map", "read_map"]
+__all__ = ["CLASSES", "Cell", "MapPlan", "Place", "is_map", "read_map"]
+
+Cell = tuple[str, str, float, str]
 
 CLASSES = ("trimmed", "typical", "bad", "uncompensated", "stress")
 ORACLES = {"clean_routing": "oracle_clean_routing"}
@@ -54,6 +56,11 @@ class Place:
     kind: Kind
     primary: bool
     readings: bool
+
+    @property
+    def cell(self) -> Cell:
+        """What names it: model, error, size and parts."""
+        return self.model, self.error, self.size, self.parts
 
 
 @dataclass(frozen=True)

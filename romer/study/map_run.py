@@ -13,10 +13,10 @@ from cimsim.sweeps.open_executor import open_executor
 from romer.study.cells import Cell
 from romer.study.folders import model_folders
 from romer.study.jobs import StudyJob
-from romer.study.known_rows import cell_of, read_known
+from romer.study.known_rows import read_known
 from romer.study.map_page import write_map
 from romer.study.map_plan import MapPlan, Place
-from romer.study.map_tables import PlaceMeasurement, map_rows
+from romer.study.map_tables import PlaceMeasurement, cell_of, map_rows
 from romer.study.measure import configure
 from romer.study.measuring import Measuring
 from romer.study.records import Records
@@ -84,7 +84,7 @@ class MapStudy:
         self._jobs, self._cluster = jobs, cluster
         self._until = float("inf") if seconds is None else time.time() + seconds
         self._known = read_known(known, plan)
-        self._here = [p for p in plan.places() if cell_of(p) not in self._known]
+        self._here = [p for p in plan.places() if p.cell not in self._known]
         folders = _folders([p.model for p in self._here], models_dir)
         hashes = {name: open_model(folder).hash for name, folder in folders.items()}
         for place in self._here:
@@ -113,8 +113,8 @@ class MapStudy:
         rows = map_rows(self._plan, [self._measured(p) for p in whole])
         rows += [row for some in self._known.values() for row in some]
         if rows:
-            order = {cell_of(place): i for i, place in enumerate(self._plan.places())}
-            rows.sort(key=lambda r: order[r["model"], r["error"], r["size"], r["parts"]])
+            order = {place.cell: i for i, place in enumerate(self._plan.places())}
+            rows.sort(key=lambda row: order[cell_of(row)])
             write_map(self._plan, rows, self._out)
         return left
 

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from cimsim.results.destroyed import is_destroyed
-from romer.study.map_plan import MapPlan, Place
+from romer.study.map_plan import Cell, MapPlan, Place
 from romer.study.summary import holm
 from romer.study.treatment import TRIM
 
-__all__ = ["PlaceMeasurement", "map_rows", "smallest_sizes"]
+__all__ = ["PlaceMeasurement", "cell_of", "map_rows", "smallest_sizes"]
 
 Row = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -70,6 +70,11 @@ def map_rows(plan: MapPlan, measured: Sequence[PlaceMeasurement]) -> list[Row]:
     for row, p in zip(primary, holm([r["p_value"] for r in primary]), strict=True):
         row["p_value"] = p
     return rows
+
+
+def cell_of(row: Row) -> Cell:
+    """Return the name of the cell that a row is of: `Place.cell`."""
+    return row["model"], row["error"], row["size"], row["parts"]
 
 
 def _row(plan: MapPlan, m: PlaceMeasurement, name: str) -> Row:
