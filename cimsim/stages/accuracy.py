@@ -191,7 +191,7 @@ def _all_seeds(
         return seed
 
     if len(scorings) > 1:
-        turns = [range(first, drawn, len(scorings)) for first in range(min(len(scorings), drawn))]
+        turns = [range(start, drawn, len(scorings)) for start in range(min(len(scorings), drawn))]
         with ThreadPoolExecutor(len(turns)) as pool:
             each = pool.map(lambda turn: [(index, run_seed(index)) for index in turn], turns)
             found = {index: seed for some in each for index, seed in some}

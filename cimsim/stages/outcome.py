@@ -23,6 +23,8 @@ from cimsim.workload.matrix import MatrixId
 __all__ = ["Outcome", "evaluate"]
 
 Progress = Callable[[str, float], None]
+Timed = tuple[CalibrationCost, Mapping[UnitKey, Density], TimedPhases, TimedPhases]
+"""What `Outcome` has beside accuracy, in its order."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def _outcome(
 
     `coupled` computes both together; without it, time replays the routing.
     """
-    timed: list[Future[_Timed]] = []
+    timed: list[Future[Timed]] = []
     beside = ThreadPoolExecutor(1)
 
     def begin(seed: Seed) -> None:
@@ -112,36 +114,25 @@ def _outcome(
         progress("events", 1.0)
         if not timed:
             begin(accuracy.seeds[0])
-        found = timed[0].result()
+        calibration, density, before, after = timed[0].result()
     finally:
         beside.shutdown(wait=False)  # who stops a run does not wait for the events of a seed
-    return Outcome(accuracy, found.calibration, found.density, found.before, found.after)
-
-
-@dataclass(frozen=True)
-class _Timed:
-    """What `Outcome` has beside accuracy."""
-
-    calibration: CalibrationCost
-    density: Mapping[UnitKey, Density]
-    before: TimedPhases
-    after: TimedPhases
+    return Outcome(accuracy, calibration, density, before, after)
 
 
 def _time(
     chip: PlacedChip, subject: ModelOnText, seed: Seed, threads: int, *, coupled: bool
-) -> _Timed:
+) -> Timed:
     """Return time and energy of a chip seed, by its routing or as it was computed with it."""
     density = densities(chip, seed.statistics)
     paid = calibration_cost(chip, seed.calibration.correction)
     if coupled:
         before = charge_phases(chip, seed.phases, density, None)
         after = charge_phases(chip, seed.calibrated_phases, density, paid.copies)
-        return _Timed(paid, density, before, after)
+        return paid, density, before, after
     replays = [Replay(seed.noisy.trace)]
     if not seed.calibration.correction.is_identity:
         replays.append(Replay(seed.calibrated.trace, paid.work, paid.copies))
     load = subject.expected.load()
     timed = time_routings(chip, replays, density, expected_load=load, threads=threads)
-    # What changes nothing takes the same time.
-    return _Timed(paid, density, timed[0], timed[-1])
+    return paid, density, timed[0], timed[-1]  # what changes nothing takes the same time

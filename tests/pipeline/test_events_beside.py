@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 
+from cimsim.mac import AdcRange
 from cimsim.stages import outcome
 from cimsim.stages.accuracy import GivenCorrection
 from cimsim.stages.compute import NumbaCompute
 from cimsim.stages.models import read_text
 from cimsim.stages.outcome import Outcome, evaluate
-from cimsim.stages.placed_chip import place_chip
+from cimsim.stages.placed_chip import PlacedChip, place_chip
 from cimsim.stages.ranges import find_ranges
-from cimsim.stages.subject import open_subject
+from cimsim.stages.subject import ModelOnText, open_subject
+from cimsim.workload.matrix import MatrixId
 from tests.pipeline.conftest import tiny_chip
+
+Case = tuple[PlacedChip, ModelOnText, dict[MatrixId, AdcRange]]
 
 
 class Device(NumbaCompute):
@@ -26,13 +30,19 @@ class Device(NumbaCompute):
     seeds_at_once = False
 
 
-def test_the_first_chip_is_timed_while_a_device_computes_the_next_one(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def case(tiny_model: Path) -> Case:
+    """Two chip seeds that err, placed, and the ranges of their converters."""
     config = tiny_chip("eflash_40nm", "run.chip_seeds=2", "tile.device.sigma_lsb=3")
     subject = open_subject(str(tiny_model), read_text(None), config)
     chip = place_chip(config, subject.program, subject.expected)
-    ranges = find_ranges(config, subject, chip.copies)
+    return chip, subject, find_ranges(config, subject, chip.copies)
+
+
+def test_the_first_chip_is_timed_while_a_device_computes_the_next_one(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chip, subject, ranges = case
     begun = Event()
     time_routings = outcome.time_routings
 
@@ -72,12 +82,9 @@ def test_the_first_chip_is_timed_while_a_device_computes_the_next_one(
 
 
 def test_a_run_that_is_stopped_does_not_wait_for_the_events_of_its_first_chip(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+    case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = tiny_chip("eflash_40nm", "run.chip_seeds=2", "tile.device.sigma_lsb=3")
-    subject = open_subject(str(tiny_model), read_text(None), config)
-    chip = place_chip(config, subject.program, subject.expected)
-    ranges = find_ranges(config, subject, chip.copies)
+    chip, subject, ranges = case
     begun, goes_on, ended = Event(), Event(), Event()
 
     def timed(*_args: Any, **_kwargs: Any) -> None:
