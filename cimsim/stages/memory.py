@@ -6,7 +6,13 @@ A model passes through memory layer by layer, so that what stays is bounded, wha
          + one matrix as it is read and written + activations + what calibration records
 
 The terms are upper bounds that are not all reached at once; `tests/pipeline/test_memory.py` holds
-the sum against what runs take. Counted is the Numba backend: torch has its own memory on a device.
+the sum against what runs take. Counted is the Numba backend.
+
+On a device torch keeps what it has room for, and reads or writes the rest again in every pass:
+
+    device = weights as stored + cells + folded forms + activations + what calibration records
+
+is what a chip keeps where there is room for all (`cimsim.stages.device_share`).
 """
 
 from __future__ import annotations
@@ -25,7 +31,7 @@ from cimsim.stages.scoring import calibration_method
 from cimsim.workload.program import Program
 from romer import steps_of
 
-__all__ = ["check_device", "check_memory", "machine_bytes", "peak_bytes"]
+__all__ = ["check_device", "check_memory", "device_bytes", "machine_bytes", "peak_bytes"]
 
 PROGRAM_BYTES = 500 << 20  # interpreter, libraries, compiled kernels, tokenizer, texts
 FLOAT = 4
@@ -33,6 +39,8 @@ CELL = 2 * FLOAT  # a cell is held as it was written, and as it is multiplied
 LAYER = 4  # a weight on a device: as it is stored, and as it is written
 WEIGHT = 10  # its integer, and its share of the folded form in float64
 READING = 3 * FLOAT  # a matrix as stored, in float32 and transposed
+STORED = 2  # bytes of a weight on a device, and of its folded form
+BYTE_LEVELS = 31  # the most of a cell that is a byte on a device (`backends.torch.packed`)
 STREAMS = 8  # arrays of d_model a token at once: residual, normed, q, k, v, mixed, output, sum
 ACCEPT_SHARE = 0.2  # of calibration text
 ACCEPT_ARRAYS = 4  # of a token's vocabulary: clean and noisy predictions, as logits and as logs
@@ -66,6 +74,24 @@ def peak_bytes(config: ChipConfig, program: Program, units: Iterable[Unit], thre
     )
 
 
+def device_bytes(config: ChipConfig, program: Program, units: Iterable[Unit]) -> int:
+    """Return what one chip with one model keeps on a device that has room for all of it.
+
+    Args:
+        config: the chip.
+        program: the model.
+        units: its analog parts.
+    """
+    cell = 1 if 2**config.tile.device.cell_bits - 1 <= BYTE_LEVELS else 2
+    written = sum(
+        cell * tiling.cells + STORED * tiling.matrix.size
+        for unit in units
+        for tiling in unit.tilings
+    )
+    weights = STORED * sum(matrix.size for matrix in program.matrices())
+    return round(weights + written + _activations(config, program) + _calibration(config, program))
+
+
 def _held(unit: Unit) -> list[int]:
     """Return the bytes of a copy of each matrix of a unit."""
     return [
@@ -88,10 +114,9 @@ def _calibration(config: ChipConfig, program: Program) -> float:
     """Return the bytes of what calibration records of its text, on the clean model and a chip."""
     if not steps_of(calibration_method(config)):
         return 0.0
-    width = max(m.n_in for m in program.matrices())
     accept = ACCEPT_SHARE * config.calibration.tokens
     fit = config.calibration.tokens - accept
-    records = 2 * 2 * len(program.layers) * fit * width
+    records = 2 * 2 * len(program.layers) * fit * program.d_model
     return FLOAT * (records + ACCEPT_ARRAYS * accept * program.vocab_size)
 
 
