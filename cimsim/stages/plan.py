@@ -19,9 +19,10 @@ from cimsim.stages.accuracy import GivenCorrection, foreign_seeds
 from cimsim.stages.calibration_text import check_calibration_text
 from cimsim.stages.compute import Compute, open_compute, open_others
 from cimsim.stages.cores import usable_cores
+from cimsim.stages.device_share import DeviceShare, side_by_side
 from cimsim.stages.gate import CheckRule, pass_gate
 from cimsim.stages.identity import RunIdentity
-from cimsim.stages.memory import check_device, check_memory, peak_bytes
+from cimsim.stages.memory import check_device, check_memory, device_bytes, peak_bytes
 from cimsim.stages.models import Texts, calibration_windows, open_model, read_text, scored_windows
 from cimsim.stages.shapes import open_shape
 from cimsim.text_file import is_file
@@ -157,7 +158,9 @@ def make_plan(request: Request) -> RunPlan:
     run_hash = identity.run_hash()
     out = request.out or Path("reports") / run_hash[:12]
     cores = usable_cores()
-    jobs = min(request.jobs or cores, len(tasks))
+    jobs, waits = min(request.jobs or cores, len(tasks)), None
+    if request.jobs is None and request.cluster is None:
+        jobs, waits = _side_by_side(tasks, checkpoints, computes, jobs)
     threads = request.threads or (1 if request.cluster else max(1, cores // jobs))
     memory = _memory(tasks, checkpoints, jobs, threads)
     if memory is not None and not request.cluster:
@@ -174,7 +177,7 @@ def make_plan(request: Request) -> RunPlan:
         threads=threads,
         check=request.check,
         memory_bytes=memory,
-        warnings=_warnings(configs, checkpoints, request.correction),
+        warnings=_warnings(configs, checkpoints, request.correction, waits),
         plugins=plugins,
         cluster=request.cluster,
         cache=request.cache,
@@ -243,13 +246,42 @@ def _check_correction(
 
 
 def _warnings(
-    configs: Sequence[ChipConfig], checkpoints: Mapping[str, Checkpoint], given: Path | None
+    configs: Sequence[ChipConfig],
+    checkpoints: Mapping[str, Checkpoint],
+    given: Path | None,
+    waits: str | None,
 ) -> tuple[str, ...]:
     """Return what is known before a run, a sentence each."""
     found = [w for checkpoint in checkpoints.values() for w in checkpoint.warnings]
+    if waits is not None:
+        found.append(waits)
     if given is not None:
         found += [foreign_seeds(c.run.chip_seeds) for c in configs if c.run.chip_seeds > 1]
     return tuple(dict.fromkeys(found))
+
+
+def _side_by_side(
+    tasks: Sequence[ChipTask],
+    checkpoints: Mapping[str, Checkpoint],
+    computes: Sequence[tuple[ChipConfig, tuple[Compute, ...]]],
+    jobs: int,
+) -> tuple[int, str | None]:
+    """Return how many chips run at once, and a sentence if a device holds fewer than cores would.
+
+    Chips that may fill some memory only (run.device_gb) have been given their share.
+    """
+    free = {
+        name: compute.device_bytes
+        for config, devices in computes
+        for name, compute in zip(config.run.device.split(","), devices, strict=True)
+        if compute.device_bytes is not None and config.run.device_gb is None
+    }
+    shares = []
+    for task in tasks if free else ():
+        program, devices = build_program(checkpoints[task.model]), task.config.run.device.split(",")
+        needs = device_bytes(task.config, program, analog_units(program, task.config))
+        shares.append(DeviceShare(tuple(devices), needs))
+    return side_by_side(shares, free, jobs)
 
 
 def _memory(

@@ -59,14 +59,19 @@ def test_chip_seeds_at_once_each_keep_their_copies() -> None:
     assert more == two
 
 
-def test_calibration_records_grow_with_its_text() -> None:
+@pytest.mark.parametrize(
+    ("model", "layers", "vocabulary"),
+    [("olmoe-1b-7b", 16, 50304), ("deepseek-moe-16b", 28, 102400)],
+)
+def test_calibration_records_grow_with_its_text(model: str, layers: int, vocabulary: int) -> None:
     small, large = (
-        _peak(_chip("calibration.method=romer", f"calibration.tokens={n}"), "olmoe-1b-7b", 16)
+        _peak(_chip("calibration.method=romer", f"calibration.tokens={n}"), model, layers)
         for n in (5_000, 10_000)
     )
-    # 4,000 tokens more to fit on: inputs of attention and router, clean and noisy, 16 layers;
-    # 1,000 more to accept on: four arrays of the vocabulary.
-    assert large - small == 4 * (4_000 * 2 * 2 * 16 * 2048 + 1_000 * 4 * 50304)
+    # 4,000 tokens more to fit on: inputs of attention and router, clean and noisy, each as wide as
+    # the model, whose first dense layer may be wider; 1,000 more to accept on: four arrays of the
+    # vocabulary.
+    assert large - small == 4 * (4_000 * 2 * 2 * layers * 2048 + 1_000 * 4 * vocabulary)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc of Linux")

@@ -19,10 +19,12 @@ _ASKED_EVERY_S = 0.25
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """Shares of a device: a quarter for weights, a half of what is free for each written form.
+    """Shares of a device: of all a quarter for weights, of what is free two thirds for cells.
 
-    Forms and cells that both come to their share leave a third of the device free. What is not
-    kept is read, or written, again when it is next used, with the same bits.
+    Folded forms have half of what is free. Where all come to their share, three sixteenths of the
+    device are left for activations. Cells have more than forms, as a weight takes up to eight
+    bytes of them and two of its form. What is not kept is read, or written, again when it is next
+    used, with the same bits.
 
     Attributes:
         device: whose.
@@ -53,7 +55,7 @@ class DeviceMemory:
 
     def copy_bytes(self, held: int = 0) -> int:
         """Return the bytes of cells that are kept, `held` of them already."""
-        return _ON_HOST if self.device.type == "cpu" else (self.free_bytes() + held) // 2
+        return _ON_HOST if self.device.type == "cpu" else 2 * (self.free_bytes() + held) // 3
 
     def form_bytes(self, held: int) -> int:
         """Return the bytes of folded forms that are kept, `held` of them already."""
