@@ -285,6 +285,11 @@ class Run(Section):
         "with cells of one byte. Left out, it is fast on a CUDA device and exact elsewhere.",
     )
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the devices that torch computes on."""
+        return tuple(self.device.split(","))
+
     @field_validator("decode_batch")
     @classmethod
     def _each_once(cls, batches: tuple[int, ...]) -> tuple[int, ...]:
@@ -300,11 +305,10 @@ class Run(Section):
             implied = {"backend": "torch", "precision": "fast"}
             missing = {k: v for k, v in implied.items() if k not in self.model_fields_set}
             self.__dict__.update(missing)
-        several = self.device.split(",")
         if not re.fullmatch(r"cpu|cuda|cuda:\d+(,cuda:\d+)*", self.device):
             message = f"run.device is {self.device!r}, and torch computes on cpu, cuda or cuda:N"
             raise ValueError(message)
-        if len(set(several)) < len(several):
+        if len(set(self.devices)) < len(self.devices):
             message = f"run.device {self.device!r} names a device twice"
             raise ValueError(message)
         if self.backend == "numba" and self.device != "cpu":

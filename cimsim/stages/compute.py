@@ -129,7 +129,7 @@ def open_compute(run: Run) -> Compute:
         )
     from cimsim.backends.torch.compute import TorchCompute  # noqa: PLC0415 - torch is optional
 
-    return TorchCompute(run.device.split(",")[0], run.precision, run.seed, run.device_gb)
+    return TorchCompute(run.devices[0], run.precision, run.seed, run.device_gb)
 
 
 def open_others(run: Run) -> tuple[Compute, ...]:
@@ -138,8 +138,8 @@ def open_others(run: Run) -> tuple[Compute, ...]:
     Raises:
         CimsimError: as `open_compute`.
     """
-    names = run.device.split(",")[1:]
-    return tuple(open_compute(run.model_copy(update={"device": name})) for name in names)
+    others = (run.model_copy(update={"device": name}) for name in run.devices[1:])
+    return tuple(open_compute(one) for one in others)
 
 
 def open_shared(run: Run, seeds: int, layers: int) -> tuple[Compute, ...]:
@@ -183,7 +183,7 @@ def _arithmetic(run: Run) -> str:
         from torch.cuda import get_device_name  # noqa: PLC0415 - torch is optional
 
         # Of one kind each: results are those of any number of them.
-        name = get_device_name(run.device.split(",")[0])
+        name = get_device_name(run.devices[0])
     return f"torch {name} {run.precision} {run.seed}"
 
 

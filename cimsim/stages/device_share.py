@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 __all__ = ["DeviceShare", "side_by_side"]
 
@@ -40,11 +41,12 @@ def side_by_side(
     told = None
     for name, free in free_bytes.items():
         needs = sorted((s.needs_bytes for s in shares if name in s.devices), reverse=True)
-        count = max(1, sum(sum(needs[: i + 1]) <= free for i in range(len(needs))))
+        together = list(accumulate(needs))  # the largest, the two largest, ...
+        count = max(1, sum(taken <= free for taken in together))
         if count < min(jobs, len(needs)):
             jobs, more = count, count + 1
             told = (
-                f"chips at once: {jobs}, as {more} would keep {sum(needs[:more]) / 1e9:.0f} GB on "
+                f"chips at once: {jobs}, as {more} would keep {together[count] / 1e9:.0f} GB on "
                 f"{name}, where {free / 1e9:.0f} GB are free; --jobs {more} runs {more}, and "
                 "writes what does not fit again in every pass"
             )

@@ -273,14 +273,14 @@ def _side_by_side(
     free = {
         name: compute.device_bytes
         for config, devices in computes
-        for name, compute in zip(config.run.device.split(","), devices, strict=True)
+        for name, compute in zip(config.run.devices, devices, strict=True)
         if compute.device_bytes is not None and config.run.device_gb is None
     }
     shares = []
     for task in tasks if free else ():
-        program, devices = build_program(checkpoints[task.model]), task.config.run.device.split(",")
+        program = build_program(checkpoints[task.model])
         needs = device_bytes(task.config, program, analog_units(program, task.config))
-        shares.append(DeviceShare(tuple(devices), needs))
+        shares.append(DeviceShare(task.config.run.devices, needs))
     return side_by_side(shares, free, jobs)
 
 

@@ -87,6 +87,18 @@ def test_weights_have_a_quarter_whoever_else_has_the_rest_of_the_device(
     assert DeviceMemory(torch.device("cpu")).has_room_for_weights(10**15, 10**15)
 
 
+def test_cells_have_two_thirds_of_what_is_free_and_forms_half_their_own_included(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory.torch.cuda, "mem_get_info", lambda _: (90, 140))
+    monkeypatch.setattr(memory.torch.cuda, "memory_allocated", lambda _: 40)
+    monkeypatch.setattr(memory.torch.cuda, "memory_reserved", lambda _: 40)
+    device = DeviceMemory(torch.device("cuda"))
+    assert device.copy_bytes() == 60
+    assert device.copy_bytes(30) == 80
+    assert device.form_bytes(30) == 60
+
+
 def test_tables_are_copies_and_those_of_equal_values_are_one() -> None:
     values = np.array([1.5, 2.5], dtype=np.float32)
     copy, table = sent(values, "cpu"), constant(values, torch.device("cpu"))
