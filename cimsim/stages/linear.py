@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 
 @runtime_checkable
 class JoinsExperts(Protocol):
-    """Arrays whose library reads the folded copies of a layer's experts together."""
+    """Arrays whose library reads copies of a layer's experts together."""
 
     def join_experts(
         self,
@@ -31,6 +31,7 @@ class JoinsExperts(Protocol):
         call: ExpertCall,
         *,
         read_seed: int,
+        mode: Mode,
         statistics: MacStatistics | None,
     ) -> tuple[Floats, frozenset[int]] | None:
         """Return the sum of some experts by gates, and which; None where it joins none.
@@ -39,7 +40,8 @@ class JoinsExperts(Protocol):
             copies: gate, up and down of experts that have one copy each.
             call: the products.
             read_seed: seed of the read noise.
-            statistics: where to count vectors, or None.
+            mode: detailed or folded.
+            statistics: where to count conversions, or None.
         """
         ...
 
@@ -83,9 +85,9 @@ class AnalogLinear:
         return backend.join(pieces, len(x))
 
     def serve_experts(self, call: ExpertCall) -> tuple[Floats, frozenset[int]] | None:
-        """Return the sum of the experts that the backend reads together, folded copies alone."""
+        """Return the sum of the experts that the backend reads together, and which."""
         backend = self.digital.backend.of_layer(call.layer)
-        if self.mode != "folded" or not isinstance(backend, JoinsExperts):
+        if not isinstance(backend, JoinsExperts):
             return None
         lone: dict[int, tuple[Copy, ...]] = {}
         trims: dict[MatrixId, Registers] = {}
@@ -103,6 +105,7 @@ class AnalogLinear:
             lone,
             replace(call, trims=trims),
             read_seed=self.read_seed,
+            mode=self.mode,
             statistics=self.statistics,
         )
 

@@ -132,7 +132,9 @@ def test_experts_together_give_what_each_gives_alone() -> None:
             three.append(compute.write(GivenWeight(weight), EFLASH, Writing(1, matrix.id), found))
         copies[e] = tuple(three)
     counts, alone = MacStatistics(), MacStatistics()
-    found = compute.backend.join_experts(copies, call, read_seed=4, statistics=counts)
+    found = compute.backend.join_experts(
+        copies, call, read_seed=4, mode="folded", statistics=counts
+    )
     assert found is not None
     assert found[1] == set(range(EXPERTS))
     total = torch.zeros_like(found[0])

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from cimsim.backends.torch.copies import Reading
+from cimsim.backends.torch.detailed_experts import How
+from cimsim.backends.torch.joined_experts import join_experts
 from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.memory import DeviceMemory
-from cimsim.mac import MacStatistics
+from cimsim.mac import MacStatistics, Mode
 from cimsim.model import Checkpoint, ExpertCall
 from cimsim.model.kernels.selection import select, select_in_groups
 from cimsim.workload.matrix import MatrixId
@@ -211,12 +213,13 @@ class TorchBackend:
         call: ExpertCall,
         *,
         read_seed: int,
+        mode: Mode,
         statistics: MacStatistics | None,
     ) -> tuple[Array, frozenset[int]] | None:
-        """Return the sum of some experts by gates, and which, from folded forms of one stack."""
+        """Return the sum of some experts by gates, and which: those that are read together."""
         if self._reading is None:
             return None
-        return self._reading.join(copies, call, read_seed=read_seed, statistics=statistics)
+        return join_experts(self._reading, copies, call, How(read_seed, mode, statistics))
 
     def rms_norm(self, x: Array, gain: Array, eps: float) -> Array:
         """Return x / sqrt(mean(x^2) + eps) * gain, the mean in float64 unless `fast`."""

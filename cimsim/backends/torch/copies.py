@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from cimsim.backends.torch.feeds import Feeds
 from cimsim.backends.torch.folded import FoldedTile
-from cimsim.backends.torch.forms import Forms, serve
+from cimsim.backends.torch.forms import Forms
 from cimsim.backends.torch.held import Held, HeldFolded, without_cells
 from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.memory import DeviceMemory, Kept
@@ -27,7 +26,6 @@ from cimsim.backends.torch.tile import Precision, TorchTile
 from cimsim.mac import MacStatistics, Mode
 from cimsim.mac.formats import Formats
 from cimsim.mac.statistics import MatrixCounts, exact_share
-from cimsim.model import ExpertCall
 from cimsim.workload.matrix import MatrixId, TokenKeys
 
 if TYPE_CHECKING:
@@ -110,36 +108,6 @@ class Reading:
         return FusedTile(
             written.held, precision=self.precision, pool=pool, cells=cells, feeds=self.feeds
         )
-
-    def join(
-        self,
-        copies: Mapping[int, tuple[Any, ...]],
-        call: ExpertCall,
-        *,
-        read_seed: int,
-        statistics: MacStatistics | None,
-    ) -> tuple[Any, frozenset[int]] | None:
-        """Return the sum of some experts by gates, and which; None where none are joined."""
-        orders = {
-            number: (three[0].order, three[1].order, three[2].order)
-            for number, three in sorted(copies.items())
-            if all(isinstance(copy, TorchCopy) and copy.order is not None for copy in three)
-        }
-        if not orders:
-            return None
-        found = serve(self.forms, orders, call, self.tokens(call.tokens), read_seed)
-        if found is None:
-            return None
-        total, levels = found
-        if statistics is not None:
-            visits = np.bincount(call.routing.experts.ravel(), minlength=len(call.experts))
-            for number, of_cells in levels.items():
-                n = int(visits[number])
-                for matrix, level in zip(call.experts[number], of_cells, strict=True):
-                    counts = MatrixCounts(vectors=n, level_fraction_sum=n * exact_share(level))
-                    if n:
-                        statistics.add(matrix.id, counts)
-        return total, frozenset(levels)
 
     def folded(self, held: Held, folded: HeldFolded) -> tuple[Any, bool]:
         """Return the tile that computes a folded matrix; it has weights of its own."""
@@ -278,22 +246,36 @@ class TorchCopy:
 
         Arguments and errors are those of `cimsim.mac.ProgrammedMatrix.multiply`, with tensors.
         """
-        n, formats, counted = len(x), self.formats, statistics is not None
+        n, counted = len(x), statistics is not None
         if n == 0:
-            return x.new_zeros((0, formats.n_out))
-        counts = MatrixCounts(vectors=n)
-        sums: list[Tensor] = []
+            return x.new_zeros((0, self.formats.n_out))
         if mode == "folded" and self.folds:
             tokens = self._reading.tokens(keys)
             folded = self._folded if self.order is None else self._reading.forms.lone(self.order)
             out = folded.multiply(x, tokens, read_seed=read_seed, replica=replica)
         else:
-            counts.conversions = n * formats.tiling.conversions_per_vector
-            counts.code_slots = n * formats.planes * formats.n_in * formats.full_code
             out, sums = self._in_detail(x, keys, read_seed, replica, counted=counted)
+            if statistics is not None:
+                self.count_conversions(statistics, n, sums)
+            return out.float()
         if statistics is not None:
-            self._count(statistics, counts, sums)
+            self._count(statistics, MatrixCounts(vectors=n), [])
         return out.float()
+
+    def count_conversions(
+        self, statistics: MacStatistics, vectors: int, sums: list[Tensor]
+    ) -> None:
+        """Count a detailed product.
+
+        Args:
+            statistics: where.
+            vectors: how many were multiplied.
+            sums: int64 [] each, conversions that clipped and the sum of DAC codes.
+        """
+        counts, formats = MatrixCounts(vectors=vectors), self.formats
+        counts.conversions = vectors * formats.tiling.conversions_per_vector
+        counts.code_slots = vectors * formats.planes * formats.n_in * formats.full_code
+        self._count(statistics, counts, sums)
 
     def _count(self, statistics: MacStatistics, counts: MatrixCounts, sums: list[Tensor]) -> None:
         """Add what was counted, once the device has said it: what clipped, the sum of codes."""
@@ -311,7 +293,7 @@ class TorchCopy:
 
         self._reading.later.ask(asked, add)
 
-    def _tile(self, *, counted: bool) -> TorchTile:
+    def tile(self, *, counted: bool) -> TorchTile:
         """Return the detailed tile; on a device those read last are kept."""
         make = partial(self._make_tile, counted=counted)
         if self._reading.device.type == "cuda":
@@ -342,7 +324,7 @@ class TorchCopy:
 
         With it, if counted, how many conversions clipped and the sum of DAC codes, int64 [].
         """
-        tile, formats = self._tile(counted=counted), self.formats
+        tile, formats = self.tile(counted=counted), self.formats
         sums: list[Tensor] = []  # clipped conversions, codes
         if counted:
             sums += torch.zeros((2,), dtype=torch.int64, device=x.device).unbind()

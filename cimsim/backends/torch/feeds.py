@@ -32,6 +32,10 @@ class Fed:
     sums: Tensor
     units: Tensor | None = None
 
+    def rows(self, which: Tensor) -> Fed:
+        """Return some tokens, int64 [n], once or several times each."""
+        return Fed(self.bytes[:, which], self.scale[which], self.sums[which])
+
 
 @dataclass
 class Feeds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from cimsim.backends.torch.kernel import four_neighbours, philox
+from cimsim.backends.torch.normals_kernel import four_neighbours, philox
 from cimsim.backends.torch.programming_kernel import two_normals
 
 __all__ = ["folded_product"]

@@ -22,6 +22,7 @@ from cimsim.backends.torch.pool import NoisePool, window_key
 from cimsim.backends.torch.tile import Precision, ReadNoise, TorchTile
 from cimsim.backends.torch.unit_columns import UnitCounts, as_matrix, units_of_weights
 from cimsim.mac import ProgrammedMatrix
+from cimsim.rng import Key
 
 __all__ = ["Block", "FusedTile"]
 
@@ -38,6 +39,11 @@ class FusedTile(TorchTile):
         block: how a launch is cut; without it what was fastest on an H200.
         cells: of `fast`: the bytes of weights and of unit columns, if they were written as such.
         feeds: the tokens that other matrices were fed last; None keeps those of this one.
+
+    Attributes:
+        kernel: launches products with cells of weights.
+        units: with unit columns; None without.
+        counts: what codes of unit columns count; None without.
 
     Raises:
         CimsimError: as `TorchTile`, and if the kernel does not do what the tile asks for.
@@ -66,12 +72,13 @@ class FusedTile(TorchTile):
         own, others = (None, None) if cells is None else cells
         exact = precision == "exact"
         self.kernel = Launch(weights, exact=exact, noise=noise, block=block, cells=own, feeds=feeds)
-        self._units = self._counts = None
+        self.units: Launch | None = None
+        self.counts: UnitCounts | None = None
         if self.held.formats.units:
             units = as_matrix(self.held)
-            self._units = Launch(units, exact=exact, noise=NO_NOISE, block=block, cells=others)
+            self.units = Launch(units, exact=exact, noise=NO_NOISE, block=block, cells=others)
             wide = torch.float64 if exact else torch.float32
-            self._counts = UnitCounts.of(self.held, wide)
+            self.counts = UnitCounts.of(self.held, wide)
         self.held = without_cells(self.held)
 
     def multiply(
@@ -89,6 +96,16 @@ class FusedTile(TorchTile):
         The rest is as `TorchTile.multiply`.
         """
         return self._run(x, tokens, read_seed, replica, dtype, clipped, codes=False)[0]
+
+    def joins(self, other: TorchTile) -> bool:
+        """Whether one launch may read both, of matrices of one shape (`FusedGroup`)."""
+        return isinstance(other, FusedTile) and self.kernel.joins(other.kernel)
+
+    def key(self, read_seed: int, replica: int = 0) -> Key:
+        """Return the key of a copy's normals, or of their places in the pool."""
+        if self.kernel.noise == POOL:
+            return window_key(read_seed, self.held.words, replica)
+        return self.held.read_key(read_seed, replica)
 
     def code_sum(self, x: Tensor) -> Tensor:
         """Return the sum of the DAC codes of all tokens, int64 []: of a byte by a table."""
@@ -114,13 +131,11 @@ class FusedTile(TorchTile):
         driven = None
         if kernel.noise and kernel.by_row:
             driven = driven_variance(self.quantize(x)[0], held)
-        key = held.read_key(read_seed, replica)
-        if kernel.noise == POOL:
-            key = window_key(read_seed, held.words, replica)
+        key = self.key(read_seed, replica)
         fed = kernel.feed(x)
         found = None
-        if self._units is not None and self._counts is not None:
-            found = self._units(fed, tokens, key, clipped=clipped, codes=True)[1]
-            fed = replace(fed, units=self._counts.share(found))
+        if self.units is not None and self.counts is not None:
+            found = self.units(fed, tokens, key, clipped=clipped, codes=True)[1]
+            fed = replace(fed, units=self.counts.share(found))
         out, kept = kernel(fed, tokens, key, self.pool, driven, clipped, dtype=dtype, codes=codes)
         return out, kept if found is None or not codes else torch.cat([kept, found], 3)

@@ -15,72 +15,11 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-__all__ = ["four_neighbours", "fused_product", "normal_of", "philox"]
+from cimsim.backends.torch.normals_kernel import addressed, philox
+
+__all__ = ["fused_product"]
 
 _MAGIC: tl.constexpr = tl.constexpr(12582912.0)
-_FIRST_SEGMENT: tl.constexpr = tl.constexpr(0x3F000000 >> 17)
-
-
-@triton.jit
-def philox(c0, c1, c2, c3, k0, k1, ROUNDS: tl.constexpr = 10):  # type: ignore[no-untyped-def]
-    """Return Philox4x32 of uint32 counters, of 10 rounds: `cimsim.rng.philox_words`.
-
-    Seven rounds are the fewest that pass all tests of randomness in Salmon et al., SC 2011.
-    """
-    for _ in tl.static_range(ROUNDS):
-        h0, h1 = tl.umulhi(0xD2511F53, c0), tl.umulhi(0xCD9E8D57, c2)
-        l0, l1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
-        c0, c1, c2, c3 = h1 ^ c1 ^ k0, l1, h0 ^ c3 ^ k1, l0
-        k0, k1 = k0 + 0x9E3779B9, k1 + 0xBB67AE85
-    return c0, c1, c2, c3
-
-
-@triton.jit
-def normal_of(word, table):  # type: ignore[no-untyped-def]
-    """Return the normal of a uint32 word: the quantile table of `cimsim.rng`.
-
-    Args:
-        word: uint32.
-        table: int64 [2049], quantile of each segment in the low half, slope in the high half: one
-            fetch a normal.
-    """
-    tail = (word & 0x7FFFFFFF).to(tl.int32, bitcast=True).to(tl.float32) + 0.5
-    bits = tail.to(tl.int32, bitcast=True)
-    both = tl.load(table + ((bits >> 17) - _FIRST_SEGMENT))
-    quantile = both.to(tl.int32).to(tl.float32, bitcast=True)
-    slope = (both >> 32).to(tl.int32).to(tl.float32, bitcast=True)
-    z = quantile + slope * (bits & 0x1FFFF).to(tl.float32)
-    return tl.where(word >= 0x80000000, z, -z)
-
-
-@triton.jit
-def four_neighbours(z0, z1, z2, z3):  # type: ignore[no-untyped-def]
-    """Return [m, n] four times as [m, 4 n], neighbours together."""
-    both = tl.join(tl.join(z0, z2), tl.join(z1, z3))
-    return tl.reshape(both, [z0.shape[0], 4 * z0.shape[1]])
-
-
-@triton.jit
-def _addressed(first, place, tokens, key, table, N: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Return the normals of N neighbouring places, [m, N], whose first place is a multiple of 64.
-
-    Outputs stand in the order of `packed.column_order`: four neighbours are one counter's words.
-    """
-    k0, k1 = key
-    lane = (first // 4 + tl.arange(0, N // 4)).to(tl.uint32)[None, :]
-    c1 = tl.zeros([1, N // 4], tl.int32) + place
-    position, sequence = tokens
-    w0, w1, w2, w3 = philox(
-        lane,
-        c1.to(tl.uint32, bitcast=True),
-        position.to(tl.uint32, bitcast=True)[:, None],
-        sequence.to(tl.uint32, bitcast=True)[:, None],
-        k0,
-        k1,
-    )
-    z0, z1 = normal_of(w0, table), normal_of(w1, table)
-    z2, z3 = normal_of(w2, table), normal_of(w3, table)
-    return four_neighbours(z0, z1, z2, z3)
 
 
 @triton.jit
@@ -170,7 +109,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     x, w, out, codes, clipped,
     token_scale, fed, sequence, position, driven,
     column_scale, coefficient, share, column, errors, column_weight,
-    table, pool, signs, units,
+    table, pool, signs, units, blocks, places, factors,
     m_size, n_size, groups, k0, k1,
     inverse, low, high, span, slope, step,
     ROWS: tl.constexpr, CHUNK: tl.constexpr, EACH: tl.constexpr, PART: tl.constexpr,
@@ -178,10 +117,14 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     STORED: tl.constexpr, DIGITS: tl.constexpr,
     NOISE: tl.constexpr, SLOPED: tl.constexpr, BY_ROW: tl.constexpr, POOL_SHIFT: tl.constexpr,
     ERRS: tl.constexpr, EXACT: tl.constexpr, WHOLE: tl.constexpr, CODES: tl.constexpr,
-    COUNT: tl.constexpr, SIGNED: tl.constexpr, NATIVE: tl.constexpr, BM: tl.constexpr,
-    BN: tl.constexpr,
+    COUNT: tl.constexpr, SIGNED: tl.constexpr, GROUPED: tl.constexpr, NATIVE: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
     """Fill outputs [m_size, n_size] of tokens x outputs.
+
+    If GROUPED each token has one of several matrices, sorted by matrix. Then `column_scale`,
+    `coefficient`, `share`, `errors`, `signs`, `step` and `clipped` have those of one matrix after
+    another; k0, k1, `inverse`, `slope` and `driven` are in the tables.
 
     Args:
         x: int8 [PHASES, m_size, groups x ROWS] from `feed_tokens`.
@@ -207,6 +150,10 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
         signs: int8 [groups, STORED, n_size], -1 where a column is stored as its complement; read
             if SIGNED, as the next one.
         units: [m_size, n_size], in the order of outputs: what unit columns add, in levels.
+        blocks: int32 [programs, 3], matrix, first token and the token after its last; read if
+            GROUPED, as the next two.
+        places: int64 [matrices, 3], where a matrix's cells lie, in bytes from `w`, and its key.
+        factors: float32 [matrices, 3], its `inverse`, `slope` and `driven`.
         m_size: tokens.
         n_size: outputs.
         groups: row groups.
@@ -238,6 +185,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
         CODES: codes are stored.
         COUNT: conversions outside the range are counted.
         SIGNED: there are complements and unit columns.
+        GROUPED: tokens have one of several matrices.
         NATIVE: with instructions of the device (not in Triton's interpreter).
         BM: tokens of a program.
         BN: outputs of a program.
@@ -247,6 +195,23 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     pm, pn = pid // across, pid % across
     rm, rn = pm * BM + tl.arange(0, BM), pn * BN + tl.arange(0, BN)
     in_m, in_n = rm < m_size, rn < n_size
+    shared = tl.load(driven)
+    if GROUPED:
+        e = tl.load(blocks + 3 * pm)
+        rm = tl.load(blocks + 3 * pm + 1) + tl.arange(0, BM)
+        in_m = rm < tl.load(blocks + 3 * pm + 2)
+        w += tl.multiple_of(tl.load(places + 3 * e), 16)
+        k0 = tl.load(places + 3 * e + 1).to(tl.int32)
+        k1 = tl.load(places + 3 * e + 2).to(tl.int32)
+        inverse, slope = tl.load(factors + 3 * e), tl.load(factors + 3 * e + 1)
+        shared = tl.load(factors + 3 * e + 2)
+        column_scale += e * n_size
+        coefficient += e * n_size
+        share += e * n_size
+        errors += e * (groups * 3 * STORED * n_size)
+        signs += e * (groups * STORED * n_size)
+        step += e
+        clipped += e
     k0, k1 = k0.to(tl.uint32, bitcast=True), k1.to(tl.uint32, bitcast=True)
     rk = tl.arange(0, CHUNK)
     depth = groups * ROWS
@@ -259,7 +224,6 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     total = tl.zeros([BM, BN], tl.int32 if WHOLE else tl.float32)
     spread = tl.zeros([BM, BN], tl.float32)
     lost = tl.zeros([BM, BN], tl.int32)
-    shared = tl.load(driven)
     sigma = tl.sqrt_rn(shared)
     PARTS: tl.constexpr = EACH // PART
     if NOISE == 2:
@@ -342,7 +306,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
                 else:
                     each = _root(variance, NATIVE)
             if NOISE == 1:
-                z = _addressed(s * n_size + pn * BN, g * 64 + k, (pos, seq), (k0, k1), table, BN)
+                z = addressed(s * n_size + pn * BN, g * 64 + k, (pos, seq), (k0, k1), table, BN)
                 v += each * z
             if NOISE == 2:
                 v += each * _byte(run, j)
@@ -382,7 +346,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
         if NOISE == 3:
             if not (SLOPED or BY_ROW):
                 spread += shared
-            z = _addressed(pn * BN, 0xFFFF << 6, (pos, seq), (k0, k1), table, BN)
+            z = addressed(pn * BN, 0xFFFF << 6, (pos, seq), (k0, k1), table, BN)
             y += tl.sqrt(spread) * z
         y = y * levels.to(tl.float32)
         if SIGNED:

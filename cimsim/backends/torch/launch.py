@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from cimsim.backends.torch.feed_kernel import feed_tokens
 from cimsim.backends.torch.feeds import Fed, Feeds
+from cimsim.backends.torch.group import Columns, Group, signed_words
 from cimsim.backends.torch.held import Held, without_cells
 from cimsim.backends.torch.kernel import fused_product
 from cimsim.backends.torch.normals import packed_table
@@ -22,6 +24,7 @@ from cimsim.backends.torch.sending import constant
 from cimsim.backends.torch.tile import Precision
 from cimsim.errors import CimsimError
 from cimsim.mac.formats import FEED, Formats
+from cimsim.rng import Key
 
 __all__ = [
     "ADDRESSED",
@@ -72,6 +75,10 @@ class Launch:
     Attributes:
         noise: as given.
         by_row: whether variances depend on what drives the rows.
+        cells: int8 [stored columns x digits, n_out, padded rows].
+        columns: constants of outputs.
+        signs: int8 [groups, stored columns, n_out] of complements; anything without.
+        factors: codes a grid unit, variance a grid unit of the sum, and of every conversion.
 
     Raises:
         CimsimError: if the kernel does not do what the tile asks for; it names what.
@@ -99,26 +106,66 @@ class Launch:
         self._held, self._exact, self.noise, self._block = held, exact, noise, block
         self._feeds = feeds or Feeds()
         order = column_order(held) if noise in {ADDRESSED, OUTPUT} else None
-        self._cells = cell_bytes(held, order) if cells is None else cells
+        self.cells = cell_bytes(held, order) if cells is None else cells
         self._place = row_places(formats, device).int()
         column = torch.arange(formats.n_out, device=device) if order is None else order
-        of_outputs = (held.column_scale, held.coefficient, held.shift_share)
-        self._columns = (
-            *(each if order is None else each[order] for each in of_outputs),
-            column.int(), _errors(held, order), held.column_weight.int(), packed_table(device),
-        )  # fmt: skip
-        self._signs = held.column_scale
+        there = slice(None) if order is None else order
+        self.columns = Columns(
+            held.column_scale[there],
+            held.coefficient[there],
+            held.shift_share[there],
+            column.int(),
+            _errors(held, order),
+            held.column_weight.int(),
+        )
+        self.signs = held.column_scale
         if held.signs is not None:
             signs = held.signs if order is None else held.signs[..., order]
-            self._signs = signs.to(torch.int8).contiguous()
+            self.signs = signs.to(torch.int8).contiguous()
         self._step = torch.full((), held.step_levels, dtype=torch.float64, device=device)
         self._phases = 2 if formats.feed == FEED["two_phase"] else 1
         self._whole = exact and _greatest_sum(held) > 2**24
         self.by_row = held.noise.row_variance > 0.0
         # Fast noise is drawn in steps of the pool.
         self._per_step = 1.0 / STEPS_PER_SIGMA**2 if noise == POOL else 1.0
-        self._variance = torch.full((1,), self._shared(), device=device)
+        inverse, slope = held.grid / held.step_levels, held.noise.slope * self._per_step
+        self.factors = inverse, slope, self._shared()
+        self._variance = torch.full((1,), self.factors[2], device=device)
+        self._table = packed_table(device)
         self._held = without_cells(held)
+
+    @property
+    def _alone(self) -> Group:
+        """What a launch of this matrix alone reads; of the tables nothing."""
+        none = self._place
+        return Group(self.columns, self.signs, self._step, none, none, none)
+
+    def joins(self, other: Launch) -> bool:
+        """Whether one launch may read both: what is not in the tables of a group is the same."""
+        static = self._held.input_scale > 0.0
+        noise = self.noise in {NO_NOISE, POOL} and not (self.noise and self.by_row)
+        alike = self.cells.shape == other.cells.shape and self._held.tile is other._held.tile
+        return alike and noise and not static
+
+    @property
+    def errs(self) -> bool:
+        """Whether converters have frozen errors."""
+        return self._held.errors is not None
+
+    @property
+    def has_signs(self) -> bool:
+        """Whether there are complements."""
+        return self._held.signs is not None
+
+    @property
+    def step_levels(self) -> float:
+        """Levels a code."""
+        return self._held.step_levels
+
+    @property
+    def tokens_of_program(self) -> int:
+        """How many tokens a program computes."""
+        return self._block.tokens
 
     @property
     def codes_of_bytes(self) -> Tensor:
@@ -146,14 +193,14 @@ class Launch:
         """
         formats = self._held.formats
         form = (
-            formats.n_in, self._cells.shape[2], padded_rows(formats), self._phases,
+            formats.n_in, self.cells.shape[2], padded_rows(formats), self._phases,
             self._held.input_scale, formats.input_max, formats.input_shift,
         )  # fmt: skip
         return self._feeds.of(x, form, lambda: self._fed(x))
 
     def _fed(self, x: Tensor) -> Fed:
         held, formats, n = self._held, self._held.formats, x.shape[0]
-        depth = self._cells.shape[2]
+        depth = self.cells.shape[2]
         whole = formats.n_in == depth
         room = torch.empty if whole else torch.zeros
         fed = Fed(
@@ -187,7 +234,7 @@ class Launch:
         self,
         fed: Fed,
         tokens: Tokens,
-        key: tuple[int, int],
+        key: Key | Group,
         pool: NoisePool | None = None,
         driven: Tensor | None = None,
         clipped: Tensor | None = None,
@@ -200,10 +247,13 @@ class Launch:
         Args:
             fed: the tokens, from `feed`.
             tokens: their addresses.
-            key: of addressed normals, or of places in the pool.
+            key: of addressed normals, or of places in the pool; or the matrices that tokens have,
+                if they are several. What is not theirs is that of this launch, and tokens of no
+                block stay as they are.
             pool: normals of `fast`.
             driven: float32 [n, groups, planes], variance that columns share, if it is `by_row`.
-            clipped: int64 [], to which conversions outside the range are added; or None.
+            clipped: int64 [], to which conversions outside the range are added; or None. Of a
+                group [matrices].
             dtype: of outputs; float32 if exact.
             codes: whether codes are kept.
         """
@@ -213,38 +263,42 @@ class Launch:
         found = self._room_for_codes(n) if codes else self._place
         if n == 0:
             return out, found
-        rows, block, each = padded_rows(formats), self._block, formats.planes // self._phases
-        part = planes_of_round(each, 4 if self.noise in {ADDRESSED, POOL} else 8)
         low, high = (float(b) for b in held.bounds)
         shared = self._variance if driven is None else driven * self._per_step
         counts = self._step if clipped is None else clipped
-        *columns, table = self._columns
-        grid = (triton.cdiv(n, block.tokens) * triton.cdiv(n_out, block.outputs),)
-        fused_product[grid](
-            fed.bytes, self._cells, out, found, counts,
+        group, table = isinstance(key, Group), self._table
+        columns, signs, step, *tables = key if isinstance(key, Group) else self._alone
+        programs = len(tables[0]) if group else triton.cdiv(n, self._block.tokens)
+        fused_product[(programs * triton.cdiv(n_out, self._block.outputs),)](
+            fed.bytes, self.cells, out, found, counts,
             fed.scale, fed.sums, tokens[0].contiguous(), tokens[1].contiguous(), shared, *columns,
-            table, table if pool is None else pool.words, self._signs,
-            self._signs if fed.units is None else fed.units, n, n_out, groups, *_signed(key),
-            held.grid / held.step_levels, low, high, 1.0 / (high - low),
-            held.noise.slope * self._per_step, self._step,
-            ROWS=rows, CHUNK=min(rows, _CHUNK), EACH=each, PART=part,
-            PHASES=self._phases, DAC=formats.dac_bits, CUT=formats.feed not in _WHOLE_VALUES,
-            TWOS=formats.feed == FEED["twos_complement"],
-            STORED=formats.stored_columns,
-            DIGITS=self._cells.shape[0] // formats.stored_columns,
-            NOISE=self.noise, SLOPED=held.noise.slope > 0.0, BY_ROW=driven is not None,
-            POOL_SHIFT=0 if pool is None else pool.shift,
-            ERRS=held.errors is not None, EXACT=self._exact, WHOLE=self._whole, CODES=codes,
-            COUNT=clipped is not None, SIGNED=fed.units is not None, NATIVE=block.native,
-            BM=block.tokens, BN=block.outputs, num_warps=block.warps, num_stages=block.stages,
-            enable_fp_fusion=not self._exact,
+            table, table if pool is None else pool.words, signs,
+            signs if fed.units is None else fed.units, *tables, n, n_out, groups,
+            *signed_words((0, 0) if isinstance(key, Group) else key),
+            self.factors[0], low, high, 1.0 / (high - low), self.factors[1], step,
+            BY_ROW=driven is not None, POOL_SHIFT=0 if pool is None else pool.shift,
+            CODES=codes, COUNT=clipped is not None, SIGNED=fed.units is not None, GROUPED=group,
+            **self._compiled,
         )  # fmt: skip
         return out, found
 
-
-def _signed(key: tuple[int, int]) -> list[int]:
-    """Return the words of a key as signed numbers."""
-    return [k - (1 << 32) if k >= 1 << 31 else k for k in key]
+    @cached_property
+    def _compiled(self) -> dict[str, int]:
+        """What the kernel is compiled for, the same in every launch."""
+        formats, block, rows = self._held.formats, self._block, padded_rows(self._held.formats)
+        each = formats.planes // self._phases
+        part = planes_of_round(each, 4 if self.noise in {ADDRESSED, POOL} else 8)
+        return {
+            "ROWS": rows, "CHUNK": min(rows, _CHUNK), "EACH": each, "PART": part,
+            "PHASES": self._phases, "DAC": formats.dac_bits,
+            "CUT": formats.feed not in _WHOLE_VALUES,
+            "TWOS": formats.feed == FEED["twos_complement"], "STORED": formats.stored_columns,
+            "DIGITS": self.cells.shape[0] // formats.stored_columns, "NOISE": self.noise,
+            "SLOPED": self._held.noise.slope > 0.0, "ERRS": self.errs, "EXACT": self._exact,
+            "WHOLE": self._whole, "NATIVE": block.native, "BM": block.tokens, "BN": block.outputs,
+            "num_warps": block.warps, "num_stages": block.stages,
+            "enable_fp_fusion": not self._exact,
+        }  # fmt: skip
 
 
 def _block_of(formats: Formats, noise: int) -> Block:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from cimsim.backends.torch.kernel import normal_of, philox
+from cimsim.backends.torch.normals_kernel import normal_of, philox
 
 __all__ = [
     "fold_weights",

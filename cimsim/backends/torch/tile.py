@@ -55,6 +55,11 @@ class TorchTile:
         self.precision, self.read_noise, self.pool = precision, read_noise, pool
         _check(self.held, precision, read_noise, pool)
 
+    def joins(self, other: TorchTile) -> bool:
+        """Whether one launch may read both, of matrices of one shape: not in plain torch."""
+        del other
+        return False
+
     def quantize(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return input codes int64 [n, n_in] and scales float32 [n] of inputs [n, n_in]."""
         return plain.quantize_inputs(x.float(), self.held)

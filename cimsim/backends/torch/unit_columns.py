@@ -7,16 +7,18 @@ some hundred is one of these, so that their codes are stored and summed by libra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cimsim.backends.torch.group import Spans
 from cimsim.backends.torch.held import Held
 from cimsim.backends.torch.sending import constant
 
-__all__ = ["UnitCounts", "as_matrix", "units_of_weights"]
+__all__ = ["UnitCounts", "as_matrix", "shares", "units_of_weights"]
 
 
 def as_matrix(held: Held) -> Held:
@@ -82,9 +84,28 @@ class UnitCounts:
         Args:
             codes: int32 [groups, n, planes, column blocks].
         """
-        numbers = codes.to(self.counts.dtype)
-        weighed = torch.einsum("gnpb,p->bng", numbers, self.plane_weight)
-        shares = torch.matmul(weighed.mul_(self.step), self.counts)
-        found = shares.transpose(0, 1).flatten(1)
-        whole = found.shape[1] == self.place.numel()
-        return found.contiguous() if whole else found.index_select(1, self.place)
+        return shares([self], [(0, codes.shape[1])], codes)
+
+
+def shares(several: Sequence[UnitCounts], spans: Spans, codes: Tensor) -> Tensor:
+    """Return what unit columns add to outputs of tokens that have one of several matrices.
+
+    Args:
+        several: of the matrices, which are of one form.
+        spans: tokens of each.
+        codes: int32 [groups, n, planes, column blocks].
+
+    Returns:
+        [n, n_out]; anything for tokens of no span.
+    """
+    first = several[0]
+    numbers = codes.to(first.counts.dtype)
+    weighed = torch.einsum("gnpb,p->bng", numbers, first.plane_weight)
+    out = weighed.new_empty((*weighed.shape[:2], first.counts.shape[2]))
+    for one, (start, end) in zip(several, spans, strict=True):
+        if end > start:
+            some = weighed[:, start:end].mul_(one.step)
+            out[:, start:end] = torch.matmul(some, one.counts)
+    found = out.transpose(0, 1).flatten(1)
+    whole = found.shape[1] == first.place.numel()
+    return found.contiguous() if whole else found.index_select(1, first.place)
