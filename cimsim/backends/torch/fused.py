@@ -15,6 +15,7 @@ from cimsim.backends.torch.launch import (
     OUTPUT,
     POOL,
     Block,
+    Keep,
     Launch,
 )
 from cimsim.backends.torch.plain import Tokens, driven_variance
@@ -95,7 +96,7 @@ class FusedTile(TorchTile):
 
         The rest is as `TorchTile.multiply`.
         """
-        return self._run(x, tokens, read_seed, replica, dtype, clipped, codes=False)[0]
+        return self._run(x, tokens, read_seed, replica, dtype, clipped)[0]
 
     def joins(self, other: TorchTile) -> bool:
         """Whether one launch may read both, of matrices of one shape (`FusedGroup`)."""
@@ -114,7 +115,7 @@ class FusedTile(TorchTile):
 
     def codes(self, x: Tensor, tokens: Tokens, *, read_seed: int, replica: int = 0) -> Tensor:
         """Return every ADC code, int32 [row groups, n, planes, columns]: for inspection."""
-        return self._run(x, tokens, read_seed, replica, torch.float32, None, codes=True)[1]
+        return self._run(x, tokens, read_seed, replica, torch.float32, None, keep="codes")[1]
 
     def _run(
         self,
@@ -125,7 +126,7 @@ class FusedTile(TorchTile):
         dtype: torch.dtype,
         clipped: Tensor | None,
         *,
-        codes: bool,
+        keep: Keep = "nothing",
     ) -> tuple[Tensor, Tensor]:
         kernel, held = self.kernel, self.held
         driven = None
@@ -135,7 +136,8 @@ class FusedTile(TorchTile):
         fed = kernel.feed(x)
         found = None
         if self.units is not None and self.counts is not None:
-            found = self.units(fed, tokens, key, clipped=clipped, codes=True)[1]
-            fed = replace(fed, units=self.counts.share(found))
-        out, kept = kernel(fed, tokens, key, self.pool, driven, clipped, dtype=dtype, codes=codes)
-        return out, kept if found is None or not codes else torch.cat([kept, found], 3)
+            found = self.units(fed, tokens, key, keep="codes")[1] if keep == "codes" else None
+            sums = self.units(fed, tokens, key, clipped=clipped, keep="sums")[1]
+            fed = replace(fed, units=self.counts.share(sums))
+        out, kept = kernel(fed, tokens, key, self.pool, driven, clipped, dtype=dtype, keep=keep)
+        return out, kept if found is None else torch.cat([kept, found], 3)

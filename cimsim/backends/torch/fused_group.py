@@ -127,7 +127,7 @@ class FusedGroup:
         """
         if self._units is not None:
             group = self._units.on(spans)
-            codes = self._units.launch(fed, tokens, group, clipped=clipped, codes=True)[1]
-            fed = replace(fed, units=shares(self._counts, spans, codes))
+            sums = self._units.launch(fed, tokens, group, clipped=clipped, keep="sums")[1]
+            fed = replace(fed, units=shares(self._counts, spans, sums))
         group = self._weights.on(spans)
         return self._weights.launch(fed, tokens, group, self._pool, clipped=clipped)[0]

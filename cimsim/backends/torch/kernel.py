@@ -117,6 +117,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     STORED: tl.constexpr, DIGITS: tl.constexpr,
     NOISE: tl.constexpr, SLOPED: tl.constexpr, BY_ROW: tl.constexpr, POOL_SHIFT: tl.constexpr,
     ERRS: tl.constexpr, EXACT: tl.constexpr, WHOLE: tl.constexpr, CODES: tl.constexpr,
+    SUMS: tl.constexpr,
     COUNT: tl.constexpr, SIGNED: tl.constexpr, GROUPED: tl.constexpr, NATIVE: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
@@ -130,7 +131,9 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
         x: int8 [PHASES, m_size, groups x ROWS] from `feed_tokens`.
         w: int8 [STORED x DIGITS, n_size, groups x ROWS] from `packed.cell_bytes`.
         out: [m_size, n_size], outputs in their own order.
-        codes: int32 [groups, m_size, planes, STORED, n_size], filled if CODES.
+        codes: int32 [groups, m_size, planes, STORED, n_size], filled if CODES; of a float [n_size,
+            m_size, groups], filled with the weighed sum of a group's codes if SUMS, and then the
+            outputs are of no use.
         clipped: int64 [], conversions outside the range are added if COUNT.
         token_scale: float32 [m_size].
         fed: float64 [m_size], sums of the fed inputs.
@@ -183,6 +186,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
         EXACT: steps in the order of the Numba tile.
         WHOLE: codes are added in int32, else in float32.
         CODES: codes are stored.
+        SUMS: their sums of each row group are.
         COUNT: conversions outside the range are counted.
         SIGNED: there are complements and unit columns.
         GROUPED: tokens have one of several matrices.
@@ -324,6 +328,14 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
                 at = ((g * m_size + rm.to(tl.int64)) * (EACH * PHASES) + k) * STORED + s
                 to = at[:, None] * n_size + tl.load(column + rn, mask=in_n, other=0)[None, :]
                 tl.store(codes + to, code.to(tl.int32), mask=in_m[:, None] & in_n[None, :])
+        if SUMS:
+            rounds = STORED * PHASES * PARTS  # of a row group
+            if i % rounds == rounds - 1:
+                at = tl.load(column + rn, mask=in_n, other=0).to(tl.int64) * m_size
+                to = (at[None, :] + rm[:, None]) * groups + g
+                kept = total.to(codes.dtype.element_ty)
+                tl.store(codes + to, kept, mask=in_m[:, None] & in_n[None, :])
+                total = tl.zeros_like(total)
     if COUNT:
         tl.atomic_add(clipped, tl.sum(lost).to(tl.int64))
     levels = tl.load(step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ __all__ = [
     "Launch",
     "serves",
 ]
+
+Keep = Literal["nothing", "codes", "sums"]  # of codes
 
 _CHUNK = 256  # rows multiplied at once
 _INPUTS = 1024  # of a token at a time
@@ -223,12 +226,18 @@ class Launch:
             matrix = self._held.formats.tiling.matrix.id
             raise CimsimError(f"an input of matrix {matrix} is not finite")
 
-    def _room_for_codes(self, n: int) -> Tensor:
-        """Return room for every code of n tokens."""
-        formats = self._held.formats
+    def _room_for_codes(self, n: int, keep: Keep) -> Tensor:
+        """Return room for what is kept of the codes of n tokens."""
+        formats, device = self._held.formats, self._place.device
+        if keep == "nothing":
+            return self._place
+        if keep == "sums":
+            dtype = torch.float64 if self._exact else torch.float32
+            of_groups = (formats.n_out, n, len(formats.groups))
+            return torch.empty(of_groups, dtype=dtype, device=device)
         columns = formats.stored_columns * formats.n_out
         shape = (len(formats.groups), n, formats.planes, columns)
-        return torch.empty(shape, dtype=torch.int32, device=self._place.device)
+        return torch.empty(shape, dtype=torch.int32, device=device)
 
     def __call__(
         self,
@@ -240,9 +249,12 @@ class Launch:
         clipped: Tensor | None = None,
         *,
         dtype: torch.dtype = torch.float32,
-        codes: bool = False,
+        keep: Keep = "nothing",
     ) -> tuple[Tensor, Tensor]:
-        """Return outputs [n, n_out], and every code [groups, n, planes, columns] if asked for.
+        """Return outputs [n, n_out], and what is kept of codes.
+
+        That is every code, int32 [groups, n, planes, columns], or weighed sums of those of a row
+        group, [n_out, n, groups] (float64 if exact): then outputs are of no use.
 
         Args:
             fed: the tokens, from `feed`.
@@ -255,12 +267,12 @@ class Launch:
             clipped: int64 [], to which conversions outside the range are added; or None. Of a
                 group [matrices].
             dtype: of outputs; float32 if exact.
-            codes: whether codes are kept.
+            keep: what is kept of codes.
         """
         held, formats, device = self._held, self._held.formats, fed.scale.device
         n, n_out, groups = fed.scale.numel(), formats.n_out, len(formats.groups)
         out = torch.empty((n, n_out), dtype=dtype, device=device)
-        found = self._room_for_codes(n) if codes else self._place
+        found = self._room_for_codes(n, keep)
         if n == 0:
             return out, found
         low, high = (float(b) for b in held.bounds)
@@ -277,8 +289,8 @@ class Launch:
             *signed_words((0, 0) if isinstance(key, Group) else key),
             self.factors[0], low, high, 1.0 / (high - low), self.factors[1], step,
             BY_ROW=driven is not None, POOL_SHIFT=0 if pool is None else pool.shift,
-            CODES=codes, COUNT=clipped is not None, SIGNED=fed.units is not None, GROUPED=group,
-            **self._compiled,
+            CODES=keep == "codes", SUMS=keep == "sums", COUNT=clipped is not None,
+            SIGNED=fed.units is not None, GROUPED=group, **self._compiled,
         )  # fmt: skip
         return out, found
 

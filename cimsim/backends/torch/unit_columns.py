@@ -55,57 +55,55 @@ class UnitCounts:
     Attributes:
         counts: [column blocks, groups, most outputs of a block], 0 where there is none; float64, in
             which sums are exact, or float32.
-        place: int64 [n_out], where each output stands among those of all blocks.
-        plane_weight: [planes], of the type of `counts`.
+        place: int64 [n_out], where each output stands among those of all blocks; None where all
+            blocks are equally wide.
         step: levels a code.
     """
 
     counts: Tensor
-    place: Tensor
-    plane_weight: Tensor
+    place: Tensor | None
     step: float
 
     @classmethod
     def of(cls, held: Held, dtype: torch.dtype) -> UnitCounts:
         """Return the counts of a matrix, as sums of a type take them."""
-        widths = held.formats.tiling.column_blocks
-        most, device = max(widths), held.values.device
-        start = constant(np.cumsum([0, *widths[:-1]]), device)
-        output = torch.arange(held.formats.n_out, device=device)
-        place = held.block_of_output * most + output - start[held.block_of_output]
-        room = held.unit_coefficient.new_zeros((len(held.formats.groups), len(widths) * most))
-        room[:, place] = held.unit_coefficient
-        counts = room.reshape(len(room), len(widths), most).transpose(0, 1).contiguous()
-        return cls(counts.to(dtype), place, held.plane_weight.to(dtype), held.step_levels)
+        widths = np.array(held.formats.tiling.column_blocks)
+        groups, most, place = len(held.formats.groups), int(widths.max()), None
+        room = held.unit_coefficient
+        if widths.min() < most:
+            block = np.repeat(np.arange(len(widths)), widths)
+            inside = np.arange(held.formats.n_out) - (np.cumsum(widths) - widths)[block]
+            place = constant(block * most + inside, held.values.device)
+            room = room.new_zeros((groups, len(widths) * most))
+            room[:, place] = held.unit_coefficient
+        counts = room.to(dtype).reshape(groups, len(widths), most).transpose(0, 1).contiguous()
+        return cls(counts, place, held.step_levels)
 
-    def share(self, codes: Tensor) -> Tensor:
+    def share(self, sums: Tensor) -> Tensor:
         """Return what unit columns add to outputs, [n, n_out].
 
         Args:
-            codes: int32 [groups, n, planes, column blocks].
+            sums: [column blocks, n, groups] of the type of `counts`, weighed sums of codes; they
+                are changed.
         """
-        return shares([self], [(0, codes.shape[1])], codes)
+        return shares([self], [(0, sums.shape[1])], sums)
 
 
-def shares(several: Sequence[UnitCounts], spans: Spans, codes: Tensor) -> Tensor:
+def shares(several: Sequence[UnitCounts], spans: Spans, sums: Tensor) -> Tensor:
     """Return what unit columns add to outputs of tokens that have one of several matrices.
 
     Args:
-        several: of the matrices, which are of one form.
+        several: of the matrices, which are of one shape.
         spans: tokens of each.
-        codes: int32 [groups, n, planes, column blocks].
+        sums: [column blocks, n, groups], weighed sums of codes; they are changed.
 
     Returns:
         [n, n_out]; anything for tokens of no span.
     """
     first = several[0]
-    numbers = codes.to(first.counts.dtype)
-    weighed = torch.einsum("gnpb,p->bng", numbers, first.plane_weight)
-    out = weighed.new_empty((*weighed.shape[:2], first.counts.shape[2]))
+    out = sums.new_empty((*sums.shape[:2], first.counts.shape[2]))
     for one, (start, end) in zip(several, spans, strict=True):
         if end > start:
-            some = weighed[:, start:end].mul_(one.step)
-            out[:, start:end] = torch.matmul(some, one.counts)
+            torch.bmm(sums[:, start:end].mul_(one.step), one.counts, out=out[:, start:end])
     found = out.transpose(0, 1).flatten(1)
-    whole = found.shape[1] == first.place.numel()
-    return found.contiguous() if whole else found.index_select(1, first.place)
+    return found if first.place is None else found.index_select(1, first.place)
