@@ -21,12 +21,14 @@ from cimsim.backends.torch.device_cells import (
 )
 from cimsim.backends.torch.folded import FoldedTile
 from cimsim.backends.torch.held import hold
+from cimsim.backends.torch.order import Order
 from cimsim.backends.torch.packed import cell_bytes, row_places
 from cimsim.backends.torch.programming import Writer, integers_of, levels_of, moments_of_weights
 from cimsim.backends.torch.unit_columns import units_of_weights
 from cimsim.errors import CimsimError
-from cimsim.mac import calibrate_range
-from cimsim.workload.matrix import TokenKeys
+from cimsim.mac import Writing, calibrate_range
+from cimsim.model import GivenWeight
+from cimsim.workload.matrix import MatrixId, TokenKeys
 from tests.backends.helpers import KERNEL_TILES, tokens_of
 from tests.backends.test_torch_programming import WRITTEN
 from tests.mac.helpers import FIRST, make_tile, normal, program
@@ -118,7 +120,7 @@ def test_matrices_written_as_bytes_are_those_of_the_plain_tile(name: str) -> Non
     assert writer is not None
     stored = torch.from_numpy(weight.T.copy()).to(DEVICE)
     writer.shared[stored.device] = DeviceWriter(writer, DEVICE, native=not INTERPRETED)
-    written = write_bytes(stored, writer, found)
+    written = write_bytes([Order(GivenWeight(weight), writer, found, stored.device)])[0]
     cells = DeviceCells.write(stored.cpu(), writer, found, {})
     assert float(written.mean_fraction()) == pytest.approx(cells.mean_fraction, rel=3e-3)
     levels = levels_of_cells(stored.cpu(), writer)[1].to(DEVICE)
@@ -133,6 +135,38 @@ def test_matrices_written_as_bytes_are_those_of_the_plain_tile(name: str) -> Non
     tokens = (torch.arange(9, device=DEVICE), torch.arange(9, device=DEVICE))
     ours, theirs = (t.multiply(x, tokens, read_seed=1) for t in (fused, plain))
     assert float((ours - theirs).norm() / theirs.norm()) < 5e-3
+
+
+@runs
+@pytest.mark.gpu
+@pytest.mark.parametrize("scale", ["per_matrix", "per_column"])
+@pytest.mark.parametrize("name", ["offset", "charge", "pairs_apart", "isaac", "isaac_errors"])
+def test_matrices_written_together_are_those_written_alone(name: str, scale: str) -> None:
+    rng = np.random.default_rng(9)
+    sections = KERNEL_TILES[name]
+    weight_section = {**sections["weight"], "scale": scale}
+    tile, device = make_tile(**{**sections, "weight": weight_section}), torch.device(DEVICE)
+    shared = None
+    orders = []
+    for expert in range(3):
+        weight, matrix = normal(rng, 200, 64), MatrixId(1, "up", expert)
+        writer = writes_on_device(tile, Writing(3, matrix), 200, 64)
+        assert writer is not None
+        shared = shared or DeviceWriter(writer, DEVICE, native=not INTERPRETED)
+        writer.shared[device] = writer.shared[torch.device(DEVICE, 0)] = shared
+        adc_range = calibrate_range(weight, matrix, tile, normal(rng, 40, 200))
+        orders.append(Order(GivenWeight(weight), writer, adc_range, device))
+    for order, together in zip(orders, write_bytes(orders), strict=True):
+        alone = write_bytes([order])[0]
+        assert torch.equal(together.weights, alone.weights)
+        assert (together.units is None) == (alone.units is None) == (not name.startswith("isaac"))
+        if together.units is not None and alone.units is not None:
+            assert torch.equal(together.units, alone.units)
+        for field in ("signs", "unit_coefficient", "coefficient", "shift_share", "column_scale"):
+            ours, theirs = getattr(together.held, field), getattr(alone.held, field)
+            assert (ours is None and theirs is None) or torch.equal(ours, theirs), field
+        assert together.held.step_levels == alone.held.step_levels
+        assert float(together.mean_fraction()) == pytest.approx(float(alone.mean_fraction()))
 
 
 def test_the_kernel_is_refused_without_a_device() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cimsim.backends.torch import stack
 from cimsim.backends.torch.arrays import TorchBackend
-from cimsim.backends.torch.copies import Direct, Reading, TorchCopy, WrittenCells
+from cimsim.backends.torch.copies import Reading, TorchCopy, WrittenCells
 from cimsim.backends.torch.device_cells import (
     DeviceCells,
     writes_on_device,
@@ -45,7 +45,7 @@ from cimsim.model import Weight
 from cimsim.workload.matrix import MatrixId
 
 if TYPE_CHECKING:
-    from cimsim.backends.torch.direct import Bytes
+    pass
 
 __all__ = ["TorchCompute"]
 
@@ -152,7 +152,7 @@ class TorchCompute:
             order = Order(weight, writer, adc_range, self._device)
         direct = None
         if fast and writer is not None and self._on_cuda:
-            direct = Direct(partial(self._as_bytes, weight, writer, adc_range), writer)
+            direct = Order(weight, writer, adc_range, self._device)
         return TorchCopy(writing.matrix, formats, write, self._reading, order, direct)
 
     @property
@@ -199,12 +199,6 @@ class TorchCompute:
         """Write weights on the device."""
         stored = self.backend.array(weight().T)
         return DeviceCells.write(stored, writer, adc_range, self._verdicts.of(writer.tile))
-
-    def _as_bytes(self, weight: Weight, writer: Writer, adc_range: AdcRange) -> Bytes:
-        """Write weights on the device as the bytes that kernels read."""
-        from cimsim.backends.torch.direct import write_bytes  # noqa: PLC0415 - Triton
-
-        return write_bytes(self.backend.array(weight().T), writer, adc_range)
 
     def _host(self, weight: Any) -> NDArray[np.float32]:
         """Return weights as `cimsim.mac` takes them."""

@@ -20,7 +20,6 @@ from cimsim.backends.torch.order import Order
 from cimsim.backends.torch.packed import cell_grid
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.pool import NoisePool
-from cimsim.backends.torch.programming import Writer
 from cimsim.backends.torch.sending import sent
 from cimsim.backends.torch.tile import Precision, TorchTile
 from cimsim.mac import MacStatistics, Mode
@@ -31,9 +30,10 @@ from cimsim.workload.matrix import MatrixId, TokenKeys
 if TYPE_CHECKING:
     from cimsim.backends.torch.direct import Bytes
 
-__all__ = ["Reading", "TorchCopy"]
+__all__ = ["Reading", "TorchCopy", "tiles_of"]
 
 _CHUNK_BYTES = {"cpu": 1 << 24, "cuda": 1 << 30}  # of column sums at a time, in float64
+_WRITTEN_TOGETHER = 1 << 26  # weights of matrices
 _POOL_BITS = {"cpu": 18, "cuda": 23}
 
 
@@ -119,19 +119,6 @@ class Reading:
         return FoldedTile((without_cells(held), folded)), self.in_kernels(held)
 
 
-@dataclass(frozen=True)
-class Direct:
-    """Writes a matrix as the bytes that kernels read.
-
-    Attributes:
-        write: writes it.
-        writer: the tile, and which copy.
-    """
-
-    write: Callable[[], Bytes]
-    writer: Writer
-
-
 class WrittenCells(Protocol):
     """A matrix as it was written."""
 
@@ -162,7 +149,8 @@ class TorchCopy:
         write: writes it, when it is first read.
         reading: how copies are read.
         order: what its folded form is written from, without cells in between; or None.
-        direct: writes it as the bytes that kernels read, where the device does; or None.
+        direct: what it is written from as the bytes that kernels read, where a device does; or
+            None.
     """
 
     def __init__(
@@ -172,7 +160,7 @@ class TorchCopy:
         write: Callable[[], WrittenCells],
         reading: Reading,
         order: Order | None = None,
-        direct: Direct | None = None,
+        direct: Order | None = None,
     ) -> None:
         self.matrix, self.formats, self.order = matrix, formats, order
         self._write, self._reading, self._direct = write, reading, direct
@@ -297,25 +285,40 @@ class TorchCopy:
         """Return the detailed tile; on a device those read last are kept."""
         make = partial(self._make_tile, counted=counted)
         if self._reading.device.type == "cuda":
-            digits = 2 if self._direct is None else cell_grid(self._direct.writer)[0]
-            comes = digits * self.formats.n_in * self.formats.columns
-            tile: TorchTile = self._reading.tiles.get(self, comes, make)
-            return tile
+            return self._kept(make)
         if self._detailed is None:
             self._detailed = make()
         return self._detailed
 
+    @property
+    def unwritten(self) -> bool:
+        """Whether a device writes it as bytes, and does not keep them."""
+        return self._direct is not None and self._reading.tiles.known(self) is None
+
+    def _kept(self, make: Callable[[], TorchTile]) -> TorchTile:
+        """Return the tile that is kept, or keep one that is made."""
+        digits = 2 if self._direct is None else cell_grid(self._direct.writer)[0]
+        comes = digits * self.formats.n_in * self.formats.columns
+        tile: TorchTile = self._reading.tiles.get(self, comes, make)
+        return tile
+
     def _make_tile(self, *, counted: bool) -> TorchTile:
         if self._direct is not None:
-            written = self._direct.write()
-            if self._reading.in_kernels(written.held):
-                if counted and self._level is None:
-                    self._mean = written.mean_fraction()
-                return self._reading.of_bytes(written)
-            self._direct = None
+            tile = self._of_bytes(written_of([self._direct])[0], counted=counted)
+            if tile is not None:
+                return tile
         tile, taken = self._reading.detailed(self._written().held)
         self._release(taken=taken or self._reading.device.type == "cuda")
         return tile
+
+    def _of_bytes(self, written: Bytes, *, counted: bool) -> TorchTile | None:
+        """Return the tile of what was written; None if no kernel reads it."""
+        if not self._reading.in_kernels(written.held):
+            self._direct = None
+            return None
+        if counted and self._level is None:
+            self._mean = written.mean_fraction()
+        return self._reading.of_bytes(written)
 
     def _in_detail(
         self, x: Tensor, keys: TokenKeys, read_seed: int, replica: int, *, counted: bool
@@ -343,3 +346,35 @@ class TorchCopy:
                 sums[1] += tile.code_sum(part)
         out = found[0] if len(found) == 1 else torch.cat(found)
         return out, sums
+
+
+def tiles_of(copies: Sequence[TorchCopy], *, counted: bool) -> list[TorchTile]:
+    """Return the detailed tiles of copies of matrices of one shape on one chip.
+
+    Those that a device writes, and does not keep, are written together.
+
+    Args:
+        copies: of the matrices.
+        counted: whether the mean conductance of their cells will be asked for.
+    """
+    found: dict[int, TorchTile] = {}
+    unwritten = [(i, copy._direct) for i, copy in enumerate(copies) if copy.unwritten]
+    step = max(1, _WRITTEN_TOGETHER // (copies[0].formats.n_in * copies[0].formats.n_out))
+    for first in range(0, len(unwritten), step):
+        some = [(i, order) for i, order in unwritten[first : first + step] if order is not None]
+        for (i, _), written in zip(some, written_of([o for _, o in some]), strict=True):
+            tile = copies[i]._of_bytes(written, counted=counted)
+            if tile is not None:
+                found[i] = copies[i]._kept(partial(_same, tile))
+    return [found.get(i) or copy.tile(counted=counted) for i, copy in enumerate(copies)]
+
+
+def _same(tile: TorchTile) -> TorchTile:
+    return tile
+
+
+def written_of(orders: Sequence[Order]) -> list[Bytes]:
+    """Write matrices of one shape on a device as the bytes that kernels read."""
+    from cimsim.backends.torch.direct import write_bytes  # noqa: PLC0415 - Triton
+
+    return write_bytes(orders)

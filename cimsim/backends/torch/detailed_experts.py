@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cimsim.backends.torch.copies import TorchCopy
+from cimsim.backends.torch.copies import TorchCopy, tiles_of
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.sending import sent
 from cimsim.backends.torch.terms import columns_of, registers_of
@@ -158,14 +158,16 @@ class _Role:
 
     def _tiles_that_join(self) -> dict[int, TorchTile]:
         """Return the tiles that one launch reads, by the place of their expert."""
-        how, found = self._how, dict[int, TorchTile]()
-        for i, copy in enumerate(self._copies):
-            if not self._vectors[i] or (how.mode == "folded" and copy.folds):
-                continue
-            tile = copy.tile(counted=how.statistics is not None)
-            if tile.joins(next(iter(found.values()), tile)):
-                found[i] = tile
-        return found
+        read = [
+            i
+            for i, copy in enumerate(self._copies)
+            if self._vectors[i] and not (self._how.mode == "folded" and copy.folds)
+        ]
+        if not read:
+            return {}
+        counted = self._how.statistics is not None
+        tiles = tiles_of([self._copies[i] for i in read], counted=counted)
+        return {i: tile for i, tile in zip(read, tiles, strict=True) if tile.joins(tiles[0])}
 
     def read(
         self, x: Tensor, of: Tensor | None, rows: Sorted, keys: TokenKeys, tokens: Tokens

@@ -7,7 +7,7 @@ The mean conductance is that of the law, not of the draws.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -45,6 +45,7 @@ from cimsim.mac.writing import matrix_words
 
 __all__ = [
     "DeviceCells",
+    "constants_of",
     "held_of",
     "level_means",
     "levels_of_cells",
@@ -100,7 +101,8 @@ class DeviceCells:
         integers, values = levels_of_cells(weight, writer)
         mean = _mean_fraction(integers, values, writer)
         values, grid = _on_grid(values, writer.formats)
-        held, variance = held_of(integers, values, grid, writer, adc_range)
+        constants = constants_of(integers, writer.formats)[0]
+        held, variance = held_of(constants, values, grid, writer, adc_range)
         return cls(held, integers, writer, adc_range, variance, mean, faithful)
 
     def folded(self) -> HeldFolded | None:
@@ -208,13 +210,50 @@ class DeviceCells:
         return bool(abs(errors[1] - errors[0]) <= limit * errors[0])
 
 
+@dataclass(frozen=True)
+class Constants:
+    """What integers of a matrix make of its outputs; some of `Held`, which says what each is.
+
+    Attributes:
+        scale: float32 [n_out].
+        coefficient: float64 [n_out].
+        shift_share: float64 [n_out].
+        signs: float64 [groups, stored columns, n_out], None without complements.
+        units: float64 [groups, n_out], without unit columns [0, n_out].
+    """
+
+    scale: Tensor
+    coefficient: Tensor
+    shift_share: Tensor
+    signs: Tensor | None
+    units: Tensor
+
+
+def constants_of(integers: Integers, formats: Formats) -> list[Constants]:
+    """Return the constants of matrices of one shape whose outputs stand one after another."""
+    scale = integers.scale.reshape(-1, formats.n_out)
+    q = integers.q.reshape(*scale.shape, formats.n_in)
+    coefficient, signs = -integers.offset.double().reshape(scale.shape), None
+    units = coefficient.new_zeros((len(scale), 0, formats.n_out))
+    if integers.flip is not None:
+        flip = integers.flip.reshape(len(scale), *integers.flip.shape[-3:])
+        signs, units = signs_of(flip), unit_coefficients(flip, formats)
+        coefficient = torch.zeros_like(coefficient)
+    shift = formats.input_shift * q.sum(2, dtype=torch.int64).double()
+    each = (t.unbind() for t in (scale, coefficient, shift, units))
+    several = [Constants(s, c, h, None, u) for s, c, h, u in zip(*each, strict=True)]
+    if signs is None:
+        return several
+    return [replace(c, signs=own) for c, own in zip(several, signs.unbind(), strict=True)]
+
+
 def held_of(
-    integers: Integers, values: Tensor, grid: float, writer: Writer, adc_range: AdcRange
+    constants: Constants, values: Tensor, grid: float, writer: Writer, adc_range: AdcRange
 ) -> tuple[Held, float]:
     """Return what products need of a matrix, and the variance of a read at g_max in levels^2.
 
     Args:
-        integers: of the matrix.
+        constants: of the matrix.
         values: what its columns hold in units of `grid`, [n_in, columns]; no rows where cells are
             kept otherwise.
         grid: a unit in levels.
@@ -233,13 +272,6 @@ def held_of(
         blocks = range(len(formats.tiling.row_blocks))
         errors = sent(np.stack([converters.of(b) for b in blocks]), device)
     widths = formats.tiling.column_blocks
-    block_of_output = constant(np.repeat(np.arange(len(widths)), widths), device)
-    sums = integers.q.sum(1, dtype=torch.int64).double()
-    coefficient, flip, signs = -integers.offset.double(), integers.flip, None
-    units = torch.zeros((0, formats.n_out), dtype=torch.float64, device=device)
-    if flip is not None:
-        signs, units = signs_of(flip), unit_coefficients(flip, formats)
-        coefficient = torch.zeros_like(coefficient)
     held = Held(
         tile=tile,
         formats=formats,
@@ -255,14 +287,14 @@ def held_of(
         curve=sent(curve, device) if curve.size else None,
         plane_weight=constant(formats.plane_weight, device),
         column_weight=constant(formats.column_weight(), device),
-        signs=signs,
+        signs=constants.signs,
         gain=None,
         unit_gain=None,
-        unit_coefficient=units,
-        block_of_output=block_of_output,
-        coefficient=coefficient,
-        shift_share=formats.input_shift * sums,
-        column_scale=integers.scale,
+        unit_coefficient=constants.units,
+        block_of_output=constant(np.repeat(np.arange(len(widths)), widths), device),
+        coefficient=constants.coefficient,
+        shift_share=constants.shift_share,
+        column_scale=constants.scale,
         input_scale=static_scale(tile, adc_range),
     )
     return held, variance

@@ -80,7 +80,8 @@ class FusedTile(TorchTile):
             self.units = Launch(units, exact=exact, noise=NO_NOISE, block=block, cells=others)
             wide = torch.float64 if exact else torch.float32
             self.counts = UnitCounts.of(self.held, wide)
-        self.held = without_cells(self.held)
+        none = self.held.unit_coefficient[:0]  # kernels have them in a form of their own
+        self.held = replace(without_cells(self.held), signs=None, unit_coefficient=none.clone())
 
     def multiply(
         self,

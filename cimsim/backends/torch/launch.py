@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -18,10 +18,10 @@ from cimsim.backends.torch.group import Columns, Group, signed_words
 from cimsim.backends.torch.held import Held, without_cells
 from cimsim.backends.torch.kernel import fused_product
 from cimsim.backends.torch.normals import packed_table
-from cimsim.backends.torch.packed import cell_bytes, column_order, padded_rows, row_places
+from cimsim.backends.torch.packed import cell_bytes, column_order, padded_rows, short_places
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.pool import STEPS_PER_SIGMA, NoisePool, planes_of_round
-from cimsim.backends.torch.sending import constant
+from cimsim.backends.torch.sending import constant, sent
 from cimsim.backends.torch.tile import Precision
 from cimsim.errors import CimsimError
 from cimsim.mac.formats import FEED, Formats
@@ -81,6 +81,7 @@ class Launch:
         cells: int8 [stored columns x digits, n_out, padded rows].
         columns: constants of outputs.
         signs: int8 [groups, stored columns, n_out] of complements; anything without.
+        has_signs: whether there are complements.
         factors: codes a grid unit, variance a grid unit of the sum, and of every conversion.
 
     Raises:
@@ -110,14 +111,14 @@ class Launch:
         self._feeds = feeds or Feeds()
         order = column_order(held) if noise in {ADDRESSED, OUTPUT} else None
         self.cells = cell_bytes(held, order) if cells is None else cells
-        self._place = row_places(formats, device).int()
-        column = torch.arange(formats.n_out, device=device) if order is None else order
+        self._place = short_places(formats, device)
         there = slice(None) if order is None else order
+        numbers = constant(np.arange(formats.n_out, dtype=np.int32), device)
         self.columns = Columns(
             held.column_scale[there],
             held.coefficient[there],
             held.shift_share[there],
-            column.int(),
+            numbers if order is None else order.int(),
             _errors(held, order),
             held.column_weight.int(),
         )
@@ -125,7 +126,6 @@ class Launch:
         if held.signs is not None:
             signs = held.signs if order is None else held.signs[..., order]
             self.signs = signs.to(torch.int8).contiguous()
-        self._step = torch.full((), held.step_levels, dtype=torch.float64, device=device)
         self._phases = 2 if formats.feed == FEED["two_phase"] else 1
         self._whole = exact and _greatest_sum(held) > 2**24
         self.by_row = held.noise.row_variance > 0.0
@@ -133,9 +133,18 @@ class Launch:
         self._per_step = 1.0 / STEPS_PER_SIGMA**2 if noise == POOL else 1.0
         inverse, slope = held.grid / held.step_levels, held.noise.slope * self._per_step
         self.factors = inverse, slope, self._shared()
-        self._variance = torch.full((1,), self.factors[2], device=device)
         self._table = packed_table(device)
-        self._held = without_cells(held)
+        self.has_signs = held.signs is not None
+        none = held.unit_coefficient.new_empty((0, formats.n_out))
+        self._held = replace(without_cells(held), signs=None, unit_coefficient=none)
+
+    @cached_property
+    def _step(self) -> Tensor:
+        return sent(self._held.step_levels, self._place.device, torch.float64)
+
+    @cached_property
+    def _variance(self) -> Tensor:
+        return sent([self.factors[2]], self._place.device, torch.float32)
 
     @property
     def _alone(self) -> Group:
@@ -154,11 +163,6 @@ class Launch:
     def errs(self) -> bool:
         """Whether converters have frozen errors."""
         return self._held.errors is not None
-
-    @property
-    def has_signs(self) -> bool:
-        """Whether there are complements."""
-        return self._held.signs is not None
 
     @property
     def step_levels(self) -> float:

@@ -19,7 +19,15 @@ from cimsim.backends.torch.programming import Writer
 from cimsim.errors import CimsimError
 from cimsim.mac.formats import Formats
 
-__all__ = ["cell_bytes", "cell_grid", "coarse", "column_order", "padded_rows", "row_places"]
+__all__ = [
+    "cell_bytes",
+    "cell_grid",
+    "coarse",
+    "column_order",
+    "padded_rows",
+    "row_places",
+    "short_places",
+]
 
 _STEP_ROWS = 128
 _MOST_DIGITS = 2
@@ -87,6 +95,17 @@ def row_places(formats: Formats, device: torch.device | str = "cpu") -> Tensor:
     """Return where each row stands among the padded groups, int64 [n_in]; not to be changed."""
     rows = tuple(g.stop - g.start for g in formats.groups)
     return _places(rows, padded_rows(formats), torch.device(device))
+
+
+def short_places(formats: Formats, device: torch.device) -> Tensor:
+    """Return the same as a kernel reads it, int32 [n_in]."""
+    rows = tuple(g.stop - g.start for g in formats.groups)
+    return _short_places(rows, padded_rows(formats), torch.device(device))
+
+
+@lru_cache(maxsize=64)
+def _short_places(rows: tuple[int, ...], room: int, device: torch.device) -> Tensor:
+    return _places(rows, room, device).int()
 
 
 @lru_cache(maxsize=64)

@@ -127,19 +127,33 @@ class DeviceWriter:
         flip = complements_of(q[None], self._writer.formats)[0]
         return Integers(q, scale, offset_of(q, self._writer), flip)
 
-    def bytes_of(self, integers: Integers, key: Key, *, digits: int, bits: int) -> Tensor:
-        """Return cells in grid units, int8 [stored columns x digits, n_out, padded rows].
+    def bytes_of(
+        self, integers: Integers, keys: Sequence[Key], *, digits: int, bits: int
+    ) -> list[Tensor]:
+        """Return cells in grid units, int8 [stored columns x digits, n_out, padded rows] of each.
+
+        Each matrix has memory of its own, which is free when its cells are let go.
 
         Args:
-            integers: of the matrix.
-            key: of the write.
+            integers: of the matrices, as from `integers_of_several`.
+            keys: of the write of each.
             digits: bytes of a cell, lowest first; what one byte does not hold is clipped.
             bits: of the grid below one level.
         """
-        out = self._room(digits)
-        keys, none = self._key_words([key]), float("inf")
-        self._start(integers, out, keys, digits=digits, bits=bits, floor=none)
-        return out
+        n_out, found = self._writer.formats.n_out, []
+        # Each pair of words is where a launch of one matrix has it, at a multiple of 16 bytes.
+        words = sent([[*_words(key), 0, 0] for key in keys], self._device, torch.int32)
+        for i in range(len(keys)):
+            rows, flip = slice(i * n_out, (i + 1) * n_out), integers.flip
+            one = Integers(
+                integers.q[rows], integers.scale[rows], integers.offset[rows],
+                None if flip is None else flip[i],
+            )  # fmt: skip
+            found.append(self._room(digits))
+            self._start(
+                one, found[-1], words[i : i + 1], digits=digits, bits=bits, floor=float("inf")
+            )
+        return found
 
     def unit_columns(self, keys: Sequence[Key], *, digits: int, bits: int) -> Tensor:
         """Return cells of unit columns, [matrices, digits, column blocks, n_in].
