@@ -43,7 +43,8 @@ GPU_PYTHON ?= $(PY)
 test-gpu:
 	mkdir -p reports/gpu
 	$(GPU_PYTHON) -m pytest -vv -m gpu tests/backends/test_torch_kernels.py \
-		tests/backends/test_torch_experts.py tests/pipeline/test_torch_gpu.py > reports/gpu/tests.txt || \
+		tests/backends/test_torch_experts.py tests/backends/test_detailed_experts.py \
+		tests/pipeline/test_torch_gpu.py > reports/gpu/tests.txt || \
 		{ tail -40 reports/gpu/tests.txt; exit 1; }
 	$(GPU_PYTHON) -m cimsim bench torch --json > reports/gpu/bench.json
 	cat reports/gpu/bench.json

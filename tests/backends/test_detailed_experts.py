@@ -47,8 +47,8 @@ WHERE = [
 class _InDetail:
     """Reads the experts that it is given together, on a processor too."""
 
-    def __init__(self, device: str) -> None:
-        self._device = device
+    def __init__(self, compute: TorchCompute) -> None:
+        self._compute = compute
 
     def of_layer(self, _layer: int) -> _InDetail:
         return self
@@ -62,8 +62,8 @@ class _InDetail:
         mode: Mode,
         statistics: MacStatistics | None,
     ) -> tuple[Any, frozenset[int]]:
-        how, tokens = How(read_seed, mode, statistics), tokens_of(call.tokens, self._device)
-        return read_experts(copies, call, tokens, how), frozenset(copies)
+        how = How(read_seed, mode, statistics)
+        return read_experts(copies, call, self._compute._reading, how), frozenset(copies)
 
 
 def _call(rng: np.random.Generator, array: Any) -> ExpertCall:
@@ -134,7 +134,7 @@ def _alone(linear: Any, call: ExpertCall) -> Tensor:
 @pytest.mark.parametrize("device", WHERE)
 @pytest.mark.parametrize("corrected", [False, True])
 @pytest.mark.parametrize("mode", ["detailed", "folded"])
-@pytest.mark.parametrize("name", ["offset_read", "charge", "center_errors", "isaac"])
+@pytest.mark.parametrize("name", ["offset", "offset_read", "charge", "center_errors", "isaac"])
 def test_experts_together_give_what_each_gives_alone(
     name: str, mode: Mode, corrected: bool, device: str
 ) -> None:
@@ -144,7 +144,7 @@ def test_experts_together_give_what_each_gives_alone(
     programmed = _chip(make_tile(**KERNEL_TILES[name]), call, compute, rng, trimmed=corrected)
     found, counts = [], [MacStatistics(), MacStatistics()]
     correction = _corrections(call, rng)
-    for statistics, backend in zip(counts, (_InDetail(device), compute.backend), strict=True):
+    for statistics, backend in zip(counts, (_InDetail(compute), compute.backend), strict=True):
         digital: Any = SimpleNamespace(backend=backend)
         linear: Any = AnalogLinear(programmed, digital, 4, mode, frozenset(), statistics)
         if corrected:
@@ -156,7 +156,9 @@ def test_experts_together_give_what_each_gives_alone(
             total = _alone(linear, call)
         found.append(total)
     assert torch.isfinite(found[0]).all()
-    if name == "isaac" and device == "cuda":  # library products of other strides
+    if mode == "folded" and device == "cuda":  # sums are rounded to bf16 once more
+        assert float((found[0] - found[1]).norm() / found[1].norm()) < 0.02
+    elif name == "isaac" and device == "cuda":  # library products of other strides
         assert torch.allclose(found[0], found[1], rtol=1e-4, atol=1e-4)
     else:
         assert torch.equal(found[0], found[1])

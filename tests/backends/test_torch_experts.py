@@ -250,8 +250,9 @@ def test_grouped_kernels_are_those_of_their_twin(tile: Any, corrected: str) -> N
 
 @runs
 @pytest.mark.gpu
-@pytest.mark.parametrize("width", [1, 2, 3, 5])
-def test_a_matrix_of_one_output_is_finished_as_any_other(width: int) -> None:
+@pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 48])
+def test_outputs_of_any_width_have_the_errors_of_their_matrix(width: int, several: bool) -> None:
     # The gate of a shared expert has one; a call of Philox fills four.
     pytest.importorskip("triton")
     from cimsim.backends.torch.fused_experts import finished
@@ -259,16 +260,23 @@ def test_a_matrix_of_one_output_is_finished_as_any_other(width: int) -> None:
     device, rng = CPU if INTERPRETED else torch.device("cuda"), np.random.default_rng(3)
     product, bias, spread, scale = (
         torch.from_numpy(normal(rng, *shape)).to(device)
-        for shape in ((TOKENS, width), (width,), (width,), (TOKENS,))
+        for shape in ((TOKENS, width), (3, width), (3, width), (TOKENS,))
     )
+    spread, keys = spread.abs(), [(11, 12), (3, 2**32 - 5), (2**31, 7)]
     tokens = torch.arange(TOKENS), torch.arange(TOKENS) + 7
     there = tokens[0].to(device), tokens[1].to(device)
-    z = folded_normals(width, tokens, (11, 12)).to(device)
-    expected = (product + bias + spread * z) * scale[:, None]
-    found = finished(
-        product.clone(), scale, bias, spread, there, (11, 12), noisy=True, native=not INTERPRETED
-    )
+    which = torch.tensor([0, 0, 0, 2, 2, 2, 2, 1, 1, 1, 1, 1] if several else [0] * TOKENS)
+    z = torch.stack([folded_normals(width, tokens, key) for key in keys])
+    z, which = z[which, torch.arange(TOKENS)].to(device), which.to(device)
+    expected = (product + bias[which] + spread[which] * z) * scale[:, None]
+    words = ((0, 0, 0),) * 3
+    stack = FoldedStack(product, bias, spread, True, words, (0.0,) * 3, (True,) * 3, 127)
+    matrix = which.int() if several else None
+    found = finished(product.clone(), scale, stack, there, keys, matrix, native=not INTERPRETED)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    halves = finished(product.bfloat16(), scale, stack, there, keys, matrix, native=not INTERPRETED)
+    assert halves.dtype == torch.float32
+    torch.testing.assert_close(halves, expected, rtol=2e-2, atol=2e-2)
 
 
 def test_normals_of_folded_outputs_are_normal() -> None:

@@ -247,8 +247,12 @@ class TorchCopy:
                 self.count_conversions(statistics, n, sums)
             return out.float()
         if statistics is not None:
-            self._count(statistics, MatrixCounts(vectors=n), [])
+            self.count_vectors(statistics, n)
         return out.float()
+
+    def count_vectors(self, statistics: MacStatistics, vectors: int) -> None:
+        """Count a folded product, which makes no conversions."""
+        self._count(statistics, MatrixCounts(vectors=vectors), [])
 
     def count_conversions(
         self, statistics: MacStatistics, vectors: int, sums: list[Tensor]

@@ -1,9 +1,9 @@
 """The routed experts of a layer in detail: tokens sorted by expert, a launch a kind of matrix.
 
 Gates, ups and downs of all experts that a kernel reads together are one launch each
-(`FusedGroup`). Matrices that it does not read, folded ones among them, are read one after another
-on their own rows. Outputs, corrections and the order of a token's sum are those of experts that
-are read alone, so that no bit depends on which way is taken.
+(`FusedGroup`); so are those of which all are folded, where the other matrices of their experts are
+not (`folded_group`). Other matrices are read one after another on their own rows. Corrections and
+the order of a token's sum are those of experts that are read alone, and so are detailed outputs.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cimsim.backends.torch.copies import TorchCopy, tiles_of
+from cimsim.backends.torch.copies import Reading, TorchCopy, tiles_of
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.sending import sent
+from cimsim.backends.torch.stack import FoldedStack
 from cimsim.backends.torch.terms import columns_of, registers_of
 from cimsim.backends.torch.tile import TorchTile
 from cimsim.mac import MacStatistics, Mode
@@ -125,7 +126,8 @@ class _Role:
         role: gate (0), up (1) or down (2).
         chosen: the experts.
         call: the products.
-        how: they are read.
+        reading: how copies are read,
+        how: and how in this pass.
     """
 
     def __init__(
@@ -134,12 +136,14 @@ class _Role:
         role: int,
         chosen: Sequence[int],
         call: ExpertCall,
+        reading: Reading,
         how: How,
     ) -> None:
-        self._copies, self._how = copies, how
+        self._copies, self._reading, self._how = copies, reading, how
         x: Any = call.x
         visits = np.bincount(call.routing.experts.ravel(), minlength=max(chosen) + 1)
         self._vectors = [int(visits[e]) for e in chosen]
+        self._stack = self._folded_stack()
         tiles = self._tiles_that_join()
         self._joined, self._group = list(tiles), _group_of(list(tiles.values()), how.read_seed)
         self._sums = torch.zeros((2, len(tiles)), dtype=torch.int64, device=x.device)
@@ -155,6 +159,14 @@ class _Role:
             None if term is None else (sent(term.u, x.device), sent(term.v, x.device))
             for term in terms
         ]
+
+    def _folded_stack(self) -> FoldedStack | None:
+        """Return the folded forms of all matrices, None if some are read in detail."""
+        orders = [copy.order for copy in self._copies if copy.order is not None]
+        on_device = self._reading.device.type == "cuda" and self._how.mode == "folded"
+        if not on_device or len(orders) < len(self._copies):
+            return None
+        return self._reading.forms.stack(orders) if all(c.folds for c in self._copies) else None
 
     def _tiles_that_join(self) -> dict[int, TorchTile]:
         """Return the tiles that one launch reads, by the place of their expert."""
@@ -184,7 +196,8 @@ class _Role:
         out = self._read_together(x, of, rows, tokens)
         for i, copy in enumerate(self._copies):
             some = slice(*rows.spans[i])
-            if i not in self._joined and some.start < some.stop:
+            alone = self._stack is None and i not in self._joined
+            if alone and some.start < some.stop:
                 inputs = x[some] if of is None else x.index_select(0, of[some])
                 its = keys.take(np.arange(some.start, some.stop))
                 out[some] = copy.multiply(
@@ -195,6 +208,13 @@ class _Role:
 
     def _read_together(self, x: Tensor, of: Tensor | None, rows: Sorted, tokens: Tokens) -> Tensor:
         """Return products of visits of the experts that join; anything for the others."""
+        if self._stack is not None:
+            from cimsim.backends.torch.folded_group import (  # noqa: PLC0415 - Triton
+                multiply_together,
+            )
+
+            how = self._how.read_seed, self._reading.later
+            return multiply_together(self._stack, x, of, tokens, rows.spans, *how)
         group, counted = self._group, self._how.statistics is not None
         if group is None:
             shape = (len(rows.token), self._copies[0].formats.n_out)
@@ -227,28 +247,35 @@ class _Role:
         return y
 
     def count(self) -> None:
-        """Count what the experts that join have converted, when the device has said it."""
-        if self._how.statistics is not None:
+        """Count what is read together; conversions when the device has said how many."""
+        statistics = self._how.statistics
+        if statistics is not None and self._stack is not None:
+            for copy, vectors in zip(self._copies, self._vectors, strict=True):
+                if vectors:
+                    copy.count_vectors(statistics, vectors)
+        if statistics is not None:
             for sums, i in zip(self._sums.T, self._joined, strict=True):
                 vectors = self._vectors[i]
-                self._copies[i].count_conversions(self._how.statistics, vectors, list(sums))
+                self._copies[i].count_conversions(statistics, vectors, list(sums))
 
 
-def read_experts(copies: Mapping[int, Three], call: ExpertCall, tokens: Tokens, how: How) -> Tensor:
+def read_experts(
+    copies: Mapping[int, Three], call: ExpertCall, reading: Reading, how: How
+) -> Tensor:
     """Return the sum by gates of some experts' outputs, float32 [n, d_model].
 
     Args:
         copies: gate, up and down of each expert, in rising order.
         call: the products of the layer.
-        tokens: addresses of its rows.
-        how: copies are read.
+        reading: how copies are read,
+        how: and how in this pass.
 
     Raises:
         CimsimError: if an input is not finite.
     """
-    chosen, x = list(copies), call.x
+    chosen, x, tokens = list(copies), call.x, reading.tokens(call.tokens)
     roles = [
-        _Role([three[number] for three in copies.values()], number, chosen, call, how)
+        _Role([three[number] for three in copies.values()], number, chosen, call, reading, how)
         for number in range(3)
     ]
     step = max(1, _VISITS // call.routing.experts.shape[1])

@@ -69,32 +69,37 @@ def _output(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def finish_product(  # type: ignore[no-untyped-def]
-    product, out, scale, bias, spread, keys, sequence, position, width,
-    NOISY: tl.constexpr, NATIVE: tl.constexpr, BLOCK: tl.constexpr,
+    product, out, scale, bias, spread, keys, matrix, sequence, position, width,
+    NOISY: tl.constexpr, SEVERAL: tl.constexpr, NATIVE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Fill outputs (product + bias + spread z) scale of one matrix; one block of a token a program.
+    """Fill outputs (product + bias + spread z) scale; one block of a token a program.
 
     Args:
         product: [tokens, width], any float.
         out: [tokens, width], filled; it may be `product`.
         scale: float32 [tokens].
-        bias: float32 [width].
-        spread: float32 [width].
-        keys: int32 [1, 2] of noise.
+        bias: float32 [matrices, width].
+        spread: float32 [matrices, width].
+        keys: int32 [matrices, 2] of noise.
+        matrix: int32 [tokens], which each has, if SEVERAL; else it is the first.
         sequence: int64 [tokens], of which the low half counts.
         position: int64 [tokens].
         width: outputs.
         NOISY: outputs have an error.
+        SEVERAL: there are several matrices.
         NATIVE: with instructions of the device (not in Triton's interpreter).
         BLOCK: outputs of a program.
     """
     t, first = tl.program_id(0).to(tl.int64), tl.program_id(1) * BLOCK
     at = first + tl.arange(0, BLOCK)[None, :]
     inside = at < width
+    e = tl.program_id(0) * 0
+    if SEVERAL:
+        e = tl.load(matrix + t)
     y = tl.load(product + t * width + at, mask=inside, other=0.0).to(tl.float32)
     seq, pos = tl.load(sequence + t).to(tl.int32), tl.load(position + t).to(tl.int32)
     y = _output(
-        y, at, (bias, spread, bias, bias), 0, width, keys, pos, seq, inside, first,
+        y, at, (bias, spread, bias, bias), e, width, keys, pos, seq, inside, first,
         tl.load(scale + t), NOISY, False, NATIVE, BLOCK,  # noqa: FBT003
     )  # fmt: skip
     tl.store(out + t * width + at, y.to(out.dtype.element_ty), mask=inside)

@@ -16,7 +16,7 @@ from cimsim.backends.torch.lone import LoneFolded
 from cimsim.backends.torch.memory import Kept
 from cimsim.backends.torch.order import Order
 from cimsim.backends.torch.plain import Tokens
-from cimsim.backends.torch.stack import write_stack
+from cimsim.backends.torch.stack import FoldedStack, write_stack
 from cimsim.backends.torch.terms import terms_of
 from cimsim.model.linear import ExpertCall
 
@@ -62,6 +62,13 @@ class Forms:
             lambda: LoneFolded(write_stack([order], None, self._known), self.later),
         )
         self._known[order] = found.faithful, found.level
+        return found
+
+    def stack(self, orders: Sequence[Order]) -> FoldedStack:
+        """Return matrices of one shape that fold faithfully, in this order."""
+        found: FoldedStack = self._get(
+            _Group(tuple(orders)), lambda: write_stack(orders, None, self._known)
+        )
         return found
 
     def experts(self, orders: Mapping[int, Three]) -> tuple[FoldedExperts | None, list[int]]:

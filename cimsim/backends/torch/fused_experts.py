@@ -17,6 +17,7 @@ from cimsim.backends.torch.experts import (
 )
 from cimsim.backends.torch.experts_kernel import combine_experts, finish_product, hidden_codes
 from cimsim.backends.torch.feed_kernel import feed_tokens
+from cimsim.backends.torch.group import signed_words
 from cimsim.backends.torch.grouped_product import grouped_product
 from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.plain import Tokens
@@ -118,11 +119,11 @@ class FusedExperts(FoldedExperts):
         if self._known is None or self._known[0] != read_seed:
             first, down = self.keys(read_seed)
             device = self.first.weight.device
-            both = [_signed(key) for two in first for key in two]
+            both = [signed_words(key) for two in first for key in two]
             self._known = (
                 read_seed,
                 sent(both, device, torch.int32),
-                sent([_signed(k) for k in down], device, torch.int32),
+                sent([signed_words(k) for k in down], device, torch.int32),
             )
         return self._known[1], self._known[2]
 
@@ -142,23 +143,38 @@ def quantized(x: Tensor, top: int, layer: int, later: Later) -> tuple[Tensor, Te
 def finished(
     product: Tensor,
     scale: Tensor,
-    bias: Tensor,
-    spread: Tensor,
+    stack: FoldedStack,
     tokens: Tokens,
-    key: Key,
+    keys: Sequence[Key],
+    matrix: Tensor | None = None,
     *,
-    noisy: bool,
     native: bool = True,
 ) -> Tensor:
-    """Return (product + bias + spread z) scale of one matrix, in the place of the product."""
+    """Return (product + bias + spread z) scale, float32 [n, n_out].
+
+    Args:
+        product: [n, n_out], any float; a float32 is filled with what is returned.
+        scale: float32 [n] of tokens.
+        stack: the matrices.
+        tokens: addresses.
+        keys: of the noise of each matrix.
+        matrix: int32 [n], which of several each token has; None if there is one.
+        native: with instructions of the device, which Triton's interpreter lacks.
+    """
     n, width = product.shape
-    keys = sent([_signed(key)], product.device, torch.int32)
+    out = (
+        product
+        if product.dtype == torch.float32
+        else torch.empty_like(product, dtype=torch.float32)
+    )
+    words = sent([signed_words(key) for key in keys], product.device, torch.int32)
     block = min(_OUTPUTS, _block(width))
     finish_product[(n, triton.cdiv(width, block))](
-        product, product, scale, bias, spread, keys, tokens[0].contiguous(), tokens[1].contiguous(),
-        width, NOISY=noisy, NATIVE=native, BLOCK=block, num_warps=4,
+        product, out, scale, stack.bias, stack.spread, words, words if matrix is None else matrix,
+        tokens[0].contiguous(), tokens[1].contiguous(), width,
+        NOISY=stack.noisy, SEVERAL=matrix is not None, NATIVE=native, BLOCK=block, num_warps=4,
     )  # fmt: skip
-    return product
+    return out
 
 
 def _block(width: int) -> int:
@@ -178,7 +194,3 @@ def _feed(x: Tensor, top: int, wrong: Tensor) -> tuple[Tensor, Tensor]:
         n, n_in, n_in, 0.0, top, 0, PHASES=1, BLOCK=_INPUTS, enable_fp_fusion=False,
     )  # fmt: skip
     return codes, scale
-
-
-def _signed(key: Key) -> list[int]:
-    return [k - (1 << 32) if k >= 1 << 31 else k for k in key]

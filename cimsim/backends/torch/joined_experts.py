@@ -41,7 +41,7 @@ def join_experts(
     total, served = (None, frozenset[int]()) if found is None else found
     rest = {number: three for number, three in ours.items() if number not in served}
     if rest and reading.device.type == "cuda" and reading.precision == "fast":
-        more = read_experts(rest, call, reading.tokens(call.tokens), how)
+        more = read_experts(rest, call, reading, how)
         total, served = more if total is None else total + more, served | rest.keys()
     return None if total is None else (total, served)
 

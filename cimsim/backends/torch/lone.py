@@ -50,8 +50,7 @@ class LoneFolded:
 
             codes, scale = quantized(x, stack.input_max, stack.words[0][0], self._later)
             product = torch.mm(codes, stack.weight[0].T, out_dtype=torch.float32)
-            constants = scale, stack.bias[0], stack.spread[0]
-            return finished(product, *constants, tokens, key, noisy=stack.noisy)
+            return finished(product, scale, stack, tokens, [key])
         bits = stack.input_max.bit_length() + 1
         matrix = MatrixId(stack.words[0][0], "matrix")
         q, scale = plain.whole_inputs(x.float(), bits, 0.0, matrix)
