@@ -306,6 +306,14 @@ def test_a_matrix_of_experts_that_are_kept_together_is_a_part_of_them() -> None:
     assert len(kept.kept._things) == 1
 
 
+def test_a_matrix_is_kept_alone_and_as_a_stack_of_one() -> None:
+    order, forms = _orders(EFLASH, CPU)[0][0], Forms(Kept(lambda _held: 10**9))
+    alone, stack = forms.lone(order), forms.stack([order])
+    assert torch.equal(stack.weight, alone._stack.weight)
+    assert forms.lone(order) is alone
+    assert forms.stack([order]) is stack
+
+
 def test_no_more_forms_are_kept_than_there_is_room_for() -> None:
     orders = _orders(make_tile(**KERNEL_TILES["offset"]), CPU)[0]
     most = [10**9]

@@ -66,9 +66,8 @@ class Forms:
 
     def stack(self, orders: Sequence[Order]) -> FoldedStack:
         """Return matrices of one shape that fold faithfully, in this order."""
-        found: FoldedStack = self._get(
-            _Group(tuple(orders)), lambda: write_stack(orders, None, self._known)
-        )
+        group = _Group(tuple(orders), as_stack=True)
+        found: FoldedStack = self._get(group, lambda: write_stack(orders, None, self._known))
         return found
 
     def experts(self, orders: Mapping[int, Three]) -> tuple[FoldedExperts | None, list[int]]:
@@ -108,9 +107,15 @@ class Forms:
 
 @dataclass(frozen=True)
 class _Group:
-    """Matrices that are kept together; some hundred, so that their hash is found once."""
+    """Matrices that are kept together; some hundred, so that their hash is found once.
+
+    Attributes:
+        orders: what they are written from.
+        as_stack: kept as `Forms.stack` returns them.
+    """
 
     orders: tuple[Order, ...]
+    as_stack: bool = False
 
     @classmethod
     def of(cls, experts: Iterable[Three]) -> _Group:

@@ -89,6 +89,7 @@ class FusedGroup:
 
     def __init__(self, tiles: Sequence[FusedTile], read_seed: int) -> None:
         keys = [tile.key(read_seed) for tile in tiles]
+        self._tiles = tuple(tiles)  # a launch knows where their cells lie, which keeps none alive
         self._pool = tiles[0].pool
         self._weights = _Together.of([tile.kernel for tile in tiles], keys)
         self._units: _Together | None = None
