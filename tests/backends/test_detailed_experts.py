@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cimsim.backends.torch import NoisePool
+from cimsim.backends.torch import NoisePool, detailed_experts
 from cimsim.backends.torch.compute import TorchCompute
 from cimsim.backends.torch.detailed_experts import How, Sorted, read_experts
 from cimsim.mac import MacStatistics, Mode, Writing, calibrate_range, program_matrix
@@ -168,6 +168,30 @@ def test_experts_together_give_what_each_gives_alone(
     assert not any(m.expert == UNVISITED for m in counts[0].counts)
     for matrix, mine in counts[0]:
         assert mine == counts[1].counts[matrix]
+
+
+def test_no_output_or_count_depends_on_how_many_tokens_go_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(3)
+    compute = TorchCompute("cpu", "fast", 0)
+    call = _call(rng, compute.backend.array)
+    tile = make_tile(**KERNEL_TILES["offset_read"])
+    programmed = _chip(tile, call, compute, rng, trimmed=True)
+    # Low-rank terms are library products, which may round by the number of their rows.
+    correction = replace(_corrections(call, rng), low_rank={})
+    found, counts = [], []
+    for visits in (1 << 15, 3 * TOP_K, 1):
+        monkeypatch.setattr(detailed_experts, "_VISITS", visits)
+        statistics = MacStatistics()
+        digital: Any = SimpleNamespace(backend=_InDetail(compute))
+        linear: Any = AnalogLinear(programmed, digital, 4, "detailed", frozenset(), statistics)
+        linear = CorrectedLinear(linear, correction, compute.backend)
+        found.append(linear.serve_experts(call)[0])
+        counts.append(dict(statistics))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+    assert counts[0] == counts[1] == counts[2]
 
 
 def test_visits_of_a_token_are_summed_with_its_experts_rising() -> None:

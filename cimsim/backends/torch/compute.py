@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -43,9 +43,6 @@ from cimsim.mac import (
 from cimsim.mac.formats import formats_of
 from cimsim.model import Weight
 from cimsim.workload.matrix import MatrixId
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["TorchCompute"]
 

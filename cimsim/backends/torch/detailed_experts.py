@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["How", "Sorted", "Three", "read_experts"]
 
-_VISITS = 1 << 15  # of experts at a time: rows of outputs, and of codes of unit columns
+_VISITS = 1 << 15  # of experts at a time: rows of outputs
 
 Three = tuple[TorchCopy, TorchCopy, TorchCopy]
 
