@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cimsim.cache import NO_CACHE, Stages
 from cimsim.config import ChipConfig
 from cimsim.results import ChipResult
 from cimsim.stages.accuracy import GivenCorrection
 from cimsim.stages.chip_result import chip_result
 from cimsim.stages.coupling import choose_mode
 from cimsim.stages.models import Texts
+from cimsim.stages.opened import Opened
 from cimsim.stages.outcome import evaluate
 from cimsim.stages.placed_chip import place_chip
 from cimsim.stages.ranges import find_ranges
@@ -38,7 +38,7 @@ def run_chip(
     correction: Path | None = None,
     force: bool = False,
     threads: int = 1,
-    stages: Stages = NO_CACHE,
+    opened: Opened | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> ChipResult:
     """Run one model on one chip: accuracy, time, energy.
@@ -50,7 +50,7 @@ def run_chip(
         correction: a saved correction to apply instead of calibrating.
         force: apply a correction that was made for something else.
         threads: chip seeds evaluated at once; changes time only.
-        stages: computes stages, or finds what they gave before.
+        opened: stages that are kept, and what the process has open; None begins with nothing.
         progress: told (stage, share done).
 
     Raises:
@@ -59,7 +59,7 @@ def run_chip(
     """
     started = time.monotonic()
     progress = progress or _silent
-    subject = open_subject(model, texts, config, stages)
+    subject = open_subject(model, texts, config, opened)
     given = GivenCorrection.open(correction, config, subject.checkpoint.hash, force=force)
     progress("placing", 0.0)
     chip = place_chip(config, subject.program, subject.expected)

@@ -17,6 +17,7 @@ from cimsim.config import ChipConfig
 from cimsim.errors import CimsimError
 from cimsim.stages.coupling import choose_mode
 from cimsim.stages.models import Texts
+from cimsim.stages.opened import Opened
 from cimsim.stages.placed_chip import place_chip
 from cimsim.stages.programmed_chip import ProgrammedChip
 from cimsim.stages.ranges import find_ranges
@@ -63,7 +64,7 @@ def logits_on_chip(
     if chip_seed < 0:
         raise CimsimError("is no chip", key="chip_seed", value=chip_seed, allowed="0 or more")
     # Calibration text sets ranges as in a run; the text itself may be shorter than a window.
-    subject = open_subject(model, replace(texts, scored=texts.calibration), config, stages)
+    subject = open_subject(model, replace(texts, scored=texts.calibration), config, Opened(stages))
     windows = _windows(subject, texts, config)
     chip = place_chip(config, subject.program, subject.expected)
     if choose_mode(config, chip.placement) == "coupled":

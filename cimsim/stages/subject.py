@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimsim.cache import NO_CACHE, Stages
+from cimsim.cache import Stages
 from cimsim.config import ChipConfig
 from cimsim.model import Checkpoint, Decoder, FloatLinear, ScoreResult
 from cimsim.results.packed import digest_of
-from cimsim.stages.compute import Compute, computed_by, open_shared
+from cimsim.stages.compute import Compute, computed_by
 from cimsim.stages.exactness import is_exact
 from cimsim.stages.input_channels import scale_channels
 from cimsim.stages.models import (
@@ -22,6 +22,7 @@ from cimsim.stages.models import (
     scored_windows,
     spread_windows,
 )
+from cimsim.stages.opened import Opened
 from cimsim.stages.reparametrised import reparametrise
 from cimsim.stages.scoring import score_clean
 from cimsim.workload.program import Program
@@ -47,7 +48,7 @@ class ModelOnText:
         sampled: calibration text from which a placement's load is expected.
         compute: what carries out the numbers.
         computed: its identity.
-        stages: computes stages, or finds what they gave before.
+        opened: stages that are kept, and what the process has open.
         elsewhere: the same on further devices, which take a share of the chip seeds.
     """
 
@@ -59,8 +60,13 @@ class ModelOnText:
     sampled: Windows
     compute: Compute
     computed: str = "numba"
-    stages: Stages = NO_CACHE
+    opened: Opened = field(default_factory=Opened)
     elsewhere: tuple[ModelOnText, ...] = ()
+
+    @property
+    def stages(self) -> Stages:
+        """Computes stages, or finds what they gave before."""
+        return self.opened.stages
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -102,15 +108,17 @@ class ModelOnText:
         )
 
     def _clean_on(self, windows: Windows) -> ScoreResult:
-        return self.stages.watch().recall(
-            "clean",
-            {**self.model, "windows": windows},
-            lambda: score_clean(self.decoder, self.digital, windows),
+        whole = {**self.model, "windows": windows}
+        return self.opened.clean(
+            digest_of(whole),
+            lambda: self.stages.watch().recall(
+                "clean", whole, lambda: score_clean(self.decoder, self.digital, windows)
+            ),
         )
 
 
 def open_subject(
-    model: str, texts: Texts, config: ChipConfig, stages: Stages = NO_CACHE
+    model: str, texts: Texts, config: ChipConfig, opened: Opened | None = None
 ) -> ModelOnText:
     """Open a model and cut the texts of a run.
 
@@ -118,14 +126,15 @@ def open_subject(
         model: bundled name or checkpoint folder.
         texts: scored and calibration text.
         config: says how many tokens of each.
-        stages: computes stages, or finds what they gave before.
+        opened: stages that are kept, and what the process has open; None begins with nothing.
 
     Raises:
         CimsimError: if model and texts do not go together.
     """
-    checkpoint = open_model(model, texts.bos)
+    checkpoint, opened = open_model(model, texts.bos), opened or Opened()
     drawn = 1 if is_exact(config.tile) else config.run.chip_seeds
-    compute, *others = open_shared(config.run, drawn, len(checkpoint.program.layers))
+    layers = len(checkpoint.program.layers)
+    compute, *others = opened.computes(config.run, drawn, layers, checkpoint.hash)
     budget = (config.calibration.tokens, config.workload.context)
     profile = calibration_windows(checkpoint, texts, *budget)[:PROFILE_WINDOWS]
     if config.calibration.inputs != "as_trained":
@@ -142,7 +151,7 @@ def open_subject(
         sampled=spread_windows(checkpoint, texts, *budget),
         compute=compute,
         computed=computed_by(config),
-        stages=stages,
+        opened=opened,
     )
     compute.enter()
     return replace(found, elsewhere=tuple(found.on(other) for other in others))

@@ -16,6 +16,7 @@ from cimsim.results import ChipResult
 from cimsim.stages.compute import computed_by
 from cimsim.stages.kept import KEPT
 from cimsim.stages.models import Texts, open_model
+from cimsim.stages.opened import Opened
 from cimsim.stages.shapes import identity_of
 from cimsim.sweeps.executor import PlanTask, Workplace
 from cimsim.workload.shapes import SHAPES
@@ -62,7 +63,7 @@ class ChipJob(PlanTask[ChipResult]):
                 correction=self.correction,
                 force=self.force,
                 threads=self.threads,
-                stages=stages,
+                opened=Opened(stages, place.kept),
                 progress=place,
             ),
         )

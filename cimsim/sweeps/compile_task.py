@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cimsim.cache import NO_CACHE
 from cimsim.config import ChipConfig
 from cimsim.config.load import find_chip, load_chip
 from cimsim.engine.events.loop import advance
@@ -43,7 +42,7 @@ class CompileTask(PlanTask[None]):
         """Call the kernels."""
         place("compiling kernels", 0.0)
         config = load_chip(find_chip(CHIP), (*SMALL, f"mapping.policy={POLICIES[self.name]}"))
-        subject = open_subject(MODEL, read_text(None), _one_window(config), NO_CACHE)
+        subject = open_subject(MODEL, read_text(None), _one_window(config))
         chip = place_chip(config, subject.program, subject.expected)
         if self.name == "others":
             _compute(chip, subject)

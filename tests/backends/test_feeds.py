@@ -54,3 +54,19 @@ def test_other_tokens_in_the_place_of_those_that_are_gone_are_fed() -> None:
         assert float(feeds.of(x, "gate", lambda x=x: _feed(x, made)).scale[0]) == value
         del x
     assert len(made) == 3
+
+
+def test_codes_of_the_same_tokens_are_summed_once() -> None:
+    feeds, x, sums = Feeds(), torch.arange(6.0).reshape(2, 3), []
+
+    def fed_sum() -> torch.Tensor:
+        fed = feeds.of(x, "gate", lambda: _feed(x, []))
+        return feeds.sum_of(fed, lambda: sums.append(fed) or fed.bytes.sum())
+
+    assert int(fed_sum()) == int(fed_sum()) == 15
+    assert len(sums) == 1
+    x.add_(1.0)
+    assert int(fed_sum()) == 21
+    feeds.clear()
+    fed_sum()
+    assert len(sums) == 3

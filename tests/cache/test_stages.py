@@ -14,6 +14,7 @@ from cimsim.config.load import find_chip, load_chip
 from cimsim.pipeline import run_chip
 from cimsim.stages.kept import KEPT
 from cimsim.stages.models import read_text
+from cimsim.stages.opened import Opened
 
 ACCURACY = {"clean", "ranges", "ideal", "noisy", "calibrated", "unigram"}
 # What must recompute no accuracy: the network, converters that are shared, memory, spare room,
@@ -70,7 +71,7 @@ def computed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(Watched, "recall", noting)
             patched.setattr("cimsim.stages.chip_result.scale_rows", lambda *_: ())
-            run_chip(config, str(tiny_model), read_text(None), stages=stages)
+            run_chip(config, str(tiny_model), read_text(None), opened=Opened(stages))
         return found
 
     assert run() >= ACCURACY

@@ -99,12 +99,13 @@ def module_run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ru
     from cimsim.pipeline import run_chip
     from cimsim.stages.kept import KEPT
     from cimsim.stages.models import read_text
+    from cimsim.stages.opened import Opened
 
     stages = open_cache(KEPT, tmp_path_factory.mktemp("stages"))
 
     def run(chip: str, *overrides: str) -> ChipResult:
         config = tiny_chip(chip, *overrides)
-        found = run_chip(config, str(tiny_model), read_text(None), stages=stages)
+        found = run_chip(config, str(tiny_model), read_text(None), opened=Opened(stages))
         if FULL:
             computed = run_chip(config, str(tiny_model), read_text(None))
             assert tables_of(found) == tables_of(computed)

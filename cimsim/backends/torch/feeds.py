@@ -47,6 +47,7 @@ class Feeds:
 
     later: Later = field(default_factory=Later)
     _last: tuple[Hashable, Tensor, Fed] | None = field(default=None, repr=False)
+    _summed: tuple[Fed, Tensor] | None = field(default=None, repr=False)
 
     def of(self, x: Tensor, form: Hashable, feed: Callable[[], Fed]) -> Fed:
         """Return tokens fed in a form: those of the last call, if they are the same.
@@ -64,6 +65,17 @@ class Feeds:
             self._last = key, x, feed()
         return self._last[2]
 
+    def sum_of(self, fed: Fed, add: Callable[[], Tensor]) -> Tensor:
+        """Return the sum of the DAC codes of tokens: that of the last call, if they are the same.
+
+        Args:
+            fed: the tokens.
+            add: sums their codes.
+        """
+        if self._summed is None or self._summed[0] is not fed:
+            self._summed = fed, add()
+        return self._summed[1]
+
     def clear(self) -> None:
         """Let them go."""
-        self._last = None
+        self._last = self._summed = None

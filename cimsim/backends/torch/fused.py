@@ -111,8 +111,7 @@ class FusedTile(TorchTile):
 
     def code_sum(self, x: Tensor) -> Tensor:
         """Return the sum of the DAC codes of all tokens, int64 []: of a byte by a table."""
-        codes = self.kernel.codes_of_bytes[self.kernel.feed(x).bytes.view(torch.uint8).int()]
-        return codes.sum(dtype=torch.int64)
+        return self.kernel.code_sum(x)
 
     def codes(self, x: Tensor, tokens: Tokens, *, read_seed: int, replica: int = 0) -> Tensor:
         """Return every ADC code, int32 [row groups, n, planes, columns]: for inspection."""

@@ -95,6 +95,17 @@ def _code(v, low, high):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
+def _one_more(count, a, b, NATIVE: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Return a count as a float32, one more where two numbers differ; in two instructions."""
+    if NATIVE:
+        return tl.inline_asm_elementwise(
+            "{ .reg .f32 t; set.neu.f32.f32 t, $1, $2; add.f32 $0, $3, t; }", "=f,f,f,f",
+            [a, b, count], tl.float32, is_pure=True, pack=1,
+        )  # fmt: skip
+    return count + (a != b).to(tl.float32)
+
+
+@triton.jit
 def _bent(v, errors, low, span):  # type: ignore[no-untyped-def]
     """Return a conversion's input with the frozen errors of its converter: gain, offset, bow."""
     gain, offset, bow = errors
@@ -227,7 +238,7 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
     pos = tl.load(position + rm, mask=in_m, other=0).to(tl.int32)
     total = tl.zeros([BM, BN], tl.int32 if WHOLE else tl.float32)
     spread = tl.zeros([BM, BN], tl.float32)
-    lost = tl.zeros([BM, BN], tl.int32)
+    lost = tl.zeros([BM, BN], tl.float32)
     sigma = tl.sqrt_rn(shared)
     PARTS: tl.constexpr = EACH // PART
     if NOISE == 2:
@@ -259,11 +270,14 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
         counts = tl.load(column_weight + s)
         if SIGNED:
             sp = signs + (g * STORED + s) * n_size + rn
-            sign = tl.load(sp, mask=in_n, other=1).to(tl.int32)[None, :]
+            sign = tl.load(sp, mask=in_n, other=1)[None, :]
         if NOISE == 2:
             # What the next round reads is on its way while this one converts.
             run = ahead
             ahead = _run(pool, (a0, a1), i + 1, rn, POOL_SHIFT)
+        some = total
+        if SIGNED:  # once a round, and not at every conversion
+            some = tl.zeros_like(total)
         for j in tl.static_range(PART):
             place = part * PART + j  # of the plane in its phase
             k = phase * EACH + place
@@ -316,18 +330,19 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
                 v += each * _byte(run, j)
             code = _code(v, low, high)
             if COUNT:
-                outside = (((v + _MAGIC) - _MAGIC) != code) & in_m[:, None] & in_n[None, :]
-                lost += outside.to(tl.int32)
-            if SIGNED:
-                weight = weight * sign
+                lost = _one_more(lost, (v + _MAGIC) - _MAGIC, code, NATIVE)
             if WHOLE:
-                total += code.to(tl.int32) * weight
+                some += code.to(tl.int32) * weight
             else:
-                total += code * weight.to(tl.float32)
+                some += code * weight.to(tl.float32)
             if CODES:
                 at = ((g * m_size + rm.to(tl.int64)) * (EACH * PHASES) + k) * STORED + s
                 to = at[:, None] * n_size + tl.load(column + rn, mask=in_n, other=0)[None, :]
                 tl.store(codes + to, code.to(tl.int32), mask=in_m[:, None] & in_n[None, :])
+        if SIGNED:
+            total += some * sign.to(total.dtype)
+        else:
+            total = some
         if SUMS:
             rounds = STORED * PHASES * PARTS  # of a row group
             if i % rounds == rounds - 1:
@@ -337,7 +352,8 @@ def fused_product(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
                 tl.store(codes + to, kept, mask=in_m[:, None] & in_n[None, :])
                 total = tl.zeros_like(total)
     if COUNT:
-        tl.atomic_add(clipped, tl.sum(lost).to(tl.int64))
+        inside = in_m[:, None] & in_n[None, :]
+        tl.atomic_add(clipped, tl.sum(tl.where(inside, lost, 0.0).to(tl.int32)).to(tl.int64))
     levels = tl.load(step)
     ts = tl.load(token_scale + rm, mask=in_m, other=0.0)
     cs = tl.load(column_scale + rn, mask=in_n, other=0.0)

@@ -184,6 +184,16 @@ class Launch:
             found = sum((byte >> formats.dac_bits * k & mask for k in range(each)), 0 * byte)
         return constant(found.astype(np.int32), self._place.device)
 
+    def code_sum(self, x: Tensor) -> Tensor:
+        """Return the sum of the DAC codes of all tokens, int64 []: of a byte by a table."""
+        fed = self.feed(x)
+
+        def add() -> Tensor:
+            codes = self.codes_of_bytes[fed.bytes.view(torch.uint8).int()]
+            return codes.sum(dtype=torch.int64)
+
+        return self._feeds.sum_of(fed, add)
+
     def _shared(self) -> float:
         """Return the variance of every conversion (every output, once an output)."""
         held = self._held
@@ -201,7 +211,8 @@ class Launch:
         formats = self._held.formats
         form = (
             formats.n_in, self.cells.shape[2], padded_rows(formats), self._phases,
-            self._held.input_scale, formats.input_max, formats.input_shift,
+            self._held.input_scale, formats.input_max, formats.input_shift, formats.dac_bits,
+            formats.feed,
         )  # fmt: skip
         return self._feeds.of(x, form, lambda: self._fed(x))
 

@@ -1,0 +1,55 @@
+"""Chips of one process find open what the last one left; no number depends on it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cimsim.config.chip import Run
+from cimsim.pipeline import run_chip
+from cimsim.stages import subject
+from cimsim.stages.models import read_text
+from cimsim.stages.opened import Opened
+from tests.pipeline.conftest import tiny_chip
+
+TORCH = Run(backend="torch", precision="fast")
+KNOBS = ("run.chip_seeds=1", "calibration.method=romer")
+
+
+@pytest.mark.parametrize("computed", [(), ("run.backend=torch", "run.precision=fast")])
+def test_the_clean_model_is_scored_once_for_all_chips_and_no_number_moves(
+    computed: tuple[str, ...], tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[int] = []
+    score = subject.score_clean
+    monkeypatch.setattr(
+        subject, "score_clean", lambda *given: scored.append(len(given[2])) or score(*given)
+    )
+    configs = [tiny_chip(name, *KNOBS, *computed) for name in ("eflash_40nm", "isaac", "hermes")]
+    alone = [run_chip(config, str(tiny_model), read_text(None)) for config in configs]
+    assert len(scored) == 2 * len(configs)  # scored text, and text from which load is expected
+    scored.clear()
+    shelf: dict[Hashable, Any] = {}
+    together = [
+        run_chip(config, str(tiny_model), read_text(None), opened=Opened(shelf=shelf))
+        for config in configs
+    ]
+    assert len(scored) == 2
+    assert [chip.row for chip in together] == [chip.row for chip in alone]
+    assert [chip.warnings for chip in together] == [chip.warnings for chip in alone]
+
+
+def test_what_computes_is_kept_for_its_model_and_let_go_for_another() -> None:
+    opened = Opened()
+    first = opened.computes(TORCH, 1, 2, "model")
+    assert opened.computes(TORCH, 1, 2, "model")[0] is first[0]
+    was = weakref.ref(first[0])
+    del first
+    assert opened.computes(TORCH, 1, 2, "another")[0] is not was()
+    assert was() is None
+    other = TORCH.model_copy(update={"precision": "exact"})
+    assert opened.computes(other, 1, 2, "another")[0]._reading.precision == "exact"  # type: ignore[attr-defined]
