@@ -61,7 +61,7 @@ def test_codes_of_the_same_tokens_are_summed_once() -> None:
 
     def fed_sum() -> torch.Tensor:
         fed = feeds.of(x, "gate", lambda: _feed(x, []))
-        return feeds.sum_of(fed, lambda: sums.append(fed) or fed.bytes.sum())
+        return feeds.sums_of(fed, lambda: sums.append(fed) or fed.bytes.sum())
 
     assert int(fed_sum()) == int(fed_sum()) == 15
     assert len(sums) == 1

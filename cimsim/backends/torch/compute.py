@@ -144,12 +144,11 @@ class TorchCompute:
         else:
             formats = writer.formats
             write = partial(self._on_device, weight, writer, adc_range)
-        order = None
-        if fast and writer is not None and stack.serves(writer, adc_range):
-            order = Order(weight, writer, adc_range, self._device)
-        direct = None
-        if fast and writer is not None and self._on_cuda:
-            direct = Order(weight, writer, adc_range, self._device)
+        order = direct = None
+        if fast and writer is not None:
+            written_from = Order(weight, writer, adc_range, self._device)
+            order = written_from if stack.serves(writer, adc_range) else None
+            direct = written_from if self._on_cuda else None
         return TorchCopy(writing.matrix, formats, write, self._reading, order, direct)
 
     @property

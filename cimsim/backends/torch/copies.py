@@ -295,9 +295,9 @@ class TorchCopy:
         return self._detailed
 
     @property
-    def unwritten(self) -> bool:
-        """Whether a device writes it as bytes, and does not keep them."""
-        return self._direct is not None and self._reading.tiles.known(self) is None
+    def unwritten(self) -> Order | None:
+        """What a device writes it from as bytes; None if it does not, or keeps them."""
+        return self._direct if self._reading.tiles.known(self) is None else None
 
     def _kept(self, make: Callable[[], TorchTile]) -> TorchTile:
         """Return the tile that is kept, or keep one that is made."""
@@ -362,11 +362,12 @@ def tiles_of(copies: Sequence[TorchCopy], *, counted: bool) -> list[TorchTile]:
         counted: whether the mean conductance of their cells will be asked for.
     """
     found: dict[int, TorchTile] = {}
-    unwritten = [(i, copy._direct) for i, copy in enumerate(copies) if copy.unwritten]
+    unwritten = {i: order for i, copy in enumerate(copies) if (order := copy.unwritten)}
     step = max(1, _WRITTEN_TOGETHER // (copies[0].formats.n_in * copies[0].formats.n_out))
-    for first in range(0, len(unwritten), step):
-        some = [(i, order) for i, order in unwritten[first : first + step] if order is not None]
-        for (i, _), written in zip(some, written_of([o for _, o in some]), strict=True):
+    places = list(unwritten)
+    for first in range(0, len(places), step):
+        some = places[first : first + step]
+        for i, written in zip(some, written_of([unwritten[i] for i in some]), strict=True):
             tile = copies[i]._of_bytes(written, counted=counted)
             if tile is not None:
                 found[i] = copies[i]._kept(partial(_same, tile))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cimsim.backends.torch.copies import Reading, TorchCopy, tiles_of
+from cimsim.backends.torch.experts import places_of
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.sending import sent
 from cimsim.backends.torch.stack import FoldedStack
@@ -86,12 +87,8 @@ class Sorted:
             chosen: the experts, rising.
             device: of the tensors.
         """
-        most = max(int(experts.max(initial=0)), *chosen) + 1
-        known = np.full(most, len(chosen), dtype=np.int16)
-        known[list(chosen)] = np.arange(len(chosen))
-        which = known[experts]
+        which, ends = places_of(experts, chosen)
         order = np.argsort(which, axis=None, kind="stable")
-        ends = np.cumsum(np.bincount(which.ravel(), minlength=len(chosen) + 1)[:-1])
         visits = int(ends[-1])
         flat = np.empty(order.size, dtype=np.int64)
         flat[order] = np.arange(order.size)
@@ -249,14 +246,14 @@ class _Role:
     def count(self) -> None:
         """Count what is read together; conversions when the device has said how many."""
         statistics = self._how.statistics
-        if statistics is not None and self._stack is not None:
+        if statistics is None:
+            return
+        if self._stack is not None:
             for copy, vectors in zip(self._copies, self._vectors, strict=True):
                 if vectors:
                     copy.count_vectors(statistics, vectors)
-        if statistics is not None:
-            for sums, i in zip(self._sums.T, self._joined, strict=True):
-                vectors = self._vectors[i]
-                self._copies[i].count_conversions(statistics, vectors, list(sums))
+        for sums, i in zip(self._sums.T, self._joined, strict=True):
+            self._copies[i].count_conversions(statistics, self._vectors[i], list(sums))
 
 
 def read_experts(

@@ -35,6 +35,7 @@ __all__ = [
     "Visits",
     "behind_trims",
     "folded_normals",
+    "places_of",
 ]
 
 PURPOSE_FOLDED = 35
@@ -96,16 +97,12 @@ class Visits:
             chosen: experts in the stack, in its order.
             device: of the tensors.
         """
-        most = max(int(experts.max(initial=0)), *chosen) + 1
-        known = np.full(most, len(chosen))
-        known[list(chosen)] = np.arange(len(chosen))
-        matrix = sent(known[experts], device)
+        places, ends = places_of(experts, chosen)
+        matrix = sent(places, device)
         flat = matrix.flatten()
         order = torch.sort(flat, stable=True).indices
         place = torch.empty_like(order)
         place[order] = torch.arange(order.numel(), device=device)
-        counts = np.bincount(known[experts].ravel(), minlength=len(chosen) + 1)[: len(chosen)]
-        ends = np.cumsum(counts)
         there = order[: int(ends[-1])]
         return cls(
             matrix.clamp(max=len(chosen) - 1).int(),
@@ -115,6 +112,25 @@ class Visits:
             sent(ends.astype(np.int32), device),
             sent(gates, device),
         )
+
+
+def places_of(
+    experts: NDArray[np.int16], chosen: Sequence[int]
+) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    """Return where each visited expert stands among some, and how many visits those up to it have.
+
+    Args:
+        experts: int16 [n, k].
+        chosen: some of them, in an order.
+
+    Returns:
+        int16 [n, k], `len(chosen)` where an expert is none of them; int64 [chosen].
+    """
+    most = max(int(experts.max(initial=0)), *chosen) + 1
+    known = np.full(most, len(chosen), dtype=np.int16)
+    known[list(chosen)] = np.arange(len(chosen))
+    places = known[experts]
+    return places, np.cumsum(np.bincount(places.ravel(), minlength=len(chosen) + 1)[:-1])
 
 
 def folded_normals(n_out: int, tokens: Tokens, key: Key) -> Tensor:

@@ -65,8 +65,8 @@ class Feeds:
             self._last = key, x, feed()
         return self._last[2]
 
-    def sum_of(self, fed: Fed, add: Callable[[], Tensor]) -> Tensor:
-        """Return the sum of the DAC codes of tokens: that of the last call, if they are the same.
+    def sums_of(self, fed: Fed, add: Callable[[], Tensor]) -> Tensor:
+        """Return the sums of the DAC codes of tokens: those of the last call, if they are the same.
 
         Args:
             fed: the tokens.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cimsim.backends.torch.feeds import Feeds
-from cimsim.backends.torch.held import Held, without_cells
+from cimsim.backends.torch.held import Held, for_kernels
 from cimsim.backends.torch.launch import (
     ADDRESSED,
     NO_NOISE,
@@ -80,8 +80,7 @@ class FusedTile(TorchTile):
             self.units = Launch(units, exact=exact, noise=NO_NOISE, block=block, cells=others)
             wide = torch.float64 if exact else torch.float32
             self.counts = UnitCounts.of(self.held, wide)
-        none = self.held.unit_coefficient[:0]  # kernels have them in a form of their own
-        self.held = replace(without_cells(self.held), signs=None, unit_coefficient=none.clone())
+        self.held = for_kernels(self.held)
 
     def multiply(
         self,
@@ -110,8 +109,8 @@ class FusedTile(TorchTile):
         return self.held.read_key(read_seed, replica)
 
     def code_sum(self, x: Tensor) -> Tensor:
-        """Return the sum of the DAC codes of all tokens, int64 []: of a byte by a table."""
-        return self.kernel.code_sum(x)
+        """Return the sum of the DAC codes of all tokens, int64 []."""
+        return self.kernel.code_sums(self.kernel.feed(x)).sum()
 
     def codes(self, x: Tensor, tokens: Tokens, *, read_seed: int, replica: int = 0) -> Tensor:
         """Return every ADC code, int32 [row groups, n, planes, columns]: for inspection."""

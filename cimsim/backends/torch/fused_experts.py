@@ -17,11 +17,10 @@ from cimsim.backends.torch.experts import (
 )
 from cimsim.backends.torch.experts_kernel import combine_experts, finish_product, hidden_codes
 from cimsim.backends.torch.feed_kernel import feed_tokens
-from cimsim.backends.torch.group import signed_words
 from cimsim.backends.torch.grouped_product import grouped_product
 from cimsim.backends.torch.later import Later
 from cimsim.backends.torch.plain import Tokens
-from cimsim.backends.torch.sending import sent
+from cimsim.backends.torch.sending import sent, signed_words
 from cimsim.backends.torch.stack import FoldedStack
 from cimsim.rng import Key
 

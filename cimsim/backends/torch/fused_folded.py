@@ -12,6 +12,7 @@ from cimsim.backends.torch.folded import FoldedTile
 from cimsim.backends.torch.folded_kernel import folded_product
 from cimsim.backends.torch.held import Held, HeldFolded, without_cells
 from cimsim.backends.torch.plain import Tokens
+from cimsim.backends.torch.sending import signed_words
 from cimsim.errors import CimsimError
 from cimsim.mac import ProgrammedMatrix
 from cimsim.rng import Key, derive_key
@@ -123,7 +124,7 @@ class FusedFolded:
         out = torch.empty((n, n_out), dtype=dtype, device=self.weight.device)
         if n == 0:
             return out
-        k0, k1 = (k - (1 << 32) if k >= 1 << 31 else k for k in key)
+        k0, k1 = signed_words(key)
         rows, columns, depth = _BLOCK
         folded_product[(triton.cdiv(n, rows) * triton.cdiv(n_out, columns),)](
             fed.bytes, self.weight, out, fed.scale, self._bias, self._spread,

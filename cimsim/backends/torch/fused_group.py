@@ -15,16 +15,14 @@ from torch import Tensor
 
 from cimsim.backends.torch.feeds import Fed
 from cimsim.backends.torch.fused import FusedTile
-from cimsim.backends.torch.group import Group, Spans, signed_words
+from cimsim.backends.torch.group import Group, Spans
 from cimsim.backends.torch.launch import Launch
 from cimsim.backends.torch.plain import Tokens
-from cimsim.backends.torch.sending import sent
+from cimsim.backends.torch.sending import sent, signed_words
 from cimsim.backends.torch.unit_columns import UnitCounts, shares
 from cimsim.rng import Key
 
 __all__ = ["FusedGroup"]
-
-_CODES = 1 << 26  # whose magnitudes are looked up at a time
 
 
 @dataclass(frozen=True)
@@ -108,12 +106,7 @@ class FusedGroup:
 
     def code_sums(self, fed: Fed) -> Tensor:
         """Return the sum of the DAC codes of every token, int64 [n]."""
-        found, table = [], self._weights.launch.codes_of_bytes
-        step = max(1, _CODES // max(1, fed.bytes.shape[0] * fed.bytes.shape[2]))
-        for first in range(0, fed.bytes.shape[1], step):
-            some = fed.bytes[:, first : first + step].view(torch.uint8)
-            found.append(table[some.int()].sum((0, 2), dtype=torch.int64))
-        return torch.cat(found)
+        return self._weights.launch.code_sums(fed)
 
     def multiply(
         self, fed: Fed, tokens: Tokens, spans: Spans, clipped: Tensor | None = None

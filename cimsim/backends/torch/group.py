@@ -7,9 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from cimsim.rng import Key
-
-__all__ = ["Columns", "Group", "Spans", "signed_words"]
+__all__ = ["Columns", "Group", "Spans"]
 
 Spans = Sequence[tuple[int, int]]  # first token of each matrix, and the one after its last
 
@@ -52,8 +50,3 @@ class Group(NamedTuple):
     blocks: Tensor
     places: Tensor
     factors: Tensor
-
-
-def signed_words(key: Key) -> list[int]:
-    """Return the words of a key as signed numbers."""
-    return [k - (1 << 32) if k >= 1 << 31 else k for k in key]

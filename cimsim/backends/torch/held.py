@@ -28,6 +28,7 @@ __all__ = [
     "HeldFolded",
     "HeldIdeal",
     "HostCells",
+    "for_kernels",
     "hold",
     "hold_faithful",
     "hold_folded",
@@ -222,6 +223,12 @@ def hold_faithful(programmed: ProgrammedMatrix, device: torch.device) -> HeldFol
     held = hold_folded(programmed, device)
     programmed.forget_folded()
     return held
+
+
+def for_kernels(held: Held) -> Held:
+    """Return what is left once a kernel has cells, signs and unit columns in forms of its own."""
+    none = held.unit_coefficient.new_empty((0, held.formats.n_out))
+    return replace(without_cells(held), signs=None, unit_coefficient=none)
 
 
 @dataclass(frozen=True)

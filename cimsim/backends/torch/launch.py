@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -14,14 +14,14 @@ from torch import Tensor
 
 from cimsim.backends.torch.feed_kernel import feed_tokens
 from cimsim.backends.torch.feeds import Fed, Feeds
-from cimsim.backends.torch.group import Columns, Group, signed_words
-from cimsim.backends.torch.held import Held, without_cells
+from cimsim.backends.torch.group import Columns, Group
+from cimsim.backends.torch.held import Held, for_kernels
 from cimsim.backends.torch.kernel import fused_product
 from cimsim.backends.torch.normals import packed_table
 from cimsim.backends.torch.packed import cell_bytes, column_order, padded_rows, short_places
 from cimsim.backends.torch.plain import Tokens
 from cimsim.backends.torch.pool import STEPS_PER_SIGMA, NoisePool, planes_of_round
-from cimsim.backends.torch.sending import constant, sent
+from cimsim.backends.torch.sending import constant, sent, signed_words
 from cimsim.backends.torch.tile import Precision
 from cimsim.errors import CimsimError
 from cimsim.mac.formats import FEED, Formats
@@ -41,6 +41,7 @@ Keep = Literal["nothing", "codes", "sums"]  # of codes
 
 _CHUNK = 256  # rows multiplied at once
 _INPUTS = 1024  # of a token at a time
+_CODES = 1 << 26  # looked up at a time
 _WHOLE_VALUES = {FEED["value"], FEED["shifted_value"]}
 NO_NOISE, ADDRESSED, POOL, OUTPUT = range(4)  # as the kernel names them
 
@@ -135,8 +136,7 @@ class Launch:
         self.factors = inverse, slope, self._shared()
         self._table = packed_table(device)
         self.has_signs = held.signs is not None
-        none = held.unit_coefficient.new_empty((0, formats.n_out))
-        self._held = replace(without_cells(held), signs=None, unit_coefficient=none)
+        self._held = for_kernels(held)
 
     @cached_property
     def _step(self) -> Tensor:
@@ -175,7 +175,7 @@ class Launch:
         return self._block.tokens
 
     @property
-    def codes_of_bytes(self) -> Tensor:
+    def _codes_of_bytes(self) -> Tensor:
         """What DAC codes a fed byte is cut into, summed: int32 [256]."""
         formats, byte = self._held.formats, np.arange(256, dtype=np.int32)
         found = np.where(byte > 127, 256 - byte, byte)
@@ -184,15 +184,19 @@ class Launch:
             found = sum((byte >> formats.dac_bits * k & mask for k in range(each)), 0 * byte)
         return constant(found.astype(np.int32), self._place.device)
 
-    def code_sum(self, x: Tensor) -> Tensor:
-        """Return the sum of the DAC codes of all tokens, int64 []: of a byte by a table."""
-        fed = self.feed(x)
+    def code_sums(self, fed: Fed) -> Tensor:
+        """Return the sum of the DAC codes of every token, int64 [n]: of a byte by a table."""
 
         def add() -> Tensor:
-            codes = self.codes_of_bytes[fed.bytes.view(torch.uint8).int()]
-            return codes.sum(dtype=torch.int64)
+            step = max(1, _CODES // (fed.bytes.shape[0] * fed.bytes.shape[2]))
+            parts: list[Tensor] = []
+            for first in range(0, max(1, fed.bytes.shape[1]), step):
+                some = fed.bytes[:, first : first + step].view(torch.uint8)
+                codes = self._codes_of_bytes[some.int()]
+                parts.append(codes.sum((0, 2), dtype=torch.int64))
+            return torch.cat(parts)
 
-        return self._feeds.sum_of(fed, add)
+        return self._feeds.sums_of(fed, add)
 
     def _shared(self) -> float:
         """Return the variance of every conversion (every output, once an output)."""

@@ -13,7 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["constant", "sent"]
+from cimsim.rng import Key
+
+__all__ = ["constant", "sent", "signed_words"]
+
+
+def signed_words(key: Key) -> list[int]:
+    """Return the words of a key as a kernel reads them: signed."""
+    return [k - (1 << 32) if k >= 1 << 31 else k for k in key]
 
 
 def sent(values: object, device: torch.device | str, dtype: torch.dtype | None = None) -> Tensor:

@@ -28,7 +28,7 @@ from cimsim.backends.torch.programming_kernel import (
     write_cells,
 )
 from cimsim.backends.torch.quantize_kernel import greatest_of_rows, quantize_weights
-from cimsim.backends.torch.sending import sent
+from cimsim.backends.torch.sending import sent, signed_words
 from cimsim.errors import CimsimError
 from cimsim.mac.grid import cell_bounds
 from cimsim.mac.quantize import greatest_integer
@@ -90,7 +90,7 @@ class DeviceWriter:
         self._top = greatest_integer(writer.tile.weight.bits)
         exact = writer.writing.cell_keys[0]
         self._keys = self._key_words([exact])
-        self._fast_key = _words(derive_key(exact[0] | exact[1] << 32, _PURPOSE_FAST))
+        self._fast_key = signed_words(derive_key(exact[0] | exact[1] << 32, _PURPOSE_FAST))
 
     def _check(self, weight: Tensor) -> Tensor:
         """Return weights as the kernels read them.
@@ -142,7 +142,7 @@ class DeviceWriter:
         """
         n_out, found = self._writer.formats.n_out, []
         # Each pair of words is where a launch of one matrix has it, at a multiple of 16 bytes.
-        words = sent([[*_words(key), 0, 0] for key in keys], self._device, torch.int32)
+        words = sent([[*signed_words(key), 0, 0] for key in keys], self._device, torch.int32)
         for i in range(len(keys)):
             rows, flip = slice(i * n_out, (i + 1) * n_out), integers.flip
             one = Integers(
@@ -362,7 +362,7 @@ class DeviceWriter:
 
     def _key_words(self, keys: Sequence[Key]) -> Tensor:
         """Return keys as a kernel reads them, int32 [keys, 2]."""
-        return sent([_words(key) for key in keys], self._device, torch.int32)
+        return sent([signed_words(key) for key in keys], self._device, torch.int32)
 
 
 def kernels_of(writer: Writer, device: torch.device) -> DeviceWriter:
@@ -371,8 +371,3 @@ def kernels_of(writer: Writer, device: torch.device) -> DeviceWriter:
         writer.shared[device] = DeviceWriter(writer, device)
     kernels: DeviceWriter = writer.shared[device]
     return kernels
-
-
-def _words(key: Key) -> list[int]:
-    """Return the words of a key as signed numbers."""
-    return [k - (1 << 32) if k >= 1 << 31 else k for k in key]
