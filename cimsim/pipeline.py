@@ -67,13 +67,12 @@ def run_chip(
     progress("converter ranges", 0.03)
     ranges = find_ranges(config, subject, chip.copies)
     outcome = evaluate(chip, subject, ranges, given, mode, threads, _paths(progress))
-    progress("full-size model", 0.9)
-    return chip_result(config.name, chip, subject, outcome, threads, started)
+    return chip_result(config.name, chip, subject, outcome, started)
 
 
 def _paths(progress: Callable[[str, float], None]) -> Callable[[str, float], None]:
     """Return progress of both paths as a share of the whole run."""
-    return lambda stage, share: progress(stage, 0.05 + 0.75 * share)
+    return lambda stage, share: progress(stage, 0.05 + 0.95 * share)
 
 
 def _silent(stage: str, share: float) -> None:

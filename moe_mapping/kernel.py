@@ -18,12 +18,13 @@ __all__ = ["inlined", "inner", "kernel"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_CALLED: dict[str, Any] = {"nogil": True}  # other threads go on meanwhile
 _INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def kernel(function: Function) -> Function:
     """Compile a function for calls from Python."""
-    compiled: Function = njit(function)
+    compiled: Function = njit(**_CALLED)(function)
     return cached(compiled)
 
 

@@ -120,5 +120,5 @@ def warm_kernels(folder: Path) -> None:
     # Folded and detailed products of both encodings, and both kinds of crossbar.
     for chip in ("isaac", "eflash_40nm", "sram_digital_28nm"):
         config = load_chip(find_chip(chip), (*SMALL, "run.engine=compiled"))
-        with patch("cimsim.stages.chip_result.scale_rows", return_value=()):
+        with patch("cimsim.stages.first_seed.scale_rows", return_value=()):
             run_chip(config, str(model), read_text(None))

@@ -10,8 +10,7 @@ from cimsim.stages.plan import ChipTask
 
 __all__ = ["ChipWork"]
 
-PER_CHIP = {"placing": 3.0, "converter ranges": 1.0, "ideal integers": 1.5, "events": 3.0,
-            "full-size model": 4.0}  # fmt: skip
+PER_CHIP = {"placing": 3.0, "converter ranges": 1.0, "ideal integers": 1.5, "events": 7.0}
 PER_SEED = {"programming": 1.5, "scoring": 2.0, "calibrating": 14.0, "scoring calibrated": 2.0}
 """Seconds of a stage on one core of an ordinary computer with the bundled models."""
 
@@ -46,7 +45,7 @@ class ChipWork:
             before = _before(table, kind)
             self._over[chip] = max(before, self._over.get(chip, 0.0))
             done = sum(self._over.values())
-            if kind in {"events", "full-size model"}:
+            if kind == "events":
                 # Every seed is through.
                 done = before + self.total - sum(PER_CHIP.values())
         else:  # stages of runs whose numbers and time are coupled

@@ -126,7 +126,9 @@ class ChipMesh:
         across = ceil(sqrt(self.network.concentration))
         block = np.array([across, ceil(self.network.concentration / across)])
         routers = np.array([self.router_of_tile(tile) for tile in range(self.n_tiles)])
-        nth = np.array([np.sum(routers[:i] == r) for i, r in enumerate(routers)])
+        order = np.argsort(routers, kind="stable")
+        nth = np.empty_like(order)  # among the tiles of its router
+        nth[order] = np.arange(self.n_tiles) - np.searchsorted(routers[order], routers[order])
         within = np.stack([nth % across, nth // across], axis=1)
         cells: NDArray[np.int64] = self.tile_places * block + within
         return cells

@@ -6,7 +6,9 @@ are read, never changed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from cimsim.results.activity import Activity, Counter, LinkUse, Track
@@ -112,8 +114,12 @@ class RunResults:
     batches: tuple[int, ...] = DEFAULT_BATCHES
     complete: bool = True
 
-    def tables(self) -> dict[str, list[Row]]:
+    def tables(self) -> Mapping[str, Sequence[Row]]:
         """Return the rows of every table of the run by its name, chips in order."""
+        return self._tables  # of large chips making them takes seconds
+
+    @cached_property
+    def _tables(self) -> dict[str, list[Row]]:
         merged: dict[str, list[Row]] = {t.name: [] for t in self.schema}
         for chip in self.chips:
             for name, rows in chip.tables(self.schema[0]).items():

@@ -140,7 +140,14 @@ class ChipSeeds:
         text = calibration_text(config, subject.checkpoint, subject.texts, index)
         needed = bool(steps_of(calibration_method(config)))
         read = text if needed else replace(text, fit=text.fit[:1])
-        return text, CleanReference.measure(subject.decoder, subject.digital, read)
+
+        def measure() -> CleanReference:
+            return CleanReference.measure(subject.decoder, subject.digital, read)
+
+        if index is not None:
+            return text, measure()
+        of = digest_of({**subject.model, "read": read})
+        return text, subject.opened.reference(of, subject.compute, measure)
 
 
 class _Programmed:

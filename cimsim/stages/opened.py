@@ -1,7 +1,8 @@
-"""What a chip finds open in its process: devices with the model's weights, scores of the clean one.
+"""What a chip finds open in its process: devices with the model's weights, what the clean one says.
 
 Chips that run one after another in a process read the same weights, and the clean model scores the
-same text for all of them. Neither knows of a chip, so that no number depends on which was first.
+same text for all of them and is what all of them are calibrated against. Neither knows of a chip,
+so that no number depends on which was first.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from cimsim.config.chip import Run
 from cimsim.model import ScoreResult
 from cimsim.stages.compute import Compute, open_shared
 from cimsim.stages.heap import release_heap
+from romer import CleanReference
 
 __all__ = ["Opened"]
 
 _COMPUTES = "computes"  # on the shelf: those of one model, as two may not fit a device
+_REFERENCES = "references"  # on the shelf: one of each of them, as predictions take gigabytes
 
 
 class Opened:
@@ -54,6 +57,7 @@ class Opened:
         known, computes = self._shelf.pop(_COMPUTES, (None, ()))
         if known != wanted:
             computes = ()
+            self._shelf.pop(_REFERENCES, None)  # it holds what computed it
         if run.backend == "torch":
             release_heap()  # weights of another model, and what is left of the last chip
         for compute in computes:
@@ -72,3 +76,19 @@ class Opened:
         if key not in self._shelf:
             self._shelf[key] = score()
         return cast(ScoreResult, self._shelf[key])
+
+    def reference(
+        self, of: str, compute: Compute, measure: Callable[[], CleanReference]
+    ) -> CleanReference:
+        """Return what the clean model says of calibration text; the last text's is kept.
+
+        Args:
+            of: digest of the model, of what computes and of the text.
+            compute: where it is measured, and its predictions lie.
+            measure: finds it.
+        """
+        kept = self._shelf.setdefault(_REFERENCES, {})
+        if compute not in kept or kept[compute][0] != of:
+            kept.pop(compute, None)  # before the next one comes
+            kept[compute] = of, measure()
+        return cast(CleanReference, kept[compute][1])

@@ -32,17 +32,20 @@ __all__ = ["MOST_UNITS", "MOST_UNITS_WITH_TRAFFIC", "is_small", "place"]
 
 MOST_UNITS = 16
 MOST_UNITS_WITH_TRAFFIC = 6
+_SMALL = 8  # units, and tiles, of problems that the default solves to optimality
 _MOST_VARIABLES = 4000
 _NODE_LIMIT = 200_000
 
 
 def is_small(problem: MappingProblem) -> bool:
     """Tell whether the exact solver is quick enough to be part of the default."""
+    if problem.n_units > _SMALL or problem.n_tiles > _SMALL:
+        return False  # on a large chip the price of traffic takes seconds
     traffic = scale_of(problem).per_hop_byte > 0.0
     replicas = _most_copies(problem).max() > 1
     if traffic:
         return problem.n_units <= MOST_UNITS_WITH_TRAFFIC and problem.n_tiles <= 6 and not replicas
-    return problem.n_units <= 8 and problem.n_tiles <= 8 and int(_most_copies(problem).sum()) <= 20
+    return int(_most_copies(problem).sum()) <= 20
 
 
 @register_policy("exact")

@@ -71,8 +71,17 @@ SLICED = load_chip(
 COMPLEMENTS = load_chip(find_chip("isaac"), ()).tile
 
 
-@pytest.mark.parametrize("tile", [EFLASH, SLICED, COMPLEMENTS], ids=["eflash", "sliced", "isaac"])
-def test_a_stack_is_what_each_matrix_folds_to(tile: Any) -> None:
+def _of_rows(tile: Any, rows: int) -> Any:
+    """The tile with crossbars of so many rows, so that matrices have several row groups."""
+    crossbar = tile.crossbar.model_copy(update={"rows": rows})
+    return tile.model_copy(update={"crossbar": crossbar})
+
+
+@pytest.mark.parametrize("rows", [None, 16, 40], ids=["one_group", "equal_groups", "unequal"])
+@pytest.mark.parametrize("name", ["eflash", "sliced", "isaac"])
+def test_a_stack_is_what_each_matrix_folds_to(name: str, rows: int | None) -> None:
+    tile = {"eflash": EFLASH, "sliced": SLICED, "isaac": COMPLEMENTS}[name]
+    tile = tile if rows is None else _of_rows(tile, rows)
     for orders in _orders(tile, CPU):
         stack = write_stack(orders)
         for e, order in enumerate(orders):

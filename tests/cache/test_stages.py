@@ -70,7 +70,7 @@ def computed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(Watched, "recall", noting)
-            patched.setattr("cimsim.stages.chip_result.scale_rows", lambda *_: ())
+            patched.setattr("cimsim.stages.first_seed.scale_rows", lambda *_: ())
             run_chip(config, str(tiny_model), read_text(None), opened=Opened(stages))
         return found
 

@@ -27,7 +27,7 @@ def tiny_chip(chip: str, *overrides: str) -> ChipConfig:
 @pytest.fixture(autouse=True)
 def _no_full_size(monkeypatch: pytest.MonkeyPatch) -> None:
     # The full-size shape takes ten seconds per chip and has tests of its own.
-    monkeypatch.setattr("cimsim.stages.chip_result.scale_rows", lambda *_: ())
+    monkeypatch.setattr("cimsim.stages.first_seed.scale_rows", lambda *_: ())
 
 
 @pytest.fixture

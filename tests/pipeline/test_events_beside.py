@@ -7,10 +7,11 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cimsim.mac import AdcRange
-from cimsim.stages import outcome
+from cimsim.stages import first_seed, outcome
 from cimsim.stages.accuracy import GivenCorrection
 from cimsim.stages.compute import NumbaCompute
 from cimsim.stages.models import read_text
@@ -44,13 +45,13 @@ def test_the_first_chip_is_timed_while_a_device_computes_the_next_one(
 ) -> None:
     chip, subject, ranges = case
     begun = Event()
-    time_routings = outcome.time_routings
+    time_routings = first_seed.time_routings
 
     def timed(*args: Any, **kwargs: Any) -> Any:
         begun.set()
         return time_routings(*args, **kwargs)
 
-    monkeypatch.setattr(outcome, "time_routings", timed)
+    monkeypatch.setattr(first_seed, "time_routings", timed)
 
     def found(compute: NumbaCompute, *, beside: bool) -> Outcome:
         begun.clear()
@@ -68,10 +69,12 @@ def test_the_first_chip_is_timed_while_a_device_computes_the_next_one(
         return answer
 
     after, beside = found(NumbaCompute(), beside=False), found(Device(), beside=True)
-    assert after.density == beside.density
-    assert after.calibration.cells == beside.calibration.cells
+    assert after.first.density == beside.first.density
+    assert after.first.calibration.cells == beside.first.calibration.cells
+    assert after.first.scale == beside.first.scale
+    assert np.array_equal(after.first.dealt_load_ps, beside.first.dealt_load_ps)
     for name in ("before", "after"):
-        one, other = getattr(after, name), getattr(beside, name)
+        one, other = getattr(after.first, name), getattr(beside.first, name)
         assert [p.name for p in one.phases] == [p.name for p in other.phases]
         for p, q in zip(one.phases, other.phases, strict=True):
             assert p.result.makespan_ps == q.result.makespan_ps
@@ -97,7 +100,7 @@ def test_a_run_that_is_stopped_does_not_wait_for_the_events_of_its_first_chip(
             assert begun.wait(60)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(outcome, "_time", timed)
+    monkeypatch.setattr(outcome, "time_first", timed)
     own = replace(subject, compute=Device())
     with pytest.raises(KeyboardInterrupt):
         evaluate(chip, own, ranges, GivenCorrection(), "trace", 1, progress)

@@ -31,6 +31,6 @@ def test_weights_that_were_left_out_are_told_before_and_with_the_result(
     request = Request(("isaac",), SMALL, (str(folder),), out=tmp_path / "run")
     print_plan(make_plan(request))
     assert f"warning: {says}\n" in capsys.readouterr().out
-    monkeypatch.setattr("cimsim.stages.chip_result.scale_rows", lambda *_: ())
+    monkeypatch.setattr("cimsim.stages.first_seed.scale_rows", lambda *_: ())
     config = load_chip(find_chip("isaac"), (*SMALL, "calibration.method=identity"))
     assert says in run_chip(config, str(folder), read_text(None)).warnings

@@ -7,9 +7,10 @@ to the grids of cells and of folded sums, which are finer than the bf16 that wei
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -26,15 +27,14 @@ from cimsim.backends.torch.programming import (
     joined_complements,
     levels_of,
     offset_of,
-    signs_of,
-    unit_coefficients,
-    unit_levels,
 )
 from cimsim.backends.torch.sending import constant, sent
+from cimsim.backends.torch.stacked_complements import StackedComplements
 from cimsim.mac import AdcRange
 from cimsim.mac.adc import code_bounds, fresh_variance, step_of
 from cimsim.mac.converters import converters_err
 from cimsim.mac.curves import is_straight
+from cimsim.mac.formats import Formats
 from cimsim.mac.program import read_variance
 from cimsim.mac.writing import matrix_words
 
@@ -135,8 +135,10 @@ def write_stack(
         found = _StackPart(orders[some])
         weight[some], bias[some], spread[some] = found.weight, found.bias, found.spread
         if known is None or not all(order in known for order in orders[some]):
-            levels += found.mean_fraction().tolist()
-            faithful += found.errs_alike().tolist()
+            told = torch.stack([found.mean_fraction(), found.errs_alike().double()])  # one wait
+            level, alike = told.tolist()
+            levels += level
+            faithful += map(bool, alike)
         else:
             levels += [known[order][1] for order in orders[some]]
             faithful += [known[order][0] for order in orders[some]]
@@ -150,48 +152,6 @@ def write_stack(
         tuple(faithful),
         formats.input_max,
     )
-
-
-@dataclass(frozen=True)
-class _Complements:
-    """What ISAAC's encoding adds: columns stored as complements, and unit columns.
-
-    Attributes:
-        signs: float32 [matrices, groups, stored columns, n_out], -1 of complements.
-        counts: float32 [matrices, groups, n_out], what a level on a unit column counts.
-        units: float32 [matrices, column blocks, n_in], what unit columns hold in levels.
-        block_of_output: int64 [n_out].
-    """
-
-    signs: Tensor
-    counts: Tensor
-    units: Tensor
-    block_of_output: Tensor
-
-    @classmethod
-    def of(
-        cls, orders: Sequence[Order], integers: Integers, device: torch.device
-    ) -> _Complements | None:
-        """Return what integers of several matrices ask for, None with other encodings."""
-        formats, flip = orders[0].writer.formats, integers.flip
-        if flip is None:
-            return None
-        widths = formats.tiling.column_blocks
-        blocks = np.repeat(np.arange(len(widths)), widths)
-        return cls(
-            signs_of(flip).float(),
-            unit_coefficients(flip, formats).float(),
-            _unit_levels(orders, device),
-            constant(blocks, device),
-        )
-
-    def mean_fraction(self, levels: Tensor, writer: Writer) -> Tensor:
-        """Return the mean conductance of cells as they were written, [matrices]."""
-        total = levels.sum((1, 2, 3), dtype=torch.float64)
-        total += self.units.sum((1, 2), dtype=torch.float64)
-        cells = levels[0].numel() + self.units[0].numel()
-        tables = writer.tables
-        return (total / cells + tables.base) / tables.to_levels
 
 
 class _StackPart:
@@ -215,7 +175,7 @@ class _StackPart:
         self._columns = constant(formats.column_weight().astype(np.float32), device)
         self._scale = self._integers.scale.reshape(len(orders), formats.n_out)
         self._offset = self._integers.offset.reshape(self._scale.shape)
-        self._complements = _Complements.of(orders, self._integers, device)
+        self._complements = StackedComplements.of(orders, self._integers, device)
         effective = self._effective()
         # Of shifted inputs a part is the same for every token.
         shared = effective.sum(2, dtype=torch.float64) - self._q().sum(2, dtype=torch.int64)
@@ -243,13 +203,21 @@ class _StackPart:
             return effective.sub_(self._offset[..., None])
         formats = self._writer.formats
         effective = self._levels.new_empty((len(found.counts), formats.n_out, formats.n_in))
-        for g, group in enumerate(formats.groups):
-            rows = slice(group.start, group.stop)
-            weight = self._columns[:, None] * found.signs[:, g]
-            effective[..., rows] = (self._levels[..., rows] * weight[..., None]).sum(1)
-            units = found.units[:, found.block_of_output, rows]
-            effective[..., rows] += units * found.counts[:, g, :, None]
+        for groups, rows in _alike(formats):
+            count = groups.stop - groups.start
+            into = _split(effective[..., rows], count)
+            weight = self._signed(groups).permute(2, 0, 3, 1)[..., None]
+            units = _split(found.units[:, found.block_of_output, rows], count)
+            torch.mul(units, found.counts[:, groups].transpose(1, 2)[..., None], out=into)
+            for s in range(len(self._columns)):
+                into += _split(self._levels[:, s, :, rows], count) * weight[s]
         return effective
+
+    def _signed(self, groups: slice) -> Tensor:
+        """Return what a code counts, [matrices or 1, groups, stored columns, n_out or 1]."""
+        if self._complements is None:
+            return self._columns[None, None, :, None]
+        return self._complements.signs[:, groups] * self._columns[:, None]
 
     def _q(self) -> Tensor:
         """Return W_q, int8 [matrices, n_out, n_in]."""
@@ -300,47 +268,64 @@ class _StackPart:
 
     def _detailed(self, q: Tensor) -> Tensor:
         """Return what conversions make of integers [n, n_in], float32 [matrices, n, n_out]."""
-        formats, tile = self._writer.formats, self._writer.tile
-        low, high = code_bounds(formats, tile.adc.bits)
-        planes = plain.cut_planes(q, formats).float().flatten(0, 1)
-        weight = constant(formats.plane_weight.astype(np.float32), q.device)
-        steps = self._steps[:, None, None, None]
-        total, found = torch.zeros((), device=q.device), self._complements
-        for g, group in enumerate(formats.groups):
-            rows = slice(group.start, group.stop)
-            sums = torch.matmul(planes[:, rows], self._levels[..., rows].transpose(2, 3))
-            codes = sums.div_(steps).round_().clamp_(low, high)
-            codes = codes.reshape(*codes.shape[:2], len(q), formats.planes, -1)
-            shifted = torch.einsum("msnpo,p->msno", codes, weight)
-            if found is None:
-                total = total + torch.einsum("msno,s->mno", shifted, self._columns)
-                continue
-            signed = self._columns[:, None] * found.signs[:, g]
-            total = total + torch.einsum("msno,mso->mno", shifted, signed)
-            sums = torch.matmul(planes[:, rows], found.units[..., rows].transpose(1, 2))
-            codes = sums.div_(steps[:, 0]).round_().clamp_(low, high)
-            codes = codes.reshape(len(codes), len(q), formats.planes, -1)
-            units = torch.einsum("mnpb,p->mnb", codes, weight)[..., found.block_of_output]
-            total = total + units * found.counts[:, g, None]
-        fed = (q + formats.input_shift).sum(1).float()[None, :, None]
-        y = total * self._steps[:, None, None]
-        if found is None:
-            y = y - self._offset[:, None] * fed
+        formats = self._writer.formats
+        planes = plain.cut_planes(q, formats).float()
+        each = 4 * planes[..., 0].numel() * formats.stored_columns * formats.n_out
+        step = max(1, _CHUNK_BYTES // (each * len(formats.groups)))
+        starts = range(0, len(self._scale), step)
+        parts = [self._codes(planes, slice(first, first + step)) for first in starts]
+        y = torch.cat(parts) * self._steps[:, None, None]
+        if self._complements is None:
+            y = y - self._offset[:, None] * (q + formats.input_shift).sum(1).float()[None, :, None]
         y = y - formats.input_shift * self._q().sum(2, dtype=torch.int64)[:, None]
         return y * self._scale[:, None]
 
+    def _codes(self, planes: Tensor, some: slice) -> Tensor:
+        """Return the weighed sums of codes of some matrices, float32 [matrices, n, n_out].
 
-def _unit_levels(orders: Sequence[Order], device: torch.device) -> Tensor:
-    """Return what unit columns hold in levels, float32 [matrices, column blocks, n_in]."""
-    if device.type == "cuda":
-        from cimsim.backends.torch.written import kernels_of  # noqa: PLC0415 - Triton
+        Row groups of a size are multiplied together: one by one they would cost the host
+        milliseconds a matrix.
 
-        keys = [order.writer.writing.unit_keys[0] for order in orders]
-        return kernels_of(orders[0].writer, device).unit_columns(keys, digits=0, bits=0)[:, 0]
-    return torch.stack([unit_levels(order.writer, device) for order in orders])
+        Args:
+            planes: float32 [n, planes, n_in], DAC codes.
+            some: which.
+        """
+        formats, found, sums = self._writer.formats, self._complements, []
+        low, high = code_bounds(formats, self._writer.tile.adc.bits)
+        steps = self._steps[some, None, None, None]
+        for groups, rows in _alike(formats):
+            count = groups.stop - groups.start
+            fed = _split(planes[..., rows].flatten(0, 1), count).transpose(0, 1)
+            cells = _split(self._levels[some, ..., rows], count).permute(0, 1, 3, 4, 2)
+            codes = torch.matmul(fed, cells).div_(steps[..., None]).round_().clamp_(low, high)
+            counted = self._signed(groups)[some if found else slice(None)].transpose(1, 2)
+            sums.append(codes.mul_(counted[:, :, :, None]).sum((1, 2)))
+            if found is not None:
+                cells = _split(found.units[some, :, rows], count).permute(0, 2, 3, 1)
+                codes = torch.matmul(fed, cells).div_(steps).round_().clamp_(low, high)
+                codes = codes[..., found.block_of_output]
+                sums.append(codes.mul_(found.counts[some, groups, None]).sum(1))
+        total = sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)
+        weight = constant(formats.plane_weight.astype(np.float32), planes.device)
+        return torch.matmul(weight, total.reshape(len(total), *planes.shape[:2], -1))
 
 
-@lru_cache(maxsize=8)
+def _split(x: Tensor, count: int) -> Tensor:
+    """Return [.., n] as [.., count, n / count], a view of it."""
+    return x.view(*x.shape[:-1], count, -1)
+
+
+def _alike(formats: Formats) -> Iterator[tuple[slice, slice]]:
+    """Yield row groups that follow each other and are of one size, and their rows."""
+    first = 0
+    for size, several in groupby(formats.groups, lambda group: group.stop - group.start):
+        last = first + len(list(several))
+        start = formats.groups[first].start
+        yield slice(first, last), slice(start, start + size * (last - first))
+        first = last
+
+
+@lru_cache(maxsize=32)
 def _probes(n: int, device: torch.device, *, fresh: bool) -> Tensor:
     """Return the random tokens of the comparison, or the noise of their outputs, [probes, n]."""
     place = torch.arange(_PROBES, device=device)
