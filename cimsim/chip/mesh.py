@@ -115,9 +115,9 @@ class ChipMesh:
     @cached_property
     def tile_places(self) -> NDArray[np.int64]:
         """Column and row of every tile's router, rows of all chips numbered through, [tiles, 2]."""
-        routers = [self.router_of_tile(tile) for tile in range(self.n_tiles)]
-        own = np.array([self.network.position(r) for r in routers], dtype=np.int64)
-        own[:, 1] += np.array(routers) // self.chip_routers * self.height
+        routers = self.router_of_tiles
+        own = np.array([self.network.position(r) for r in routers.tolist()], dtype=np.int64)
+        own[:, 1] += routers // self.chip_routers * self.height
         return own
 
     @cached_property
@@ -125,7 +125,7 @@ class ChipMesh:
         """Column and row in which every tile is drawn: those of a router in a block, [tiles, 2]."""
         across = ceil(sqrt(self.network.concentration))
         block = np.array([across, ceil(self.network.concentration / across)])
-        routers = np.array([self.router_of_tile(tile) for tile in range(self.n_tiles)])
+        routers = self.router_of_tiles
         order = np.argsort(routers, kind="stable")
         nth = np.empty_like(order)  # among the tiles of its router
         nth[order] = np.arange(self.n_tiles) - np.searchsorted(routers[order], routers[order])
@@ -136,8 +136,7 @@ class ChipMesh:
     @cached_property
     def tile_hops(self) -> NDArray[np.signedinteger]:
         """Hops between the routers of every two tiles of a chip, [chip tiles, chip tiles]."""
-        tiles = range(self.chip_tiles)
-        return self.network.distances(np.array([self.network.router_of_tile(t) for t in tiles]))
+        return self.network.distances(self.router_of_tiles[: self.chip_tiles])
 
     @cached_property
     def graph(self) -> nx.Graph[tuple[str, int]]:
@@ -149,7 +148,7 @@ class ChipMesh:
         for a, b in self.network.graph.edges:
             graph.add_edge(("router", a), ("router", b), port="link")
         hung = {
-            "tile": tuple(map(self.router_of_tile, range(self.n_tiles))),
+            "tile": self.router_of_tiles.tolist(),
             "digital": self.router_of_digital,
             "memory": self.router_of_channel,
             "gateway": self.router_of_gateway if self.chips > 1 else (),

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from math import ceil
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cimsim.config import Tile
 from cimsim.errors import CimsimError
 from cimsim.workload.matrix import Matrix
@@ -136,6 +139,11 @@ class Tiling:
     def column_starts(self) -> tuple[int, ...]:
         """First logical column of every column block, and the end of the last one."""
         return (0, *accumulate(self.column_blocks))
+
+    @property
+    def block_of_output(self) -> NDArray[np.int64]:
+        """Column block of every output, [n_out]."""
+        return np.repeat(np.arange(len(self.column_blocks)), self.column_blocks)
 
     @property
     def crossbars(self) -> int:

@@ -48,7 +48,6 @@ def columns_of(encoded: Encoded) -> ColumnWeights:
     """Return the digital weights of an encoded matrix."""
     formats, flip = encoded.formats, encoded.flip
     weight = formats.column_weight()
-    blocks = formats.tiling.column_blocks
     coefficient = -encoded.offset.astype(np.float64)
     signs, unit = (NO_SIGNS,) * len(formats.groups), []
     if formats.encoding == "isaac":
@@ -61,7 +60,7 @@ def columns_of(encoded: Encoded) -> ColumnWeights:
     return ColumnWeights(
         weight=weight,
         signs=signs,
-        block_of_output=np.repeat(np.arange(len(blocks)), blocks),
+        block_of_output=formats.tiling.block_of_output,
         unit_coefficient=tuple(unit),
         coefficient=coefficient,
         shift_share=(formats.input_shift * column_sum).astype(np.float64),

@@ -222,8 +222,7 @@ def _stick(errors: Floats, tile: Tile, writing: Writing) -> None:
 
 def _places(formats: Formats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return column block and converted column on its crossbar of every column."""
-    widths = formats.tiling.column_blocks
-    block_of_output = np.repeat(np.arange(len(widths)), widths)
+    block_of_output = formats.tiling.block_of_output
     first = np.array(formats.tiling.column_starts)
     stored = formats.stored_columns
     output = np.arange(formats.n_out)
@@ -232,5 +231,5 @@ def _places(formats: Formats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     local = (local_output[None, :] + np.arange(stored)[:, None]).ravel()
     if formats.units:
         block = np.concatenate([block, np.arange(formats.units)])
-        local = np.concatenate([local, np.array(widths) * stored])
+        local = np.concatenate([local, np.array(formats.tiling.column_blocks) * stored])
     return block, local

@@ -9,8 +9,10 @@ from typing import Any, cast
 
 import pytest
 
+from cimsim.config import ChipConfig
 from cimsim.config.chip import Run
 from cimsim.pipeline import run_chip
+from cimsim.results import ChipResult
 from cimsim.stages import subject
 from cimsim.stages.models import read_text
 from cimsim.stages.opened import Opened
@@ -19,9 +21,16 @@ from tests.pipeline.conftest import tiny_chip
 
 TORCH = Run(backend="torch", precision="fast")
 KNOBS = ("run.chip_seeds=1", "calibration.method=romer")
+on_both = pytest.mark.parametrize("computed", [(), ("run.backend=torch", "run.precision=fast")])
 
 
-@pytest.mark.parametrize("computed", [(), ("run.backend=torch", "run.precision=fast")])
+def _run(config: ChipConfig, model: Path, shelf: dict[Hashable, Any] | None = None) -> ChipResult:
+    """The chip after those that left something on the shelf; None is a shelf of its own."""
+    opened = Opened(shelf={} if shelf is None else shelf)
+    return run_chip(config, str(model), read_text(None), opened=opened)
+
+
+@on_both
 def test_the_clean_model_is_scored_once_for_all_chips_and_no_number_moves(
     computed: tuple[str, ...], tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -31,20 +40,17 @@ def test_the_clean_model_is_scored_once_for_all_chips_and_no_number_moves(
         subject, "score_clean", lambda *given: scored.append(len(given[2])) or score(*given)
     )
     configs = [tiny_chip(name, *KNOBS, *computed) for name in ("eflash_40nm", "isaac", "hermes")]
-    alone = [run_chip(config, str(tiny_model), read_text(None)) for config in configs]
+    alone = [_run(config, tiny_model) for config in configs]
     assert len(scored) == 2 * len(configs)  # scored text, and text from which load is expected
     scored.clear()
     shelf: dict[Hashable, Any] = {}
-    together = [
-        run_chip(config, str(tiny_model), read_text(None), opened=Opened(shelf=shelf))
-        for config in configs
-    ]
+    together = [_run(config, tiny_model, shelf) for config in configs]
     assert len(scored) == 2
     assert [chip.row for chip in together] == [chip.row for chip in alone]
     assert [chip.warnings for chip in together] == [chip.warnings for chip in alone]
 
 
-@pytest.mark.parametrize("computed", [(), ("run.backend=torch", "run.precision=fast")])
+@on_both
 def test_chips_are_calibrated_against_one_reference_and_another_text_gets_its_own(
     computed: tuple[str, ...], tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,13 +65,7 @@ def test_chips_are_calibrated_against_one_reference_and_another_text_gets_its_ow
     def told(shelf: dict[Hashable, Any] | None) -> list[Any]:
         measured.clear()
         knobs = [("eflash_40nm",), ("isaac",), ("isaac", "calibration.tokens=320")]
-        chips = [
-            run_chip(
-                tiny_chip(*chip, *KNOBS, *computed), str(tiny_model), read_text(None),
-                opened=Opened(shelf={} if shelf is None else shelf),
-            )
-            for chip in knobs
-        ]  # fmt: skip
+        chips = [_run(tiny_chip(*chip, *KNOBS, *computed), tiny_model, shelf) for chip in knobs]
         return [(chip.row, chip.per_seed, chip.warnings) for chip in chips]
 
     alone = told(None)

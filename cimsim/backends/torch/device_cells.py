@@ -271,7 +271,6 @@ def held_of(
     if converters is not None:
         blocks = range(len(formats.tiling.row_blocks))
         errors = sent(np.stack([converters.of(b) for b in blocks]), device)
-    widths = formats.tiling.column_blocks
     held = Held(
         tile=tile,
         formats=formats,
@@ -291,7 +290,7 @@ def held_of(
         gain=None,
         unit_gain=None,
         unit_coefficient=constants.units,
-        block_of_output=constant(np.repeat(np.arange(len(widths)), widths), device),
+        block_of_output=constant(formats.tiling.block_of_output, device),
         coefficient=constants.coefficient,
         shift_share=constants.shift_share,
         column_scale=constants.scale,

@@ -206,18 +206,21 @@ class _StackPart:
         for groups, rows in _alike(formats):
             count = groups.stop - groups.start
             into = _split(effective[..., rows], count)
-            weight = self._signed(groups).permute(2, 0, 3, 1)[..., None]
+            weight = self._signed(slice(None), groups).permute(2, 0, 3, 1)[..., None]
             units = _split(found.units[:, found.block_of_output, rows], count)
             torch.mul(units, found.counts[:, groups].transpose(1, 2)[..., None], out=into)
             for s in range(len(self._columns)):
                 into += _split(self._levels[:, s, :, rows], count) * weight[s]
         return effective
 
-    def _signed(self, groups: slice) -> Tensor:
-        """Return what a code counts, [matrices or 1, groups, stored columns, n_out or 1]."""
+    def _signed(self, some: slice, groups: slice) -> Tensor:
+        """Return what codes of some matrices count.
+
+        They are [matrices or 1, groups, stored columns, n_out or 1].
+        """
         if self._complements is None:
             return self._columns[None, None, :, None]
-        return self._complements.signs[:, groups] * self._columns[:, None]
+        return self._complements.signs[some, groups] * self._columns[:, None]
 
     def _q(self) -> Tensor:
         """Return W_q, int8 [matrices, n_out, n_in]."""
@@ -293,17 +296,19 @@ class _StackPart:
         formats, found, sums = self._writer.formats, self._complements, []
         low, high = code_bounds(formats, self._writer.tile.adc.bits)
         steps = self._steps[some, None, None, None]
+
+        def convert(fed: Tensor, cells: Tensor, step: Tensor) -> Tensor:
+            return torch.matmul(fed, cells).div_(step).round_().clamp_(low, high)
+
         for groups, rows in _alike(formats):
             count = groups.stop - groups.start
             fed = _split(planes[..., rows].flatten(0, 1), count).transpose(0, 1)
             cells = _split(self._levels[some, ..., rows], count).permute(0, 1, 3, 4, 2)
-            codes = torch.matmul(fed, cells).div_(steps[..., None]).round_().clamp_(low, high)
-            counted = self._signed(groups)[some if found else slice(None)].transpose(1, 2)
-            sums.append(codes.mul_(counted[:, :, :, None]).sum((1, 2)))
+            counted = self._signed(some, groups).transpose(1, 2)[:, :, :, None]
+            sums.append(convert(fed, cells, steps[..., None]).mul_(counted).sum((1, 2)))
             if found is not None:
                 cells = _split(found.units[some, :, rows], count).permute(0, 2, 3, 1)
-                codes = torch.matmul(fed, cells).div_(steps).round_().clamp_(low, high)
-                codes = codes[..., found.block_of_output]
+                codes = convert(fed, cells, steps)[..., found.block_of_output]
                 sums.append(codes.mul_(found.counts[some, groups, None]).sum(1))
         total = sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)
         weight = constant(formats.plane_weight.astype(np.float32), planes.device)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,13 +45,11 @@ class StackedComplements:
         formats, flip = orders[0].writer.formats, integers.flip
         if flip is None:
             return None
-        widths = formats.tiling.column_blocks
-        blocks = np.repeat(np.arange(len(widths)), widths)
         return cls(
             signs_of(flip).float(),
             unit_coefficients(flip, formats).float(),
             _unit_levels(orders, device),
-            constant(blocks, device),
+            constant(formats.tiling.block_of_output, device),
         )
 
     def mean_fraction(self, levels: Tensor, writer: Writer) -> Tensor:

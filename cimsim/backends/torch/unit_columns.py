@@ -71,7 +71,7 @@ class UnitCounts:
         groups, most, place = len(held.formats.groups), int(widths.max()), None
         room = held.unit_coefficient
         if widths.min() < most:
-            block = np.repeat(np.arange(len(widths)), widths)
+            block = held.formats.tiling.block_of_output
             inside = np.arange(held.formats.n_out) - (np.cumsum(widths) - widths)[block]
             place = constant(block * most + inside, held.values.device)
             room = room.new_zeros((groups, len(widths) * most))
